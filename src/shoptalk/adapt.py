@@ -1,0 +1,125 @@
+"""The story: from a pile of text to a verdict and an encoder. Reads like section 1 of the design."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
+from shoptalk.config import Config
+from shoptalk.curate.sources import source_fingerprint
+from shoptalk.evaluate.report import render
+from shoptalk.nn.bases import open_base
+from shoptalk.stages.cards import encoder_card
+from shoptalk.stages.data import Baseline, base_digest, baseline_stage, curate_stage
+from shoptalk.stages.facts import collect, spent
+from shoptalk.stages.learn import Prepared, choose_stage, plan_stage, pretrain_stage
+from shoptalk.stages.ship import ceiling, decide_stage, encoder_stage, finetune_stage
+from shoptalk.stages.world import Reporter, World
+from shoptalk.training.advance import read_log
+
+__all__ = ["adapt"]
+
+
+def adapt(
+    sources: Sequence[Path],
+    *,
+    out: Path,
+    config: Config,
+    report: Reporter,
+    labels: Path | None = None,
+    test: Path | None = None,
+    accept_unproven: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Adapt `config.base` to the sources, decide whether that helped, and leave the run in `out`.
+
+    Returns what `out/verdict.json` holds. The same call again is instant; after an interruption it continues and ends
+    with the same result.
+
+    Raises:
+        InputError: a source, a labels file or a setting is wrong.
+        StorageError: `out` cannot be written or is in use.
+    """
+    with locked(out):
+        world = World(run=out, config=config, report=report)
+        parents = dict(source_fingerprint(sources)) | {"base": base_digest(config.base)}
+        parents |= {role: file_digest(path) for role, path in (("labels", labels), ("test", test)) if path is not None and path.is_file()}
+        settings = config.model_dump() | {"accept_unproven": accept_unproven}
+        decision = out / "decision"
+        if open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents)) is None:
+            verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
+            with create(decision, kind="decision", config=settings, parents=parents) as inside:
+                write_text(inside / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False))
+                write_text(inside / "facts.json", json.dumps(facts, ensure_ascii=False))
+            shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
+        text = (decision / "verdict.json").read_text(encoding="utf-8")
+        write_text(out / "verdict.json", text)
+        write_text(out / "report.html", render(json.loads((decision / "facts.json").read_text(encoding="utf-8"))))
+        verdict = json.loads(text)
+        return verdict
+
+
+def _tell(
+    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, *, accept_unproven: bool, command: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    begun, earlier = time.perf_counter(), _logged_seconds(world.run)
+    with _timed(world, "curate"):
+        curated = curate_stage(world, sources, labels, test)
+    with _timed(world, "baseline"):
+        baseline = baseline_stage(world, curated)
+    with _timed(world, "plan"):
+        prepared = plan_stage(world, curated, baseline, spent=time.perf_counter() - begun)
+    entries = []
+    if prepared is not None:
+        with _timed(world, "choose"):
+            pilots, winner = choose_stage(world, prepared, baseline)
+        with _timed(world, "pretrain"):
+            entries = [*pilots, *pretrain_stage(world, prepared, baseline, winner, pilots)]
+    with _timed(world, "decide"):
+        judged = decide_stage(world, curated, baseline, entries)
+        best_targets = _ceiling(world, baseline, prepared)
+    verdict = judged.facts | {"spent": spent(entries, earlier + time.perf_counter() - begun)}
+    with _timed(world, "finetune"):
+        served = judged.entry if judged.choice == "adopt" or accept_unproven else None
+        if judged.entry is not None:
+            encoder_stage(
+                str(judged.entry.folder / "encoder"),
+                world.run / "candidate" / "encoder",
+                parents={"entry": judged.entry.artifact.content},
+                card=encoder_card(verdict, base=world.config.base, adapted=True),
+            )
+        encoder = encoder_stage(
+            str(served.folder / "encoder") if served else world.config.base,
+            world.run / "encoder",
+            parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
+            card=encoder_card(verdict, base=world.config.base, adapted=served is not None),
+        )
+        finetune_stage(world, curated, encoder)
+    facts = collect(
+        world, curated, baseline, prepared, entries, judged, verdict=verdict, best_targets=best_targets, command=command
+    )
+    return verdict, facts
+
+
+def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:
+    """What the neighbours' targets themselves score, where they were prepared."""
+    candidate = prepared.candidates.get("neighbours") if prepared else None
+    if candidate is None or candidate.targets is None:
+        return None
+    return ceiling(baseline, candidate.targets, open_base(world.config.base))
+
+
+@contextmanager
+def _timed(world: World, stage: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    world.seconds[stage] = time.perf_counter() - begun
+
+
+def _logged_seconds(run: Path) -> float:
+    """Training seconds of earlier processes that were interrupted."""
+    return float(sum(row["seconds"] for folder in (run / "work").glob("*") for row in read_log(folder)))

@@ -1,0 +1,255 @@
+"""Artifacts: folders that are complete or absent, and know what they were made from.
+
+An artifact is written into a hidden sibling folder, gets its `manifest.json` last, and is renamed into place. Its
+`key` is a hash of what it was asked for (kind, settings, parents' content hashes); its `content` is a hash of what it
+holds. Asking again with the same key returns the finished folder at once; any other key makes it anew.
+
+    with create(run / "corpus", kind="corpus", config=settings, parents={"source": digest}) as folder:
+        (folder / "documents.jsonl").write_text(...)
+"""
+
+import contextlib
+import errno
+import glob
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from shoptalk.errors import ArtifactError, StorageError
+from shoptalk.records import Frozen
+
+MANIFEST = "manifest.json"
+# Raised when an artifact's meaning changes, so that folders of an older version are made anew.
+LAYOUT = 1
+_PACKAGES = ("shoptalk", "torch", "transformers", "numpy", "scikit-learn", "faiss-cpu")
+
+
+class Artifact(Frozen):
+    """The manifest of a finished folder."""
+
+    kind: str
+    key: str
+    content: str
+    files: dict[str, str]
+    parents: dict[str, str]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    created: str
+    seconds: float
+    readings: dict[str, float] = Field(default_factory=dict)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form, as 64 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(*, kind: str, config: Mapping[str, Any], parents: Mapping[str, str]) -> str:
+    """What an artifact is asked for, as one hash."""
+    return digest({"layout": LAYOUT, "kind": kind, "config": config, "parents": parents})
+
+
+def open_artifact(path: Path, *, key: str | None = None) -> Artifact | None:
+    """The finished artifact at `path`, or None where there is none (or none with this key).
+
+    Raises:
+        ArtifactError: a manifest is there but damaged, or names a file that is missing.
+    """
+    try:
+        text = (path / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        artifact = Artifact.model_validate_json(text)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ArtifactError(f"{path / MANIFEST} is damaged ({reason}). Delete {path} and run again.") from error
+    if key is not None and artifact.key != key:
+        return None
+    missing = [name for name in artifact.files if not (path / name).is_file()]
+    if missing:
+        raise ArtifactError(f"{path} lacks {missing[0]!r}, which its manifest names. Delete {path} and run again.")
+    return artifact
+
+
+@contextlib.contextmanager
+def create(
+    path: Path,
+    *,
+    kind: str,
+    config: Mapping[str, Any],
+    parents: Mapping[str, str],
+    readings: dict[str, float] | None = None,
+) -> Iterator[Path]:
+    """Yields an empty folder to fill; on leaving without an error it becomes the artifact at `path`.
+
+    `readings` may be filled while inside. An artifact that stood at `path` before is replaced only then.
+
+    Raises:
+        StorageError: the disk is full, the folder cannot be written, or what is there is not an artifact to replace.
+    """
+    begun = time.monotonic()
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_to_replace(path)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.making-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        folder = path.parent / f".{path.name}.making-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+        try:
+            yield folder
+            files = {
+                file.relative_to(folder).as_posix(): file_digest(file)
+                for file in sorted(folder.rglob("*"))
+                if file.is_file()
+            }
+            manifest = Artifact(
+                kind=kind,
+                key=key_of(kind=kind, config=config, parents=parents),
+                content=digest(files),
+                files=files,
+                parents=dict(parents),
+                config=json.loads(json.dumps(config, default=str)),
+                versions=_versions(),
+                hardware={"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - begun, 3),
+                readings=dict(readings or {}),
+            )
+            write_text(folder / MANIFEST, manifest.model_dump_json(indent=1))
+            replaced = folder.with_name(f"{folder.name}-replaced")
+            if path.exists():
+                # Moved aside first: a crash halfway through deleting it would leave half an artifact in its place.
+                path.rename(replaced)
+            folder.rename(path)
+            _sync_folder(path.parent)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it holds the old or the new text, never half of it, even after a power cut."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def append_json(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line to a JSONL file and flush it."""
+    with storage_errors(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; a second process gets a StorageError instead of mixing its files in.
+
+    The lock goes with the process, however it ends.
+    """
+    import fcntl  # Unix only, as is the lock
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    with handle:  # outside storage_errors: what fails while the lock is held is not about this folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"{folder} is in use by another shoptalk process. Wait for it, or give another --out."
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to write into a StorageError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        number = _errno(error)
+        advice = {
+            errno.ENOSPC: "The disk is full: free some space and run the same command again; finished stages are kept.",
+            errno.EDQUOT: "The disk quota is used up: free some space and run the same command again.",
+            errno.EROFS: "The file system is read-only: give another --out.",
+            errno.EACCES: "No permission to write there: give another --out or change its permissions.",
+            errno.EPERM: "Writing there is not permitted: give another --out or change its permissions.",
+            errno.ENOTDIR: "A part of that path is a file: give another --out.",
+            errno.EEXIST: "A file with that name is in the way: give another --out.",
+            errno.EISDIR: "A folder with that name is in the way: give another --out.",
+        }.get(number)
+        if advice is None:
+            raise
+        raise StorageError(f"Cannot write {getattr(error, 'filename', None) or path}. {advice}") from error
+
+
+def _errno(error: Exception) -> int:
+    """The system's error number, 0 where there is none.
+
+    safetensors and tokenizers, written in Rust, put it into the text of exceptions of their own; NumPy loses it.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(found[1])
+    return errno.ENOSPC if re.fullmatch(r"\d+ requested and \d+ written", str(error)) else 0
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Only an artifact, or an empty folder, may be replaced by a new one: never somebody's own files."""
+    if path.is_file():
+        raise StorageError(f"Cannot write {path}. A file with that name is in the way: give another --out.")
+    if path.is_dir() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+        raise StorageError(
+            f"Cannot write {path}. It holds files that are not Shoptalk's, which would be lost: "
+            "give another --out, or an empty folder."
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; a file system that cannot sync folders is left as it is."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,369 @@
+"""The command line: parse, call, print. Results go to standard output, everything else to standard error."""
+
+import json
+import os
+import shlex
+import sys
+import webbrowser
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shoptalk.config import TEMPLATE, Config, load
+from shoptalk.errors import InputError, ShoptalkError, SourceError
+from shoptalk.progress import Console
+
+app = typer.Typer(
+    help="Self-supervised learning for conversational AI: does training on your own text make your assistant better?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sources = Annotated[list[Path], typer.Argument(help="Files or folders: .txt .md .csv .jsonl, gzip or not.")]
+Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label.")]
+NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
+NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
+Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+Base = Annotated[str | None, typer.Option(help="minilm, a hub id, or a folder.")]
+Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
+Budget = Annotated[str | None, typer.Option(help="Of the whole run: 90s, 10m, 1.5h; or training tokens: 500ktok, 3Mtok.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.toml; `shoptalk init` writes one.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
+Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
+Draws = Annotated[int, typer.Option(min=2, help="Random label sets per number of shots.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where to write shoptalk.toml.")] = Path()) -> None:
+    """Write shoptalk.toml: the goal, with every setting at its default and a comment."""
+    from shoptalk.artifact import storage_errors, write_text
+
+    path = folder / "shoptalk.toml"
+    with storage_errors(path):
+        if path.exists():
+            raise InputError(f"{path} exists already and is left as it is. Delete it, or give another folder.")
+        write_text(path, TEMPLATE)
+    typer.echo(str(path))
+
+
+@app.command()
+def adapt(
+    sources: Sources,
+    out: Out,
+    labels: Labels = None,
+    test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
+    base: Base = None,
+    candidates: Annotated[str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Labels per class that the assistant will have.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    accept_unproven: Annotated[bool, typer.Option(help="Serve the challenger although nothing was proven.")] = False,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Measure, choose, train, prove: adapt an encoder to your text and say whether that helped."""
+    from shoptalk.adapt import adapt as run
+
+    chosen = load(
+        config,
+        overrides=settings or [],
+        base=base,
+        candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
+        shots=shots,
+        budget=budget,
+        seed=seed,
+    )
+    with Console() as console:
+        verdict = run(
+            sources,
+            out=out,
+            config=chosen,
+            report=console,
+            labels=labels,
+            test=test,
+            accept_unproven=accept_unproven,
+            command=shlex.join(["shoptalk", *sys.argv[1:]]),
+        )
+    _print(verdict, as_json, lambda: _verdict_text(verdict, out))
+
+
+@app.command()
+def curate(sources: Sources, out: Out, config: ConfigFile = None, settings: Set = None, as_json: Json = False) -> None:
+    """Read sources into a corpus: documents.jsonl, and drops.jsonl with the reason for each drop."""
+    from shoptalk.stages.data import curate_stage
+    from shoptalk.stages.world import World
+
+    with Console() as console:
+        world = World(run=out, config=load(config, overrides=settings or []), report=console)
+        curated = curate_stage(world, sources, None, None)
+    reasons: dict[str, int] = {}
+    for drop in curated.drops:
+        reasons[drop.reason] = reasons.get(drop.reason, 0) + 1
+    result = {
+        "documents": curated.n_documents,
+        "texts": len(curated.train) + len(curated.held_out),
+        "drops": reasons,
+        "corpus": str(out / "corpus"),
+    }
+    _print(result, as_json, lambda: "\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
+@app.command()
+def pretrain(
+    sources: Sources,
+    objective: Annotated[str, typer.Option(help="`shoptalk objectives` lists them.")],
+    out: Out,
+    base: Base = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Train one objective on the sources and leave the encoder; the same command again resumes."""
+    from shoptalk.artifact import locked
+    from shoptalk.stages.single import pretrain as run
+    from shoptalk.stages.world import World
+
+    if steps is not None and budget is not None:
+        raise InputError("Give --steps or --budget, not both: each decides how long to train.")
+    chosen = load(config, overrides=settings or [], base=base, budget=budget, seed=seed)
+    card = f"# {chosen.base}, trained with {objective}\n\nMade by `shoptalk pretrain`; not measured, so not proven.\n"
+    with Console() as console, locked(out):
+        run(World(run=out, config=chosen, report=console), sources, objective=objective, steps=steps, card=card)
+    typer.echo(str(out / "encoder"))
+
+
+@app.command()
+def probe(
+    model: str,
+    labels: NeededLabels,
+    test: NeededTest,
+    shots: Shots = "1,5,10,full",
+    draws: Draws = 10,
+    seed: int = 0,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The frozen encoder's few-shot accuracy: logistic regression on its vectors, averaged over draws."""
+    from shoptalk.evaluate.compare import FULL, outcomes_by_shots, parse_shots
+    from shoptalk.nn.bases import open_base
+    from shoptalk.probes.linear import linear_probe
+
+    wanted = parse_shots(shots)
+    train, tests = _examples(labels, test, settings)
+    found = outcomes_by_shots(open_base(model), train, tests, shots=wanted, draws=draws, seed=seed)
+    result = {}
+    for k, correct in zip(wanted, found, strict=True):
+        reading = linear_probe(correct, shots=k)
+        result[FULL if k is None else str(k)] = {
+            "accuracy": reading.value,
+            "std_over_draws": reading.detail["std_over_draws"],
+            "draws": len(correct),
+            "n": reading.n,
+        }
+    _print(
+        {"model": model, "shots": result},
+        as_json,
+        lambda: "\n".join(f"{k:>5} shots  {row['accuracy']:5.1f} %  ± {row['std_over_draws']:.1f} over draws" for k, row in result.items()),
+    )  # fmt: skip
+
+
+@app.command()
+def compare(
+    base: str,
+    adapted: str,
+    labels: NeededLabels,
+    test: NeededTest,
+    shots: Shots = "1,5,10,full",
+    draws: Draws = 10,
+    seed: int = 0,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Two encoders on the same label sets and tests: the gain with its 95 % interval."""
+    from shoptalk.evaluate.compare import compare as run
+    from shoptalk.evaluate.compare import parse_shots
+    from shoptalk.nn.bases import open_base
+
+    wanted = parse_shots(shots)
+    train, tests = _examples(labels, test, settings)
+    result = run(open_base(base), open_base(adapted), train, tests, shots=wanted, draws=draws, seed=seed)
+    _print(result, as_json, lambda: _comparison_text(result))
+
+
+@app.command()
+def control(
+    kind: Annotated[str, typer.Argument(help="aa, wrong-domain or shuffled-labels.")],
+    sources: Sources,
+    labels: NeededLabels,
+    out: Out,
+    base: Base = None,
+    candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run an adaptation whose right answer is "do not adopt", and see whether the procedure says so."""
+    from shoptalk.control import control as run
+
+    names = tuple(part.strip() for part in candidates.split(",")) if candidates else None
+    chosen = load(config, overrides=settings or [], base=base, candidates=names, budget=budget, seed=seed)
+    with Console() as console:
+        result = run(kind, sources, labels=labels, out=out, config=chosen, report=console)
+    word = "passed: not adopted" if result["passed"] else "FAILED: adopted what cannot have helped"
+    _print(result, as_json, lambda: f"control {kind} {word}\n{result['verdict']['sentence']}")
+
+
+@app.command()
+def embed(
+    model: str,
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="A .npy file: float32 [texts, dimensions].")],
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Unit vectors of every text (a turn or a passage), in order; their ids go beside them as JSONL."""
+    from shoptalk.stages.embedding import embed_sources
+
+    n = embed_sources(model, sources, out, load(config, overrides=settings or []))
+    typer.echo(f"{n} vectors in {out}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="The folder of a run that had labels.")],
+    texts: Annotated[list[str], typer.Argument(help="Messages to classify.")],
+    as_json: Json = False,
+) -> None:
+    """The intent of each message, by the encoder and head that the run ships."""
+    from shoptalk.nn.bases import open_base
+    from shoptalk.nn.encoder import embed as vectors_of
+    from shoptalk.stages.ship import load_head
+
+    head = load_head(model / "head")
+    probabilities = head.probabilities(vectors_of(open_base(str(model / "encoder")), texts))
+    best = probabilities.argmax(axis=1)
+    rows = [
+        {"text": text, "label": str(head.labels[i]), "probability": float(row[i])}
+        for text, row, i in zip(texts, probabilities, best, strict=True)
+    ]
+    _print(rows, as_json, lambda: "\n".join(f"{r['label']}\t{r['probability']:.2f}\t{r['text']}" for r in rows))
+
+
+@app.command()
+def report(
+    run: Path,
+    form: Annotated[str, typer.Option("--format", help="html, md or json.")] = "html",
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Where a run's report is, or the report itself as Markdown or JSON."""
+    from shoptalk.artifact import open_artifact
+    from shoptalk.evaluate.report import render_markdown
+
+    if form not in ("html", "md", "json"):
+        raise InputError(f"--format {form!r}: there is html, md and json.")
+    if open_artifact(run / "decision") is None:
+        raise SourceError(f"{run} is not a finished run: it has no decision. `shoptalk adapt ... --out {run}` makes one.")
+    facts = (run / "decision" / "facts.json").read_text(encoding="utf-8")
+    if form == "json":
+        typer.echo(facts)
+    elif form == "md":
+        typer.echo(render_markdown(json.loads(facts)))
+    else:
+        typer.echo(str(run / "report.html"))
+    if open_it:
+        webbrowser.open((run / "report.html").resolve().as_uri())
+
+
+@app.command()
+def objectives(as_json: Json = False) -> None:
+    """Every objective with its settings and their defaults."""
+    from shoptalk.objectives import OBJECTIVES
+
+    rows = [
+        {"name": name, "about": str(spec.__doc__).strip().splitlines()[0], "settings": spec().model_dump(exclude={"kind"})}
+        for name, spec in OBJECTIVES.items()
+    ]
+    _print(rows, as_json, lambda: "\n".join(f"{r['name']:<11} {r['about']}  {_settings(r['settings'])}" for r in rows))
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """The base models that have a short name; any hub id or folder works too."""
+    from shoptalk.nn.bases import BASES
+
+    rows = [{"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()]
+    _print(rows, as_json, lambda: "\n".join(f"{row['name']:<8} {row['about']}" for row in rows))
+
+
+def main() -> None:
+    """The entry point, with the exit statuses of DESIGN section 8: 0 done, 1 our bug, 2 wrong input, 130 interrupted."""
+    try:
+        app()
+    except ShoptalkError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("Interrupted. What is finished is kept: the same command continues.")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # the last stop: say that it is ours, and how to report it
+        if os.environ.get("SHOPTALK_DEBUG"):
+            raise
+        _complain(
+            f"This is a bug in Shoptalk: {type(error).__name__}: {error}\n"
+            "Please report it with the command you ran; SHOPTALK_DEBUG=1 shows where it happened."
+        )
+        sys.exit(1)
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"shoptalk: {text}", err=True)
+
+
+def _print(result: Any, as_json: bool, text: Callable[[], str]) -> None:
+    typer.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else text())
+
+
+def _verdict_text(verdict: dict[str, Any], out: Path) -> str:
+    lines = [f"verdict: {verdict['choice']}", verdict["sentence"], ""]
+    if verdict["gain"] is not None:
+        low, high = verdict["interval"]
+        lines.append(
+            f"base {verdict['base']:.1f} %, adapted {verdict['adapted']:.1f} %: "
+            f"gain {verdict['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+        )
+    spent = verdict["spent"]
+    lines.append(f"spent {spent['seconds'] / 60:.1f} min and {spent['tokens'] / 1e6:.2f} M training tokens")
+    lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
+    return "\n".join(lines)
+
+
+def _comparison_text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{k:>5} shots  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {row['gain']:+.1f} "
+        f"({row['interval'][0]:+.1f} to {row['interval'][1]:+.1f})"
+        for k, row in result["shots"].items()
+    ]
+    return "\n".join([*lines, result["sentence"]])
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:
+    from shoptalk.curate.labels import read_labels
+
+    config: Config = load(overrides=settings or [])
+    return read_labels(labels, config.curate)[0], read_labels(test, config.curate)[0]

@@ -1,0 +1,1 @@
+"""From files to documents: reading, cleaning, dropping with reasons, splitting."""

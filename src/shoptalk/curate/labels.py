@@ -1,0 +1,122 @@
+"""Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shoptalk.config import CurateConfig
+from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.dedup import clusters
+from shoptalk.curate.files import Bad, RefusedFile, Row, csv_columns, csv_rows, format_of, json_rows
+from shoptalk.curate.sources import count_by_reason, missing_column
+from shoptalk.errors import SourceError
+from shoptalk.records import Drop, Example
+
+
+def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
+    """The examples of a labelled file in file order, and the rows left out.
+
+    A text that repeats an earlier one with the same label is a drop ("duplicate"); with another label both stay, in
+    one cluster, since a file that contradicts itself should cost accuracy and not lose data. Texts count as the same
+    here when they are equal after repair.
+
+    Raises:
+        SourceError: the file is missing, unreadable or of unknown format, lacks a column, has no usable rows, or has
+            only one class.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
+    try:
+        _check_columns(path, config)
+        examples, drops = _examples(path, config)
+    except RefusedFile as refused:
+        raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
+    if not examples:
+        raise SourceError(
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}. "
+            f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
+        )
+    classes = {example.label for example in examples}
+    if len(classes) < 2:
+        raise SourceError(
+            f"{path} has one class only, {classes.pop()!r}; telling classes apart needs at least two. "
+            "Give examples of another class, or name another column with --set curate.label_column=NAME."
+        )
+    numbers = clusters([example.text for example in examples], config.near_duplicate)
+    clustered = [
+        example.model_copy(update={"cluster": int(number)}) for example, number in zip(examples, numbers, strict=True)
+    ]
+    return clustered, drops
+
+
+def _check_columns(path: Path, config: CurateConfig) -> None:
+    match format_of(path):
+        case ".csv":
+            columns, _ = csv_columns(path)
+        case ".jsonl":
+            keys = {key: None for row in json_rows(path) if isinstance(row, Row) for key in row.value}
+            if not keys:  # no object at all: the rows say better what is wrong
+                return
+            columns = list(keys)
+        case _:
+            raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+    for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
+        if wanted not in columns:
+            raise SourceError(f"{path} {missing_column(f'curate.{setting}', wanted, columns)}")
+
+
+def _examples(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
+    name = printable(path.name)
+    examples: list[Example] = []
+    drops: list[Drop] = []
+    first: dict[tuple[str, str], str] = {}
+    for row in _rows(path):
+        item = row if isinstance(row, Bad) else _example(row, name, config)
+        if isinstance(item, Example):
+            original = first.setdefault((item.text, item.label), item.id)
+            if original == item.id:
+                examples.append(item)
+                continue
+            item = Bad(row.number, "duplicate", f"same text and label as {original}", sample(item.text))
+        drops.append(
+            Drop(
+                id=f"{name}#{item.number}",
+                source=name,
+                reason=item.reason,
+                detail=printable(item.detail),
+                sample=item.sample,
+            )
+        )
+    return examples, drops
+
+
+def _rows(path: Path) -> Iterator[Row | Bad]:
+    return csv_rows(path) if format_of(path) == ".csv" else json_rows(path)
+
+
+def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
+    text = row.value.get(config.text_column)
+    if text is None:
+        return Bad(row.number, "no-text", f"no {config.text_column!r}", sample(str(row.value)))
+    if not isinstance(text, str):
+        return Bad(row.number, "wrong-type", f"the text is {type(text).__name__}", sample(str(row.value)))
+    repaired = repair(text)
+    if not repaired:
+        return Bad(row.number, "empty", "no text", sample(str(row.value)))
+    value = row.value.get(config.label_column)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return Bad(row.number, "no-label", f"no {config.label_column!r}", sample(repaired))
+    label = _label(value)
+    if not label:
+        detail = f"the label is {value!r}; expected a string, an integer, true or false"
+        return Bad(row.number, "wrong-type", detail, sample(repaired))
+    return Example(id=f"{name}#{row.number}", text=repaired, label=label)
+
+
+def _label(value: Any) -> str:
+    """A label as text, as JSON writes it ("true", "3"); empty where it cannot be one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    return repair(value) if isinstance(value, str) else ""

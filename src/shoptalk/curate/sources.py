@@ -1,0 +1,349 @@
+"""Files and folders to documents. Bad input stops a row or a file, never the run: it becomes a drop with its reason.
+
+    documents, drops = read_sources([Path("conversations"), Path("faq.md")], CurateConfig())
+
+| file    | becomes                                                                                             |
+|---------|-----------------------------------------------------------------------------------------------------|
+| `.md`   | one document                                                                                        |
+| `.txt`  | one document if blank lines part its paragraphs; else a document a line                             |
+| `.csv`  | a document a row, from the column `curate.text_column`                                              |
+| `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
+
+Each may be gzip-compressed. Any other column, labels above all, is ignored.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import file_digest
+from shoptalk.config import CurateConfig
+from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.files import (
+    FORMATS,
+    Bad,
+    Line,
+    RefusedFile,
+    Row,
+    csv_columns,
+    csv_rows,
+    format_of,
+    json_rows,
+    lines,
+)
+from shoptalk.errors import SourceError
+from shoptalk.records import Document, Drop, Turn
+
+_KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    name: str
+    given: bool
+    """Named by the user, not found in a folder."""
+
+
+def read_sources(paths: Sequence[Path], config: CurateConfig) -> tuple[list[Document], list[Drop]]:
+    """Every usable document of the given files and folders, in a fixed order, and everything left out.
+
+    Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17".
+
+    Raises:
+        SourceError: a path does not exist or has an unknown extension, a folder is empty, a given CSV lacks the text
+            column, or nothing usable remained.
+    """
+    files, drops = _list_files(paths)
+    documents: list[Document] = []
+    ids = _Ids()
+    for file in files:
+        try:
+            for item in _read(file, config):
+                if isinstance(item, Bad):
+                    drops.append(_drop(file, item))
+                else:
+                    documents.append(item.model_copy(update={"id": ids.unique(item.id)}))
+        except RefusedFile as refused:
+            drops.append(Drop(id=file.name, source=file.name, reason=refused.reason, detail=refused.detail))
+    if not documents:
+        raise SourceError(
+            f"Nothing to learn from in {_listed(paths)}: {count_by_reason(drops)}. "
+            f"Give files with text in one of these formats: {_KNOWN}."
+        )
+    return documents, drops
+
+
+def source_fingerprint(paths: Sequence[Path]) -> dict[str, str]:
+    """Each file's name and the SHA-256 of its bytes ("unreadable" where it has none), for cache keys.
+
+    Raises:
+        SourceError: a path does not exist, has an unknown extension, or is an empty folder.
+    """
+    files, drops = _list_files(paths)
+    found = {drop.id: drop.reason for drop in drops}
+    for file in files:
+        try:
+            found[file.name] = file_digest(file.path) if file.path.is_file() else "unreadable"
+        except OSError:
+            found[file.name] = "unreadable"
+    return found
+
+
+def count_by_reason(drops: Sequence[Drop]) -> str:
+    """Such as "3 left out (2 bad-json, 1 empty)"."""
+    counts = Counter(drop.reason for drop in drops)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+    return f"{len(drops):,} left out ({reasons})" if drops else "no text was found"
+
+
+# Which files
+
+
+def _list_files(paths: Sequence[Path]) -> tuple[list[_File], list[Drop]]:
+    """The files to read, each once, under distinct names; and what a folder holds that cannot be read."""
+    if not paths:
+        raise SourceError(f"No source was given. Give at least one folder or file: {_KNOWN}.")
+    found: dict[str, tuple[Path, str, bool]] = {}
+    drops: list[Drop] = []
+    for path in paths:
+        if path.is_dir():
+            inside = list(_walk(path, drops))
+            if not inside:
+                raise SourceError(f"{path} is an empty folder. Give a folder with files in it: {_KNOWN}.")
+            candidates = [(file, _name_inside(path, file), False) for file in inside]
+        else:
+            candidates = [(_existing(path), path.name, True)]
+        for candidate in candidates:
+            found.setdefault(os.path.realpath(candidate[0]), candidate)
+    files = _distinctly_named(list(found.values()))
+    for file in files:
+        if format_of(file.path) is None:
+            detail = f"not one of {_KNOWN}"
+            drops.append(Drop(id=file.name, source=file.name, reason="unknown-format", detail=detail))
+    return [file for file in files if format_of(file.path) is not None], drops
+
+
+def _existing(path: Path) -> Path:
+    if not os.path.lexists(path):
+        raise SourceError(f"{path} does not exist. Give an existing file or folder; check the spelling.")
+    if format_of(path) is None:
+        raise SourceError(f"{path} has an unknown extension. Expected one of {_KNOWN}, or a folder of such files.")
+    return path
+
+
+def _walk(folder: Path, drops: list[Drop]) -> Iterator[Path]:
+    """The files below a folder in sorted order, hidden ones left out; a folder that cannot be listed is a drop."""
+
+    def refuse(error: OSError) -> None:
+        name = _name_inside(folder, Path(error.filename))
+        drops.append(Drop(id=name, source=name, reason="unreadable", detail=error.strerror or str(error)))
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for linked in (Path(root, name) for name in folders if Path(root, name).is_symlink()):
+            name = _name_inside(folder, linked)
+            detail = "a link to a folder is not followed; give that folder as a source of its own"
+            drops.append(Drop(id=name, source=name, reason="linked-folder", detail=detail))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(root, name)
+
+
+def _name_inside(folder: Path, file: Path) -> str:
+    return printable((Path(folder.resolve().name) / file.relative_to(folder)).as_posix())
+
+
+def _distinctly_named(found: Sequence[tuple[Path, str, bool]]) -> list[_File]:
+    """Files of one name get as many parent folders before it as it takes to tell them apart."""
+    names = [name for _, name, _ in found]
+    depth = 1
+    while clashes := {name for name, count in Counter(names).items() if count > 1}:
+        depth += 1
+        for i, (path, _, _) in enumerate(found):
+            if names[i] in clashes:
+                names[i] = "/".join(path.absolute().parts[-depth:])
+    return [_File(path, printable(name), given) for (path, _, given), name in zip(found, names, strict=True)]
+
+
+# From a file to documents
+
+
+def _read(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
+    match format_of(file.path):
+        case ".txt":
+            return _read_txt(file)
+        case ".md":
+            return _read_md(file)
+        case ".csv":
+            return _read_csv(file, config)
+        case _:
+            return _read_jsonl(file, config)
+
+
+def _read_txt(file: _File) -> Iterator[Document | Bad]:
+    found = _whole(file)
+    bad = [line for line in found if isinstance(line, Bad)]
+    filled = [i for i, line in enumerate(found) if isinstance(line, Bad) or line.text.strip()]
+    consecutive = bool(filled) and filled[-1] - filled[0] == len(filled) - 1
+    if consecutive and len(filled) > 1:
+        yield from (
+            line if isinstance(line, Bad) else _plain(file, line.number, f"{file.name}#{line.number}", line.text)
+            for line in (found[i] for i in filled)
+        )
+    else:
+        yield from bad
+        yield from _one_document(file, found)
+
+
+def _read_md(file: _File) -> Iterator[Document | Bad]:
+    found = _whole(file)
+    yield from (line for line in found if isinstance(line, Bad))
+    yield from _one_document(file, found)
+
+
+def _whole(file: _File) -> list[Line | Bad]:
+    """All lines of a file that is text throughout; one line of something else makes the whole file suspect."""
+    found = list(lines(file.path))
+    for line in found:
+        if isinstance(line, Bad) and line.reason in ("binary", "not-utf8"):
+            raise RefusedFile(line.reason, line.detail)
+    return found
+
+
+def _one_document(file: _File, found: Sequence[Line | Bad]) -> Iterator[Document | Bad]:
+    text = repair("\n".join(line.text for line in found if isinstance(line, Line)))
+    if text:
+        yield Document(id=file.name, source=file.name, text=text)
+    elif not any(isinstance(line, Bad) for line in found):
+        raise RefusedFile("empty", "no text in the file")
+
+
+def _read_csv(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
+    columns, _ = csv_columns(file.path)
+    if config.text_column not in columns:
+        message = missing_column("curate.text_column", config.text_column, columns)
+        if file.given:
+            raise SourceError(f"{file.path} {message}")
+        raise RefusedFile("no-text", message)
+    rows = 0
+    for row in csv_rows(file.path):
+        rows += 1
+        if isinstance(row, Bad):
+            yield row
+        elif config.text_column not in row.value:
+            yield Bad(row.number, "no-text", "the row is too short to reach the text column", sample(str(row.value)))
+        else:
+            yield _plain(file, row.number, f"{file.name}#{row.number}", row.value[config.text_column])
+    if not rows:
+        raise RefusedFile("empty", "a header and no rows")
+
+
+def missing_column(setting: str, wanted: str, columns: Sequence[str]) -> str:
+    """What to say of a table without the wanted column."""
+    listed = ", ".join(printable(column) for column in columns) or "none"
+    return f"has no column {wanted!r}. Its columns: {listed}. Name the right one with --set {setting}=NAME."
+
+
+def _read_jsonl(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
+    rows = 0
+    for row in json_rows(file.path):
+        rows += 1
+        yield row if isinstance(row, Bad) else _from_object(file, row, config)
+    if not rows:
+        raise RefusedFile("empty", "no rows in the file")
+
+
+def _from_object(file: _File, row: Row, config: CurateConfig) -> Document | Bad:
+    own = row.value.get("id")
+    named = isinstance(own, str | int) and not isinstance(own, bool) and str(own).strip()
+    id = f"{file.name}#{printable(str(own).strip()) if named else row.number}"
+    for key in ("turns", "messages"):
+        if key in row.value:
+            return _conversation(file, row, id, key)
+    # A file's own `text` still counts where the setting names the column of some other file.
+    for key in (config.text_column, "text"):
+        if key in row.value:
+            value = row.value[key]
+            if not isinstance(value, str):
+                return _wrong(row, f"{key!r} is {type(value).__name__}, expected a string")
+            return _plain(file, row.number, id, value)
+    keys = ", ".join(printable(key) for key in row.value) or "none"
+    expected = f"{config.text_column!r}, 'turns' or 'messages'"
+    return Bad(row.number, "no-text", f"expected {expected}, found the keys: {keys}", sample(str(row.value)))
+
+
+def _conversation(file: _File, row: Row, id: str, key: str) -> Document | Bad:
+    """A conversation; a message without text keeps its place, so that its neighbours do not become consecutive."""
+    messages = row.value[key]
+    if not isinstance(messages, list):
+        return _wrong(row, f"{key!r} is {type(messages).__name__}, expected a list")
+    turns = []
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict):
+            return _wrong(row, f"{key}[{number}] is {type(message).__name__}, expected an object")
+        role, text = message.get("role"), _message_text(message)
+        if not isinstance(role, str):
+            return _wrong(row, f"{key}[{number}] has no role that is a string")
+        if text is None:
+            return _wrong(row, f"{key}[{number}] has neither a text nor a content that is one")
+        turns.append(Turn(role=repair(role), text=repair(text)))
+    if not any(turn.text for turn in turns):
+        return Bad(row.number, "empty", "no turn has text", sample(str(row.value)))
+    return Document(id=id, source=file.name, turns=tuple(turns))
+
+
+def _message_text(message: dict[str, Any]) -> str | None:
+    """`text` or `content`: a string, null (a message that only calls a tool), or a list of parts, some of them text."""
+    if "text" not in message and "content" not in message:
+        return None
+    value = message["text"] if "text" in message else message["content"]
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return value if isinstance(value, str) else None
+
+
+def _plain(file: _File, number: int, id: str, text: str) -> Document | Bad:
+    repaired = repair(text)
+    if not repaired:
+        return Bad(number, "empty", "no text", sample(text))
+    return Document(id=id, source=file.name, text=repaired)
+
+
+def _wrong(row: Row, detail: str) -> Bad:
+    return Bad(row.number, "wrong-type", detail, sample(str(row.value)))
+
+
+def _drop(file: _File, bad: Bad) -> Drop:
+    return Drop(
+        id=f"{file.name}#{bad.number}",
+        source=file.name,
+        reason=bad.reason,
+        detail=printable(bad.detail),
+        sample=bad.sample,
+    )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
+class _Ids:
+    """Hands out each id once; a repeated one gets "~2", "~3", ..."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def unique(self, id: str) -> str:
+        candidate = id
+        while candidate in self._counts:
+            self._counts[id] += 1
+            candidate = f"{id}~{self._counts[id]}"
+        self._counts[candidate] = 1
+        return candidate

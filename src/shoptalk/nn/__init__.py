@@ -1,0 +1,1 @@
+"""Networks: base models, encoders, heads and the losses that several objectives share."""

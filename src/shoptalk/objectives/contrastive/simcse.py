@@ -1,0 +1,71 @@
+"""Unsupervised SimCSE (Gao, Yao & Chen 2021, equation 4): dropout as the only augmentation.
+
+Each text x_i is encoded twice with different dropout masks z, z'; the two vectors must find each other in the batch:
+
+    l_i = - log  exp(sim(h_i^z, h_i^z') / tau)  /  sum_j exp(sim(h_i^z, h_j^z') / tau)
+
+What differs from the paper: no extra MLP on top while training (sentence encoders have none to throw away).
+It often harms an encoder that was already trained with supervision; it is here to be measured.
+
+Run alone on a toy: python -m shoptalk.objectives.contrastive.simcse
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from shoptalk.nn.encoder import Product
+from shoptalk.nn.losses import info_nce
+from shoptalk.objective import Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.corpus import Corpus
+
+
+class SimcseSpec(Spec):
+    """Unsupervised SimCSE."""
+
+    kind: Literal["simcse"] = "simcse"
+    lr: float = Field(default=3e-5, gt=0)
+    batch: int = Field(default=64, ge=2)
+    passes: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=0.05, gt=0)
+
+    def examples(self, corpus: Corpus) -> Sequence[int]:
+        """Every text; a batch of one would have no negatives."""
+        return range(len(corpus)) if len(corpus) > 1 else []
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], TokenBatch]:
+        """The texts, unchanged."""
+
+        def collate(examples: Sequence[int], key: Key) -> TokenBatch:
+            return group_by_length([tokens[i] for i in examples], pad_id=product.tokenizer.pad_token_id)
+
+        return collate
+
+    def build(self, product: Product) -> "Simcse":
+        """The encoder and no more."""
+        return Simcse(product, temperature=self.temperature)
+
+
+class Simcse(Objective[TokenBatch]):
+    """Two dropout views of each text attract, all others repel."""
+
+    def __init__(self, product: Product, *, temperature: float) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.encoder
+        self.temperature = temperature
+
+    def forward(self, batch: TokenBatch) -> Loss:
+        """Mean InfoNCE over the batch; needs training mode, where the two passes differ."""
+        total = info_nce(self.encoder(batch), self.encoder(batch), temperature=self.temperature)
+        return Loss(total=total, terms={})
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(SimcseSpec(batch=16))

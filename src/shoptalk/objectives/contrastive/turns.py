@@ -1,0 +1,112 @@
+"""Consecutive turns as positives: a turn must find the reply that followed it.
+
+The lineage is ConveRT (Henderson et al. 2020, section 3: response selection with in-batch negatives) and Dialogue
+Sentence Embeddings (Zhou et al. 2022, DSE: consecutive utterances as positive pairs, equation 1, both directions):
+
+    L = 1/2 [ InfoNCE(context -> reply) + InfoNCE(reply -> context) ]
+
+What differs from the papers: one shared encoder; turns of the same conversation, and turns with the same words, are
+taken out of each other's negatives, because "thanks!" answers many turns and is wrong for none of them.
+
+Run alone on a toy: python -m shoptalk.objectives.contrastive.turns
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from pydantic import Field
+from torch import Tensor
+
+from shoptalk.nn.encoder import Product
+from shoptalk.nn.losses import info_nce
+from shoptalk.objective import Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """n pairs: texts 0..n-1 are the contexts and n..2n-1 their replies; which replies are no fair negatives."""
+
+    texts: TokenBatch
+    related: Bool[Tensor, "n n"]
+    """related[i, j]: reply j is no negative of context i."""
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens."""
+        return self.texts.tokens
+
+    @property
+    def cells(self) -> int:
+        """Tokens and padding."""
+        return self.texts.cells
+
+
+class TurnsSpec(Spec):
+    """Consecutive turns of a conversation."""
+
+    kind: Literal["turns"] = "turns"
+    lr: float = Field(default=3e-5, gt=0)
+    batch: int = Field(default=64, ge=2)
+    passes: float = Field(default=5.0, gt=0)
+    temperature: float = Field(default=0.05, gt=0)
+
+    def examples(self, corpus: Corpus) -> Sequence[int]:
+        """The position of each context; its reply is the next text."""
+        contexts = [context for context, _ in corpus.pairs()]
+        return contexts if len(contexts) > 1 else []
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], PairBatch]:
+        """Contexts and their replies."""
+        wording = np.unique(np.array(corpus.texts, dtype=object), return_inverse=True)[1]
+
+        def collate(examples: Sequence[int], key: Key) -> PairBatch:
+            contexts = np.asarray(examples)
+            replies = contexts + 1
+            same_conversation = corpus.conversation[contexts][:, None] == corpus.conversation[replies][None, :]
+            same_context = wording[contexts][:, None] == wording[contexts][None, :]
+            same_reply = wording[replies][:, None] == wording[replies][None, :]
+            same_across = wording[contexts][:, None] == wording[replies][None, :]
+            texts = [tokens[i] for i in (*contexts, *replies)]
+            return PairBatch(
+                texts=group_by_length(texts, pad_id=product.tokenizer.pad_token_id),
+                related=torch.from_numpy(same_conversation | same_context | same_reply | same_across),
+            )
+
+        return collate
+
+    def build(self, product: Product) -> "Turns":
+        """The encoder and no more."""
+        return Turns(product, temperature=self.temperature)
+
+
+class Turns(Objective[PairBatch]):
+    """Each turn finds its reply, each reply its turn."""
+
+    def __init__(self, product: Product, *, temperature: float) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.encoder
+        self.temperature = temperature
+
+    def forward(self, batch: PairBatch) -> Loss:
+        """Mean of the two directions' InfoNCE."""
+        contexts, replies = self.encoder(batch.texts).chunk(2)
+        related = batch.related.to(contexts.device)
+        forwards = info_nce(contexts, replies, temperature=self.temperature, excluded=related)
+        backwards = info_nce(replies, contexts, temperature=self.temperature, excluded=related.T)
+        terms = {"context_to_reply": forwards.detach(), "reply_to_context": backwards.detach()}
+        return Loss(total=(forwards + backwards) / 2, terms=terms)
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(TurnsSpec(batch=16))

@@ -1,0 +1,148 @@
+"""Neighbourhood self-distillation: the encoder learns to see each text as its neighbourhood sees it.
+
+All texts are embedded once with the unadapted encoder. The target of text i is its embedding e_i moved towards the
+mean of its k nearest neighbours N(i), on the unit sphere:
+
+    t_i = normalise( e_i + (1 / k) sum_{j in N(i)} e_j )
+
+The student's vectors s must match the targets' similarity distribution within the batch, and the targets themselves:
+
+    L = (1 / n) sum_i KL( p_i^t || p_i^s ) + w (1 / n) sum_i (1 - cos(s_i, t_i)),
+    p_ij proportional to exp( <v_i, v_j> / tau ),  j != i
+
+A batch holds texts together with one random neighbour each, so that close pairs are there to be compared.
+
+Sources: distilling similarity distributions is SEED (Fang et al. 2021, equation 3); neighbours as positives are NNCLR
+(Dwibedi et al. 2021); smoothing embeddings over a neighbour graph is label spreading's operator (Zhou et al. 2004).
+What differs: the teacher is the student's own start, fixed, and its neighbours come from the whole corpus.
+
+Run alone on a toy: python -m shoptalk.objectives.distillation.neighbours
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from shoptalk import index
+from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.losses import similarity_distribution
+from shoptalk.objective import Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """n texts and the unit vectors they should get."""
+
+    texts: TokenBatch
+    targets: Float[Tensor, "n D"]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens."""
+        return self.texts.tokens
+
+    @property
+    def cells(self) -> int:
+        """Tokens and padding."""
+        return self.texts.cells
+
+
+class NeighboursSpec(Spec):
+    """Neighbourhood self-distillation. A step sees twice `batch` texts: each brings a neighbour."""
+
+    kind: Literal["neighbours"] = "neighbours"
+    lr: float = Field(default=6e-5, gt=0)
+    batch: int = Field(default=128, ge=2)
+    passes: float = Field(default=3.0, gt=0)
+    k: int = Field(default=10, ge=1, description="neighbours that make a target")
+    temperature: float = Field(default=0.05, gt=0)
+    cosine_weight: float = Field(default=5.0, ge=0)
+
+    def examples(self, corpus: Corpus) -> Sequence[int]:
+        """Every text, where there are more than k."""
+        return range(len(corpus)) if len(corpus) > self.k else []
+
+    def prepare(self, corpus: Corpus, product: Product) -> Targets:
+        """Every text's embedding by the base `vectors` [N, D], its `neighbours` [N, k] and its `targets` [N, D]."""
+        vectors = embed(product, corpus.texts)
+        _, positions = index.neighbours(vectors, self.k)
+        return {
+            "vectors": vectors,
+            "neighbours": positions.astype(np.int32),
+            "targets": smooth(vectors, vectors, positions),
+        }
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], TargetBatch]:
+        """The examples, one random neighbour of each, and other random texts in place of those that came twice."""
+        assert targets is not None  # `prepare` always returns them
+        wanted, neighbours = targets["targets"], targets["neighbours"]
+
+        def collate(examples: Sequence[int], key: Key) -> TargetBatch:
+            companions = []
+            for example in examples:
+                rng = np.random.default_rng([key.seed, key.step, example])
+                companions.append(int(rng.choice(neighbours[example])))
+            # A full batch keeps the tensors' shapes in their small set.
+            rng = np.random.default_rng([key.seed, key.step])
+            fill = rng.permutation(len(corpus))[: 4 * len(examples)].tolist()
+            chosen = list(dict.fromkeys([*examples, *companions, *fill]))[: 2 * len(examples)]
+            return TargetBatch(
+                texts=group_by_length([tokens[i] for i in chosen], pad_id=product.tokenizer.pad_token_id),
+                targets=torch.from_numpy(np.asarray(wanted[chosen], dtype=np.float32)),
+            )
+
+        return collate
+
+    def build(self, product: Product) -> "Neighbours":
+        """The encoder and no more."""
+        return Neighbours(product, temperature=self.temperature, cosine_weight=self.cosine_weight)
+
+
+def smooth(
+    own: Float[np.ndarray, "N D"], corpus: Float[np.ndarray, "M D"], positions: Int[np.ndarray, "N k"]
+) -> Float[np.ndarray, "N D"]:
+    """Each vector plus the mean of its neighbours' vectors, normalised: the equation for t_i above."""
+    smoothed = np.empty_like(own)
+    for begin in range(0, len(own), 4096):  # blocks: the gathered neighbours take k times a block's memory
+        part = slice(begin, begin + 4096)
+        smoothed[part] = own[part] + corpus[positions[part]].mean(axis=1)
+    smoothed /= np.linalg.norm(smoothed, axis=1, keepdims=True)
+    return smoothed
+
+
+class Neighbours(Objective[TargetBatch]):
+    """The student, pulled to the targets and to their mutual similarities."""
+
+    def __init__(self, product: Product, *, temperature: float, cosine_weight: float) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.encoder
+        self.temperature = temperature
+        self.cosine_weight = cosine_weight
+
+    def forward(self, batch: TargetBatch) -> Loss:
+        """KL divergence of the similarity distributions plus the weighted cosine distance."""
+        students = self.encoder(batch.texts)
+        targets = batch.targets.to(students.device)
+        theirs = similarity_distribution(targets, temperature=self.temperature)
+        ours = similarity_distribution(students, temperature=self.temperature)
+        divergence = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+        distance = (1 - (students * targets).sum(-1)).mean()
+        terms = {"kl": divergence.detach(), "cosine_distance": distance.detach()}
+        return Loss(total=divergence + self.cosine_weight * distance, terms=terms)
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(NeighboursSpec(batch=16))

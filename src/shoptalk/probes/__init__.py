@@ -1,0 +1,1 @@
+"""Cheap measurements of a frozen product."""

@@ -1,0 +1,53 @@
+"""RankMe: how many dimensions an encoder really uses. Label-free.
+
+Source: Garrido, Balestriero, Najman, LeCun, "RankMe: Assessing the Downstream Performance of Pretrained
+Self-Supervised Representations by Their Rank", ICML 2023, equation 1.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from shoptalk.nn.encoder import Product, embed
+from shoptalk.records import Reading
+
+# The paper's constant for vectors computed in float32.
+EPSILON = 1e-7
+
+
+def rankme(vectors: Float[np.ndarray, "N D"]) -> float:
+    """The exponential of the entropy of the singular values' shares: between 1 and min(N, D).
+
+    exp(-sum_k p_k log p_k) with p_k = sigma_k / sum(sigma) + epsilon (Garrido et al. 2023, equation 1). As in the
+    paper the vectors are not centred, and epsilon can push the value past min(N, D) by a few ten-thousandths of it.
+
+    Raises:
+        ValueError: there is no vector.
+    """
+    if vectors.size == 0:
+        raise ValueError(f"RankMe of an array of shape {vectors.shape} is undefined; give at least one vector.")
+    sigma = np.linalg.svd(vectors.astype(np.float64), compute_uv=False)
+    # Vectors that are all zero have no shares; the smallest float keeps their rank at 1 instead of not-a-number.
+    shares = sigma / max(sigma.sum(), np.finfo(np.float64).tiny) + EPSILON
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def rank(texts: Sequence[str]) -> Callable[[Product], Reading]:
+    """A probe: RankMe of the texts' vectors, in dimensions.
+
+    Readings compare only at the same texts; the paper finds that the value settles where texts far outnumber
+    dimensions.
+
+    Raises:
+        ValueError: there is no text.
+    """
+    if not texts:
+        raise ValueError("RankMe needs texts to embed and got none; give a sample of the corpus.")
+
+    def probe(product: Product) -> Reading:
+        vectors = embed(product, texts)
+        detail = {"dimensions": vectors.shape[1]}
+        return Reading(name="rankme", value=rankme(vectors), unit="dimensions", n=len(texts), detail=detail)
+
+    return probe

@@ -1,0 +1,186 @@
+"""Curate and baseline: from files to a corpus, a label set and the number that everything is compared with."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact, write_text
+from shoptalk.config import CurateConfig
+from shoptalk.curate.curate import curate, read_documents, read_drops, to_corpus, write_corpus
+from shoptalk.curate.dedup import matches
+from shoptalk.curate.labels import read_labels
+from shoptalk.curate.sources import read_sources, source_fingerprint
+from shoptalk.errors import SourceError
+from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
+from shoptalk.nn.bases import open_base, resolve
+from shoptalk.probes.retrieval import choose_pairs
+from shoptalk.records import Document, Drop, Example, Reading
+from shoptalk.stages.world import World, best_device
+from shoptalk.text.corpus import Corpus
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
+"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The curate stage's artifact, read back."""
+
+    artifact: Artifact
+    train: Corpus
+    held_out: Corpus
+    """Conversations that training never sees."""
+    examples: tuple[Example, ...]
+    tests: tuple[Example, ...]
+    drops: tuple[Drop, ...]
+    n_documents: int
+
+
+def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, test: Path | None) -> Curated:
+    """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
+
+    Raises:
+        SourceError: a file named by the user cannot be used, or nothing is left to learn from.
+    """
+    config = world.config
+    parents = dict(source_fingerprint(sources))
+    for role, path in (("labels", labels), ("test", test)):
+        if path is not None:
+            if not path.is_file():
+                raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+            parents[f"{role}:{path.name}"] = file_digest(path)
+    settings = config.curate.model_dump()
+    folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
+        _make_corpus(folder, sources, labels, test, config.curate, parents)
+    artifact = open_artifact(folder)
+    assert artifact is not None
+    documents = list(read_documents(folder))
+    held_out = [document for document in documents if document.turns and _held_out(document)][:HELD_OUT_MOST]
+    chosen = {document.id for document in held_out}
+    kept = [document for document in documents if document.id not in chosen]
+    size = config.curate.passage_characters
+    return Curated(
+        artifact=artifact,
+        train=to_corpus(kept, digest=artifact.content, passage_characters=size),
+        held_out=to_corpus(held_out, digest=artifact.content, passage_characters=size),
+        examples=tuple(_read_examples(folder / "labels.jsonl")),
+        tests=tuple(_read_examples(folder / "test.jsonl")),
+        drops=tuple(read_drops(folder)),
+        n_documents=len(documents),
+    )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The unadapted base's measurements; nothing later is believed without them."""
+
+    artifact: Artifact
+    bench: Bench
+    measured: Measured
+    seconds: float
+    """What measuring took: the forecast of every later look."""
+    tokens_per_second: float
+    """Of embedding, real tokens."""
+
+
+def baseline_stage(world: World, curated: Curated) -> Baseline:
+    """Measure the base on everything that entries will be measured on; leaves `RUN/baseline`."""
+    config = world.config
+    labelled = None
+    if curated.examples:
+        labelled = Labelled.draw(curated.examples, shots=config.shots, n_draws=config.draws, seed=config.seed)
+    places = np.random.default_rng(config.seed).permutation(len(curated.train))[:SAMPLE]
+    bench = Bench(
+        labelled,
+        sample=tuple(curated.train.texts[i] for i in places),
+        pairs=tuple(choose_pairs(curated.held_out, seed=config.seed)),
+    )
+    settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": config.base}
+    parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
+    folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        world.report.say(f"baseline: measuring {config.base} as it is")
+        product = open_base(config.base)
+        product.encoder.to(best_device())
+        texts = [*bench.sample, *(labelled.texts if labelled else ()), *(text for pair in bench.pairs for text in pair)]
+        begun = time.perf_counter()
+        measured = measure(product, bench)
+        seconds = time.perf_counter() - begun
+        rate = product.tokens(texts) / seconds
+        timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail={"tokens_per_second": rate})
+        with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
+            save_measured(inside, measured)
+            write_text(inside / "timing.json", timing.model_dump_json())
+    artifact = open_artifact(folder)
+    assert artifact is not None
+    timing = Reading.model_validate_json((folder / "timing.json").read_text(encoding="utf-8"))
+    return Baseline(artifact, bench, load_measured(folder), timing.value, float(timing.detail["tokens_per_second"]))
+
+
+def base_digest(ref: str) -> str:
+    """SHA-256 of a base's weights."""
+    return file_digest(resolve(ref) / "model.safetensors")
+
+
+def _make_corpus(
+    folder: Path,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    config: CurateConfig,
+    parents: dict[str, str],
+) -> None:
+    examples, label_drops = read_labels(labels, config) if labels else ([], [])
+    tests, test_drops = read_labels(test, config) if test else ([], [])
+    examples, leaks = _without_tests(examples, tests, config.near_duplicate)
+    documents, source_drops = read_sources(sources, config)
+    reserved = [example.text for example in (*examples, *tests)]
+    drops = [*label_drops, *test_drops, *leaks, *source_drops]
+    curated = curate(documents, drops, reserved=reserved, config=config)
+    if not curated.documents:
+        reasons = sorted({drop.reason for drop in curated.drops})
+        raise SourceError(
+            f"Nothing is left to learn from: all {len(documents)} documents were dropped ({', '.join(reasons)}). "
+            "Give unlabelled text that is not the labelled text itself."
+        )
+    with create(folder, kind="corpus", config=config.model_dump(), parents=parents) as inside:
+        write_corpus(inside, curated)
+        _write_examples(inside / "labels.jsonl", examples)
+        _write_examples(inside / "test.jsonl", tests)
+
+
+def _without_tests(
+    examples: Sequence[Example], tests: Sequence[Example], threshold: float
+) -> tuple[list[Example], list[Drop]]:
+    """Labelled examples that are near duplicates of a test example would make the test easier than life."""
+    if not examples or not tests:
+        return list(examples), []
+    leaks = matches([example.text for example in examples], [example.text for example in tests], threshold)
+    kept = [example for example, leak in zip(examples, leaks, strict=True) if not leak]
+    dropped = [
+        Drop(id=example.id, source="labels", reason="in-test-cluster", sample=example.text[:200])
+        for example, leak in zip(examples, leaks, strict=True)
+        if leak
+    ]
+    return kept, dropped
+
+
+def _held_out(document: Document) -> bool:
+    """A function of the conversation's id alone, so that new conversations move no old one."""
+    place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+    return place < HELD_OUT_SHARE * 2**32
+
+
+def _write_examples(path: Path, examples: Iterable[Example]) -> None:
+    path.write_text("".join(example.model_dump_json() + "\n" for example in examples), encoding="utf-8")
+
+
+def _read_examples(path: Path) -> list[Example]:
+    with path.open(encoding="utf-8") as file:
+        return [Example.model_validate_json(line) for line in file]

@@ -1,0 +1,119 @@
+"""Everything the report tells, gathered from the run's artifacts as plain JSON."""
+
+import collections
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shoptalk.stages.data import Baseline, Curated
+from shoptalk.stages.learn import Entry, Prepared
+from shoptalk.stages.ship import FORGETTING, Judged
+from shoptalk.stages.world import World
+from shoptalk.training.advance import read_log
+
+SAMPLES = 5
+"""Dropped texts shown for each reason."""
+
+
+def spent(entries: Sequence[Entry], seconds: float) -> dict[str, Any]:
+    """What the run took: wall-clock seconds and real training tokens."""
+    longest: dict[str, int] = {}
+    for entry in entries:
+        longest[entry.candidate] = max(longest.get(entry.candidate, 0), entry.tokens)
+    return {"seconds": round(seconds, 1), "tokens": sum(longest.values())}
+
+
+def collect(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    prepared: Prepared | None,
+    entries: Sequence[Entry],
+    judged: Judged,
+    *,
+    verdict: Mapping[str, Any],
+    best_targets: float | None,
+    command: str,
+) -> dict[str, Any]:
+    """The facts of a run, in the shape that `evaluate.report.render` documents."""
+    logs = {}
+    for entry in entries:  # later entries of a candidate carry its longer log
+        logs[entry.candidate] = read_log(entry.folder)
+    rows = [row for log in logs.values() for row in log]
+    tokens, cells = sum(row["tokens"] for row in rows), sum(row["cells"] for row in rows)
+    training = sum(row["seconds"] for row in rows)
+    before = baseline.measured.values()
+    return {
+        "run": world.run.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": dict(verdict),
+        "curves": [_curve(name, verdict["candidates"]) for name in logs],
+        "losses": [{"objective": name, "points": [[r["step"], r["loss"]] for r in log]} for name, log in logs.items()],
+        "per_class": judged.per_class,
+        "label_free": [
+            {"entry": name, "values": _label_free(values)}
+            for name, values in [("base", before), *((entry.name, entry.measured.values()) for entry in entries)]
+        ],
+        "ceiling": None if best_targets is None else {"accuracy": best_targets},
+        "guards": [
+            {
+                "entry": entry.name,
+                "name": "forgetting",
+                "value": entry.measured.values()[FORGETTING] - before[FORGETTING],
+                "limit": world.config.guards.forgetting,
+                "inside": next(r["inside_guards"] for r in verdict["candidates"] if r["entry"] == entry.name),
+            }
+            for entry in entries
+        ],
+        "cost": {
+            "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in world.seconds.items()],
+            "seconds": verdict["spent"]["seconds"],
+            "tokens": verdict["spent"]["tokens"],
+            "waste": 1 - tokens / cells if cells else 0.0,
+            "tokens_per_second": tokens / training if training else 0.0,
+            "forecast_seconds": prepared.plan.forecast_seconds if prepared else None,
+        },
+        "skipped": prepared.skipped if prepared else {},
+        "drops": _drops(curated),
+        "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
+        "reproduce": {
+            "command": command,
+            "versions": baseline.artifact.versions,
+            "hardware": baseline.artifact.hardware,
+            "seed": world.config.seed,
+        },
+    }
+
+
+def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    mine = [row for row in rows if row["objective"] == name and row["gain"] is not None]
+    points = [
+        {
+            "entry": row["entry"],
+            "step": row["step"],
+            "tokens": row["tokens"],
+            "gain": row["gain"],
+            "low": row["interval"][0],
+            "high": row["interval"][1],
+        }
+        for row in mine
+    ]
+    return {"objective": name, "eliminated": any(row["eliminated"] for row in mine), "points": points}
+
+
+def _label_free(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not name.endswith("accuracy") and name != "collapsed"}
+
+
+def _drops(curated: Curated) -> list[dict[str, Any]]:
+    by_reason = collections.defaultdict(list)
+    for drop in curated.drops:
+        by_reason[drop.reason].append(drop)
+    return [
+        {
+            "reason": reason,
+            "count": len(drops),
+            "samples": [{"id": d.id, "detail": d.detail, "sample": d.sample[:200]} for d in drops[:SAMPLES]],
+        }
+        for reason, drops in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    ]

@@ -1,0 +1,1 @@
+"""Tokenising and batching text."""

@@ -1,0 +1,1 @@
+"""The one training loop: plan, schedule, optimizer, snapshots."""

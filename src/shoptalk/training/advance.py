@@ -1,0 +1,120 @@
+"""Bring one training to a given step and no further, through any number of interruptions.
+
+A training folder holds `log.jsonl` (one line a step, flushed) and the newest snapshot. Whatever killed the process,
+the same call continues from that snapshot and leaves the same log and the same weights.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shoptalk.artifact import storage_errors, write_text
+from shoptalk.nn.encoder import Product
+from shoptalk.objective import Key, Objective, Spec, Targets
+from shoptalk.text.batching import Tokenised
+from shoptalk.text.corpus import Corpus
+from shoptalk.training import snapshot
+from shoptalk.training.loop import LoopConfig, Step, train
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything a training is a function of, and its folder."""
+
+    folder: Path
+    objective: Objective[Any]
+    data: Sequence[int]
+    collate: Callable[[Sequence[int], Key], Any]
+    config: LoopConfig
+    snapshot_seconds: float
+
+    @classmethod
+    def build(
+        cls,
+        spec: Spec,
+        *,
+        corpus: Corpus,
+        tokens: Tokenised,
+        product: Product,
+        targets: Targets | None,
+        config: LoopConfig,
+        folder: Path,
+        snapshot_seconds: float,
+    ) -> "Training":
+        """A training of `product` (changed in place) by the objective of `spec`; new heads are drawn by the seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            objective = spec.build(product)
+        objective.to(product.encoder.device)
+        return cls(
+            folder=folder,
+            objective=objective,
+            data=spec.examples(corpus),
+            collate=spec.collate(corpus, tokens, product, targets),
+            config=config,
+            snapshot_seconds=snapshot_seconds,
+        )
+
+
+def advance(training: Training, *, until: int, decay_from: int | None = None) -> Iterator[Step]:
+    """Train to step `until`, yielding each new step; a snapshot stands at `until` when it is done.
+
+    Does nothing but load the weights where a snapshot at `until` is already there.
+    """
+    training.folder.mkdir(parents=True, exist_ok=True)
+    log = training.folder / "log.jsonl"
+    resume = snapshot.newest(training.folder, most=until)
+    done = snapshot.steps_done(resume) if resume else 0
+    _truncate(log, done)
+    if resume is not None and done >= until:
+        snapshot.load_module(resume, training.objective)
+        return
+    config = replace(training.config, decay_from=decay_from)
+    saved = time.monotonic()
+    with storage_errors(log), log.open("a", encoding="utf-8") as file:
+        for step in train(training.objective, training.data, training.collate, config, resume=resume):
+            file.write(json.dumps(log_row(step)) + "\n")
+            file.flush()
+            finished = step.number >= until or step.last
+            if finished or time.monotonic() - saved > training.snapshot_seconds:
+                path = snapshot.path_for(training.folder, step.number)
+                step.save(path)
+                snapshot.keep_only(training.folder, path)
+                saved = time.monotonic()
+            yield step
+            if finished:
+                step.steer("stop")
+
+
+def log_row(step: Step) -> dict[str, Any]:
+    """A step as one line of the log; losses are exact (JSON numbers round-trip floats)."""
+    return {
+        "step": step.number,
+        "loss": step.loss,
+        "tokens": step.tokens,
+        "seconds": round(step.seconds, 4),
+        "cells": step.cells,
+        "lr": step.lr,
+        **step.terms,
+    }
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a training's log."""
+    path = folder / "log.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def _truncate(log: Path, done: int) -> None:
+    """Forget the rows after the snapshot; a killed process may have logged steps that will now be taken again."""
+    rows = read_log(log.parent)
+    kept = [row for row in rows if row["step"] <= done]
+    if len(kept) != len(rows) or (log.exists() and not log.read_text(encoding="utf-8").endswith(("\n", ""))):
+        write_text(log, "".join(json.dumps(row) + "\n" for row in kept))

@@ -1,0 +1,137 @@
+"""From a budget to a plan: how many steps each candidate gets, fixed before training starts.
+
+Successive halving (Jamieson & Talwalkar 2016; Li et al. 2018, rate eta): every candidate trains a short pilot, the best
+1/eta go on, the winner gets the rest. The plan also fixes the menu: the (candidate, step) pairs that the verdict may
+choose from. Clocks are read once, here; after that the plan and not the clock governs the run and its resumption.
+"""
+
+import math
+from collections.abc import Mapping
+
+from shoptalk.errors import ConfigError
+from shoptalk.nn.precision import Precision
+from shoptalk.records import Frozen
+
+ETA = 4
+PILOT_SHARE = 0.08
+"""Share of the training budget that one candidate's pilot gets, unless all pilots together would exceed PILOTS_MOST."""
+PILOTS_MOST = 0.3
+MENU_MOST = 12
+FEWEST_STEPS = 4
+
+
+class Cost(Frozen):
+    """What one step of an objective costs, and the most steps that are worth taking."""
+
+    seconds: float
+    tokens: float
+    most_steps: int
+    prepare_seconds: float = 0.0
+
+
+class CandidatePlan(Frozen):
+    """How a candidate trains: `checkpoints` are its menu steps, the first is the end of its pilot."""
+
+    steps: int
+    checkpoints: tuple[int, ...]
+    tokens_per_step: float
+    seconds_per_step: float
+
+    @property
+    def pilot(self) -> int:
+        """Steps after which the candidate is compared with the others."""
+        return self.checkpoints[0]
+
+
+class Plan(Frozen):
+    """The whole run, decided in advance."""
+
+    budget: str
+    precision: Precision
+    rates: dict[str, float]
+    keep: tuple[int, ...]
+    """How many candidates go on after each rung; the last is 1."""
+    candidates: dict[str, CandidatePlan]
+    forecast_seconds: float
+    """Of training and probing together, from now on."""
+    forecast_tokens: int
+    seed: int
+
+
+def make_plan(
+    costs: Mapping[str, Cost],
+    *,
+    budget: str,
+    seconds: float | None,
+    tokens: float | None,
+    probe_seconds: float,
+    precision: Precision,
+    rates: dict[str, float],
+    seed: int,
+) -> Plan:
+    """Allocate `seconds` (of training and probing) or `tokens` (of training) to the candidates.
+
+    Raises:
+        ConfigError: the budget does not pay for a handful of steps of any candidate.
+    """
+    names = list(costs)
+    share = min(PILOT_SHARE, PILOTS_MOST / len(names)) if len(names) > 1 else 0.0
+    winner_share = 1.0 - share * (len(names) - 1)
+    checkpoints = _winner_checkpoints(len(names), seconds, probe_seconds)
+    if seconds is not None:
+        overhead = probe_seconds * (len(names) + checkpoints) + sum(cost.prepare_seconds for cost in costs.values())
+        available = seconds - overhead
+    plans = {}
+    for name, cost in costs.items():
+        unit, total = (cost.seconds, available) if seconds is not None else (cost.tokens, float(tokens or 0))
+        pilot = int(share * total / unit)
+        steps = min(int(winner_share * total / unit), cost.most_steps)
+        if steps < FEWEST_STEPS:
+            continue
+        plans[name] = _candidate_plan(steps, max(1, min(pilot, steps // 2)), checkpoints, len(names) > 1, cost)
+    if not plans:
+        need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
+        shown = f"{math.ceil((need + (overhead if seconds is not None else 0)) / 60)}m" if seconds else f"{need:.0f}tok"
+        raise ConfigError(
+            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of any candidate on this machine. "
+            f"Give at least --budget {shown}, or fewer --candidates."
+        )
+    keep, left = [], len(plans)
+    while left > 1:
+        left = math.ceil(left / ETA)
+        keep.append(left)
+    pilots = sum(plan.pilot * plan.seconds_per_step for plan in plans.values()) if len(plans) > 1 else 0.0
+    longest = max((plan.steps - plan.pilot * (len(plans) > 1)) * plan.seconds_per_step for plan in plans.values())
+    most_tokens = max(
+        (plan.steps - plan.pilot * (len(plans) > 1)) * plan.tokens_per_step for plan in plans.values()
+    ) + sum(plan.pilot * plan.tokens_per_step for plan in plans.values()) * (len(plans) > 1)
+    menu = len(plans) - 1 + max(len(plan.checkpoints) for plan in plans.values())
+    return Plan(
+        budget=budget,
+        precision=precision,
+        rates=rates,
+        keep=tuple(keep) or (1,),
+        candidates=plans,
+        forecast_seconds=round(
+            pilots + longest + menu * probe_seconds + sum(cost.prepare_seconds for cost in costs.values()), 1
+        ),
+        forecast_tokens=round(most_tokens),
+        seed=seed,
+    )
+
+
+def _winner_checkpoints(n_candidates: int, seconds: float | None, probe_seconds: float) -> int:
+    """How often the winner is looked at: a look may cost a sixteenth of the time, and the menu has 12 places."""
+    affordable = 3 if seconds is None else int(seconds / (16 * max(probe_seconds, 1e-3)))
+    return max(2, min(affordable, MENU_MOST - n_candidates, 6))
+
+
+def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cost: Cost) -> CandidatePlan:
+    begin = pilot if piloted else 0
+    later = {begin + round((steps - begin) * (i + 1) / checkpoints) for i in range(checkpoints)}
+    return CandidatePlan(
+        steps=steps,
+        checkpoints=tuple(sorted(({pilot} if piloted else set()) | later)),
+        tokens_per_step=round(cost.tokens, 1),
+        seconds_per_step=round(cost.seconds, 4),
+    )

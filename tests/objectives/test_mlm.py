@@ -1,0 +1,158 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoptalk.objective import Key
+from shoptalk.objectives.masked.mlm import MaskedBatch, MlmSpec, choose, corrupt
+from tests.tiny import tiny_tokenizer
+from tests.toyworld import toy_world
+
+TOKENIZER = tiny_tokenizer()
+SPECIAL = np.array(TOKENIZER.all_special_ids)
+CONTINUES = np.array([piece.startswith("##") for piece in TOKENIZER.convert_ids_to_tokens(list(range(len(TOKENIZER))))])
+IDS = st.lists(st.integers(0, len(TOKENIZER) - 1), min_size=1, max_size=60).map(np.array)
+RATES = st.floats(0.15, 0.4)
+
+
+@given(IDS, RATES, st.booleans(), st.integers(0, 99))
+def test_special_tokens_are_never_chosen(ids: np.ndarray, rate: float, whole: bool, seed: int):
+    picks = choose(ids, SPECIAL, CONTINUES if whole else None, rate, np.random.default_rng(seed))
+    assert not np.isin(ids[picks], SPECIAL).any()
+    assert picks.any() == (~np.isin(ids, SPECIAL)).any()
+
+
+@given(IDS, RATES, st.integers(0, 99))
+def test_the_share_of_ordinary_tokens_is_the_mask_rate(ids: np.ndarray, rate: float, seed: int):
+    ordinary = int((~np.isin(ids, SPECIAL)).sum())
+    picks = choose(ids, SPECIAL, None, rate, np.random.default_rng(seed))
+    assert picks.sum() == (max(1, round(rate * ordinary)) if ordinary else 0)
+
+
+@given(st.text("abcz !day", min_size=1, max_size=80), RATES, st.integers(0, 99))
+def test_a_word_is_chosen_whole_or_not_at_all(text: str, rate: float, seed: int):
+    encoding = TOKENIZER(text)
+    ids, words = np.array(encoding["input_ids"]), encoding.word_ids()
+    picks = choose(ids, SPECIAL, CONTINUES, rate, np.random.default_rng(seed))
+    for word in {word for word in words if word is not None}:
+        members = [picks[i] for i, other in enumerate(words) if other == word and ids[i] not in SPECIAL]
+        assert len(set(members)) <= 1
+    ordinary = int((~np.isin(ids, SPECIAL)).sum())
+    longest = max(Counter(word for word in words if word is not None).values(), default=0)
+    if ordinary:
+        wanted = max(1, round(rate * ordinary))
+        assert wanted <= picks.sum() < wanted + longest  # reached, and passed by less than one word
+
+
+def test_every_token_is_chosen_equally_often():
+    ids = np.array([2, *range(20, 40), 3])
+    times = sum(choose(ids, SPECIAL, None, 0.15, np.random.default_rng(seed)).astype(int) for seed in range(4000))
+    assert times[0] == times[-1] == 0
+    # 4000 draws at 3/20: 600 expected, standard deviation 23.
+    assert np.abs(times[1:-1] - 600).max() < 4.5 * 23
+
+
+def test_of_the_chosen_80_percent_are_masked_10_random_10_kept():
+    rng, mask, vocabulary = np.random.default_rng(0), TOKENIZER.mask_token_id, len(TOKENIZER)
+    ids = np.full(100_000, 50)
+    picks = np.arange(len(ids)) % 2 == 0
+    seen = corrupt(ids, picks, mask, vocabulary, rng)
+    assert (seen[~picks] == 50).all()
+    masked, kept = (seen[picks] == mask).mean(), (seen[picks] == 50).mean()
+    other = seen[picks][(seen[picks] != mask) & (seen[picks] != 50)]
+    # A random token is the mask or the same token once in `vocabulary` times; the standard error is 0.0013.
+    assert masked == pytest.approx(0.8 + 0.1 / vocabulary, abs=0.006)
+    assert kept == pytest.approx(0.1 + 0.1 / vocabulary, abs=0.006)
+    assert len(set(other.tolist())) == vocabulary - 2
+    assert other.min() >= 0
+
+
+def batch_of(
+    examples: list[int], key: Key, **settings: object
+) -> tuple[dict[int, tuple[list[int], list[int]]], MaskedBatch]:
+    """What the model sees and must say of each example: (ids, {position: label} as alternating list), by example."""
+    world = toy_world(MlmSpec(**settings))  # type: ignore[arg-type]
+    batch = world.collate(examples, key)
+    seen = {}
+    for group, positions, labels in zip(batch.texts.groups, batch.positions, batch.labels, strict=True):
+        width = group.ids.shape[1]
+        for row, i in enumerate(group.rows.tolist()):
+            mine = positions // width == row
+            ids = group.ids[row][group.mask[row].bool()].tolist()
+            seen[examples[i]] = (ids, torch.stack([positions[mine] % width, labels[mine]], 1).flatten().tolist())
+    return seen, batch
+
+
+@given(st.lists(st.integers(0, 95), min_size=1, max_size=40, unique=True), st.integers(0, 9))
+@settings(max_examples=10, deadline=None)
+def test_the_mask_of_an_example_does_not_depend_on_its_batch(examples: list[int], step: int):
+    together, _ = batch_of(examples, Key(0, step))
+    alone, _ = batch_of(examples[:1], Key(0, step))
+    assert together[examples[0]] == alone[examples[0]]
+
+
+def test_the_mask_of_an_example_changes_from_step_to_step_and_seed_to_seed():
+    found = [batch_of([4], key)[0][4] for key in (Key(0, 0), Key(0, 1), Key(1, 0))]
+    assert found[0] != found[1]
+    assert found[0] != found[2]
+
+
+@pytest.mark.parametrize("whole_word", [False, True])
+def test_the_labels_are_the_original_tokens_at_the_chosen_positions(whole_word: bool):
+    world = toy_world(MlmSpec(whole_word=whole_word, mask_rate=0.4))
+    examples = list(range(40))  # more than one group
+    seen, _ = batch_of(examples, Key(0, 3), whole_word=whole_word, mask_rate=0.4)
+    for example in examples:
+        ids, flat = seen[example]
+        original = world.tokens[example].tolist()
+        labels = dict(zip(flat[::2], flat[1::2], strict=True))
+        assert labels
+        assert all(original[position] == label for position, label in labels.items())
+        assert all(ids[i] == original[i] for i in range(len(ids)) if i not in labels)
+
+
+def gelu_and_norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    gelu = 0.5 * x * (1 + np.vectorize(__import__("math").erf)(x / np.sqrt(2)))
+    centred = gelu - gelu.mean(-1, keepdims=True)
+    return centred / np.sqrt(gelu.var(-1, keepdims=True) + 1e-5) * gain + shift
+
+
+def test_the_loss_is_the_mean_cross_entropy_at_the_chosen_positions():
+    world = toy_world(MlmSpec(mask_rate=0.3))
+    objective = world.objective.eval()
+    with torch.no_grad():
+        objective.bias.normal_()  # type: ignore[union-attr, operator]
+    batch = world.collate(list(range(40)), Key(0, 1))
+    loss = objective(batch)
+    head = {name: value.detach().numpy().astype(np.float64) for name, value in objective.named_parameters()}
+    losses = []
+    for group, positions, labels in zip(batch.texts.groups, batch.positions, batch.labels, strict=True):
+        with torch.no_grad():
+            hidden = world.product.encoder.hidden(group).numpy().astype(np.float64)
+        # The whole grid of logits, as the paper's code computes them, and only then the chosen positions.
+        dense = hidden @ head["transform.0.weight"].T + head["transform.0.bias"]
+        dense = gelu_and_norm(dense, head["transform.2.weight"], head["transform.2.bias"])
+        logits = dense @ head["encoder.backbone.embeddings.word_embeddings.weight"].T + head["bias"]
+        probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        flat = probabilities.reshape(-1, probabilities.shape[-1])
+        losses += [-np.log(flat[at, label]) for at, label in zip(positions.tolist(), labels.tolist(), strict=True)]
+    assert len(losses) > 40
+    assert loss.total.item() == pytest.approx(np.mean(losses), rel=1e-4)
+    assert loss.terms["bits"].item() == pytest.approx(np.mean(losses) / np.log(2), rel=1e-4)
+
+
+def test_a_text_with_nothing_to_predict_costs_nothing():
+    corpus = toy_world(MlmSpec()).corpus
+    empty = type(corpus)(texts=("", ""), conversation=np.array([0, 1]), turn=np.array([-1, -1]), digest="x")
+    world = toy_world(MlmSpec(), corpus=empty)
+    assert world.objective(world.collate([0, 1], Key(0, 0))).total.item() == 0
+
+
+def test_the_output_layer_is_the_input_embeddings():
+    objective = toy_world(MlmSpec()).objective
+    names = [name for name, _ in objective.named_parameters()]
+    assert sum("word_embeddings" in name for name in names) == 1
+    assert not any("decoder" in name for name in names)

@@ -1,0 +1,125 @@
+import inspect
+import os
+import re
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from shoptalk.errors import ConfigError
+from shoptalk.objective import Key, Objective
+from shoptalk.objectives import OBJECTIVES, make_spec
+from shoptalk.objectives.toy import toy_corpus
+from tests.toyworld import small_spec, toy_world
+
+NAMES = sorted(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_spec_knows_the_name_it_is_registered_under(name: str):
+    assert make_spec(name, {}).kind == name  # type: ignore[attr-defined]
+    assert get_args(OBJECTIVES[name].model_fields["kind"].annotation) == (name,)
+
+
+def test_an_unknown_objective_is_told_the_nearest_or_all():
+    with pytest.raises(ConfigError, match=r"No objective 'simsce'\. Did you mean 'simcse'\?"):
+        make_spec("simsce", {})
+    with pytest.raises(ConfigError, match=r"There is: mlm, simcse, turns, neighbours\."):
+        make_spec("qqq", {})
+
+
+def test_a_misspelt_or_impossible_setting_names_the_objective():
+    with pytest.raises(ConfigError, match=r"Unknown setting 'objectives\.mlm\.mask_rte'\. Did you mean 'mask_rate'\?"):
+        make_spec("mlm", {"mask_rte": 0.2})
+    with pytest.raises(ConfigError, match=r"objectives\.simcse\.temperature = 0"):
+        make_spec("simcse", {"temperature": 0})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objective_overrides_nothing_but_the_contract(name: str):
+    objective = type(toy_world(small_spec(name)).objective)
+    assert objective.__bases__ == (Objective,)
+    public = {key for key in vars(objective) if not key.startswith("_")}
+    assert not public & (set(dir(torch.nn.Module)) - {"forward"})
+    assert inspect.isfunction(objective.forward)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_a_function_of_its_examples_and_key(name: str):
+    world = toy_world(small_spec(name))
+    examples = [world.data[i] for i in (3, 0, 7, 11)]
+
+    def batch(key: Key) -> list[torch.Tensor]:
+        return tensors_of(world.collate(examples, key))
+
+    torch.manual_seed(1)
+    one = batch(Key(0, 5))
+    torch.manual_seed(2)
+    other = batch(Key(0, 5))
+    assert len(one) == len(other) > 0
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, tuple):
+        return [tensor for item in value for tensor in tensors_of(item)]
+    return (
+        [tensor for item in vars(value).values() for tensor in tensors_of(item)] if hasattr(value, "__dict__") else []
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_is_a_finite_number_that_every_layer_learns_from(name: str):
+    world = toy_world(small_spec(name))
+    world.objective.train()
+    batch = world.collate(list(world.data[:8]), Key(0, 0))
+    assert 0 < batch.tokens <= batch.cells
+    loss = world.objective(batch)
+    assert loss.total.isfinite()
+    assert all(not term.requires_grad for term in loss.terms.values())
+    loss.total.backward()
+    idle = [n for n, p in world.objective.named_parameters() if p.grad is None and "pooler" not in n]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_corpus_too_small_to_learn_from_has_no_examples(name: str):
+    tiny = toy_corpus(conversations=1, turns=1)
+    assert len(small_spec(name).examples(tiny)) == (1 if name == "mlm" else 0)
+
+
+def test_every_objective_file_runs_alone_and_its_loss_falls():
+    # All at once in one process: starting one each would cost more than the training.
+    modules = [spec.__module__ for spec in OBJECTIVES.values()]
+    script = (
+        "import runpy, sys\nfor name in sys.argv[1:]:\n    print(name)\n    runpy.run_module(name, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *modules],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=200,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    for module in modules:
+        printed = done.stdout.split(f"{module}\n")[1].split("shoptalk.")[0]
+        losses = [float(loss) for loss in re.findall(r"loss (\S+)", printed)]
+        assert len(losses) == 5
+        assert losses[-1] < 0.9 * losses[0], module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objective_file_runs_by_the_command_that_it_names(name: str):
+    module = OBJECTIVES[name].__module__
+    document = sys.modules[module].__doc__ or ""
+    assert f"python -m {module}" in document
+    done = subprocess.run([sys.executable, "-m", module], capture_output=True, check=False, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "loss" in done.stdout

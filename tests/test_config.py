@@ -1,0 +1,169 @@
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.config import TEMPLATE, Budget, Config, TrainConfig, did_you_mean, load, validate
+from shoptalk.errors import ConfigError
+from shoptalk.records import Document, Frozen, Reading
+
+
+def test_the_template_shows_exactly_the_defaults(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    assert load(path) == Config()
+
+
+def test_the_template_names_every_setting():
+    for section in (Config, *(type(value) for value in vars(Config()).values() if isinstance(value, Frozen))):
+        for name in section.model_fields:
+            if name != "objectives":  # shown as a comment: a spec's own settings
+                assert f"\n{name} = " in TEMPLATE or f"\n[{name}]" in TEMPLATE, name
+
+
+def test_the_example_in_the_template_is_a_real_setting(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text(TEMPLATE.replace("# [objectives", "[objectives").replace("# lr", "lr"), encoding="utf-8")
+    assert load(path).objectives == {"neighbours": {"lr": 6e-5}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("shotz=5", r"Unknown setting 'shotz'\. Did you mean 'shots'\?"),
+        ("train.clpi=1", r"Unknown setting 'train\.clpi'\. Did you mean 'clip'\?"),
+        ("curate.text_colum='x'", r"Unknown setting 'curate\.text_colum'\. Did you mean 'text_column'\?"),
+        ("trian.clip=1", r"Unknown setting 'trian'\. Did you mean 'train'\?"),
+        ("guards.zzz=1", r"Unknown setting 'guards\.zzz'\. There is: forgetting\."),
+    ],
+)
+def test_a_misspelt_setting_is_told_its_nearest_name(override: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load(overrides=[override])
+
+
+def test_a_misspelt_setting_in_a_file_is_told_its_nearest_name(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text("[train]\nwarmpu = 0.1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"'train\.warmpu'.*'warmup'"):
+        load(path)
+
+
+def test_all_complaints_come_at_once():
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=["shots=0", "train.clip=-1"])
+    assert "shots = 0" in str(caught.value)
+    assert "train.clip = -1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override", ["shots=0", "shots=2.5", "draws=4", "smallest_gain=nan", "train.warmup=1.0", "seed=many", "train=3"]
+)
+def test_a_value_out_of_range_is_named_with_what_was_given(override: str):
+    key, _, text = override.partition("=")
+    with pytest.raises(ConfigError, match=f"{key} = '?{text}"):
+        load(overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "tokens"),
+    [
+        ("90s", 90, None),
+        ("10m", 600, None),
+        ("1.5h", 5400, None),
+        (" 2 h ", 7200, None),
+        ("7tok", None, 7),
+        ("500ktok", None, 500_000),
+        ("3Mtok", None, 3_000_000),
+        ("0.5tok", None, 1),
+    ],
+)
+def test_a_budget_is_a_time_or_a_number_of_tokens(text: str, seconds: float | None, tokens: int | None):
+    assert Budget.parse(text) == Budget(seconds=seconds, tokens=tokens)
+
+
+@pytest.mark.parametrize("text", ["", "10", "0m", "0.0h", "-5m", "10 minutes", "3mtok", "m", "1e3s", "9" * 400 + "tok"])
+def test_what_is_no_budget_is_refused_with_examples(text: str):
+    with pytest.raises(ConfigError, match=r"is not a budget.*90s, 10m or 1\.5h.*500ktok or 3Mtok"):
+        load(overrides=[f'budget="{text}"'])
+
+
+def test_overrides_win_over_the_file_and_keywords_over_both(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text("shots = 1\nseed = 1\nbudget = '1m'\n[train]\nclip = 0.5\nwarmup = 0.0\n", encoding="utf-8")
+    config = load(path, overrides=["seed=2", "train.clip=0.25", "budget=2m"], budget="3m", base=None)
+    assert (config.shots, config.seed, config.budget, config.base) == (1, 2, "3m", "minilm")
+    assert config.train == TrainConfig(clip=0.25, warmup=0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("base=some/model", "some/model"),
+        ("base = 'quoted' ", "quoted"),
+        ("budget=3Mtok", "3Mtok"),
+        ('candidates=["mlm", "none"]', ("mlm", "none")),
+        ("seed=7", 7),
+        ("smallest_gain=1e-1", 0.1),
+    ],
+)
+def test_an_override_is_a_toml_value_or_else_plain_text(text: str, value: object):
+    assert getattr(load(overrides=[text]), text.partition("=")[0].strip()) == value
+
+
+def test_an_objectives_settings_pass_through_untouched():
+    config = load(overrides=["objectives.simcse.lr=2e-5", "objectives.simcse.batch=8"])
+    assert config.objectives == {"simcse": {"lr": 2e-5, "batch": 8}}
+
+
+@pytest.mark.parametrize("item", ["seed", "=3", ""])
+def test_an_override_without_a_key_or_a_sign_is_refused(item: str):
+    with pytest.raises(ConfigError, match="is not KEY=VALUE"):
+        load(overrides=[item])
+
+
+def test_an_override_cannot_go_inside_a_single_value():
+    with pytest.raises(ConfigError, match=r"'seed' is a single value, not a section"):
+        load(overrides=["seed=1", "seed.x=2"])
+
+
+@pytest.mark.parametrize("content", [b"shots = ", b"\xff\xfe", b"shots = 1\nshots = 2\n"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "shoptalk.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"Cannot read .*shoptalk\.toml.*`shoptalk init`"):
+        load(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="Cannot read"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_a_complaint_carries_the_section_it_came_from():
+    with pytest.raises(ConfigError, match=r"Unknown setting 'objectives\.x\.clpi'\. Did you mean 'clip'\?"):
+        validate(TrainConfig, {"clpi": 1}, prefix="objectives.x")
+
+
+def test_a_name_like_no_other_gets_the_list():
+    assert did_you_mean("qqq", ["mlm", "simcse"]) == "There is: mlm, simcse."
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 3  # type: ignore[misc]
+
+
+@given(st.floats(allow_nan=True), st.lists(st.floats(allow_nan=True), max_size=3))
+def test_a_reading_survives_being_written_and_read(value: float, outcomes: list[float]):
+    reading = Reading(name="x", value=value, unit="", n=1, outcomes=tuple(outcomes))
+    again = Reading.model_validate_json(reading.model_dump_json())
+    pairs = zip((value, *outcomes), (again.value, *again.outcomes), strict=True)
+    assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
+
+
+def test_a_record_refuses_fields_that_it_does_not_know():
+    with pytest.raises(ValueError, match="extra_forbidden"):
+        Document(id="1", source="x", txt="hello")  # type: ignore[call-arg]

@@ -1,0 +1,303 @@
+"""The statistics, against formulas written out by hand and against their own invariants."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoptalk.decide import (
+    Estimate,
+    Outcomes,
+    continue_training,
+    draws,
+    estimate,
+    estimate_on_test,
+    halve,
+    verdict,
+)
+from shoptalk.errors import ConfigError, InputError
+
+
+def planted(
+    gains: tuple[float, ...], *, n: int = 400, n_draws: int = 6, seed: int = 0, per_cluster: int = 1
+) -> Outcomes:
+    """A base that is right on 70 % of the examples; an entry with a gain of g points on (70 + g) %."""
+    rng = np.random.default_rng(seed)
+    ability = rng.random(n)
+    noise = rng.normal(scale=0.02, size=(n_draws, n))
+    correct = np.stack([ability + noise < 0.7 + gain / 100 for gain in (0.0, *gains)])
+    tested = rng.random((n_draws, n)) < 0.8
+    return Outcomes(tuple(f"entry{i}" for i in range(len(gains))), correct, tested, np.arange(n) // per_cluster)
+
+
+def an_estimate(gain: list[float], half_width: list[float], *, n: int = 400, c: float = 2.0) -> Estimate:
+    g, h = np.array(gain), np.array(half_width)
+    return Estimate(
+        entries=tuple(f"entry{i}" for i in range(len(gain))),
+        gain=g,
+        se=h / c,
+        low=g - h,
+        high=g + h,
+        c=c,
+        base=80.0,
+        adapted=80.0 + g,
+        n_examples=n,
+        n_clusters=n,
+        n_draws=20,
+    )
+
+
+def decided(found: Estimate, guarded: dict[str, str] | None = None, n_clusters: int = 400, **numbers: float):
+    settings = {"smallest_gain": 0.5, "settle_gain": 2.0, **numbers}
+    return verdict(found, guarded=guarded or {}, n_clusters=n_clusters, **settings)
+
+
+# --- draws
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**31 - 1),
+    st.integers(2, 5),
+    st.integers(1, 8),
+    st.integers(1, 3),
+)
+def test_draws_are_stratified_and_clusters_never_leak(seed: int, n_classes: int, shots: int, largest: int):
+    rng = np.random.default_rng(seed)
+    per_class = rng.integers(2, 9, size=n_classes)
+    home = np.repeat(np.arange(n_classes), per_class)
+    sizes = rng.integers(1, largest + 1, size=len(home))
+    labels, clusters = np.repeat(home, sizes), np.repeat(rng.permutation(len(home)), sizes)
+    order = rng.permutation(len(labels))
+    labels, clusters = labels[order], clusters[order]
+
+    training, tested = draws(labels, clusters, shots=shots, n_draws=4, seed=seed)
+
+    k = max(1, min(shots, int(0.8 * per_class.min() + 1e-9)))
+    for chosen, tests in zip(training, tested, strict=True):
+        assert np.array_equal(np.bincount(labels[chosen], minlength=n_classes), np.full(n_classes, k))
+        assert len(set(clusters[chosen])) == len(chosen)
+        assert np.array_equal(tests, ~np.isin(clusters, clusters[chosen]))
+
+
+def test_every_example_of_a_cluster_can_be_drawn():
+    labels, clusters = np.repeat(["a", "b"], 6), np.repeat(np.arange(4), 3)
+    training, _ = draws(labels, clusters, shots=5, n_draws=200, seed=0)
+    assert set(training.ravel()) == set(range(12))
+
+
+def test_a_cluster_with_two_labels_serves_the_more_frequent_one():
+    labels = ["a", "a", "b", "a", "b", "b", "a"]
+    clusters = np.array([0, 0, 0, 1, 2, 3, 4])
+    training, tested = draws(labels, clusters, shots=1, n_draws=100, seed=0)
+    assert 2 not in training
+    assert not tested[(training == 0).any(axis=1), 2].any()
+
+
+def test_a_label_with_one_distinct_example_is_refused_by_name():
+    labels, clusters = ["pay", "pay", "refund", "refund"], np.array([0, 1, 2, 2])
+    with pytest.raises(InputError, match=r"1 of 2 labels .* 'refund'.*Add examples"):
+        draws(labels, clusters, shots=5, n_draws=3, seed=0)
+
+
+def test_draws_do_not_depend_on_the_order_of_the_file():
+    rng = np.random.default_rng(1)
+    labels, clusters = np.repeat(np.arange(5), 8), np.arange(40)
+    order = rng.permutation(40)
+    training, tested = draws(labels, clusters, shots=3, n_draws=5, seed=7)
+    shuffled, shuffled_tested = draws(labels[order], clusters[order], shots=3, n_draws=5, seed=7)
+    assert np.array_equal(order[shuffled], training)
+    assert np.array_equal(shuffled_tested, tested[:, order])
+
+
+# --- estimates
+
+
+def test_gains_and_accuracies_are_pooled_over_draws_and_tests():
+    outcomes = planted((2.0, -3.0))
+    found = estimate(outcomes, n_boot=50, seed=0)
+    pooled = [100 * row[outcomes.tested].mean() for row in outcomes.correct]
+    assert found.base == pytest.approx(pooled[0], abs=1e-4)
+    assert found.adapted == pytest.approx(pooled[1:], abs=1e-4)
+    assert found.gain == pytest.approx(np.array(pooled[1:]) - pooled[0], abs=1e-4)
+
+
+def test_the_bootstrap_equals_one_written_as_a_loop():
+    """Resampling by picking clusters and draws one at a time, on a small world with clusters of three."""
+    outcomes = planted((3.0,), n=60, n_draws=4, per_cluster=3)
+    rng = np.random.default_rng(5)
+    resampled = []
+    for _ in range(3000):
+        clusters, rows = rng.integers(20, size=20), rng.integers(4, size=4)
+        examples = (clusters[:, None] * 3 + np.arange(3)).ravel()
+        cells = np.ix_(rows, examples)
+        mask = outcomes.tested[cells]
+        resampled.append(100 * (outcomes.correct[1][cells][mask].mean() - outcomes.correct[0][cells][mask].mean()))
+    found = estimate(outcomes, n_boot=3000, seed=0)
+    assert found.se[0] >= 0.93 * np.std(resampled)
+    half_width = float(found.high[0] - found.gain[0])
+    assert half_width >= 0.93 * np.quantile(np.abs(resampled - found.gain[0]), 0.95)
+
+
+def test_duplicates_in_one_cluster_add_no_certainty():
+    once = planted((2.0,), n=200)
+    repeated = Outcomes(
+        once.entries, np.repeat(once.correct, 4, axis=2), np.repeat(once.tested, 4, axis=1), np.repeat(once.cluster, 4)
+    )
+    as_if_independent = Outcomes(once.entries, repeated.correct, repeated.tested, np.arange(800))
+    honest = estimate(repeated, seed=0).se[0]
+    assert honest == pytest.approx(estimate(once, seed=0).se[0], rel=1e-4)
+    assert estimate(as_if_independent, seed=0).se[0] < 0.7 * honest
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_an_estimate_does_not_depend_on_the_order_of_the_examples(seed: int):
+    outcomes = planted((2.0, 1.0), n=90, per_cluster=2, seed=seed % 100)
+    order = np.random.default_rng(seed).permutation(90)
+    shuffled = Outcomes(
+        outcomes.entries, outcomes.correct[:, :, order], outcomes.tested[:, order], outcomes.cluster[order]
+    )
+    one, other = estimate(outcomes, n_boot=100, seed=3), estimate(shuffled, n_boot=100, seed=3)
+    assert np.allclose([one.low, one.high], [other.low, other.high])
+
+
+def test_more_independent_entries_cost_wider_intervals():
+    rng = np.random.default_rng(0)
+    correct, tested = rng.random((13, 5, 500)) < 0.8, np.ones((5, 500), dtype=bool)
+    names = tuple("abcdefghijkl")
+    many = estimate(Outcomes(names, correct, tested, np.arange(500)), seed=0)
+    one = estimate(Outcomes(names[:1], correct[:2], tested, np.arange(500)), seed=0)
+    assert many.c > one.c + 0.4
+
+
+def test_an_entry_equal_to_the_base_has_gain_zero_and_does_not_disturb_the_others():
+    outcomes = planted((0.0, 5.0))
+    found = estimate(outcomes, seed=0)
+    assert (found.gain[0], found.se[0]) == (0.0, 0.0)
+    assert np.isfinite(found.c)
+    assert found.low[1] > 0
+
+
+def test_a_menu_without_entries_still_gives_the_base_its_number():
+    found = estimate(planted(()), seed=0)
+    assert 60 < found.base < 80
+    assert decided(found).decision.choice == "keep_base"
+
+
+def test_a_test_set_is_read_for_one_entry_with_the_usual_quantile():
+    outcomes = planted((4.0,))
+    found = estimate_on_test(outcomes, seed=0)
+    assert found.high - found.gain == pytest.approx(1.96 * found.se)
+    with pytest.raises(ValueError, match="one selected entry"):
+        estimate_on_test(planted((1.0, 2.0)), seed=0)
+
+
+def test_a_large_menu_is_estimated_in_about_a_second():
+    rng = np.random.default_rng(0)
+    outcomes = Outcomes(
+        tuple("abcdefghijkl"), rng.random((13, 20, 2310)) < 0.8, rng.random((20, 2310)) < 0.83, np.arange(2310)
+    )
+    started = time.process_time()
+    estimate(outcomes, seed=0)
+    assert time.process_time() - started < 4
+
+
+def test_outcomes_with_a_missing_row_are_refused():
+    with pytest.raises(ValueError, match="2 entries need 3 rows, got 2"):
+        Outcomes(("a", "b"), np.ones((2, 1, 4), dtype=bool), np.ones((1, 4), dtype=bool), np.arange(4))
+
+
+# --- verdicts
+
+
+def test_the_best_of_the_proven_entries_is_adopted():
+    answer = decided(an_estimate([4.0, 3.0, 2.0], [4.0, 1.0, 1.0]))
+    assert (answer.decision.choice, answer.entry, answer.gain) == ("adopt", "entry1", 3.0)
+    assert answer.interval == (2.0, 4.0)
+    assert answer.labels_needed is None
+    assert "+3.0 points" in answer.decision.sentence
+
+
+def test_an_entry_outside_its_guards_is_passed_over():
+    answer = decided(an_estimate([4.0, 3.0], [1.0, 1.0]), {"entry0": "it forgot too much"})
+    assert (answer.decision.choice, answer.entry) == ("adopt", "entry1")
+
+
+def test_the_base_is_kept_when_no_entry_stays_within_its_guards():
+    answer = decided(an_estimate([4.0], [1.0]), {"entry0": "general similarity fell by 3.1 points."})
+    assert answer.decision.choice == "keep_base"
+    assert "general similarity fell by 3.1 points." in answer.decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("gain", "half_width", "choice"),
+    [
+        (0.0, 3.0, "keep_base"),  # the best gain is not above zero
+        (0.2, 0.2, "keep_base"),  # the upper end is below the smallest gain
+        (0.2, 0.4, "inconclusive"),
+        (1.0, 0.5, "inconclusive"),  # the lower end must exceed the smallest gain, not meet it
+        (1.01, 0.5, "adopt"),
+        (-2.0, 5.0, "keep_base"),
+    ],
+)
+def test_the_rule_at_its_edges(gain: float, half_width: float, choice: str):
+    assert decided(an_estimate([gain], [half_width])).decision.choice == choice
+
+
+def test_under_a_hundred_clusters_nothing_is_adopted():
+    found = an_estimate([9.0], [1.0], n=99)
+    answer = decided(found, n_clusters=99)
+    assert answer.decision.choice == "inconclusive"
+    assert "99 independent labelled examples are too few" in answer.decision.sentence
+    assert answer.labels_needed is not None
+    assert answer.labels_needed >= 100
+    assert decided(an_estimate([9.0], [1.0], n=100), n_clusters=100).decision.choice == "adopt"
+
+
+def test_labels_needed_follow_the_formula_and_are_rounded_up():
+    answer = decided(an_estimate([1.0], [3.4], n=385))  # SE 1.7, c 2: 385 · (2.84 · 1.7 / 1.5)² = 3,988
+    assert answer.labels_needed == 4000
+    assert answer.settles == 2.0
+    assert "4,000 labelled examples would settle it if the true gain is 2 points" in answer.decision.sentence
+
+
+def test_labels_needed_do_not_depend_on_the_observed_gain():
+    needed = {decided(an_estimate([gain], [3.4], n=385)).labels_needed for gain in (0.1, 1.0, 3.0)}
+    assert len(needed) == 1
+
+
+def test_where_the_stated_gain_would_have_shown_a_smaller_one_is_planned_for():
+    answer = decided(an_estimate([0.8], [0.6], n=2000))  # SE 0.3: 2000 · (2.84 · 0.3 / 1.5)² = 645 labels for 2 points
+    assert (answer.labels_needed, answer.settles) == (2600, 1.25)
+
+
+def test_a_gain_to_settle_that_is_no_larger_than_the_smallest_gain_is_refused():
+    with pytest.raises(ConfigError, match=r"settle_gain = 0.5 must exceed smallest_gain = 0.5"):
+        decided(an_estimate([1.0], [1.0]), settle_gain=0.5)
+
+
+# --- during training
+
+
+def test_halving_keeps_the_best_and_breaks_ties_by_order():
+    assert halve({"mlm": 0.1, "simcse": 1.0, "turns": 0.1, "none": -1.0}, keep=2) == ("simcse", "mlm")
+
+
+def test_training_continues_while_checkpoints_improve():
+    assert continue_training(planted((1.0,))).choice == "continue"
+    assert continue_training(planted((1.0, 3.0))).choice == "continue"
+
+
+def test_training_decays_when_the_last_checkpoint_beats_no_earlier_one():
+    assert continue_training(planted((3.0, 1.0))).choice == "decay"
+    assert continue_training(planted((3.0, 3.0))).choice == "decay"
+    assert continue_training(planted((1.0, 3.0)), margin=4.0).choice == "decay"
+
+
+def test_training_stops_at_harm():
+    decision = continue_training(planted((2.0, -6.0)))
+    assert decision.choice == "stop"
+    assert "worse than the base model" in decision.sentence

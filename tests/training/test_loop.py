@@ -1,0 +1,288 @@
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.nn.encoder import embed
+from shoptalk.objective import Key, Loss, Objective
+from shoptalk.objectives import OBJECTIVES
+from shoptalk.text.batching import group_by_length
+from shoptalk.training import loop
+from shoptalk.training.loop import HEAD_LR, LoopConfig, Step, batch_positions, observing, train
+from shoptalk.training.schedule import Schedule
+from tests.toyworld import ToyWorld, small_spec, toy_world
+
+NAMES = sorted(OBJECTIVES)
+CONFIG = LoopConfig(steps=5, batch=8, lr=1e-3, seed=3)
+Run = tuple[list[tuple[int, float, float]], dict[str, torch.Tensor]]
+
+
+def run(
+    world: ToyWorld,
+    config: LoopConfig = CONFIG,
+    *,
+    resume: Path | None = None,
+    each: Callable[[ToyWorld, Step], Any] = lambda world, step: None,
+) -> Run:
+    """Every step's number, loss and rate, and the weights at the end."""
+    steps = []
+    for step in train(world.objective, world.data, world.collate, config, resume=resume):
+        steps.append((step.number, step.loss, step.lr))
+        each(world, step)
+    return steps, {name: tensor.detach().clone() for name, tensor in world.objective.state_dict().items()}
+
+
+def same(one: Run, other: Run) -> bool:
+    return one[0] == other[0] and all(torch.equal(tensor, other[1][name]) for name, tensor in one[1].items())
+
+
+def disturbed(world: ToyWorld) -> ToyWorld:
+    """Other weights and other random states: what resuming must not depend on."""
+    with torch.no_grad():
+        for tensor in world.objective.state_dict().values():
+            tensor.add_(1)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    return world
+
+
+# ---------------------------------------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_resumed_at_any_step_is_bit_identical(name: str, tmp_path: Path):
+    spec = small_spec(name)
+    whole = run(toy_world(spec), each=lambda world, step: step.save(tmp_path / str(step.number)))
+    assert len(whole[0]) == CONFIG.steps
+    for number in range(1, CONFIG.steps + 1):
+        resumed = run(disturbed(toy_world(spec)), resume=tmp_path / str(number))
+        assert same((whole[0][number:], whole[1]), resumed), f"after step {number}"
+
+
+def test_a_run_resumed_in_bfloat16_is_bit_identical(tmp_path: Path):
+    config, spec = replace(CONFIG, precision="bfloat16", steps=4), small_spec("turns")
+    whole = run(toy_world(spec), config, each=lambda world, step: step.save(tmp_path / str(step.number)))
+    assert same((whole[0][2:], whole[1]), run(disturbed(toy_world(spec)), config, resume=tmp_path / "2"))
+    assert not same(whole, run(toy_world(spec), replace(config, precision="float32")))
+
+
+@pytest.mark.parametrize("save_first", [False, True])
+def test_a_steered_run_resumed_is_bit_identical(save_first: bool, tmp_path: Path):
+    config, spec = replace(CONFIG, steps=12, warmup=0.0), small_spec("simcse")
+
+    def each(world: ToyWorld, step: Step) -> None:
+        if save_first:
+            step.save(tmp_path / f"before-{step.number}")
+        if step.number == 5:
+            step.steer("decay")
+        step.save(tmp_path / str(step.number))
+
+    whole = run(toy_world(spec), config, each=each)
+    assert len(whole[0]) < 12
+    for number in (4, 5, 6) if not save_first else (5,):
+        resumed = run(
+            disturbed(toy_world(spec)),
+            config,
+            resume=tmp_path / str(number),
+            each=lambda world, step: step.steer("decay") if step.number == 5 else None,
+        )
+        assert same((whole[0][number:], whole[1]), resumed), f"after step {number}"
+
+
+def test_a_stopped_run_stays_stopped_when_it_is_resumed(tmp_path: Path):
+    world = toy_world(small_spec("simcse"))
+
+    def each(world: ToyWorld, step: Step) -> None:
+        if step.number == 2:
+            step.steer("stop")
+        step.save(tmp_path / str(step.number))
+
+    stopped = run(world, each=each)
+    steps, weights = run(disturbed(toy_world(small_spec("simcse"))), resume=tmp_path / "2")
+    assert steps == []
+    assert all(torch.equal(weights[name], tensor) for name, tensor in stopped[1].items())
+
+
+# ---------------------------------------------------------------------------------------------- steering
+
+
+def test_steering_to_decay_shortens_the_run_and_the_rate_nears_zero():
+    config = replace(CONFIG, steps=16, decay=0.3)
+    steps, _ = run(
+        toy_world(small_spec("simcse")), config, each=lambda w, s: s.steer("decay") if s.number == 6 else None
+    )
+    plan = Schedule.plan(16, warmup=config.warmup, decay=config.decay).decaying_from(6)
+    assert len(steps) == plan.steps < 12
+    rates = [rate for _, _, rate in steps]
+    assert rates[5] == config.lr
+    assert all(a > b for a, b in pairwise(rates[5:]))
+    assert rates[-1] == pytest.approx(config.lr / (plan.decay + 1))
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_stop_stops_after_this_step(at: int):
+    steps, _ = run(toy_world(small_spec("simcse")), each=lambda w, s: s.steer("stop") if s.number == at else None)
+    assert [number for number, _, _ in steps] == list(range(1, at + 1))
+
+
+def test_a_planned_early_decay_is_a_steered_one(tmp_path: Path):
+    config, spec = replace(CONFIG, steps=12), small_spec("simcse")
+    steered = run(toy_world(spec), config, each=lambda w, s: s.steer("decay") if s.number == 5 else None)
+    assert same(steered, run(toy_world(spec), replace(config, decay_from=5)))
+    # The same from a snapshot of a run that knew nothing of it: every checkpoint of the stable phase can be decayed.
+    run(toy_world(spec), config, each=lambda w, s: s.save(tmp_path / str(s.number)) if s.number == 5 else None)
+    branch = run(disturbed(toy_world(spec)), replace(config, decay_from=5), resume=tmp_path / "5")
+    assert same((steered[0][5:], steered[1]), branch)
+
+
+# ---------------------------------------------------------------------------------------------- probing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_probe_leaves_the_training_run_unchanged(name: str):
+    def probe(world: ToyWorld, step: Step) -> None:
+        states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+        gradients = [p.grad for p in world.objective.parameters()]
+        modes = [part.training for part in world.objective.modules()]
+        with observing(world.objective) as product:
+            assert product is world.product
+            assert not any(part.training for part in world.objective.modules())
+            embed(product, world.corpus.texts[:5])
+            random.random(), np.random.rand(3), torch.rand(3)
+            product.encoder.train()
+            product.encoder.backbone.encoder.layer[0].eval()
+            with torch.enable_grad():
+                product.encoder(group_by_length([world.tokens[0]], pad_id=0)).sum().backward()
+            product.encoder.zero_grad()
+        assert random.getstate() == states[0]
+        assert (np.random.get_state()[1] == states[1]).all()
+        assert torch.equal(torch.get_rng_state(), states[2])
+        assert all(p.grad is grad for p, grad in zip(world.objective.parameters(), gradients, strict=True))
+        assert [part.training for part in world.objective.modules()] == modes
+
+    assert same(run(toy_world(small_spec(name))), run(toy_world(small_spec(name)), each=probe))
+
+
+def test_a_probe_that_fails_leaves_the_training_run_unchanged():
+    objective = toy_world(small_spec("simcse")).objective.train()
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match="stop"), observing(objective):
+        torch.rand(3)
+        raise ValueError("stop")
+    assert all(part.training for part in objective.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# ---------------------------------------------------------------------------------------------- the steps
+
+
+def test_a_run_does_not_depend_on_the_global_random_state():
+    torch.manual_seed(1)
+    one = run(toy_world(small_spec("mlm")))
+    torch.manual_seed(2)
+    assert same(one, run(toy_world(small_spec("mlm"))))
+    assert not same(one, run(toy_world(small_spec("mlm")), replace(CONFIG, seed=4)))
+
+
+def test_a_step_tells_what_it_did():
+    world = toy_world(small_spec("turns"))
+    steps = list(train(world.objective, world.data, world.collate, CONFIG))
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.last for step in steps] == [False] * 4 + [True]
+    for step in steps:
+        examples = [world.data[i] for i in batch_positions(len(world.data), 8, Key(3, step.number - 1))]
+        assert step.tokens == sum(len(world.tokens[i]) + len(world.tokens[i + 1]) for i in examples)
+        assert step.cells >= step.tokens
+        assert step.seconds > 0
+        assert step.loss == pytest.approx(np.mean(list(step.terms.values())), rel=1e-5)
+    factors = [Schedule.plan(5, warmup=0.1, decay=0.2).factor(i) for i in range(5)]
+    assert [step.lr for step in steps] == pytest.approx([CONFIG.lr * factor for factor in factors])
+
+
+def test_training_lowers_the_loss():
+    steps, _ = run(toy_world(small_spec("turns")), replace(CONFIG, steps=24, lr=2e-3))
+    assert np.mean([loss for _, loss, _ in steps[-5:]]) < 0.8 * np.mean([loss for _, loss, _ in steps[:5]])
+
+
+def test_gradients_are_clipped():
+    world = toy_world(small_spec("turns"))
+    for _ in train(world.objective, world.data, world.collate, replace(CONFIG, steps=2, clip=1e-3)):
+        gradients = [p.grad for p in world.objective.parameters() if p.grad is not None]
+        assert torch.cat([gradient.flatten() for gradient in gradients]).norm() <= 1.001e-3
+
+
+def test_heads_learn_faster_and_only_matrices_decay():
+    world = toy_world(small_spec("mlm"))
+    optimizer = loop._optimizer(world.objective, CONFIG)
+    settings = {
+        id(parameter): (group["base_lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in world.objective.named_parameters():
+        rate = CONFIG.lr if name.startswith("encoder.") else CONFIG.lr * HEAD_LR
+        assert settings.pop(id(parameter)) == (rate, CONFIG.weight_decay if parameter.ndim > 1 else 0.0), name
+    assert not settings
+
+
+class Counting(Objective[Any]):
+    """Notes what `after_step` is told."""
+
+    def __init__(self, world: ToyWorld) -> None:
+        super().__init__()
+        self.product = world.product
+        self.encoder = world.product.encoder
+        self.told: list[tuple[float, Any, bool]] = []
+
+    def forward(self, batch: Any) -> Loss:
+        vectors = self.encoder(batch)
+        return Loss(total=vectors.sum(), terms={}, outputs=vectors)
+
+    def after_step(self, progress: float, outputs: Any) -> None:
+        self.told.append((progress, outputs.shape[0], torch.is_grad_enabled()))
+
+
+def test_after_step_is_told_the_progress_and_the_outputs():
+    world = toy_world(small_spec("simcse"))
+    objective = Counting(world)
+    for _ in train(objective, world.data, world.collate, replace(CONFIG, steps=4)):
+        pass
+    assert objective.told == [(0.25, 8, False), (0.5, 8, False), (0.75, 8, False), (1.0, 8, False)]
+
+
+# ---------------------------------------------------------------------------------------------- the data
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 200), st.integers(0, 5))
+def test_no_example_comes_twice_in_a_batch(n: int, batch: int, step: int, seed: int):
+    positions = batch_positions(n, batch, Key(seed, step))
+    assert len(positions) == len(set(positions)) == min(n, batch)
+    assert all(0 <= position < n for position in positions)
+    assert positions == batch_positions(n, batch, Key(seed, step))
+
+
+@given(st.integers(1, 10), st.integers(1, 8), st.integers(0, 4), st.integers(0, 5))
+def test_every_example_comes_once_a_pass_where_batches_divide_it(batch: int, batches: int, number: int, seed: int):
+    n = batch * batches
+    found = [i for j in range(batches) for i in batch_positions(n, batch, Key(seed, number * batches + j))]
+    assert sorted(found) == list(range(n))
+
+
+@given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 5))
+def test_no_example_comes_twice_in_a_pass(n: int, batch: int, seed: int):
+    batch = min(batch, n)
+    found = [i for j in range(n // batch) for i in batch_positions(n, batch, Key(seed, j))]
+    assert len(found) == len(set(found)) > n - batch
+
+
+def test_every_pass_and_every_seed_has_its_own_order():
+    orders = {tuple(batch_positions(50, 50, Key(seed, step))) for seed in range(3) for step in range(3)}
+    assert len(orders) == 9
