@@ -41,7 +41,7 @@ test-all: check
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
 bench: install
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.gains
 
 clean:
 	rm -rf $(VENV) runs

@@ -149,6 +149,14 @@ def create(
             raise
 
 
+def discard(path: Path) -> None:
+    """Delete an artifact. It is renamed first, so that a crash halfway leaves none rather than half of one."""
+    with storage_errors(path):
+        aside = path.with_name(f".{path.name}.making-{uuid.uuid4().hex[:8]}")
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it holds the old or the new text, never half of it, even after a power cut."""
     with storage_errors(path):

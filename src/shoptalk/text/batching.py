@@ -18,7 +18,7 @@ from torch import Tensor
 UNIT = 8
 ROWS = 32
 GROUP_COST = 64
-"""What a group costs on top of its cells, in cells: a call of every layer. More groups than this buys are not worth it."""
+"""What a group costs on top of its cells, in cells: a call of every layer."""
 LADDER = (*range(4, 33, 4), 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
 
@@ -100,7 +100,7 @@ def group_by_length(rows: Sequence[Int[np.ndarray, " _"]], *, pad_id: int) -> To
 
 
 def _cuts(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Where to cut texts of ascending padded widths so that cells plus `GROUP_COST` a group are fewest: a shortest path.
+    """Where to cut texts of ascending padded widths for the fewest cells plus `GROUP_COST` a group: a shortest path.
 
     What 8 does not divide goes first, among the shortest texts, where a partly filled group costs least.
     """

@@ -18,6 +18,8 @@ PILOT_SHARE = 0.08
 PILOTS_MOST = 0.3
 MENU_MOST = 12
 FEWEST_STEPS = 4
+PILOT_FEWEST = 5
+"""Fewer steps than this tell nothing: a candidate is left out rather than compared on them."""
 
 
 class Cost(Frozen):
@@ -26,7 +28,6 @@ class Cost(Frozen):
     seconds: float
     tokens: float
     most_steps: int
-    prepare_seconds: float = 0.0
 
 
 class CandidatePlan(Frozen):
@@ -71,30 +72,23 @@ def make_plan(
 ) -> Plan:
     """Allocate `seconds` (of training and probing) or `tokens` (of training) to the candidates.
 
+    `costs` is in order of preference: where the budget does not pay for pilots that tell anything, the last are left
+    out.
+
     Raises:
         ConfigError: the budget does not pay for a handful of steps of any candidate.
     """
-    names = list(costs)
-    share = min(PILOT_SHARE, PILOTS_MOST / len(names)) if len(names) > 1 else 0.0
-    winner_share = 1.0 - share * (len(names) - 1)
-    checkpoints = _winner_checkpoints(len(names), seconds, probe_seconds)
-    if seconds is not None:
-        overhead = probe_seconds * (len(names) + checkpoints) + sum(cost.prepare_seconds for cost in costs.values())
-        available = seconds - overhead
-    plans = {}
-    for name, cost in costs.items():
-        unit, total = (cost.seconds, available) if seconds is not None else (cost.tokens, float(tokens or 0))
-        pilot = int(share * total / unit)
-        steps = min(int(winner_share * total / unit), cost.most_steps)
-        if steps < FEWEST_STEPS:
-            continue
-        plans[name] = _candidate_plan(steps, max(1, min(pilot, steps // 2)), checkpoints, len(names) > 1, cost)
+    while True:
+        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, probe_seconds=probe_seconds)
+        if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
+            break
+        costs = dict(list(costs.items())[:-1])
     if not plans:
         need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
-        shown = f"{math.ceil((need + (overhead if seconds is not None else 0)) / 60)}m" if seconds else f"{need:.0f}tok"
+        shown = f"{math.ceil((need + overhead) / 60)}m (for training and probing alone)" if seconds is not None else f"{need:.0f}tok"
         raise ConfigError(
-            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of any candidate on this machine. "
-            f"Give at least --budget {shown}, or fewer --candidates."
+            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {next(iter(costs))!r} on this "
+            f"machine. Give --budget {shown}, or another of --candidates."
         )
     keep, left = [], len(plans)
     while left > 1:
@@ -113,11 +107,29 @@ def make_plan(
         keep=tuple(keep) or (1,),
         candidates=plans,
         forecast_seconds=round(
-            pilots + longest + menu * probe_seconds + sum(cost.prepare_seconds for cost in costs.values()), 1
+            pilots + longest + menu * probe_seconds, 1
         ),
         forecast_tokens=round(most_tokens),
         seed=seed,
     )
+
+
+def _allocate(
+    costs: Mapping[str, Cost], *, seconds: float | None, tokens: float | None, probe_seconds: float
+) -> tuple[dict[str, CandidatePlan], float]:
+    """Each candidate's steps, and the seconds that probing takes of the budget."""
+    n = len(costs)
+    share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
+    checkpoints = _winner_checkpoints(n, seconds, probe_seconds)
+    overhead = 0.0 if seconds is None else probe_seconds * ((n if n > 1 else 0) + checkpoints)
+    plans = {}
+    for name, cost in costs.items():
+        unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
+        steps = min(int((1.0 - share * (n - 1)) * total / unit), cost.most_steps)
+        if steps >= FEWEST_STEPS:
+            pilot = max(1, min(int(share * total / unit), steps // 2))
+            plans[name] = _candidate_plan(steps, pilot, checkpoints, n > 1, cost)
+    return plans, overhead
 
 
 def _winner_checkpoints(n_candidates: int, seconds: float | None, probe_seconds: float) -> int:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from shoptalk.artifact import create, open_artifact
+from shoptalk.artifact import create, discard, open_artifact
 
 
 def save(folder: Path, objective: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -61,10 +61,15 @@ def path_for(parent: Path, step: int) -> Path:
 
 
 def keep_only(parent: Path, path: Path | None) -> None:
-    """Delete every other snapshot (all of them for None); called once the new one is complete, so that one always is."""
+    """Delete every other snapshot, all of them for None; called once the new one is complete, so that one always is.
+
+    What a killed process left of snapshots it was writing goes too.
+    """
     for other in parent.glob("step-*"):
         if other != path:
-            shutil.rmtree(other, ignore_errors=True)
+            discard(other)
+    for stale in parent.glob(".step-*.making-*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _tensors(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""Measurements of Shoptalk that anyone can repeat; each module prints one Markdown table."""

@@ -1,0 +1,78 @@
+"""What tests of whole runs share: a tiny base model on disk and a small labelled world."""
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shoptalk.nn.encoder import save_encoder
+from shoptalk.nn.toy import WORDS, tiny_product
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny tensors gain nothing from threads, and two test runs on two cores would wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny random BERT as an encoder folder."""
+    folder = tmp_path_factory.mktemp("base")
+    save_encoder(tiny_product(), folder, card="# tiny\n")
+    return folder
+
+
+class SmallWorld:
+    """Conversations about four topics, and labels that tell the topic; every text is unlike the others."""
+
+    topics = ("card", "delivery", "refund", "ticket")
+
+    def __init__(self, folder: Path, *, labels_per_class: int = 30) -> None:
+        rng = random.Random(0)
+        self.conversations = folder / "conversations.jsonl"
+        self.labels = folder / "labels.csv"
+        rows = []
+        for number in range(40):
+            turns = [
+                {"role": "user" if i % 2 == 0 else "assistant", "text": self._text(rng, self.topics[number % 4])}
+                for i in range(4)
+            ]
+            rows.append(json.dumps({"id": f"c{number}", "turns": turns}))
+        self.conversations.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        lines = ["text,label"]
+        lines += [f"{self._text(rng, topic)},{topic}" for topic in self.topics for _ in range(labels_per_class)]
+        self.labels.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def _text(rng: random.Random, topic: str) -> str:
+        return " ".join([topic, *rng.sample(WORDS, 6)])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> SmallWorld:
+    return SmallWorld(tmp_path)
+
+
+class Listener:
+    """A reporter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def track(self, steps: Iterable[Any], *, done: int, total: int, name: str) -> Iterator[Any]:
+        for step in steps:
+            self.said.append(f"{name} {step.number}/{total}")
+            yield step
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()

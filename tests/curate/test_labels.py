@@ -1,0 +1,133 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoptalk.config import CurateConfig
+from shoptalk.curate.labels import read_labels
+from shoptalk.errors import SourceError
+
+
+def jsonl(path: Path, *values: Any) -> Path:
+    text = "".join(json.dumps(value) + "\n" for value in values)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def csv_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_gives_examples_in_file_order(tmp_path: Path) -> None:
+    examples, drops = read_labels(csv_file(tmp_path, "text,label\nwhere is it,track\ntoo dear,price\n"), CurateConfig())
+    assert [(e.id, e.text, e.label, e.cluster) for e in examples] == [
+        ("labels.csv#2", "where is it", "track", 0),
+        ("labels.csv#3", "too dear", "price", 1),
+    ]
+    assert not drops
+
+
+def test_labels_in_json_may_be_strings_integers_or_booleans(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path / "a.jsonl.gz",
+        {"text": "one", "label": "x"},
+        {"text": "two", "label": 3},
+        {"text": "three", "label": True},
+        {"text": "four", "label": 0},
+    )
+    assert [e.label for e in read_labels(path, CurateConfig())[0]] == ["x", "3", "true", "0"]
+
+
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "utterance,intent\na,x\nb,y\n")
+    examples, _ = read_labels(path, CurateConfig(text_column="utterance", label_column="intent"))
+    assert [(e.text, e.label) for e in examples] == [("a", "x"), ("b", "y")]
+
+
+def test_a_repeated_text_with_its_label_is_a_drop_and_with_another_label_is_kept(tmp_path: Path) -> None:
+    text = "my parcel arrived broken"
+    path = csv_file(tmp_path, f"text,label\n{text},damaged\n{text},damaged\n{text},late\nhello,greet\n")
+    examples, drops = read_labels(path, CurateConfig())
+    assert [(e.label, e.cluster) for e in examples] == [("damaged", 0), ("late", 0), ("greet", 1)]
+    assert [(d.id, d.reason, d.detail) for d in drops] == [
+        ("labels.csv#3", "duplicate", "same text and label as labels.csv#2")
+    ]
+
+
+def test_near_duplicates_share_a_cluster(tmp_path: Path) -> None:
+    texts = [
+        "What can I do if my card hasn't arrived after 2 weeks?",
+        "what can I do if my card hasnt arrived after 3 weeks",
+    ]
+    path = jsonl(tmp_path / "a.jsonl", *({"text": t, "label": i} for i, t in enumerate([*texts, "exchange rates"])))
+    assert [e.cluster for e in read_labels(path, CurateConfig())[0]] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"label": "x"}, "no-text"),
+        ({"text": None, "label": "x"}, "no-text"),
+        ({"text": 4, "label": "x"}, "wrong-type"),
+        ({"text": " ", "label": "x"}, "empty"),
+        ({"text": "c"}, "no-label"),
+        ({"text": "c", "label": "  "}, "no-label"),
+        ({"text": "c", "label": [1]}, "wrong-type"),
+        ({"text": "c", "label": 1.5}, "wrong-type"),
+    ],
+)
+def test_a_row_that_cannot_be_used_becomes_a_drop(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"}, row, {"text": "b", "label": "y"})
+    examples, drops = read_labels(path, CurateConfig())
+    assert [e.text for e in examples] == ["a", "b"]
+    assert [(d.id, d.reason) for d in drops] == [("a.jsonl#2", reason)]
+
+
+def test_one_class_only_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"one class only, 'x'; .* needs at least two"):
+        read_labels(csv_file(tmp_path, "text,label\na,x\nb,x\n"), CurateConfig())
+
+
+@pytest.mark.parametrize(
+    ("found", "setting"), [("text,tag", "curate.label_column"), ("body,label", "curate.text_column")]
+)
+def test_a_wrong_column_is_an_error_that_lists_the_columns(tmp_path: Path, found: str, setting: str) -> None:
+    listed = found.replace(",", ", ")
+    with pytest.raises(SourceError, match=rf"has no column '\w+'. Its columns: {listed}\. .*--set {setting}=NAME"):
+        read_labels(csv_file(tmp_path, f"{found}\na,x\nb,y\n"), CurateConfig())
+
+
+def test_a_wrong_key_in_jsonl_is_an_error_that_lists_the_keys(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "a", "intent": "x"}, {"text": "b", "score": 1})
+    with pytest.raises(SourceError, match=r"has no column 'label'. Its columns: text, intent, score"):
+        read_labels(path, CurateConfig())
+
+
+@pytest.mark.parametrize("content", ["text,label\n", "text,label\n,x\n"])
+def test_no_usable_rows_is_an_error(tmp_path: Path, content: str) -> None:
+    with pytest.raises(SourceError, match="no usable labelled rows"):
+        read_labels(csv_file(tmp_path, content), CurateConfig())
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is not an existing labels file"):
+        read_labels(tmp_path / "none.csv", CurateConfig())
+
+
+def test_an_unknown_format_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "labels.xlsx"
+    path.write_bytes(b"PK")
+    with pytest.raises(SourceError, match=r"Labels are \.csv or \.jsonl"):
+        read_labels(path, CurateConfig())
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl.gz"])
+def test_an_unreadable_labels_file_is_an_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x00\x01\x02")
+    with pytest.raises(SourceError, match="Cannot read the labels"):
+        read_labels(path, CurateConfig())
