@@ -44,6 +44,11 @@ def shoptalk(*words: object) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
+def span(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{row['gain']:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def measure(name: str, data: Path, work: Path, *, per_class: int, budget: str, extra: list[str]) -> str:
     train = rows_of(data / "intents" / name / "train.jsonl.gz")
     source = work / f"{name}.jsonl"
@@ -54,13 +59,10 @@ def measure(name: str, data: Path, work: Path, *, per_class: int, budget: str, e
     out = work / f"run-{name}-{per_class}-{len(extra)}"
     verdict = shoptalk("adapt", source, "--labels", labels, "--budget", budget, "--out", out, *extra)
     found = shoptalk("compare", "minilm", out / "candidate", "--labels", full, "--test", test)["shots"]
-    cells = [
-        f"{row['base']:.1f} → {row['adapted']:.1f} ({row['gain']:+.1f}; {row['interval'][0]:+.1f} to {row['interval'][1]:+.1f})"
-        for row in found.values()
-    ]
-    gain = f"{verdict['gain']:+.1f} ({verdict['interval'][0]:+.1f} to {verdict['interval'][1]:+.1f})"
-    minutes = f"{verdict['spent']['seconds'] / 60:.1f} min"
-    return f"| {name}, {per_class} labels a class {' '.join(extra)} | {verdict['choice']} {verdict['entry']} {gain} | {minutes} | {' | '.join(cells)} |"
+    cells = [f"{row['base']:.1f} → {row['adapted']:.1f}, {span(row)}" for row in found.values()]
+    first = f"{name}, {per_class} labels a class {' '.join(extra)}"
+    decided = f"{verdict['choice']} {verdict['entry']}, {span(verdict)}"
+    return " | ".join(["|", first, decided, f"{verdict['spent']['seconds'] / 60:.1f} min", *cells, "|"])
 
 
 def main() -> None:
@@ -75,10 +77,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        print("| source and labels | verdict, gain by its own labels | spent | test, 1-shot | 5-shot | 10-shot | full |")
+        print(
+            "| source and labels | verdict, gain by its own labels | spent | test, 1-shot | 5-shot | 10-shot | full |"
+        )
         print("|---|---|---|---|---|---|---|")
         for name in given.sets.split(","):
-            print(measure(name, data, work, per_class=given.per_class, budget=given.budget, extra=given.extra), flush=True)
+            print(
+                measure(name, data, work, per_class=given.per_class, budget=given.budget, extra=given.extra), flush=True
+            )
 
 
 if __name__ == "__main__":

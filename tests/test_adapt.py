@@ -1,5 +1,7 @@
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +49,8 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     assert verdict["interval"][0] <= verdict["gain"] <= verdict["interval"][1]
     assert len(verdict["candidates"]) >= 4
     assert verdict["spent"]["tokens"] > 0
-    assert verdict["sentence"] in (out / "report.html").read_text().replace("&#x27;", "'")
+    page = html.unescape(re.sub(r"<[^>]+>", "", (out / "report.html").read_text())).replace("\xa0", " ")
+    assert verdict["sentence"] in page
     served = load_file(out / "encoder" / "model.safetensors")
     expected = out / "candidate" / "encoder" if verdict["choice"] == "adopt" else tiny_base
     for name, tensor in load_file(expected / "model.safetensors").items():
@@ -107,9 +110,7 @@ def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
 def test_without_labels_the_verdict_is_inconclusive_and_says_what_to_do(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
-    verdict = adapt(
-        [world.conversations], out=tmp_path / "run", config=config_for(tiny_base), report=listener
-    )
+    verdict = adapt([world.conversations], out=tmp_path / "run", config=config_for(tiny_base), report=listener)
     assert verdict["choice"] == "inconclusive"
     assert verdict["gain"] is None
     assert "--accept-unproven" in verdict["sentence"]

@@ -47,7 +47,11 @@ def adapt(
     with locked(out):
         world = World(run=out, config=config, report=report)
         parents = dict(source_fingerprint(sources)) | {"base": base_digest(config.base)}
-        parents |= {role: file_digest(path) for role, path in (("labels", labels), ("test", test)) if path is not None and path.is_file()}
+        parents |= {
+            role: file_digest(path)
+            for role, path in (("labels", labels), ("test", test))
+            if path is not None and path.is_file()
+        }
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         if open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents)) is None:
@@ -59,12 +63,17 @@ def adapt(
         text = (decision / "verdict.json").read_text(encoding="utf-8")
         write_text(out / "verdict.json", text)
         write_text(out / "report.html", render(json.loads((decision / "facts.json").read_text(encoding="utf-8"))))
-        verdict = json.loads(text)
-        return verdict
+        return dict(json.loads(text))
 
 
 def _tell(
-    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, *, accept_unproven: bool, command: str
+    world: World,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    *,
+    accept_unproven: bool,
+    command: str,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
     with _timed(world, "curate"):

@@ -29,7 +29,9 @@ NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 Base = Annotated[str | None, typer.Option(help="minilm, a hub id, or a folder.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
-Budget = Annotated[str | None, typer.Option(help="Of the whole run: 90s, 10m, 1.5h; or training tokens: 500ktok, 3Mtok.")]
+Budget = Annotated[
+    str | None, typer.Option(help="Of the whole run: 90s, 10m, 1.5h; or training tokens: 500ktok, 3Mtok.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.toml; `shoptalk init` writes one.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
 Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
@@ -170,8 +172,11 @@ def probe(
     _print(
         {"model": model, "shots": result},
         as_json,
-        lambda: "\n".join(f"{k:>5} shots  {row['accuracy']:5.1f} %  ± {row['std_over_draws']:.1f} over draws" for k, row in result.items()),
-    )  # fmt: skip
+        lambda: "\n".join(
+            f"{k:>5} shots  {row['accuracy']:5.1f} %  ± {row['std_over_draws']:.1f} over draws"
+            for k, row in result.items()
+        ),
+    )
 
 
 @app.command()
@@ -246,14 +251,14 @@ def predict(
     """The intent of each message, by the encoder and head that the run ships."""
     from shoptalk.nn.bases import open_base
     from shoptalk.nn.encoder import embed as vectors_of
-    from shoptalk.stages.ship import load_head
+    from shoptalk.stages.ship import load_head, probabilities
 
     head = load_head(model / "head")
-    probabilities = head.probabilities(vectors_of(open_base(str(model / "encoder")), texts))
-    best = probabilities.argmax(axis=1)
+    chances = probabilities(head, vectors_of(open_base(str(model / "encoder")), texts))
+    best = chances.argmax(axis=1)
     rows = [
         {"text": text, "label": str(head.labels[i]), "probability": float(row[i])}
-        for text, row, i in zip(texts, probabilities, best, strict=True)
+        for text, row, i in zip(texts, chances, best, strict=True)
     ]
     _print(rows, as_json, lambda: "\n".join(f"{r['label']}\t{r['probability']:.2f}\t{r['text']}" for r in rows))
 
@@ -271,7 +276,9 @@ def report(
     if form not in ("html", "md", "json"):
         raise InputError(f"--format {form!r}: there is html, md and json.")
     if open_artifact(run / "decision") is None:
-        raise SourceError(f"{run} is not a finished run: it has no decision. `shoptalk adapt ... --out {run}` makes one.")
+        raise SourceError(
+            f"{run} is not a finished run: it has no decision. `shoptalk adapt ... --out {run}` makes one."
+        )
     facts = (run / "decision" / "facts.json").read_text(encoding="utf-8")
     if form == "json":
         typer.echo(facts)
@@ -286,10 +293,14 @@ def report(
 @app.command()
 def objectives(as_json: Json = False) -> None:
     """Every objective with its settings and their defaults."""
-    from shoptalk.objectives import OBJECTIVES
+    from shoptalk.objectives import OBJECTIVES, make_spec
 
-    rows = [
-        {"name": name, "about": str(spec.__doc__).strip().splitlines()[0], "settings": spec().model_dump(exclude={"kind"})}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "about": str(spec.__doc__).strip().splitlines()[0],
+            "settings": make_spec(name, {}).model_dump(exclude={"kind"}),
+        }
         for name, spec in OBJECTIVES.items()
     ]
     _print(rows, as_json, lambda: "\n".join(f"{r['name']:<11} {r['about']}  {_settings(r['settings'])}" for r in rows))
@@ -305,7 +316,7 @@ def models(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """The entry point, with the exit statuses of DESIGN section 8: 0 done, 1 our bug, 2 wrong input, 130 interrupted."""
+    """The entry point. Exit status: 0 done, 1 our bug, 2 wrong input, 130 interrupted (DESIGN, section 8)."""
     try:
         app()
     except ShoptalkError as error:

@@ -1,8 +1,8 @@
 """Controls: adaptations whose right answer is known. A procedure that adopts any of these cannot be trusted.
 
-    aa               the challengers are the base itself with a little noise in its weights: no gain to find
-    wrong-domain     the base is adapted to general sentences that have nothing to do with the task
-    shuffled-labels  the labels are permuted: nothing can be learned from them
+aa               the challengers are the base itself with a little noise in its weights: no gain to find
+wrong-domain     the base is adapted to general sentences that have nothing to do with the task
+shuffled-labels  the labels are permuted: nothing can be learned from them
 """
 
 import copy
@@ -99,7 +99,7 @@ def _noisy(product: Product, *, seed: int) -> Product:
     with torch.no_grad():
         for parameter in noisy.encoder.parameters():
             if parameter.ndim > 1:
-                parameter += NOISE * parameter.std() * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(NOISE * parameter.std() * torch.randn(parameter.shape, generator=generator))
     return noisy
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,6 +12,7 @@ PLAIN_EVERY = 15.0
 """Seconds between two lines where there is no terminal to redraw."""
 
 
+@runtime_checkable
 class _Step(Protocol):
     number: int
     loss: float

@@ -25,7 +25,7 @@ def cost(seconds: float = 1.0, tokens: float = 1000.0, most_steps: int = 10_000)
 )
 def test_whatever_wins_the_run_stays_within_its_time(n: int, seconds: float, step: float, probe: float) -> None:
     plan = plan_for({f"c{i}": cost(step) for i in range(n)}, seconds=seconds, probe_seconds=probe)
-    assert plan.forecast_seconds <= seconds + 1e-6
+    assert plan.forecast_seconds <= seconds + 0.05  # it is rounded to a tenth
     piloted = len(plan.candidates) > 1
     entries = (len(plan.candidates) if piloted else 0) + max(
         len(candidate.checkpoints) - piloted for candidate in plan.candidates.values()
@@ -33,10 +33,10 @@ def test_whatever_wins_the_run_stays_within_its_time(n: int, seconds: float, ste
     assert entries <= MENU_MOST
 
 
-@given(n=st.integers(1, 6), tokens=st.floats(50_000, 1e7), step=st.floats(100, 900))
-def test_whatever_wins_the_run_stays_within_its_tokens(n: int, tokens: float, step: float) -> None:
+@given(n=st.integers(1, 6), tokens=st.integers(50_000, 10_000_000), step=st.floats(100, 900))
+def test_whatever_wins_the_run_stays_within_its_tokens(n: int, tokens: int, step: float) -> None:
     plan = plan_for({f"c{i}": cost(tokens=step) for i in range(n)}, seconds=None, tokens=tokens)
-    assert plan.forecast_tokens <= tokens * 1.000001
+    assert plan.forecast_tokens <= tokens + 1
 
 
 def test_the_last_checkpoint_is_the_last_step_and_the_first_is_the_pilot() -> None:

@@ -48,7 +48,7 @@ class Labelled:
     @property
     def shots(self) -> int:
         """Labels per class in a draw."""
-        return self.draws.training.shape[1] // len(self.names)
+        return int(self.draws.training.shape[1]) // len(self.names)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ def measure(product: Product, bench: Bench) -> Measured:
         correct = kshot_outcomes(vectors, bench.labelled.labels, bench.labelled.draws.training)
         tested = bench.labelled.draws.tested
         accuracy = 100 * float(correct[tested].mean())
-        readings.append(_reading(f"{bench.labelled.shots}-shot accuracy", accuracy, "per cent", int(tested.any(0).sum())))
+        readings.append(
+            _reading(f"{bench.labelled.shots}-shot accuracy", accuracy, "per cent", int(tested.any(0).sum()))
+        )
     return Measured(readings=tuple(readings), correct=correct)
 
 

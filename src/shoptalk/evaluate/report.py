@@ -133,7 +133,9 @@ def _gain(facts: Mapping[str, Any]) -> Html:
     if number(verdict.get("n_draws")) and number(verdict.get("shots")):
         draws = f" Averages over {count(verdict['n_draws'])} random sets of {count(verdict['shots'])} labels per class."
     return join(
-        interval_picture(gain, ends, number(verdict.get("smallest_gain"))), _facts(pairs), _note((text.INTERVAL_ON_TEST if verdict.get("on_test") else text.INTERVAL) + draws)
+        interval_picture(gain, ends, number(verdict.get("smallest_gain"))),
+        _facts(pairs),
+        _note((text.INTERVAL_ON_TEST if verdict.get("on_test") else text.INTERVAL) + draws),
     )
 
 

@@ -20,8 +20,8 @@ INTERVAL = (
     "checkpoint that was looked at, so choosing the best of them is already paid for."
 )
 INTERVAL_ON_TEST = (
-    "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the labels, "
-    "so the test set was read for it alone."
+    "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the "
+    "labels, so the test set was read for it alone."
 )
 GUARD = "A guard is a limit on what may get worse in exchange for a gain; an entry outside one is never adopted."
 FORGETTING = (

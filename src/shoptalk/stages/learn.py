@@ -103,9 +103,7 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
         "seed": config.seed,
         "specs": {name: spec.model_dump() for name, spec in specs.items()},
     }
-    key = key_of(
-        kind="plan", config=settings, parents={"baseline": baseline.artifact.content, "corpus": corpus.digest}
-    )
+    key = key_of(kind="plan", config=settings, parents={"baseline": baseline.artifact.content, "corpus": corpus.digest})
     path = world.run / "plan.json"
     plan = _read_plan(path, key)
     if plan is None:
@@ -228,7 +226,9 @@ def train_to(
             save_measured(inside, measured)
             write_text(inside / "progress.json", json.dumps(progress))
             shutil.copyfile(training.folder / "log.jsonl", inside / "log.jsonl")
-            save_encoder(product, inside / "encoder", card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n")
+            save_encoder(
+                product, inside / "encoder", card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n"
+            )
     artifact = open_artifact(folder)
     assert artifact is not None
     progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
@@ -256,9 +256,7 @@ def outcomes(baseline: Baseline, entries: Sequence[Entry]) -> decide.Outcomes:
     )
 
 
-def prepare_targets(
-    world: World, name: str, spec: Spec, corpus: Corpus, product: Product, base: str
-) -> Targets | None:
+def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product: Product, base: str) -> Targets | None:
     """What the objective must know of the whole corpus, from `RUN/targets/<name>` where it is there already."""
     settings, parents = spec.model_dump(), {"corpus": corpus.digest, "base": base_digest(base)}
     folder, key = world.run / "targets" / name, key_of(kind="targets", config=settings, parents=parents)
@@ -315,9 +313,7 @@ def _specs(config: Config, corpus: Corpus) -> tuple[dict[str, Spec], dict[str, s
     return specs, skipped
 
 
-def time_steps(
-    candidate: Candidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision
-) -> Cost:
+def time_steps(candidate: Candidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision) -> Cost:
     """Time a few real steps on a copy that is thrown away; the first one warms up and does not count.
 
     The steps are taken with a fraction of the batch: time grows with tokens, and the budget is for training.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
 from shoptalk import decide
@@ -16,7 +17,7 @@ from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.probes.linear import LinearHead, fit, kshot_outcomes
-from shoptalk.stages.data import Baseline, Curated, base_digest
+from shoptalk.stages.data import Baseline, Curated
 from shoptalk.stages.learn import Entry, outcomes
 from shoptalk.stages.world import World
 
@@ -105,7 +106,7 @@ def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Prod
     """Accuracy of the neighbours' *targets* of the labelled texts: what the student could reach, at the price of an
     index at hand whenever a text is read. None without labels.
     """
-    from shoptalk import index
+    from shoptalk.index import build, search
     from shoptalk.objectives.distillation.neighbours import smooth
 
     labelled = baseline.bench.labelled
@@ -113,7 +114,7 @@ def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Prod
         return None
     corpus = np.asarray(targets["vectors"])
     vectors = embed(product, labelled.texts)
-    _, positions = index.search(index.build(corpus), vectors, targets["neighbours"].shape[1])
+    _, positions = search(build(corpus), vectors, targets["neighbours"].shape[1])
     correct = kshot_outcomes(smooth(vectors, corpus, positions), labelled.labels, labelled.draws.training)
     return 100 * float(correct[labelled.draws.tested].mean())
 
@@ -138,7 +139,9 @@ def finetune_stage(world: World, curated: Curated, encoder: Artifact) -> None:
     vectors = embed(open_base(str(world.run / "encoder")), [example.text for example in curated.examples])
     head = fit(vectors, np.array([example.label for example in curated.examples]))
     with create(target, kind="head", config={}, parents=parents) as inside:
-        save_file({"weights": head.weights, "intercepts": head.intercepts}, inside / "head.safetensors")
+        # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
+        arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in ("weights", "intercepts")}
+        save_file(arrays, inside / "head.safetensors")
         (inside / "labels.json").write_text(json.dumps([str(label) for label in head.labels]), encoding="utf-8")
 
 
@@ -156,6 +159,13 @@ def load_head(folder: Path) -> LinearHead:
     tensors = load_file(folder / "head.safetensors")
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     return LinearHead(tensors["weights"], tensors["intercepts"], np.array(labels))
+
+
+def probabilities(head: LinearHead, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N C"]:
+    """Each label's probability for each vector: the softmax of the head's scores, not calibrated."""
+    scores = vectors @ head.weights.T + head.intercepts
+    scaled = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
 
 
 def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry) -> decide.Outcomes:
@@ -178,9 +188,7 @@ def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry)
     )
 
 
-def _judge_unlabelled(
-    world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]
-) -> Judged:
+def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
     """Without labels: always inconclusive, with what the label-free measures suggest and what they cannot show."""
     inside = [entry for entry in entries if entry.name not in outside]
     before = baseline.measured.values()
@@ -204,8 +212,9 @@ def _judge_unlabelled(
         best = entries[-1] if entries else None
         finding = "nothing that was trained stayed within its guards" if entries else "nothing could be trained"
     sentence = (
-        f"Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. {finding[:1].upper()}"
-        f"{finding[1:]}. Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
+        "Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. "
+        f"{finding[:1].upper()}{finding[1:]}. "
+        "Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
     )
     facts = {
         "choice": "inconclusive",

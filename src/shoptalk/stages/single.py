@@ -1,6 +1,5 @@
 """One objective, one encoder, no questions asked: what `shoptalk pretrain` does."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.objectives import make_spec
+from shoptalk.records import Frozen
 from shoptalk.stages.data import base_digest, curate_stage
 from shoptalk.stages.learn import Candidate, loop_config, prepare_targets, time_steps
 from shoptalk.stages.world import World, best_device
@@ -20,9 +20,7 @@ from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance
 
 
-def pretrain(
-    world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str
-) -> Artifact:
+def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str) -> Artifact:
     """Train `config.base` on the sources; leaves `DIR/encoder` and `DIR/log.jsonl` in the world's folder.
 
     Without `steps` the budget decides how many, once, in `DIR/plan.json`. The same call resumes, or is instant.
@@ -54,9 +52,7 @@ def pretrain(
         product = open_base(config.base)
         product.encoder.to(best_device())
         tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
-        candidate = Candidate(
-            objective, spec, prepare_targets(world, objective, spec, corpus, product, config.base)
-        )
+        candidate = Candidate(objective, spec, prepare_targets(world, objective, spec, corpus, product, config.base))
         plan = _plan(world, key, candidate, corpus, tokens, steps)
         _forget_other_runs(folder, key)
         training = Training.build(
@@ -65,11 +61,11 @@ def pretrain(
             tokens=tokens,
             product=product,
             targets=candidate.targets,
-            config=loop_config(spec, config, steps=plan["steps"], precision=plan["precision"]),
+            config=loop_config(spec, config, steps=plan.steps, precision=plan.precision),
             folder=folder,
             snapshot_seconds=config.train.snapshot_seconds,
         )
-        for _ in world.report.track(advance(training, until=plan["steps"]), done=0, total=plan["steps"], name=objective):
+        for _ in world.report.track(advance(training, until=plan.steps), done=0, total=plan.steps, name=objective):
             pass
         with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             save_encoder(product, inside, card=card)
@@ -79,15 +75,25 @@ def pretrain(
     return artifact
 
 
+class SinglePlan(Frozen):
+    """How long and in which arithmetic, for the training that `key` names."""
+
+    key: str
+    steps: int
+    precision: Precision
+    rates: dict[str, float]
+    seed: int
+
+
 def _plan(
     world: World, key: str, candidate: Candidate, corpus: Corpus, tokens: Tokenised, steps: int | None
-) -> dict[str, object]:
+) -> SinglePlan:
     """Steps and precision, decided once and kept in `DIR/plan.json`."""
     path, config = world.run / "plan.json", world.config
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.get("key") == key:
-            return dict(found)
+        found = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
+        if found.key == key:
+            return found
     precision: Precision
     precision, rates = choose_precision(best_device())
     if config.train.precision != "auto":
@@ -99,8 +105,8 @@ def _plan(
         steps = min(int(affordable), cost.most_steps)
         if steps < 1:
             raise ConfigError(f"The budget {config.budget} does not pay for one step of {candidate.name!r}; give more.")
-    plan = {"key": key, "steps": steps, "precision": precision, "rates": rates, "seed": config.seed}
-    write_text(path, json.dumps(plan, indent=1))
+    plan = SinglePlan(key=key, steps=steps, precision=precision, rates=rates, seed=config.seed)
+    write_text(path, plan.model_dump_json(indent=1))
     return plan
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -11,6 +11,7 @@ from shoptalk.config import Config
 from shoptalk.training.loop import Step
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Where progress is told; the command line prints it, tests collect it."""
 

@@ -64,7 +64,7 @@ def make_plan(
     *,
     budget: str,
     seconds: float | None,
-    tokens: float | None,
+    tokens: int | None,
     probe_seconds: float,
     precision: Precision,
     rates: dict[str, float],
@@ -85,7 +85,11 @@ def make_plan(
         costs = dict(list(costs.items())[:-1])
     if not plans:
         need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
-        shown = f"{math.ceil((need + overhead) / 60)}m (for training and probing alone)" if seconds is not None else f"{need:.0f}tok"
+        shown = (
+            f"{math.ceil((need + overhead) / 60)}m (for training and probing alone)"
+            if seconds is not None
+            else f"{need:.0f}tok"
+        )
         raise ConfigError(
             f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {next(iter(costs))!r} on this "
             f"machine. Give --budget {shown}, or another of --candidates."
@@ -106,16 +110,14 @@ def make_plan(
         rates=rates,
         keep=tuple(keep) or (1,),
         candidates=plans,
-        forecast_seconds=round(
-            pilots + longest + menu * probe_seconds, 1
-        ),
+        forecast_seconds=round(pilots + longest + menu * probe_seconds, 1),
         forecast_tokens=round(most_tokens),
         seed=seed,
     )
 
 
 def _allocate(
-    costs: Mapping[str, Cost], *, seconds: float | None, tokens: float | None, probe_seconds: float
+    costs: Mapping[str, Cost], *, seconds: float | None, tokens: int | None, probe_seconds: float
 ) -> tuple[dict[str, CandidatePlan], float]:
     """Each candidate's steps, and the seconds that probing takes of the budget."""
     n = len(costs)
@@ -144,6 +146,6 @@ def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cos
     return CandidatePlan(
         steps=steps,
         checkpoints=tuple(sorted(({pilot} if piloted else set()) | later)),
-        tokens_per_step=round(cost.tokens, 1),
-        seconds_per_step=round(cost.seconds, 4),
+        tokens_per_step=cost.tokens,
+        seconds_per_step=cost.seconds,
     )

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk import index
+from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.losses import similarity_distribution
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
@@ -73,7 +73,7 @@ class NeighboursSpec(Spec):
     def prepare(self, corpus: Corpus, product: Product) -> Targets:
         """Every text's embedding by the base `vectors` [N, D], its `neighbours` [N, k] and its `targets` [N, D]."""
         vectors = embed(product, corpus.texts)
-        _, positions = index.neighbours(vectors, self.k)
+        _, positions = nearest(vectors, self.k)
         return {
             "vectors": vectors,
             "neighbours": positions.astype(np.int32),
