@@ -393,7 +393,7 @@ def _finding(estimate: Estimate, e: int) -> str:
 
 
 def _adopt_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
-    return f"Adopt {_finding(estimate, e)}, which is more than the {smallest_gain:g} points worth having."
+    return f"Adopt: {_finding(estimate, e)}; all of it is more than the {smallest_gain:g} points worth having."
 
 
 def _keep_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:

@@ -5,6 +5,7 @@ ShoptalkError
 │   ├── SourceError     a source or labels file cannot be used
 │   ├── ConfigError     a setting is unknown or out of range
 │   └── BaseModelError  a model reference cannot be resolved or opened
+├── DivergedError       training ran into numbers that are not finite: exit status 2
 ├── StorageError        the output folder cannot be written (full, read-only, in use): exit status 2
 └── ArtifactError       a folder on disk is not the complete artifact it should be: exit status 2
 
@@ -31,6 +32,10 @@ class ConfigError(InputError):
 
 class BaseModelError(InputError):
     """A model reference cannot be resolved or opened."""
+
+
+class DivergedError(ShoptalkError):
+    """Training ran into numbers that are not finite."""
 
 
 class StorageError(ShoptalkError):

@@ -180,6 +180,11 @@ def test_a_sample_holds_whole_documents_and_no_more_than_asked_for(sizes: list[i
     assert list(part.texts) == [text for text in whole.texts if text in part.texts]
 
 
+def test_a_sample_that_fits_exactly_is_taken():
+    whole = corpus([(number, turn) for number in range(5) for turn in range(4)])
+    assert [len(whole.sample(most, seed=0)) for most in (4, 7, 8, 19, 20)] == [4, 4, 8, 16, 20]
+
+
 def test_a_tokenised_text_is_a_slice_of_the_flat_array():
     tokens = Tokenised(flat=np.array([1, 2, 3]), starts=np.array([0, 2, 2, 3]))
     assert [tokens[i].tolist() for i in range(len(tokens))] == [[1, 2], [], [3]]

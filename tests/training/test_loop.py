@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoptalk.errors import DivergedError
 from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
@@ -286,3 +287,12 @@ def test_no_example_comes_twice_in_a_pass(n: int, batch: int, seed: int):
 def test_every_pass_and_every_seed_has_its_own_order():
     orders = {tuple(batch_positions(50, 50, Key(seed, step))) for seed in range(3) for step in range(3)}
     assert len(orders) == 9
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_says_what_to_change() -> None:
+    world = toy_world(small_spec("simcse"))
+    with torch.no_grad():
+        next(world.objective.parameters()).fill_(float("nan"))
+    steps = train(world.objective, world.data, world.collate, LoopConfig(steps=3, batch=8, lr=0.5))
+    with pytest.raises(DivergedError, match=r"at step 1 with a learning rate of 0\.5.*Lower it"):
+        next(steps)

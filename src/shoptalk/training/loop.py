@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from shoptalk.errors import DivergedError
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.objective import Key, Objective
@@ -104,6 +105,11 @@ def train(
         torch.manual_seed(_stream(key))  # dropout of step i is a function of (seed, i)
         with autocast(config.precision, device):
             loss = objective(batch)
+        if not torch.isfinite(loss.total):
+            raise DivergedError(
+                f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a learning rate of "
+                f"{config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate out."
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         nn.utils.clip_grad_norm_(objective.parameters(), config.clip)

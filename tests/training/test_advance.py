@@ -1,0 +1,58 @@
+import json
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from shoptalk.training import snapshot
+from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.training.loop import LoopConfig
+from tests.toyworld import small_spec, toy_world
+
+
+def training_in(folder: Path, *, steps: int = 6) -> Training:
+    world = toy_world(small_spec("mlm"))
+    return Training.build(
+        world.spec,
+        corpus=world.corpus,
+        tokens=world.tokens,
+        product=world.product,
+        targets=world.targets,
+        config=LoopConfig(steps=steps, batch=8, lr=1e-3),
+        folder=folder,
+        snapshot_seconds=0.0,
+    )
+
+
+def weights(training: Training) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().ravel() for p in training.objective.parameters()])
+
+
+def test_training_in_pieces_gives_the_log_and_the_weights_of_training_in_one_go(tmp_path: Path) -> None:
+    whole, parts = training_in(tmp_path / "whole"), training_in(tmp_path / "parts")
+    list(advance(whole, until=6))
+    list(advance(parts, until=2))
+    later = training_in(tmp_path / "parts")
+    list(advance(later, until=6))
+    losses = [[row["loss"] for row in read_log(tmp_path / name)] for name in ("whole", "parts")]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
+    np.testing.assert_array_equal(weights(whole), weights(later))
+
+
+def test_a_finished_training_only_loads_its_weights(tmp_path: Path) -> None:
+    first = training_in(tmp_path)
+    list(advance(first, until=6))
+    again = training_in(tmp_path)
+    assert list(advance(again, until=6)) == []
+    np.testing.assert_array_equal(weights(first), weights(again))
+
+
+def test_half_a_row_left_by_a_killed_process_is_dropped_from_the_log(tmp_path: Path) -> None:
+    list(islice(advance(training_in(tmp_path), until=6), 3))
+    done = snapshot.steps_done(snapshot.newest(tmp_path, most=6) or tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    list(advance(training_in(tmp_path), until=6))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert done in (2, 3)
