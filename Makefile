@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
-export PYTHONWARNINGS ?= default
 
 .PHONY: help demo test test-all check bench install clean
 .DEFAULT_GOAL := help
