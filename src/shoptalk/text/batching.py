@@ -42,6 +42,23 @@ class TokenBatch:
 
 
 @dataclass(frozen=True)
+class TextBatch:
+    """What an objective's batch starts from: its texts, whose tokens the loop counts."""
+
+    texts: TokenBatch
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens."""
+        return self.texts.tokens
+
+    @property
+    def cells(self) -> int:
+        """Tokens and padding."""
+        return self.texts.cells
+
+
+@dataclass(frozen=True)
 class Tokenised:
     """Every text's token ids, special tokens included, in one flat array."""
 

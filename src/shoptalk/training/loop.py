@@ -107,8 +107,8 @@ def train(
             loss = objective(batch)
         if not torch.isfinite(loss.total):
             raise DivergedError(
-                f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a learning rate of "
-                f"{config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate out."
+                f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a learning "
+                f"rate of {config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate out."
             )
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()

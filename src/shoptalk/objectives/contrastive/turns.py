@@ -24,27 +24,16 @@ from torch import Tensor
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
 from shoptalk.text.corpus import Corpus
 
 
 @dataclass(frozen=True)
-class PairBatch:
+class PairBatch(TextBatch):
     """n pairs: texts 0..n-1 are the contexts and n..2n-1 their replies; which replies are no fair negatives."""
 
-    texts: TokenBatch
     related: Bool[Tensor, "n n"]
     """related[i, j]: reply j is no negative of context i."""
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens."""
-        return self.texts.tokens
-
-    @property
-    def cells(self) -> int:
-        """Tokens and padding."""
-        return self.texts.cells
 
 
 class TurnsSpec(Spec):

@@ -33,26 +33,15 @@ from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.losses import similarity_distribution
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
 from shoptalk.text.corpus import Corpus
 
 
 @dataclass(frozen=True)
-class TargetBatch:
+class TargetBatch(TextBatch):
     """n texts and the unit vectors they should get."""
 
-    texts: TokenBatch
     targets: Float[Tensor, "n D"]
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens."""
-        return self.texts.tokens
-
-    @property
-    def cells(self) -> int:
-        """Tokens and padding."""
-        return self.texts.cells
 
 
 class NeighboursSpec(Spec):

@@ -23,29 +23,18 @@ from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
 from shoptalk.text.corpus import Corpus
 
 RANDOM_SHARE, KEPT_SHARE = 0.1, 0.1
 
 
 @dataclass(frozen=True)
-class MaskedBatch:
+class MaskedBatch(TextBatch):
     """Corrupted texts, and per group the chosen positions (in the flattened group) with their original tokens."""
 
-    texts: TokenBatch
     positions: tuple[Int[Tensor, " _"], ...]
     labels: tuple[Int[Tensor, " _"], ...]
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens."""
-        return self.texts.tokens
-
-    @property
-    def cells(self) -> int:
-        """Tokens and padding."""
-        return self.texts.cells
 
 
 class MlmSpec(Spec):
