@@ -48,6 +48,9 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     assert verdict["n_draws"] == 5 and verdict["n_examples"] > 100
     assert verdict["interval"][0] <= verdict["gain"] <= verdict["interval"][1]
     assert len(verdict["candidates"]) >= 4
+    by_candidate = {row["objective"]: row["readings"] for row in verdict["candidates"]}
+    assert 0 < by_candidate["mlm"]["masked_bits"] < 20
+    assert all({"kNN accuracy", "RankMe", "next-turn MRR"} <= set(readings) for readings in by_candidate.values())
     assert verdict["spent"]["tokens"] > 0
     page = html.unescape(re.sub(r"<[^>]+>", "", (out / "report.html").read_text())).replace("\xa0", " ")
     assert verdict["sentence"] in page

@@ -13,6 +13,7 @@ from shoptalk.nn.encoder import Product, embed
 from shoptalk.probes.alignment_uniformity import squared_distances, uniformity_loss
 from shoptalk.probes.collapse import collapse
 from shoptalk.probes.forgetting import general_similarity
+from shoptalk.probes.knn import knn_predict
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.probes.rank import rankme
 from shoptalk.probes.retrieval import reciprocal_ranks
@@ -60,6 +61,8 @@ class Bench:
     """Held-out or training texts for the label-free measures."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Held-out (context, reply) pairs; empty where there are no conversations."""
+    held_out: tuple[str, ...] = ()
+    """Held-out texts, for what a pretext task's own loss is on unseen text."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,9 @@ def measure(product: Product, bench: Bench) -> Measured:
         correct = kshot_outcomes(vectors, bench.labelled.labels, bench.labelled.draws.training)
         tested = bench.labelled.draws.tested
         accuracy = 100 * float(correct[tested].mean())
+        cluster, labels = bench.labelled.cluster, bench.labelled.labels
+        voted = knn_predict(vectors, vectors, labels, apart=(cluster, cluster)) == labels
+        readings.append(_reading("kNN accuracy", 100 * float(voted.mean()), "per cent, leaving one out", len(voted)))
         readings.append(
             _reading(f"{bench.labelled.shots}-shot accuracy", accuracy, "per cent", int(tested.any(0).sum()))
         )

@@ -100,6 +100,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         labelled,
         sample=tuple(curated.train.texts[i] for i in places),
         pairs=tuple(choose_pairs(curated.held_out, seed=config.seed)),
+        held_out=curated.held_out.texts[:SAMPLE],
     )
     settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": config.base}
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}

@@ -20,6 +20,8 @@ from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import OBJECTIVES, make_spec
+from shoptalk.objectives.masked.mlm import MaskedLanguageModel
+from shoptalk.probes.masked_bits import masked_bits
 from shoptalk.stages.data import Baseline, Curated, base_digest
 from shoptalk.stages.world import World, best_device
 from shoptalk.text.batching import Tokenised, tokenise
@@ -221,6 +223,10 @@ def train_to(
         rows = read_log(training.folder)
         with observing(training.objective) as observed:
             measured = measure(observed, baseline.bench)
+            if isinstance(training.objective, MaskedLanguageModel) and baseline.bench.held_out:
+                # The pretext task's own loss on unseen text: no base to compare with, whose head is random.
+                bits = masked_bits(baseline.bench.held_out, seed=world.config.seed, head=training.objective.logits)
+                measured = replace(measured, readings=(*measured.readings, bits(observed)))
         progress = {"step": rows[-1]["step"], "tokens": sum(row["tokens"] for row in rows)}
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
