@@ -1,1 +1,1 @@
-"""The verdict's evidence: suites, controls, the harness that tests the statistics, the report."""
+"""The verdict's evidence: what is measured, comparisons, the harness that tests the statistics, the report."""

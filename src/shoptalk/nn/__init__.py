@@ -1,1 +1,1 @@
-"""Networks: base models, encoders, heads and the losses that several objectives share."""
+"""Networks: base models, encoders, precision, memory and the losses that several objectives share."""

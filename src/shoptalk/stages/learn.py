@@ -35,8 +35,9 @@ PREPARE_SHARE = 0.15
 """Of a time budget, at most this much goes into embedding the corpus for targets; a larger corpus is sampled."""
 TIMED_STEPS, TIMED_FRACTION = 4, 4
 PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
-"""What helped most on the labelled sets in benchmarks/README.md, best first: who is tried where not all can be, and who
-is trained where there are neither labels nor conversations to compare candidates on."""
+"""Who is tried where not all can be, and who is trained where there are neither labels nor conversations to compare on.
+`neighbours` gained on both labelled sets in benchmarks/README.md; the pilots of `mlm` and `simcse` lost there, in this
+order; `turns`, which those sets cannot train, stands second by judgement."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.probes.linear import LinearHead, fit, kshot_outcomes
 from shoptalk.stages.data import Baseline, Curated
-from shoptalk.stages.learn import Entry, outcomes
+from shoptalk.stages.learn import PREFERENCE, Entry, outcomes
 from shoptalk.stages.world import World
 
 FORGETTING = "general_similarity"
@@ -204,10 +204,10 @@ def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry]
         )
     elif inside:
         best = inside[-1]
-        finding = (
-            f"{best.candidate} was trained, the objective that helped most on published sets, "
-            "and it stayed within its guards"
+        record = (
+            ", the objective that helped on the public sets we measured," if best.candidate == PREFERENCE[0] else ""
         )
+        finding = f"{best.candidate} was trained{record} and it stayed within its guards"
     else:
         best = entries[-1] if entries else None
         finding = "nothing that was trained stayed within its guards" if entries else "nothing could be trained"
