@@ -10,8 +10,8 @@ from shoptalk.nn.encoder import Product
 from shoptalk.objective import Objective, Spec, Targets
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.toy import toy_corpus
-from shoptalk.text.batching import Tokenised, tokenise
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise
 from tests.tiny import tiny_product
 
 

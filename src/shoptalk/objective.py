@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
 from shoptalk.records import Frozen
-from shoptalk.text.batching import Tokenised
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 Batch = TypeVar("Batch")
 Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from shoptalk.errors import BaseModelError
 from shoptalk.probes.masked_bits import choose_masked, masked_bits, token_bits
-from shoptalk.text.batching import Tokenised
+from shoptalk.text.tokens import Tokenised
 from tests.tiny import WORDS, tiny_product
 
 TEXTS = ["where is my order", "", "please cancel my card", "ok", "will the shop be open in april or in august", "no"]

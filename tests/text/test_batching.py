@@ -5,18 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.nn.encoder import embed
-from shoptalk.text.batching import (
-    GROUP_COST,
-    LADDER,
-    ROWS,
-    UNIT,
-    Tokenised,
-    group_by_length,
-    padded_length,
-    tokenise,
-    unsort,
-)
+from shoptalk.text.batching import GROUP_COST, LADDER, ROWS, UNIT, group_by_length, padded_length, unsort
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise
 from tests.tiny import WORDS, tiny_product, tiny_tokenizer
 
 PAD = 0

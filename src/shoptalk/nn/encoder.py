@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shoptalk.artifact import write_text
-from shoptalk.text.batching import Group, TokenBatch, group_by_length, tokenise, unsort
+from shoptalk.text.batching import Group, TokenBatch, group_by_length, unsort
+from shoptalk.text.tokens import tokenise
 
 Pooling = Literal["mean", "cls"]
 

@@ -7,8 +7,8 @@ import torch
 
 from shoptalk.nn.toy import WORDS, tiny_product
 from shoptalk.objective import Key, Spec
-from shoptalk.text.batching import tokenise
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import tokenise
 
 
 def toy_corpus(conversations: int = 24, turns: int = 4, *, seed: int = 0) -> Corpus:

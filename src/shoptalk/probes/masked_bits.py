@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.encoder import Product, evaluating
 from shoptalk.records import Reading
-from shoptalk.text.batching import Group, Tokenised, group_by_length, tokenise
+from shoptalk.text.batching import Group, group_by_length
+from shoptalk.text.tokens import Tokenised, tokenise
 
 Head = Callable[[Float[Tensor, "m D"]], Float[Tensor, "m V"]]
 """Hidden states at the masked positions to logits over the vocabulary."""

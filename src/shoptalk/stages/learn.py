@@ -24,8 +24,8 @@ from shoptalk.objectives.masked.mlm import MaskedLanguageModel
 from shoptalk.probes.masked_bits import masked_bits
 from shoptalk.stages.data import Baseline, Curated, base_digest
 from shoptalk.stages.world import World, best_device
-from shoptalk.text.batching import Tokenised, tokenise
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig, observing, train
 from shoptalk.training.plan import Cost, Plan, make_plan

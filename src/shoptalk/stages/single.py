@@ -14,8 +14,8 @@ from shoptalk.records import Frozen
 from shoptalk.stages.data import base_digest, curate_stage
 from shoptalk.stages.learn import Candidate, loop_config, prepare_targets, time_steps
 from shoptalk.stages.world import World, best_device
-from shoptalk.text.batching import Tokenised, tokenise
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance
 

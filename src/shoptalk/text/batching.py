@@ -5,10 +5,8 @@ into groups of 8, 16 or 32 texts, each padded to the next length of a fixed ladd
 What is left of padding is counted and reported as waste.
 """
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -56,38 +54,6 @@ class TextBatch:
     def cells(self) -> int:
         """Tokens and padding."""
         return self.texts.cells
-
-
-@dataclass(frozen=True)
-class Tokenised:
-    """Every text's token ids, special tokens included, in one flat array."""
-
-    flat: Int[np.ndarray, " T"]
-    starts: Int[np.ndarray, " N1"]
-    """Where each text begins, and one past the end of the last: N + 1 numbers."""
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def __getitem__(self, i: SupportsIndex) -> Int[np.ndarray, " L"]:
-        at = operator.index(i)  # NumPy's integers too
-        return self.flat[self.starts[at] : self.starts[at + 1]]
-
-    @property
-    def lengths(self) -> Int[np.ndarray, " N"]:
-        """Tokens of each text."""
-        return np.diff(self.starts)
-
-
-def tokenise(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Tokenised:
-    """Token ids of every text, cut at `max_length` tokens (special tokens included)."""
-    rows: list[Int[np.ndarray, " L"]] = []
-    for begin in range(0, len(texts), 10_000):
-        part = list(texts[begin : begin + 10_000])
-        found = tokenizer(part, truncation=True, max_length=max_length, return_attention_mask=False)["input_ids"]
-        rows.extend(np.asarray(ids, dtype=np.int64) for ids in found)
-    flat = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
-    return Tokenised(flat=flat, starts=np.cumsum([0, *(len(row) for row in rows)]).astype(np.int64))
 
 
 def padded_length(length: int) -> int:

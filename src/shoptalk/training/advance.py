@@ -16,8 +16,8 @@ import torch
 from shoptalk.artifact import storage_errors, write_text
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Key, Objective, Spec, Targets
-from shoptalk.text.batching import Tokenised
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 from shoptalk.training import snapshot
 from shoptalk.training.loop import LoopConfig, Step, train
 

@@ -18,8 +18,9 @@ from pydantic import Field
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TokenBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TokenBatch, group_by_length
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 
 class SimcseSpec(Spec):

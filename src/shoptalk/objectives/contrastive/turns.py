@@ -24,8 +24,9 @@ from torch import Tensor
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, group_by_length
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.losses import similarity_distribution
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, group_by_length
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)

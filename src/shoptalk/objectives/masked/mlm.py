@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, Tokenised, group_by_length
+from shoptalk.text.batching import TextBatch, group_by_length
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 RANDOM_SHARE, KEPT_SHARE = 0.1, 0.1
 
