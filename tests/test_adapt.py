@@ -81,6 +81,65 @@ def test_a_changed_budget_keeps_what_does_not_depend_on_it(
     assert (out / "plan.json").read_text() != plan
 
 
+def trained(listener: Listener) -> list[str]:
+    """The training steps that a listener was told of."""
+    return [line for line in listener.said if "/" in line.split(" ")[-1]]
+
+
+def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_again(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out, again = tmp_path / "run", Listener()
+    config = config_for(tiny_base)
+    later = config.model_copy(update={"train": config.train.model_copy(update={"snapshot_seconds": 30.0})})
+    first = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels)
+    second = adapt([world.conversations], out=out, config=later, report=again, labels=world.labels)
+    assert trained(listener) and not trained(again)
+    assert second["candidates"] == first["candidates"]
+
+
+def test_a_corpus_is_sampled_only_where_a_candidate_has_targets_to_prepare(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    rows = [json.dumps({"text": f"{world.topics[i % 4]} number {i} of many others"}) for i in range(1500)]
+    world.conversations.write_text("\n".join(rows) + "\n")
+    said = {}
+    for candidates in (("mlm", "none"), ("mlm", "neighbours")):
+        listener = Listener()
+        config = load(
+            overrides=["curate.near_duplicate=1.0", "objectives.mlm.batch=8", "objectives.neighbours.batch=8"],
+            base=str(tiny_base), budget="4ktok", draws=5, shots=2, candidates=candidates,
+        )  # fmt: skip
+        adapt([world.conversations], out=tmp_path / candidates[1], config=config, report=listener)
+        said[candidates[1]] = any("taking a sample" in line for line in listener.said)
+    assert said == {"none": False, "neighbours": True}
+
+
+def test_forecast_and_fact_are_in_the_verdict_and_the_plan_comes_before_training_in_one_line(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    spent = run(world, tiny_base, tmp_path / "run", listener, budget="0.01eur", price_per_hour=1.2)["spent"]
+    assert spent["euros"] == pytest.approx(spent["seconds"] / 3600 * 1.2)
+    assert spent["forecast"]["seconds"] <= 30.2  # that is what a hundredth of a euro buys
+    for name in ("seconds", "tokens", "memory_bytes", "euros"):
+        assert spent["ratio"][name] == pytest.approx(spent[name] / spent["forecast"][name], abs=1e-3)
+    assert 0.3 < spent["ratio"]["memory_bytes"] < 3
+    line = next(line for line in listener.said if line.startswith("plan: about"))
+    assert re.search(r"about [\d.]+ (s|min).*, [\d.]+ (M|G)B, [\d.,]+ (k|M) tokens, [\d.]+ EUR", line)
+    assert listener.said.index(line) < listener.said.index(trained(listener)[0])
+
+
+def test_judging_finished_entries_again_still_tells_what_the_run_took(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    first = run(world, tiny_base, out, listener)["spent"]
+    again = run(world, tiny_base, out, Listener(), price_per_hour=7.2)["spent"]
+    assert again["seconds"] > 0.5 * first["seconds"]
+    assert again["tokens"] == first["tokens"]
+    assert (first["euros"], again["euros"]) == (None, pytest.approx(again["seconds"] / 500))
+
+
 def test_a_changed_threshold_decides_again_without_training(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -226,7 +285,7 @@ def _compare_with_kills(world: SmallWorld, base: Path, folder: Path, *, kills: i
     assert list(_losses(killed)) == list(_losses(whole))
     before, after = json.loads(done.stdout), json.loads(last.stdout)
     for verdict in (before, after):
-        verdict["spent"].pop("seconds")
+        verdict["spent"] = {"tokens": verdict["spent"]["tokens"]}  # seconds and memory are the machine's
     assert after == before
     one, other = (load_file(out / "candidate" / "encoder" / "model.safetensors") for out in (whole, killed))
     assert all(np.array_equal(one[name], other[name]) for name in one)

@@ -94,6 +94,24 @@ def test_pretrain_leaves_an_encoder_and_a_log_and_is_instant_the_second_time(
     assert (tmp_path / "p" / "log.jsonl").read_text() == log
 
 
+def test_pretrain_keeps_forecast_and_fact_beside_its_plan(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    words = ["pretrain", world.conversations, "--objective", "turns", "--base", tiny_base,
+             "--set", "objectives.turns.batch=8", "--out", tmp_path / "p"]  # fmt: skip
+    status, _, error = shoptalk(*words, "--budget", "2ktok", "--price", 1.2)
+    assert status == 0 and "EUR" in error
+    plan = json.loads((tmp_path / "p" / "plan.json").read_text())
+    spent = plan["spent"]
+    rows = [json.loads(line) for line in (tmp_path / "p" / "log.jsonl").read_text().splitlines()]
+    assert spent["tokens"] == sum(row["tokens"] for row in rows)
+    assert spent["seconds"] >= sum(row["seconds"] for row in rows)
+    assert spent["ratio"]["tokens"] == pytest.approx(spent["tokens"] / plan["forecast"]["tokens"], abs=1e-3)
+    assert 0.5 < spent["ratio"]["tokens"] < 1.5
+    steps = shoptalk(*words, "--budget", "2ktok", "--price", 2.4, "--set", "train.snapshot_seconds=7")
+    assert steps[0] == 0 and "step" not in steps[2]  # neither changes the result: nothing is trained
+
+
 def test_embed_writes_one_row_a_text_in_order(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +154,7 @@ def test_lists_are_there_for_people_and_for_scripts(shoptalk: Any, command: str)
     ("words", "said"),
     [
         (["--budget", "soon"], "is not a budget"),
+        (["--budget", "0.50eur"], "add --price 1.20"),
         (["--set", "train.clipp=1"], "Did you mean 'clip'"),
         (["--candidates", "simsce"], "Did you mean 'simcse'"),
         (["--set", "objectives.simcse.lrr=1"], "Did you mean 'lr'"),

@@ -1,11 +1,12 @@
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.config import TEMPLATE, Budget, Config, TrainConfig, did_you_mean, load, validate
+from shoptalk.config import TEMPLATE, Budget, Config, TrainConfig, did_you_mean, load, money, validate
 from shoptalk.errors import ConfigError
 from shoptalk.records import Document, Frozen, Reading
 
@@ -19,7 +20,9 @@ def test_the_template_shows_exactly_the_defaults(tmp_path: Path):
 def test_the_template_names_every_setting():
     for section in (Config, *(type(value) for value in vars(Config()).values() if isinstance(value, Frozen))):
         for name in section.model_fields:
-            if name != "objectives":  # shown as a comment: a spec's own settings
+            if name == "price_per_hour":  # shown as a comment: it has no default
+                assert f"\n# {name} = " in TEMPLATE
+            elif name != "objectives":  # shown as a comment: a spec's own settings
                 assert f"\n{name} = " in TEMPLATE or f"\n[{name}]" in TEMPLATE, name
 
 
@@ -84,10 +87,82 @@ def test_a_budget_is_a_time_or_a_number_of_tokens(text: str, seconds: float | No
     assert Budget.parse(text) == Budget(seconds=seconds, tokens=tokens)
 
 
-@pytest.mark.parametrize("text", ["", "10", "0m", "0.0h", "-5m", "10 minutes", "3mtok", "m", "1e3s", "9" * 400 + "tok"])
+@pytest.mark.parametrize("text", ["", "10", "0m", "0.0h", "-5m", "10 minutes", "3mtok", "m", "1e3s", "9" * 400 + "tok",
+                                  "0eur", "3eur@", "10m@1.20", "1.2EUR"])  # fmt: skip
 def test_what_is_no_budget_is_refused_with_examples(text: str):
-    with pytest.raises(ConfigError, match=r"is not a budget.*90s, 10m or 1\.5h.*500ktok or 3Mtok"):
+    with pytest.raises(
+        ConfigError, match=r"is not a budget.*90s, 10m or 1\.5h.*500ktok or 3Mtok.*0\.50eur --price 1\.20"
+    ):
         load(overrides=[f'budget="{text}"'])
+
+
+def test_euros_buy_hours_at_their_price():
+    budget = load(budget="0.50eur", price_per_hour=1.2).limits()
+    assert (budget.seconds, budget.tokens, budget.euros) == (None, None, 0.5)
+    assert budget.time == pytest.approx(0.5 / 1.2 * 3600) == pytest.approx(1500)
+    assert load(budget="0.50eur@1.20").limits() == budget == load(budget=" 0.5 eur@1.2", price_per_hour=1.2).limits()
+
+
+def test_a_price_limits_nothing_where_the_budget_is_not_money():
+    for text in ("10m", "3Mtok"):
+        plain, priced = load(budget=text).limits(), load(budget=text, price_per_hour=1.2).limits()
+        assert (priced.time, priced.tokens) == (plain.time, plain.tokens)
+        assert (plain.price_per_hour, priced.price_per_hour) == (None, 1.2)
+
+
+def test_euros_without_a_price_are_refused_and_no_price_is_made_up():
+    with pytest.raises(ConfigError, match=r"'0\.50eur' is money.*Expected both: add --price 1\.20.*0\.50eur@1\.20"):
+        load(budget="0.50eur")
+
+
+@pytest.mark.parametrize(
+    ("text", "price", "message"),
+    [
+        ("2eur@1.20", 1.5, r"'2eur@1\.20' states one price.*states 1\.5 EUR"),
+        ("2eur@0", None, r"a price of 0 EUR an hour"),
+        ("2eur@0." + "0" * 20 + "1", None, r"has no end"),
+        ("2eur", -1.0, r"price_per_hour = -1\.0"),
+    ],
+)
+def test_prices_that_cannot_be_meant_are_refused(text: str, price: float | None, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load(budget=text, price_per_hour=price)
+
+
+amounts = st.decimals(min_value="0.001", max_value=99_999, places=3)
+prices = st.decimals(min_value="0.01", max_value=500, places=2)
+
+
+@given(amounts, st.sampled_from(["s", "m", "h", "tok", "ktok", "Mtok"]))
+def test_a_budget_that_is_written_out_reads_back_as_itself(amount: Decimal, unit: str):
+    budget = Budget.parse(f"{amount}{unit}")
+    assert Budget.parse(str(budget)) == budget
+
+
+@given(amounts, prices)
+def test_a_budget_in_euros_reads_back_as_itself_with_its_price(amount: Decimal, price: Decimal):
+    budget = Budget.parse(f"{amount}eur", price_per_hour=float(price))
+    assert Budget.parse(str(budget)) == budget
+    assert budget.time == pytest.approx(float(amount / price * 3600))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("600s", "10m"), ("120m", "2h"), ("90s", "90s"), ("0.5s", "0.5s"), ("3000ktok", "3Mtok"),
+                          ("1500tok", "1500tok"), ("0.50eur@1.20", "0.5eur@1.2")],
+)  # fmt: skip
+def test_a_budget_is_written_in_the_largest_unit_that_divides_it(text: str, written: str):
+    assert str(Budget.parse(text)) == written
+
+
+@pytest.mark.parametrize(
+    ("euros", "text"),
+    [
+        (0.0, "0.00 EUR"), (0.0234, "0.023 EUR"), (0.5, "0.50 EUR"), (1.2, "1.20 EUR"), (12.345, "12.35 EUR"),
+        (0.0000051, "0.0000051 EUR"),
+    ],
+)  # fmt: skip
+def test_money_shows_two_decimals_that_matter(euros: float, text: str):
+    assert money(euros) == text
 
 
 def test_overrides_win_over_the_file_and_keywords_over_both(tmp_path: Path):

@@ -1,7 +1,9 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from jaxtyping import Float
@@ -66,12 +68,13 @@ def test_neighbours_of_many_copies_are_other_copies() -> None:
 def test_a_large_index_finds_nearly_all_true_neighbours(groups: int) -> None:
     vectors = unit(2_500, 24, 4, groups=groups)
     built = build(vectors)
-    assert built.inner.nlist == round(4 * 2_500**0.5)
-    assert groups == 0 or built.inner.nprobe < built.inner.nlist
+    cells: Any = faiss.downcast_index(built.inner.base_index)
+    assert cells.nlist == round(2 * 2_500**0.5)
+    assert groups == 0 or cells.nprobe < cells.nlist
     _, found = search(built, vectors, 11)
     true = nearest(vectors, vectors, 11)
     recall = np.mean([len(set(a) & set(b)) / 11 for a, b in zip(found, true, strict=True)])
-    assert recall >= 0.94  # 0.95 on the 200 vectors that it was tuned on
+    assert recall >= 0.94  # 0.96 on the 400 vectors that it was tuned on
 
 
 @pytest.mark.usefixtures("approximate")
@@ -80,6 +83,39 @@ def test_a_large_index_is_the_same_each_time() -> None:
     (first_s, first_p), (second_s, second_p) = neighbours(vectors, 10), neighbours(vectors, 10)
     np.testing.assert_array_equal(first_p, second_p)
     np.testing.assert_array_equal(first_s, second_s)
+
+
+@pytest.mark.usefixtures("approximate")
+def test_similarities_of_a_large_index_are_exact() -> None:
+    vectors = unit(2_000, 16, 9, groups=20)
+    similarities, positions = neighbours(vectors, 10)
+    np.testing.assert_allclose(similarities, np.einsum("nd,nkd->nk", vectors, vectors[positions]), atol=1e-6)
+    assert (np.diff(similarities, axis=1) <= 0).all()
+
+
+@pytest.mark.usefixtures("approximate")
+@pytest.mark.parametrize("dimension", [1, 2, 7, 18])
+def test_any_number_of_dimensions_can_be_indexed(dimension: int) -> None:
+    vectors = unit(1_200, dimension, 10, groups=20)
+    fifth = np.sort(vectors @ vectors.T, axis=1)[:, -6]  # the last is the vector itself
+    assert (neighbours(vectors, 5)[0] >= fifth[:, None] - 1e-5).mean() >= 0.94
+
+
+@pytest.mark.usefixtures("approximate")
+def test_an_index_and_its_answers_do_not_depend_on_threads_or_on_the_company_of_a_query() -> None:
+    vectors = unit(3_000, 32, 11, groups=40)
+    threads, results = faiss.omp_get_max_threads(), []
+    try:
+        for count in (1, 2):
+            faiss.omp_set_num_threads(count)
+            built = build(vectors)
+            results.append((faiss.serialize_index(built.inner).tobytes(), *search(built, vectors, 11)))
+    finally:
+        faiss.omp_set_num_threads(threads)
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+    np.testing.assert_array_equal(search(built, vectors[700:703], 11)[1], results[0][2][700:703])
 
 
 @pytest.mark.usefixtures("approximate")
@@ -100,7 +136,6 @@ def test_an_index_on_disk_answers_as_before(tmp_path: Path, n: int) -> None:
     assert len(loaded) == n
     for ours, theirs in zip(search(built, vectors, 5), search(loaded, vectors, 5), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert getattr(loaded.inner, "nprobe", 0) == getattr(built.inner, "nprobe", 0)
 
 
 def test_a_missing_or_damaged_index_is_an_artifact_error(tmp_path: Path) -> None:

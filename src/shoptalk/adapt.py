@@ -12,13 +12,12 @@ from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.evaluate.report import render
-from shoptalk.nn.bases import open_base
 from shoptalk.stages.cards import encoder_card
 from shoptalk.stages.data import Baseline, base_digest, baseline_stage, curate_stage
 from shoptalk.stages.facts import collect, spent
 from shoptalk.stages.learn import Prepared, choose_stage, plan_stage, pretrain_stage
 from shoptalk.stages.ship import ceiling, decide_stage, encoder_stage, finetune_stage
-from shoptalk.stages.world import Reporter, World
+from shoptalk.stages.world import Reporter, World, open_product
 from shoptalk.training.advance import read_log
 
 __all__ = ["adapt"]
@@ -119,7 +118,7 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
     candidate = prepared.candidates.get("neighbours") if prepared else None
     if candidate is None or candidate.targets is None:
         return None
-    return ceiling(baseline, candidate.targets, open_base(world.config.base))
+    return ceiling(baseline, candidate.targets, open_product(world.config))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Results go to standard output, everything else to standard error."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -30,8 +31,12 @@ Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 Base = Annotated[str | None, typer.Option(help="minilm, a hub id, or a folder.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
 Budget = Annotated[
-    str | None, typer.Option(help="Of the whole run: 90s, 10m, 1.5h; or training tokens: 500ktok, 3Mtok.")
+    str | None,
+    typer.Option(
+        help="Of the whole run: 90s, 10m; training tokens: 500ktok, 3Mtok; or money: 0.50eur with --price, 2eur@1.20."
+    ),
 ]
+Price = Annotated[float | None, typer.Option(help="EUR an hour of this machine; costs are then told in EUR too.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.toml; `shoptalk init` writes one.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
 Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
@@ -62,6 +67,7 @@ def adapt(
     candidates: Annotated[str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them.")] = None,
     shots: Annotated[int | None, typer.Option(help="Labels per class that the assistant will have.")] = None,
     budget: Budget = None,
+    price: Price = None,
     seed: Seed = None,
     accept_unproven: Annotated[bool, typer.Option(help="Serve the challenger although nothing was proven.")] = False,
     config: ConfigFile = None,
@@ -78,6 +84,7 @@ def adapt(
         candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
         shots=shots,
         budget=budget,
+        price_per_hour=price,
         seed=seed,
     )
     with Console() as console:
@@ -123,22 +130,29 @@ def pretrain(
     base: Base = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
     budget: Budget = None,
+    price: Price = None,
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
     """Train one objective on the sources and leave the encoder; the same command again resumes."""
     from shoptalk.artifact import locked
+    from shoptalk.nn import gather
     from shoptalk.stages.single import pretrain as run
-    from shoptalk.stages.world import World
+    from shoptalk.stages.world import Silent, World, best_device
+    from shoptalk.training.launch import joined
 
     if steps is not None and budget is not None:
         raise InputError("Give --steps or --budget, not both: each decides how long to train.")
-    chosen = load(config, overrides=settings or [], base=base, budget=budget, seed=seed)
+    chosen = load(config, overrides=settings or [], base=base, budget=budget, price_per_hour=price, seed=seed)
     card = f"# {chosen.base}, trained with {objective}\n\nMade by `shoptalk pretrain`; not measured, so not proven.\n"
-    with Console() as console, locked(out):
-        run(World(run=out, config=chosen, report=console), sources, objective=objective, steps=steps, card=card)
-    typer.echo(str(out / "encoder"))
+    with joined(best_device()):  # under torchrun one of several processes, of which the first writes and speaks
+        first = gather.rank() == 0
+        with Console() as console, locked(out) if first else contextlib.nullcontext():
+            world = World(run=out, config=chosen, report=console if first else Silent())
+            run(world, sources, objective=objective, steps=steps, card=card)
+        if first:
+            typer.echo(str(out / "encoder"))
 
 
 @app.command()
@@ -211,6 +225,7 @@ def control(
     base: Base = None,
     candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     budget: Budget = None,
+    price: Price = None,
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
@@ -220,7 +235,9 @@ def control(
     from shoptalk.control import control as run
 
     names = tuple(part.strip() for part in candidates.split(",")) if candidates else None
-    chosen = load(config, overrides=settings or [], base=base, candidates=names, budget=budget, seed=seed)
+    chosen = load(
+        config, overrides=settings or [], base=base, candidates=names, budget=budget, price_per_hour=price, seed=seed
+    )
     with Console() as console:
         result = run(kind, sources, labels=labels, out=out, config=chosen, report=console)
     word = "passed: not adopted" if result["passed"] else "FAILED: adopted what cannot have helped"
@@ -231,15 +248,55 @@ def control(
 def embed(
     model: str,
     sources: Sources,
-    out: Annotated[Path, typer.Option(help="A .npy file: float32 [texts, dimensions].")],
+    out: Annotated[Path, typer.Option(help="A .npy file: [texts, dimensions].")],
+    dtype: Annotated[
+        str,
+        typer.Option(help="What is stored: float32, float16, or int8 with OUT.scales.npy to multiply it by."),
+    ] = "float32",
+    precision: Annotated[str, typer.Option(help="What is computed in: float32, bfloat16, or auto (timed).")] = "auto",
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
-    """Unit vectors of every text (a turn or a passage), in order; their ids go beside them as JSONL."""
+    """Unit vectors of every text (a turn or a passage), in order; ids and texts go beside them, into OUT.jsonl.
+
+    Memory stays constant however large the sources are, and the same command continues after an interruption.
+    numpy.load(OUT, mmap_mode="r") opens the vectors without reading them; of int8, vectors * scales are the unit
+    vectors.
+    """
     from shoptalk.stages.embedding import embed_sources
 
-    n = embed_sources(model, sources, out, load(config, overrides=settings or []))
+    with Console() as console:
+        n = embed_sources(
+            model,
+            sources,
+            out,
+            load(config, overrides=settings or []),
+            report=console,
+            dtype=dtype,
+            precision=precision,
+        )
     typer.echo(f"{n} vectors in {out}")
+
+
+@app.command()
+def export(
+    model: str,
+    out: Annotated[Path, typer.Option(help="A folder for the graph, the tokenizer and a README.")],
+    form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
+    as_json: Json = False,
+) -> None:
+    """The encoder as a file that needs neither torch nor Shoptalk, checked against torch after writing."""
+    from shoptalk.stages.export import export as run
+
+    artifact = run(model, out, form=form, quantize=quantize)
+    size = (out / "model.onnx").stat().st_size
+    result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
+    _print(
+        result,
+        as_json,
+        lambda: f"{out / 'model.onnx'}: {size / 1e6:.1f} MB, lowest cosine to torch {result['least_cosine']:.5f}",
+    )
 
 
 @app.command()
@@ -354,10 +411,16 @@ def _verdict_text(verdict: dict[str, Any], out: Path) -> str:
             f"base {verdict['base']:.1f} %, adapted {verdict['adapted']:.1f} %: "
             f"gain {verdict['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
         )
-    spent = verdict["spent"]
-    lines.append(f"spent {spent['seconds'] / 60:.1f} min and {spent['tokens'] / 1e6:.2f} M training tokens")
+    lines.append(f"spent {_spent_text(verdict['spent'])}")
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
+
+
+def _spent_text(spent: dict[str, Any]) -> str:
+    from shoptalk.training.forecast import Spending, compared
+
+    fact = Spending.model_validate({name: spent[name] for name in Spending.model_fields})
+    return str(fact) if spent["forecast"] is None else compared(fact, Spending.model_validate(spent["forecast"]))
 
 
 def _comparison_text(result: dict[str, Any]) -> str:

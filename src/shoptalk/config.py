@@ -7,13 +7,15 @@ validated by each spec when it is built.
 """
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
@@ -22,27 +24,97 @@ F = TypeVar("F", bound=Frozen)
 
 
 class Budget(Frozen):
-    """How much an adaptation may cost: wall-clock seconds of the whole run, or training tokens (real ones, no padding).
+    """How much a run may cost. Exactly one is set: wall-clock seconds of the whole run, training tokens (real ones, no
+    padding), or euros, which a price per hour turns into seconds.
 
-    Exactly one of the two is set.
+    `parse(str(budget), price_per_hour=...)` gives the same budget again.
     """
 
     seconds: float | None = None
     tokens: int | None = None
+    euros: float | None = None
+    price_per_hour: float | None = None
+    """EUR an hour of this machine, as its user states it; None where that is not known."""
 
     @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """Read "10m", "90s", "1.5h" (time) or "500ktok", "3Mtok" (tokens)."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|tok|ktok|Mtok)", text.strip())
-        if match is None or not 0 < float(match[1]) < 1e12:
+    def parse(cls, text: str, *, price_per_hour: float | None = None) -> "Budget":
+        """Read "10m", "90s", "1.5h" (time), "500ktok", "3Mtok" (tokens), "0.50eur", "2eur@1.20" (at EUR an hour).
+
+        Raises:
+            ConfigError: it is none of these, or it is money and there is no price, or there are two.
+        """
+        match = re.fullmatch(rf"{_NUMBER}\s*({'|'.join(_UNITS)})(?:@{_NUMBER})?", text.strip())
+        amount = float(match[1]) * _UNITS[match[2]] if match else 0.0
+        if match is None or not 0 < amount < _MOST or (match[3] and match[2] != "eur"):
             raise ConfigError(
-                f"budget = {text!r} is not a budget. Give a time such as 90s, 10m or 1.5h, "
-                "or a number of training tokens such as 500ktok or 3Mtok."
+                f"budget = {text!r} is not a budget. Give a time such as 90s, 10m or 1.5h, a number of training tokens "
+                "such as 500ktok or 3Mtok, or money such as 0.50eur with the price of an hour: --budget 0.50eur "
+                "--price 1.20, or 0.50eur@1.20."
             )
-        amount, unit = float(match[1]), match[2]
-        if unit.endswith("tok"):
-            return cls(tokens=max(1, round(amount * {"tok": 1, "ktok": 1_000, "Mtok": 1_000_000}[unit])))
-        return cls(seconds=amount * {"s": 1, "m": 60, "h": 3600}[unit])
+        if match[2].endswith("tok"):
+            return cls(tokens=max(1, round(amount)), price_per_hour=price_per_hour)
+        if match[2] != "eur":
+            return cls(seconds=amount, price_per_hour=price_per_hour)
+        price = _one_price(text, match[3], price_per_hour)
+        if not amount / price * 3600 < _MOST:
+            raise ConfigError(
+                f"budget = {text!r} at {price:g} EUR an hour has no end. Give less money, or the real price."
+            )
+        return cls(euros=amount, price_per_hour=price)
+
+    @property
+    def time(self) -> float | None:
+        """The seconds that the run may take, None where it is limited by tokens; money buys hours at their price."""
+        if self.euros is not None and self.price_per_hour is not None:
+            return self.euros / self.price_per_hour * 3600
+        return self.seconds
+
+    def __str__(self) -> str:
+        """As it is written after --budget, in the largest unit that divides it."""
+        if self.euros is not None:
+            return f"{_plain(self.euros)}eur@{_plain(self.price_per_hour or 0)}"
+        if self.tokens is not None:
+            size, unit = next(pair for pair in _TOKEN_UNITS if self.tokens % pair[0] == 0)
+            return f"{self.tokens // size}{unit}"
+        seconds = self.seconds or 0.0
+        length, unit = next((pair for pair in _TIME_UNITS if seconds % pair[0] == 0), (1, "s"))
+        return f"{_plain(seconds / length)}{unit}"
+
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_TIME_UNITS = ((3600, "h"), (60, "m"), (1, "s"))
+_TOKEN_UNITS = ((1_000_000, "Mtok"), (1_000, "ktok"), (1, "tok"))
+_UNITS = {unit: size for size, unit in (*_TIME_UNITS, *_TOKEN_UNITS, (1, "eur"))}
+_MOST = 1e15
+
+
+def _one_price(text: str, inside: str | None, outside: float | None) -> float:
+    """The price of an hour that a budget in euros is to be divided by."""
+    if inside is None and outside is None:
+        raise ConfigError(
+            f"budget = {text!r} is money, and the price of an hour of this machine is not known. Expected both: add "
+            f"--price 1.20 (EUR an hour; price_per_hour in shoptalk.toml), or write {text.strip()}@1.20."
+        )
+    price = float(inside) if inside is not None else outside
+    if price is None or not price > 0:
+        raise ConfigError(f"budget = {text!r}: a price of 0 EUR an hour buys no end of time. Give the real price.")
+    if outside is not None and price != outside:
+        raise ConfigError(
+            f"budget = {text!r} states one price of an hour, and --price (price_per_hour) states {outside:g} EUR. "
+            "Give one of the two."
+        )
+    return price
+
+
+def _plain(number: float) -> str:
+    """The shortest decimals that read back as the same number, never with an exponent."""
+    return format(Decimal(repr(number)).normalize(), "f")
+
+
+def money(euros: float) -> str:
+    """1.20 EUR, 0.023 EUR: two decimals, and below that as many as show two digits that matter."""
+    decimals = 2 if euros <= 0 else max(2, 1 - math.floor(math.log10(euros)))
+    return f"{euros:.{decimals}f} EUR"
 
 
 class Guards(Frozen):
@@ -69,6 +141,11 @@ class TrainConfig(Frozen):
     clip: float = Field(default=1.0, gt=0.0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     snapshot_seconds: float = Field(default=60.0, gt=0.0, description="at most this much work is lost to a crash")
+    shard: bool = Field(
+        default=False,
+        description="spread parameters over the processes that torchrun starts, for a model whose weights, gradients "
+        "and optimizer state (16 bytes a parameter) do not fit each; slower where they do",
+    )
 
 
 class Config(Frozen):
@@ -81,6 +158,7 @@ class Config(Frozen):
     shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
     draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
     budget: str = "10m"
+    price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR an hour of this machine")
     base: str = "minilm"
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
     seed: int = 0
@@ -89,11 +167,14 @@ class Config(Frozen):
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    @field_validator("budget")
-    @classmethod
-    def _budget_parses(cls, value: str) -> str:
-        Budget.parse(value)
-        return value
+    @model_validator(mode="after")
+    def _budget_parses(self) -> "Config":
+        self.limits()
+        return self
+
+    def limits(self) -> Budget:
+        """The budget, with the price of an hour where one is stated."""
+        return Budget.parse(self.budget, price_per_hour=self.price_per_hour)
 
 
 def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: Any) -> Config:
@@ -178,7 +259,8 @@ smallest_gain = 0.5        # the smallest gain worth having, in points; less is 
 settle_gain = 2.0          # "how many labels would settle it?" is answered for a true gain of this size
 shots = 5                  # labels per class that the assistant will be built from
 draws = 20                 # random label sets of that size that the verdict averages over
-budget = "10m"             # of the whole run: 90s, 10m, 1.5h, or training tokens: 500ktok, 3Mtok
+budget = "10m"             # of the whole run: 90s, 10m, 1.5h; training tokens: 500ktok, 3Mtok; or money: 0.50eur
+# price_per_hour = 1.20    # EUR an hour of this machine: a budget in eur needs it, and costs are then told in EUR
 base = "minilm"            # the encoder to start from: minilm, a hub id or a folder
 candidates = ["mlm", "simcse", "turns", "neighbours", "none"]   # `shoptalk objectives` lists them
 seed = 0
@@ -199,6 +281,7 @@ weight_decay = 0.01
 clip = 1.0
 precision = "auto"         # auto (timed on this machine), float32 or bfloat16
 snapshot_seconds = 60.0    # at most this much work is lost to a crash
+shard = false              # true under torchrun only, for a model too large for one process: each then holds a part
 
 # An objective's own settings; `shoptalk objectives` shows them all.
 # [objectives.neighbours]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
@@ -15,6 +15,7 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
 Batch = TypeVar("Batch")
+Examples = Sequence[int] | Int[np.ndarray, " E"]
 Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus
 
 
@@ -56,7 +57,7 @@ class Spec(Frozen, ABC):
     """Most times that training goes through the corpus; past that more steps have not been seen to help."""
 
     @abstractmethod
-    def examples(self, corpus: Corpus) -> Sequence[int]:
+    def examples(self, corpus: Corpus) -> Examples:
         """What one step samples from: positions in `corpus.texts`. Empty where the corpus has nothing to learn from."""
 
     def prepare(self, corpus: Corpus, product: Product) -> Targets | None:

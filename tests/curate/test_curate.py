@@ -1,6 +1,9 @@
+import itertools
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -8,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate.curate import Curated, curate, read_documents, read_drops, to_corpus, write_corpus
+from shoptalk.curate import curate as module
+from shoptalk.curate.curate import HELD_OUT, TRAIN, Written, curate, read_documents, read_drops, to_corpus, write_corpus
 from shoptalk.curate.dedup import matches, normalise
 from shoptalk.errors import ArtifactError, StorageError
 from shoptalk.records import Document, Drop, Turn
+from shoptalk.text.corpus import open_corpus
 
 CONFIG = CurateConfig(passage_characters=80)
 RESERVED = ["My parcel number 4711 has arrived broken, what now?", "ok thanks"]
@@ -26,8 +31,24 @@ def chat(id: str, *turns: str) -> Document:
     return Document(id=id, source="c.jsonl", turns=tuple(Turn(role=roles[i % 2], text=t) for i, t in enumerate(turns)))
 
 
-def run(*documents: Document, reserved: list[str] = RESERVED) -> Curated:
-    return curate(documents, [], reserved=reserved, config=CONFIG)
+@dataclass
+class Curated:
+    documents: list[Document]
+    drops: list[Drop]
+
+
+def run(*items: Document | Drop, reserved: list[str] = RESERVED) -> Curated:
+    found = list(curate(items, reserved=reserved, config=CONFIG))
+    return Curated(
+        documents=[item for item in found if isinstance(item, Document)],
+        drops=[item for item in found if isinstance(item, Drop)],
+    )
+
+
+def write(folder: Path, *items: Document | Drop, held_out: str = "") -> Written:
+    return write_corpus(
+        folder, items, passage_characters=CONFIG.passage_characters, held_out=lambda document: document.id == held_out
+    )
 
 
 def left_out(curated: Curated) -> list[tuple[str, str]]:
@@ -35,7 +56,7 @@ def left_out(curated: Curated) -> list[tuple[str, str]]:
 
 
 def corpus_texts(curated: Curated) -> tuple[str, ...]:
-    return to_corpus(curated.documents, digest="d", passage_characters=CONFIG.passage_characters).texts
+    return tuple(to_corpus(curated.documents, digest="d", passage_characters=CONFIG.passage_characters).texts)
 
 
 def test_what_matches_nothing_is_kept_as_it_is() -> None:
@@ -45,7 +66,7 @@ def test_what_matches_nothing_is_kept_as_it_is() -> None:
 
 def test_earlier_drops_are_passed_on() -> None:
     drop = Drop(id="x", source="x", reason="bad-json")
-    assert curate([text("1", "hi")], [drop], reserved=[], config=CONFIG).drops == [drop]
+    assert run(drop, text("1", "hi"), reserved=[]).drops == [drop]
 
 
 def test_empty_documents_and_repeats_become_drops() -> None:
@@ -75,7 +96,7 @@ def test_a_short_labelled_turn_goes_alone_and_leaves_a_gap() -> None:
     corpus = to_corpus(curated.documents, digest="d", passage_characters=80)
     assert corpus.texts == ("when does it sail", "at eight", "have a good trip")
     assert corpus.turn.tolist() == [0, 1, 3]
-    assert list(corpus.pairs()) == [(0, 1)]
+    assert corpus.pairs().tolist() == [[0, 1]]
 
 
 def test_a_conversation_of_short_labelled_turns_only_is_dropped() -> None:
@@ -157,11 +178,46 @@ def test_nothing_like_a_reserved_text_is_left(documents: list[Document]) -> None
     assert not {normalise(t) for t in texts} & {normalise(t) for t in RESERVED}
 
 
+@settings(deadline=None, max_examples=25)
+@given(DOCUMENTS, st.integers(1, 12))
+def test_what_is_kept_does_not_depend_on_how_the_stream_is_cut(documents: list[Document], size: int) -> None:
+    whole = run(*documents)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BATCH", size)
+        assert run(*documents) == whole
+
+
+def test_documents_pass_while_others_are_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 10)
+    asked = []
+
+    def endless() -> Iterator[Document]:
+        for number in itertools.count():
+            asked.append(number)
+            yield text(str(number), f"text number {number}")
+
+    found = list(itertools.islice(curate(endless(), reserved=RESERVED, config=CONFIG), 25))
+    assert [item.id for item in found] == [str(number) for number in range(25)]
+    assert len(asked) == 30
+
+
 def test_a_corpus_on_disk_reads_back(tmp_path: Path) -> None:
     curated = run(chat("1", "line\u2028break", "ok thanks", "émile 👍"), text("2", " "), text("3", "tab\tand\nnewline"))
-    write_corpus(tmp_path, curated)
+    written = write(tmp_path, *curated.documents, *curated.drops)
     assert list(read_documents(tmp_path)) == curated.documents
     assert list(read_drops(tmp_path)) == curated.drops
+    assert written == Written(documents=2, dropped=Counter({"empty": 1, "in-labelled-cluster": 1}))
+
+
+def test_a_corpus_on_disk_is_the_one_in_memory(tmp_path: Path) -> None:
+    documents = [chat("1", "hello", "", "hi"), text("2", "One.\n\nTwo.", "a.md"), chat("3", "bye", "good bye")]
+    write(tmp_path, *documents, held_out="1")
+    for folder, part in ((TRAIN, documents[1:]), (HELD_OUT, documents[:1])):
+        kept = open_corpus(tmp_path / folder, digest="d")
+        plain = to_corpus(part, digest="d", passage_characters=CONFIG.passage_characters)
+        assert tuple(kept.texts) == plain.texts
+        for name in ("conversation", "turn", "wording"):
+            assert getattr(kept, name).tolist() == getattr(plain, name).tolist()
 
 
 def test_a_missing_or_damaged_corpus_is_an_artifact_error(tmp_path: Path) -> None:
@@ -175,7 +231,7 @@ def test_a_missing_or_damaged_corpus_is_an_artifact_error(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="give another --out"):
-        write_corpus(tmp_path / "file", Curated(documents=[], drops=[]))
+        write(tmp_path / "file")
 
 
 def test_curating_needs_neither_torch_nor_transformers() -> None:

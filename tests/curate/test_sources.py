@@ -3,7 +3,9 @@ import csv
 import gzip
 import json
 import random
+import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate import sources
+from shoptalk.curate import clean, sources
 from shoptalk.curate.clean import repair
-from shoptalk.curate.sources import read_sources, source_fingerprint
+from shoptalk.curate.sources import read_sources, source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
@@ -148,6 +150,42 @@ def test_ids_are_unique_even_where_a_file_repeats_them(write: Write) -> None:
     ids = [d.id for d in read(path)[0]]
     assert len(set(ids)) == 6
     assert ids[0] == "a.jsonl#c"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md.gz"])
+def test_a_long_file_becomes_documents_parted_at_blank_lines(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(sources, "PART_CHARACTERS", 20)
+    documents, drops = read(write(name, "one one one\none\n\ntwo two\n\n\nthree\n\n" + "four four\n" * 6 + "\n\n"))
+    assert [(d.id, d.text) for d in documents] == [
+        (f"{name}#1", "one one one\none\n\ntwo two"),
+        (f"{name}#7", "three\n\n" + "four four\n" * 3 + "four four"),  # no blank line for twice the length
+        (f"{name}#13", "four four\nfour four"),
+    ]
+    assert {d.source for d in documents} == {name} and not drops
+
+
+@pytest.mark.parametrize("ending", ["", "\n\n\n"])
+def test_a_file_just_longer_than_a_part_stays_one_document(
+    write: Write, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(sources, "PART_CHARACTERS", 20)
+    documents, _ = read(write("a.md", "one one one\n\ntwo two two" + ending))
+    assert [d.id for d in documents] == ["a.md"]
+
+
+def test_documents_come_while_the_file_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(rows(*({"text": f"row {number}"} for number in range(20_000))))
+    stream = stream_sources([path], CONFIG)
+    tracemalloc.start()
+    for _ in zip(range(10_000), stream, strict=False):
+        pass
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    stream.close()
+    assert held < 31 * 2**14 + 200_000
 
 
 # What becomes a drop
@@ -328,6 +366,14 @@ def test_nothing_usable_is_an_error_that_counts_the_reasons(write: Write) -> Non
 def test_text_is_repaired(write: Write) -> None:
     raw = "  cafÃ© \x07bell e\u0301\x00tude  "
     assert read(write("a.jsonl", rows({"text": raw})))[0][0].text == "café bell étude"
+
+
+@given(st.text(st.characters(codec="ascii")))
+def test_the_short_way_of_repairing_ascii_changes_nothing(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clean, "_SOUND", re.compile(r"(?!)"))
+        long_way = repair(text)
+    assert repair(text) == long_way
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())))

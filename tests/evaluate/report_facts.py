@@ -56,7 +56,15 @@ def facts() -> dict[str, Any]:
             "shots": 5,
             "labels_needed": None,
             "sentence": "Adopt neighbours@180, which is more than the 0.5 points worth having.",
-            "spent": {"seconds": 520.0, "tokens": 812345},
+            "spent": {
+                "seconds": 520.0,
+                "tokens": 812345,
+                "memory_bytes": 1_900_000_000,
+                "euros": 0.1733,
+                "price_per_hour": 1.2,
+                "forecast": {"seconds": 540.0, "tokens": 850000, "memory_bytes": 1_800_000_000, "euros": 0.18},
+                "ratio": {"seconds": 0.963, "tokens": 0.956, "memory_bytes": 1.056, "euros": 0.963},
+            },
             "candidates": [
                 entry("neighbours", 60, 1.2),
                 entry("neighbours", 180, 2.3),
@@ -93,7 +101,6 @@ def facts() -> dict[str, Any]:
             "tokens": 812345,
             "waste": 0.08,
             "tokens_per_second": 1900.0,
-            "forecast_seconds": 540.0,
         },
         "drops": [
             {

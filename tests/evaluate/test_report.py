@@ -147,7 +147,7 @@ def test_every_picture_has_a_title_and_a_description_or_is_hidden_from_readers()
 
 def test_every_table_has_a_caption_and_row_and_column_headers() -> None:
     tables = re.findall("<table>.*?</table>", full_page(), flags=re.S)
-    assert len(tables) == 8
+    assert len(tables) == 9
     for made in tables:
         assert re.search("<caption>.+?</caption>", made) and 'scope="col"' in made and 'scope="row"' in made
 
@@ -302,3 +302,32 @@ def test_a_command_with_backticks_stays_in_its_fence() -> None:
     odd = facts()
     odd["reproduce"]["command"] = "echo ```\n# not a heading"
     assert render_markdown(odd).endswith("````sh\necho ```\n# not a heading\n````\n")
+
+
+def test_forecast_and_fact_stand_side_by_side_in_time_tokens_memory_and_euros() -> None:
+    made = render_markdown(facts())
+    for row in (
+        "| Time | 9 min | 8 min 40 s | 0.96 |",
+        "| Training tokens | 850,000 | 812,345 | 0.96 |",
+        "| Peak memory | 1.8 GB | 1.9 GB | 1.06 |",
+        "| Cost | 0.18 EUR | 0.17 EUR | 0.96 |",
+    ):
+        assert row in made
+        assert all(cell.strip() in full_page() for cell in row.strip("| ").split("|"))
+
+
+def test_a_run_without_a_price_shows_no_euros() -> None:
+    free = facts()
+    spent = free["verdict"]["spent"]
+    spent |= {"euros": None, "price_per_hour": None}
+    for part in ("forecast", "ratio"):
+        spent[part] |= {"euros": None}
+    assert "EUR" not in render(free) + render_markdown(free)
+    assert "Peak memory" in render(free)
+
+
+def test_a_run_that_trained_nothing_has_a_cost_and_no_forecast() -> None:
+    idle = facts()
+    idle["verdict"]["spent"] = {"seconds": 5.0, "tokens": 0, "memory_bytes": 10**9, "forecast": None, "ratio": None}
+    assert "Forecast and fact" not in render(idle)
+    assert "5.0 s" in render(idle)

@@ -1,10 +1,15 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoptalk.nn.losses import info_nce, similarity_distribution
+from shoptalk.nn import losses
+from shoptalk.nn.losses import info_nce, linear_cross_entropy, similarity_distribution
+from shoptalk.nn.native import library
 
 
 def unit(n: int, d: int, seed: int) -> torch.Tensor:
@@ -74,3 +79,88 @@ def test_similarities_are_float32_under_autocast_too():
     torch.testing.assert_close(loss, info_nce(queries, keys, temperature=0.05), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(log, similarity_distribution(keys, temperature=0.05), rtol=1e-6, atol=1e-6)
     assert log.dtype == torch.float32
+
+
+# Both ways through a chunk of logits; the kernel where there is a library.
+both_ways = pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param("kernel", marks=pytest.mark.skipif(library() is None, reason="no compiler, or SHOPTALK_NATIVE=0")),
+        "torch",
+    ],
+)
+
+
+@contextmanager
+def going(way: str) -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "torch":
+            patch.setattr(losses, "library", lambda: None)
+        yield patch
+
+
+@both_ways
+@given(m=st.integers(0, 9), v=st.integers(2, 40), chunk=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_linear_cross_entropy_and_its_gradients_are_those_of_the_whole_matrix(
+    way: str, m: int, v: int, chunk: int, seed: int
+):
+    rng = np.random.default_rng(seed)
+    hidden, table, bias = rng.normal(size=(m, 3)), rng.normal(size=(v, 3)), rng.normal(size=v)
+    labels, weight = rng.integers(0, v, size=m), 0.7
+    # Bishop 2006, equations 4.104 to 4.109, in double precision: the loss, and (softmax - one-hot) as its gradient.
+    scores = hidden @ table.T + bias
+    softmax = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    error = weight * (softmax - np.eye(v)[labels])
+    parts = [torch.tensor(part, dtype=torch.float32, requires_grad=True) for part in (hidden, table, bias)]
+    with going(way) as patch:
+        patch.setattr(losses, "CHUNK", chunk)
+        loss = linear_cross_entropy(*parts, torch.from_numpy(labels), weight=weight)
+        (2 * loss).backward()
+    expected = -weight * np.log(softmax[np.arange(m), labels]).sum()
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    for part, gradient in zip(parts, (error @ table, error.T @ hidden, error.sum(0)), strict=True):
+        assert part.grad is not None
+        np.testing.assert_allclose(part.grad.numpy(), 2 * gradient, rtol=1e-3, atol=1e-5)
+
+
+@both_ways
+def test_linear_cross_entropy_without_gradients_keeps_nothing(way: str):
+    with going(way), torch.no_grad():
+        loss = linear_cross_entropy(torch.eye(2), torch.eye(2), torch.zeros(2), torch.tensor([0, 1]), weight=0.5)
+    assert loss.item() == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-6)
+
+
+@both_ways
+def test_linear_cross_entropy_under_autocast_rounds_its_products_only(way: str):
+    rng = np.random.default_rng(0)
+    hidden, table = (torch.tensor(rng.normal(size=(n, 8)), dtype=torch.float32, requires_grad=True) for n in (6, 20))
+    bias, labels = torch.zeros(20, requires_grad=True), torch.arange(6)
+    exact = linear_cross_entropy(hidden, table, bias, labels, weight=1.0)
+    with going(way), torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = linear_cross_entropy(hidden, table, bias, labels, weight=1.0)
+    rounded.backward()
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact.item(), rel=2e-2)
+    assert hidden.grad is not None
+    assert hidden.grad.dtype == torch.float32
+
+
+@both_ways
+@pytest.mark.parametrize("label", [-1, 20])
+def test_a_label_outside_the_vocabulary_is_refused(way: str, label: int):
+    with going(way), pytest.raises((IndexError, RuntimeError), match=f"label {label} |index {label} |out of bounds"):
+        linear_cross_entropy(
+            torch.zeros(3, 8), torch.zeros(20, 8), torch.zeros(20), torch.tensor([0, label, 1]), weight=1.0
+        )
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler, or SHOPTALK_NATIVE=0")
+def test_the_kernel_is_what_runs_on_a_cpu_and_nowhere_else(monkeypatch: pytest.MonkeyPatch):
+    rows, bias = torch.zeros(2, 3), torch.zeros(4)
+    assert losses._has_kernel(rows, bias)
+    assert losses._has_kernel(rows.bfloat16(), bias)
+    assert not losses._has_kernel(rows.double(), bias)
+    assert not losses._has_kernel(rows.to("meta"), bias)
+    monkeypatch.setenv("SHOPTALK_NATIVE", "0")
+    assert not losses._has_kernel(rows, bias)

@@ -13,14 +13,32 @@ from tests.toyworld import toy_world
 
 TOKENIZER = tiny_tokenizer()
 SPECIAL = np.array(TOKENIZER.all_special_ids)
+ORDINARY = ~np.isin(np.arange(len(TOKENIZER)), SPECIAL)
 CONTINUES = np.array([piece.startswith("##") for piece in TOKENIZER.convert_ids_to_tokens(list(range(len(TOKENIZER))))])
 IDS = st.lists(st.integers(0, len(TOKENIZER) - 1), min_size=1, max_size=60).map(np.array)
 RATES = st.floats(0.15, 0.4)
 
 
+def choose_alone(ids: np.ndarray, whole: bool, rate: float, seed: int) -> np.ndarray:
+    order = np.random.default_rng(seed).random(len(ids))
+    return choose(ids, np.zeros(len(ids), dtype=int), order, ORDINARY, CONTINUES if whole else None, rate)
+
+
+@given(st.lists(IDS, min_size=1, max_size=6), RATES, st.booleans(), st.integers(0, 99))
+def test_each_text_has_the_choice_that_it_has_alone(texts: list[np.ndarray], rate: float, whole: bool, seed: int):
+    ids, text = np.concatenate(texts), np.repeat(np.arange(len(texts)), [len(part) for part in texts])
+    order = np.random.default_rng(seed).random(len(ids))
+    together = choose(ids, text, order, ORDINARY, CONTINUES if whole else None, rate)
+    for i, part in enumerate(texts):
+        alone = choose(
+            part, np.zeros(len(part), dtype=int), order[text == i], ORDINARY, CONTINUES if whole else None, rate
+        )
+        assert np.array_equal(together[text == i], alone)
+
+
 @given(IDS, RATES, st.booleans(), st.integers(0, 99))
 def test_special_tokens_are_never_chosen(ids: np.ndarray, rate: float, whole: bool, seed: int):
-    picks = choose(ids, SPECIAL, CONTINUES if whole else None, rate, np.random.default_rng(seed))
+    picks = choose_alone(ids, whole, rate, seed)
     assert not np.isin(ids[picks], SPECIAL).any()
     assert picks.any() == (~np.isin(ids, SPECIAL)).any()
 
@@ -28,7 +46,7 @@ def test_special_tokens_are_never_chosen(ids: np.ndarray, rate: float, whole: bo
 @given(IDS, RATES, st.integers(0, 99))
 def test_the_share_of_ordinary_tokens_is_the_mask_rate(ids: np.ndarray, rate: float, seed: int):
     ordinary = int((~np.isin(ids, SPECIAL)).sum())
-    picks = choose(ids, SPECIAL, None, rate, np.random.default_rng(seed))
+    picks = choose_alone(ids, False, rate, seed)
     assert picks.sum() == (max(1, round(rate * ordinary)) if ordinary else 0)
 
 
@@ -36,7 +54,7 @@ def test_the_share_of_ordinary_tokens_is_the_mask_rate(ids: np.ndarray, rate: fl
 def test_a_word_is_chosen_whole_or_not_at_all(text: str, rate: float, seed: int):
     encoding = TOKENIZER(text)
     ids, words = np.array(encoding["input_ids"]), encoding.word_ids()
-    picks = choose(ids, SPECIAL, CONTINUES, rate, np.random.default_rng(seed))
+    picks = choose_alone(ids, True, rate, seed)
     for word in {word for word in words if word is not None}:
         members = [picks[i] for i, other in enumerate(words) if other == word and ids[i] not in SPECIAL]
         assert len(set(members)) <= 1
@@ -49,7 +67,7 @@ def test_a_word_is_chosen_whole_or_not_at_all(text: str, rate: float, seed: int)
 
 def test_every_token_is_chosen_equally_often():
     ids = np.array([2, *range(20, 40), 3])
-    times = sum(choose(ids, SPECIAL, None, 0.15, np.random.default_rng(seed)).astype(int) for seed in range(1500))
+    times = sum(choose_alone(ids, False, 0.15, seed).astype(int) for seed in range(1500))
     assert times[0] == times[-1] == 0
     # 1500 draws at 3/20: 225 expected, standard deviation 13.8.
     assert np.abs(times[1:-1] - 225).max() < 4.5 * 13.8
@@ -59,7 +77,8 @@ def test_of_the_chosen_80_percent_are_masked_10_random_10_kept():
     rng, mask, vocabulary = np.random.default_rng(0), TOKENIZER.mask_token_id, len(TOKENIZER)
     ids = np.full(100_000, 50)
     picks = np.arange(len(ids)) % 2 == 0
-    seen = corrupt(ids, picks, mask, vocabulary, rng)
+    fate, other = rng.random((2, len(ids)))
+    seen = corrupt(ids, picks, fate, other, mask_id=mask, vocabulary=vocabulary)
     assert (seen[~picks] == 50).all()
     masked, kept = (seen[picks] == mask).mean(), (seen[picks] == 50).mean()
     other = seen[picks][(seen[picks] != mask) & (seen[picks] != 50)]
@@ -78,11 +97,10 @@ def batch_of(
     batch = world.collate(examples, key)
     seen = {}
     for group, positions, labels in zip(batch.texts.groups, batch.positions, batch.labels, strict=True):
-        width = group.ids.shape[1]
-        for row, i in enumerate(group.rows.tolist()):
-            mine = positions // width == row
-            ids = group.ids[row][group.mask[row].bool()].tolist()
-            seen[examples[i]] = (ids, torch.stack([positions[mine] % width, labels[mine]], 1).flatten().tolist())
+        for i, begin, length in zip(group.rows.tolist(), group.begins.tolist(), group.lengths.tolist(), strict=True):
+            mine = (positions >= begin) & (positions < begin + length)
+            ids = group.ids.flatten()[begin : begin + length].tolist()
+            seen[examples[i]] = (ids, torch.stack([positions[mine] - begin, labels[mine]], 1).flatten().tolist())
     return seen, batch
 
 
@@ -95,7 +113,7 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(examples: list[int]
 
 
 def test_the_mask_of_an_example_changes_from_step_to_step_and_seed_to_seed():
-    found = [batch_of([4], key)[0][4] for key in (Key(0, 0), Key(0, 1), Key(1, 0))]
+    found = [batch_of(list(range(8)), key)[0] for key in (Key(0, 0), Key(0, 1), Key(1, 0))]
     assert found[0] != found[1]
     assert found[0] != found[2]
 

@@ -87,8 +87,8 @@ def chosen_of(world: ToyWorld, examples: list[int], key: Key) -> list[int]:
     batch = world.collate(examples, key)
     rows: dict[int, tuple[int, ...]] = {}
     for group in batch.texts.groups:
-        for ids, mask, i in zip(group.ids, group.mask, group.rows.tolist(), strict=True):
-            rows[i] = tuple(ids[mask.bool()].tolist())
+        for i, begin, length in zip(group.rows.tolist(), group.begins.tolist(), group.lengths.tolist(), strict=True):
+            rows[i] = tuple(group.ids.flatten()[begin : begin + length].tolist())
     known = {tuple(world.tokens[i].tolist()): i for i in range(len(world.corpus))}
     return [known[rows[i]] for i in range(len(rows))]
 

@@ -117,19 +117,11 @@ def test_measuring_leaves_modes_gradients_and_the_random_state_as_they_were() ->
 def test_the_masked_words_are_hidden_from_the_encoder() -> None:
     seen: list[np.ndarray] = []
 
-    class Watching(nn.Module):
-        """Notes the ids that reach the backbone."""
-
-        def __init__(self, backbone: Any) -> None:
-            super().__init__()
-            self.backbone, self.config = backbone, backbone.config
-
-        def forward(self, **inputs: Tensor) -> Any:
-            seen.append(inputs["input_ids"].numpy().copy())
-            return self.backbone(**inputs)
+    def watch(embeddings: nn.Module, _: Any, inputs: dict[str, Tensor]) -> None:
+        seen.append(inputs["input_ids"].numpy().copy())
 
     product = tiny_product()
-    product.encoder.backbone = Watching(product.encoder.backbone)
+    product.encoder.backbone.embeddings.register_forward_pre_hook(watch, with_kwargs=True)  # type: ignore[union-attr, operator]
     reading = masked_bits(["cancel my order please now", "hello"], seed=0, head=linear_head())(product)
     hidden = sum(int((ids == product.tokenizer.mask_token_id).sum()) for ids in seen)
     assert hidden == reading.detail["masked_tokens"] == 2

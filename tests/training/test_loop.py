@@ -15,9 +15,8 @@ from shoptalk.errors import DivergedError
 from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
-from shoptalk.text.batching import group_by_length
-from shoptalk.training import loop
-from shoptalk.training.loop import HEAD_LR, LoopConfig, Step, batch_positions, observing, train
+from shoptalk.training import optim
+from shoptalk.training.loop import LoopConfig, Step, batch_positions, observing, train
 from shoptalk.training.schedule import Schedule
 from tests.toyworld import ToyWorld, small_spec, toy_world
 
@@ -161,7 +160,7 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
             product.encoder.train()
             product.encoder.backbone.encoder.layer[0].eval()
             with torch.enable_grad():
-                product.encoder(group_by_length([world.tokens[0]], pad_id=0)).sum().backward()
+                product.encoder(product.batch([world.tokens[0]])).sum().backward()
             product.encoder.zero_grad()
         assert random.getstate() == states[0]
         assert (np.random.get_state()[1] == states[1]).all()
@@ -222,14 +221,18 @@ def test_gradients_are_clipped():
 
 def test_heads_learn_faster_and_only_matrices_decay():
     world = toy_world(small_spec("mlm"))
-    optimizer = loop._optimizer(world.objective, CONFIG)
+    optimizer = optim.make_optimizer(
+        world.objective, world.product.encoder, lr=CONFIG.lr, weight_decay=CONFIG.weight_decay
+    )
     settings = {
         id(parameter): (group["base_lr"], group["weight_decay"])
-        for group in optimizer.param_groups
+        for group in optimizer.groups
         for parameter in group["params"]
     }
     for name, parameter in world.objective.named_parameters():
-        rate = CONFIG.lr if name.startswith("encoder.") else CONFIG.lr * HEAD_LR
+        if not parameter.requires_grad:
+            continue
+        rate = CONFIG.lr if name.startswith("encoder.") else CONFIG.lr * optim.HEAD_LR
         assert settings.pop(id(parameter)) == (rate, CONFIG.weight_decay if parameter.ndim > 1 else 0.0), name
     assert not settings
 
@@ -256,7 +259,7 @@ def test_after_step_is_told_the_progress_and_the_outputs():
     objective = Counting(world)
     for _ in train(objective, world.data, world.collate, replace(CONFIG, steps=4)):
         pass
-    assert objective.told == [(0.25, 8, False), (0.5, 8, False), (0.75, 8, False), (1.0, 8, False)]
+    assert objective.told == [(0.25, 16, False), (0.5, 16, False), (0.75, 16, False), (1.0, 16, False)]
 
 
 # ---------------------------------------------------------------------------------------------- the data

@@ -4,13 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.training.plan import MENU_MOST, PILOT_FEWEST, Cost, Plan, make_plan
 
 
-def plan_for(costs: dict[str, Cost], **values: object) -> Plan:
-    settings = {"budget": "10m", "seconds": 600.0, "tokens": None, "probe_seconds": 5.0}
-    return make_plan(costs, precision="float32", rates={}, seed=0, **(settings | values))  # type: ignore[arg-type]
+def plan_for(costs: dict[str, Cost], budget: Budget | None = None, **values: object) -> Plan:
+    settings = {"before_seconds": 0.0, "look_seconds": 5.0, "end_seconds": 0.0, "memory_bytes": 10**9} | values
+    budget = budget or Budget(seconds=600)
+    return make_plan(costs, budget=budget, precision="float32", rates={}, seed=0, **settings)  # type: ignore[arg-type]
+
+
+def outlays(plan: Plan, unit: str) -> list[float]:
+    """What the training takes in all, for each candidate that may win."""
+    each = plan.candidates.values()
+    pilots = [one.pilot * getattr(one, unit) if len(each) > 1 else 0.0 for one in each]
+    return [sum(pilots) + one.steps * getattr(one, unit) - pilot for one, pilot in zip(each, pilots, strict=True)]
 
 
 def cost(seconds: float = 1.0, tokens: float = 1000.0, most_steps: int = 10_000) -> Cost:
@@ -21,22 +30,32 @@ def cost(seconds: float = 1.0, tokens: float = 1000.0, most_steps: int = 10_000)
     n=st.integers(1, 6),
     seconds=st.floats(200, 10_000),
     step=st.floats(0.05, 2.0),
-    probe=st.floats(0.1, 10.0),
+    look=st.floats(0.1, 10.0),
+    before=st.floats(0.0, 50.0),
+    end=st.floats(0.0, 20.0),
 )
-def test_whatever_wins_the_run_stays_within_its_time(n: int, seconds: float, step: float, probe: float) -> None:
-    plan = plan_for({f"c{i}": cost(step) for i in range(n)}, seconds=seconds, probe_seconds=probe)
-    assert plan.forecast_seconds <= seconds + 0.05  # it is rounded to a tenth
+def test_whatever_wins_the_run_stays_within_its_time(
+    n: int, seconds: float, step: float, look: float, before: float, end: float
+) -> None:
+    costs = {f"c{i}": cost(step) for i in range(n)}
+    budget = Budget(seconds=seconds)
+    plan = plan_for(costs, budget, look_seconds=look, before_seconds=before, end_seconds=end)
     piloted = len(plan.candidates) > 1
     entries = (len(plan.candidates) if piloted else 0) + max(
         len(candidate.checkpoints) - piloted for candidate in plan.candidates.values()
     )
     assert entries <= MENU_MOST
+    fixed = before + entries * look + end
+    assert max(outlays(plan, "seconds_per_step")) + fixed <= seconds + 1e-6
+    mean = sum(outlays(plan, "seconds_per_step")) / len(plan.candidates)
+    assert plan.forecast(budget).expected.seconds == pytest.approx(mean + fixed, abs=0.2)  # parts are rounded
 
 
 @given(n=st.integers(1, 6), tokens=st.integers(50_000, 10_000_000), step=st.floats(100, 900))
 def test_whatever_wins_the_run_stays_within_its_tokens(n: int, tokens: int, step: float) -> None:
-    plan = plan_for({f"c{i}": cost(tokens=step) for i in range(n)}, seconds=None, tokens=tokens)
-    assert plan.forecast_tokens <= tokens + 1
+    plan = plan_for({f"c{i}": cost(tokens=step) for i in range(n)}, Budget(tokens=tokens))
+    assert max(outlays(plan, "tokens_per_step")) <= tokens + 1e-6
+    assert plan.forecast_tokens == pytest.approx(sum(outlays(plan, "tokens_per_step")) / len(plan.candidates), abs=1)
 
 
 def test_the_last_checkpoint_is_the_last_step_and_the_first_is_the_pilot() -> None:
@@ -57,16 +76,44 @@ def test_pilots_that_would_tell_nothing_are_not_run_and_the_last_candidates_go_f
 
 
 def test_one_candidate_needs_no_pilot_and_gets_everything() -> None:
-    plan = plan_for({"a": cost()}, probe_seconds=1.0)
+    plan = plan_for({"a": cost()}, look_seconds=1.0)
     assert plan.candidates["a"].steps > 0.95 * 600 - 10
     assert plan.keep == (1,)
 
 
 def test_more_than_four_candidates_are_halved_in_two_rungs() -> None:
-    plan = plan_for({f"c{i}": cost(0.1) for i in range(5)}, seconds=6000.0)
+    plan = plan_for({f"c{i}": cost(0.1) for i in range(5)}, Budget(seconds=6000))
     assert plan.keep == (math.ceil(5 / 4), 1)
 
 
-def test_a_budget_for_nothing_says_how_much_would_do() -> None:
-    with pytest.raises(ConfigError, match=r"does not pay for 4 training steps of 'a'.*Give --budget \d+m"):
-        plan_for({"a": cost(500.0)})
+@pytest.mark.parametrize(
+    ("budget", "given"),
+    [
+        (Budget(seconds=600), "10m"),
+        (Budget(euros=0.2, price_per_hour=1.2), r"0\.2eur@1\.2"),
+        (Budget(tokens=3000), "3ktok"),
+    ],
+)
+def test_a_budget_for_nothing_says_in_its_own_unit_how_much_would_do(budget: Budget, given: str) -> None:
+    costs, times = {"a": cost(500.0)}, {"before_seconds": 30.0, "end_seconds": 7.0}
+    with pytest.raises(
+        ConfigError, match=rf"{given} does not pay for 4 training steps of 'a'.*Give --budget"
+    ) as caught:
+        plan_for(costs, budget, **times)
+    enough = str(caught.value).partition("--budget ")[2].partition(",")[0]
+    assert plan_for(costs, Budget.parse(enough), **times).candidates["a"].steps == 4
+
+
+def test_the_forecast_adds_up_what_has_gone_by_training_looks_and_the_end() -> None:
+    budget = Budget(tokens=100_000, price_per_hour=1.2)
+    plan = plan_for({"a": cost(2.0)}, budget, before_seconds=30.0, look_seconds=5.0, end_seconds=7.0)
+    looks = len(plan.candidates["a"].checkpoints)
+    found = plan.forecast(budget)
+    assert found.expected.seconds == 30 + 100 * 2 + looks * 5 + 7
+    assert found.expected.tokens == 100_000
+    assert found.expected.euros == pytest.approx(found.expected.seconds * 1.2 / 3600)
+    assert found.before == 30
+
+
+def test_without_a_price_nothing_is_told_in_euros() -> None:
+    assert plan_for({"a": cost()}).forecast(Budget(seconds=600)).expected.euros is None

@@ -10,6 +10,7 @@ from torch import nn
 from shoptalk import artifact
 from shoptalk.errors import StorageError
 from shoptalk.training import snapshot
+from shoptalk.training.optim import Optimizer
 
 
 class Tied(nn.Module):
@@ -31,15 +32,15 @@ class Tied(nn.Module):
         return (self.out(self.table(x) @ self.turned.T[:, :3]) ** 2).mean()
 
 
-def trained(seed: int, steps: int) -> tuple[Tied, torch.optim.AdamW]:
+def trained(seed: int, steps: int) -> tuple[Tied, Optimizer]:
     module = Tied(seed)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, fused=True)
+    optimizer = Optimizer((torch.optim.AdamW(module.parameters(), lr=0.1, fused=True),))
     for _ in range(steps):
         step(module, optimizer)
     return module, optimizer
 
 
-def step(module: Tied, optimizer: torch.optim.AdamW) -> None:
+def step(module: Tied, optimizer: Optimizer) -> None:
     optimizer.zero_grad()
     module(torch.tensor([0, 1, 4])).backward()
     optimizer.step()

@@ -9,6 +9,9 @@ SAMPLE_CHARACTERS = 80
 
 # Everything of category Cc but tab and newline, and what is left of broken surrogate pairs.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Printable ASCII without the ampersand that begins a character reference: there is nothing in it to repair. Passing it
+# by made curating English chats four times as fast.
+_SOUND = re.compile(r"[\t\n -%'-~]*")
 
 
 def repair(text: str) -> str:
@@ -16,6 +19,8 @@ def repair(text: str) -> str:
 
     A lone surrogate becomes U+FFFD, so that the result can always be encoded as UTF-8.
     """
+    if _SOUND.fullmatch(text):
+        return text.strip()
     # ftfy turns character references such as &#7; into characters, so controls are removed after it; what stood on
     # either side of one may then compose, so NFC comes last.
     return unicodedata.normalize("NFC", _CONTROL.sub("", ftfy.fix_text(text))).strip()

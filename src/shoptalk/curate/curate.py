@@ -1,14 +1,18 @@
 """What may be learned from: documents without repeats and without anything that the verdict will be measured on.
 
-curated = curate(documents, drops, reserved=[example.text for example in labelled], config=config.curate)
-write_corpus(folder, curated)
-corpus = to_corpus(curated.documents, digest=artifact.content, passage_characters=600)
+    kept = curate(stream_sources(paths, config), reserved=[example.text for example in labelled], config=config)
+    write_corpus(folder, kept, passage_characters=600, held_out=lambda document: False)
+    corpus = open_corpus(folder / TRAIN, digest=artifact.content)
+
+A stream from end to end: what is held is a batch of documents, and for each document that came by, 30 to 60 bytes (the
+hashes of its id and of its text).
 """
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,17 +22,23 @@ from pydantic import ValidationError
 from shoptalk.artifact import storage_errors
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
-from shoptalk.curate.dedup import matches, normalise
+from shoptalk.curate.dedup import Reference, normalise
 from shoptalk.curate.passages import is_markdown, passages
+from shoptalk.curate.seen import Table, names
 from shoptalk.errors import ArtifactError
 from shoptalk.records import Document, Drop, Frozen
-from shoptalk.text.corpus import Corpus
+from shoptalk.text.corpus import Corpus, CorpusWriter
 
 DOCUMENTS = "documents.jsonl"
 DROPS = "drops.jsonl"
+TRAIN, HELD_OUT = "train", "held_out"
+"""Folders of the two corpora."""
 RESERVED = "in-labelled-cluster"
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
 IDENTIFYING_WORDS = 4
+BATCH = 4_000
+"""Turns and passages compared with the reserved texts at once."""
+_BATCH_CHARACTERS = 2_000_000
 
 F = TypeVar("F", bound=Frozen)
 
@@ -36,49 +46,33 @@ F = TypeVar("F", bound=Frozen)
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
-@dataclass(frozen=True)
-class Curated:
-    """What is kept, and what was left out with its reason: together, all that was read."""
-
-    documents: list[Document]
-    drops: list[Drop]
-
-
 def curate(
-    documents: Sequence[Document], drops: Sequence[Drop], *, reserved: Sequence[str], config: CurateConfig
-) -> Curated:
-    """The documents that self-supervision may learn from.
+    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+) -> Iterator[Document | Drop]:
+    """The documents that self-supervision may learn from, and what is left out with its reason, as they come.
 
     Left out are empty documents, repeats of the whole document (equal after normalisation), and near duplicates of a
     reserved text: the whole conversation where the matching turn has four words or more, for the other turns are
     that text's context; else the turn or the passage alone. A removed turn leaves an empty one in its place.
 
     Args:
-        documents: what was read.
-        drops: what reading left out already; they come first in the result.
+        items: what was read, and what reading left out already, which is passed on.
         reserved: labelled and test texts.
         config: similarity that counts as a near duplicate, and the size of passages.
     """
-    left_out = list(drops)
-    distinct = _without_repeats(documents, left_out)
-    units = [_units(document, config.passage_characters) for document in distinct]
-    hits = _matching(distinct, units, reserved, config)
-    kept = []
-    for number, (document, texts) in enumerate(zip(distinct, units, strict=True)):
-        matching = [place for place in range(len(texts)) if (number, place) in hits]
-        if not matching:
-            kept.append(document)
-        elif rest := _remainder(document, texts, matching):
-            kept.append(rest)
-            kind = "turn" if document.turns else "passage"
-            left_out.extend(_reserved(document, f"{document.id}#{kind}{n}", texts[n]) for n in matching)
-        else:
-            left_out.append(_reserved(document, document.id, max((texts[n] for n in matching), key=len)))
-    return Curated(documents=kept, drops=left_out)
+    # A document meets a reserved text of several paragraphs only after it was cut into passages. So the passages of
+    # reserved texts are reserved from documents too, where they identify the text.
+    cut = [part for text in reserved for part in passages(text, config.passage_characters) if _identifies(part)]
+    turns = Reference(reserved, config.near_duplicate)
+    plain = Reference([*reserved, *cut], config.near_duplicate)
+    for batch in _batches(_without_repeats(items), config.passage_characters):
+        _mark(batch, turns, plain)
+        for entry in batch:
+            yield from _judged(entry)
 
 
-def to_corpus(documents: Sequence[Document], *, digest: str, passage_characters: int) -> Corpus:
-    """The texts that objectives see: one a turn or passage. Empty turns are passed over and leave a gap in `turn`."""
+def to_corpus(documents: Iterable[Document], *, digest: str, passage_characters: int) -> Corpus:
+    """The texts that objectives see, in memory: one a turn or passage. Empty turns leave a gap in `turn`."""
     texts: list[str] = []
     conversation: list[int] = []
     turn: list[int] = []
@@ -96,14 +90,42 @@ def to_corpus(documents: Sequence[Document], *, digest: str, passage_characters:
     )
 
 
-def write_corpus(folder: Path, curated: Curated) -> None:
-    """Write `documents.jsonl` and `drops.jsonl`, one record a line.
+@dataclass(frozen=True)
+class Written:
+    """How many documents went into a corpus, and how many were left out for each reason."""
+
+    documents: int
+    dropped: Counter[str]
+
+
+def write_corpus(
+    folder: Path,
+    items: Iterable[Document | Drop],
+    *,
+    passage_characters: int,
+    held_out: Callable[[Document], bool],
+) -> Written:
+    """Write `documents.jsonl` and `drops.jsonl`, one record a line, and the texts as two corpora, one of them held out.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    _write(folder / DOCUMENTS, curated.documents)
-    _write(folder / DROPS, curated.drops)
+    documents, dropped = 0, Counter[str]()
+    with storage_errors(folder), ExitStack() as stack:
+        train, kept_back = (stack.enter_context(CorpusWriter(folder / name)) for name in (TRAIN, HELD_OUT))
+        kept_file, drops_file = (
+            stack.enter_context((folder / name).open("w", encoding="utf-8")) for name in (DOCUMENTS, DROPS)
+        )
+        for item in items:
+            if isinstance(item, Drop):
+                dropped[item.reason] += 1
+                drops_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
+                continue
+            documents += 1
+            kept_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
+            writer = kept_back if held_out(item) else train
+            writer.add(_units(item, passage_characters), are_turns=bool(item.turns))
+    return Written(documents, dropped)
 
 
 def read_documents(folder: Path) -> Iterator[Document]:
@@ -127,31 +149,53 @@ def read_drops(folder: Path) -> Iterator[Drop]:
 # The rules
 
 
-def _without_repeats(documents: Sequence[Document], left_out: list[Drop]) -> list[Document]:
-    first: dict[bytes, str] = {}
-    kept = []
-    for document in documents:
-        texts = [turn.text for turn in document.turns] or [document.text]
-        if not any(text.strip() for text in texts):
-            left_out.append(Drop(id=document.id, source=document.source, reason="empty", detail="no text"))
-            continue
-        # The digest and not the text: a corpus should be held in memory once.
-        whole = "\n".join(normalise(text) for text in texts).encode("utf-8", "surrogatepass")
-        key = hashlib.blake2b(whole, digest_size=16).digest()
-        if key not in first:
-            first[key] = document.id
-            kept.append(document)
-            continue
-        left_out.append(
-            Drop(
-                id=document.id,
-                source=document.source,
-                reason="duplicate",
-                detail=f"same text as {first[key]}",
-                sample=sample(" ".join(texts)),
-            )
-        )
-    return kept
+@dataclass
+class _Entry:
+    """A document on its way, its turns or passages, and which of them are too like a reserved text."""
+
+    item: Document | Drop
+    units: list[str] = field(default_factory=list)
+    matching: list[int] = field(default_factory=list)
+
+
+def _without_repeats(items: Iterable[Document | Drop]) -> Iterator[Document | Drop]:
+    first = Table()
+    with names() as ids:
+        for item in items:
+            if isinstance(item, Drop):
+                yield item
+                continue
+            texts = [turn.text for turn in item.turns] or [item.text]
+            if not any(text.strip() for text in texts):
+                yield Drop(id=item.id, source=item.source, reason="empty", detail="no text")
+                continue
+            whole = "\n".join(normalise(text) for text in texts).encode("utf-8", "surrogatepass")
+            if earlier := first.get(whole):
+                yield Drop(
+                    id=item.id,
+                    source=item.source,
+                    reason="duplicate",
+                    detail=f"same text as {ids[earlier]}",
+                    sample=sample(" ".join(texts)),
+                )
+            else:
+                first.set(whole, ids.add(item.id))
+                yield item
+
+
+def _batches(items: Iterable[Document | Drop], passage_characters: int) -> Iterator[list[_Entry]]:
+    """Documents until they have enough turns and passages, or characters; drops keep their place."""
+    batch: list[_Entry] = []
+    size = characters = 0
+    for item in items:
+        units = [] if isinstance(item, Drop) else _units(item, passage_characters)
+        batch.append(_Entry(item, units))
+        size += max(1, len(units))
+        characters += sum(map(len, units))
+        if size >= BATCH or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size, characters = [], 0, 0
+    yield batch
 
 
 def _units(document: Document, passage_characters: int) -> list[str]:
@@ -160,27 +204,33 @@ def _units(document: Document, passage_characters: int) -> list[str]:
     return passages(document.text, passage_characters, markdown=is_markdown(document.source))
 
 
-def _matching(
-    documents: Sequence[Document], units: Sequence[Sequence[str]], reserved: Sequence[str], config: CurateConfig
-) -> set[tuple[int, int]]:
-    """(document, unit) of every unit that is a near duplicate of a reserved text.
-
-    A document meets a reserved text of several paragraphs only after it was cut into passages. So the passages of
-    reserved texts are reserved from documents too, where they identify the text.
-    """
-    cut = [part for text in reserved for part in passages(text, config.passage_characters) if _identifies(part)]
-    found: set[tuple[int, int]] = set()
-    for of_turns, reference in ((True, reserved), (False, [*reserved, *cut])):
+def _mark(batch: Sequence[_Entry], turns: Reference, plain: Reference) -> None:
+    """Note the units that are near duplicates of a reserved text."""
+    for of_turns, reference in ((True, turns), (False, plain)):
         places = [
-            (number, place)
-            for number, document in enumerate(documents)
-            if bool(document.turns) == of_turns
-            for place, text in enumerate(units[number])
+            (entry, number)
+            for entry in batch
+            if isinstance(entry.item, Document) and bool(entry.item.turns) == of_turns
+            for number, text in enumerate(entry.units)
             if text
         ]
-        hits = matches([units[number][place] for number, place in places], reference, config.near_duplicate)
-        found.update(places[i] for i in np.flatnonzero(hits).tolist())
-    return found
+        hits = reference.near([entry.units[number] for entry, number in places])
+        for i in np.flatnonzero(hits).tolist():
+            entry, number = places[i]
+            entry.matching.append(number)
+
+
+def _judged(entry: _Entry) -> Iterator[Document | Drop]:
+    """What is left of a document, and a drop for each part that is not."""
+    document, texts, matching = entry.item, entry.units, entry.matching
+    if isinstance(document, Drop) or not matching:
+        yield document
+    elif rest := _remainder(document, texts, matching):
+        yield rest
+        kind = "turn" if document.turns else "passage"
+        yield from (_reserved(document, f"{document.id}#{kind}{n}", texts[n]) for n in matching)
+    else:
+        yield _reserved(document, document.id, max((texts[n] for n in matching), key=len))
 
 
 def _remainder(document: Document, texts: Sequence[str], matching: Sequence[int]) -> Document | None:
@@ -209,12 +259,6 @@ def _reserved(document: Document, id: str, text: str) -> Drop:
 
 
 # On disk
-
-
-def _write(path: Path, records: Sequence[Frozen]) -> None:
-    with storage_errors(path), path.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(record.model_dump_json(exclude_defaults=True) + "\n")
 
 
 def _records(path: Path, kind: type[F]) -> Iterator[F]:

@@ -9,6 +9,7 @@ misses at most one pair in a thousand at the threshold itself, and far fewer abo
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32, UInt64
@@ -27,6 +28,7 @@ _WINDOW = 16
 # those below the threshold is not worth an exact comparison.
 _SLACK = 0.13
 _CHUNK = 20_000
+_ROWS = 2_000
 _APOSTROPHES = "'’‘ʼ`"
 
 
@@ -49,7 +51,7 @@ def clusters(texts: Sequence[str], threshold: float) -> Int[np.ndarray, " N"]:
     which = [place.setdefault(normalise(text), len(place)) for text in texts]
     grams = _grams(list(place))
     parent = list(range(len(place)))
-    for left, right in _candidates(grams, np.ones(len(place), dtype=bool), threshold):
+    for left, right in _candidates(grams.digests(), np.ones(len(place), dtype=bool), threshold):
         roots = _roots(parent)
         apart = np.flatnonzero(roots[left] != roots[right])
         alike = apart[grams.similarity(left[apart], right[apart]) >= threshold]
@@ -63,18 +65,37 @@ def clusters(texts: Sequence[str], threshold: float) -> Int[np.ndarray, " N"]:
 
 def matches(texts: Sequence[str], reference: Sequence[str], threshold: float) -> Bool[np.ndarray, " N"]:
     """Which texts are near duplicates of any reference text (Jaccard similarity of at least `threshold`)."""
-    place = {text: i for i, text in enumerate(dict.fromkeys(normalise(text) for text in reference))}
-    n_reference = len(place)
-    which = [place.setdefault(normalise(text), len(place)) for text in texts]
-    is_reference = np.arange(len(place)) < n_reference
-    found = is_reference.copy()
-    if 0 < n_reference < len(place):
-        grams = _grams(list(place))
-        for item, anchor in _candidates(grams, is_reference, threshold):
-            unsettled = np.flatnonzero(~found[item])
-            alike = grams.similarity(item[unsettled], anchor[unsettled]) >= threshold
-            found[item[unsettled[alike]]] = True
-    return found[np.array(which, dtype=np.int64)]
+    return Reference(reference, threshold).near(texts)
+
+
+class Reference:
+    """Texts that a stream of others is compared with; only of them anything is kept, about 600 bytes each."""
+
+    def __init__(self, texts: Sequence[str], threshold: float) -> None:
+        self._threshold = threshold
+        self._known = {text: i for i, text in enumerate(dict.fromkeys(normalise(text) for text in texts))}
+        self._digests = _grams(list(self._known)).digests()
+
+    def near(self, texts: Sequence[str]) -> Bool[np.ndarray, " N"]:
+        """Which texts are near duplicates of any of these. What it says of one does not depend on the others.
+
+        Takes about 2 kB a text while it works: give some thousands at a time.
+        """
+        n = len(self._known)
+        if not n:
+            return np.zeros(len(texts), dtype=bool)
+        place = dict(self._known)
+        which = np.array([place.setdefault(normalise(text), len(place)) for text in texts], dtype=np.int64)
+        known = np.arange(len(place)) < n
+        found = known.copy()
+        if n < len(place):
+            every = list(place)
+            digests = np.concatenate([self._digests, _grams(every[n:]).digests()])
+            for item, anchor in _candidates(digests, known, self._threshold):
+                unsettled = np.flatnonzero(~found[item])
+                alike = _similarity(every, item[unsettled], anchor[unsettled]) >= self._threshold
+                found[item[unsettled[alike]]] = True
+        return np.asarray(found[which])
 
 
 class _Punctuation(dict[int, str]):
@@ -96,12 +117,26 @@ _PUNCTUATION = _Punctuation()
 
 @dataclass(frozen=True)
 class _Grams:
-    """The 5-grams of N texts as 64-bit numbers, and the exact set of each as a row of a 0/1 matrix."""
+    """The 5-grams of N texts as 64-bit numbers."""
 
     flat: UInt64[np.ndarray, " T"]
     starts: UInt64[np.ndarray, " N1"]
-    sets: csr_array
-    sizes: Int[np.ndarray, " N"]
+
+    @cached_property
+    def sets(self) -> csr_array:
+        """The exact set of each text's grams as a row of a 0/1 matrix."""
+        distinct, columns = np.unique(self.flat, return_inverse=True)
+        ones = np.ones(len(self.flat), dtype=np.int32)
+        starts = self.starts.astype(np.int64)  # a copy: merging a text's repeated grams moves them in place
+        found = csr_array((ones, columns, starts), shape=(len(starts) - 1, max(1, len(distinct))))
+        found.sum_duplicates()
+        found.data[:] = 1
+        return found
+
+    @cached_property
+    def sizes(self) -> Int[np.ndarray, " N"]:
+        """How many different grams each text has."""
+        return np.asarray(np.diff(self.sets.indptr), dtype=np.int64)
 
     def similarity(self, left: Int[np.ndarray, " C"], right: Int[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         """Jaccard similarity of pairs of texts."""
@@ -113,10 +148,10 @@ class _Grams:
 
     def digests(self) -> UInt32[np.ndarray, "N P"]:
         """MinHash signatures, in chunks because rensa hands them over as Python lists."""
-        n = len(self.sizes)
+        n = len(self.starts) - 1
         parts = [np.zeros((0, _PERMUTATIONS), dtype=np.uint32)]
-        for begin in range(0, n, _CHUNK):
-            starts = self.starts[begin : min(begin + _CHUNK, n) + 1]
+        for begin in range(0, n, _ROWS):
+            starts = self.starts[begin : min(begin + _ROWS, n) + 1]
             flat = self.flat[starts[0] : starts[-1]]
             matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, starts - starts[0], _PERMUTATIONS, _SEED)
             parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
@@ -138,13 +173,17 @@ def _grams(texts: Sequence[str]) -> _Grams:
     for offset in range(1, GRAM):  # grams that would run from one text into the next
         inside[np.cumsum(lengths)[:-1] - offset] = False
     flat = rolling[inside]
-    distinct, columns = np.unique(flat, return_inverse=True)
-    ones = np.ones(len(flat), dtype=np.int32)
-    # A copy, because merging a text's repeated grams moves the matrix's row starts in place.
-    sets = csr_array((ones, columns, starts), shape=(len(texts), max(1, len(distinct))), copy=True)
-    sets.sum_duplicates()
-    sets.data[:] = 1
-    return _Grams(flat=flat, starts=starts.astype(np.uint64), sets=sets, sizes=np.diff(sets.indptr).astype(np.int64))
+    return _Grams(flat=flat, starts=starts.astype(np.uint64))
+
+
+def _similarity(
+    texts: Sequence[str], left: Int[np.ndarray, " C"], right: Int[np.ndarray, " C"]
+) -> Float[np.ndarray, " C"]:
+    """Jaccard similarity of pairs of normalised texts, of which only those in a pair are looked at."""
+    if not len(left):
+        return np.zeros(0)
+    some, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+    return _grams([texts[i] for i in some.tolist()]).similarity(place[: len(left)], place[len(left) :])
 
 
 def _odd_numbers(n: int) -> UInt64[np.ndarray, " n"]:
@@ -161,10 +200,9 @@ def _rows_per_band(threshold: float) -> int:
 
 
 def _candidates(
-    grams: _Grams, anchors: Bool[np.ndarray, " N"], threshold: float
+    digests: UInt32[np.ndarray, "N P"], anchors: Bool[np.ndarray, " N"], threshold: float
 ) -> Iterator[tuple[Int[np.ndarray, " C"], Int[np.ndarray, " C"]]]:
     """(text, anchor) pairs that share a band and whose estimated similarity is near the threshold or above it."""
-    digests = grams.digests()
     rows = _rows_per_band(threshold)
     bands = digests.shape[1] // rows
     keys = np.stack([_band_key(digests[:, band * rows : (band + 1) * rows]) for band in range(bands)], axis=1)

@@ -1,6 +1,6 @@
 """Files and folders to documents. Bad input stops a row or a file, never the run: it becomes a drop with its reason.
 
-    documents, drops = read_sources([Path("conversations"), Path("faq.md")], CurateConfig())
+    for item in stream_sources([Path("conversations"), Path("faq.md")], CurateConfig()):  # a Document or a Drop
 
 | file    | becomes                                                                                             |
 |---------|-----------------------------------------------------------------------------------------------------|
@@ -9,7 +9,8 @@
 | `.csv`  | a document a row, from the column `curate.text_column`                                              |
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
 
-Each may be gzip-compressed. Any other column, labels above all, is ignored.
+Each may be gzip-compressed. Any other column, labels above all, is ignored. A `.md` or `.txt` of over a million
+characters becomes several documents, parted at blank lines, so that no file is ever held whole.
 """
 
 import os
@@ -25,7 +26,6 @@ from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.files import (
     FORMATS,
     Bad,
-    Line,
     RefusedFile,
     Row,
     csv_columns,
@@ -34,9 +34,12 @@ from shoptalk.curate.files import (
     json_rows,
     lines,
 )
+from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Turn
 
+PART_CHARACTERS = 1_000_000
+"""A text file longer than this is cut into documents of at least this length."""
 _KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
 
 
@@ -48,32 +51,59 @@ class _File:
     """Named by the user, not found in a folder."""
 
 
-def read_sources(paths: Sequence[Path], config: CurateConfig) -> tuple[list[Document], list[Drop]]:
-    """Every usable document of the given files and folders, in a fixed order, and everything left out.
+def stream_sources(paths: Sequence[Path], config: CurateConfig) -> Iterator[Document | Drop]:
+    """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
-    Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17".
+    Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17". What is held
+    meanwhile is one row, or a part of a text file, and 15 to 30 bytes a row of JSONL for its id.
 
     Raises:
-        SourceError: a path does not exist or has an unknown extension, a folder is empty, a given CSV lacks the text
-            column, or nothing usable remained.
+        SourceError: a path does not exist or has an unknown extension, or a folder is empty (at once); a given CSV
+            lacks the text column, or nothing usable remained (when that is found out).
     """
     files, drops = _list_files(paths)
-    documents: list[Document] = []
+    return _stream(paths, files, drops, config)
+
+
+def _stream(
+    paths: Sequence[Path], files: Sequence[_File], drops: Sequence[Drop], config: CurateConfig
+) -> Iterator[Document | Drop]:
+    yield from drops
+    reasons = Counter(drop.reason for drop in drops)
+    documents = 0
     ids = _Ids()
     for file in files:
         try:
             for item in _read(file, config):
                 if isinstance(item, Bad):
-                    drops.append(_drop(file, item))
+                    reasons[item.reason] += 1
+                    yield _drop(file, item)
                 else:
-                    documents.append(item.model_copy(update={"id": ids.unique(item.id)}))
+                    documents += 1
+                    yield ids.unique(item)
         except RefusedFile as refused:
-            drops.append(Drop(id=file.name, source=file.name, reason=refused.reason, detail=refused.detail))
+            reasons[refused.reason] += 1
+            yield Drop(id=file.name, source=file.name, reason=refused.reason, detail=refused.detail)
     if not documents:
         raise SourceError(
-            f"Nothing to learn from in {_listed(paths)}: {count_by_reason(drops)}. "
+            f"Nothing to learn from in {_listed(paths)}: {_counted(reasons)}. "
             f"Give files with text in one of these formats: {_KNOWN}."
         )
+
+
+def read_sources(paths: Sequence[Path], config: CurateConfig) -> tuple[list[Document], list[Drop]]:
+    """The documents and the drops of `stream_sources`, all in memory.
+
+    Raises:
+        SourceError: as `stream_sources`.
+    """
+    documents: list[Document] = []
+    drops: list[Drop] = []
+    for item in stream_sources(paths, config):
+        if isinstance(item, Document):
+            documents.append(item)
+        else:
+            drops.append(item)
     return documents, drops
 
 
@@ -95,9 +125,12 @@ def source_fingerprint(paths: Sequence[Path]) -> dict[str, str]:
 
 def count_by_reason(drops: Sequence[Drop]) -> str:
     """Such as "3 left out (2 bad-json, 1 empty)"."""
-    counts = Counter(drop.reason for drop in drops)
+    return _counted(Counter(drop.reason for drop in drops))
+
+
+def _counted(counts: Counter[str]) -> str:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return f"{len(drops):,} left out ({reasons})" if drops else "no text was found"
+    return f"{counts.total():,} left out ({reasons})" if counts else "no text was found"
 
 
 # Which files
@@ -185,41 +218,66 @@ def _read(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
 
 
 def _read_txt(file: _File) -> Iterator[Document | Bad]:
-    found = _whole(file)
-    bad = [line for line in found if isinstance(line, Bad)]
-    filled = [i for i, line in enumerate(found) if isinstance(line, Bad) or line.text.strip()]
-    consecutive = bool(filled) and filled[-1] - filled[0] == len(filled) - 1
-    if consecutive and len(filled) > 1:
-        yield from (
-            line if isinstance(line, Bad) else _plain(file, line.number, f"{file.name}#{line.number}", line.text)
-            for line in (found[i] for i in filled)
-        )
-    else:
-        yield from bad
-        yield from _one_document(file, found)
+    if not _is_list(file):
+        yield from _parts(file)
+        return
+    for line in lines(file.path):
+        if isinstance(line, Bad):
+            yield line
+        elif line.text.strip():
+            yield _plain(file, line.number, f"{file.name}#{line.number}", line.text)
 
 
 def _read_md(file: _File) -> Iterator[Document | Bad]:
-    found = _whole(file)
-    yield from (line for line in found if isinstance(line, Bad))
-    yield from _one_document(file, found)
+    _is_list(file)
+    yield from _parts(file)
 
 
-def _whole(file: _File) -> list[Line | Bad]:
-    """All lines of a file that is text throughout; one line of something else makes the whole file suspect."""
-    found = list(lines(file.path))
-    for line in found:
+def _is_list(file: _File) -> bool:
+    """Whether a text file has several lines and no blank one between them. Reads all of it, and holds a line.
+
+    Raises:
+        RefusedFile: a line is not text; one line of something else makes the whole file suspect.
+    """
+    first = last = filled = 0
+    for line in lines(file.path):
         if isinstance(line, Bad) and line.reason in ("binary", "not-utf8"):
             raise RefusedFile(line.reason, line.detail)
-    return found
+        if isinstance(line, Bad) or line.text.strip():
+            first, last, filled = first or line.number, line.number, filled + 1
+    return filled > 1 and last - first == filled - 1
 
 
-def _one_document(file: _File, found: Sequence[Line | Bad]) -> Iterator[Document | Bad]:
-    text = repair("\n".join(line.text for line in found if isinstance(line, Line)))
-    if text:
-        yield Document(id=file.name, source=file.name, text=text)
-    elif not any(isinstance(line, Bad) for line in found):
+def _parts(file: _File) -> Iterator[Document | Bad]:
+    """One document, or for a long file several, each begun at the first paragraph after enough characters.
+
+    A paragraph that goes on and on is cut at the end of a line.
+    """
+    held: list[str] = []
+    begin, size, anything, blank = 1, 0, False, False
+    for line in lines(file.path):
+        if isinstance(line, Bad):
+            anything = True
+            yield line
+            continue
+        here = bool(line.text.strip())
+        if here and size > (PART_CHARACTERS if blank else 2 * PART_CHARACTERS):
+            anything = True
+            yield from _part(file, f"{file.name}#{begin}", held)
+            held, begin, size = [], line.number, 0
+        held.append(line.text)
+        size += len(line.text) + 1
+        blank = not here
+    found = list(_part(file, f"{file.name}#{begin}" if begin > 1 else file.name, held))
+    yield from found
+    if not found and not anything:
         raise RefusedFile("empty", "no text in the file")
+
+
+def _part(file: _File, id: str, held: Sequence[str]) -> Iterator[Document]:
+    text = repair("\n".join(held))
+    if text:
+        yield Document(id=id, source=file.name, text=text)
 
 
 def _read_csv(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
@@ -338,12 +396,15 @@ class _Ids:
     """Hands out each id once; a repeated one gets "~2", "~3", ..."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts = Table()
 
-    def unique(self, id: str) -> str:
-        candidate = id
-        while candidate in self._counts:
-            self._counts[id] += 1
-            candidate = f"{id}~{self._counts[id]}"
-        self._counts[candidate] = 1
-        return candidate
+    def unique(self, document: Document) -> Document:
+        """The document with an id that no other has. Those of a text file or a table have one as it is."""
+        if not document.source.lower().removesuffix(".gz").endswith(".jsonl"):
+            return document
+        id = candidate = document.id
+        while self._counts.get(candidate.encode()):
+            self._counts.set(id.encode(), self._counts.get(id.encode()) + 1)
+            candidate = f"{id}~{self._counts.get(id.encode())}"
+        self._counts.set(candidate.encode(), 1)
+        return document if candidate == id else document.model_copy(update={"id": candidate})

@@ -143,7 +143,8 @@ def _cost(facts: Mapping[str, Any]) -> Html:
     cost, spent = part(facts, "cost"), part(part(facts, "verdict"), "spent")
     known: list[tuple[str, str]] = [
         ("Time", duration(spent.get("seconds", cost.get("seconds")))),
-        ("Time forecast", duration(cost.get("forecast_seconds"))),
+        ("Cost", text.euros(spent.get("euros"))),
+        ("Peak memory", text.memory(spent.get("memory_bytes"))),
         ("Training tokens", count(spent.get("tokens", cost.get("tokens")))),
         ("Tokens a second", count(cost.get("tokens_per_second"))),
     ]
@@ -153,7 +154,13 @@ def _cost(facts: Mapping[str, Any]) -> Html:
     known = [(term, value) for term, value in known if value != text.NONE]
     if not known:
         return paragraphs("This run kept no account of its time and tokens.")
-    return join(_facts(known), _note(text.WASTE) if waste is not None else None)
+    made: list[list[Child]] = [list(row) for row in text.forecast_rows(spent)]
+    return join(
+        _facts(known),
+        _note(text.WASTE) if waste is not None else None,
+        table("Forecast and fact", ["What", "Forecast", "Fact", "Ratio"], made) if made else None,
+        _note(text.FORECAST) if made else None,
+    )
 
 
 # --- gains --------------------------------------------------------------------------------------------------------

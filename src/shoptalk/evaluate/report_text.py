@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from shoptalk.config import money
 from shoptalk.evaluate.report_markup import clean
 
 NONE = "–"
@@ -33,6 +34,11 @@ CEILING = (
     "training towards them is not expected to go further."
 )
 ENTRY = "An entry is one candidate at one checkpoint; the menu of entries was fixed before training."
+FORECAST = (
+    "The forecast was made before training, from a few timed steps. It assumes that training goes on to its last "
+    "planned step and that each candidate is as likely to win as the next; a run that stops early takes less. Memory "
+    "is the peak."
+)
 WASTE = "Waste is the share of the computation that went into padding."
 NO_LABELS = "There were no labelled messages to measure a gain on."
 # Looked up by the end of a measure's name, whatever its case: "next-turn MRR" finds "mrr".
@@ -110,6 +116,40 @@ def duration(value: Any) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def memory(value: Any) -> str:
+    """830 MB or 1.9 GB, from bytes."""
+    size = number(value)
+    return NONE if size is None else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def euros(value: Any) -> str:
+    """0.12 EUR."""
+    known = number(value)
+    return NONE if known is None else money(known)
+
+
+def ratio(value: Any) -> str:
+    """1.03: fact divided by forecast."""
+    known = number(value)
+    return NONE if known is None else f"{known:.2f}"
+
+
+def forecast_rows(spent: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What was forecast, what it was, and their ratio, for everything that has a forecast."""
+    said, share = part(spent, "forecast"), part(spent, "ratio")
+    kinds = (
+        ("Time", "seconds", duration),
+        ("Training tokens", "tokens", count),
+        ("Peak memory", "memory_bytes", memory),
+        ("Cost", "euros", euros),
+    )
+    return [
+        (word, told(said.get(name)), told(spent.get(name)), ratio(share.get(name)))
+        for word, name, told in kinds
+        if number(said.get(name)) is not None
+    ]
 
 
 def interval(ends: Any) -> str:
@@ -296,12 +336,20 @@ def inside(guard: Mapping[str, Any]) -> str:
 
 
 def _md_cost(facts: Mapping[str, Any]) -> str:
-    cost = part(facts, "cost")
+    cost, spent = part(facts, "cost"), part(part(facts, "verdict"), "spent")
     if not cost:
         return ""
+    forecast = forecast_rows(spent)
     stages = [(row["stage"], duration(row.get("seconds"))) for row in rows(cost, "stages")]
     said = f"{duration(cost.get('seconds'))} and {count(cost.get('tokens'))} training tokens."
-    return f"## Cost\n\n{said}" + ("\n\n" + _md_table(["stage", "time"], stages) if stages else "")
+    if number(spent.get("euros")) is not None and not forecast:
+        said += f" {euros(spent['euros'])}."
+    blocks = [
+        f"## Cost\n\n{said}",
+        f"{FORECAST}\n\n" + _md_table(["what", "forecast", "fact", "ratio"], forecast) if forecast else "",
+        _md_table(["stage", "time"], stages) if stages else "",
+    ]
+    return "\n\n".join(filter(None, blocks))
 
 
 def _md_drops(facts: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
+from shoptalk.nn import attention
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import Encoder, Pooling, Product
+from shoptalk.nn.encoder import PACKABLE, Encoder, Pooling, Product
 from shoptalk.text.batching import LADDER
 
 
@@ -64,15 +65,16 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     transformers_logging.disable_progress_bar()
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        # Matmul attention trains faster than the fused kernel on CPUs, whose backward pass is slow there.
         backbone, report = AutoModel.from_pretrained(
             folder,
             local_files_only=True,
             dtype=torch.float32,
             use_safetensors=True,
-            attn_implementation="eager",
             output_loading_info=True,
         )
+        # Models that are not tested with packed rows keep their own attention: plain matmuls, which train faster than
+        # the fused kernel on CPUs, whose backward pass is slow there.
+        backbone.set_attn_implementation(attention.NAME if backbone.config.model_type in PACKABLE else "eager")
         pooling = _pooling(folder)
         longest = _longest(folder, backbone.config, tokenizer, max_length)
     except _UNREADABLE as error:

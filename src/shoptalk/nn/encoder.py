@@ -13,14 +13,22 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shoptalk.artifact import write_text
-from shoptalk.text.batching import Group, TokenBatch, group_by_length, unsort
+from shoptalk.nn import attention, bertlike, gather
+from shoptalk.nn.native import library
+from shoptalk.nn.native.ops import segment_mean
+from shoptalk.nn.precision import Precision, autocast
+from shoptalk.text.batching import Group, TokenBatch, make_batch
 from shoptalk.text.tokens import tokenise
 
 Pooling = Literal["mean", "cls"]
+
+PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+"""Model types tested with packed rows: texts that share a row must not move each other's states."""
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")  # these count positions from padding's id + 1
 
 
 class Encoder(nn.Module):
@@ -30,6 +38,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pooling: Pooling = pooling
+        self._weights: Sequence[bertlike.Weights] | None = None  # while a batch's groups are encoded
+        pooler = getattr(backbone, "pooler", None)
+        if isinstance(pooler, nn.Module):
+            pooler.requires_grad_(False)  # BERT's; nothing here uses it
 
     @property
     def dim(self) -> int:
@@ -41,24 +53,86 @@ class Encoder(nn.Module):
         """Where the parameters are."""
         return next(self.parameters()).device
 
-    def hidden(self, group: Group) -> Float[Tensor, "R L D"]:
-        """The last layer's hidden states of one group."""
-        ids, mask = group.ids.to(self.device), group.mask.to(self.device)
-        states: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+    def read_rows(self, *, sparse: bool) -> None:
+        """Whether the token embeddings' gradient holds only the rows that a batch reads, or the whole table."""
+        table = self.backbone.get_input_embeddings()  # type: ignore[operator]
+        table.sparse = sparse
+
+    @property
+    def packed(self) -> bool:
+        """Whether several texts may share a row."""
+        config: Any = self.backbone.config
+        return config.model_type in PACKABLE and config._attn_implementation == attention.NAME
+
+    def hidden(self, group: Group) -> Float[Tensor, "R W D"]:
+        """The last layer's hidden states of one group; those of padding mean nothing."""
+        ids = group.ids.to(self.device)
+        if not self.packed:
+            mask = group.mask.to(self.device, torch.int64)
+            padded: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+            return padded
+        config: Any = self.backbone.config
+        first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+        positions = group.positions.to(self.device) + first
+        if bertlike.serves(self.backbone):
+            embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
+            weights = self._weights or bertlike.weights(self.backbone)
+            return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training)
+        packing = attention.Packing(group, self.device)
+        states: Tensor = self.backbone(input_ids=ids, position_ids=positions, packing=packing).last_hidden_state
         return states
 
-    def pool(self, hidden: Float[Tensor, "R L D"], group: Group) -> Float[Tensor, "R D"]:
-        """Unit-length text vectors of hidden states, computed in float32 whatever the precision of the layers."""
-        hidden = hidden.float()
+    def pool(self, hidden: Float[Tensor, "R W D"], group: Group) -> Float[Tensor, "m D"]:
+        """Unit-length vectors of a group's texts, computed in float32 whatever the precision of the layers.
+
+        Tokenizers that add no special tokens leave nothing of an empty text; its vector is zero, not NaN.
+        """
+        flat = hidden.flatten(0, 1)
+        lengths = group.lengths.to(flat.device)
         if self.pooling == "cls":
-            return nn.functional.normalize(hidden[:, 0], dim=-1)
-        mask = group.mask.to(hidden.device).unsqueeze(-1).to(hidden.dtype)
-        # Tokenizers that add no special tokens leave nothing of an empty text; its vector is zero, not NaN.
-        return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1).clamp(min=1), dim=-1)
+            begins = group.begins.to(flat.device).clamp(max=len(flat) - 1)
+            return nn.functional.normalize(flat[begins].float() * (lengths > 0).unsqueeze(-1), dim=-1)
+        if flat.device.type == "cpu" and library() is not None:
+            means = segment_mean(flat.contiguous(), group.begins.int(), group.lengths.int())
+            return nn.functional.normalize(means, dim=-1)
+        text = torch.repeat_interleave(torch.arange(len(group.rows)), group.lengths).to(flat.device)
+        sums = torch.zeros(len(lengths), flat.shape[1], device=flat.device)
+        sums = sums.index_add(0, text, flat[group.cells.to(flat.device)].float())
+        # The mean differs from the sum in length alone, which normalising takes away.
+        return nn.functional.normalize(sums, dim=-1)
+
+    def share(self, batch: TokenBatch) -> Iterator[tuple[int, Group, bool]]:
+        """The groups that this process encodes: number, group, and whether the result counts.
+
+        In training every group has its own stream of randomness, so its dropout does not depend on which process
+        encodes it; afterwards all processes' generators agree again.
+        """
+        base = int(torch.randint(2**62, ())) if self.training else 0
+        if bertlike.serves(self.backbone):
+            self._weights = bertlike.weights(self.backbone)
+        try:
+            for number, counts in gather.share(batch.groups):
+                if self.training:
+                    torch.manual_seed(base + 1 + number)
+                yield number, batch.groups[number], counts
+        finally:
+            self._weights = None
+        if self.training:
+            torch.manual_seed(base)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "n D"]:
-        """One unit vector a text, in the batch's order."""
-        return unsort([self.pool(self.hidden(group), group) for group in batch.groups], batch)
+        """One unit vector a text, in the batch's order; with several processes, on each of them."""
+        parts = []
+        for _, group, counts in self.share(batch):
+            vectors = self.pool(self.hidden(group), group)
+            parts.append(vectors if counts else vectors[:0])
+        order = sorted(range(len(batch.groups)), key=lambda number: (gather.owner(number), number))
+        sizes = [0] * gather.world_size()
+        for number in order:
+            sizes[gather.owner(number)] += len(batch.groups[number].rows)
+        vectors = gather.gather_rows(torch.cat(parts), sizes)
+        texts = torch.cat([batch.groups[number].rows for number in order]).to(vectors.device)
+        return vectors[torch.argsort(texts)]
 
 
 @dataclass(frozen=True)
@@ -69,26 +143,33 @@ class Product:
     tokenizer: Any
     max_length: int
     name: str
+    precision: Precision = "float32"
+    """Of the layers when it embeds; a bfloat16 that this machine is fast at moves a vector by a cosine of 1e-4."""
 
     def tokens(self, texts: Sequence[str]) -> int:
         """Real tokens of the texts, as the encoder would see them."""
         return int(tokenise(self.tokenizer, texts, max_length=self.max_length).starts[-1])
 
+    def batch(self, rows: Sequence[Int[np.ndarray, " _"]]) -> TokenBatch:
+        """Token ids of n texts as a batch of the shapes that this encoder reads."""
+        return make_batch(rows, pad_id=self.tokenizer.pad_token_id, packed=self.encoder.packed)
 
-def embed(product: Product, texts: Sequence[str], *, batch: int = 1024) -> Float[np.ndarray, "N D"]:
+
+def embed(
+    product: Product, texts: Sequence[str], *, batch: int = 1024, precision: Precision | None = None
+) -> Float[np.ndarray, "N D"]:
     """Unit vectors of the texts in their order, float32; dropout is off and nothing is learned.
 
-    Texts are sorted by length inside, so that padding stays small.
+    Texts are sorted by length inside. Layers run in `precision`, else in the product's own.
     """
     encoder = product.encoder
     tokens = tokenise(product.tokenizer, texts, max_length=product.max_length)
     order = np.argsort(tokens.lengths, kind="stable")
     vectors = np.zeros((len(texts), encoder.dim), dtype=np.float32)
-    with evaluating(encoder), torch.inference_mode():
+    with evaluating(encoder), torch.inference_mode(), autocast(precision or product.precision, encoder.device):
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
-            found = encoder(group_by_length([tokens[i] for i in part], pad_id=product.tokenizer.pad_token_id))
-            vectors[part] = found.float().cpu().numpy()
+            vectors[part] = encoder(product.batch([tokens[i] for i in part])).float().cpu().numpy()
     return vectors
 
 

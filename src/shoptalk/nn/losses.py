@@ -1,8 +1,13 @@
 """Losses that more than one objective is made of."""
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from shoptalk.nn.native import library
+from shoptalk.nn.native.ops import cross_entropy_rows, cross_entropy_rows_
 
 # Stands for minus infinity in logits: far below any cosine over a temperature, and safe under softmax in float32.
 EXCLUDED = -1e9
@@ -37,3 +42,98 @@ def _inner_products(left: Float[Tensor, "n D"], right: Float[Tensor, "m D"]) -> 
     """In float32 under autocast too: a cosine rounded to bfloat16 and divided by a temperature is off by tenths."""
     with torch.autocast(left.device.type, enabled=False):
         return left.float() @ right.float().T
+
+
+CHUNK = 512
+"""Rows of logits that exist at once; of a vocabulary of 30,000 they take 60 MB."""
+
+
+def linear_cross_entropy(
+    hidden: Float[Tensor, "m D"],
+    table: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"],
+    labels: Int[Tensor, " m"],
+    *,
+    weight: float,
+) -> Float[Tensor, ""]:
+    """`weight` times the summed cross-entropy of softmax(hidden tableᵀ + bias) against the labels, in nats.
+
+    The full m x V matrix of logits never exists: gradients are computed with the loss, chunk by chunk, as Hsu et al.
+    (2024, "Liger Kernel", section 3.2) and Wijmans et al. (2024, "Cut your losses") do. Under autocast the products
+    are in bfloat16, as a linear layer's are; softmax and sums are in float32.
+    """
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, table, bias, labels, weight)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _has_kernel(rows: Tensor, bias: Tensor) -> bool:
+    ours = rows.dtype in (torch.float32, torch.bfloat16) and bias.dtype == torch.float32
+    return rows.device.type == "cpu" and ours and library() is not None
+
+
+def _errors_by_kernel(
+    scores: Tensor, bias: Tensor, labels: Tensor, weight: float, to_bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The loss of logits that lack their bias, and its gradient by the logits if the bias's is wanted (added to it).
+
+    The gradient takes the logits' place.
+    """
+    bias, labels = bias.contiguous(), labels.long().contiguous()
+    if to_bias is None:
+        return cross_entropy_rows(scores, bias, labels, weight=weight), None
+    return cross_entropy_rows_(scores, bias, labels, weight=weight, to_bias=to_bias), scores
+
+
+def _errors_by_torch(
+    scores: Tensor, bias: Tensor, labels: Tensor, weight: float, to_bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The same on any device, with a copy of the logits in float32 where they are in less."""
+    wide = scores.float().add_(bias)
+    normaliser = wide.logsumexp(1)
+    loss = (normaliser - wide.gather(1, labels[:, None])[:, 0]).sum() * weight
+    if to_bias is None:
+        return loss, None
+    # The gradient of the logits, (softmax - one-hot) weight, in place of the logits.
+    wide.sub_(normaliser[:, None]).exp_()
+    wide[torch.arange(len(labels), device=wide.device), labels] -= 1
+    wide.mul_(weight)
+    to_bias += wide.sum(0)
+    return loss, wide.to(scores.dtype)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, labels: Tensor, weight: float) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else table.dtype
+        wants = any(ctx.needs_input_grad)
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            rows, weights = hidden.to(dtype), table.to(dtype)
+            total = torch.zeros((), device=hidden.device)
+            errors = _errors_by_kernel if _has_kernel(rows, bias) else _errors_by_torch
+            to_hidden = torch.empty(rows.shape, dtype=hidden.dtype, device=hidden.device) if wants else None
+            to_table = torch.zeros_like(table) if wants else None
+            to_bias = torch.zeros_like(bias) if wants else None
+            for begin in range(0, len(rows), CHUNK):
+                part, target = rows[begin : begin + CHUNK], labels[begin : begin + CHUNK]
+                scores = torch.mm(part, weights.T)
+                loss, gradient = errors(scores, bias, target, weight, to_bias)
+                total += loss
+                if gradient is None or to_hidden is None or to_table is None:
+                    continue
+                to_hidden[begin : begin + CHUNK] = torch.mm(gradient, weights)
+                if dtype == table.dtype:
+                    to_table.addmm_(gradient.T, part)
+                else:
+                    to_table += torch.mm(gradient.T, part)
+        ctx.save_for_backward(to_hidden, to_table, to_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        to_hidden, to_table, to_bias = ctx.saved_tensors
+        upstream = gradients[0]
+        # A loss that is the end of the graph needs no scaling, which would touch the whole table once more.
+        if upstream.device.type != "cpu" or upstream.item() != 1.0:
+            to_hidden, to_table, to_bias = (part * upstream for part in (to_hidden, to_table, to_bias))
+        return to_hidden, to_table, to_bias, None, None

@@ -21,8 +21,8 @@ def matmul_rate(dtype: torch.dtype, device: torch.device, *, size: int = 1024, s
     while done < 2 or time.perf_counter() - begun < seconds:
         start = time.perf_counter()
         torch.mm(a, a)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
         elapsed = time.perf_counter() - start
         best, done = max(best, 2 * size**3 / elapsed / 1e9), done + 1
         if elapsed > 1.0:

@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from shoptalk.nn import attention
 from shoptalk.nn.encoder import Encoder, Product
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -65,7 +66,7 @@ def tiny_product(seed: int = 0) -> Product:
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="eager",  # as `open_base` opens every model
+        attn_implementation=attention.NAME,  # as `open_base` opens models that can read packed rows
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.encoder import Product, evaluating
 from shoptalk.records import Reading
-from shoptalk.text.batching import Group, group_by_length
+from shoptalk.text.batching import Group
 from shoptalk.text.tokens import Tokenised, tokenise
 
 Head = Callable[[Float[Tensor, "m D"]], Float[Tensor, "m V"]]
@@ -94,7 +94,7 @@ def _bits_by_text(
         row = tokens[i].copy()
         row[positions] = mask_id
         rows.append(row)
-    batch = group_by_length(rows, pad_id=product.tokenizer.pad_token_id)
+    batch = product.batch(rows)
     bits = np.zeros(len(rows))
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(product.encoder))
@@ -118,8 +118,8 @@ def _group_bits(
     head: Head,
 ) -> Float[np.ndarray, " m"]:
     """Bits of one group's masked tokens, row by row."""
-    rows = np.repeat(np.arange(len(places)), [len(place) for place in places])
-    hidden = product.encoder.hidden(group)
+    cells = np.concatenate([begin + place for begin, place in zip(group.begins.tolist(), places, strict=True)])
+    hidden = product.encoder.hidden(group).flatten(0, 1)
     # Logits only where there is a target: the vocabulary is the widest layer by far.
-    logits = head(hidden[torch.from_numpy(rows), torch.from_numpy(np.concatenate(places))])
+    logits = head(hidden[torch.from_numpy(cells).to(hidden.device)])
     return token_bits(logits, torch.from_numpy(targets))

@@ -1,26 +1,27 @@
 """Curate and baseline: from files to a corpus, a label set and the number that everything is compared with."""
 
 import hashlib
+import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact, write_text
 from shoptalk.config import CurateConfig
-from shoptalk.curate.curate import curate, read_documents, read_drops, to_corpus, write_corpus
+from shoptalk.curate.curate import HELD_OUT, TRAIN, curate, read_drops, write_corpus
 from shoptalk.curate.dedup import matches
 from shoptalk.curate.labels import read_labels
-from shoptalk.curate.sources import read_sources, source_fingerprint
+from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
-from shoptalk.nn.bases import open_base, resolve
+from shoptalk.nn.bases import resolve
 from shoptalk.probes.retrieval import choose_pairs
 from shoptalk.records import Document, Drop, Example, Reading
-from shoptalk.stages.world import World, best_device
-from shoptalk.text.corpus import Corpus
+from shoptalk.stages.world import World, open_product
+from shoptalk.text.corpus import Corpus, open_corpus
+from shoptalk.text.order import permuted
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
 """Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
@@ -36,7 +37,8 @@ class Curated:
     """Conversations that training never sees."""
     examples: tuple[Example, ...]
     tests: tuple[Example, ...]
-    drops: tuple[Drop, ...]
+    drops: Iterable[Drop]
+    """Read anew each time they are gone through."""
     n_documents: int
 
 
@@ -53,27 +55,39 @@ def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, tes
             if not path.is_file():
                 raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
             parents[f"{role}:{path.name}"] = file_digest(path)
-    settings = config.curate.model_dump()
+    # What is held out is part of what the artifact holds.
+    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST]}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
-        _make_corpus(folder, sources, labels, test, config.curate, parents)
+        _make_corpus(folder, sources, labels, test, config.curate, settings, parents)
+    return open_curated(world)
+
+
+def open_curated(world: World) -> Curated:
+    """What `curate_stage` has left in `RUN/corpus`."""
+    folder = world.run / "corpus"
     artifact = open_artifact(folder)
     assert artifact is not None
-    documents = list(read_documents(folder))
-    held_out = [document for document in documents if document.turns and _held_out(document)][:HELD_OUT_MOST]
-    chosen = {document.id for document in held_out}
-    kept = [document for document in documents if document.id not in chosen]
-    size = config.curate.passage_characters
     return Curated(
         artifact=artifact,
-        train=to_corpus(kept, digest=artifact.content, passage_characters=size),
-        held_out=to_corpus(held_out, digest=artifact.content, passage_characters=size),
+        train=open_corpus(folder / TRAIN, digest=artifact.content),
+        held_out=open_corpus(folder / HELD_OUT, digest=artifact.content),
         examples=tuple(_read_examples(folder / "labels.jsonl")),
         tests=tuple(_read_examples(folder / "test.jsonl")),
-        drops=tuple(read_drops(folder)),
-        n_documents=len(documents),
+        drops=_Drops(folder),
+        n_documents=int(artifact.readings["documents"]),
     )
+
+
+@dataclass(frozen=True)
+class _Drops(Iterable[Drop]):
+    """There can be as many drops as documents, so they stay on disk."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Drop]:
+        return read_drops(self.folder)
 
 
 @dataclass(frozen=True)
@@ -95,20 +109,20 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     labelled = None
     if curated.examples:
         labelled = Labelled.draw(curated.examples, shots=config.shots, n_draws=config.draws, seed=config.seed)
-    places = np.random.default_rng(config.seed).permutation(len(curated.train))[:SAMPLE]
+    size = len(curated.train)
+    places = permuted(size, range(min(size, SAMPLE)), seed=config.seed, epoch=0)
     bench = Bench(
         labelled,
         sample=tuple(curated.train.texts[i] for i in places),
         pairs=tuple(choose_pairs(curated.held_out, seed=config.seed)),
-        held_out=curated.held_out.texts[:SAMPLE],
+        held_out=tuple(curated.held_out.texts[:SAMPLE]),
     )
     settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": config.base}
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"baseline: measuring {config.base} as it is")
-        product = open_base(config.base)
-        product.encoder.to(best_device())
+        product = open_product(config)
         texts = [*bench.sample, *(labelled.texts if labelled else ()), *(text for pair in bench.pairs for text in pair)]
         begun = time.perf_counter()
         measured = measure(product, bench)
@@ -135,23 +149,28 @@ def _make_corpus(
     labels: Path | None,
     test: Path | None,
     config: CurateConfig,
+    settings: Mapping[str, Any],
     parents: dict[str, str],
 ) -> None:
     examples, label_drops = read_labels(labels, config) if labels else ([], [])
     tests, test_drops = read_labels(test, config) if test else ([], [])
     examples, leaks = _without_tests(examples, tests, config.near_duplicate)
-    documents, source_drops = read_sources(sources, config)
+    items = itertools.chain(label_drops, test_drops, leaks, stream_sources(sources, config))
     reserved = [example.text for example in (*examples, *tests)]
-    drops = [*label_drops, *test_drops, *leaks, *source_drops]
-    curated = curate(documents, drops, reserved=reserved, config=config)
-    if not curated.documents:
-        reasons = sorted({drop.reason for drop in curated.drops})
-        raise SourceError(
-            f"Nothing is left to learn from: all {len(documents)} documents were dropped ({', '.join(reasons)}). "
-            "Give unlabelled text that is not the labelled text itself."
+    readings: dict[str, float] = {}
+    with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
+        written = write_corpus(
+            inside,
+            curate(items, reserved=reserved, config=config),
+            passage_characters=config.passage_characters,
+            held_out=_HoldOut(HELD_OUT_MOST),
         )
-    with create(folder, kind="corpus", config=config.model_dump(), parents=parents) as inside:
-        write_corpus(inside, curated)
+        if not written.documents:
+            raise SourceError(
+                f"Nothing is left to learn from: every document was dropped ({', '.join(sorted(written.dropped))}). "
+                "Give unlabelled text that is not the labelled text itself."
+            )
+        readings["documents"] = written.documents
         _write_examples(inside / "labels.jsonl", examples)
         _write_examples(inside / "test.jsonl", tests)
 
@@ -172,10 +191,21 @@ def _without_tests(
     return kept, dropped
 
 
-def _held_out(document: Document) -> bool:
-    """A function of the conversation's id alone, so that new conversations move no old one."""
-    place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
-    return place < HELD_OUT_SHARE * 2**32
+class _HoldOut:
+    """Chooses the first `most` conversations of a share of all: a function of a conversation's id alone, so that new
+    conversations move no old one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, document: Document) -> bool:
+        if not document.turns or not self._left:
+            return False
+        place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+        chosen = place < HELD_OUT_SHARE * 2**32
+        self._left -= chosen
+        return chosen
 
 
 def _write_examples(path: Path, examples: Iterable[Example]) -> None:

@@ -8,19 +8,34 @@ from typing import Any
 from shoptalk.stages.data import Baseline, Curated
 from shoptalk.stages.learn import Entry, Prepared
 from shoptalk.stages.ship import FORGETTING, Judged
-from shoptalk.stages.world import World
+from shoptalk.stages.world import World, best_device
 from shoptalk.training.advance import read_log
+from shoptalk.training.forecast import Spending, peak_memory
 
 SAMPLES = 5
 """Dropped texts shown for each reason."""
 
 
 def spent(entries: Sequence[Entry], seconds: float) -> dict[str, Any]:
-    """What the run took: wall-clock seconds and real training tokens."""
+    """What the run took up to the verdict: wall-clock seconds, real training tokens, peak memory, and euros where an
+    hour has a price; beside the forecast, and fact divided by forecast.
+
+    `seconds` is this process's account and that of interrupted ones' logs. The entries keep another: what had gone by
+    when the plan was made, and what each of them took. After an interruption, or where finished entries are judged
+    again, either may miss something; so the larger is told.
+    """
     longest: dict[str, int] = {}
     for entry in entries:
         longest[entry.candidate] = max(longest.get(entry.candidate, 0), entry.tokens)
-    return {"seconds": round(seconds, 1), "tokens": sum(longest.values())}
+    kept = entries[-1].forecast.before + sum(entry.seconds for entry in entries) if entries else 0.0
+    fact = Spending(
+        seconds=round(max(seconds, kept), 1),
+        tokens=sum(longest.values()),
+        memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
+    )
+    if entries:
+        return entries[-1].forecast.against(fact)
+    return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None}
 
 
 def collect(
@@ -71,7 +86,6 @@ def collect(
             "tokens": verdict["spent"]["tokens"],
             "waste": 1 - tokens / cells if cells else 0.0,
             "tokens_per_second": tokens / training if training else 0.0,
-            "forecast_seconds": prepared.plan.forecast_seconds if prepared else None,
         },
         "skipped": prepared.skipped if prepared else {},
         "drops": _drops(curated),

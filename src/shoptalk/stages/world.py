@@ -1,13 +1,19 @@
 """What every stage may read: the run's folder, the settings, and where to report progress."""
 
+import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 
 from shoptalk.config import Config
+from shoptalk.nn.bases import open_base
+from shoptalk.nn.encoder import Product
+from shoptalk.nn.machine import prepare
+from shoptalk.nn.precision import Precision, choose_precision
+from shoptalk.training import launch
 from shoptalk.training.loop import Step
 
 
@@ -30,6 +36,41 @@ class World:
     config: Config
     report: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Silent:
+    """A reporter that tells nothing: that of all processes but the first."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
+        """Pass the steps through."""
+        yield from steps
+
+
+def open_product(config: Config) -> Product:
+    """The base, on the best device, to be embedded with in the precision that this machine is fastest at."""
+    device = best_device()
+    prepare(device)
+    product = open_base(config.base)
+    product.encoder.to(device)
+    return replace(product, precision=usual_precision(config))
+
+
+def usual_precision(config: Config) -> Precision:
+    """What the settings ask for, else what the clock says; the same for all that this process does."""
+    return _timed(best_device())[0] if config.train.precision == "auto" else config.train.precision
+
+
+def matmul_rates() -> dict[str, float]:
+    """What the choice of precision rests on, in GFLOP/s."""
+    return _timed(best_device())[1]
+
+
+@functools.cache
+def _timed(device: torch.device) -> tuple[Precision, dict[str, float]]:
+    return launch.agree(lambda: choose_precision(device))
 
 
 def best_device() -> torch.device:

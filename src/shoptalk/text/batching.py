@@ -1,32 +1,79 @@
-"""Texts of unequal length into tensors of a small fixed set of shapes.
+"""Texts of unequal length into tensors of a small fixed set of shapes, with next to no padding.
 
-On CPUs every new shape costs a new kernel, and padding costs as much as text. So a batch is sorted by length and cut
-into groups of 8, 16 or 32 texts, each padded to the next length of a fixed ladder; the cuts are those that waste least.
-What is left of padding is counted and reported as waste.
+On CPUs every new shape costs a new kernel, and padding costs as much as text. So texts are packed: several share a row
+of 64, 128, 256 or 512 tokens, positions start again with each, and attention stays within each (`nn/attention.py`).
+Rows come in groups of a few sizes. Which text goes where is best-fit decreasing bin packing (Johnson 1974), which
+Krell et al. (2021, "Efficient sequence packing without cross-contamination") found enough for training.
+
+Models that are not on the list of those tested with packed rows (`nn/bases.py`) get a text a row, in groups of about
+one length. What is left of padding is counted and reported as waste.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+WIDTHS = (64, 128, 256, 512)
+"""Widths of packed rows; a text longer than the last gets the multiple of it that holds it."""
+WIDTH_COST = 1 / 1280
+"""What attention adds to a cell's cost for each cell of its row's width, relative to the rest of the layers.
+
+Per token of a BERT layer of width D: 24 D² FLOP outside attention and 4 W D inside, softmax not counted: W / 6 D, and
+D is 384 for the smallest model that is meant. Softmax costs about as much again.
+"""
+CELLS = 4096
+"""Most cells of a group: beyond, a CPU's matmuls gain nothing and activations leave the caches."""
+SHARED_CELLS = 1024
+"""A batch of at least twice this many cells has at least two groups, so that two processes can share it."""
+
+# One text a row
 UNIT = 8
 ROWS = 32
 GROUP_COST = 64
 """What a group costs on top of its cells, in cells: a call of every layer."""
 LADDER = (*range(4, 33, 4), 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
+Ids = Int[np.ndarray, " _"]
+
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of about one length: token ids and attention mask of one shape, and which text each row is."""
+    """m texts in R rows of W cells. Text j fills cells `begins[j]` to `begins[j] + lengths[j]` of the flattened rows.
 
-    ids: Int[Tensor, "R L"]
-    mask: Int[Tensor, "R L"]
-    rows: Int[Tensor, " R"]
+    A text never crosses the end of a row. Cells of no text hold padding.
+    """
+
+    ids: Int[Tensor, "R W"]
+    positions: Int[Tensor, "R W"]
+    """Each token's place within its own text, from 0; 0 for padding."""
+    begins: Int[Tensor, " m"]
+    lengths: Int[Tensor, " m"]
+    rows: Int[Tensor, " m"]
+    """Which of the batch's texts each is."""
+
+    @property
+    def segments(self) -> Int[Tensor, "R W"]:
+        """The number, within the group, of each cell's text; -1 for padding."""
+        flat = torch.full((self.ids.numel(),), -1, dtype=torch.int64)
+        flat[self.cells] = torch.repeat_interleave(torch.arange(len(self.rows)), self.lengths)
+        return flat.reshape(self.ids.shape)
+
+    @property
+    def cells(self) -> Int[Tensor, " t"]:
+        """The cells of all tokens, text by text, in the flattened rows."""
+        within = torch.arange(int(self.lengths.sum())) - torch.repeat_interleave(
+            self.lengths.cumsum(0) - self.lengths, self.lengths
+        )
+        return torch.repeat_interleave(self.begins, self.lengths) + within
+
+    @property
+    def mask(self) -> Bool[Tensor, "R W"]:
+        """Which cells hold a token."""
+        return self.segments >= 0
 
 
 @dataclass(frozen=True)
@@ -56,30 +103,124 @@ class TextBatch:
         return self.texts.cells
 
 
+def make_batch(rows: Sequence[Ids], *, pad_id: int, packed: bool = True) -> TokenBatch:
+    """Texts as groups of fixed shapes: packed rows, or a text a row for models that cannot read those."""
+    groups = tuple((_packed if packed else _by_length)(rows, pad_id))
+    return TokenBatch(
+        groups=groups,
+        n=len(rows),
+        tokens=sum(len(row) for row in rows),
+        cells=sum(group.ids.numel() for group in groups),
+    )
+
+
+# Packed rows
+
+
+def _packed(rows: Sequence[Ids], pad_id: int) -> Iterator[Group]:
+    layout = pack([len(row) for row in rows])
+    for width, bins in layout.items():
+        for part in _shares(bins, width):
+            yield _group(rows, part, width, _row_count(len(part)), pad_id)
+
+
+def pack(lengths: Sequence[int]) -> dict[int, list[list[int]]]:
+    """Which texts share a row, by the rows' width: the cheapest of the layouts that use no row narrower than w."""
+    if not lengths:
+        return {}
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    layouts = [_best_fit(lengths, order, narrowest) for narrowest in WIDTHS]
+    return min(layouts, key=_cost)
+
+
+def _best_fit(lengths: Sequence[int], order: Sequence[int], narrowest: int) -> dict[int, list[list[int]]]:
+    """Longest first, each text into the fullest row that takes it, else into a new row of its own class's width."""
+    layout: dict[int, list[list[int]]] = {}
+    open_rows: dict[int, list[list[int]]] = {}  # free cells -> rows that have as many
+    sizes = 0  # bit s is set where `open_rows[s]` is not empty: the next larger size is one expression away
+    for i in order:
+        length = lengths[i]
+        fitting = sizes >> length
+        if fitting and length:
+            free = length + (fitting & -fitting).bit_length() - 1
+            row = open_rows[free].pop()
+            if not open_rows[free]:
+                sizes &= ~(1 << free)
+        else:
+            width = row_width(max(length, narrowest))
+            row, free = [], width
+            if not length and layout:  # a text of no tokens takes no room
+                next(iter(layout.values()))[0].append(i)
+                continue
+            layout.setdefault(width, []).append(row)
+        row.append(i)
+        if free > length:
+            open_rows.setdefault(free - length, []).append(row)
+            sizes |= 1 << (free - length)
+    return layout
+
+
+def row_width(length: int) -> int:
+    """The narrowest width that holds a text of `length` tokens."""
+    return next((width for width in WIDTHS if width >= length), -(-length // WIDTHS[-1]) * WIDTHS[-1])
+
+
+def _cost(layout: dict[int, list[list[int]]]) -> float:
+    return sum(_row_count(len(bins)) * width * (1 + width * WIDTH_COST) for width, bins in layout.items())
+
+
+def _row_count(rows: int) -> int:
+    """Rows of a group: any number up to 32, then even ones; so the set of shapes stays small at 1 % of padding."""
+    return rows if rows <= 32 else rows + rows % 2
+
+
+def _shares(bins: list[list[int]], width: int) -> Iterator[list[list[int]]]:
+    """Rows of one width in groups of about one size."""
+    cells = len(bins) * width
+    parts = max(-(-cells // CELLS), 2 if cells >= 2 * SHARED_CELLS else 1)
+    size = _row_count(-(-len(bins) // min(parts, len(bins))))
+    for begin in range(0, len(bins), size):
+        yield bins[begin : begin + size]
+
+
+def _group(rows: Sequence[Ids], bins: Sequence[Sequence[int]], width: int, height: int, pad_id: int) -> Group:
+    ids = np.full((height, width), pad_id, dtype=np.int64)
+    positions = np.zeros((height, width), dtype=np.int64)
+    begins, members = [], []
+    places = np.arange(width)
+    for number, inside in enumerate(bins):
+        at = 0
+        for i in inside:
+            end = at + len(rows[i])
+            ids[number, at:end] = rows[i]
+            positions[number, at:end] = places[: end - at]
+            begins.append(number * width + at)
+            members.append(i)
+            at = end
+    return Group(
+        ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        begins=torch.tensor(begins),
+        lengths=torch.tensor([len(rows[i]) for i in members]),
+        rows=torch.tensor(members),
+    )
+
+
+# A text a row
+
+
 def padded_length(length: int) -> int:
     """The next length on the ladder."""
     return next((step for step in LADDER if step >= length), length)
 
 
-def group_by_length(rows: Sequence[Int[np.ndarray, " _"]], *, pad_id: int) -> TokenBatch:
-    """Texts as groups of fixed shapes: 8, 16 or 32 rows, and one smaller group where the batch is no multiple of 8."""
+def _by_length(rows: Sequence[Ids], pad_id: int) -> Iterator[Group]:
+    """Groups of 8, 16 or 32 texts of about one length, and a smaller one where the batch is no multiple of 8."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    cuts = [order[begin:end] for begin, end in _cuts([padded_length(len(rows[i])) for i in order])]
-    groups = []
-    for cut in cuts:
+    for begin, end in _cuts([padded_length(len(rows[i])) for i in order]):
+        cut = order[begin:end]
         width = padded_length(max(len(rows[i]) for i in cut))
-        ids = np.full((len(cut), width), pad_id, dtype=np.int64)
-        mask = np.zeros((len(cut), width), dtype=np.int64)
-        for row, i in enumerate(cut):
-            ids[row, : len(rows[i])] = rows[i]
-            mask[row, : len(rows[i])] = 1
-        groups.append(Group(ids=torch.from_numpy(ids), mask=torch.from_numpy(mask), rows=torch.tensor(cut)))
-    return TokenBatch(
-        groups=tuple(groups),
-        n=len(rows),
-        tokens=sum(len(row) for row in rows),
-        cells=sum(group.ids.numel() for group in groups),
-    )
+        yield _group(rows, [[i] for i in cut], width, len(cut), pad_id)
 
 
 def _cuts(widths: Sequence[int]) -> list[tuple[int, int]]:
@@ -102,9 +243,3 @@ def _cuts(widths: Sequence[int]) -> list[tuple[int, int]]:
         cuts.append((best[end][1], end))
         end = best[end][1]
     return [*([(0, first)] if first else []), *reversed(cuts)]
-
-
-def unsort(groups: Sequence[Float[Tensor, "_ D"]], batch: TokenBatch) -> Float[Tensor, "n D"]:
-    """Per-group vectors back in the order of the batch's texts."""
-    rows = torch.cat([group.rows for group in batch.groups]).to(groups[0].device)
-    return torch.cat(list(groups))[torch.argsort(rows)]

@@ -1,11 +1,12 @@
 """Bring one training to a given step and no further, through any number of interruptions.
 
 A training folder holds `log.jsonl` (one line a step, flushed) and the newest snapshot. Whatever killed the process,
-the same call continues from that snapshot and leaves the same log and the same weights.
+the same call continues from that snapshot and leaves the same log and the same weights. Several processes make the
+call together, as many as there happen to be this time; the first of them writes.
 """
 
 import json
-import time
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 import torch
 
 from shoptalk.artifact import storage_errors, write_text
+from shoptalk.nn import gather
 from shoptalk.nn.encoder import Product
-from shoptalk.objective import Key, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Objective, Spec, Targets
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
-from shoptalk.training import snapshot
+from shoptalk.training import launch, snapshot
 from shoptalk.training.loop import LoopConfig, Step, train
 
 
@@ -28,7 +30,7 @@ class Training:
 
     folder: Path
     objective: Objective[Any]
-    data: Sequence[int]
+    data: Examples
     collate: Callable[[Sequence[int], Key], Any]
     config: LoopConfig
     snapshot_seconds: float
@@ -47,6 +49,7 @@ class Training:
         snapshot_seconds: float,
     ) -> "Training":
         """A training of `product` (changed in place) by the objective of `spec`; new heads are drawn by the seed."""
+        product.encoder.read_rows(sparse=True)  # an objective that needs all rows says so when it is built
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             objective = spec.build(product)
@@ -66,29 +69,40 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
 
     Does nothing but load the weights where a snapshot at `until` is already there.
     """
-    training.folder.mkdir(parents=True, exist_ok=True)
     log = training.folder / "log.jsonl"
-    resume = snapshot.newest(training.folder, most=until)
-    done = snapshot.steps_done(resume) if resume else 0
-    _truncate(log, done)
+    done = launch.agree(lambda: _prepare(training.folder, until))
+    resume = snapshot.path_for(training.folder, done) if done else None
+    if resume is not None:
+        launch.arrived(resume)
     if resume is not None and done >= until:
         snapshot.load_module(resume, training.objective)
         return
     config = replace(training.config, decay_from=decay_from)
-    saved = time.monotonic()
-    with storage_errors(log), log.open("a", encoding="utf-8") as file:
+    unsaved = 0.0
+    with storage_errors(log), (log if gather.rank() == 0 else Path(os.devnull)).open("a", encoding="utf-8") as file:
         for step in train(training.objective, training.data, training.collate, config, resume=resume):
             file.write(json.dumps(log_row(step)) + "\n")
             file.flush()
             finished = step.number >= until or step.last
-            if finished or time.monotonic() - saved > training.snapshot_seconds:
+            unsaved += step.seconds
+            if finished or unsaved > training.snapshot_seconds:
                 path = snapshot.path_for(training.folder, step.number)
                 step.save(path)
-                snapshot.keep_only(training.folder, path)
-                saved = time.monotonic()
+                if gather.rank() == 0:
+                    snapshot.keep_only(training.folder, path)
+                unsaved = 0.0
             yield step
             if finished:
                 step.steer("stop")
+
+
+def _prepare(folder: Path, until: int) -> int:
+    """The step to go on from; what the log says of later ones is forgotten."""
+    folder.mkdir(parents=True, exist_ok=True)
+    resume = snapshot.newest(folder, most=until)
+    done = snapshot.steps_done(resume) if resume else 0
+    _truncate(folder / "log.jsonl", done)
+    return done
 
 
 def log_row(step: Step) -> dict[str, Any]:

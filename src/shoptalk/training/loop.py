@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from shoptalk.errors import DivergedError
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.precision import Precision, autocast
-from shoptalk.objective import Key, Objective
-from shoptalk.training import snapshot
+from shoptalk.objective import Examples, Key, Objective
+from shoptalk.text.order import permuted
+from shoptalk.training import launch, snapshot
+from shoptalk.training.optim import make_optimizer, tables_by_rows
+from shoptalk.training.prefetch import page_locked, prefetching
 from shoptalk.training.schedule import Schedule
 
 Choice = Literal["continue", "decay", "stop"]
@@ -39,6 +41,8 @@ class LoopConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     precision: Precision = "float32"
+    shard: bool = False
+    """Where several processes train: whether each holds a part of the parameters, or all of them. Changes no result."""
     decay_from: int | None = None
     """Begin the decay after this many steps instead of at the planned place."""
 
@@ -47,7 +51,8 @@ class LoopConfig:
 class Step:
     """What one step did. `steer` decides what comes next; `save` writes a snapshot to resume from.
 
-    Both belong before the next step is asked for, and `steer` before `save`: the snapshot holds the choice.
+    Both belong before the next step is asked for, and `steer` before `save`: the snapshot holds the choice. With
+    several processes the first one's choice counts, and `save` must be called by all of them.
     """
 
     number: int
@@ -55,10 +60,11 @@ class Step:
     loss: float
     terms: Mapping[str, float]
     tokens: int
-    """Real tokens of this step's batch."""
+    """Real tokens of this step's batch, all processes' together."""
     cells: int
     """Tokens and padding of this step's batch."""
     seconds: float
+    """By the clock of the first process, on every process: what is decided by it is decided alike."""
     lr: float
     last: bool
     write: Callable[[Path, Choice], None] = field(repr=False)
@@ -75,7 +81,7 @@ class Step:
 
 def train(
     objective: Objective[Any],
-    data: Sequence[int],
+    data: Examples,
     collate: Callable[[Sequence[int], Key], Any],
     config: LoopConfig,
     *,
@@ -83,58 +89,75 @@ def train(
 ) -> Iterator[Step]:
     """Train `objective` on batches of `data`, yielding after every step; `resume` is a snapshot's folder.
 
-    AdamW (Loshchilov & Hutter 2019), fused; no weight decay on biases and norms; gradients clipped to `config.clip`.
+    The optimizer is AdamW (`training/optim.py`); gradients are clipped to the norm `config.clip`.
     """
-    optimizer = _optimizer(objective, config)
-    schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
-    done = 0
-    if resume is not None:
-        state = snapshot.load(resume, objective, optimizer)
-        done, schedule = state["done"], Schedule(**state["schedule"])
-    if config.decay_from is not None:
-        schedule = schedule.decaying_from(config.decay_from)
+    tables = tables_by_rows(objective.product.encoder)
     device = next(objective.parameters()).device
-    objective.train()
-    while done < schedule.steps:
-        begun = time.perf_counter()
-        key = Key(seed=config.seed, step=done)
-        batch = collate([data[i] for i in batch_positions(len(data), config.batch, key)], key)
-        factor = schedule.factor(done)
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        torch.manual_seed(_stream(key))  # dropout of step i is a function of (seed, i)
-        with autocast(config.precision, device):
-            loss = objective(batch)
-        if not torch.isfinite(loss.total):
-            raise DivergedError(
-                f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a learning "
-                f"rate of {config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate out."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
-        optimizer.step()
-        done += 1
-        with torch.no_grad():
-            objective.after_step(done / schedule.steps, loss.outputs)
 
-        def write(folder: Path, choice: Choice, done: int = done, schedule: Schedule = schedule) -> None:
-            state = {"done": done, "schedule": vars(_steered(schedule, choice, done))}
-            snapshot.save(folder, objective, optimizer, state)
+    def make(step: int) -> Any:
+        key = Key(seed=config.seed, step=step)
+        batch = collate([int(data[i]) for i in batch_positions(len(data), config.batch, key)], key)
+        return page_locked(batch) if device.type == "cuda" else batch
 
-        step = Step(
-            number=done,
-            loss=loss.total.item(),
-            terms={name: term.item() for name, term in loss.terms.items()},
-            tokens=batch.tokens,
-            cells=batch.cells,
-            seconds=time.perf_counter() - begun,
-            lr=config.lr * factor,
-            last=done >= schedule.steps,
-            write=write,
+    with (
+        launch.distributed(objective, shard=config.shard, tables=tables) as module,
+        prefetching(make, until=config.steps, device=device) as batch_of,
+    ):
+        optimizer = make_optimizer(
+            objective, objective.product.encoder, lr=config.lr, weight_decay=config.weight_decay, tables=tables
         )
-        yield step
-        schedule = _steered(schedule, step.choice, done)
+        schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
+        done = 0
+        if resume is not None:
+            state = snapshot.load(resume, objective, optimizer)
+            done, schedule = state["done"], Schedule(**state["schedule"])
+        if config.decay_from is not None:
+            schedule = schedule.decaying_from(config.decay_from)
+        module.train()
+        while done < schedule.steps:
+            begun = time.perf_counter()
+            key = Key(seed=config.seed, step=done)
+            batch = batch_of(done)
+            factor = schedule.factor(done)
+            for group in optimizer.groups:
+                group["lr"] = group["base_lr"] * factor
+            torch.manual_seed(_stream(key))  # dropout of step i is a function of (seed, i)
+            with autocast(config.precision, device):
+                loss = module(batch)
+            if not torch.isfinite(loss.total):
+                raise DivergedError(
+                    f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a "
+                    f"learning rate of {config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate "
+                    "out."
+                )
+            optimizer.zero_grad()
+            loss.total.backward()
+            optimizer.clip(config.clip)
+            optimizer.step()
+            done += 1
+            with torch.no_grad():
+                objective.after_step(done / schedule.steps, loss.outputs)
+
+            def write(folder: Path, choice: Choice, done: int = done, schedule: Schedule = schedule) -> None:
+                choice = launch.of_first(choice)
+                state = {"done": done, "schedule": vars(_steered(schedule, choice, done))}
+                snapshot.save(folder, objective, optimizer, state)
+
+            value = loss.total.item()  # on a GPU this waits for the step's end
+            seconds = time.perf_counter() - begun
+            step = Step(
+                number=done,
+                loss=value,
+                terms={name: term.item() for name, term in loss.terms.items()},
+                tokens=batch.tokens,
+                cells=batch.cells,
+                seconds=launch.of_first(seconds),
+                lr=config.lr * factor,
+                last=done >= schedule.steps,
+                write=write,
+            )
+            yield step
+            schedule = _steered(schedule, launch.of_first(step.choice), done)
 
 
 @contextlib.contextmanager
@@ -161,8 +184,8 @@ def batch_positions(n: int, batch: int, key: Key) -> list[int]:
     batch = min(batch, n)
     per_pass = n // batch
     number, place = divmod(key.step, per_pass)
-    order = np.random.default_rng([key.seed, number]).permutation(n)
-    return [int(i) for i in order[place * batch : (place + 1) * batch]]
+    found: list[int] = permuted(n, np.arange(place * batch, (place + 1) * batch), seed=key.seed, epoch=number).tolist()
+    return found
 
 
 def _steered(schedule: Schedule, choice: Choice, done: int) -> Schedule:
@@ -173,26 +196,3 @@ def _steered(schedule: Schedule, choice: Choice, done: int) -> Schedule:
 
 def _stream(key: Key) -> int:
     return int(np.random.SeedSequence([key.seed, key.step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _optimizer(objective: Objective[Any], config: LoopConfig) -> torch.optim.AdamW:
-    """Parameter groups: the product and the heads (a new head on an old body learns at its own rate), each split into
-    matrices, which decay, and biases and norms, which do not.
-    """
-    product = {id(parameter) for parameter in objective.product.encoder.parameters()}
-    groups = []
-    for inside, rate in ((True, config.lr), (False, config.lr * HEAD_LR)):
-        for matrices in (True, False):
-            chosen = [
-                parameter
-                for parameter in objective.parameters()
-                if parameter.requires_grad and (id(parameter) in product) == inside and (parameter.ndim > 1) == matrices
-            ]
-            if chosen:
-                weight_decay = config.weight_decay if matrices else 0.0
-                groups.append({"params": chosen, "base_lr": rate, "lr": rate, "weight_decay": weight_decay})
-    return torch.optim.AdamW(groups, fused=True)
-
-
-# A head starts from random weights and needs a higher rate than the body it sits on.
-HEAD_LR = 10.0

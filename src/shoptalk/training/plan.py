@@ -8,9 +8,11 @@ choose from. Clocks are read once, here; after that the plan and not the clock g
 import math
 from collections.abc import Mapping
 
+from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.nn.precision import Precision
 from shoptalk.records import Frozen
+from shoptalk.training.forecast import Forecast, Spending
 
 ETA = 4
 PILOT_SHARE = 0.08
@@ -23,7 +25,7 @@ PILOT_FEWEST = 5
 
 
 class Cost(Frozen):
-    """What one step of an objective costs, and the most steps that are worth taking."""
+    """What one step of an objective costs, its share of the snapshots included, and the most steps worth taking."""
 
     seconds: float
     tokens: float
@@ -54,76 +56,106 @@ class Plan(Frozen):
     """How many candidates go on after each rung; the last is 1."""
     candidates: dict[str, CandidatePlan]
     forecast_seconds: float
-    """Of training and probing together, from now on."""
+    """From now on: training (the mean over candidates that may win), looking at checkpoints, coming to the verdict."""
     forecast_tokens: int
     seed: int
+    before_seconds: float
+    """What had gone by when the plan was made: curating, the baseline, targets, timing."""
+    memory_bytes: int
+    """The forecast of the run's peak memory."""
+
+    def forecast(self, budget: Budget) -> Forecast:
+        """Of the whole run, what had gone by included."""
+        seconds = round(self.before_seconds + self.forecast_seconds, 1)
+        expected = Spending(seconds=seconds, tokens=self.forecast_tokens, memory_bytes=self.memory_bytes)
+        return Forecast(
+            expected=expected.priced(budget.price_per_hour),
+            before=self.before_seconds,
+            price_per_hour=budget.price_per_hour,
+        )
 
 
 def make_plan(
     costs: Mapping[str, Cost],
     *,
-    budget: str,
-    seconds: float | None,
-    tokens: int | None,
-    probe_seconds: float,
+    budget: Budget,
+    before_seconds: float,
+    look_seconds: float,
+    end_seconds: float,
+    memory_bytes: int,
     precision: Precision,
     rates: dict[str, float],
     seed: int,
 ) -> Plan:
-    """Allocate `seconds` (of training and probing) or `tokens` (of training) to the candidates.
+    """Allocate what is left of the budget to the candidates.
 
+    Of a time budget `before_seconds` are gone already, `look_seconds` go into every checkpoint (measuring, opening,
+    saving), `end_seconds` into the verdict, and the rest into training; a token budget is for training alone.
     `costs` is in order of preference: where the budget does not pay for pilots that tell anything, the last are left
     out.
 
     Raises:
         ConfigError: the budget does not pay for a handful of steps of any candidate.
     """
+    tokens = budget.tokens
+    seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
     while True:
-        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, probe_seconds=probe_seconds)
+        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds)
         if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
             break
         costs = dict(list(costs.items())[:-1])
     if not plans:
         need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
-        shown = (
-            f"{math.ceil((need + overhead) / 60)}m (for training and probing alone)"
-            if seconds is not None
-            else f"{need:.0f}tok"
-        )
+        enough = _enough(budget, need if seconds is None else before_seconds + need + overhead + end_seconds)
         raise ConfigError(
             f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {next(iter(costs))!r} on this "
-            f"machine. Give --budget {shown}, or another of --candidates."
+            f"machine. Give --budget {enough}, or another of --candidates."
         )
     keep, left = [], len(plans)
     while left > 1:
         left = math.ceil(left / ETA)
         keep.append(left)
-    pilots = sum(plan.pilot * plan.seconds_per_step for plan in plans.values()) if len(plans) > 1 else 0.0
-    longest = max((plan.steps - plan.pilot * (len(plans) > 1)) * plan.seconds_per_step for plan in plans.values())
-    most_tokens = max(
-        (plan.steps - plan.pilot * (len(plans) > 1)) * plan.tokens_per_step for plan in plans.values()
-    ) + sum(plan.pilot * plan.tokens_per_step for plan in plans.values()) * (len(plans) > 1)
     menu = len(plans) - 1 + max(len(plan.checkpoints) for plan in plans.values())
     return Plan(
-        budget=budget,
+        budget=str(budget),
         precision=precision,
         rates=rates,
         keep=tuple(keep) or (1,),
         candidates=plans,
-        forecast_seconds=round(pilots + longest + menu * probe_seconds, 1),
-        forecast_tokens=round(most_tokens),
+        forecast_seconds=round(_expected(plans, "seconds_per_step") + menu * look_seconds + end_seconds, 1),
+        forecast_tokens=round(_expected(plans, "tokens_per_step")),
         seed=seed,
+        before_seconds=round(before_seconds, 1),
+        memory_bytes=memory_bytes,
     )
 
 
+def _expected(plans: Mapping[str, CandidatePlan], unit: str) -> float:
+    """All pilots and the winner's other steps, where each candidate is as likely to win as the next."""
+    if len(plans) == 1:
+        return sum(plan.steps * float(getattr(plan, unit)) for plan in plans.values())
+    pilots = sum(plan.pilot * float(getattr(plan, unit)) for plan in plans.values())
+    return pilots + sum((plan.steps - plan.pilot) * float(getattr(plan, unit)) for plan in plans.values()) / len(plans)
+
+
+def _enough(budget: Budget, need: float) -> Budget:
+    """A budget in the same unit that pays for `need` seconds (or tokens), rounded up."""
+    if budget.tokens is not None:
+        return Budget(tokens=math.ceil(need))
+    if budget.euros is not None and budget.price_per_hour is not None:
+        euros = math.ceil(need / 3600 * budget.price_per_hour * 100) / 100
+        return Budget(euros=euros, price_per_hour=budget.price_per_hour)
+    return Budget(seconds=60 * math.ceil(need / 60))
+
+
 def _allocate(
-    costs: Mapping[str, Cost], *, seconds: float | None, tokens: int | None, probe_seconds: float
+    costs: Mapping[str, Cost], *, seconds: float | None, tokens: int | None, look_seconds: float
 ) -> tuple[dict[str, CandidatePlan], float]:
     """Each candidate's steps, and the seconds that probing takes of the budget."""
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
-    checkpoints = _winner_checkpoints(n, seconds, probe_seconds)
-    overhead = 0.0 if seconds is None else probe_seconds * ((n if n > 1 else 0) + checkpoints)
+    checkpoints = _winner_checkpoints(n, seconds, look_seconds)
+    overhead = 0.0 if seconds is None else look_seconds * ((n if n > 1 else 0) + checkpoints)
     plans = {}
     for name, cost in costs.items():
         unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
@@ -134,9 +166,9 @@ def _allocate(
     return plans, overhead
 
 
-def _winner_checkpoints(n_candidates: int, seconds: float | None, probe_seconds: float) -> int:
+def _winner_checkpoints(n_candidates: int, seconds: float | None, look_seconds: float) -> int:
     """How often the winner is looked at: a look may cost a sixteenth of the time, and the menu has 12 places."""
-    affordable = 3 if seconds is None else int(seconds / (16 * max(probe_seconds, 1e-3)))
+    affordable = 3 if seconds is None else int(seconds / (16 * max(look_seconds, 1e-3)))
     return max(2, min(affordable, MENU_MOST - n_candidates, 6))
 
 

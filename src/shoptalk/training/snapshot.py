@@ -1,7 +1,12 @@
-"""Snapshots: all that exact resumption needs, as safetensors and JSON. Nothing is ever pickled."""
+"""Snapshots: all that exact resumption needs, as safetensors and JSON. Nothing is ever pickled.
+
+A snapshot holds whole tensors by their names, however many processes trained and however they held them: any other
+number of processes can go on from it.
+"""
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +15,39 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from shoptalk.artifact import create, discard, open_artifact
+from shoptalk.nn import gather
+from shoptalk.training import launch
+from shoptalk.training.optim import Optimizer
 
 
-def save(folder: Path, objective: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write the module's tensors, the optimizer's and `state` as one artifact: complete or absent."""
-    with create(folder, kind="snapshot", config={"done": state["done"]}, parents={}) as inside:
-        save_file(_tensors(objective, optimizer), inside / "tensors.safetensors")
-        (inside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+def save(folder: Path, objective: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Write the module's tensors, the optimizer's and `state` as one artifact: complete or absent.
+
+    With several processes each calls this, and the first one writes.
+    """
+    tensors = _tensors(objective, optimizer)
+
+    def write() -> None:
+        with create(folder, kind="snapshot", config={"done": state["done"]}, parents={}) as inside:
+            save_file(tensors, inside / "tensors.safetensors")
+            (inside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+    launch.agree(write)
 
 
-def load(folder: Path, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """Put a snapshot's tensors back in place, bit for bit, and return its state."""
     tensors = load_file(folder / "tensors.safetensors")
     load_module(folder, objective)
-    for number, parameter in enumerate(_parameters(optimizer)):
-        prefix = f"optimizer.{number}."
+    for parameter_name, parameter, own in _optimizer_states(objective, optimizer):
+        prefix = f"optimizer.{parameter_name}/"
         found = {
             name.removeprefix(prefix): _laid_out_like(parameter, value)
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
         if found:
-            optimizer.state[parameter] = found
+            own.update(found)
     state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     return state
 
@@ -41,7 +57,7 @@ def load_module(folder: Path, objective: nn.Module) -> None:
     tensors = load_file(folder / "tensors.safetensors")
     with torch.no_grad():
         for name, tensor in _module_tensors(objective).items():
-            tensor.copy_(tensors[f"module.{name}"])
+            gather.local(tensor).copy_(gather.part_of(tensors[f"module.{name}"], tensor))
 
 
 def steps_done(folder: Path) -> int:
@@ -72,25 +88,37 @@ def keep_only(parent: Path, path: Path | None) -> None:
         shutil.rmtree(stale, ignore_errors=True)
 
 
-def _tensors(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _tensors(objective: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """All tensors by name; on the first process alone, though the others take part in putting sharded ones together."""
     tensors = {f"module.{name}": tensor for name, tensor in _module_tensors(objective).items()}
-    for number, parameter in enumerate(_parameters(optimizer)):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{number}.{name}"] = value
-    # Contiguous copies: safetensors refuses tensors that share memory (tied weights, for instance).
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    for parameter_name, _, own in _optimizer_states(objective, optimizer):
+        for name, value in own.items():
+            tensors[f"optimizer.{parameter_name}/{name}"] = value
+    found = {}
+    for name, tensor in tensors.items():
+        full = gather.whole(tensor.detach())
+        if gather.rank() == 0:
+            # Contiguous copies: safetensors refuses tensors that share memory (tied weights, for instance).
+            found[name] = full.cpu().clone().contiguous()
+    return found
 
 
 def _module_tensors(objective: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
 
 
+def _optimizer_states(
+    objective: nn.Module, optimizer: Optimizer
+) -> Iterator[tuple[str, torch.Tensor, dict[str, torch.Tensor]]]:
+    """Each parameter's name, itself and its state. Names, because the optimizer's order may differ between runs."""
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    return ((names[id(parameter)], parameter, own) for parameter, own in optimizer.states)
+
+
 def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """On the parameter's device and with its strides: the fused optimizer walks both in the order of memory."""
     if value.shape != parameter.shape:
         return value.to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    empty = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
+    gather.local(empty).copy_(gather.part_of(value, parameter))
+    return empty

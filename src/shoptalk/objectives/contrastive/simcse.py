@@ -17,8 +17,8 @@ from pydantic import Field
 
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
-from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TokenBatch, group_by_length
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
@@ -32,17 +32,17 @@ class SimcseSpec(Spec):
     passes: float = Field(default=1.0, gt=0)
     temperature: float = Field(default=0.05, gt=0)
 
-    def examples(self, corpus: Corpus) -> Sequence[int]:
+    def examples(self, corpus: Corpus) -> Examples:
         """Every text; a batch of one would have no negatives."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(
         self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
     ) -> Callable[[Sequence[int], Key], TokenBatch]:
-        """The texts, unchanged."""
+        """Every text twice."""
 
         def collate(examples: Sequence[int], key: Key) -> TokenBatch:
-            return group_by_length([tokens[i] for i in examples], pad_id=product.tokenizer.pad_token_id)
+            return product.batch([tokens[i] for i in (*examples, *examples)])
 
         return collate
 
@@ -61,8 +61,9 @@ class Simcse(Objective[TokenBatch]):
         self.temperature = temperature
 
     def forward(self, batch: TokenBatch) -> Loss:
-        """Mean InfoNCE over the batch; needs training mode, where the two passes differ."""
-        total = info_nce(self.encoder(batch), self.encoder(batch), temperature=self.temperature)
+        """Mean InfoNCE over the batch; needs training mode, where the two views differ."""
+        first, second = self.encoder(batch).chunk(2)
+        total = info_nce(first, second, temperature=self.temperature)
         return Loss(total=total, terms={})
 
 

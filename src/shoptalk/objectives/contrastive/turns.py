@@ -23,8 +23,8 @@ from torch import Tensor
 
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
-from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, group_by_length
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
@@ -46,16 +46,16 @@ class TurnsSpec(Spec):
     passes: float = Field(default=5.0, gt=0)
     temperature: float = Field(default=0.05, gt=0)
 
-    def examples(self, corpus: Corpus) -> Sequence[int]:
+    def examples(self, corpus: Corpus) -> Examples:
         """The position of each context; its reply is the next text."""
-        contexts = [context for context, _ in corpus.pairs()]
+        contexts = corpus.contexts()
         return contexts if len(contexts) > 1 else []
 
     def collate(
         self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
     ) -> Callable[[Sequence[int], Key], PairBatch]:
         """Contexts and their replies."""
-        wording = np.unique(np.array(corpus.texts, dtype=object), return_inverse=True)[1]
+        wording = corpus.wording
 
         def collate(examples: Sequence[int], key: Key) -> PairBatch:
             contexts = np.asarray(examples)
@@ -66,7 +66,7 @@ class TurnsSpec(Spec):
             same_across = wording[contexts][:, None] == wording[replies][None, :]
             texts = [tokens[i] for i in (*contexts, *replies)]
             return PairBatch(
-                texts=group_by_length(texts, pad_id=product.tokenizer.pad_token_id),
+                texts=product.batch(texts),
                 related=torch.from_numpy(same_conversation | same_context | same_reply | same_across),
             )
 

@@ -32,8 +32,8 @@ from torch import Tensor
 from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.losses import similarity_distribution
-from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, group_by_length
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
@@ -56,7 +56,7 @@ class NeighboursSpec(Spec):
     temperature: float = Field(default=0.05, gt=0)
     cosine_weight: float = Field(default=5.0, ge=0)
 
-    def examples(self, corpus: Corpus) -> Sequence[int]:
+    def examples(self, corpus: Corpus) -> Examples:
         """Every text, where there are more than k."""
         return range(len(corpus)) if len(corpus) > self.k else []
 
@@ -87,7 +87,7 @@ class NeighboursSpec(Spec):
             fill = rng.permutation(len(corpus))[: 4 * len(examples)].tolist()
             chosen = list(dict.fromkeys([*examples, *companions, *fill]))[: 2 * len(examples)]
             return TargetBatch(
-                texts=group_by_length([tokens[i] for i in chosen], pad_id=product.tokenizer.pad_token_id),
+                texts=product.batch([tokens[i] for i in chosen]),
                 targets=torch.from_numpy(np.asarray(wanted[chosen], dtype=np.float32)),
             )
 

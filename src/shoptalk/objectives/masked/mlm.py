@@ -21,9 +21,12 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from shoptalk.nn import gather
 from shoptalk.nn.encoder import Product
-from shoptalk.objective import Key, Loss, Objective, Spec, Targets
-from shoptalk.text.batching import TextBatch, group_by_length
+from shoptalk.nn.losses import linear_cross_entropy
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TextBatch
+from shoptalk.text.chance import uniform
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
@@ -48,7 +51,7 @@ class MlmSpec(Spec):
     mask_rate: float = Field(default=0.15, ge=0.15, le=0.4)
     whole_word: bool = False
 
-    def examples(self, corpus: Corpus) -> Sequence[int]:
+    def examples(self, corpus: Corpus) -> Examples:
         """Every text."""
         return range(len(corpus))
 
@@ -57,28 +60,28 @@ class MlmSpec(Spec):
     ) -> Callable[[Sequence[int], Key], MaskedBatch]:
         """Texts corrupted anew at every visit."""
         tokenizer = product.tokenizer
-        special = np.array(tokenizer.all_special_ids)
-        continues = np.array(
-            [piece.startswith("##") for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-        )
+        vocabulary = len(tokenizer)
+        ordinary = ~np.isin(np.arange(vocabulary), tokenizer.all_special_ids)
+        pieces = tokenizer.convert_ids_to_tokens(range(vocabulary))
+        continues = np.array([piece.startswith("##") for piece in pieces]) if self.whole_word else None
 
         def collate(examples: Sequence[int], key: Key) -> MaskedBatch:
-            rows, chosen = [], []
-            for example in examples:
-                ids = tokens[example]
-                # An example's masks do not depend on the batch that it happens to be in.
-                rng = np.random.default_rng([key.seed, key.step, example])
-                picks = choose(ids, special, continues if self.whole_word else None, self.mask_rate, rng)
-                rows.append(corrupt(ids, picks, tokenizer.mask_token_id, len(tokenizer), rng))
-                chosen.append(picks)
-            texts = group_by_length(rows, pad_id=tokenizer.pad_token_id)
+            rows = [tokens[example] for example in examples]
+            lengths = np.array([len(row) for row in rows])
+            ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
+            starts = np.cumsum(lengths) - lengths
+            where = np.asarray(examples)[text], np.arange(len(ids)) - starts[text]
+            order, fate, other = (uniform(key.seed, key.step, *where, stream=stream) for stream in range(3))
+            picks = choose(ids, text, order, ordinary, continues, self.mask_rate)
+            seen = corrupt(ids, picks, fate, other, mask_id=tokenizer.mask_token_id, vocabulary=vocabulary)
+            texts = product.batch(np.split(seen, starts[1:]))
             positions, labels = [], []
             for group in texts.groups:
-                width = group.ids.shape[1]
-                members = group.rows.tolist()
-                at = [row * width + np.flatnonzero(chosen[i]) for row, i in enumerate(members)]
-                positions.append(torch.from_numpy(np.concatenate(at)))
-                labels.append(torch.from_numpy(np.concatenate([tokens[examples[i]][chosen[i]] for i in members])))
+                # The group's cells hold its texts' tokens one after the other; these are the tokens' numbers.
+                number = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in group.rows.tolist()])
+                chosen = picks[number]
+                positions.append(group.cells[torch.from_numpy(chosen)])
+                labels.append(torch.from_numpy(ids[number[chosen]]))
             return MaskedBatch(texts=texts, positions=tuple(positions), labels=tuple(labels))
 
         return collate
@@ -89,41 +92,50 @@ class MlmSpec(Spec):
 
 
 def choose(
-    ids: Int[np.ndarray, " L"],
-    special: Int[np.ndarray, " _"],
+    ids: Int[np.ndarray, " T"],
+    text: Int[np.ndarray, " T"],
+    order: Float[np.ndarray, " T"],
+    ordinary: Bool[np.ndarray, " V"],
     continues: Bool[np.ndarray, " V"] | None,
     rate: float,
-    rng: np.random.Generator,
-) -> Bool[np.ndarray, " L"]:
-    """Which tokens to predict: a share `rate` of the ordinary ones, at least one where there is one.
+) -> Bool[np.ndarray, " T"]:
+    """Which tokens to predict: of each text the share `rate` of its ordinary tokens, at least one where there is one.
 
-    With `continues` (which vocabulary entries continue a word) whole words are chosen, until the share is reached.
+    `text` numbers each token's text, ascending; the tokens of smallest `order` are chosen. With `continues` (which
+    vocabulary entries continue a word) whole words are, in the order of their first pieces, until the share is reached.
     """
-    ordinary = np.flatnonzero(~np.isin(ids, special))
+    at = np.flatnonzero(ordinary[ids])
+    own, rank = text[at], order[at]
+    begins = np.r_[True, own[1:] != own[:-1]][: len(at)]
+    words = np.cumsum(begins | ~continues[ids[at]]) - 1 if continues is not None else np.arange(len(at))
+    first_piece = np.r_[True, words[1:] != words[:-1]][: len(at)]
+    sorting = np.lexsort((words, rank[first_piece][words], own))  # the last key counts most
+    own, words = own[sorting], words[sorting]
+    sizes = np.bincount(own, minlength=int(text[-1]) + 1 if len(text) else 0)
+    wanted = np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0)
+    # A word is chosen where fewer tokens of its text than wanted come before its first piece.
+    first = np.maximum.accumulate(np.where(np.r_[True, words[1:] != words[:-1]][: len(at)], np.arange(len(at)), 0))
+    before = first - (np.cumsum(sizes) - sizes)[own]
     picks = np.zeros(len(ids), dtype=bool)
-    if not len(ordinary):
-        return picks
-    wanted = max(1, round(rate * len(ordinary)))
-    if continues is None:
-        picks[rng.choice(ordinary, wanted, replace=False)] = True
-        return picks
-    starts = ~continues[ids[ordinary]]
-    starts[0] = True
-    word = np.cumsum(starts) - 1
-    for number in rng.permutation(word[-1] + 1):
-        if picks.sum() >= wanted:
-            break
-        picks[ordinary[word == number]] = True
+    picks[at[sorting[before < wanted[own]]]] = True
     return picks
 
 
 def corrupt(
-    ids: Int[np.ndarray, " L"], picks: Bool[np.ndarray, " L"], mask_id: int, vocabulary: int, rng: np.random.Generator
-) -> Int[np.ndarray, " L"]:
-    """The text as the model sees it: of the chosen tokens 80 % [MASK], 10 % random, 10 % unchanged."""
-    draw = rng.random(len(ids))
-    replaced = np.where(draw < RANDOM_SHARE, rng.integers(0, vocabulary, len(ids)), mask_id)
-    return np.where(picks & (draw < 1 - KEPT_SHARE), replaced, ids)
+    ids: Int[np.ndarray, " T"],
+    picks: Bool[np.ndarray, " T"],
+    fate: Float[np.ndarray, " T"],
+    other: Float[np.ndarray, " T"],
+    *,
+    mask_id: int,
+    vocabulary: int,
+) -> Int[np.ndarray, " T"]:
+    """The tokens as the model sees them: of the chosen 80 % [MASK], 10 % random, 10 % unchanged.
+
+    `fate` and `other`, both uniform in [0, 1), say which of the three happens and which the random token is.
+    """
+    replaced = np.where(fate < RANDOM_SHARE, (other * vocabulary).astype(np.int64), mask_id)
+    return np.where(picks & (fate < 1 - KEPT_SHARE), replaced, ids)
 
 
 class MaskedLanguageModel(Objective[MaskedBatch]):
@@ -133,6 +145,7 @@ class MaskedLanguageModel(Objective[MaskedBatch]):
         super().__init__()
         self.product = product
         self.encoder = product.encoder
+        self.encoder.read_rows(sparse=False)  # the output layer is the same table, and reads all of it
         width = product.encoder.dim
         dense = nn.Linear(width, width)
         self.transform = nn.Sequential(dense, nn.GELU(), nn.LayerNorm(width))
@@ -140,20 +153,28 @@ class MaskedLanguageModel(Objective[MaskedBatch]):
         nn.init.normal_(dense.weight, std=0.02)  # BERT's initialisation
         nn.init.zeros_(dense.bias)
 
+    @property
+    def table(self) -> Float[Tensor, "V D"]:
+        """The input embeddings, to which the output layer is tied."""
+        table: Tensor = self.encoder.backbone.get_input_embeddings().weight  # type: ignore[operator]
+        return table if len(table) == len(self.bias) else table[: len(self.bias)]
+
     def logits(self, hidden: Float[Tensor, "m D"]) -> Float[Tensor, "m V"]:
         """Scores of every vocabulary entry at m positions."""
-        table: Tensor = self.encoder.backbone.get_input_embeddings().weight  # type: ignore[operator]
-        return nn.functional.linear(self.transform(hidden), table[: len(self.bias)], self.bias)
+        return nn.functional.linear(self.transform(hidden), self.table, self.bias)
 
     def forward(self, batch: MaskedBatch) -> Loss:
         """Mean cross-entropy over the chosen positions of all groups, in nats."""
         total = torch.zeros((), device=self.encoder.device)
         count = sum(len(labels) for labels in batch.labels)
-        for group, positions, labels in zip(batch.texts.groups, batch.positions, batch.labels, strict=True):
-            hidden = self.encoder.hidden(group).flatten(0, 1)[positions.to(self.encoder.device)]
-            scores = self.logits(hidden).float()
-            total = total + nn.functional.cross_entropy(scores, labels.to(scores.device), reduction="sum")
-        total = total / max(count, 1)
+        for number, group, counts in self.encoder.share(batch.texts):
+            chosen = batch.positions[number] if counts else batch.positions[number][:0]
+            labels = batch.labels[number][: len(chosen)]
+            hidden = self.encoder.hidden(group).flatten(0, 1)[chosen.to(self.encoder.device)]
+            total = total + linear_cross_entropy(
+                self.transform(hidden), self.table, self.bias, labels.to(hidden.device), weight=1 / max(count, 1)
+            )
+        total = gather.sum_across(total)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 
 

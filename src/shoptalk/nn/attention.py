@@ -1,0 +1,134 @@
+"""Attention within each text of packed rows: for stock transformers models, on CPUs and GPUs.
+
+Importing this file registers `shoptalk` with transformers' attention interface. A model opened with it takes
+`packing=Packing(group)` among its inputs; how the texts are kept apart depends on the device:
+
+- CUDA: variable-length flash attention over the tokens alone (Dao et al. 2022; Dao 2023): torch's own, or the
+  flash-attn package's where attention drops out, which torch's cannot. Written for GPUs and tested by simulation;
+  no GPU has measured it yet.
+- everywhere else, and on CUDA where neither can serve: plain matmuls with a block-diagonal bias. On CPUs this beats
+  the fused kernel, whose backward pass is slow there.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+from shoptalk.text.batching import Group
+
+NAME = "shoptalk"
+# Far below any score, and finite: a row of nothing but padding must not become NaN.
+_APART = -1e9
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the texts of a group lie, on the device and in the forms that attention needs; each made once a group."""
+
+    group: Group
+    device: torch.device
+
+    @cached_property
+    def bias(self) -> Float[Tensor, "R 1 W W"]:
+        """0 between cells of one text, and among the padding of a row; far below any score between others."""
+        segments = self.group.segments.to(self.device)
+        apart = segments[:, None, :, None] != segments[:, None, None, :]
+        return torch.zeros(apart.shape, device=self.device).masked_fill(apart, _APART)
+
+    @cached_property
+    def cells(self) -> Int[Tensor, " t"]:
+        """The cells of all tokens, text by text."""
+        return self.group.cells.to(self.device)
+
+    @cached_property
+    def starts(self) -> Int[Tensor, " m1"]:
+        """Where each text begins among all tokens, and their number: cumulative lengths, as flash attention wants."""
+        return torch.nn.functional.pad(self.group.lengths.cumsum(0), (1, 0)).to(self.device, torch.int32)
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return int(self.group.lengths.max())
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Float[Tensor, "R H W d"],
+    key: Float[Tensor, "R H W d"],
+    value: Float[Tensor, "R H W d"],
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    packing: Packing | None = None,
+    **_: Any,
+) -> tuple[Float[Tensor, "R W H d"], None]:
+    """Softmax attention (Vaswani et al. 2017, equation 1) of each text to itself; the signature is transformers'.
+
+    Without `packing` the mask says who may see whom, as in any other model.
+    """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if packing is not None and query.is_cuda and (kernel := varlen_kernel(dropout)) is not None:
+        return _varlen(kernel, query, key, value, packing, scale, dropout), None
+    bias = attention_mask if packing is None else packing.bias
+    scores = torch.matmul(query * scale, key.transpose(2, 3))
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    weights = torch.nn.functional.dropout(scores.softmax(-1), dropout, module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
+
+
+Kernel = Callable[..., Tensor]
+
+
+def varlen_kernel(dropout: float) -> Kernel | None:
+    """The flash attention kernel that can serve: (q, k, v, starts, longest, scale, dropout) -> out, all [t, H, d]."""
+    if importlib.util.find_spec("flash_attn") is not None:
+        from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]
+
+        def packaged(
+            q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float
+        ) -> Tensor:
+            found: Tensor = flash_attn_varlen_func(
+                q, k, v, starts, starts, longest, longest, dropout_p=dropout, softmax_scale=scale
+            )
+            return found
+
+        return packaged
+    if dropout > 0:
+        return None
+    from torch.nn.attention.varlen import varlen_attn
+
+    def native(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float) -> Tensor:
+        found = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scale)
+        assert isinstance(found, Tensor)  # a pair only where more is asked for
+        return found
+
+    return native
+
+
+def _varlen(
+    kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, packing: Packing, scale: float, dropout: float
+) -> Float[Tensor, "R W H d"]:
+    rows, heads, width, size = query.shape
+    # Flash attention exists for half precision alone; under autocast the projections are in it already.
+    dtype = query.dtype if query.dtype in {torch.float16, torch.bfloat16} else torch.bfloat16
+
+    def tokens(states: Tensor) -> Float[Tensor, "t H d"]:
+        return states.transpose(1, 2).reshape(rows * width, heads, size)[packing.cells].to(dtype)
+
+    found = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
+    out = torch.zeros(rows * width, heads, size, dtype=query.dtype, device=query.device)
+    return out.index_copy(0, packing.cells, found.to(query.dtype)).reshape(rows, width, heads, size)
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, eager_mask)

@@ -1,0 +1,168 @@
+"""The layers of BERT and its kin, run for CPUs on the stock model's own weights.
+
+What differs from transformers' forward pass, with the same result: queries, keys and values come from one product;
+attention runs over the tokens of each text and nothing else; dropout, residual and norm are one kernel, and dropout
+keeps no mask; under autocast the states between layers stay in bfloat16. Needs the kernels of `nn/native`; without
+them the stock forward pass serves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from shoptalk.nn import gather
+from shoptalk.nn.native import library
+from shoptalk.nn.native.ops import HEAD_WIDTHS, add_layer_norm, gelu, segment_softmax, varlen_attention
+from shoptalk.text.batching import Group
+
+FAMILY = ("bert", "roberta", "xlm-roberta", "camembert")
+"""Model types whose modules are named and wired as BERT's are."""
+LONG = 40
+"""Mean tokens a text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
+are too small for them."""
+
+
+def serves(backbone: nn.Module) -> bool:
+    """Whether these layers can stand in for the backbone's own, on this machine."""
+    config: Any = backbone.config
+    return (
+        config.model_type in FAMILY
+        and config.hidden_act == "gelu"
+        and not config.is_decoder
+        and config.hidden_size // config.num_attention_heads in HEAD_WIDTHS
+        and next(backbone.parameters()).device.type == "cpu"
+        and not gather.sharded(backbone)  # whose layers put their parameters together when they are called
+        and library() is not None
+    )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Where the texts of a group lie, as the kernels want it."""
+
+    begins: Int[Tensor, " m"]
+    lengths: Int[Tensor, " m"]
+    rows: int
+    width: int
+    edges: tuple[Int[Tensor, "R W"], Int[Tensor, "R W"]] | None
+    """Each cell's first and last-but-one visible cell in its row, for attention in whole rows; None for tokens."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One layer's matrices and biases in the precision of the products: converted once a batch, not once a group."""
+
+    projection: tuple[Float[Tensor, "D3 D"], Float[Tensor, " D3"]]
+    attended: tuple[Float[Tensor, "D D"], Float[Tensor, " D"]]
+    widen: tuple[Float[Tensor, "E D"], Float[Tensor, " E"]]
+    narrow: tuple[Float[Tensor, "D E"], Float[Tensor, " D"]]
+
+
+def weights(backbone: nn.Module) -> list[Weights]:
+    """The layers' weights, in bfloat16 under autocast; gradients flow back to the backbone's own parameters."""
+    first = next(backbone.encoder.layer.parameters())  # type: ignore[union-attr]
+    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else first.dtype
+    found = []
+    for layer in backbone.encoder.layer:  # type: ignore[union-attr]
+        inner = layer.attention.self
+        projection = (
+            torch.cat([inner.query.weight, inner.key.weight, inner.value.weight]).to(dtype),
+            torch.cat([inner.query.bias, inner.key.bias, inner.value.bias]).to(dtype),
+        )
+        dense = (layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
+        found.append(Weights(projection, *((part.weight.to(dtype), part.bias.to(dtype)) for part in dense)))
+    return found
+
+
+def contextualize(
+    backbone: nn.Module,
+    weights: Sequence[Weights],
+    embedded: Float[Tensor, "R W D"],
+    group: Group,
+    *,
+    training: bool,
+) -> Float[Tensor, "R W D"]:
+    """The last layer's states of embedded tokens, each text apart (Vaswani et al. 2017, section 3; post-norm)."""
+    rows, width, dim = embedded.shape
+    dtype = weights[0].projection[0].dtype
+    states = embedded.reshape(rows * width, dim).to(dtype)
+    texts = _texts(group, in_rows=dtype == torch.bfloat16)
+    for layer, own in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
+        states = _layer(layer, own, states, texts, training)
+    return states.reshape(rows, width, dim)
+
+
+def _texts(group: Group, *, in_rows: bool) -> _Texts:
+    rows, width = group.ids.shape
+    edges = None
+    if in_rows and float(group.lengths.float().mean()) >= LONG:
+        first = torch.zeros(rows * width, dtype=torch.int64)
+        first[group.cells] = torch.repeat_interleave(group.begins % width, group.lengths)
+        last = torch.zeros(rows * width, dtype=torch.int64)
+        last[group.cells] = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
+        edges = (first.reshape(rows, width).int(), last.reshape(rows, width).int())
+    return _Texts(group.begins.int(), group.lengths.int(), rows, width, edges)
+
+
+def _layer(
+    layer: Any, own: Weights, states: Float[Tensor, "T D"], texts: _Texts, training: bool
+) -> Float[Tensor, "T D"]:
+    inner = layer.attention.self
+    dropout = inner.dropout.p if training else 0.0
+    attended = _attend(linear(states, *own.projection), texts, inner.num_attention_heads, dropout)
+    states = _output(layer.attention.output, linear(attended, *own.attended), states, training)
+    return _output(layer.output, linear(gelu(linear(states, *own.widen)), *own.narrow), states, training)
+
+
+def _attend(projected: Float[Tensor, "T D3"], texts: _Texts, heads: int, dropout: float) -> Float[Tensor, "T D"]:
+    if texts.edges is None:
+        return varlen_attention(projected, texts.begins, texts.lengths, heads, dropout=dropout, seed=_seed(dropout))
+    size = projected.shape[1] // 3 // heads
+    parts = projected.reshape(texts.rows, texts.width, 3, heads, size).permute(2, 0, 3, 1, 4)
+    query, key, value = (part.reshape(texts.rows * heads, texts.width, size) for part in parts)
+    scores = torch.bmm(query, key.transpose(1, 2)).reshape(texts.rows, heads, texts.width, texts.width)
+    weights = segment_softmax(scores, *texts.edges, scale=size**-0.5, dropout=dropout, seed=_seed(dropout))
+    found = torch.bmm(weights.reshape(texts.rows * heads, texts.width, texts.width), value)
+    found = found.reshape(texts.rows, heads, texts.width, size).transpose(1, 2)
+    return found.reshape(texts.rows * texts.width, heads * size)
+
+
+def _output(output: Any, states: Float[Tensor, "T D"], residual: Float[Tensor, "T D"], training: bool) -> Tensor:
+    """The end of each of BERT's blocks: LayerNorm(residual + dropout(states))."""
+    norm, dropout = output.LayerNorm, output.dropout.p if training else 0.0
+    return add_layer_norm(states, residual, norm.weight, norm.bias, eps=norm.eps, dropout=dropout, seed=_seed(dropout))
+
+
+def linear(
+    states: Float[Tensor, "T N"], weight: Float[Tensor, "M N"], bias: Float[Tensor, " M"]
+) -> Float[Tensor, "T M"]:
+    """states weightᵀ + bias, all of one precision, whatever autocast says."""
+    found: Tensor = _Linear.apply(states, weight, bias)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Linear(torch.autograd.Function):
+    """A linear layer whose bias gradient is a product too: torch's sum over a bfloat16 matrix's rows is slow."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(states, weight)
+        with torch.autocast("cpu", enabled=False):
+            return torch.addmm(bias, states, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        with torch.autocast("cpu", enabled=False):
+            ones = gradient.new_ones(1, len(gradient))
+            return gradient @ weight, gradient.T @ states, (ones @ gradient)[0]
+
+
+def _seed(dropout: float) -> int:
+    """A new stream for each dropout, from torch's generator: it governs these masks as it does torch's own."""
+    return int(torch.randint(2**63 - 1, ())) if dropout else 0

@@ -1,0 +1,61 @@
+"""What is set on a machine before anything runs on it: threads, memory, products. Said in every plan.
+
+settings = prepare(device)        # once a process; `shoptalk pretrain` and `adapt` write it into plan.json
+"""
+
+import contextlib
+import functools
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from shoptalk.nn.allocator import keep_memory
+from shoptalk.nn.native import library
+from shoptalk.records import Frozen
+
+
+class Machine(Frozen):
+    """The settings that this process runs under."""
+
+    device: str
+    threads: int
+    """Of torch's pool."""
+    keeps_memory: bool
+    """malloc keeps large blocks (`nn/allocator.py`)."""
+    kernels: bool
+    """The CPU kernels of `nn/native` are compiled and in use."""
+
+    def __str__(self) -> str:
+        if self.device != "cpu":
+            return self.device
+        return f"{self.threads} threads, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
+
+
+@functools.cache
+def prepare(device: torch.device) -> Machine:
+    """Settle threads, malloc and the precision of CUDA's products for this process; the same again is free.
+
+    Threads: torch's own number, but no more than this process may use: in a container torch counts the machine's
+    cores. An `OMP_NUM_THREADS` that is set is obeyed. On CUDA, float32 products may use TF32.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    return Machine(
+        device=device.type,
+        threads=torch.get_num_threads(),
+        keeps_memory=keep_memory(),
+        kernels=device.type == "cpu" and library() is not None,
+    )
+
+
+def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may keep busy: those it is bound to, and no more than its container's quota pays for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        share, period = quota.read_text(encoding="ascii").split()  # "max 100000", or microseconds of each period
+        cores = min(cores, max(1, math.ceil(int(share) / int(period))))
+    return cores

@@ -1,0 +1,218 @@
+"""What a run will take, from a few steps timed on this machine, and what it took: the two stand side by side.
+
+timed = time_training(training)          # seconds and tokens of a step, seconds of a snapshot, memory
+print(Spending(seconds=360, tokens=3_100_000, memory_bytes=peak_memory(device)))
+6.0 min, 1.9 GB, 3.1 M tokens
+"""
+
+import math
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shoptalk.config import money
+from shoptalk.objective import Key
+from shoptalk.records import Frozen
+from shoptalk.training.advance import Training
+from shoptalk.training.loop import batch_positions, train
+
+WARM_STEPS, FRACTION = 2, 4
+"""Steps that warm up and do not count, with this part of the batch. The last of them tells how long a whole one takes:
+the first also pays for what is done once a process.
+"""
+FULL_STEPS, FULL_SECONDS = 4, 3.0
+"""Steps that are timed with the whole batch: so many, or until so much time has gone."""
+LONGEST = 20.0
+"""Where one step would take longer than this, a part of the batch is timed instead and scaled."""
+SAMPLED = 16
+"""Batches that are collated, without training on them, to know how large a batch is on average."""
+
+
+class Spending(Frozen):
+    """Wall-clock seconds, real training tokens, peak memory (resident; on a GPU allocated), euros where an hour has a
+    price.
+    """
+
+    seconds: float
+    tokens: int
+    memory_bytes: int
+    euros: float | None = None
+
+    def priced(self, price_per_hour: float | None) -> "Spending":
+        """The same with what it costs at so many euros an hour; without euros where no price is known."""
+        euros = None if price_per_hour is None else self.seconds / 3600 * price_per_hour
+        return self.model_copy(update={"euros": euros})
+
+    def __str__(self) -> str:
+        """6.0 min, 1.9 GB, 3.1 M tokens, 0.12 EUR."""
+        size, unit = (1e9, "GB") if self.memory_bytes >= 1e9 else (1e6, "MB")
+        tokens, letter = (self.tokens / 1e6, "M") if self.tokens >= 1e6 else (self.tokens / 1e3, "k")
+        parts = [
+            span(self.seconds),
+            f"{_digits(self.memory_bytes / size)} {unit}",
+            f"{_digits(tokens)} {letter} tokens",
+        ]
+        return ", ".join(parts if self.euros is None else [*parts, money(self.euros)])
+
+
+def ratios(fact: Spending, forecast: Spending) -> dict[str, float | None]:
+    """Fact divided by forecast, by name; None where the forecast is nothing or unknown."""
+    pairs = {name: (getattr(fact, name), getattr(forecast, name)) for name in Spending.model_fields}
+    return {name: round(done / said, 3) if done is not None and said else None for name, (done, said) in pairs.items()}
+
+
+class Forecast(Frozen):
+    """What a whole run was expected to take when its plan was made, and the seconds that had gone by then."""
+
+    expected: Spending
+    before: float
+    price_per_hour: float | None = None
+
+    def __str__(self) -> str:
+        """One line, for before the training."""
+        done = f" ({span(self.before)} of it gone already)" if self.before >= 1 else ""
+        return f"about {self.expected}{done}"
+
+    def against(self, fact: Spending) -> dict[str, object]:
+        """What `spent` in `verdict.json` says: the fact, the forecast, and their ratio."""
+        fact = fact.priced(self.price_per_hour)
+        return fact.model_dump() | {
+            "price_per_hour": self.price_per_hour,
+            "forecast": self.expected.model_dump(),
+            "ratio": ratios(fact, self.expected),
+        }
+
+
+def compared(fact: Spending, forecast: Spending) -> str:
+    """One line, for after the run: what it took; what was forecast; and how the two compare."""
+    shares = ratios(fact, forecast)
+    named = (("time", "seconds"), ("tokens", "tokens"), ("memory", "memory_bytes"))
+    told = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
+    return f"{fact}; forecast {forecast} (fact / forecast: {told})"
+
+
+class Timed(Frozen):
+    """What a few real steps took."""
+
+    seconds: float
+    """Of an average step."""
+    tokens: float
+    """Real ones of an average step."""
+    save_seconds: float
+    """Of writing a snapshot."""
+    more_bytes: int
+    """What training will take beyond the process's peak so far, where the whole batch was not tried."""
+
+
+def time_training(training: Training) -> Timed:
+    """Time a few real steps of a training that is thrown away, and one snapshot.
+
+    Steps with a part of the batch fill the optimizer's state and warm up; they do not count. Then come steps with
+    the whole batch: scaling a part up would count the fixed cost of a step (the optimizer, every layer's call) several
+    times, and would leave out how the allocator's memory grows with the batch. The first whole one does not count
+    either (fresh memory, new shapes) unless it is so long that it is the only one. Time grows with cells (tokens and
+    padding) and batches differ: so the mean of `SAMPLED` collated batches, not that of the few timed ones, sets the
+    seconds and the tokens of a step.
+    """
+    config = training.config
+    full = min(config.batch, len(training.data))
+    part = max(min(full, 16), full // FRACTION)
+    device = next(training.objective.parameters()).device
+    peak_before = peak_memory(device)
+    warm, _, _ = _steps(training, batch=part, most=WARM_STEPS, limit=math.inf, snapshot=False)
+    peak_warm = peak_memory(device)
+    whole = warm[-1] * full / part <= LONGEST
+    batch, most = (full, FULL_STEPS) if whole else (part, 1)
+    seconds, cells, save_seconds = _steps(training, batch=batch, most=most, limit=FULL_SECONDS, snapshot=True)
+    first = min(1, len(seconds) - 1)
+    tokens, average = _average_batch(training, full)
+    scale = average / float(np.mean(cells[first:]))
+    more = 0.0
+    if not whole:
+        # Gradients and AdamW's two moments are there once; what is left of the growth is activations.
+        state = 3 * sum(p.numel() * p.element_size() for p in training.objective.parameters() if p.requires_grad)
+        more = max(0.0, peak_warm - peak_before - state) * max(0.0, scale - 1)
+    return Timed(
+        seconds=scale * float(np.mean(seconds[first:])),
+        tokens=tokens,
+        save_seconds=save_seconds,
+        more_bytes=round(more),
+    )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the most that was ever allocated there, else this process's peak resident memory (`ru_maxrss`)."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # bytes there, kibibytes elsewhere
+
+
+def peak_to_come(device: torch.device, timed: Iterable[Timed], arrays: Iterable[object]) -> int:
+    """The forecast of `peak_memory`, once every candidate has been timed.
+
+    Measured: the process's peak after real steps with the whole batch, the optimizer's state and a snapshot included.
+    Estimated: `Timed.more_bytes` where the whole batch was not tried, and on the CPU all of those `arrays` that are
+    files mapped into memory (targets), whose pages count as resident once training has read them: an upper bound.
+    Token ids on disk are read and not mapped; they add nothing. Not foreseen: larger batches than those tried, and
+    memory that an allocator splinters over time.
+    """
+    mapped = 0 if device.type == "cuda" else sum(a.nbytes for a in arrays if isinstance(a, np.memmap))
+    return peak_memory(device) + mapped + max((one.more_bytes for one in timed), default=0)
+
+
+def span(seconds: float) -> str:
+    """45 s, 6.2 min, 31 min or 2.5 h."""
+    if seconds < 59.5:
+        return f"{_digits(seconds)} s"
+    if seconds < 90 * 60:
+        return f"{_digits(seconds / 60)} min"
+    return f"{_digits(seconds / 3600)} h"
+
+
+def _digits(number: float) -> str:
+    """One decimal below ten, none above."""
+    return f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
+
+
+def _steps(
+    training: Training, *, batch: int, most: int, limit: float, snapshot: bool
+) -> tuple[list[float], list[int], float]:
+    """Up to `most` steps, or until they took more than `limit` seconds: the seconds and the cells of each, and the
+    seconds of a snapshot after them.
+
+    Numbers and not `Step`s, which would keep the optimizer's state alive.
+    """
+    config = replace(training.config, steps=most, batch=batch)
+    seconds: list[float] = []
+    cells: list[int] = []
+    saving = 0.0
+    for step in train(training.objective, training.data, training.collate, config):
+        seconds.append(step.seconds)
+        cells.append(step.cells)
+        if step.last or sum(seconds) > limit:
+            if snapshot:
+                with tempfile.TemporaryDirectory() as folder:
+                    begun = time.perf_counter()
+                    step.save(Path(folder) / "snapshot")
+                    saving = time.perf_counter() - begun
+            break
+    return seconds, cells, saving
+
+
+def _average_batch(training: Training, batch: int) -> tuple[float, float]:
+    """Tokens and cells of a batch, over the first `SAMPLED` ones."""
+    tokens, cells = [], []
+    for number in range(min(SAMPLED, max(1, len(training.data) // batch))):
+        key = Key(seed=training.config.seed, step=number)
+        made = training.collate([training.data[i] for i in batch_positions(len(training.data), batch, key)], key)
+        tokens.append(made.tokens)
+        cells.append(made.cells)
+    return float(np.mean(tokens)), float(np.mean(cells))
