@@ -100,7 +100,7 @@ def test_every_objective_file_runs_alone_and_its_loss_falls(name: str, capsys: p
     torch.set_rng_state(state)
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", capsys.readouterr().out)]
     assert len(losses) == 5
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.92 * losses[0]
 
 
 @pytest.mark.slow

@@ -90,9 +90,15 @@ def _join(device: torch.device) -> dist.Store:
             )
         torch.cuda.set_device(place)
     try:
-        # The store is kept: through it a process says why it leaves.
-        store, rank, world_size = next(rendezvous("env://", timeout=STEP))
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=STEP)
+        # The store is kept: through it a process says why it leaves. Where it is torchrun's own it outlives a restart,
+        # and holds the addresses of processes that are gone (seen in torch 2.13): each start gets keys of its own.
+        found, rank, world_size = next(rendezvous("env://", timeout=STEP))
+        lasts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if lasts else "0"
+        store = PrefixStore(f"shoptalk/{start}", found)
+        dist.init_process_group(
+            backend, store=PrefixStore("group", store), rank=rank, world_size=world_size, timeout=STEP
+        )
         _waiting = dist.new_group(backend="gloo", timeout=ALONE)
     except RuntimeError as error:
         raise ConfigError(
@@ -100,7 +106,7 @@ def _join(device: torch.device) -> dist.Store:
             f"{os.environ.get('MASTER_PORT')} ({error}). Expected hosts that reach each other on every port; name the "
             "network interface with GLOO_SOCKET_IFNAME. See docs/guides/several-machines.md."
         ) from error
-    return PrefixStore("shoptalk", store)
+    return store
 
 
 def _leave() -> None:
