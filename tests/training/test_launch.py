@@ -130,7 +130,10 @@ def test_sharded_parameters_train_to_the_same_losses(tmp_path: Path):
 # --------------------------------------------------------------------------------------------- snapshots
 
 
-@pytest.mark.parametrize("name", ["mlm", "turns"])  # dense and row-wise token embeddings
+@pytest.mark.parametrize(
+    "name",
+    ["turns", pytest.param("mlm", marks=pytest.mark.slow)],  # row-wise and dense token embeddings
+)
 def test_a_snapshot_goes_on_with_another_number_of_processes(name: str, tmp_path: Path):
     config, setting = replace(CONFIG, steps=6), Setting(name, native=False)
     shard, half = replace(config, shard=True), 3
