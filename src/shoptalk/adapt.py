@@ -15,7 +15,8 @@ from shoptalk.evaluate.report import render
 from shoptalk.stages.cards import encoder_card
 from shoptalk.stages.data import Baseline, base_digest, baseline_stage, curate_stage
 from shoptalk.stages.facts import collect, spent
-from shoptalk.stages.learn import Prepared, choose_stage, plan_stage, pretrain_stage
+from shoptalk.stages.learn import choose_stage, pretrain_stage
+from shoptalk.stages.planning import Prepared, plan_stage
 from shoptalk.stages.ship import ceiling, decide_stage, encoder_stage, finetune_stage
 from shoptalk.stages.world import Reporter, World, open_product
 from shoptalk.training.advance import read_log

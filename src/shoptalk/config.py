@@ -147,6 +147,10 @@ class TrainConfig(Frozen):
         "and optimizer state (16 bytes a parameter) do not fit each; slower where they do",
     )
 
+    def of_results(self) -> dict[str, Any]:
+        """The settings on which results depend: where to keep parameters and how often to save them does not count."""
+        return self.model_dump(exclude={"snapshot_seconds", "shard"})
+
 
 class Config(Frozen):
     """The goal in the user's own terms, and how to reach it. `shoptalk init` writes it with comments."""

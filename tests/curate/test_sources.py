@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shoptalk.config import CurateConfig
 from shoptalk.curate import clean, sources
 from shoptalk.curate.clean import repair
-from shoptalk.curate.sources import read_sources, source_fingerprint, stream_sources
+from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
@@ -42,7 +42,9 @@ def rows(*values: Any) -> str:
 
 
 def read(*paths: Path, **settings: Any) -> tuple[list[Document], list[Drop]]:
-    return read_sources(paths, CurateConfig(**settings))
+    items = list(stream_sources(paths, CurateConfig(**settings)))
+    documents = [item for item in items if not isinstance(item, Drop)]
+    return documents, [item for item in items if isinstance(item, Drop)]
 
 
 def reasons(drops: list[Drop]) -> list[str]:

@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 
 from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
+from shoptalk.nn.machine import Machine
 from shoptalk.training.plan import MENU_MOST, PILOT_FEWEST, Cost, Plan, make_plan
+
+MACHINE = Machine(device="cpu", threads=2, keeps_memory=True, kernels=True)
 
 
 def plan_for(costs: dict[str, Cost], budget: Budget | None = None, **values: object) -> Plan:
     settings = {"before_seconds": 0.0, "look_seconds": 5.0, "end_seconds": 0.0, "memory_bytes": 10**9} | values
     budget = budget or Budget(seconds=600)
-    return make_plan(costs, budget=budget, precision="float32", rates={}, seed=0, **settings)  # type: ignore[arg-type]
+    return make_plan(costs, budget=budget, precision="float32", rates={}, machine=MACHINE, seed=0, **settings)  # type: ignore[arg-type]
 
 
 def outlays(plan: Plan, unit: str) -> list[float]:

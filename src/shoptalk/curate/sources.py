@@ -91,22 +91,6 @@ def _stream(
         )
 
 
-def read_sources(paths: Sequence[Path], config: CurateConfig) -> tuple[list[Document], list[Drop]]:
-    """The documents and the drops of `stream_sources`, all in memory.
-
-    Raises:
-        SourceError: as `stream_sources`.
-    """
-    documents: list[Document] = []
-    drops: list[Drop] = []
-    for item in stream_sources(paths, config):
-        if isinstance(item, Document):
-            documents.append(item)
-        else:
-            drops.append(item)
-    return documents, drops
-
-
 def source_fingerprint(paths: Sequence[Path]) -> dict[str, str]:
     """Each file's name and the SHA-256 of its bytes ("unreadable" where it has none), for cache keys.
 

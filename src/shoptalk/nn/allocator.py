@@ -1,7 +1,7 @@
 """Keep freed memory: a forward pass frees and takes the same large blocks thousands of times a minute.
 
 glibc gives blocks above a threshold back to the kernel at once and has every page of the next one faulted in and
-zeroed again. On CPUs that is a large part of a training step (figures in benchmarks/README.md).
+zeroed again. On CPUs that is a large part of a training step (figures in docs/log.md).
 """
 
 import contextlib

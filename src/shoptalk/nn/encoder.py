@@ -64,6 +64,10 @@ class Encoder(nn.Module):
         config: Any = self.backbone.config
         return config.model_type in PACKABLE and config._attn_implementation == attention.NAME
 
+    @property
+    def _by_kernels(self) -> bool:
+        return self.packed and bertlike.serves(self.backbone)
+
     def hidden(self, group: Group) -> Float[Tensor, "R W D"]:
         """The last layer's hidden states of one group; those of padding mean nothing."""
         ids = group.ids.to(self.device)
@@ -74,7 +78,7 @@ class Encoder(nn.Module):
         config: Any = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
         positions = group.positions.to(self.device) + first
-        if bertlike.serves(self.backbone):
+        if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
             return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training)
@@ -108,7 +112,7 @@ class Encoder(nn.Module):
         encodes it; afterwards all processes' generators agree again.
         """
         base = int(torch.randint(2**62, ())) if self.training else 0
-        if bertlike.serves(self.backbone):
+        if self._by_kernels:
             self._weights = bertlike.weights(self.backbone)
         try:
             for number, counts in gather.share(batch.groups):

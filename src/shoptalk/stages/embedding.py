@@ -34,11 +34,12 @@ from shoptalk.config import Config
 from shoptalk.curate.curate import to_corpus
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError, StorageError
-from shoptalk.nn.bases import open_base, resolve
+from shoptalk.nn.bases import resolve
 from shoptalk.nn.encoder import Product, embed
-from shoptalk.nn.precision import Precision, choose_precision
+from shoptalk.nn.precision import Precision
 from shoptalk.records import Document, Drop, Frozen
-from shoptalk.stages.world import Reporter, best_device
+from shoptalk.stages.world import Reporter, open_product
+from shoptalk.training.forecast import span
 
 Dtype = Literal["float32", "float16", "int8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -129,7 +130,7 @@ def embed_sources(
     left, and is instant where all is done. Returns the number of rows.
 
     Args:
-        model: a reference, as `open_base` takes them.
+        model: a reference, as `nn/bases.py` takes them.
         sources: files and folders.
         out: ends in .npy.
         config: how sources are read.
@@ -162,15 +163,13 @@ def embed_sources(
     work = _Work.beside(out)
     with locked(work.folder):
         plan = _resumed(work, key)
-        product = open_base(model)
-        device = best_device()
-        product.encoder.to(device)
+        product = open_product(config, model)
         if plan is None:
             begun = VectorsCard(
                 key=key,
                 model=model,
                 dtype=kind,
-                precision=wanted or choose_precision(device)[0],
+                precision=wanted or product.precision,
                 texts=0,
                 dimensions=product.encoder.dim,
                 left_out=0,
@@ -414,7 +413,7 @@ class _Progress:
     def forecast(self, seconds_per_byte: float) -> None:
         """Say how long the whole will take."""
         left = self.plan.offsets[-1] - self.plan.offsets[self.first]
-        self.report.say(f"embed: {_duration(left * seconds_per_byte)} expected")
+        self.report.say(f"embed: about {span(left * seconds_per_byte)} expected")
         self.begun = self.said = time.monotonic()
 
     def finished(self, shard: int) -> None:
@@ -428,16 +427,10 @@ class _Progress:
         rate = (done - self.first * SHARD) / seconds
         per_byte = seconds / (offsets[shard + 1] - offsets[self.first])
         rest = (
-            f"done in {_duration(seconds)}"
-            if last
-            else f"{_duration((offsets[-1] - offsets[shard + 1]) * per_byte)} left"
+            f"done in {span(seconds)}" if last else f"about {span((offsets[-1] - offsets[shard + 1]) * per_byte)} left"
         )
         self.report.say(f"embed: {done:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
         self.said = now
-
-
-def _duration(seconds: float) -> str:
-    return f"about {seconds / 60:.1f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 
 def _publish(work: _Work, card: VectorsCard, out: Path) -> None:

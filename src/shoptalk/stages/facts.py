@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shoptalk.stages.data import Baseline, Curated
-from shoptalk.stages.learn import Entry, Prepared
+from shoptalk.stages.learn import Entry
+from shoptalk.stages.planning import Prepared
 from shoptalk.stages.ship import FORGETTING, Judged
 from shoptalk.stages.world import World, best_device
 from shoptalk.training.advance import read_log

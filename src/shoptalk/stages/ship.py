@@ -18,7 +18,8 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.probes.linear import LinearHead, fit, kshot_outcomes
 from shoptalk.stages.data import Baseline, Curated
-from shoptalk.stages.learn import PREFERENCE, Entry, outcomes
+from shoptalk.stages.learn import Entry, outcomes
+from shoptalk.stages.planning import PREFERENCE
 from shoptalk.stages.world import World
 
 FORGETTING = "general_similarity"

@@ -19,7 +19,14 @@ from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import make_spec
 from shoptalk.records import Frozen
 from shoptalk.stages.data import base_digest, curate_stage, open_curated
-from shoptalk.stages.learn import Candidate, CandidateTiming, loop_config, open_targets, prepare_targets, time_candidate
+from shoptalk.stages.planning import (
+    Candidate,
+    CandidateTiming,
+    loop_config,
+    open_targets,
+    prepare_targets,
+    time_candidate,
+)
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, open_tokens, tokenise_to
@@ -51,7 +58,7 @@ def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: in
     settings = {
         "objective": objective,
         "spec": spec.model_dump(),
-        "train": config.train.model_dump(exclude={"snapshot_seconds", "shard"}),  # they change no result
+        "train": config.train.of_results(),
         "seed": config.seed,
         "steps": steps,
         "budget": None if steps else {"seconds": budget.time, "tokens": budget.tokens},

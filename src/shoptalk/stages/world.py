@@ -49,11 +49,11 @@ class Silent:
         yield from steps
 
 
-def open_product(config: Config) -> Product:
-    """The base, on the best device, to be embedded with in the precision that this machine is fastest at."""
+def open_product(config: Config, model: str | None = None) -> Product:
+    """A model (the base, if none is named) on the best device, to embed with in the settings' precision."""
     device = best_device()
     prepare(device)
-    product = open_base(config.base)
+    product = open_base(model or config.base)
     product.encoder.to(device)
     return replace(product, precision=usual_precision(config))
 

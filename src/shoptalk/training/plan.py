@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
+from shoptalk.nn.machine import Machine
 from shoptalk.nn.precision import Precision
 from shoptalk.records import Frozen
 from shoptalk.training.forecast import Forecast, Spending
@@ -52,6 +53,7 @@ class Plan(Frozen):
     budget: str
     precision: Precision
     rates: dict[str, float]
+    machine: Machine
     keep: tuple[int, ...]
     """How many candidates go on after each rung; the last is 1."""
     candidates: dict[str, CandidatePlan]
@@ -85,6 +87,7 @@ def make_plan(
     memory_bytes: int,
     precision: Precision,
     rates: dict[str, float],
+    machine: Machine,
     seed: int,
 ) -> Plan:
     """Allocate what is left of the budget to the candidates.
@@ -120,6 +123,7 @@ def make_plan(
         budget=str(budget),
         precision=precision,
         rates=rates,
+        machine=machine,
         keep=tuple(keep) or (1,),
         candidates=plans,
         forecast_seconds=round(_expected(plans, "seconds_per_step") + menu * look_seconds + end_seconds, 1),
