@@ -30,6 +30,11 @@ def pack() -> Path:
     return path
 
 
+def rows(path: str) -> list[dict[str, Any]]:
+    """The rows of a file of the pack, by its path in there."""
+    return list(_rows(pack() / path))
+
+
 def banking77() -> list[str]:
     """The 10,003 training messages."""
     return [row["text"] for row in _rows(pack() / "intents" / "banking77" / "train.jsonl.gz")]

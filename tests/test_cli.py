@@ -112,6 +112,20 @@ def test_pretrain_keeps_forecast_and_fact_beside_its_plan(
     assert steps[0] == 0 and "step" not in steps[2]  # neither changes the result: nothing is trained
 
 
+def test_distill_prints_teacher_and_student_side_by_side(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    words = ["distill", tiny_base, world.conversations, "--out", tmp_path / "d", "--steps", 2,
+             "--set", "objectives.distil.batch=8"]  # fmt: skip
+    status, output, _ = shoptalk(*words)
+    assert status == 0 and "teacher" in output and "student" in output and "texts/s" in output
+    status, output, _ = shoptalk(*words, "--json")
+    found = json.loads(output)
+    assert status == 0 and (found["teacher"]["layers"], found["student"]["layers"]) == (2, 1)
+    assert (Path(found["encoder"]) / "model.safetensors").exists()
+    assert shoptalk(*words, "--budget", "1m")[0] == 2
+
+
 def test_embed_writes_one_row_a_text_in_order(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +289,61 @@ def test_predict_on_a_run_without_labels_says_what_is_missing(shoptalk: Any, tmp
     assert status == 2 and "no head" in error
 
 
+def test_finetune_leaves_what_predict_answers_with(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    words = ["finetune", tiny_base, "--labels", world.labels, "--test", world.labels, "--task", "topic",
+             "--out", tmp_path / "f"]  # fmt: skip
+    status, output, error = shoptalk(*words)
+    assert status == 0, error
+    assert "topic: linear head" in output and "test: accuracy" in output and str(tmp_path / "f" / "head") in output
+    status, output, _ = shoptalk(*words, "--json")
+    assert status == 0 and json.loads(output)["test"]["accuracy"] > 60
+    status, output, _ = shoptalk("predict", tmp_path / "f", "card card card", "ticket ticket", "--json")
+    rows = json.loads(output)
+    assert status == 0 and [row["text"] for row in rows] == ["card card card", "ticket ticket"]
+    assert all(row["labels"] == [row["label"]] and 0 < row["probability"] <= 1 for row in rows)
+    status, output, _ = shoptalk("predict", tmp_path / "f", "card card card")
+    shown, probability, text = output.rstrip("\n").split("\t")
+    assert rows[0]["label"] in shown and ("out of scope" in shown) == (not rows[0]["in_scope"])
+    assert float(probability) == pytest.approx(rows[0]["probability"], abs=0.01) and text == "card card card"
+
+
+def test_predict_shows_no_label_and_several_as_they_are(shoptalk: Any, tiny_base: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "l.csv"
+    rows = [("card " * 4, "card"), ("visa " * 4, ""), ("card refund " * 2, "card|refund"), ("refund " * 4, "refund")]
+    labels.write_text("text,labels\n" + "".join(f"{text}{i},{label}\n" for i in range(12) for text, label in rows))
+    words = ["finetune", tiny_base, "--labels", labels, "--multi-label", "--out", tmp_path / "f"]
+    assert shoptalk(*words, "--set", "curate.near_duplicate=1.0")[0] == 0
+    texts = [text + "3" for text, _ in rows]
+    status, output, _ = shoptalk("predict", tmp_path / "f", *texts, "--json")
+    assert status == 0
+    assert [(row["labels"], row["label"]) for row in json.loads(output)] == [
+        (["card"], "card"), ([], None), (["card", "refund"], None), (["refund"], "refund"),
+    ]  # fmt: skip
+    shown = [line.split("\t")[0] for line in shoptalk("predict", tmp_path / "f", *texts)[1].splitlines()]
+    assert shown == ["card", "-", "card|refund", "refund"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--method", "clasify"], "there is frozen, classify, setfit"),
+        (["--multi-label", "--unlabelled", "some.txt"], "Leave out --unlabelled"),
+        (["--out-of-scope", "nothing"], "'nothing' is not a label"),
+        (["--scope-loss", "-3"], "give one from 0 to 100"),
+        (["--test", "missing.csv"], "The test file missing.csv does not exist"),
+        (["--set", "train.clipp=1"], "Did you mean 'clip'"),
+    ],
+)
+def test_wrong_words_to_finetune_exit_with_2_and_say_what_to_do(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    status, output, error = shoptalk("finetune", tiny_base, "--labels", world.labels, "--out", tmp_path / "f", *words)
+    assert (status, output) == (2, "") and said in error
+    assert not (tmp_path / "f" / "head").exists()
+
+
 def test_a_bug_exits_with_1_and_asks_to_be_reported(
     shoptalk: Any, world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,3 +354,47 @@ def test_a_bug_exits_with_1_and_asks_to_be_reported(
     monkeypatch.setattr("shoptalk.stages.data.curate_stage", broken)
     status, _, error = shoptalk("curate", world.conversations, "--out", tmp_path / "c")
     assert status == 1 and "bug in Shoptalk" in error and "the unexpected" in error
+
+
+SMALL = [word for part in ("mlm", "neighbours", "turns", "tsdae", "nsp", "sop")
+         for word in ("--set", f"objectives.{part}.batch=8")]  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", ["0.2*mlm+neighbours", "tsdae", "nsp", "sop"])
+def test_pretrain_takes_every_text_objective_and_sums_of_them(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, objective: str
+) -> None:
+    words = ["pretrain", world.conversations, "--objective", objective, "--base", tiny_base, "--steps", 4,
+             "--out", tmp_path / "p", *SMALL]  # fmt: skip
+    assert shoptalk(*words)[0] == 0
+    log = (tmp_path / "p" / "log.jsonl").read_text()
+    rows = [json.loads(line) for line in log.splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    if "+" in objective:
+        sums = [0.2 * row["mlm.loss"] + row["neighbours.loss"] for row in rows]
+        assert [row["loss"] for row in rows] == pytest.approx(sums, rel=1e-5)
+    assert (tmp_path / "p" / "encoder" / "model.safetensors").exists()
+    assert shoptalk(*words)[0] == 0
+    assert (tmp_path / "p" / "log.jsonl").read_text() == log
+
+
+def test_adapt_takes_a_sum_of_objectives_as_a_candidate_and_says_what_others_lack(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    rest = ["--labels", world.labels, "--base", tiny_base, "--set", "draws=5", "--set", "shots=2", *SMALL]
+    status, _, error = shoptalk("adapt", world.conversations, "--candidates", "0.5*mlm+turns,none",
+                                     "--budget", "6ktok", "--out", tmp_path / "r", *rest)  # fmt: skip
+    assert status == 0, error
+    rows = json.loads((tmp_path / "r" / "verdict.json").read_text())["candidates"]
+    assert {row["objective"] for row in rows} == {"0.5*mlm+turns"}
+    assert all(row["readings"]["masked_bits"] > 0 for row in rows)
+
+    documents = tmp_path / "documents.txt"
+    documents.write_text("".join(f"the {number}th paragraph tells of parcels\n\n" for number in range(30)))
+    status, _, error = shoptalk("adapt", documents, "--candidates", "nsp,sop,mlm+turns,none",
+                                     "--budget", "6ktok", "--out", tmp_path / "d", *rest)  # fmt: skip
+    assert status == 0, error
+    assert "nsp (it needs consecutive turns of at least two conversations)" in error
+    assert "mlm+turns (it needs what each of its parts needs)" in error
+    status, _, error = shoptalk("adapt", documents, "--candidates", "mlm+trns", "--out", tmp_path / "e", *rest)
+    assert status == 2 and "No candidate 'trns'. Did you mean 'turns'?" in error

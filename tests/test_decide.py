@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from shoptalk.decide import (
     Estimate,
     Outcomes,
+    Points,
+    band,
     continue_training,
     draws,
     estimate,
+    estimate_chosen,
     estimate_on_test,
     halve,
+    overfitting,
     verdict,
 )
 from shoptalk.errors import ConfigError, InputError
@@ -195,6 +199,35 @@ def test_a_test_set_is_read_for_one_entry_with_the_usual_quantile():
         estimate_on_test(planted((1.0, 2.0)), seed=0)
 
 
+def test_an_entry_chosen_from_a_menu_keeps_the_menus_quantile_under_other_heads():
+    menu = estimate(planted((1.0, 4.0, 2.0)), seed=0)
+    tuned = planted((6.0,), seed=1)
+    found = estimate_chosen(tuned, c=menu.c, seed=0)
+    alone = estimate(tuned, seed=0)
+    assert (found.gain, found.se, found.base) == (alone.gain, alone.se, alone.base)
+    assert found.c == menu.c > alone.c
+    assert found.high - found.gain == pytest.approx(menu.c * found.se)
+    assert found.gain - found.low == pytest.approx(menu.c * found.se)
+    with pytest.raises(ValueError, match="one chosen entry, not for 2"):
+        estimate_chosen(planted((1.0, 2.0)), c=2.0, seed=0)
+
+
+def test_the_best_of_a_null_menu_under_correlated_heads_is_rarely_called_a_gain():
+    """Twelve entries no better than the base; the one that looked best is judged anew by heads that mostly agree."""
+    false_alarms = 0
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 9])
+        ability, tested = rng.normal(size=150), rng.random((4, 150)) < 0.8
+        own = 0.8 * rng.normal(size=(13, 1, 150))  # what a head of the same encoder gets right again
+        plain, tuned = (ability + own + 0.4 * rng.normal(size=(13, 4, 150)) > -0.8 for _ in range(2))
+        names = tuple(f"entry{e}" for e in range(12))
+        menu = estimate(Outcomes(names, plain, tested, np.arange(150)), n_boot=200, seed=seed)
+        best = int(menu.gain.argmax())
+        chosen = Outcomes((names[best],), tuned[[0, 1 + best]], tested, np.arange(150))
+        false_alarms += bool(estimate_chosen(chosen, c=menu.c, n_boot=200, seed=seed).low[0] > 0)
+    assert false_alarms <= 3
+
+
 def test_a_large_menu_is_estimated_in_about_a_second():
     rng = np.random.default_rng(0)
     outcomes = Outcomes(
@@ -301,3 +334,88 @@ def test_training_stops_at_harm():
     decision = continue_training(planted((2.0, -6.0)))
     assert decision.choice == "stop"
     assert "worse than the base model" in decision.sentence
+
+
+# --- bands
+
+
+def test_a_menus_entries_as_points_get_the_estimates_own_gains_and_intervals() -> None:
+    outcomes = planted((2.0, 4.0), per_cluster=2)
+    found, along = estimate(outcomes, n_boot=300, seed=1), band(Points.of(outcomes), n_boot=300, seed=1)
+    np.testing.assert_allclose(along.gain, found.gain, atol=1e-4)
+    np.testing.assert_allclose(along.low, found.low, atol=1e-3)
+    np.testing.assert_allclose(along.high, found.high, atol=1e-3)
+    np.testing.assert_allclose(along.base, [found.base] * 2, atol=1e-4)
+
+
+def test_points_with_tests_of_their_own_are_each_measured_on_those() -> None:
+    rng = np.random.default_rng(0)
+    base, adapted, tested = (rng.random((3, 4, 60)) < share for share in (0.6, 0.7, 0.5))
+    cluster = np.arange(60) // 2
+    found = band(Points(("1", "2", "5"), base, adapted, tested, cluster), n_boot=50, seed=0)
+    for p in range(3):
+        alone = band(Points(("x",), base[p : p + 1], adapted[p : p + 1], tested[p : p + 1], cluster), n_boot=50, seed=0)
+        by_hand = 100 * (adapted[p][tested[p]].mean() - base[p][tested[p]].mean())
+        assert found.gain[p] == pytest.approx(by_hand, abs=1e-4)
+        np.testing.assert_allclose(found.resampled[:, p], alone.resampled[:, 0], atol=1e-4)
+
+
+# --- over-fitting
+
+
+def falling(checkpoints: int) -> list[list[float]]:
+    """A pretext loss that falls from checkpoint to checkpoint."""
+    return [[3.0 - 0.5 * e + 0.02 * (step % 3) for step in range(6)] for e in range(checkpoints)]
+
+
+def test_a_probe_that_falls_while_the_pretext_loss_falls_is_over_fitting() -> None:
+    alarm = overfitting(planted((3.0, 6.0, -4.0)), falling(3), n_boot=300, seed=0)
+    assert alarm.fires and alarm.better == "entry1"
+    assert alarm.change == pytest.approx(-10.0, abs=2.0)
+    assert alarm.interval[0] <= alarm.change <= alarm.interval[1] < 0
+    assert "pretext loss fell from 2.52 to 2.02" in alarm.decision.sentence
+
+
+def test_where_the_pretext_loss_rises_or_stands_still_it_is_not_over_fitting() -> None:
+    outcomes = planted((3.0, 6.0, -4.0))
+    for last in ([4.0] * 6, falling(3)[1]):
+        assert not overfitting(outcomes, [*falling(2), last], n_boot=300, seed=0).fires
+
+
+def test_a_probe_that_rises_or_stays_is_not_over_fitting() -> None:
+    for gains in ((1.0, 3.0, 6.0), (3.0, 3.0, 3.0)):
+        alarm = overfitting(planted(gains), falling(3), n_boot=300, seed=0)
+        assert not alarm.fires and alarm.decision.choice == "continue"
+
+
+def test_held_out_text_tells_learning_by_heart_from_learning_something_else() -> None:
+    outcomes = planted((3.0, 6.0, -4.0))
+    told = [
+        overfitting(outcomes, falling(3), held_out=bits, n_boot=300, seed=0).decision.sentence
+        for bits in ([3.0, 2.5, 2.8], [3.0, 2.5, 2.2])
+    ]
+    assert "by heart" in told[0] and "not what the labels ask for" in told[1]
+
+
+def test_runs_without_any_true_fall_raise_the_alarm_in_at_most_five_of_a_hundred() -> None:
+    alarms, runs = 0, 200
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 3])
+        ability = rng.normal(size=120)
+        correct = ability + rng.normal(size=(6, 1, 120)) + 0.5 * rng.normal(size=(6, 4, 120)) > -0.8
+        tested = rng.random((4, 120)) < 0.8
+        names = tuple(f"entry{e}" for e in range(5))
+        alarms += any(
+            overfitting(
+                Outcomes(names[:looks], correct[: looks + 1], tested, np.arange(120)),
+                falling(looks), n_boot=150, seed=seed,
+            ).fires
+            for looks in (3, 4, 5)
+        )  # fmt: skip
+    assert alarms <= 0.05 * runs
+
+
+def test_one_checkpoint_or_an_empty_log_cannot_be_judged() -> None:
+    for outcomes, losses in ((planted((1.0,)), falling(1)), (planted((1.0, 2.0)), [[1.0], []])):
+        with pytest.raises(ValueError, match="nothing to compare"):
+            overfitting(outcomes, losses, seed=0)

@@ -8,8 +8,9 @@ import torch
 
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Objective, Spec, Targets
-from shoptalk.objectives import OBJECTIVES
-from shoptalk.objectives.toy import toy_corpus
+from shoptalk.objectives import spec_for
+from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives.toy import toy_corpus, toy_labels
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, tokenise
 from tests.tiny import tiny_product
@@ -33,7 +34,7 @@ def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:
     product = tiny_product()
     corpus = corpus if corpus is not None else toy_corpus()
     tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
-    targets = spec.prepare(corpus, product)
+    targets = toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         objective = spec.build(product)
@@ -49,5 +50,9 @@ def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:
     )
 
 
-def small_spec(name: str) -> Spec:
-    return OBJECTIVES[name](batch=8)  # type: ignore[call-arg]
+MIXTURE = "0.3*mlm+neighbours+byol_text"
+"""Parts of every kind: one that reads the whole vocabulary, one with targets, one with a teacher."""
+
+
+def small_spec(name: str, batch: int = 8) -> Spec:
+    return spec_for(name, {part: {"batch": batch} for part in parts_of(name)})

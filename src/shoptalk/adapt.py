@@ -12,6 +12,7 @@ from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.evaluate.report import render
+from shoptalk.stages.base import base_stage
 from shoptalk.stages.cards import encoder_card
 from shoptalk.stages.data import Baseline, base_digest, baseline_stage, curate_stage
 from shoptalk.stages.facts import collect, spent
@@ -78,6 +79,7 @@ def _tell(
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
     with _timed(world, "curate"):
         curated = curate_stage(world, sources, labels, test)
+        world = base_stage(world, curated)
     with _timed(world, "baseline"):
         baseline = baseline_stage(world, curated)
     with _timed(world, "plan"):
@@ -91,7 +93,7 @@ def _tell(
     with _timed(world, "decide"):
         judged = decide_stage(world, curated, baseline, entries)
         best_targets = _ceiling(world, baseline, prepared)
-    verdict = judged.facts | {"spent": spent(entries, earlier + time.perf_counter() - begun)}
+    verdict = judged.facts | {"spent": spent(entries, prepared, earlier + time.perf_counter() - begun)}
     with _timed(world, "finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None
         if judged.entry is not None:
@@ -99,15 +101,15 @@ def _tell(
                 str(judged.entry.folder / "encoder"),
                 world.run / "candidate" / "encoder",
                 parents={"entry": judged.entry.artifact.content},
-                card=encoder_card(verdict, base=world.config.base, adapted=True),
+                card=encoder_card(verdict, base=world.base_name, adapted=True),
             )
         encoder = encoder_stage(
             str(served.folder / "encoder") if served else world.config.base,
             world.run / "encoder",
             parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
-            card=encoder_card(verdict, base=world.config.base, adapted=served is not None),
+            card=encoder_card(verdict, base=world.base_name, adapted=served is not None),
         )
-        finetune_stage(world, curated, encoder)
+        finetune_stage(world, curated, baseline, encoder)
     facts = collect(
         world, curated, baseline, prepared, entries, judged, verdict=verdict, best_targets=best_targets, command=command
     )

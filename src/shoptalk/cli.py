@@ -28,7 +28,7 @@ Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns
 NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
 NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
-Base = Annotated[str | None, typer.Option(help="minilm, a hub id, or a folder.")]
+Base = Annotated[str | None, typer.Option(help="minilm, scratch:mini, a hub id, or a folder; `shoptalk models`.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
 Budget = Annotated[
     str | None,
@@ -64,7 +64,9 @@ def adapt(
     labels: Labels = None,
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
     base: Base = None,
-    candidates: Annotated[str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them.")] = None,
+    candidates: Annotated[
+        str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
+    ] = None,
     shots: Annotated[int | None, typer.Option(help="Labels per class that the assistant will have.")] = None,
     budget: Budget = None,
     price: Price = None,
@@ -125,7 +127,9 @@ def curate(sources: Sources, out: Out, config: ConfigFile = None, settings: Set 
 @app.command()
 def pretrain(
     sources: Sources,
-    objective: Annotated[str, typer.Option(help="`shoptalk objectives` lists them.")],
+    objective: Annotated[
+        str, typer.Option(help="`shoptalk objectives` lists them; A+B is their sum, A-then-B trains in two phases.")
+    ],
     out: Out,
     base: Base = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
@@ -153,6 +157,44 @@ def pretrain(
             run(world, sources, objective=objective, steps=steps, card=card)
         if first:
             typer.echo(str(out / "encoder"))
+
+
+@app.command()
+def distill(
+    model: Annotated[str, typer.Argument(help="The teacher: minilm, a hub id, or a folder.")],
+    sources: Sources,
+    out: Out,
+    layers: Annotated[int | None, typer.Option(min=1, help="Of the student; by default half the teacher's.")] = None,
+    vocabulary: Annotated[str, typer.Option(help="Pieces that the student keeps: a number, or full.")] = "full",
+    labels: Annotated[
+        Path | None, typer.Option(help="Compare both by a linear probe; columns text,label. Kept from training.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a smaller, faster student of an encoder on your text, and show both side by side; resumes."""
+    from shoptalk.artifact import locked
+    from shoptalk.nn import gather
+    from shoptalk.stages.distilling import distill as run
+    from shoptalk.stages.distilling import parse_vocabulary, table
+    from shoptalk.stages.world import Silent, World, best_device
+    from shoptalk.training.launch import joined
+
+    if steps is not None and budget is not None:
+        raise InputError("Give --steps or --budget, not both: each decides how long to train.")
+    pieces = parse_vocabulary(vocabulary)
+    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    with joined(best_device()):  # as for `pretrain`
+        first = gather.rank() == 0
+        with Console() as console, locked(out) if first else contextlib.nullcontext():
+            world = World(run=out, config=chosen, report=console if first else Silent())
+            result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps)
+        if first:
+            _print(result | {"encoder": str(out / "encoder")}, as_json, lambda: table(result))
 
 
 @app.command()
@@ -305,19 +347,65 @@ def predict(
     texts: Annotated[list[str], typer.Argument(help="Messages to classify.")],
     as_json: Json = False,
 ) -> None:
-    """The intent of each message, by the encoder and head that the run ships."""
-    from shoptalk.nn.bases import open_base
-    from shoptalk.nn.encoder import embed as vectors_of
-    from shoptalk.stages.ship import load_head, probabilities
+    """What each message is, by the encoder and head that a run ships; texts out of scope are marked."""
+    from shoptalk.stages.finetuning import answers
 
-    head = load_head(model / "head")
-    chances = probabilities(head, vectors_of(open_base(str(model / "encoder")), texts))
-    best = chances.argmax(axis=1)
     rows = [
-        {"text": text, "label": str(head.labels[i]), "probability": float(row[i])}
-        for text, row, i in zip(texts, chances, best, strict=True)
+        {
+            "text": text,
+            "label": answer.labels[0] if len(answer.labels) == 1 else None,
+            "labels": list(answer.labels),
+            "probability": answer.probability,
+            "in_scope": answer.in_scope,
+        }
+        for text, answer in zip(texts, answers(model, texts), strict=True)
     ]
-    _print(rows, as_json, lambda: "\n".join(f"{r['label']}\t{r['probability']:.2f}\t{r['text']}" for r in rows))
+    _print(rows, as_json, lambda: "\n".join(map(_answer_text, rows)))
+
+
+@app.command()
+def finetune(
+    model: Annotated[str, typer.Argument(help="An encoder: minilm, a hub id, a folder, a run.")],
+    labels: NeededLabels,
+    out: Out,
+    task: Annotated[str, typer.Option(help="What the labels are, in a word: intent, sentiment, ...")] = "intent",
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="Text of the same domain that heads may learn from; may be given again.")
+    ] = None,
+    multi_label: Annotated[bool, typer.Option(help="A text has any number of labels: a list, or a|b.")] = False,
+    out_of_scope: Annotated[str | None, typer.Option(help="The label of texts that no answer fits.")] = None,
+    scope_loss: Annotated[float, typer.Option(help="Points of accuracy in scope that abstaining may cost.")] = 0.5,
+    method: Annotated[
+        str, typer.Option(help="frozen: heads on the encoder as it is. classify, setfit: tune the encoder too.")
+    ] = "frozen",
+    test: Annotated[Path | None, typer.Option(help="Test examples to judge the result on.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain."""
+    from shoptalk.artifact import locked
+    from shoptalk.stages.finetuning import Request
+    from shoptalk.stages.finetuning import finetune as run
+    from shoptalk.stages.world import World
+
+    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    request = Request(
+        model=model,
+        labels=labels,
+        test=test,
+        task=task,
+        unlabelled=tuple(unlabelled or ()),
+        multi_label=multi_label,
+        out_of_scope=out_of_scope,
+        scope_loss=scope_loss,
+        method=method,
+    )
+    with Console() as console, locked(out):
+        result = run(World(run=out, config=chosen, report=console), request)
+    _print(result, as_json, lambda: _finetuned_text(result, out))
 
 
 @app.command()
@@ -367,9 +455,13 @@ def objectives(as_json: Json = False) -> None:
 def models(as_json: Json = False) -> None:
     """The base models that have a short name; any hub id or folder works too."""
     from shoptalk.nn.bases import BASES
+    from shoptalk.nn.scratch import SIZES
 
-    rows = [{"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()]
-    _print(rows, as_json, lambda: "\n".join(f"{row['name']:<8} {row['about']}" for row in rows))
+    rows: list[dict[str, str | None]] = [
+        {"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()
+    ]
+    rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in SIZES.values()]
+    _print(rows, as_json, lambda: "\n".join(f"{row['name']:<13} {row['about']}" for row in rows))
 
 
 def main() -> None:
@@ -411,7 +503,10 @@ def _verdict_text(verdict: dict[str, Any], out: Path) -> str:
             f"base {verdict['base']:.1f} %, adapted {verdict['adapted']:.1f} %: "
             f"gain {verdict['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
         )
+    if verdict.get("heads"):
+        lines.append(verdict["heads"]["sentence"])
     lines.append(f"spent {_spent_text(verdict['spent'])}")
+    lines += _losers_text(verdict["spent"])
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
 
@@ -423,6 +518,39 @@ def _spent_text(spent: dict[str, Any]) -> str:
     return str(fact) if spent["forecast"] is None else compared(fact, Spending.model_validate(spent["forecast"]))
 
 
+def _losers_text(spent: dict[str, Any]) -> list[str]:
+    """What each candidate cost, where there were several; nothing to tell where one was trained alone."""
+    from shoptalk.training.forecast import span
+
+    if len(spent["candidates"]) < 2:
+        return []
+    rows = sorted(spent["candidates"], key=lambda row: -float(row["seconds"]))
+    each = ", ".join(f"{row['objective']} {row['share']:.0%}" for row in rows)
+    lost = spent["losers"]
+    return [f"of it on candidates that did not go on: {span(lost['seconds'])}, {lost['share']:.0%} ({each})"]
+
+
+def _dose_text(found: dict[str, Any], run: Path) -> str:
+    lines = [f"{found['entry']}, gain in points over the base"]
+    for name, curve in found["curves"].items():
+        lines += ["", f"{name} ({curve['unit']})"]
+        lines += [
+            f"  {row['dose']:>10,}  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {row['gain']:+.1f} "
+            f"({row['interval'][0]:+.1f} to {row['interval'][1]:+.1f})"
+            for row in curve["points"]
+        ]
+        lines += [
+            f"  check: the {check['law']} law of the smaller doses says {check['predicted']:+.1f} "
+            f"({check['predicted_interval'][0]:+.1f} to {check['predicted_interval'][1]:+.1f}) "
+            f"at {check['dose']:,.0f}, measured {check['measured']:+.1f} "
+            f"({check['interval'][0]:+.1f} to {check['interval'][1]:+.1f}): "
+            f"{'holds' if check['holds'] else 'does not hold'}"
+            for check in curve["checks"]
+        ]
+        lines += [f"  {part['sentence']}" for part in (curve, *curve.get("accuracy", {}).values())]
+    return "\n".join([*lines, "", f"all of it: {run / 'dose.json'}"])
+
+
 def _comparison_text(result: dict[str, Any]) -> str:
     lines = [
         f"{k:>5} shots  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {row['gain']:+.1f} "
@@ -430,6 +558,17 @@ def _comparison_text(result: dict[str, Any]) -> str:
         for k, row in result["shots"].items()
     ]
     return "\n".join([*lines, result["sentence"]])
+
+
+def _answer_text(row: dict[str, Any]) -> str:
+    said = "|".join(row["labels"]) or "-"
+    return f"{said if row['in_scope'] else f'out of scope ({said})'}\t{row['probability']:.2f}\t{row['text']}"
+
+
+def _finetuned_text(result: dict[str, Any], out: Path) -> str:
+    lines = [f"{result['task']}: {result['sentence']}"]
+    lines += [f"test: {name.replace('_', ' ')} {value:.1f} %" for name, value in (result["test"] or {}).items()]
+    return "\n".join([*lines, f"encoder and head: {out / 'encoder'}, {out / 'head'}"])
 
 
 def _settings(settings: dict[str, Any]) -> str:

@@ -147,9 +147,15 @@ class TrainConfig(Frozen):
         "and optimizer state (16 bytes a parameter) do not fit each; slower where they do",
     )
 
+    curriculum_share: float = Field(
+        default=0.5, gt=0.0, lt=1.0, description="share of the steps or the budget that a curriculum's first phase gets"
+    )
+
     def of_results(self) -> dict[str, Any]:
-        """The settings on which results depend: where to keep parameters and how often to save them does not count."""
-        return self.model_dump(exclude={"snapshot_seconds", "shard"})
+        """The settings on which all results depend: where to keep parameters and how often to save them does not count,
+        and what only curricula depend on is told with their steps.
+        """
+        return self.model_dump(exclude={"snapshot_seconds", "shard", "curriculum_share"})
 
 
 class Config(Frozen):
@@ -164,6 +170,7 @@ class Config(Frozen):
     budget: str = "10m"
     price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR an hour of this machine")
     base: str = "minilm"
+    vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
     seed: int = 0
     guards: Guards = Guards()
@@ -265,7 +272,8 @@ shots = 5                  # labels per class that the assistant will be built f
 draws = 20                 # random label sets of that size that the verdict averages over
 budget = "10m"             # of the whole run: 90s, 10m, 1.5h; training tokens: 500ktok, 3Mtok; or money: 0.50eur
 # price_per_hour = 1.20    # EUR an hour of this machine: a budget in eur needs it, and costs are then told in EUR
-base = "minilm"            # the encoder to start from: minilm, a hub id or a folder
+base = "minilm"            # the encoder to start from: minilm, a hub id, a folder, or scratch:mini (random weights)
+vocabulary = 0             # most words of your own trade that the base's tokenizer learns to leave whole
 candidates = ["mlm", "simcse", "turns", "neighbours", "none"]   # `shoptalk objectives` lists them
 seed = 0
 
@@ -285,6 +293,7 @@ weight_decay = 0.01
 clip = 1.0
 precision = "auto"         # auto (timed on this machine), float32 or bfloat16
 snapshot_seconds = 60.0    # at most this much work is lost to a crash
+curriculum_share = 0.5     # of mlm-then-neighbours and the like: the first phase's share of the steps or the budget
 shard = false              # true under torchrun only, for a model too large for one process: each then holds a part
 
 # An objective's own settings; `shoptalk objectives` shows them all.

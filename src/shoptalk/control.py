@@ -25,6 +25,7 @@ from shoptalk.evaluate.menu import measure
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product
 from shoptalk.probes.forgetting import general_pairs
+from shoptalk.stages.base import base_stage
 from shoptalk.stages.data import baseline_stage, curate_stage
 from shoptalk.stages.world import Reporter, World
 
@@ -62,13 +63,15 @@ def control(
 def _aa(sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter) -> dict[str, Any]:
     with locked(out):
         world = World(run=out, config=config, report=report)
-        baseline = baseline_stage(world, curate_stage(world, sources, labels, None))
+        curated = curate_stage(world, sources, labels, None)
+        world = base_stage(world, curated)
+        baseline = baseline_stage(world, curated)
         labelled = baseline.bench.labelled
         assert labelled is not None and baseline.measured.correct is not None
         rows = [baseline.measured.correct]
         for number in range(CHALLENGERS):
             report.say(f"control: challenger {number + 1} of {CHALLENGERS}")
-            correct = measure(_noisy(open_base(config.base), seed=config.seed + number), baseline.bench).correct
+            correct = measure(_noisy(open_base(world.config.base), seed=config.seed + number), baseline.bench).correct
             assert correct is not None
             rows.append(correct)
         names = tuple(f"noise@{number + 1}" for number in range(CHALLENGERS))

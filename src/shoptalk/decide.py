@@ -32,7 +32,7 @@ _JACKKNIFE_GROUPS = 20
 # 91 % at 2,500 and 91 to 92 % at 5,000; with 77 classes in 97 to 99 % at 385 labels, 92 to 97 % above. The factor was
 # chosen on nine of those cells, where it gives 94 to 98 %. On fresh trials single nulls of 20 classes hold in 95 to
 # 98 %; 77 classes at 385 labels in 99.8 %: too wide there, which costs power and never a false adoption.
-_INFLATION = 1.15
+INFLATION = 1.15
 _ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
 
 
@@ -96,6 +96,63 @@ class Verdict:
     adapted: float
     labels_needed: int | None
     settles: float | None
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a dose curve. Unlike the entries of a menu each has a base, label sets and tests of its own.
+
+    Draw r of a point belongs to draw r of every other (their label sets are nested): they are resampled together.
+    """
+
+    names: tuple[str, ...]
+    base: Bool[np.ndarray, "P R N"]
+    adapted: Bool[np.ndarray, "P R N"]
+    tested: Bool[np.ndarray, "P R N"]
+    cluster: Int[np.ndarray, "N"]
+
+    @classmethod
+    def of(cls, outcomes: Outcomes) -> "Points":
+        """A menu's entries as points: they share the base, the label sets and the tests."""
+        adapted = outcomes.correct[1:]
+        base, tested = (np.broadcast_to(part, adapted.shape) for part in (outcomes.correct[0], outcomes.tested))
+        return cls(outcomes.entries, base, adapted, tested, outcomes.cluster)
+
+
+@dataclass(frozen=True)
+class Band:
+    """The gain at each point of a curve with an interval that holds for all points at once, in points of accuracy.
+
+    `resampled` holds the gains of each bootstrap resample: what is fitted to the curve is fitted to each of them too.
+    """
+
+    names: tuple[str, ...]
+    base: Float[np.ndarray, "P"]
+    adapted: Float[np.ndarray, "P"]
+    gain: Float[np.ndarray, "P"]
+    se: Float[np.ndarray, "P"]
+    low: Float[np.ndarray, "P"]
+    high: Float[np.ndarray, "P"]
+    c: float
+    resampled: Float[np.ndarray, "B P"]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Whether a candidate over-fits its pretext task: `decision.choice` is "stop" (it does) or "continue".
+
+    `change` is the latest checkpoint's accuracy minus that of `better`, the best earlier one, in points.
+    """
+
+    decision: Decision
+    better: str
+    change: float
+    interval: tuple[float, float]
+
+    @property
+    def fires(self) -> bool:
+        """Whether the candidate over-fits."""
+        return self.decision.choice == "stop"
 
 
 # --- label sets ---------------------------------------------------------------------------------------------------
@@ -181,6 +238,16 @@ def estimate(outcomes: Outcomes, *, n_boot: int = 2000, seed: int) -> Estimate:
     return _estimate(outcomes, sums, counts, c=None, n_boot=n_boot, seed=seed)
 
 
+def estimate_chosen(outcomes: Outcomes, *, c: float, n_boot: int = 2000, seed: int) -> Estimate:
+    """The gain of one entry that was chosen from a menu by other outcomes on the same labels: those of plain heads,
+    say, where these are of tuned ones. `c` is that menu's (`Estimate.c`), so that the choice is paid for here too.
+    """
+    if len(outcomes.entries) != 1:
+        raise ValueError(f"This is for one chosen entry, not for {len(outcomes.entries)}.")
+    sums, counts = _by_cluster(outcomes)
+    return _estimate(outcomes, sums, counts, c=c, n_boot=n_boot, seed=seed)
+
+
 def estimate_on_test(outcomes: Outcomes, *, n_boot: int = 2000, seed: int) -> Estimate:
     """The gain of one entry, selected beforehand, on a test set that nothing was selected on: c = 1.96.
 
@@ -201,22 +268,16 @@ def _estimate(
     n_boot: int,
     seed: int,
 ) -> Estimate:
-    rng = np.random.default_rng(seed)
     accuracy = 100.0 * sums.sum(axis=(1, 2)) / counts.sum()
     gain = accuracy[1:] - accuracy[0]
-    differences = sums[1:] - sums[0]
-    resampled = _bootstrap(differences, counts, n_boot, rng)
-    spread = resampled.std(axis=0, ddof=1)
-    if c is None:
-        c = _INFLATION * _simultaneous(resampled - gain, spread)
-    se = np.maximum(spread, _jackknife(differences, counts, rng))
+    spread = _spread(gain, sums[1:] - sums[0], counts[None], c=c, n_boot=n_boot, seed=seed)
     return Estimate(
         entries=outcomes.entries,
         gain=gain,
-        se=se,
-        low=gain - c * se,
-        high=gain + c * se,
-        c=c,
+        se=spread.se,
+        low=gain - spread.c * spread.se,
+        high=gain + spread.c * spread.se,
+        c=spread.c,
         base=float(accuracy[0]),
         adapted=accuracy[1:],
         n_examples=outcomes.tested.shape[1],
@@ -225,25 +286,65 @@ def _estimate(
     )
 
 
+def band(points: Points, *, n_boot: int = 2000, seed: int) -> Band:
+    """The gains along a curve with intervals that hold for all its points at once (95 %): `estimate` for `Points`."""
+    base = _sum_clusters(points.base & points.tested, points.cluster)
+    adapted = _sum_clusters(points.adapted & points.tested, points.cluster)
+    counts = _sum_clusters(points.tested, points.cluster)
+    before, after = (100.0 * sums.sum(axis=(1, 2)) / counts.sum(axis=(1, 2)) for sums in (base, adapted))
+    gain = after - before
+    spread = _spread(gain, adapted - base, counts, c=None, n_boot=n_boot, seed=seed)
+    half = spread.c * spread.se
+    return Band(points.names, before, after, gain, spread.se, gain - half, gain + half, spread.c, spread.resampled)
+
+
+class _Spread(NamedTuple):
+    """How far gains may be off: standard errors, how many of them an interval takes, and the resampled gains."""
+
+    se: Float[np.ndarray, "E"]
+    c: float
+    resampled: Float[np.ndarray, "B E"]
+
+
+def _spread(
+    gain: Float[np.ndarray, "E"],
+    differences: Float[np.ndarray, "E R G"],
+    counts: Float[np.ndarray, "#E R G"],
+    *,
+    c: float | None,
+    n_boot: int,
+    seed: int,
+) -> _Spread:
+    rng = np.random.default_rng(seed)
+    resampled = _bootstrap(differences, counts, n_boot, rng)
+    spread = resampled.std(axis=0, ddof=1)
+    if c is None:
+        c = INFLATION * _simultaneous(resampled - gain, spread)
+    return _Spread(np.maximum(spread, _jackknife(differences, counts, rng)), c, resampled)
+
+
 def _by_cluster(outcomes: Outcomes) -> tuple[Float[np.ndarray, "E1 R G"], Float[np.ndarray, "R G"]]:
     """Correct answers and tests, summed over the examples of each cluster (in order of cluster number)."""
-    order = np.argsort(outcomes.cluster, kind="stable")
-    starts, _ = _runs(outcomes.cluster[order])
-    tested = outcomes.tested[:, order]
-    hits = (outcomes.correct[:, :, order] & tested).astype(np.float32)
-    return np.add.reduceat(hits, starts, axis=2), np.add.reduceat(tested.astype(np.float32), starts, axis=1)
+    hits = _sum_clusters(outcomes.correct & outcomes.tested, outcomes.cluster)
+    return hits, _sum_clusters(outcomes.tested, outcomes.cluster)
+
+
+def _sum_clusters(marks: Bool[np.ndarray, "*dims N"], cluster: Int[np.ndarray, "N"]) -> Float[np.ndarray, "*dims G"]:
+    order = np.argsort(cluster, kind="stable")
+    starts, _ = _runs(cluster[order])
+    return np.add.reduceat(marks[..., order].astype(np.float32), starts, axis=-1)
 
 
 def _bootstrap(
-    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], n_boot: int, rng: np.random.Generator
+    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "#E R G"], n_boot: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "B E"]:
     """Gains in points when clusters and draws are drawn anew with replacement."""
-    n_draws, n_clusters = counts.shape
+    n_draws, n_clusters = counts.shape[1:]
     of_clusters = _multiplicities(n_clusters, n_boot, rng)
     of_draws = _multiplicities(n_draws, n_boot, rng)
-    tests = np.einsum("rb,br->b", counts @ of_clusters.T, of_draws)
+    tests = np.einsum("erb,br->be", counts @ of_clusters.T, of_draws)
     hits = np.einsum("erb,br->be", differences @ of_clusters.T, of_draws)
-    return np.asarray(100.0 * hits.astype(np.float64) / tests[:, None])
+    return np.asarray(100.0 * hits.astype(np.float64) / tests)
 
 
 def _multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "B n"]:
@@ -254,16 +355,16 @@ def _multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.n
 
 
 def _jackknife(
-    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], rng: np.random.Generator
+    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "#E R G"], rng: np.random.Generator
 ) -> Float[np.ndarray, "E"]:
     """Delete-a-group jackknife standard errors, in points, over random groups of clusters."""
-    n_clusters = counts.shape[1]
+    n_clusters = counts.shape[2]
     n_groups = min(_JACKKNIFE_GROUPS, n_clusters)
     if n_groups < 2:
         return np.zeros(len(differences))
     group = rng.permutation(n_clusters) % n_groups
     kept = (group[:, None] != np.arange(n_groups)).astype(np.float64)
-    without = 100.0 * (differences.sum(axis=1) @ kept) / (counts.sum(axis=0) @ kept)
+    without = 100.0 * (differences.sum(axis=1) @ kept) / (counts.sum(axis=1) @ kept)
     deviations = without - without.mean(axis=1, keepdims=True)
     return np.asarray(np.sqrt((n_groups - 1) / n_groups * (deviations**2).sum(axis=1)))
 
@@ -450,6 +551,79 @@ def continue_training(checkpoints: Outcomes, *, margin: float = 0.2) -> Decision
         readings=("base", *checkpoints.entries),
         sentence=f"{choice.capitalize()}: {why}.",
     )
+
+
+def overfitting(
+    checkpoints: Outcomes,
+    pretext: Sequence[Sequence[float]],
+    *,
+    held_out: Sequence[float] | None = None,
+    n_boot: int = 2000,
+    seed: int,
+) -> Alarm:
+    """Whether a candidate over-fits its pretext task: that loss still falls, and the probe falls with it.
+
+    `checkpoints` holds one candidate's checkpoints in the order of training; `pretext[e]` the training losses of the
+    steps between checkpoint e - 1 and checkpoint e; `held_out[e]` the pretext loss on unseen text at checkpoint e,
+    where the objective has one. It fires when both hold of the latest checkpoint against the best earlier one:
+
+    - the mean pretext loss is lower by more than 1.64 standard errors. Where it rises too, training diverges, which
+      is another trouble with another cure;
+    - the paired interval of `estimate`, with the latest checkpoint in the base's place and simultaneous over the
+      earlier ones, lies below 0: noise, and choosing the best of several, do not fire it.
+
+    What the loss does on held-out text does not decide; it tells the two ways of over-fitting apart.
+
+    Raises:
+        ValueError: there is nothing earlier to compare with, or a checkpoint has no losses.
+    """
+    names = checkpoints.entries
+    if len(names) < 2 or len(pretext) != len(names) or not all(len(losses) for losses in pretext):
+        raise ValueError(f"{len(names)} checkpoints with {len(pretext)} parts of the log: nothing to compare.")
+    reversed_ = Outcomes(
+        entries=names[:-1],
+        correct=np.concatenate([checkpoints.correct[-1:], checkpoints.correct[1:-1]]),
+        tested=checkpoints.tested,
+        cluster=checkpoints.cluster,
+    )
+    found = estimate(reversed_, n_boot=n_boot, seed=seed)
+    best = int(found.gain.argmax())
+    change, interval = -float(found.gain[best]), (-float(found.high[best]), -float(found.low[best]))
+    fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
+    said = (
+        f"{names[-1]} answers {change:+.1f} points against {names[best]} (95 % interval {interval[0]:+.1f} to "
+        f"{interval[1]:+.1f})"
+    )
+    if fires:
+        loss = f"while its pretext loss fell from {np.mean(pretext[best]):.3g} to {np.mean(pretext[-1]):.3g}"
+        sentence = f"Over-fitting: {said} {loss}{_unseen(held_out, best)}."
+    else:
+        sentence = f"No over-fitting is shown: {said}."
+    decision = Decision(
+        choice="stop" if fires else "continue",
+        options=("continue", "stop"),
+        rule="stop where the pretext loss still falls and the paired interval of the probe lies below an earlier one",
+        readings=(names[-1], *names[:-1]),
+        sentence=sentence,
+    )
+    return Alarm(decision, names[best], change, interval)
+
+
+def _falls(earlier: Sequence[float], later: Sequence[float]) -> bool:
+    """Whether the mean loss fell by more than 1.64 standard errors; single steps cannot show it."""
+    if min(len(earlier), len(later)) < 2:
+        return False
+    error = math.sqrt(sum(float(np.var(part, ddof=1)) / len(part) for part in (earlier, later)))
+    return float(np.mean(later) - np.mean(earlier)) < -1.64 * error
+
+
+def _unseen(held_out: Sequence[float] | None, best: int) -> str:
+    """What held-out text says about the way in which it over-fits."""
+    if held_out is None:
+        return ""
+    if held_out[-1] > held_out[best]:
+        return "; on held-out text that loss rises, so it learns its texts by heart"
+    return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
 
 
 def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"]) -> float:

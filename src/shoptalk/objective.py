@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -51,10 +51,13 @@ class Objective(nn.Module, ABC, Generic[Batch]):
 class Spec(Frozen, ABC):
     """An objective's hyperparameters (the paper's defaults), and its factory."""
 
+    supervised: ClassVar[bool] = False
+    """Whether it learns from labels, which the caller gives as targets; others learn from text alone."""
     lr: float
     batch: int
     passes: float
     """Most times that training goes through the corpus; past that more steps have not been seen to help."""
+    needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, as people are told
 
     @abstractmethod
     def examples(self, corpus: Corpus) -> Examples:

@@ -50,6 +50,15 @@ class Example(Frozen):
     cluster: int = 0
 
 
+class LabelSet(Frozen):
+    """One text with any number of labels; `cluster` as in `Example`."""
+
+    id: str
+    text: str
+    labels: tuple[str, ...]
+    cluster: int = 0
+
+
 class Reading(Frozen):
     """A number with its name, unit and sample size, and what it was computed from.
 

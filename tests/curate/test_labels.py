@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate.labels import read_labels
+from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.errors import SourceError
 
 
@@ -131,3 +131,91 @@ def test_an_unreadable_labels_file_is_an_error(tmp_path: Path, name: str) -> Non
     path.write_bytes(b"\x00\x01\x02")
     with pytest.raises(SourceError, match="Cannot read the labels"):
         read_labels(path, CurateConfig())
+
+
+# --- any number of labels
+
+
+def test_several_labels_are_a_list_or_parted_by_bars_and_none_is_an_answer_too(tmp_path: Path) -> None:
+    rows = [
+        {"text": "where is it and what is it worth", "labels": ["track", "price", "track"]},
+        {"text": "cancel this now", "labels": "cancel | urgent"},
+        {"text": "good morning to you", "labels": []},
+        {"text": "my card", "labels": "card"},
+        {"text": "seven times", "labels": [7, True]},
+        {"text": "only one", "labels": 3},
+    ]
+    found, drops = read_label_sets(jsonl(tmp_path / "a.jsonl", *rows), CurateConfig())
+    assert [row.labels for row in found] == [
+        ("track", "price"), ("cancel", "urgent"), (), ("card",), ("7", "true"), ("3",),
+    ]  # fmt: skip
+    assert [row.id for row in found] == [f"a.jsonl#{number}" for number in range(1, 7)]
+    assert not drops
+
+
+@pytest.mark.parametrize("column", ["label", "labels"])
+def test_in_a_csv_an_empty_cell_means_none_of_them(tmp_path: Path, column: str) -> None:
+    found, _ = read_label_sets(csv_file(tmp_path, f"text,{column}\na,x|y\nb,\nc,x\n"), CurateConfig())
+    assert [(row.text, row.labels) for row in found] == [("a", ("x", "y")), ("b", ()), ("c", ("x",))]
+
+
+def test_the_label_column_of_the_settings_may_have_an_s_too(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "text,intents\na,x|y\nb,x\n")
+    assert len(read_label_sets(path, CurateConfig(label_column="intent"))[0]) == 2
+
+
+def test_near_duplicates_share_a_cluster_and_repeated_texts_are_drops(tmp_path: Path) -> None:
+    texts = [
+        "What can I do if my card hasn't arrived after 2 weeks?",
+        "what can I do if my card hasnt arrived after 3 weeks",
+    ]
+    rows = [
+        {"text": text, "labels": ["card"]} for text in (*texts, "exchange rates", "exchange  rates", "exchange rates")
+    ]
+    found, drops = read_label_sets(jsonl(tmp_path / "a.jsonl", *rows), CurateConfig())
+    assert [row.cluster for row in found][:3] == [0, 0, 1]
+    assert [(drop.id, drop.reason) for drop in drops][-1] == ("a.jsonl#5", "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"labels": ["x"]}, "no-text"),
+        ({"text": 4, "labels": ["x"]}, "no-text"),
+        ({"text": "c"}, "no-label"),
+        ({"text": "c", "labels": None}, "no-label"),
+        ({"text": "c", "labels": 1.5}, "wrong-type"),
+        ({"text": "c", "labels": ["x", {"y": 1}]}, "wrong-type"),
+        ({"text": "c", "labels": {"x": 1}}, "wrong-type"),
+    ],
+)
+def test_a_row_whose_labels_cannot_be_used_becomes_a_drop(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "a", "labels": ["x"]}, row, {"text": "b", "labels": []})
+    found, drops = read_label_sets(path, CurateConfig())
+    assert [item.text for item in found] == ["a", "b"]
+    assert [(drop.id, drop.reason) for drop in drops] == [("a.jsonl#2", reason)]
+
+
+def test_a_file_of_texts_without_any_label_is_an_error(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "a", "labels": []}, {"text": "b", "labels": ""})
+    with pytest.raises(SourceError, match=r"no usable labelled rows.*'label' or 'labels': a list of labels"):
+        read_label_sets(path, CurateConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("none.csv", None, "is not an existing labels file"),
+        ("a.xlsx", b"PK", r"Labels are \.csv or \.jsonl"),
+        ("a.csv", b"\x00\x01", "Cannot read the labels"),
+        ("a.csv", b"text,tag\na,x\n", r"has no column 'label'. Its columns: text, tag"),
+        ("a.csv", b"body,labels\na,x\n", r"has no column 'text'. Its columns: body, labels"),
+    ],
+)
+def test_a_file_that_cannot_hold_label_sets_is_an_error(
+    tmp_path: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=complaint):
+        read_label_sets(tmp_path / name, CurateConfig())

@@ -57,6 +57,27 @@ def test_embedding_has_no_dropout_and_leaves_no_trace():
     assert all(parameter.grad is None for parameter in product.encoder.parameters())
 
 
+@pytest.mark.parametrize("way", ["kernels", "stock", "a text a row"])
+@pytest.mark.parametrize("top", [1, 2, 5])
+def test_the_top_layers_are_the_stock_models_hidden_states(top: int, way: str, monkeypatch: pytest.MonkeyPatch):
+    product = tiny_product()
+    if way == "stock":
+        monkeypatch.setattr("shoptalk.nn.bertlike.serves", lambda backbone: False)
+    elif way == "a text a row":
+        product.encoder.backbone.set_attn_implementation("eager")
+    rows = [np.array(product.tokenizer(text)["input_ids"]) for text in TEXTS if len(text) < 200]
+    for group in product.batch(rows).groups:
+        with torch.no_grad():
+            found = product.encoder.top_layers(group, top)
+            assert len(found) == min(top, 2)
+            assert torch.equal(found[-1], product.encoder.hidden(group))
+            for i, begin, length in zip(group.rows, group.begins, group.lengths, strict=True):
+                ids = torch.from_numpy(rows[i])[None]
+                states = product.encoder.backbone(input_ids=ids, output_hidden_states=True).hidden_states[1:][-top:]
+                for own, stock in zip(found, states, strict=True):
+                    assert_allclose(own.flatten(0, 1)[begin : begin + length], stock[0], atol=1e-5)
+
+
 def test_modes_come_back_after_an_error():
     encoder = tiny_product().encoder.train()
     with pytest.raises(ValueError, match="stop"), evaluating(encoder):

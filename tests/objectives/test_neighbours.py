@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.heads.pool import smooth
 from shoptalk.objective import Key
-from shoptalk.objectives.distillation.neighbours import NeighboursSpec, smooth
+from shoptalk.objectives.distillation.neighbours import NeighboursSpec
 from shoptalk.objectives.toy import toy_corpus
 from tests.toyworld import ToyWorld, toy_world
 

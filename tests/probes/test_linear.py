@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from shoptalk.probes.linear import _solve, fit, kshot_outcomes, linear_probe, probe_outcomes
+from shoptalk.nn.heads.linear import fit
+from shoptalk.probes.linear import _solve, kshot_outcomes, linear_probe, probe_outcomes
 from shoptalk.records import Reading
 
 C = 20.0

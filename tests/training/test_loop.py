@@ -18,9 +18,9 @@ from shoptalk.objectives import OBJECTIVES
 from shoptalk.training import optim
 from shoptalk.training.loop import LoopConfig, Step, batch_positions, observing, train
 from shoptalk.training.schedule import Schedule
-from tests.toyworld import ToyWorld, small_spec, toy_world
+from tests.toyworld import MIXTURE, ToyWorld, small_spec, toy_world
 
-NAMES = sorted(OBJECTIVES)
+NAMES = [*sorted(OBJECTIVES), MIXTURE]
 CONFIG = LoopConfig(steps=5, batch=8, lr=1e-3, seed=3)
 Run = tuple[list[tuple[int, float, float]], dict[str, torch.Tensor]]
 
@@ -153,7 +153,7 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
         gradients = [p.grad for p in world.objective.parameters()]
         modes = [part.training for part in world.objective.modules()]
         with observing(world.objective) as product:
-            assert product is world.product
+            assert product is world.objective.product
             assert not any(part.training for part in world.objective.modules())
             embed(product, world.corpus.texts[:5])
             random.random(), np.random.rand(3), torch.rand(3)

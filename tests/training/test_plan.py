@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import Machine
-from shoptalk.training.plan import MENU_MOST, PILOT_FEWEST, Cost, Plan, make_plan
+from shoptalk.training.plan import LOSER_MOST, MENU_MOST, PILOT_FEWEST, Cost, Plan, make_plan
 
 MACHINE = Machine(device="cpu", threads=2, keeps_memory=True, kernels=True)
 
@@ -120,3 +120,53 @@ def test_the_forecast_adds_up_what_has_gone_by_training_looks_and_the_end() -> N
 
 def test_without_a_price_nothing_is_told_in_euros() -> None:
     assert plan_for({"a": cost()}).forecast(Budget(seconds=600)).expected.euros is None
+
+
+@given(
+    seconds=st.lists(st.floats(0.05, 20.0), min_size=1, max_size=6),
+    whole=st.floats(100, 10_000),
+    look=st.floats(0.1, 300.0),
+    before=st.floats(0.0, 50.0),
+    preparing=st.floats(0.0, 100.0),
+)
+def test_whoever_loses_costs_at_most_its_share_of_the_time(
+    seconds: list[float], whole: float, look: float, before: float, preparing: float
+) -> None:
+    costs = {
+        f"c{i}": Cost(seconds=one, tokens=1000.0, most_steps=10_000, before_seconds=preparing if i == 0 else 0.0)
+        for i, one in enumerate(seconds)
+    }
+    try:
+        plan = plan_for(costs, Budget(seconds=whole), look_seconds=look, before_seconds=before)
+    except ConfigError:
+        return
+    assert plan.preparing_seconds == {name: round(one.before_seconds, 1) for name, one in costs.items()}
+    if len(plan.candidates) == 1:
+        return  # nobody loses
+    for name, candidate in plan.candidates.items():
+        pilot = candidate.pilot * candidate.seconds_per_step + look
+        assert pilot <= LOSER_MOST * whole * (1 + 1e-9)
+        if candidate.pilot > PILOT_FEWEST:  # then preparing it left room for more than the fewest
+            assert pilot + costs[name].before_seconds <= LOSER_MOST * whole * (1 + 1e-9)
+
+
+@given(n=st.integers(2, 6), tokens=st.integers(10_000, 10_000_000), step=st.floats(100, 900))
+def test_whoever_loses_costs_at_most_its_share_of_the_tokens(n: int, tokens: int, step: float) -> None:
+    plan = plan_for({f"c{i}": cost(tokens=step) for i in range(n)}, Budget(tokens=tokens))
+    if len(plan.candidates) > 1:
+        assert all(one.pilot * step <= LOSER_MOST * tokens for one in plan.candidates.values())
+
+
+def test_looks_too_long_for_the_share_leave_one_candidate_that_needs_no_pilot() -> None:
+    costs = {"a": cost(), "b": cost()}
+    assert len(plan_for(costs, look_seconds=70.0).candidates) == 2
+    assert len(plan_for(costs, look_seconds=100.0).candidates) == 1
+
+
+def test_a_candidate_that_took_long_to_prepare_gets_a_shorter_pilot_but_never_too_short_a_one() -> None:
+    def pilot(before: float) -> int:
+        a = Cost(seconds=1.0, tokens=1000.0, most_steps=10_000, before_seconds=before)
+        return plan_for({"a": a, "b": cost()}).candidates["a"].pilot
+
+    assert pilot(0.0) > pilot(60.0) == 600 * LOSER_MOST - 5 - 60
+    assert pilot(500.0) == PILOT_FEWEST

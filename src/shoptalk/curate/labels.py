@@ -10,7 +10,7 @@ from shoptalk.curate.dedup import clusters
 from shoptalk.curate.files import Bad, RefusedFile, Row, csv_columns, csv_rows, format_of, json_rows
 from shoptalk.curate.sources import count_by_reason, missing_column
 from shoptalk.errors import SourceError
-from shoptalk.records import Drop, Example
+from shoptalk.records import Drop, Example, LabelSet
 
 
 def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
@@ -49,7 +49,60 @@ def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[D
     return clustered, drops
 
 
-def _check_columns(path: Path, config: CurateConfig) -> None:
+def read_label_sets(path: Path, config: CurateConfig) -> tuple[list[LabelSet], list[Drop]]:
+    """As `read_labels`, for texts with any number of labels: a JSON list, or in one string parted by "|"; none at all
+    where it is empty. The column is the label column, or the same with an s (`labels`).
+
+    Raises:
+        SourceError: the file is missing, unreadable or of unknown format, lacks a column, or has no usable rows.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
+    name, drops = printable(path.name), list[Drop]()
+    found: dict[str, LabelSet] = {}
+    try:
+        _check_columns(path, config, several=True)
+        for row in _rows(path):
+            item = row if isinstance(row, Bad) else _label_set(row, name, config)
+            if isinstance(item, LabelSet) and item.text not in found:
+                found[item.text] = item
+                continue
+            if isinstance(item, LabelSet):
+                item = Bad(row.number, "duplicate", "the text came before", sample(item.text))
+            drops.append(Drop(id=f"{name}#{item.number}", source=name, reason=item.reason,
+                              detail=printable(item.detail), sample=item.sample))  # fmt: skip
+    except RefusedFile as refused:
+        raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
+    if not any(item.labels for item in found.values()):
+        column = config.label_column
+        raise SourceError(
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}. Give rows with {config.text_column!r} and "
+            f"{column!r} or {column + 's'!r}: a list of labels, or labels parted by |."
+        )
+    numbers = clusters(list(found), config.near_duplicate)
+    return [
+        item.model_copy(update={"cluster": int(number)}) for item, number in zip(found.values(), numbers, strict=True)
+    ], drops
+
+
+def _label_set(row: Row, name: str, config: CurateConfig) -> LabelSet | Bad:
+    text = row.value.get(config.text_column)
+    if not isinstance(text, str) or not (repaired := repair(text)):
+        return Bad(row.number, "no-text", f"no {config.text_column!r}", sample(str(row.value)))
+    value = row.value.get(config.label_column, row.value.get(f"{config.label_column}s"))
+    if value is None:
+        return Bad(row.number, "no-label", f"no {config.label_column!r}", sample(repaired))
+    parts = value if isinstance(value, list) else value.split("|") if isinstance(value, str) else [value]
+    for part in parts:
+        if not _label(part) and not (isinstance(part, str) and not part.strip()):
+            detail = f"a label is {part!r}; expected strings, integers, true or false"
+            return Bad(row.number, "wrong-type", detail, sample(repaired))
+    labels = tuple(dict.fromkeys(label for part in parts if (label := _label(part))))
+    return LabelSet(id=f"{name}#{row.number}", text=repaired, labels=labels)
+
+
+def _check_columns(path: Path, config: CurateConfig, *, several: bool = False) -> None:
+    """That the columns are there; with `several` labels a text, theirs may have an s at its end."""
     match format_of(path):
         case ".csv":
             columns, _ = csv_columns(path)
@@ -61,7 +114,7 @@ def _check_columns(path: Path, config: CurateConfig) -> None:
         case _:
             raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
     for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
-        if wanted not in columns:
+        if wanted not in columns and not (several and setting == "label_column" and f"{wanted}s" in columns):
             raise SourceError(f"{path} {missing_column(f'curate.{setting}', wanted, columns)}")
 
 

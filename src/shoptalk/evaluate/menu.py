@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from shoptalk import decide
+from shoptalk.evaluate.labelfree import label_free_score
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.probes.alignment_uniformity import squared_distances, uniformity_loss
 from shoptalk.probes.collapse import collapse
@@ -63,6 +64,8 @@ class Bench:
     """Held-out (context, reply) pairs; empty where there are no conversations."""
     held_out: tuple[str, ...] = ()
     """Held-out texts, for what a pretext task's own loss is on unseen text."""
+    pool: tuple[str, ...] = ()
+    """Unlabelled texts that heads may learn from (`evaluate/heads.py`); only the verdict's looks need them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Measured:
 
     readings: tuple[Reading, ...]
     correct: Bool[np.ndarray, "R N"] | None = field(repr=False, default=None)
+    vectors: Float[np.ndarray, "S D"] | None = field(repr=False, default=None)
+    """The base's of the bench's sample, where there are no labels: what `labelfree` compares a challenger's with."""
 
     def values(self) -> dict[str, float]:
         """Every reading's value by name."""
@@ -78,32 +83,42 @@ class Measured:
 
 
 def save_measured(folder: Path, measured: Measured) -> None:
-    """A measurement as files: `readings.jsonl`, and with labels `correct.npy` [R, N]."""
+    """A measurement as files: `readings.jsonl`, with labels `correct.npy` [R, N], without `vectors.npy` [S, D]."""
     rows = [reading.model_dump_json() + "\n" for reading in measured.readings]
     (folder / "readings.jsonl").write_text("".join(rows), encoding="utf-8")
-    if measured.correct is not None:
-        np.save(folder / "correct.npy", measured.correct)
+    for name, array in (("correct.npy", measured.correct), ("vectors.npy", measured.vectors)):
+        if array is not None:
+            np.save(folder / name, array)
 
 
 def load_measured(folder: Path) -> Measured:
     """What `save_measured` wrote."""
     lines = (folder / "readings.jsonl").read_text(encoding="utf-8").splitlines()
-    path = folder / "correct.npy"
-    correct = np.load(path, allow_pickle=False) if path.exists() else None
-    return Measured(tuple(Reading.model_validate_json(line) for line in lines), correct)
+    correct, vectors = (
+        np.load(path, allow_pickle=False) if path.exists() else None
+        for path in (folder / "correct.npy", folder / "vectors.npy")
+    )
+    return Measured(tuple(Reading.model_validate_json(line) for line in lines), correct, vectors)
 
 
-def measure(product: Product, bench: Bench) -> Measured:
-    """Measure a frozen product; each group of texts is embedded once."""
+def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> Measured:
+    """Measure a frozen product; each group of texts is embedded once.
+
+    `base` is the base's measurement, where the product is a challenger: without labels it is scored against that.
+    """
     readings = [general_similarity()(product)]
+    sample = None
     if len(bench.sample) > 1:
-        vectors = embed(product, bench.sample)
-        alarm = collapse(vectors)
+        sample = embed(product, bench.sample)
+        alarm = collapse(sample)
         readings += [
-            _reading("RankMe", rankme(vectors), "effective dimensions", len(vectors)),
-            _reading("uniformity", uniformity_loss(vectors), "log potential", len(vectors)),
-            _reading("collapsed", float(bool(alarm.detail["collapsed"])), "0 or 1", len(vectors)),
+            _reading("RankMe", rankme(sample), "effective dimensions", len(sample)),
+            _reading("uniformity", uniformity_loss(sample), "log potential", len(sample)),
+            _reading("collapsed", float(bool(alarm.detail["collapsed"])), "0 or 1", len(sample)),
         ]
+        if base is not None and base.vectors is not None:
+            score = label_free_score(sample, base.vectors)
+            readings += [score] if score else []
     if len(bench.pairs) > 1:
         contexts = embed(product, [context for context, _ in bench.pairs])
         replies = embed(product, [reply for _, reply in bench.pairs])
@@ -131,7 +146,7 @@ def measure(product: Product, bench: Bench) -> Measured:
         readings.append(
             _reading(f"{bench.labelled.shots}-shot accuracy", accuracy, "per cent", int(tested.any(0).sum()))
         )
-    return Measured(readings=tuple(readings), correct=correct)
+    return Measured(tuple(readings), correct, sample if bench.labelled is None and base is None else None)
 
 
 def per_class(

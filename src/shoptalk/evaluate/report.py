@@ -136,6 +136,7 @@ def _gain(facts: Mapping[str, Any]) -> Html:
         interval_picture(gain, ends, number(verdict.get("smallest_gain"))),
         _facts(pairs),
         _note((text.INTERVAL_ON_TEST if verdict.get("on_test") else text.INTERVAL) + draws),
+        _note(str(part(verdict, "heads")["sentence"])) if part(verdict, "heads").get("sentence") else None,
     )
 
 

@@ -246,6 +246,7 @@ def render_markdown(facts: Mapping[str, Any]) -> str:
         f"# {VERDICTS.get(str(verdict.get('choice')), 'No verdict')}",
         f"Run {_md(facts.get('run') or NONE)}, {_md(moment(facts.get('created') or 'date unknown'))}",
         _md(verdict.get("sentence") or "This run has not come to a verdict yet."),
+        _md(part(verdict, "heads").get("sentence") or ""),
         *(
             block(facts)
             for block in (_md_entries, _md_classes, _md_label_free, _md_guards, _md_cost, _md_drops, _md_again)

@@ -17,6 +17,7 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.encoder import PACKABLE, Encoder, Pooling, Product
+from shoptalk.nn.scratch import MARK, size_of
 from shoptalk.text.batching import LADDER
 
 
@@ -60,9 +61,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     """
     folder = resolve(ref)
     keep_memory()
-    # What the library prints while loading (progress bars, notes on unused heads) is not the user's concern.
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    hush()
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         backbone, report = AutoModel.from_pretrained(
@@ -96,6 +95,14 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     return product
 
 
+def hush() -> None:
+    """What the library prints while loading and saving (progress bars, notes on unused heads) is not the user's
+    concern.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
 def resolve(ref: str) -> Path:
     """The local folder of a reference, fetched from the hub where it must be and can be.
 
@@ -104,6 +111,12 @@ def resolve(ref: str) -> Path:
     """
     if ref in BASES:  # before folders: a folder `minilm` that happens to be here is `./minilm`
         return _known(BASES[ref])
+    if size_of(ref) is not None:
+        raise BaseModelError(
+            f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run. Make "
+            f"one: `shoptalk pretrain SOURCES --objective mlm --base {ref} --out DIR`; then give DIR/encoder here, or "
+            "DIR/base for what it began as."
+        )
     path = Path(os.path.expanduser(ref))  # noqa: PTH111 (leaves an unknown ~user as it is; Path's raises)
     if path.is_dir():
         return _folder(path, ref)
@@ -120,6 +133,23 @@ def resolve(ref: str) -> Path:
         f"No model {ref!r}. Give one of {', '.join(BASES)}, a hub id such as "
         f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors."
     )
+
+
+def began_as(ref: str) -> str | None:
+    """The base with random weights that an encoder began as, such as `scratch:mini`; None for all others.
+
+    Raises:
+        BaseModelError: the reference is unknown.
+    """
+    if ref in BASES:
+        return None
+    if (size := size_of(ref)) is not None:
+        return size.name
+    try:
+        config = json.loads((resolve(ref) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `open_base` will say what is wrong with it
+        return None
+    return config.get(MARK) if isinstance(config, dict) else None
 
 
 def _folder(path: Path, ref: str) -> Path:

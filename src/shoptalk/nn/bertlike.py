@@ -6,6 +6,7 @@ keeps no mask; under autocast the states between layers stay in bfloat16. Needs 
 them the stock forward pass serves.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,15 +86,21 @@ def contextualize(
     group: Group,
     *,
     training: bool,
-) -> Float[Tensor, "R W D"]:
-    """The last layer's states of embedded tokens, each text apart (Vaswani et al. 2017, section 3; post-norm)."""
+    top: int = 1,
+) -> list[Float[Tensor, "R W D"]]:
+    """The states of the last `top` layers, lowest first, each text apart (Vaswani et al. 2017, section 3; post-norm).
+
+    Without gradients no other layer's states are kept.
+    """
     rows, width, dim = embedded.shape
     dtype = weights[0].projection[0].dtype
     states = embedded.reshape(rows * width, dim).to(dtype)
     texts = _texts(group, in_rows=dtype == torch.bfloat16)
+    found: deque[Tensor] = deque(maxlen=top)
     for layer, own in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
         states = _layer(layer, own, states, texts, training)
-    return states.reshape(rows, width, dim)
+        found.append(states)
+    return [states.reshape(rows, width, dim) for states in found]
 
 
 def _texts(group: Group, *, in_rows: bool) -> _Texts:

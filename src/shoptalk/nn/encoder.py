@@ -70,21 +70,24 @@ class Encoder(nn.Module):
 
     def hidden(self, group: Group) -> Float[Tensor, "R W D"]:
         """The last layer's hidden states of one group; those of padding mean nothing."""
+        return self.top_layers(group, 1)[0]
+
+    def top_layers(self, group: Group, top: int) -> list[Float[Tensor, "R W D"]]:
+        """The hidden states of the last `top` layers, lowest first: fewer where the backbone has fewer layers."""
         ids = group.ids.to(self.device)
         if not self.packed:
             mask = group.mask.to(self.device, torch.int64)
-            padded: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-            return padded
+            return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
         config: Any = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
         positions = group.positions.to(self.device) + first
         if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
-            return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training)
+            return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training, top=top)
         packing = attention.Packing(group, self.device)
-        states: Tensor = self.backbone(input_ids=ids, position_ids=positions, packing=packing).last_hidden_state
-        return states
+        inputs = {"input_ids": ids, "position_ids": positions, "packing": packing}
+        return _last(self.backbone(**inputs, output_hidden_states=top > 1), top)
 
     def pool(self, hidden: Float[Tensor, "R W D"], group: Group) -> Float[Tensor, "m D"]:
         """Unit-length vectors of a group's texts, computed in float32 whatever the precision of the layers.
@@ -137,6 +140,11 @@ class Encoder(nn.Module):
         vectors = gather.gather_rows(torch.cat(parts), sizes)
         texts = torch.cat([batch.groups[number].rows for number in order]).to(vectors.device)
         return vectors[torch.argsort(texts)]
+
+
+def _last(output: Any, top: int) -> list[Tensor]:
+    """A stock model's states of its last layers; `hidden_states` begins with those that no layer has seen."""
+    return [output.last_hidden_state] if top == 1 else list(output.hidden_states[1:][-top:])
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ def similarity_distribution(vectors: Float[Tensor, "n D"], *, temperature: float
     return logits.masked_fill(itself, EXCLUDED).log_softmax(-1)
 
 
+def similarity_divergence(
+    students: Float[Tensor, "n D"], targets: Float[Tensor, "n D"], *, temperature: float
+) -> Float[Tensor, ""]:
+    """Mean KL divergence of the students' similarity distributions from their targets' (Fang et al. 2021, equation 3).
+
+    Rows are unit vectors.
+    """
+    theirs = similarity_distribution(targets, temperature=temperature)
+    ours = similarity_distribution(students, temperature=temperature)
+    return (theirs.exp() * (theirs - ours)).sum(-1).mean()
+
+
 def _inner_products(left: Float[Tensor, "n D"], right: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
     """In float32 under autocast too: a cosine rounded to bfloat16 and divided by a temperature is off by tenths."""
     with torch.autocast(left.device.type, enabled=False):

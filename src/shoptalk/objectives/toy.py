@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from shoptalk.nn.toy import WORDS, tiny_product
-from shoptalk.objective import Key, Spec
+from shoptalk.objective import Key, Spec, Targets
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import tokenise
 
@@ -26,13 +26,34 @@ def toy_corpus(conversations: int = 24, turns: int = 4, *, seed: int = 0) -> Cor
     )
 
 
-def run(spec: Spec, *, steps: int = 40) -> list[float]:
-    """Train on the toy and print the loss; returns the losses."""
+def toy_dialogues(conversations: int = 64, *, seed: int = 0) -> Corpus:
+    """A greeting and a thank-you each, about one of two things: easy to put in order and to tell apart."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for number in range(conversations):
+        thing = ("card", "ticket")[number % 2]
+        texts += [f"{word} {thing} {thing} {thing} {rng.choice(WORDS)}" for word in ("hello", "thanks")]
+    return Corpus(
+        texts=tuple(texts),
+        conversation=np.repeat(np.arange(conversations), 2),
+        turn=np.tile(np.arange(2), conversations),
+        digest=f"dialogues-{conversations}-{seed}",
+    )
+
+
+def toy_labels(corpus: Corpus) -> Targets:
+    """Every other conversation's texts have another label; one-hot targets [N, 2]."""
+    return {"targets": np.eye(2, dtype=np.float32)[corpus.conversation % 2]}
+
+
+def run(spec: Spec, *, steps: int = 40, corpus: Corpus | None = None) -> list[float]:
+    """Train on the toy (`toy_corpus`, unless another is given) and print the loss five times; returns the losses."""
     torch.manual_seed(0)
-    product, corpus = tiny_product(), toy_corpus()
+    product, corpus = tiny_product(), corpus or toy_corpus()
     tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
     data = spec.examples(corpus)
-    collate = spec.collate(corpus, tokens, product, spec.prepare(corpus, product))
+    targets = toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product)
+    collate = spec.collate(corpus, tokens, product, targets)
     objective = spec.build(product).train()
     optimizer = torch.optim.AdamW(objective.parameters(), lr=2e-3)
     losses = []
@@ -42,7 +63,9 @@ def run(spec: Spec, *, steps: int = 40) -> list[float]:
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
+        with torch.no_grad():
+            objective.after_step((step + 1) / steps, loss.outputs)
         losses.append(loss.total.item())
-        if step % 10 == 0 or step == steps - 1:
+        if step % (steps // 4) == 0 or step == steps - 1:
             sys.stdout.write(f"step {step:3d}  loss {losses[-1]:.4f}\n")
     return losses

@@ -11,15 +11,14 @@ against 2.8 s and 3.3 s), at the same distance from the exact optimum: 99.85 % o
 default tolerance 99.84 %. Its tolerance of 3e-4 is still slower (2.2 s) and less exact (99.62 %).
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from shoptalk.nn.heads.linear import MOST_STEPS, fit
 from shoptalk.records import Reading
 
 # A problem is solved when the mean loss is expected to fall by less than this for each of its K · C scores: what moves
@@ -27,33 +26,9 @@ from shoptalk.records import Reading
 # predictions of a problem with 3 labels and 2 shots.
 _TOLERANCE = 7e-9
 _MEMORY = 3
-_MOST_STEPS = 200
 _MOST_LINE_STEPS = 8
 _LINE_ACCURACY = 0.3  # a step is refined until its slope is below this share of the slope at its start
 _CHUNK = 4  # problems solved together: enough to hide the overhead of a call, few enough for the cache
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """Weights, intercepts and the label of each row."""
-
-    weights: Float[np.ndarray, "C D"]
-    intercepts: Float[np.ndarray, "C"]
-    labels: Shaped[np.ndarray, "C"]
-
-    def predict(self, vectors: Float[np.ndarray, "N D"]) -> Shaped[np.ndarray, "N"]:
-        """The most probable label of each vector."""
-        scores = vectors @ self.weights.T + self.intercepts
-        return np.asarray(self.labels[scores.argmax(axis=1)])
-
-
-def fit(vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, "N"], C: float = 20.0) -> LinearHead:  # noqa: N803
-    """Multinomial logistic regression on all the examples."""
-    model = LogisticRegression(C=C, max_iter=_MOST_STEPS).fit(vectors, labels)
-    weights, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps one row, the second label's logit
-        weights, intercepts = np.concatenate([-weights, weights]) / 2, np.concatenate([-intercepts, intercepts]) / 2
-    return LinearHead(weights.astype(vectors.dtype), intercepts.astype(vectors.dtype), model.classes_)
 
 
 def kshot_outcomes(
@@ -210,7 +185,7 @@ def _solve(
     at = _Point(zero, zero, zero[:, :1])
     gradient = _gradient(at, truth, penalty)
     memory: list[_Memory] = []
-    for _ in range(_MOST_STEPS):
+    for _ in range(MOST_STEPS):
         direction = _descent(gradient, memory, inverse, penalty)
         expected = -gradient.dot(direction)
         if not (expected > tolerance).any():

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact, write_text
+import numpy as np
+
+from shoptalk.artifact import Artifact, create, digest, file_digest, key_of, open_artifact, write_text
 from shoptalk.config import CurateConfig
 from shoptalk.curate.curate import HELD_OUT, TRAIN, curate, read_drops, write_corpus
 from shoptalk.curate.dedup import matches
 from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
+from shoptalk.evaluate.heads import POOL, kind_outcomes, load_outcomes, save_outcomes
 from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
 from shoptalk.nn.bases import resolve
+from shoptalk.nn.scratch import size_of
 from shoptalk.probes.retrieval import choose_pairs
 from shoptalk.records import Document, Drop, Example, Reading
 from shoptalk.stages.world import World, open_product
@@ -101,6 +105,10 @@ class Baseline:
     """What measuring took: the forecast of every later look."""
     tokens_per_second: float
     """Of embedding, real tokens."""
+    kinds: Mapping[str, np.ndarray]
+    """With labels, each kind of head's outcomes on the draws."""
+    kinds_seconds: float
+    """What those took: the forecast of the same for the challenger."""
 
 
 def baseline_stage(world: World, curated: Curated) -> Baseline:
@@ -116,31 +124,62 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         sample=tuple(curated.train.texts[i] for i in places),
         pairs=tuple(choose_pairs(curated.held_out, seed=config.seed)),
         held_out=tuple(curated.held_out.texts[:SAMPLE]),
+        pool=pool_of(curated.train, seed=config.seed),
     )
-    settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": config.base}
+    settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": world.base_name}
+    if labelled is None:
+        settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
-        world.report.say(f"baseline: measuring {config.base} as it is")
+        world.report.say(f"baseline: measuring {world.base_name} as it is")
         product = open_product(config)
         texts = [*bench.sample, *(labelled.texts if labelled else ()), *(text for pair in bench.pairs for text in pair)]
         begun = time.perf_counter()
         measured = measure(product, bench)
         seconds = time.perf_counter() - begun
         rate = product.tokens(texts) / seconds
-        timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail={"tokens_per_second": rate})
+        begun, kinds = time.perf_counter(), {}
+        if labelled is not None:
+            kinds = kind_outcomes(product, labelled.texts, labelled.labels, labelled.draws.training, bench.pool)
+        detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
+        timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
+            save_outcomes(inside / "kinds.npz", kinds)
             write_text(inside / "timing.json", timing.model_dump_json())
     artifact = open_artifact(folder)
     assert artifact is not None
     timing = Reading.model_validate_json((folder / "timing.json").read_text(encoding="utf-8"))
-    return Baseline(artifact, bench, load_measured(folder), timing.value, float(timing.detail["tokens_per_second"]))
+    return Baseline(
+        artifact,
+        bench,
+        load_measured(folder),
+        timing.value,
+        float(timing.detail["tokens_per_second"]),
+        kinds=load_outcomes(folder / "kinds.npz"),
+        kinds_seconds=float(timing.detail["kinds_seconds"]),
+    )
+
+
+def pool_of(corpus: Corpus, *, seed: int) -> tuple[str, ...]:
+    """Unlabelled texts for the run's heads: a random sample, each wording once."""
+    places = permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1)
+    return tuple(dict.fromkeys(corpus.texts[int(i)] for i in places))[:POOL]
 
 
 def base_digest(ref: str) -> str:
-    """SHA-256 of a base's weights."""
-    return file_digest(resolve(ref) / "model.safetensors")
+    """What a base is, as one hash: the SHA-256 of its weights.
+
+    A base that is yet to be made from the corpus (`scratch:mini`) is what it is to be. One that was made (`RUN/base`)
+    is all of its folder: equal random weights may come with the tokenizer of another corpus.
+    """
+    size = size_of(ref)
+    if size is not None:
+        return digest(vars(size))
+    folder = resolve(ref)
+    made = open_artifact(folder)
+    return made.content if made is not None and made.kind == "base" else file_digest(folder / "model.safetensors")
 
 
 def _make_corpus(

@@ -17,9 +17,9 @@ SAMPLES = 5
 """Dropped texts shown for each reason."""
 
 
-def spent(entries: Sequence[Entry], seconds: float) -> dict[str, Any]:
+def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> dict[str, Any]:
     """What the run took up to the verdict: wall-clock seconds, real training tokens, peak memory, and euros where an
-    hour has a price; beside the forecast, and fact divided by forecast.
+    hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell whose it was.
 
     `seconds` is this process's account and that of interrupted ones' logs. The entries keep another: what had gone by
     when the plan was made, and what each of them took. After an interruption, or where finished entries are judged
@@ -34,9 +34,34 @@ def spent(entries: Sequence[Entry], seconds: float) -> dict[str, Any]:
         tokens=sum(longest.values()),
         memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
     )
+    shares = _shares(entries, prepared, fact)
     if entries:
-        return entries[-1].forecast.against(fact)
-    return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None}
+        return entries[-1].forecast.against(fact) | shares
+    return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None} | shares
+
+
+def _shares(entries: Sequence[Entry], prepared: Prepared | None, fact: Spending) -> dict[str, Any]:
+    """What each candidate cost, and what was spent on losers: candidates that were prepared and did not go on.
+
+    A candidate's seconds are those of preparing its targets, timing it, training it, and measuring and saving its
+    entries; `share` is of the whole run's, of which the rest is nobody's: curating, the baseline, the verdict.
+    """
+    winner = entries[-1].candidate if entries else None
+    preparing = prepared.plan.preparing_seconds if prepared else {}
+    rows = []
+    for name in dict.fromkeys([*preparing, *(entry.candidate for entry in entries)]):
+        mine = [entry for entry in entries if entry.candidate == name]
+        seconds = preparing.get(name, 0.0) + sum(entry.seconds for entry in mine)
+        tokens = max((entry.tokens for entry in mine), default=0)
+        rows.append(_cost(seconds, tokens, fact) | {"objective": name, "went_on": name == winner})
+    lost = [row for row in rows if not row["went_on"]]
+    losers = _cost(sum((row["seconds"] for row in lost), 0.0), sum(row["tokens"] for row in lost), fact)
+    return {"candidates": rows, "losers": losers}
+
+
+def _cost(seconds: float, tokens: int, whole: Spending) -> dict[str, Any]:
+    share = seconds / whole.seconds if whole.seconds else 0.0
+    return {"seconds": round(seconds, 1), "tokens": tokens, "share": round(share, 4)}
 
 
 def collect(
@@ -77,9 +102,20 @@ def collect(
                 "name": "forgetting",
                 "value": entry.measured.values()[FORGETTING] - before[FORGETTING],
                 "limit": world.config.guards.forgetting,
-                "inside": next(r["inside_guards"] for r in verdict["candidates"] if r["entry"] == entry.name),
+                "inside": _keeps(entry, before[FORGETTING] + world.config.guards.forgetting),
             }
             for entry in entries
+        ]
+        + [
+            {
+                "entry": entry.name,
+                "name": "over-fitting",
+                "value": entry.alarm.change,
+                "limit": entry.alarm.change - entry.alarm.interval[1],
+                "inside": not entry.alarm.fires,
+            }
+            for entry in entries
+            if entry.alarm is not None
         ],
         "cost": {
             "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in world.seconds.items()],
@@ -87,6 +123,8 @@ def collect(
             "tokens": verdict["spent"]["tokens"],
             "waste": 1 - tokens / cells if cells else 0.0,
             "tokens_per_second": tokens / training if training else 0.0,
+            "candidates": verdict["spent"]["candidates"],
+            "losers": verdict["spent"]["losers"],
         },
         "skipped": prepared.skipped if prepared else {},
         "drops": _drops(curated),
@@ -98,6 +136,12 @@ def collect(
             "seed": world.config.seed,
         },
     }
+
+
+def _keeps(entry: Entry, least: float) -> bool:
+    """Whether an entry's general similarity is at least `least`; one that has collapsed keeps nothing."""
+    readings = entry.measured.values()
+    return readings[FORGETTING] >= least and not readings.get("collapsed")
 
 
 def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

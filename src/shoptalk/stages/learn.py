@@ -1,7 +1,6 @@
 """Choose and pretrain: from a plan to a menu of measured checkpoints."""
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,17 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.menu import Measured, load_measured, measure, save_measured
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.objectives.masked.mlm import MaskedLanguageModel
 from shoptalk.probes.masked_bits import masked_bits
+from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.data import Baseline
-from shoptalk.stages.planning import Prepared, loop_config
-from shoptalk.stages.world import World, best_device, open_product
-from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.stages.legs import leg_to, train_leg
+from shoptalk.stages.planning import Prepared
+from shoptalk.stages.world import World, best_device
+from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import Forecast, peak_memory
 from shoptalk.training.loop import observing
 
@@ -40,6 +42,8 @@ class Entry:
     """Peak memory of the process that made it, so far."""
     forecast: Forecast
     """Of the whole run that it is part of."""
+    alarm: decide.Alarm | None = None
+    """Whether the candidate over-fits here; None where that was not asked: before its third entry, without labels."""
 
 
 def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> tuple[list[Entry], str]:
@@ -63,25 +67,61 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> tuple[
 def pretrain_stage(
     world: World, prepared: Prepared, baseline: Baseline, winner: str, pilots: Sequence[Entry]
 ) -> list[Entry]:
-    """Train the winner from checkpoint to checkpoint while the evidence says that more pays."""
+    """Train the winner from checkpoint to checkpoint while the evidence says that more pays.
+
+    A curriculum is not judged in its first phase, which need not help by itself; its second is judged by itself.
+    """
     plan = prepared.plan.candidates[winner]
+    turn = turn_of(winner, plan.steps, world.config)
     earlier = [entry for entry in pilots if entry.candidate == winner]
     entries: list[Entry] = []
     decay_from: int | None = None
     for step in (step for step in plan.checkpoints if step > (earlier[0].step if earlier else 0)):
         entry = train_to(world, prepared, baseline, winner, step, earlier=[*earlier, *entries], decay_from=decay_from)
-        entries.append(entry)
+        if step <= turn:
+            entries.append(entry)
+            continue
+        later = [one for one in (*earlier, *entries) if one.step > turn]
+        entries.append(_watched(world, baseline, [*later, entry], after=turn))
+        alarm = entries[-1].alarm
+        if alarm is not None and alarm.fires:
+            world.report.say(f"pretrain: {alarm.decision.sentence} Training stops here.")
+            break
         if decay_from is not None or step == plan.checkpoints[-1]:
             break
         if baseline.bench.labelled is None:
             continue
-        decision = decide.continue_training(outcomes(baseline, [*earlier, *entries]))
+        decision = decide.continue_training(outcomes(baseline, [*later, entry]))
         if decision.choice != "continue":
             world.report.say(f"pretrain: {decision.sentence}")
         if decision.choice == "stop":
             break
         decay_from = entry.step if decision.choice == "decay" else None
     return entries
+
+
+def _watched(world: World, baseline: Baseline, entries: Sequence[Entry], *, after: int) -> Entry:
+    """The last of a candidate's entries, asked whether the candidate over-fits; two entries are too few to tell.
+
+    `after` is the step after which their training began.
+    """
+    if baseline.bench.labelled is None or len(entries) < 3:
+        return entries[-1]
+    log = read_log(entries[-1].folder)
+    begins = [after, *(entry.step for entry in entries[:-1])]
+    losses = [
+        [row["loss"] for row in log if begin < row["step"] <= entry.step]
+        for begin, entry in zip(begins, entries, strict=True)
+    ]
+    bits = [entry.measured.values().get("masked_bits") for entry in entries]
+    held_out = [value for value in bits if value is not None]
+    alarm = decide.overfitting(
+        outcomes(baseline, entries),
+        losses,
+        held_out=held_out if len(held_out) == len(entries) else None,
+        seed=world.config.seed,
+    )
+    return replace(entries[-1], alarm=alarm)
 
 
 def train_to(
@@ -103,38 +143,25 @@ def train_to(
     folder, key = world.run / "menu" / f"{name}-{step}", key_of(kind="entry", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         begun = time.perf_counter()
-        candidate = prepared.candidates[name]
-        product = open_product(world.config)
-        training = Training.build(
-            candidate.spec,
-            corpus=prepared.corpus,
-            tokens=prepared.tokens,
-            product=product,
-            targets=candidate.targets,
-            config=loop_config(
-                candidate.spec,
-                world.config,
-                steps=prepared.plan.candidates[name].steps,
-                precision=prepared.plan.precision,
-            ),
-            folder=world.run / "work" / f"{name}-{prepared.key[:12]}",
-            snapshot_seconds=world.config.train.snapshot_seconds,
-        )
-        steps = advance(training, until=step, decay_from=decay_from)
         done = earlier[-1].step if earlier else 0
-        training_seconds = sum(one.seconds for one in world.report.track(steps, done=done, total=step, name=name))
-        rows = read_log(training.folder)
+        leg = leg_to(world, prepared, name, step, done=done)
+        training, training_seconds = leg.training, leg.before_seconds
+        training_seconds += train_leg(world, leg, until=step, done=done, decay_from=decay_from)
+        rows = leg.log()
         with observing(training.objective) as observed:
-            measured = measure(observed, baseline.bench)
-            if isinstance(training.objective, MaskedLanguageModel) and baseline.bench.held_out:
+            measured = measure(observed, baseline.bench, base=baseline.measured)
+            heads = [part for part in training.objective.modules() if isinstance(part, MaskedLanguageModel)]
+            if heads and baseline.bench.held_out:  # alone or in a mixture
                 # The pretext task's own loss on unseen text: no base to compare with, whose head is random.
-                bits = masked_bits(baseline.bench.held_out, seed=world.config.seed, head=training.objective.logits)
+                bits = masked_bits(baseline.bench.held_out, seed=world.config.seed, head=heads[0].logits)
                 measured = replace(measured, readings=(*measured.readings, bits(observed)))
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
-            shutil.copyfile(training.folder / "log.jsonl", inside / "log.jsonl")
+            write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             save_encoder(
-                product, inside / "encoder", card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n"
+                training.objective.product,
+                inside / "encoder",
+                card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n",
             )
             # Steps that an earlier process took count too; they are in the log.
             logged = sum(row["seconds"] for row in rows if row["step"] > done)
@@ -145,6 +172,11 @@ def train_to(
                 "memory_bytes": peak_memory(best_device()),
             }
             write_text(inside / "progress.json", json.dumps(progress))
+    return open_entry(folder, name, forecast=prepared.forecast)
+
+
+def open_entry(folder: Path, name: str, *, forecast: Forecast) -> Entry:
+    """What `train_to` has left in a folder of the menu; `name` is its candidate's."""
     artifact = open_artifact(folder)
     assert artifact is not None
     progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
@@ -158,7 +190,7 @@ def train_to(
         measured=load_measured(folder),
         seconds=progress["seconds"],
         memory_bytes=progress["memory_bytes"],
-        forecast=prepared.forecast,
+        forecast=forecast,
     )
 
 
@@ -176,9 +208,12 @@ def outcomes(baseline: Baseline, entries: Sequence[Entry]) -> decide.Outcomes:
 
 
 def _score(measured: Measured, baseline: Baseline) -> float:
-    """The gain that pilots are ranked by: k-shot accuracy in points, or without labels next-turn retrieval (x 100)."""
+    """The gain that pilots are ranked by: k-shot accuracy in points, without labels what the label-free rule expects.
+
+    Of too few texts the rule says nothing, and all are alike: the candidate that was named first goes on.
+    """
     before, after = baseline.measured.values(), measured.values()
     if baseline.bench.labelled is not None:
         name = f"{baseline.bench.labelled.shots}-shot accuracy"
         return after[name] - before[name]
-    return 100 * (after["next-turn MRR"] - before["next-turn MRR"])
+    return after.get(labelfree.NAME, 0.0)

@@ -4,8 +4,9 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
-from shoptalk.objectives import OBJECTIVES, make_spec
+from shoptalk.objectives import OBJECTIVES, phases_of
+from shoptalk.objectives.mixture import parts_of
+from shoptalk.stages.curriculum import joint_cost, phase_specs
 from shoptalk.stages.data import Baseline, Curated, base_digest
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised, tokenise_to
+from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 from shoptalk.training.advance import Training
 from shoptalk.training.forecast import Forecast, Timed, peak_to_come, time_training
 from shoptalk.training.loop import LoopConfig
@@ -30,10 +33,17 @@ from shoptalk.training.plan import Cost, Plan, make_plan
 NONE = "none"
 PREPARE_SHARE = 0.15
 """Of a time budget, at most this much goes into embedding the corpus for targets; a larger corpus is sampled."""
+PREPARE_SHARE_OF_MANY = 0.07
+"""The same where several candidates are compared, any of which may lose: with a pilot of 8 % it makes the 15 % of
+`training.plan.LOSER_MOST`; timing and looking shorten the pilot. It is an estimate, and was low on a busy machine: 77 s
+taken where 54 s were foreseen (BANKING77, one thread of an AVX2 core shared with others)."""
 PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
 """Who is tried where not all can be, and who is trained where there are neither labels nor conversations to compare on.
 `neighbours` gained on both labelled sets in benchmarks/README.md; the pilots of `mlm` and `simcse` lost there, in this
 order; `turns`, which those sets cannot train, stands second by judgement."""
+STAND_IN = 1_000
+"""Texts on which the second phase of a curriculum is timed where it has targets to prepare: those that it will train on
+need the encoder that its first phase leaves."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,14 @@ class Candidate:
 
     name: str
     spec: Spec
+    """Of a curriculum, the first phase's."""
     targets: Targets | None
+    then: Spec | None = None
+    """Of a curriculum, the second phase's, whose targets come from the encoder that the first one leaves."""
+
+    def learns_from(self, corpus: Corpus) -> bool:
+        """Whether every phase finds something to learn from."""
+        return all(len(spec.examples(corpus)) for spec in (self.spec, self.then) if spec is not None)
 
 
 @dataclass(frozen=True)
@@ -68,12 +85,15 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
     begun = time.perf_counter()
     corpus = curated.train
     if any(_prepares(name) for name in config.candidates):
-        corpus = _affordable(corpus, budget, baseline, seed=config.seed)
+        one = len(set(config.candidates) - {NONE}) == 1
+        corpus = _affordable(
+            corpus, budget, baseline, share=PREPARE_SHARE if one else PREPARE_SHARE_OF_MANY, seed=config.seed
+        )
     if len(corpus) < len(curated.train):
         world.report.say(f"plan: the budget pays for {len(corpus):,} of {len(curated.train):,} texts; taking a sample")
     specs, skipped = _specs(config, corpus)
     if baseline.bench.labelled is None and not baseline.bench.pairs and len(specs) > 1:
-        first = next(name for name in PREFERENCE if name in specs)
+        first = min(specs, key=_preference)
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
         specs = {first: specs[first]}
     if not specs:
@@ -83,15 +103,17 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
     tokens = tokenise_to(
         world.run / "tokens", product.tokenizer, corpus.texts, max_length=product.max_length, digest=corpus.digest
     )
-    candidates = {
-        name: Candidate(name, spec, prepare_targets(world, name, spec, corpus, product, config.base))
-        for name, spec in specs.items()
-    }
+    candidates, preparing = {}, {}
+    for name, phases in specs.items():
+        started = time.perf_counter()
+        targets = prepare_targets(world, phases_of(name)[0], phases[0], corpus, product, config.base)
+        candidates[name] = Candidate(name, phases[0], targets, *phases[1:])
+        preparing[name] = time.perf_counter() - started
     settings = {
         "budget": {"seconds": budget.time, "tokens": budget.tokens},
         "train": config.train.of_results(),
         "seed": config.seed,
-        "specs": {name: spec.model_dump() for name, spec in specs.items()},
+        "specs": {name: _told(phases, config) for name, phases in specs.items()},
     }
     key = key_of(kind="plan", config=settings, parents={"baseline": baseline.artifact.content, "corpus": corpus.digest})
     path = world.run / "plan.json"
@@ -99,23 +121,38 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
     if plan is None:
         world.report.say("plan: timing each candidate on this machine")
         precision, rates = usual_precision(config), matmul_rates()
-        order = sorted(candidates, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE))
-        timings = {name: time_candidate(candidates[name], corpus, tokens, config, precision) for name in order}
-        targets = [part for one in candidates.values() for part in (one.targets or {}).values()]
+        order = sorted(candidates, key=_preference)
+        costs: dict[str, Cost] = {}
+        timings: list[CandidateTiming] = []
+        later = 0.0  # what the second phase of a curriculum takes to prepare
+        for name in order:
+            started = time.perf_counter()
+            timed = [time_candidate(candidates[name], corpus, tokens, config, precision)]
+            if candidates[name].then is not None:
+                second, seconds = _time_second(candidates[name], corpus, tokens, product, config, precision)
+                timed.append(second)
+                later = max(later, seconds)
+            timings += timed
+            gone = preparing[name] + time.perf_counter() - started
+            cost = joint_cost([one.cost for one in timed], config)
+            costs[name] = cost.model_copy(update={"before_seconds": gone})
+        arrays = [part for one in candidates.values() for part in (one.targets or {}).values()]
         judging = _judging_seconds(baseline, seed=config.seed)
         plan = make_plan(
-            {name: timing.cost for name, timing in timings.items()},
+            costs,
             budget=budget,
-            look_seconds=baseline.seconds + judging + max(timing.entry_seconds for timing in timings.values()),
-            end_seconds=judging + _verdict_looks(curated, candidates) * baseline.seconds,
-            memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings.values()], targets),
+            look_seconds=baseline.seconds + judging + max(timing.entry_seconds for timing in timings),
+            end_seconds=later
+            + judging
+            + (_verdict_looks(curated, candidates) * baseline.seconds + 2 * baseline.kinds_seconds),
+            memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings], arrays),
             before_seconds=spent + time.perf_counter() - begun,
             precision=precision,
             rates=rates,
             machine=prepare(best_device()),
             seed=config.seed,
         )
-        write_text(path, json.dumps({"key": key} | plan.model_dump(), indent=1))
+        write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     steps = ", ".join(f"{name} up to {candidate.steps} steps" for name, candidate in plan.candidates.items())
     forecast = plan.forecast(budget)
     world.report.say(f"plan: {steps}; {plan.precision}, {plan.machine}")
@@ -166,35 +203,51 @@ def loop_config(spec: Spec, config: Config, *, steps: int, precision: Precision)
     )
 
 
+def _preference(name: str) -> int:
+    """A candidate's place in `PREFERENCE`; the others come after all of these, in the order they were given."""
+    return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
+
+
 def _prepares(name: str) -> bool:
     """Whether a candidate has targets to prepare, which takes the longer the larger the corpus is."""
-    return name in OBJECTIVES and OBJECTIVES[name].prepare is not Spec.prepare
+    parts = [part for phase in phases_of(name) for part in parts_of(phase)]
+    return any(part in OBJECTIVES and OBJECTIVES[part].prepare is not Spec.prepare for part in parts)
 
 
-def _affordable(corpus: Corpus, budget: Budget, baseline: Baseline, *, seed: int) -> Corpus:
-    """A sample that can be embedded within its share of the budget; the whole corpus where it can be."""
+def _affordable(corpus: Corpus, budget: Budget, baseline: Baseline, *, share: float, seed: int) -> Corpus:
+    """A sample that can be embedded within `share` of the budget; the whole corpus where it can be."""
     if not len(corpus):
         return corpus
-    tokens = PREPARE_SHARE * budget.time * baseline.tokens_per_second if budget.time else 3 * (budget.tokens or 0)
+    tokens = share * budget.time * baseline.tokens_per_second if budget.time else 3 * (budget.tokens or 0)
     mean = float(np.mean([len(text) for text in corpus.texts[:1000]])) / 4 + 2  # about four characters a token
     return corpus.sample(max(1000, int(tokens / mean)), seed=seed)
 
 
-def _specs(config: Config, corpus: Corpus) -> tuple[dict[str, Spec], dict[str, str]]:
-    known = [*OBJECTIVES, NONE]
+def _specs(config: Config, corpus: Corpus) -> tuple[dict[str, tuple[Spec, ...]], dict[str, str]]:
+    """The specs of each candidate's phases, and why the others cannot train here."""
     for name in (*config.candidates, *config.objectives):
-        if name not in known:
-            raise ConfigError(f"No candidate {name!r}. {did_you_mean(name, known)}")
+        for part in (part for phase in phases_of(name) for part in parts_of(phase)):
+            if part not in OBJECTIVES and name != NONE:
+                known = [*OBJECTIVES, NONE] if part == name else OBJECTIVES
+                raise ConfigError(f"No candidate {part!r}. {did_you_mean(part, known)}")
     specs, skipped = {}, {}
     for name in dict.fromkeys(config.candidates):
         if name == NONE:
             continue
-        spec = make_spec(name, config.objectives.get(name, {}))
-        if len(spec.examples(corpus)):
-            specs[name] = spec
+        phases = phase_specs(config, name)
+        lacking = next((spec for spec in phases if not len(spec.examples(corpus))), None)
+        if lacking is None:
+            specs[name] = phases
         else:
-            skipped[name] = "the corpus has no consecutive turns" if name == "turns" else "the corpus is too small"
+            skipped[name] = f"it needs {lacking.needs}"
     return specs, skipped
+
+
+def _told(phases: tuple[Spec, ...], config: Config) -> dict[str, Any]:
+    """A candidate's settings as the plan has them."""
+    if len(phases) == 1:
+        return phases[0].model_dump()
+    return {"phases": [spec.model_dump() for spec in phases], "share": config.train.curriculum_share}
 
 
 @dataclass(frozen=True)
@@ -229,15 +282,41 @@ def time_candidate(
             snapshot_seconds=float("inf"),
         )
         timed = time_training(training)
-    full = min(candidate.spec.batch, len(training.data))
     # A step's share of the snapshots that are written while training goes on.
     snapshots = timed.save_seconds * min(1.0, timed.seconds / config.train.snapshot_seconds)
     cost = Cost(
         seconds=timed.seconds + snapshots,
         tokens=timed.tokens,
-        most_steps=max(1, round(candidate.spec.passes * len(training.data) / full)),
+        most_steps=_most_steps(candidate.spec, len(training.data)),
     )
     return CandidateTiming(cost, entry_seconds=opening + 2 * timed.save_seconds + saving, timed=timed)
+
+
+def _time_second(
+    candidate: Candidate, corpus: Corpus, tokens: Tokenised, product: Product, config: Config, precision: Precision
+) -> tuple[CandidateTiming, float]:
+    """What the second phase of a curriculum costs a step, and an estimate of the seconds that its targets take.
+
+    Both are timed with targets that `product`, the base, makes of a part of the corpus, and that are thrown away.
+    """
+    spec = candidate.then
+    assert spec is not None
+    part = corpus.sample(max(STAND_IN, 4 * spec.batch), seed=config.seed)
+    if not _prepares(phases_of(candidate.name)[1]) or not len(spec.examples(part)):
+        part = corpus
+    begun = time.perf_counter()
+    targets = spec.prepare(part, product)
+    seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
+    if len(part) < len(corpus):
+        tokens = tokenise(product.tokenizer, part.texts, max_length=product.max_length)
+    timing = time_candidate(Candidate(candidate.name, spec, targets), part, tokens, config, precision)
+    most = _most_steps(spec, len(spec.examples(corpus)))
+    return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
+
+
+def _most_steps(spec: Spec, examples: int) -> int:
+    """The most steps that are worth taking on so many examples."""
+    return max(1, round(spec.passes * examples / min(spec.batch, examples)))
 
 
 def _judging_seconds(baseline: Baseline, *, seed: int) -> float:
@@ -266,6 +345,7 @@ def _read_plan(path: Path, key: str) -> Plan | None:
         return None
     if tree.pop("key", None) != key:
         return None
+    tree.pop("specs", None)  # for people; they are part of the key
     return Plan.model_validate(tree)
 
 

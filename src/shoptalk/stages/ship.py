@@ -1,26 +1,24 @@
 """Evaluate, decide, and the folders that are handed out: encoders, head, verdict."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from safetensors.numpy import load_file, save_file
 
 from shoptalk import decide
 from shoptalk.artifact import Artifact, append_json, create, key_of, open_artifact
-from shoptalk.errors import ArtifactError
+from shoptalk.evaluate import labelfree
+from shoptalk.evaluate.heads import kind_outcomes, with_best_kind
 from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
-from shoptalk.probes.linear import LinearHead, fit, kshot_outcomes
-from shoptalk.stages.data import Baseline, Curated
+from shoptalk.nn.heads import classifier
+from shoptalk.probes.linear import kshot_outcomes
+from shoptalk.stages.data import Baseline, Curated, pool_of
 from shoptalk.stages.learn import Entry, outcomes
-from shoptalk.stages.planning import PREFERENCE
-from shoptalk.stages.world import World
+from shoptalk.stages.world import World, open_product
 
 FORGETTING = "general_similarity"
 """The reading that the forgetting guard compares."""
@@ -48,6 +46,8 @@ def guarded(world: World, baseline: Baseline, entries: Sequence[Entry]) -> dict[
             found[entry.name] = "its vectors have collapsed: texts of different meaning lie in one place"
         elif change < limit:
             found[entry.name] = f"it forgets: general similarity changed by {change:.1f} points (guard {limit:g})"
+        elif entry.alarm is not None and entry.alarm.fires:
+            found[entry.name] = f"it over-fits: {entry.alarm.change:+.1f} points against {entry.alarm.better}"
     return found
 
 
@@ -60,23 +60,30 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
     labelled = baseline.bench.labelled
     measured = outcomes(baseline, entries)
     estimate = decide.estimate(measured, seed=config.seed)
-    n_clusters = estimate.n_clusters
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    correct = {entry.name: measured.correct[1 + i] for i, entry in enumerate(entries)}
-    base_correct = measured.correct[0]
-    if curated.tests and entries:
+    heads, plain = None, estimate
+    base_correct, correct = (
+        measured.correct[0],
+        {entry.name: measured.correct[1 + i] for i, entry in enumerate(entries)},
+    )
+    if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or list(range(len(entries)))
-        best = entries[max(inside, key=lambda i: estimate.gain[i])]
-        on_test = _read_test(world, curated, labelled, best)
-        estimate = decide.estimate_on_test(on_test, seed=config.seed)
-        n_clusters = estimate.n_clusters
+        place = max(inside, key=lambda i: estimate.gain[i])
+        best = entries[place]
+        tuned = _with_heads(world, baseline, labelled, best)
+        base_correct, correct = tuned.outcomes.correct[0], {best.name: tuned.outcomes.correct[1]}
+        if curated.tests:
+            estimate = decide.estimate_on_test(_read_test(world, curated, labelled, best, tuned), seed=config.seed)
+        else:
+            estimate = decide.estimate_chosen(tuned.outcomes, c=estimate.c, seed=config.seed)
+        heads = _heads_facts(tuned, float(plain.gain[place]))
         outside = {name: why for name, why in outside.items() if name == best.name}
     verdict = decide.verdict(
         estimate,
         guarded=outside,
         smallest_gain=config.smallest_gain,
         settle_gain=config.settle_gain,
-        n_clusters=n_clusters,
+        n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
     facts = {
@@ -96,6 +103,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         "sentence": verdict.decision.sentence,
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain,
+        "heads": heads,
         "on_test": bool(curated.tests and entries),
         "candidates": rows,
     }
@@ -108,7 +116,7 @@ def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Prod
     index at hand whenever a text is read. None without labels.
     """
     from shoptalk.index import build, search
-    from shoptalk.objectives.distillation.neighbours import smooth
+    from shoptalk.nn.heads.pool import smooth
 
     labelled = baseline.bench.labelled
     if labelled is None:
@@ -131,55 +139,71 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
     return artifact
 
 
-def finetune_stage(world: World, curated: Curated, encoder: Artifact) -> None:
-    """Fit the intent head on every label, on the encoder that is served; leaves `RUN/head`."""
+def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: Artifact) -> None:
+    """The classifier of every label, on the encoder that is served; leaves `RUN/head`."""
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
-    target = world.run / "head"
-    if not curated.examples or open_artifact(target, key=key_of(kind="head", config={}, parents=parents)) is not None:
+    settings, target = {"seed": world.config.seed}, world.run / "head"
+    key = key_of(kind="head", config=settings, parents=parents)
+    if not curated.examples or open_artifact(target, key=key) is not None:
         return
-    vectors = embed(open_base(str(world.run / "encoder")), [example.text for example in curated.examples])
-    head = fit(vectors, np.array([example.label for example in curated.examples]))
-    with create(target, kind="head", config={}, parents=parents) as inside:
-        # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
-        arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in ("weights", "intercepts")}
-        save_file(arrays, inside / "head.safetensors")
-        (inside / "labels.json").write_text(json.dumps([str(label) for label in head.labels]), encoding="utf-8")
+    product = open_product(world.config, str(world.run / "encoder"))
+    found = classifier.train(
+        embed(product, [example.text for example in curated.examples]),
+        [example.label for example in curated.examples],
+        np.array([example.cluster for example in curated.examples]),
+        unlabelled=embed(product, baseline.bench.pool),
+        seed=world.config.seed,
+    )
+    world.report.say(f"finetune: {classifier.described(found)}")
+    with create(target, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
+        classifier.save(found, inside)
 
 
-def load_head(folder: Path) -> LinearHead:
-    """The head that `finetune_stage` wrote.
+@dataclass(frozen=True)
+class _Heads:
+    """The base and the challenger, each with the kind of head that serves it best."""
 
-    Raises:
-        ArtifactError: there is none.
-    """
-    if open_artifact(folder) is None:
-        raise ArtifactError(
-            f"There is no head in {folder}. `predict` needs a run that was given labels: "
-            "shoptalk adapt SOURCE... --labels FILE --out RUN."
-        )
-    tensors = load_file(folder / "head.safetensors")
-    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    return LinearHead(tensors["weights"], tensors["intercepts"], np.array(labels))
+    outcomes: decide.Outcomes
+    base: str
+    adapted: str
 
 
-def probabilities(head: LinearHead, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N C"]:
-    """Each label's probability for each vector: the softmax of the head's scores, not calibrated."""
-    scores = vectors @ head.weights.T + head.intercepts
-    scaled = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Entry) -> _Heads:
+    world.report.say(f"decide: trying each kind of head on {entry.name}")
+    product = open_product(world.config, str(entry.folder / "encoder"))
+    mine = kind_outcomes(product, labelled.texts, labelled.labels, labelled.draws.training, baseline.bench.pool)
+    before, base = with_best_kind(baseline.kinds, labelled, seed=world.config.seed)
+    after, adapted = with_best_kind(mine, labelled, seed=world.config.seed)
+    correct = np.stack([before, after])
+    found = decide.Outcomes((entry.name,), correct, tested=labelled.draws.tested, cluster=labelled.cluster)
+    return _Heads(found, base, adapted)
 
 
-def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry) -> decide.Outcomes:
+def _heads_facts(heads: _Heads, plain_gain: float) -> dict[str, Any]:
+    same = heads.base == heads.adapted
+    which = f"a {heads.base} head serves both best" if same else f"base {heads.base}, adapted {heads.adapted}"
+    return {
+        "base": heads.base,
+        "adapted": heads.adapted,
+        "plain_gain": plain_gain,
+        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
+        f"on both the gain is {plain_gain:+.1f} points.",
+    }
+
+
+def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry, heads: _Heads) -> decide.Outcomes:
     """Base and entry on the supplied test, with heads fitted on the same draws from the labels; the read is counted."""
     known = [i for i, example in enumerate(curated.tests) if example.label in labelled.names]
-    texts = [curated.tests[i].text for i in known]
     truth = np.array([labelled.names.index(curated.tests[i].label) for i in known])
-    chosen = np.unique(labelled.draws.training)
+    texts = [*labelled.texts, *(curated.tests[i].text for i in known)]
+    labels = np.concatenate([labelled.labels, truth])
+    pool = pool_of(curated.train, seed=world.config.seed)
     rows = []
-    for product in (open_base(world.config.base), open_base(str(entry.folder / "encoder"))):
-        vectors = np.concatenate([embed(product, labelled.texts), embed(product, texts)])
-        labels = np.concatenate([labelled.labels, truth])
-        rows.append(kshot_outcomes(vectors, labels, labelled.draws.training)[:, len(labelled.labels) :])
+    for model, kind in ((world.config.base, heads.base), (str(entry.folder / "encoder"), heads.adapted)):
+        product = open_product(world.config, model)
+        found = kind_outcomes(product, texts, labels, labelled.draws.training, pool, only=kind)
+        rows.append(found[kind][:, len(labelled.labels) :])
+    chosen = np.unique(labelled.draws.training)
     append_json(world.run / "test_reads.jsonl", {"entry": entry.name, "examples": len(known), "label_set": len(chosen)})
     return decide.Outcomes(
         entries=(entry.name,),
@@ -192,36 +216,34 @@ def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry)
 def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
     """Without labels: always inconclusive, with what the label-free measures suggest and what they cannot show."""
     inside = [entry for entry in entries if entry.name not in outside]
-    before = baseline.measured.values()
-    pairs = len(baseline.bench.pairs)
-    best = None
-    if inside and pairs > 1:
-        best = max(inside, key=lambda entry: entry.measured.values()["next-turn MRR"])
-        after = best.measured.values()["next-turn MRR"]
-        direction = "finds" if after > before["next-turn MRR"] else "does not find"
+    # Of equal scores the one that was trained longer comes first.
+    scores = {entry.name: entry.measured.values().get(labelfree.NAME) for entry in reversed(inside)}
+    known = {name: score for name, score in scores.items() if score is not None}
+    ranking = labelfree.ranked(known)
+    by_name = {entry.name: entry for entry in entries}
+    best = (inside or list(entries))[-1] if entries else None
+    if known:
+        best = next(by_name[name] for name in ranking if name in known)
+    if best and best.name in known:
+        finding = labelfree.told(best.candidate, known[best.name]) + _next_turn(baseline, best)
+    elif inside and best:
         finding = (
-            f"{best.candidate} {direction} the true reply among {pairs} held-out ones better than the base "
-            f"(mean reciprocal rank {after:.3f} against {before['next-turn MRR']:.3f})"
+            f"{best.candidate} was trained and stayed within its guards, and there are fewer than {labelfree.FEWEST} "
+            "texts, too few for the measures that need no labels."
         )
-    elif inside:
-        best = inside[-1]
-        record = (
-            ", the objective that helped on the public sets we measured," if best.candidate == PREFERENCE[0] else ""
-        )
-        finding = f"{best.candidate} was trained{record} and it stayed within its guards"
     else:
-        best = entries[-1] if entries else None
-        finding = "nothing that was trained stayed within its guards" if entries else "nothing could be trained"
+        finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
     sentence = (
         "Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. "
-        f"{finding[:1].upper()}{finding[1:]}. "
+        f"{finding} "
         "Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
     )
     facts = {
         "choice": "inconclusive",
         "objective": best.candidate if best else None,
         "entry": best.name if best else None,
-        "metric": "next-turn MRR" if pairs > 1 else None,
+        "metric": labelfree.NAME if known else None,
+        "ranking": list(ranking),
         "base": None,
         "adapted": None,
         "gain": None,
@@ -236,6 +258,19 @@ def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry]
         "candidates": _candidate_rows(baseline, entries, outside, None),
     }
     return Judged("inconclusive", best, facts, [])
+
+
+def _next_turn(baseline: Baseline, entry: Entry) -> str:
+    """A further sentence, where there are conversations: how well it finds the reply that was given."""
+    name = "next-turn MRR"
+    before, after = baseline.measured.values().get(name), entry.measured.values().get(name)
+    if before is None or after is None:
+        return ""
+    found = "finds" if after > before else "does not find"
+    return (
+        f" {entry.candidate} {found} the true reply among {len(baseline.bench.pairs)} held-out ones better than the "
+        f"base (mean reciprocal rank {after:.3f} against {before:.3f})."
+    )
 
 
 def _candidate_rows(
@@ -258,6 +293,8 @@ def _candidate_rows(
             "forgetting": readings[FORGETTING] - before[FORGETTING],
             "inside_guards": entry.name not in outside,
             "why_not": outside.get(entry.name, ""),
+            "seconds": entry.seconds,
+            "over_fitting": entry.alarm.decision.sentence if entry.alarm else None,
             "eliminated": entry.candidate != winner,
             "readings": readings,
         }

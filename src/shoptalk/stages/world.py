@@ -36,6 +36,13 @@ class World:
     config: Config
     report: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
+    asked_base: str | None = None
+    """What the settings named as the base, where `config.base` is the folder that was made of it."""
+
+    @property
+    def base_name(self) -> str:
+        """The base as people know it."""
+        return self.asked_base or self.config.base
 
 
 class Silent:

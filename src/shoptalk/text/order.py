@@ -48,6 +48,14 @@ def permuted(
     return found.astype(np.int64)
 
 
+def drawn(n: int, batch: int, *, seed: int, step: int) -> list[int]:
+    """Which of n things make batch `step`: every pass is a new permutation; no thing comes twice in a batch."""
+    batch = min(batch, n)
+    number, place = divmod(step, n // batch)
+    found: list[int] = permuted(n, range(place * batch, (place + 1) * batch), seed=seed, epoch=number).tolist()
+    return found
+
+
 def _encrypted(
     numbers: UInt64[np.ndarray, " P"], side: np.uint64, keys: UInt64[np.ndarray, " R"]
 ) -> UInt64[np.ndarray, " P"]:

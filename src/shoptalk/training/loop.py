@@ -19,7 +19,7 @@ from shoptalk.errors import DivergedError
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.objective import Examples, Key, Objective
-from shoptalk.text.order import permuted
+from shoptalk.text.order import drawn
 from shoptalk.training import launch, snapshot
 from shoptalk.training.optim import make_optimizer, tables_by_rows
 from shoptalk.training.prefetch import page_locked, prefetching
@@ -181,11 +181,7 @@ def observing(objective: Objective[Any]) -> Iterator[Product]:
 
 def batch_positions(n: int, batch: int, key: Key) -> list[int]:
     """Which of n examples step `key.step` uses: every pass is a new permutation; no example twice in a batch."""
-    batch = min(batch, n)
-    per_pass = n // batch
-    number, place = divmod(key.step, per_pass)
-    found: list[int] = permuted(n, np.arange(place * batch, (place + 1) * batch), seed=key.seed, epoch=number).tolist()
-    return found
+    return drawn(n, batch, seed=key.seed, step=key.step)
 
 
 def _steered(schedule: Schedule, choice: Choice, done: int) -> Schedule:

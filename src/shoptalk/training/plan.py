@@ -8,6 +8,8 @@ choose from. Clocks are read once, here; after that the plan and not the clock g
 import math
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import Machine
@@ -19,6 +21,14 @@ ETA = 4
 PILOT_SHARE = 0.08
 """Share of the training budget that one candidate's pilot gets, unless all pilots together would exceed PILOTS_MOST."""
 PILOTS_MOST = 0.3
+LOSER_MOST = 0.15
+"""Share of the whole budget that a candidate may cost that does not go on: preparing and timing it, a pilot, a look.
+
+A pilot alone is at most 8 %, but a look has no share of its own: of ten minutes with looks of 100 s, two candidates
+left 200 s for training, and a loser took 16 s of pilot and 100 s of look, 19 %. So a pilot gets what the look leaves of
+15 %, and where five steps do not fit into that, fewer candidates are compared. What preparing and timing took is gone
+when the plan is made: it shortens the pilot, but not to less than five steps.
+"""
 MENU_MOST = 12
 FEWEST_STEPS = 4
 PILOT_FEWEST = 5
@@ -31,6 +41,8 @@ class Cost(Frozen):
     seconds: float
     tokens: float
     most_steps: int
+    before_seconds: float = 0.0
+    """What preparing its targets and timing it took."""
 
 
 class CandidatePlan(Frozen):
@@ -65,6 +77,8 @@ class Plan(Frozen):
     """What had gone by when the plan was made: curating, the baseline, targets, timing."""
     memory_bytes: int
     """The forecast of the run's peak memory."""
+    preparing_seconds: dict[str, float] = Field(default_factory=dict)
+    """Of `before_seconds`, what each candidate's targets and timing took, those left out included."""
 
     def forecast(self, budget: Budget) -> Forecast:
         """Of the whole run, what had gone by included."""
@@ -100,10 +114,11 @@ def make_plan(
     Raises:
         ConfigError: the budget does not pay for a handful of steps of any candidate.
     """
-    tokens = budget.tokens
+    tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
+    most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
     seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
     while True:
-        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds)
+        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds, pilot_most=most)
         if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
             break
         costs = dict(list(costs.items())[:-1])
@@ -131,6 +146,7 @@ def make_plan(
         seed=seed,
         before_seconds=round(before_seconds, 1),
         memory_bytes=memory_bytes,
+        preparing_seconds=preparing,
     )
 
 
@@ -153,9 +169,16 @@ def _enough(budget: Budget, need: float) -> Budget:
 
 
 def _allocate(
-    costs: Mapping[str, Cost], *, seconds: float | None, tokens: int | None, look_seconds: float
+    costs: Mapping[str, Cost],
+    *,
+    seconds: float | None,
+    tokens: int | None,
+    look_seconds: float,
+    pilot_most: float | None,
 ) -> tuple[dict[str, CandidatePlan], float]:
-    """Each candidate's steps, and the seconds that probing takes of the budget."""
+    """Each candidate's steps, and the seconds that probing takes of the budget. Of a time budget a pilot with all that
+    went before it takes at most `pilot_most` seconds.
+    """
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
     checkpoints = _winner_checkpoints(n, seconds, look_seconds)
@@ -165,7 +188,11 @@ def _allocate(
         unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
         steps = min(int((1.0 - share * (n - 1)) * total / unit), cost.most_steps)
         if steps >= FEWEST_STEPS:
-            pilot = max(1, min(int(share * total / unit), steps // 2))
+            allowed = share * total
+            if pilot_most is not None:
+                left = max(pilot_most - cost.before_seconds, min(pilot_most, PILOT_FEWEST * unit))
+                allowed = max(0.0, min(allowed, left))
+            pilot = max(1, min(int(allowed / unit + 1e-9), steps // 2))
             plans[name] = _candidate_plan(steps, pilot, checkpoints, n > 1, cost)
     return plans, overhead
 

@@ -11,7 +11,7 @@ Run alone on a toy: python -m shoptalk.objectives.contrastive.simcse
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class SimcseSpec(Spec):
     """Unsupervised SimCSE."""
 
     kind: Literal["simcse"] = "simcse"
+    needs: ClassVar[str] = "at least two texts"
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=2)
     passes: float = Field(default=1.0, gt=0)

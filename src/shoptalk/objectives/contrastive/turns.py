@@ -13,7 +13,7 @@ Run alone on a toy: python -m shoptalk.objectives.contrastive.turns
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class TurnsSpec(Spec):
     """Consecutive turns of a conversation."""
 
     kind: Literal["turns"] = "turns"
+    needs: ClassVar[str] = "consecutive turns of conversations"
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=2)
     passes: float = Field(default=5.0, gt=0)

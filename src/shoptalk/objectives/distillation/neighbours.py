@@ -21,17 +21,18 @@ Run alone on a toy: python -m shoptalk.objectives.distillation.neighbours
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
-from shoptalk.nn.losses import similarity_distribution
+from shoptalk.nn.heads.pool import smooth
+from shoptalk.nn.losses import similarity_divergence
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
@@ -49,6 +50,7 @@ class NeighboursSpec(Spec):
     """Neighbourhood self-distillation. A step sees twice `batch` texts: each brings a neighbour."""
 
     kind: Literal["neighbours"] = "neighbours"
+    needs: ClassVar[str] = "more texts than each gets neighbours (its setting k)"
     lr: float = Field(default=6e-5, gt=0)
     batch: int = Field(default=128, ge=2)
     passes: float = Field(default=3.0, gt=0)
@@ -98,18 +100,6 @@ class NeighboursSpec(Spec):
         return Neighbours(product, temperature=self.temperature, cosine_weight=self.cosine_weight)
 
 
-def smooth(
-    own: Float[np.ndarray, "N D"], corpus: Float[np.ndarray, "M D"], positions: Int[np.ndarray, "N k"]
-) -> Float[np.ndarray, "N D"]:
-    """Each vector plus the mean of its neighbours' vectors, normalised: the equation for t_i above."""
-    smoothed = np.empty_like(own)
-    for begin in range(0, len(own), 4096):  # blocks: the gathered neighbours take k times a block's memory
-        part = slice(begin, begin + 4096)
-        smoothed[part] = own[part] + corpus[positions[part]].mean(axis=1)
-    smoothed /= np.linalg.norm(smoothed, axis=1, keepdims=True)
-    return smoothed
-
-
 class Neighbours(Objective[TargetBatch]):
     """The student, pulled to the targets and to their mutual similarities."""
 
@@ -124,9 +114,7 @@ class Neighbours(Objective[TargetBatch]):
         """KL divergence of the similarity distributions plus the weighted cosine distance."""
         students = self.encoder(batch.texts)
         targets = batch.targets.to(students.device)
-        theirs = similarity_distribution(targets, temperature=self.temperature)
-        ours = similarity_distribution(students, temperature=self.temperature)
-        divergence = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+        divergence = similarity_divergence(students, targets, temperature=self.temperature)
         distance = (1 - (students * targets).sum(-1)).mean()
         terms = {"kl": divergence.detach(), "cosine_distance": distance.detach()}
         return Loss(total=divergence + self.cosine_weight * distance, terms=terms)

@@ -1,0 +1,354 @@
+"""The classifier that is shipped on top of an encoder: a head, its temperature, its gate, and the pool it may need.
+
+classifier = train(vectors, labels, cluster, unlabelled=vectors_of_text, seed=0)
+classifier.answers(vectors)         # label, probability, and whether the text is in scope at all
+save(classifier, folder); load(folder)
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.optimize import minimize_scalar
+
+from shoptalk.artifact import write_text
+from shoptalk.errors import ArtifactError, InputError
+from shoptalk.index import Index, build
+from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, fit_kind, usable
+from shoptalk.nn.heads.linear import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
+from shoptalk.nn.heads.pool import Pool
+from shoptalk.nn.heads.scope import Gate, energy_of, features_of, fit_gate, nearest
+
+FOLDS = 5
+FEWEST_FOR_GATE = 50
+"""Texts in scope below which no threshold is chosen: half a point of 50 is less than one text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the classifier says of one text. `labels` holds one label, or any number where a text may have several."""
+
+    labels: tuple[str, ...]
+    probability: float
+    """Of the likeliest label, calibrated."""
+    in_scope: bool
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A head that answers, abstains and knows how sure it is."""
+
+    kind: str
+    head: LinearHead
+    temperature: float
+    multi_label: bool = False
+    threshold: float = 0.5
+    """Several labels a text: the least probability of a label that is given."""
+    pool: Pool | None = field(default=None, repr=False)
+    gate: Gate | None = None
+    examples: Float[np.ndarray, "N D"] | None = field(default=None, repr=False)
+    """The labelled texts' vectors, which the gate compares with."""
+    none: LinearHead | None = field(default=None, repr=False)
+    """A head that also has the class "none of them", where such texts were given."""
+    dev: Mapping[str, float] = field(default_factory=dict)
+    """What each kind scored on labelled texts left out of its training: per cent right, or micro-F1 x 100; empty where
+    no label has two examples."""
+
+    def see(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+        """Texts' unit vectors as the head sees them."""
+        return vectors if self.pool is None else self.pool.smooth(vectors, hops=KINDS[self.kind].hops)
+
+    def probabilities(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N C"]:
+        """Each label's calibrated probability; rows add up to 1 unless a text may have several labels."""
+        scores = self.head.scores(self.see(vectors)) / self.temperature
+        return np.asarray(1 / (1 + np.exp(-scores)) if self.multi_label else np.exp(log_softmax(scores)))
+
+    def answers(self, vectors: Float[np.ndarray, "N D"]) -> list[Answer]:
+        """What to say of each text."""
+        chances, admitted = self.probabilities(vectors), self.admits(vectors)
+        names = [str(label) for label in self.head.labels]
+        found = []
+        for row, inside in zip(chances, admitted, strict=True):
+            best = int(row.argmax())
+            given = (
+                tuple(names[c] for c in np.flatnonzero(row >= self.threshold)) if self.multi_label else (names[best],)
+            )
+            found.append(Answer(given, float(row[best]), bool(inside)))
+        return found
+
+    def admits(self, vectors: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
+        """Which texts are in scope; all of them where there is no gate."""
+        if self.gate is None:
+            return np.ones(len(vectors), dtype=bool)
+        if self.none is None or self._index is None:
+            return self.gate.admits(energy_of(self.head.scores(self.see(vectors))))
+        return self.gate.admits(features_of(self.none.scores(vectors), nearest(self._index, vectors)))
+
+    @cached_property
+    def _index(self) -> Index | None:
+        return None if self.examples is None else build(self.examples)
+
+
+def train(
+    vectors: Float[np.ndarray, "N D"],
+    labels: Sequence[str],
+    cluster: Int[np.ndarray, " N"],
+    *,
+    unlabelled: Float[np.ndarray, "M D"] | None = None,
+    outside: Float[np.ndarray, "O D"] | None = None,
+    scope_loss: float = 0.5,
+    kinds: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """The classifier for texts with one label each; which kind of head is chosen by five-fold cross-validation.
+
+    Args:
+        vectors: unit vectors of the labelled texts.
+        labels: their labels.
+        cluster: near-duplicates have the same number and share a fold.
+        unlabelled: unit vectors of unlabelled texts of the same domain, without which only the linear kind is there.
+        outside: unit vectors of texts that are out of scope.
+        scope_loss: points of accuracy in scope that abstaining may cost.
+        kinds: those to choose among; all that can be fitted by default.
+        seed: of the folds.
+
+    Raises:
+        InputError: there are fewer than two labels, or a kind is unknown or needs unlabelled texts that are not there.
+    """
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if len(names) < 2:
+        raise InputError(
+            f"A classifier needs at least two labels, got {list(map(str, names))}. Add examples of another."
+        )
+    pool = Pool.of(unlabelled) if unlabelled is not None and len(unlabelled) > 1 else None
+    chosen = _known(kinds, pool) if kinds is not None else usable(pool)
+    views = [vectors] if pool is None else pool.views(vectors)
+    fold = folds(codes, cluster, seed=seed)
+    held = {kind: _held_out(kind, views, codes, fold, names, pool) for kind in chosen}
+    judged = _judged(codes, fold)
+    dev = {
+        kind: 100 * float((scores.argmax(axis=1) == codes)[judged].mean())
+        for kind, scores in held.items()
+        if judged.any()
+    }
+    # With one example a label nothing can be held out; on public sets the last kind is best (benchmarks/README.md).
+    kind = max(chosen, key=lambda name: dev[name]) if dev else chosen[-1]
+    head = fit_kind(KINDS[kind], views, codes, names, pool)
+    gate, none = _gate(vectors, codes, fold, held[kind], outside, scope_loss)
+    return Classifier(
+        kind=kind,
+        head=head,
+        temperature=temperature_of(held[kind][judged], codes[judged]) if judged.any() else 1.0,
+        pool=pool if KINDS[kind].hops else None,
+        gate=gate,
+        examples=vectors if none is not None else None,
+        none=none,
+        dev=dev,
+    )
+
+
+def train_multi(
+    vectors: Float[np.ndarray, "N D"],
+    labels: Sequence[Sequence[str]],
+    cluster: Int[np.ndarray, " N"],
+    *,
+    seed: int = 0,
+) -> Classifier:
+    """The classifier for texts with any number of labels, none included: a regression a label, and one threshold.
+
+    The threshold is the one with the best micro-F1 on texts left out of training.
+
+    Raises:
+        InputError: no text has a label.
+    """
+    names = np.array(sorted({label for row in labels for label in row}))
+    if not len(names):
+        raise InputError("None of the labelled texts has a label. Give a file whose label column is filled.")
+    targets = np.array([[name in row for name in names] for row in labels], dtype=np.float32)
+    penalty = 1 / (INVERSE_PENALTY * len(vectors))
+    fold = folds(targets.argmax(axis=1), cluster, seed=seed)
+    held = np.zeros_like(targets)
+    for part in range(FOLDS):
+        rest = fold != part
+        if rest.any() and not rest.all():
+            held[~rest] = fit_multi(vectors[rest], targets[rest], names, penalty=penalty).scores(vectors[~rest])
+    chances = 1 / (1 + np.exp(-held))
+    steps = np.linspace(0.05, 0.95, 37)
+    reached = np.array([micro_f1(chances >= level, targets > 0) for level in steps])
+    best = np.flatnonzero(reached == reached.max())
+    threshold = float(steps[best[len(best) // 2]])  # where many do equally well, not the edge of them
+    head = fit_multi(vectors, targets, names, penalty=penalty)
+    score = 100 * micro_f1(chances >= threshold, targets > 0)
+    return Classifier("linear", head, 1.0, multi_label=True, threshold=threshold, dev={"linear": score})
+
+
+def micro_f1(given: Bool[np.ndarray, "N C"], true: Bool[np.ndarray, "N C"]) -> float:
+    """2 TP / (2 TP + FP + FN) over all texts and labels; 1 where there is nothing to find and nothing was found."""
+    hits = 2 * float((given & true).sum())
+    total = float(given.sum() + true.sum())
+    return hits / total if total else 1.0
+
+
+def temperature_of(scores: Float[np.ndarray, "N C"], codes: Int[np.ndarray, " N"]) -> float:
+    """The temperature of least cross-entropy on texts that the head was not trained on (Guo et al. 2017).
+
+    Unlike there its logarithm has a normal prior, which a hundred texts outweigh: a few texts that were all answered
+    rightly would otherwise leave no doubt at all.
+    """
+
+    def loss(log_temperature: float) -> float:
+        log = log_softmax(scores / np.exp(log_temperature))
+        return log_temperature**2 / 2 - float(log[np.arange(len(codes)), codes].sum())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
+
+
+def folds(codes: Int[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, seed: int) -> Int[np.ndarray, " N"]:
+    """A fold for each text: near-duplicates in the same one, each label spread over all as evenly as can be."""
+    _, first, number = np.unique(cluster, return_index=True, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(first))
+    order = order[np.argsort(codes[first][order], kind="stable")]
+    fold = np.empty(len(first), dtype=np.int64)
+    fold[order] = np.arange(len(first)) % FOLDS
+    return np.asarray(fold[number])
+
+
+def described(classifier: Classifier) -> str:
+    """One line for people: the kind that was chosen, what each scored, and whether it abstains."""
+    measure = "micro-F1" if classifier.multi_label else "% right"
+    scores = ", ".join(f"{kind} {score:.1f}" for kind, score in classifier.dev.items()) or "no label has two examples"
+    scope = "abstains out of scope" if classifier.gate is not None else "never abstains"
+    return f"{classifier.kind} head ({measure} on labels left out: {scores}); {scope}"
+
+
+def save(classifier: Classifier, folder: Path) -> None:
+    """Write a classifier into a folder: `head.safetensors` and `head.json`."""
+    tensors = {"weights": classifier.head.weights, "intercepts": classifier.head.intercepts}
+    if classifier.pool is not None:
+        tensors["pool"] = classifier.pool.levels[0].astype(np.float16)
+    if classifier.examples is not None:
+        tensors["examples"] = classifier.examples.astype(np.float16)
+    if classifier.none is not None:
+        tensors |= {"none.weights": classifier.none.weights, "none.intercepts": classifier.none.intercepts}
+    gate = classifier.gate
+    about: dict[str, Any] = {
+        "kind": classifier.kind,
+        "labels": [str(label) for label in classifier.head.labels],
+        "temperature": classifier.temperature,
+        "multi_label": classifier.multi_label,
+        "threshold": classifier.threshold,
+        "gate": gate and {"weights": gate.weights.tolist(), "bias": gate.bias, "threshold": gate.threshold},
+        "neighbours": classifier.pool.k if classifier.pool is not None else None,
+        "dev": dict(classifier.dev),
+    }
+    # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / "head.safetensors")
+    write_text(folder / "head.json", json.dumps(about, indent=1, ensure_ascii=False))
+
+
+def load(folder: Path) -> Classifier:
+    """What `save` wrote.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    try:
+        about = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "head.safetensors")
+        labels, gate = np.array(about["labels"]), about["gate"]
+        none = None
+        if "none.weights" in tensors:
+            none = LinearHead(tensors["none.weights"], tensors["none.intercepts"], np.array([*about["labels"], ""]))
+        pool = tensors.get("pool")
+        examples = tensors.get("examples")
+        return Classifier(
+            kind=about["kind"],
+            head=LinearHead(tensors["weights"], tensors["intercepts"], labels),
+            temperature=about["temperature"],
+            multi_label=about["multi_label"],
+            threshold=about["threshold"],
+            pool=Pool.of(_unit(pool), k=about["neighbours"]) if pool is not None else None,
+            gate=Gate(np.array(gate["weights"]), gate["bias"], gate["threshold"]) if gate else None,
+            examples=_unit(examples) if examples is not None else None,
+            none=none,
+            dev=about["dev"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ArtifactError(f"{folder} holds no readable head: {error}. Delete it and make it again.") from error
+
+
+def _known(kinds: Sequence[str], pool: Pool | None) -> tuple[str, ...]:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError(f"No kind of head {kind!r}. There is: {', '.join(KINDS)}.")
+        if pool is None and KINDS[kind].hops:
+            raise InputError(f"A {kind!r} head needs unlabelled texts, at least two. Give them, or leave it out.")
+    return tuple(kinds)
+
+
+def _judged(codes: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Which texts' labels are taught by another fold too: what nobody taught, no head can know."""
+    there = np.zeros((int(codes.max()) + 1, FOLDS), dtype=bool)
+    there[codes, fold] = True
+    return np.asarray(there.sum(axis=1)[codes] > 1)
+
+
+def _held_out(
+    kind: str,
+    views: Sequence[Float[np.ndarray, "N D"]],
+    codes: Int[np.ndarray, " N"],
+    fold: Int[np.ndarray, " N"],
+    names: Shaped[np.ndarray, " C"],
+    pool: Pool | None,
+) -> Float[np.ndarray, "N C"]:
+    """Each text's scores by a head that was trained on the other folds."""
+    scores = np.zeros((len(codes), len(names)), dtype=np.float32)
+    for part in range(FOLDS):
+        rest = fold != part
+        if rest.any() and not rest.all():
+            head = fit_kind(KINDS[kind], [view[rest] for view in views], codes[rest], names, pool)
+            scores[~rest] = head.scores(views[KINDS[kind].hops][~rest])
+    return scores
+
+
+def _gate(
+    vectors: Float[np.ndarray, "N D"],
+    codes: Int[np.ndarray, " N"],
+    fold: Int[np.ndarray, " N"],
+    held: Float[np.ndarray, "N C"],
+    outside: Float[np.ndarray, "O D"] | None,
+    loss: float,
+) -> tuple[Gate | None, LinearHead | None]:
+    """The gate, and the head with "none of them" that it needs where there are texts out of scope.
+
+    Those are split into folds too: each is judged by heads that have not seen it.
+    """
+    right = held.argmax(axis=1) == codes
+    if len(vectors) < FEWEST_FOR_GATE or not right.any():
+        return None, None
+    if outside is None or len(outside) < FOLDS:
+        return fit_gate(energy_of(held), right, None, loss=loss), None
+    classes = held.shape[1]
+    names, other = np.arange(classes + 1), np.arange(len(outside)) % FOLDS
+    points, numbers = np.concatenate([vectors, outside]), np.concatenate([codes, np.full(len(outside), classes)])
+    where, targets = np.concatenate([fold, other]), one_hot(numbers, classes + 1)
+    seen = np.zeros((len(points), 6))
+    for part in range(FOLDS):
+        rest, apart = where != part, where == part
+        head = fit_soft(points[rest], targets[rest], names, penalty=1 / (INVERSE_PENALTY * int(rest.sum())))
+        near = nearest(build(vectors[rest[: len(vectors)]]), points[apart])
+        seen[apart] = features_of(head.scores(points[apart]), near)
+    none = fit_soft(points, targets, names, penalty=1 / (INVERSE_PENALTY * len(points)))
+    return fit_gate(seen[: len(vectors)], right, seen[len(vectors) :], loss=loss), none
+
+
+def _unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    wide = vectors.astype(np.float32)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))

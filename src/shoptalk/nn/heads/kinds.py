@@ -1,0 +1,80 @@
+"""The kinds of heads there are, and which of them to ship.
+
+Which kind serves best depends on the data, on how many labels there are and on the encoder, so it is chosen by outcomes
+on labelled texts that were not trained on, for each encoder by itself. What is then reported of the choice comes from
+other texts than those it was made on: the labelled clusters are split in two, and the texts of each half are answered
+by the kind that did best on the other half.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from shoptalk.nn.heads.linear import LinearHead, fit_soft, one_hot
+from shoptalk.nn.heads.pool import Pool
+from shoptalk.nn.heads.selftrain import self_train
+
+
+class Kind(NamedTuple):
+    """How a head sees a text (after how many hops through the pool), and its rounds of self-training."""
+
+    hops: int
+    rounds: int
+
+
+KINDS: Mapping[str, Kind] = {
+    "linear": Kind(hops=0, rounds=0),
+    "smoothed": Kind(hops=1, rounds=0),
+    "self-trained": Kind(hops=1, rounds=5),
+}
+"""Plain logistic regression first: where kinds do equally well, the earlier one is shipped."""
+INVERSE_PENALTY = 20.0
+FEWEST_IN_POOL = 50
+"""Below this a pool says nothing of neighbourhoods, and plain regression stays alone."""
+
+
+def usable(pool: Pool | None) -> tuple[str, ...]:
+    """The kinds that can be fitted."""
+    return tuple(KINDS) if pool is not None and len(pool) >= FEWEST_IN_POOL else ("linear",)
+
+
+def fit_kind(
+    kind: Kind,
+    vectors: Sequence[Float[np.ndarray, "N D"]],
+    codes: Int[np.ndarray, " N"],
+    labels: Shaped[np.ndarray, " C"],
+    pool: Pool | None,
+) -> LinearHead:
+    """A head of a kind. `vectors[h]` are the labelled texts' after h hops; `codes` number their labels in `labels`."""
+    own = vectors[kind.hops]
+    known = one_hot(codes, len(labels))
+    head = fit_soft(own, known, labels, penalty=1 / (INVERSE_PENALTY * len(own)))
+    if kind.rounds and pool is not None:
+        head = self_train(head, own, codes, pool.levels[kind.hops], rounds=kind.rounds)
+    return head
+
+
+def cross_fitted(
+    correct: Mapping[str, Bool[np.ndarray, "R N"]],
+    tested: Bool[np.ndarray, "R N"],
+    cluster: Int[np.ndarray, " N"],
+    *,
+    seed: int,
+) -> tuple[Bool[np.ndarray, "R N"], str]:
+    """Outcomes of the best kind, each half of the clusters answered by the other half's best; and the best on all.
+
+    `correct[kind][r, i]`: whether the head of draw r answers text i; read where `tested`.
+    """
+    kinds = list(correct)
+    _, number = np.unique(cluster, return_inverse=True)
+    half = np.random.default_rng(seed).permutation(int(number.max()) + 1) % 2
+    side = half[number]
+
+    def best(where: Bool[np.ndarray, " N"]) -> str:
+        cells = tested & where
+        return max(kinds, key=lambda kind: correct[kind][cells].mean() if cells.any() else 0.0)
+
+    chosen = np.where(side == 0, correct[best(side == 1)], correct[best(side == 0)])
+    return chosen, best(np.ones(len(cluster), dtype=bool))

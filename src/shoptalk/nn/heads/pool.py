@@ -1,0 +1,75 @@
+"""A pool of unlabelled texts, which says which texts lie close together: vectors smoothed over their neighbourhoods.
+
+    a_i' = normalise( a_i + (1 / k) sum_{j in N(i)} a_j )
+
+applied `HOPS` times. A new text is smoothed by the same pool, so a head on smoothed vectors needs its pool to
+answer. The operator is label spreading's (Zhou et al. 2004), on features as in SGC (Wu et al. 2019, equation 8).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from shoptalk.index import Index, build, neighbours, search
+
+HOPS = 1
+"""A second hop gains up to a point at one label a class on BANKING77, nothing at five and more, for twice the time."""
+MOST = 20_000
+"""Texts in a pool: as many as `index.py` searches exactly; at 384 dimensions 15 MB in float16."""
+
+
+def smooth(
+    own: Float[np.ndarray, "N D"], corpus: Float[np.ndarray, "M D"], positions: Int[np.ndarray, "N k"]
+) -> Float[np.ndarray, "N D"]:
+    """Each vector plus the mean of its neighbours' vectors, normalised: the equation above."""
+    smoothed = np.empty_like(own)
+    for begin in range(0, len(own), 4096):  # blocks: the gathered neighbours take k times a block's memory
+        part = slice(begin, begin + 4096)
+        smoothed[part] = own[part] + corpus[positions[part]].mean(axis=1)
+    smoothed /= np.maximum(np.linalg.norm(smoothed, axis=1, keepdims=True), 1e-12)
+    return smoothed
+
+
+@dataclass(frozen=True)
+class Pool:
+    """M unlabelled texts' unit vectors: `levels[h]` after h hops, searchable where another hop follows."""
+
+    levels: tuple[Float[np.ndarray, "M D"], ...]
+    indices: tuple[Index, ...]
+    k: int
+
+    @classmethod
+    def of(cls, vectors: Float[np.ndarray, "M D"], *, k: int | None = None) -> "Pool":
+        """The pool of some unit vectors.
+
+        `k` grows with the pool from 4 to 10: of 1,000 texts of 77 intents (BANKING77) ten neighbours reach into other
+        intents, of 10,000 they do not.
+
+        Raises:
+            ValueError: there are fewer than two vectors.
+        """
+        if len(vectors) < 2:
+            raise ValueError(f"A pool needs at least two vectors, got {len(vectors)}.")
+        k = min(k or min(10, max(4, len(vectors) // 500)), len(vectors) - 1)
+        levels, indices = [np.ascontiguousarray(vectors, dtype=np.float32)], []
+        for _ in range(HOPS):
+            _, positions = neighbours(levels[-1], k)
+            indices.append(build(levels[-1]))
+            levels.append(smooth(levels[-1], levels[-1], positions))
+        return cls(tuple(levels), tuple(indices), k)
+
+    def __len__(self) -> int:
+        return len(self.levels[0])
+
+    def views(self, vectors: Float[np.ndarray, "N D"], *, hops: int = HOPS) -> list[Float[np.ndarray, "N D"]]:
+        """Other texts' vectors after 0, 1, ... hops: moved towards their neighbourhoods in the pool as its own were."""
+        found = [np.ascontiguousarray(vectors, dtype=np.float32)]
+        for level, index in list(zip(self.levels, self.indices, strict=False))[:hops]:
+            _, positions = search(index, found[-1], self.k)
+            found.append(smooth(found[-1], level, positions))
+        return found
+
+    def smooth(self, vectors: Float[np.ndarray, "N D"], *, hops: int) -> Float[np.ndarray, "N D"]:
+        """The last of the `views`."""
+        return self.views(vectors, hops=hops)[-1]

@@ -1,0 +1,179 @@
+"""A weighted sum of objectives on one encoder, itself an objective: "0.2*mlm+neighbours".
+
+    L = sum_p w_p L_p
+
+One part's loss often guards what another's forgets: a little masked language modelling keeps the words' meanings while
+a contrastive loss moves the texts' vectors (multi-task learning by a weighted sum: Caruana 1997).
+
+Every part sees texts of its own. The loop gives the examples of the first; each other part draws its own batch, of its
+own size, in an order that is a function of (seed, step, part), so a resumed run draws the same.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, SerializeAsAny
+from torch import nn
+
+from shoptalk.errors import ConfigError
+from shoptalk.nn.encoder import Product
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.records import Frozen
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.order import drawn
+from shoptalk.text.tokens import Tokenised
+
+
+def parts_of(name: str) -> dict[str, float]:
+    """The objectives that a name joins by `+`, with the weights that stand before `*`; a plain name is one of weight 1.
+
+    Raises:
+        ConfigError: a weight is no number above 0, or a part is missing or comes twice.
+    """
+    parts: dict[str, float] = {}
+    for piece in name.split("+"):
+        said, star, part = (word.strip() for word in piece.rpartition("*"))
+        weight = _number(said) if star else 1.0
+        if not part or not 0 < weight < math.inf or part in parts:
+            raise ConfigError(
+                f"{name!r} is no objective: {piece!r} cannot be one of its parts. Give different names joined by +, "
+                "each with a weight above 0 or none before it, such as 0.2*mlm+neighbours."
+            )
+        parts[part] = weight
+    return parts
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """A batch of each part, in their order."""
+
+    parts: tuple[Any, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of all parts."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
+    def cells(self) -> int:
+        """Tokens and padding of all parts."""
+        return sum(part.cells for part in self.parts)
+
+
+class Part(Frozen):
+    """One objective of a mixture."""
+
+    name: str
+    weight: float = Field(gt=0)
+    spec: SerializeAsAny[Spec]
+
+
+class MixtureSpec(Spec):
+    """A weighted sum of objectives. `batch` is the first part's; the others keep their own."""
+
+    kind: Literal["mixture"] = "mixture"
+    needs: ClassVar[str] = "what each of its parts needs"
+    lr: float = Field(gt=0)
+    batch: int = Field(ge=1)
+    passes: float = Field(gt=0)
+    parts: tuple[Part, ...] = Field(min_length=1)
+
+    @staticmethod
+    def defaults(parts: Sequence[Part]) -> dict[str, Any]:
+        """The settings of a mixture that states none: rate and batch of its first part, the fewest passes of any."""
+        first = parts[0].spec
+        return {"lr": first.lr, "batch": first.batch, "passes": min(part.spec.passes for part in parts)}
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """The first part's; none where any part finds none."""
+        found = [part.spec.examples(corpus) for part in self.parts]
+        return found[0] if all(len(examples) for examples in found) else []
+
+    def prepare(self, corpus: Corpus, product: Product) -> Targets | None:
+        """The parts' targets, each under its part's name: `neighbours.targets`."""
+        found: dict[str, np.ndarray] = {}
+        for part in self.parts:
+            targets = part.spec.prepare(corpus, product) or {}
+            found |= {f"{part.name}.{name}": array for name, array in targets.items()}
+        return found or None
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], MixedBatch]:
+        """The first part's batch of the examples, and of each other part the next batch of its own."""
+        makers = [part.spec.collate(corpus, tokens, product, _targets_of(part.name, targets)) for part in self.parts]
+        others = [(part.spec.examples(corpus), part.spec.batch) for part in self.parts[1:]]
+
+        def collate(examples: Sequence[int], key: Key) -> MixedBatch:
+            batches = [makers[0](examples, key)]
+            for number, (make, (data, size)) in enumerate(zip(makers[1:], others, strict=True), start=1):
+                own = Key(seed=_seed_of(key.seed, number), step=key.step)
+                chosen = drawn(len(data), size, seed=own.seed, step=own.step)
+                batches.append(make([int(data[i]) for i in chosen], own))
+            return MixedBatch(tuple(batches))
+
+        return collate
+
+    def build(self, product: Product) -> "Mixture":
+        """The parts' modules around one encoder."""
+        return Mixture(
+            product,
+            parts={part.name: part.spec.build(product) for part in self.parts},
+            weights=[part.weight for part in self.parts],
+        )
+
+
+def _targets_of(name: str, targets: Targets | None) -> Targets | None:
+    prefix = f"{name}."
+    found = {key.removeprefix(prefix): array for key, array in (targets or {}).items() if key.startswith(prefix)}
+    return found or None
+
+
+def _seed_of(seed: int, number: int) -> int:
+    """Parts that draw from the same texts must neither draw the same ones nor corrupt them alike."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+class Mixture(Objective[MixedBatch]):
+    """Several objectives that train one encoder at once."""
+
+    def __init__(self, product: Product, *, parts: dict[str, Objective[Any]], weights: Sequence[float]) -> None:
+        super().__init__()
+        apart = [name for name, part in parts.items() if part.product is not product]
+        if apart:
+            raise ConfigError(
+                f"{', '.join(apart)} trains an encoder of its own (a student) and cannot share one with "
+                f"{', '.join(name for name in parts if name not in apart) or 'another'}. Train one after the other."
+            )
+        self.product = product
+        self.parts = nn.ModuleDict(parts)
+        self.weights = tuple(weights)
+
+    def forward(self, batch: MixedBatch) -> Loss:
+        """The weighted sum; terms are each part's loss, unweighted, and its own terms, under its name."""
+        total = torch.zeros((), device=self.product.encoder.device)
+        terms, outputs = {}, []
+        for (name, part), weight, own in zip(self.parts.items(), self.weights, batch.parts, strict=True):
+            loss = part(own)
+            total = total + weight * loss.total
+            terms[f"{name}.loss"] = loss.total.detach()
+            terms |= {f"{name}.{term}": value for term, value in loss.terms.items()}
+            outputs.append(loss.outputs)
+        return Loss(total=total, terms=terms, outputs=tuple(outputs))
+
+    def after_step(self, progress: float, outputs: Any) -> None:
+        """Each part's own, with its own outputs."""
+        for part, own in zip(self.parts.values(), outputs, strict=True):
+            assert isinstance(part, Objective)
+            part.after_step(progress, own)

@@ -1,0 +1,103 @@
+"""BYOL on text (Grill et al. 2020, equations 2 and 3): predict what a slow average of oneself says of the same text.
+
+The online network θ gives two views v, v' of each text the vectors z, z'; a predictor q maps them to the vectors that
+the target network ξ, an exponential moving average of θ, gives the text. With both sides of unit length,
+
+    L = ‖ q(z) - z'_ξ ‖² = 2 - 2 cos( q(z), z'_ξ ),        and L + L̃, with v and v' exchanged, is minimised;
+    after each step  ξ ← τ ξ + (1 - τ) θ,  with τ from `momentum` to 1 along half a cosine.
+
+What differs from the paper: dropout is the augmentation, as in SimCSE, and the target network runs without it, so its
+two views are one; there is no projector (sentence encoders have none to throw away), the predictor reads the text
+vector itself; the predictor's norm is LayerNorm, which does not depend on who else is in the batch.
+
+Run alone on a toy: python -m shoptalk.objectives.noncontrastive.byol_text
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from shoptalk.nn.encoder import Product
+from shoptalk.nn.teacher import Teacher, cosine_momentum
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TextBatch, TokenBatch
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
+
+
+@dataclass(frozen=True)
+class ViewsBatch(TextBatch):
+    """2n texts for the online network, the second n the first ones again, and the n texts for the target network."""
+
+    once: TokenBatch
+
+
+class ByolTextSpec(Spec):
+    """BYOL on text: two dropout views and an averaged target network."""
+
+    kind: Literal["byol_text"] = "byol_text"
+    lr: float = Field(default=3e-5, gt=0)
+    batch: int = Field(default=64, ge=1)
+    passes: float = Field(default=1.0, gt=0)
+    momentum: float = Field(default=0.996, ge=0, le=1, description="of the target network, at the start")
+    hidden: int = Field(default=4096, ge=1, description="width of the predictor's hidden layer")
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """Every text; one alone is learned by heart."""
+        return range(len(corpus)) if len(corpus) > 1 else []
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], ViewsBatch]:
+        """Every text twice for one network, once for the other."""
+
+        def collate(examples: Sequence[int], key: Key) -> ViewsBatch:
+            rows = [tokens[i] for i in examples]
+            return ViewsBatch(texts=product.batch([*rows, *rows]), once=product.batch(rows))
+
+        return collate
+
+    def build(self, product: Product) -> "ByolText":
+        """The encoder, its average, and a predictor with random weights."""
+        return ByolText(product, momentum=self.momentum, hidden=self.hidden)
+
+
+class ByolText(Objective[ViewsBatch]):
+    """Online network, target network and predictor."""
+
+    def __init__(self, product: Product, *, momentum: float, hidden: int) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.encoder
+        self.target = Teacher(product.encoder)
+        self.momentum = momentum
+        width = product.encoder.dim
+        self.predictor = nn.Sequential(
+            nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, width)
+        )
+
+    def forward(self, batch: ViewsBatch) -> Loss:
+        """The mean of L + L̃ over the texts, from 0 to 8; needs training mode, where the two views differ."""
+        wanted = self.target(batch.once)
+        first, second = self.predictor(self.encoder(batch.texts)).chunk(2)
+        total = _distance(first, wanted) + _distance(second, wanted)
+        return Loss(total=total, terms={"cosine": 1 - total.detach() / 4})
+
+    def after_step(self, progress: float, outputs: Any) -> None:
+        """The target network follows."""
+        self.target.follow(self.encoder, momentum=cosine_momentum(progress, start=self.momentum))
+
+
+def _distance(predicted: Float[Tensor, "n D"], wanted: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+    """Equation 2: 2 - 2 cos, averaged; in float32, whatever precision the layers have."""
+    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), wanted, dim=-1)).mean()
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(ByolTextSpec(batch=16))

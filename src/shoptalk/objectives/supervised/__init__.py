@@ -1,0 +1,77 @@
+"""Objectives that learn from labels: what a batch of theirs holds, and how targets that a caller gives are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shoptalk.errors import ConfigError
+from shoptalk.nn.encoder import Product
+from shoptalk.objective import Targets
+from shoptalk.text.batching import TextBatch
+from shoptalk.text.tokens import Tokenised
+
+
+@dataclass(frozen=True)
+class LabelledBatch(TextBatch):
+    """n texts, how much each belongs to each of C classes, and how much each counts (1 on average over the corpus)."""
+
+    targets: Float[Tensor, "n C"]
+    weights: Float[Tensor, " n"]
+
+
+class Labels(NamedTuple):
+    """The labels of a whole corpus."""
+
+    targets: Float[np.ndarray, "N C"]
+    """How much each text belongs to each class: one-hot, smoothed, pseudo-labels, or several ones (multi-label)."""
+    weights: Float[np.ndarray, " N"]
+    """How much each text counts, 1 on average."""
+
+
+def labels_of(targets: Targets | None, *, kind: str, texts: int, classes: int | None = None) -> Labels:
+    """The arrays `targets` [N, C] and, where they are given, `weights` [N] (at least 0; only their ratios count).
+
+    Raises:
+        ConfigError: there are none, or they do not fit the texts.
+    """
+    if targets is None or "targets" not in targets:
+        raise ConfigError(needs_labels(kind))
+    wanted = np.asarray(targets["targets"], dtype=np.float32)
+    weights = np.asarray(targets.get("weights", np.ones(len(wanted))), dtype=np.float64)
+    if wanted.shape[0] != texts or wanted.ndim != 2 or weights.shape != (texts,):
+        raise ConfigError(
+            f"{kind!r} was given targets of shape {wanted.shape} and weights of shape {weights.shape} for {texts} "
+            f"texts. Give a row of targets a text, a column a class, and a weight a text."
+        )
+    if classes is not None and wanted.shape[1] != classes:
+        raise ConfigError(
+            f"{kind!r} was given targets of {wanted.shape[1]} classes and built for {classes}. Set objectives.{kind}."
+            f"classes={wanted.shape[1]}."
+        )
+    if not (np.isfinite(wanted).all() and wanted.min(initial=0) >= 0 and wanted.max(initial=0) <= 1):
+        raise ConfigError(f"{kind!r} was given targets outside 0 to 1. Give shares or probabilities of classes.")
+    if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0 and weights.sum() > 0):
+        raise ConfigError(f"{kind!r} was given weights that are below 0, not finite, or all 0. Give some above 0.")
+    return Labels(wanted, (weights / weights.mean()).astype(np.float32))
+
+
+def needs_labels(kind: str) -> str:
+    """What a user is told who asks to learn from labels where there is only text."""
+    return (
+        f"{kind!r} learns from labels, and here there is only text. Use `shoptalk finetune MODEL --labels FILE`; "
+        "`shoptalk objectives` lists what learns from text alone."
+    )
+
+
+def gather_texts(product: Product, tokens: Tokenised, labels: Labels, chosen: Sequence[int]) -> LabelledBatch:
+    """The batch of the chosen texts, in their order."""
+    return LabelledBatch(
+        texts=product.batch([tokens[i] for i in chosen]),
+        targets=torch.from_numpy(labels.targets[list(chosen)]),
+        weights=torch.from_numpy(labels.weights[list(chosen)]),
+    )

@@ -1,0 +1,280 @@
+"""Finetune: from labels to what is shipped for a task: an encoder with a classifier on it.
+
+The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
+`setfit`). A tuned encoder is shipped only where it beats the frozen one, both trained on four fifths of the labels, by
+more than a standard error of their difference on the other fifth.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from shoptalk.artifact import create, file_digest, key_of, open_artifact, write_text
+from shoptalk.curate.labels import read_label_sets, read_labels
+from shoptalk.curate.sources import source_fingerprint
+from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
+from shoptalk.nn.encoder import Product, embed, save_encoder
+from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads.classifier import Answer, Classifier
+from shoptalk.nn.heads.linear import one_hot
+from shoptalk.nn.heads.pool import MOST
+from shoptalk.nn.heads.scope import energy_of, fit_gate
+from shoptalk.nn.heads.selftrain import sharpened
+from shoptalk.records import Example, Frozen, LabelSet
+from shoptalk.stages.data import base_digest, curate_stage
+from shoptalk.stages.tuning import Method, tune
+from shoptalk.stages.world import World, open_product
+from shoptalk.text.order import permuted
+
+FROZEN = "frozen"
+OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")
+"""Labels that mean "none of the others" where the user names none."""
+
+
+class Request(Frozen):
+    """What is asked for."""
+
+    model: str
+    labels: Path
+    test: Path | None
+    task: str
+    unlabelled: tuple[Path, ...]
+    multi_label: bool
+    out_of_scope: str | None
+    scope_loss: float
+    method: str
+
+
+def finetune(world: World, request: Request) -> dict[str, Any]:
+    """Fit and choose; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
+
+    The same call again is instant.
+
+    Raises:
+        InputError: a file or a setting is wrong.
+    """
+    _check(request)
+    config = world.config
+    parents = dict(source_fingerprint(request.unlabelled)) if request.unlabelled else {}
+    parents |= {"base": base_digest(request.model)}
+    parents |= {"labels": file_digest(request.labels)}
+    parents |= {"test": file_digest(request.test)} if request.test is not None else {}
+    settings = request.model_dump(mode="json", exclude={"labels", "test", "unlabelled", "model"})
+    settings |= {"seed": config.seed, "curate": config.curate.model_dump()}
+    if request.method != FROZEN:
+        settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
+    folder = world.run / "head"
+    keys = {kind: key_of(kind=kind, config=settings, parents=parents) for kind in ("encoder", "head")}
+    if any(open_artifact(world.run / kind, key=key) is None for kind, key in keys.items()):
+        product = open_product(config, request.model)
+        product, found, result = (_several if request.multi_label else _single)(world, request, product)
+        card = f"# {request.model}, finetuned for {request.task}\n\nMade by `shoptalk finetune`. {result['sentence']}\n"
+        with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
+            save_encoder(product, inside, card=card)
+        with create(folder, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
+            classifier.save(found, inside)
+            write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
+        shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
+    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
+    """What the encoder and the head in a folder (of a run, or of `finetune`) say of each text.
+
+    Raises:
+        ArtifactError: there is no head.
+    """
+    if open_artifact(model / "head") is None:
+        raise ArtifactError(
+            f"There is no head in {model / 'head'}. `predict` needs the folder of a run that was given labels, or one "
+            "that `shoptalk finetune MODEL --labels FILE --out DIR` left."
+        )
+    from shoptalk.nn.bases import open_base
+
+    return classifier.load(model / "head").answers(embed(open_base(str(model / "encoder")), list(texts)))
+
+
+def _check(request: Request) -> None:
+    known = (FROZEN, *get_args(Method))
+    if request.method not in known:
+        raise ConfigError(f"--method {request.method!r}: there is {', '.join(known)}.")
+    if request.multi_label and (request.unlabelled or request.method != FROZEN or request.out_of_scope):
+        raise ConfigError(
+            "With --multi-label there are frozen linear heads alone, without a label for what is out of scope: a text "
+            "without labels says that. Leave out --unlabelled, --method and --out-of-scope."
+        )
+    if not 0 <= request.scope_loss <= 100:
+        raise ConfigError(f"--scope-loss {request.scope_loss:g} is a number of points: give one from 0 to 100.")
+    for role, path in (("labels", request.labels), ("test", request.test)):
+        if path is not None and not path.is_file():
+            raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+
+
+# --- one label a text ---------------------------------------------------------------------------------------------
+
+
+def _single(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+    config, seed = world.config, world.config.seed
+    examples, _ = read_labels(request.labels, config.curate)
+    names = {example.label for example in examples}
+    nothing = {request.out_of_scope} if request.out_of_scope is not None else names & set(OUT_OF_SCOPE)
+    if request.out_of_scope is not None and request.out_of_scope not in names:
+        raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
+    inside = [example for example in examples if example.label not in nothing]
+    outside = [example.text for example in examples if example.label in nothing]
+    pool = _pool(world, request)
+    vectors, cluster = embed(product, _texts(inside)), np.array([example.cluster for example in inside])
+    unlabelled = embed(product, pool) if pool else None
+    negatives = embed(product, outside) if outside else None
+    labels = [example.label for example in inside]
+    world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
+    if request.method != FROZEN:
+        found = _tuned(world, request, product, inside, pool, vectors, unlabelled)
+        if found is not None:
+            tuned, head = found
+            return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing))
+    head = classifier.train(
+        vectors, labels, cluster, unlabelled=unlabelled, outside=negatives, scope_loss=request.scope_loss, seed=seed
+    )
+    return product, head, _result(request, head, _judged(world, request, product, head, nothing))
+
+
+def _pool(world: World, request: Request) -> list[str]:
+    """Unlabelled texts, without those that are labelled or tested; at most `MOST`."""
+    if not request.unlabelled:
+        return []
+    corpus = curate_stage(world, request.unlabelled, request.labels, request.test).train
+    places = permuted(len(corpus), range(min(len(corpus), MOST)), seed=world.config.seed, epoch=1)
+    return list(dict.fromkeys(corpus.texts[int(i)] for i in places))
+
+
+def _tuned(
+    world: World,
+    request: Request,
+    product: Product,
+    examples: Sequence[Example],
+    pool: Sequence[str],
+    vectors: Float[np.ndarray, "N D"],
+    unlabelled: Float[np.ndarray, "M D"] | None,
+) -> tuple[Product, Classifier] | None:
+    """The tuned encoder with its head; None where it does not beat the frozen one.
+
+    With unlabelled text, `classify` also learns what the frozen head says of it, sharpened, as sure as that head is.
+    """
+    config, seed = world.config, world.config.seed
+    names, codes = np.unique([example.label for example in examples], return_inverse=True)
+    cluster = np.array([example.cluster for example in examples])
+    dev = classifier.folds(codes, cluster, seed=seed) == 0
+    rest = ~dev
+    if not dev.any() or len(np.unique(codes[rest])) < len(names):
+        raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")
+    frozen = classifier.train(
+        vectors[rest], names[codes[rest]].tolist(), cluster[rest], unlabelled=unlabelled, seed=seed
+    )
+    texts, targets = np.array(_texts(examples), dtype=object), one_hot(codes, len(names))
+    taught, wanted, weights = texts[rest].tolist(), targets[rest], np.ones(int(rest.sum()))
+    if request.method == "classify" and unlabelled is not None:
+        guesses = frozen.probabilities(unlabelled)
+        taught, wanted = [*taught, *pool], np.concatenate([wanted, sharpened(guesses)]).astype(np.float32)
+        weights = np.concatenate([weights, guesses.max(axis=1)])
+    method: Method = "setfit" if request.method == "setfit" else "classify"
+    found = tune(
+        product,
+        taught,
+        wanted,
+        method=method,
+        dev=(texts[dev].tolist(), targets[dev]),
+        multi_label=False,
+        seed=seed,
+        settings=config.objectives.get(method, {}),
+        most_steps=None,
+        seconds=config.limits().time,
+        folder=world.run / "work",
+        weights=weights,
+        report=world.report,
+    )
+    scores = found.head.scores(embed(found.product, texts[dev].tolist()))
+    better = (scores.argmax(axis=1) == codes[dev]).astype(float)
+    worse = (frozen.head.scores(frozen.see(vectors[dev])).argmax(axis=1) == codes[dev]).astype(float)
+    difference = better - worse
+    error = float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else np.inf
+    says = f"{100 * better.mean():.1f} % against the frozen encoder's {100 * worse.mean():.1f} % on {dev.sum()} texts"
+    if difference.mean() <= error:
+        world.report.say(f"finetune: {method} reaches {says}: not clearly better, so the encoder stays as it is")
+        return None
+    world.report.say(f"finetune: {method} reaches {says}")
+    gate = None
+    if dev.sum() >= classifier.FEWEST_FOR_GATE and better.any():
+        gate = fit_gate(energy_of(scores), better > 0, None, loss=request.scope_loss)
+    head = Classifier(
+        kind="linear",
+        head=replace(found.head, labels=names),
+        temperature=classifier.temperature_of(scores, codes[dev]),
+        gate=gate,
+        dev={method: 100 * float(better.mean()), FROZEN: 100 * float(worse.mean())},
+    )
+    return found.product, head
+
+
+def _judged(
+    world: World, request: Request, product: Product, head: Classifier, nothing: set[str]
+) -> dict[str, float] | None:
+    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+    if request.test is None:
+        return None
+    tests, _ = read_labels(request.test, world.config.curate)
+    nothing = nothing | (set(OUT_OF_SCOPE) - set(head.head.labels.tolist()))  # to be known without having been taught
+    said = head.answers(embed(product, _texts(tests)))
+    inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]
+    right = [answer.labels == (example.label,) for answer, example in inside]
+    kept = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
+    result = {"accuracy": 100 * float(np.mean(right)), "accuracy_when_abstaining": 100 * float(np.mean(kept))}
+    outside = [not answer.in_scope for answer, example in zip(said, tests, strict=True) if example.label in nothing]
+    if outside:
+        result["out_of_scope_recall"] = 100 * float(np.mean(outside))
+    return result
+
+
+# --- several labels a text ----------------------------------------------------------------------------------------
+
+
+def _several(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+    rows, _ = read_label_sets(request.labels, world.config.curate)
+    head = classifier.train_multi(
+        embed(product, _texts(rows)),
+        [row.labels for row in rows],
+        np.array([row.cluster for row in rows]),
+        seed=world.config.seed,
+    )
+    judged = None
+    if request.test is not None:
+        tests, _ = read_label_sets(request.test, world.config.curate)
+        names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
+        said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
+        given = np.array([[name in labels for name in names] for labels in said])
+        known = np.array([[name in row.labels for name in names] for row in tests])
+        exact = [set(labels) == set(row.labels) for labels, row in zip(said, tests, strict=True)]
+        judged = {"micro_f1": 100 * classifier.micro_f1(given, known), "exact_match": 100 * float(np.mean(exact))}
+    return product, head, _result(request, head, judged)
+
+
+def _texts(rows: Sequence[Example] | Sequence[LabelSet]) -> list[str]:
+    return [row.text for row in rows]
+
+
+def _result(request: Request, head: Classifier, judged: dict[str, float] | None) -> dict[str, Any]:
+    return {
+        "task": request.task,
+        "kind": head.kind,
+        "labels": len(head.head.labels),
+        "dev": dict(head.dev),
+        "temperature": head.temperature,
+        "test": judged,
+        "sentence": classifier.described(head),
+    }

@@ -1,0 +1,102 @@
+"""Legs: what to train so that a candidate of `adapt` comes to a given step.
+
+An ordinary candidate has one leg, all its steps. A curriculum has one a phase, on one axis of steps: the second begins
+where the first ends, from the encoder that the first has left in `RUN/phases/NAME`, which also prepares its targets.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import create, key_of, open_artifact
+from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.objective import Spec, Targets
+from shoptalk.objectives import phases_of
+from shoptalk.stages.curriculum import turn_of
+from shoptalk.stages.planning import Prepared, loop_config, prepare_targets
+from shoptalk.stages.world import World, open_product
+from shoptalk.training.advance import Training, advance, read_log
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A training on a candidate's axis of steps."""
+
+    name: str
+    """As progress is told: the candidate's, with the phase of a curriculum."""
+    training: Training
+    begin: int = 0
+    """The candidate's steps before this training's first."""
+    before: tuple[dict[str, Any], ...] = ()
+    """The log of those."""
+    before_seconds: float = 0.0
+    """Of those, what this process has spent on training them for this leg."""
+
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of the candidate's log so far, of earlier legs too, by its own steps."""
+        rows = read_log(self.training.folder)
+        return [*self.before, *(row | {"step": self.begin + row["step"]} for row in rows)]
+
+
+def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int) -> Leg:
+    """The leg of a candidate in which `step` lies; `done` are the steps that it has been taken to so far.
+
+    A step in the second phase of a curriculum has the first one trained to its end, unless that is done.
+    """
+    candidate, steps = prepared.candidates[name], prepared.plan.candidates[name].steps
+    turn = turn_of(name, steps, world.config)
+    work = world.run / "work" / f"{name}-{prepared.key[:12]}"
+    if candidate.then is None:
+        product = open_product(world.config)
+        return Leg(name, _training(world, prepared, candidate.spec, candidate.targets, product, steps, work))
+    phases = phases_of(name)
+    if step > turn:
+        folder, seconds = _first_phase(world, prepared, name, turn, done=done)
+        base = str(folder / "encoder")
+        product = open_product(world.config, base)
+        targets = prepare_targets(world, name, candidate.then, prepared.corpus, product, base)
+        training = _training(world, prepared, candidate.then, targets, product, steps - turn, work)
+        return Leg(f"{name}, phase 2 ({phases[1]})", training, turn, tuple(read_log(folder)), seconds)
+    work = work.with_name(f"{work.name}.1")
+    training = _training(world, prepared, candidate.spec, candidate.targets, open_product(world.config), turn, work)
+    return Leg(f"{name}, phase 1 ({phases[0]})", training)
+
+
+def train_leg(world: World, leg: Leg, *, until: int, done: int, decay_from: int | None = None) -> float:
+    """Take a leg to the candidate's step `until`, showing it: the seconds of training that this took this process."""
+    total = until - leg.begin
+    steps = advance(leg.training, until=total, decay_from=None if decay_from is None else decay_from - leg.begin)
+    tracked = world.report.track(steps, done=max(0, done - leg.begin), total=total, name=leg.name)
+    return sum(step.seconds for step in tracked)
+
+
+def _first_phase(world: World, prepared: Prepared, name: str, turn: int, *, done: int) -> tuple[Path, float]:
+    """`RUN/phases/NAME`, the encoder and the log that the first phase of a curriculum leaves at its end; and what
+    training it has taken now.
+    """
+    folder, settings, parents = world.run / "phases" / name, {"candidate": name, "step": turn}, {"plan": prepared.key}
+    seconds = 0.0
+    if open_artifact(folder, key=key_of(kind="phase", config=settings, parents=parents)) is None:
+        leg = leg_to(world, prepared, name, turn, done=done)
+        seconds = train_leg(world, leg, until=turn, done=done)
+        card = f"# {name}, after its first phase\n\nWhat the second phase of a Shoptalk run began from.\n"
+        with create(folder, kind="phase", config=settings, parents=parents) as inside:
+            shutil.copyfile(leg.training.folder / "log.jsonl", inside / "log.jsonl")
+            save_encoder(leg.training.objective.product, inside / "encoder", card=card)
+    return folder, seconds
+
+
+def _training(
+    world: World, prepared: Prepared, spec: Spec, targets: Targets | None, product: Product, steps: int, folder: Path
+) -> Training:
+    return Training.build(
+        spec,
+        corpus=prepared.corpus,
+        tokens=prepared.tokens,
+        product=product,
+        targets=targets,
+        config=loop_config(spec, world.config, steps=steps, precision=prepared.plan.precision),
+        folder=folder,
+        snapshot_seconds=world.config.train.snapshot_seconds,
+    )
