@@ -98,7 +98,7 @@ def test_the_tokens_curve_is_the_winners_menu(finished: Path, dosed: dict[str, A
 def test_the_texts_curve_ends_with_the_run_itself_and_holds_the_steps(finished: Path, dosed: dict[str, Any]) -> None:
     curve = dosed["curves"]["texts"]
     verdict = json.loads((finished / "verdict.json").read_text())
-    assert curve["points"][-1]["gain"] == pytest.approx(verdict["gain"], abs=1e-4)
+    assert curve["points"][-1]["gain"] == pytest.approx(verdict["heads"]["plain_gain"], abs=1e-4)
     whole = curve["points"][-1]["dose"]
     shares = [point["dose"] / whole for point in curve["points"]]
     assert shares == pytest.approx([*sorted(x for x in FRACTIONS if x * whole >= FEWEST_TEXTS), 1.0], abs=0.05)
@@ -196,7 +196,7 @@ class Planted:
         self.world = World(run=folder, config=config, report=Listener())
         (folder / "baseline").mkdir()
         artifact = self.artifact(folder / "baseline")
-        self.baseline = Baseline(artifact, Bench(labelled, ()), self.measured(0.7), 1.0, 1.0)
+        self.baseline = Baseline(artifact, Bench(labelled, ()), self.measured(0.7), 1.0, 1.0, {}, 0.0)
         self.prepared = Prepared(
             corpus, tokenise(product.tokenizer, corpus.texts, max_length=64), {}, plan,
             plan.forecast(Budget(seconds=600)), "key", {},
