@@ -61,7 +61,7 @@ def test_a_pools_levels_are_hops_over_neighbours_without_the_text_itself() -> No
     np.testing.assert_array_equal(pool.levels[0], vectors)
 
 
-@pytest.mark.parametrize("hops", [0, 1, 2])
+@pytest.mark.parametrize("hops", range(HOPS + 1))
 def test_other_texts_move_hop_by_hop_among_the_pools_own_levels(hops: int) -> None:
     pool, queries = Pool.of(scattered(40), k=4), scattered(6, seed=3)
     expected = queries
@@ -77,10 +77,8 @@ def test_smoothing_brings_texts_of_one_topic_together() -> None:
     topic = rng.integers(0, 3, 300)
     texts = unit(centres[topic] + 0.35 * rng.normal(size=(300, 16)))
     pool = Pool.of(texts[:250])
-    inside = [
-        float((pool.smooth(texts[250:], hops=hops) * centres[topic[250:]]).sum(axis=1).mean()) for hops in (0, 1, 2)
-    ]
-    assert inside[0] + 0.1 < inside[1] < inside[2]
+    inside = [float((view * centres[topic[250:]]).sum(axis=1).mean()) for view in pool.views(texts[250:])]
+    assert inside[0] + 0.1 < inside[1]
 
 
 @pytest.mark.parametrize(("texts", "k"), [(3, 2), (100, 4), (3000, 6), (8000, 10)])
