@@ -48,7 +48,7 @@ MEASURES = {
     "uniformity": "Uniformity tells how evenly all texts spread over the space; lower is better.",
     "mrr": "MRR (mean reciprocal rank) is 1 where the right answer always comes first, ½ where it comes second; higher "
     "is better.",
-    "label-free score": "The label-free score guesses the gain in points from who is whose neighbour, before and after. "
+    "label-free score": "The label-free score guesses the gain in points from whose neighbours stay who they are. "
     "It is no measurement: benchmarks/README.md says how often it was right on public sets.",
     "masked_bits": "Masked bits are the bits needed to guess a hidden word; lower is better.",
     "next_turn_retrieval": "Next-turn retrieval is how high a message ranks the reply it really got (MRR, mean "
