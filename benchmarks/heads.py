@@ -20,7 +20,7 @@ from benchmarks.data import rows
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.classifier import micro_f1, train_multi
-from shoptalk.nn.heads.kinds import KINDS, fit_kind
+from shoptalk.nn.heads.kinds import KINDS, fit_kind, views_of
 from shoptalk.nn.heads.pool import MOST, Pool
 
 SETS = {
@@ -60,14 +60,15 @@ def measure(product: Product, name: str, shots: Sequence[int | None], *, draws: 
     truth = np.searchsorted(names, truth)
     sample = np.random.default_rng(0).permutation(len(texts))[:MOST]
     pool = Pool.of(texts[sample])
-    views, asked = pool.views(texts), pool.views(tests)
+    views, asked = views_of(texts, pool), views_of(tests, pool)
     for k in shots:
         for kind in KINDS if k else FULL_POOL_KINDS:
             begun, found = time.perf_counter(), []
             for r in range(draws if k else 1):
                 chosen = draw(codes, k, np.random.default_rng([7, r])) if k else np.arange(len(codes))
-                head = fit_kind(KINDS[kind], [view[chosen] for view in views], codes[chosen], names, pool)
-                found.append(100 * float((head.predict(asked[KINDS[kind].hops]) == names[truth]).mean()))
+                smoothed = KINDS[kind].smoothed
+                head = fit_kind(KINDS[kind], views[smoothed][chosen], codes[chosen], names, pool)
+                found.append(100 * float((head.predict(asked[smoothed]) == names[truth]).mean()))
             seconds = (time.perf_counter() - begun) / len(found)
             say(product, name, "full" if k is None else str(k), kind, found, seconds)
 

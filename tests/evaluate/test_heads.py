@@ -10,7 +10,7 @@ from shoptalk import decide
 from shoptalk.evaluate.heads import kind_outcomes, load_outcomes, save_outcomes, with_best_kind
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, cross_fitted, fit_kind
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, cross_fitted, fit_kind, views_of
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.toy import WORDS
 
@@ -32,12 +32,13 @@ def test_each_kinds_head_of_each_draw_answers_every_text() -> None:
     found = kind_outcomes(product, TEXTS, LABELS, TRAINING, POOL)
     assert list(found) == list(KINDS)
     own, pool = embed(product, TEXTS), Pool.of(embed(product, POOL))
-    views = pool.views(own)
+    views = views_of(own, pool)
     for name, kind in KINDS.items():
         assert found[name].shape == (2, 36)
         for r, chosen in enumerate(TRAINING):
-            head = fit_kind(kind, [view[chosen] for view in views], LABELS[chosen], np.arange(3), pool)
-            np.testing.assert_array_equal(found[name][r], head.predict(views[kind.hops]) == LABELS)
+            seen = views[kind.smoothed]
+            head = fit_kind(kind, seen[chosen], LABELS[chosen], np.arange(3), pool)
+            np.testing.assert_array_equal(found[name][r], head.predict(seen) == LABELS)
 
 
 @pytest.mark.parametrize("unlabelled", [[], POOL[:1], POOL[: FEWEST_IN_POOL - 1]])

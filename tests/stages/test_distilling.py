@@ -164,8 +164,10 @@ def test_cross_validation_judges_each_example_by_a_head_that_has_not_seen_it() -
     rng = np.random.default_rng(0)
     labels = np.array(["a", "b"] * 50)
     clear = np.where(labels == "a", 1.0, -1.0)[:, None] + 0.01 * rng.normal(size=(100, 4))
-    assert cross_validated(clear, labels, seed=0) == 100
+    cluster = np.arange(100)
+    assert cross_validated(clear, labels, cluster, seed=0) == 100
     # 60 dimensions fit 100 random labels by heart; unseen ones are guessed: 50 %, standard error 5.
-    chance = cross_validated(rng.normal(size=(100, 60)), rng.permutation(labels), seed=0)
+    chance = cross_validated(rng.normal(size=(100, 60)), rng.permutation(labels), cluster, seed=0)
     assert math.isclose(chance, 50, abs_tol=20)
-    assert cross_validated(clear[:4], np.array(["a", "b", "c", "d"]), seed=0) == 0  # each in one fold alone
+    alone = np.array(["a", "b", "c", "d"])  # each in one fold
+    assert cross_validated(clear[:4], alone, cluster[:4], seed=0) == 0

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from shoptalk.config import Config
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.heads.linear import LinearHead
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.stages import planning, tuning
 from shoptalk.stages.single import pretrain
@@ -98,7 +99,7 @@ def test_several_labels_a_text_are_learned_each_for_itself(method: str):
 def test_the_score_of_several_labels_is_micro_averaged_f1():
     targets = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=np.float32)
     scores = np.array([[1, -1, 1], [-1, 1, -1], [-1, -1, 1]], dtype=np.float32)
-    head = tuning._linear_head(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    head = LinearHead(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32), np.arange(3))
     found = tuning._score(head, scores, targets, multi_label=True)
     assert found == pytest.approx(100 * 2 * 2 / (2 * 2 + 2 + 1))  # 2 hits, 2 false alarms, 1 miss
     assert tuning._score(head, scores, targets[[1, 1, 0]], multi_label=False) == pytest.approx(100 / 3)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import Product, embed
-from shoptalk.nn.heads.kinds import KINDS, cross_fitted, fit_kind, usable
+from shoptalk.nn.heads.kinds import KINDS, cross_fitted, fit_kind, usable, views_of
 from shoptalk.nn.heads.pool import Pool
 
 POOL = 2_000
@@ -33,12 +33,12 @@ def kind_outcomes(
     pool = Pool.of(embed(product, unlabelled)) if len(unlabelled) > 1 else None
     own = embed(product, texts)
     kinds = usable(pool) if only is None else (only,)
-    views = [own] if pool is None else pool.views(own)
+    views = views_of(own, pool)
     found = {kind: np.zeros((len(training), len(texts)), dtype=bool) for kind in kinds}
     for r, chosen in enumerate(training):
         for kind in kinds:
-            head = fit_kind(KINDS[kind], [view[chosen] for view in views], labels[chosen], classes, pool)
-            found[kind][r] = head.predict(views[KINDS[kind].hops]) == labels
+            seen = views[KINDS[kind].smoothed]
+            found[kind][r] = fit_kind(KINDS[kind], seen[chosen], labels[chosen], classes, pool).predict(seen) == labels
     return found
 
 

@@ -20,6 +20,7 @@ from shoptalk.config import Config
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.encoder import Product, embed, save_encoder
+from shoptalk.nn.heads.classifier import FOLDS, folds
 from shoptalk.nn.heads.linear import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
@@ -37,8 +38,8 @@ from shoptalk.training import launch
 OBJECTIVE = "distil"
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
 """Of the texts, kept from training to compare student and teacher on."""
-ROUNDS, FOLDS = 5, 5
-"""How often each encoder's speed is taken, in turn; and the folds of the linear probe."""
+ROUNDS = 5
+"""How often each encoder's speed is taken, in turn."""
 
 
 def distill(
@@ -224,17 +225,16 @@ def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
 
 
 def _probe(product: Product, examples: Sequence[Example], *, seed: int) -> float:
-    """Accuracy of logistic regression on the frozen vectors in per cent, over `FOLDS` folds."""
-    labels = np.array([example.label for example in examples])
-    return cross_validated(embed(product, [example.text for example in examples]), labels, seed=seed)
+    """Accuracy of logistic regression on the frozen vectors in per cent, over the folds of `classifier.folds`."""
+    vectors, labels = embed(product, [example.text for example in examples]), [example.label for example in examples]
+    return cross_validated(vectors, np.array(labels), np.array([example.cluster for example in examples]), seed=seed)
 
 
-def cross_validated(vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, " N"], *, seed: int) -> float:
-    """Per cent of the examples that a head fitted on the other folds labels correctly; folds are stratified."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    fold = np.empty(len(labels), dtype=np.int64)
-    fold[order] = np.arange(len(labels)) % FOLDS  # neighbours in this order share a label: each fold gets its part
+def cross_validated(
+    vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, seed: int
+) -> float:
+    """Per cent of the examples that a head fitted on the other folds labels correctly."""
+    fold = folds(np.unique(labels, return_inverse=True)[1], cluster, seed=seed)
     correct = np.zeros(len(labels), dtype=bool)
     for number in range(FOLDS):
         inside = fold != number

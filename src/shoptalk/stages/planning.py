@@ -142,9 +142,11 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
             costs,
             budget=budget,
             look_seconds=baseline.seconds + judging + max(timing.entry_seconds for timing in timings),
+            # The kinds of heads are tried on the challenger, and again on all labels for the head that is shipped.
             end_seconds=later
             + judging
-            + (_verdict_looks(curated, candidates) * baseline.seconds + 2 * baseline.kinds_seconds),
+            + 2 * baseline.kinds_seconds
+            + _verdict_looks(curated, candidates) * baseline.seconds,
             memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings], arrays),
             before_seconds=spent + time.perf_counter() - begun,
             precision=precision,

@@ -9,14 +9,17 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import Artifact, append_json, create, key_of, open_artifact
+from shoptalk.errors import InputError
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.heads import kind_outcomes, with_best_kind
 from shoptalk.evaluate.menu import Labelled, per_class
+from shoptalk.index import build, search
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads.pool import smooth
 from shoptalk.probes.linear import kshot_outcomes
-from shoptalk.stages.data import Baseline, Curated, pool_of
+from shoptalk.stages.data import Baseline, Curated
 from shoptalk.stages.learn import Entry, outcomes
 from shoptalk.stages.world import World, open_product
 
@@ -61,22 +64,18 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
     measured = outcomes(baseline, entries)
     estimate = decide.estimate(measured, seed=config.seed)
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    heads, plain = None, estimate
-    base_correct, correct = (
-        measured.correct[0],
-        {entry.name: measured.correct[1 + i] for i, entry in enumerate(entries)},
-    )
+    heads, correct = None, measured.correct
     if entries:
-        inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or list(range(len(entries)))
+        inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
-        best = entries[place]
+        best, plain_gain = entries[place], float(estimate.gain[place])
         tuned = _with_heads(world, baseline, labelled, best)
-        base_correct, correct = tuned.outcomes.correct[0], {best.name: tuned.outcomes.correct[1]}
+        heads, correct = _heads_facts(tuned, plain_gain), tuned.outcomes.correct
         if curated.tests:
-            estimate = decide.estimate_on_test(_read_test(world, curated, labelled, best, tuned), seed=config.seed)
+            on_test = _read_test(world, curated, baseline, labelled, best, tuned)
+            estimate = decide.estimate_on_test(on_test, seed=config.seed)
         else:
             estimate = decide.estimate_chosen(tuned.outcomes, c=estimate.c, seed=config.seed)
-        heads = _heads_facts(tuned, float(plain.gain[place]))
         outside = {name: why for name, why in outside.items() if name == best.name}
     verdict = decide.verdict(
         estimate,
@@ -107,7 +106,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         "on_test": bool(curated.tests and entries),
         "candidates": rows,
     }
-    changed = per_class(labelled, base_correct, correct[chosen.name]) if chosen else []
+    changed = per_class(labelled, correct[0], correct[1]) if chosen else []
     return Judged(verdict.decision.choice, chosen, facts, changed)
 
 
@@ -115,9 +114,6 @@ def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Prod
     """Accuracy of the neighbours' *targets* of the labelled texts: what the student could reach, at the price of an
     index at hand whenever a text is read. None without labels.
     """
-    from shoptalk.index import build, search
-    from shoptalk.nn.heads.pool import smooth
-
     labelled = baseline.bench.labelled
     if labelled is None:
         return None
@@ -191,17 +187,28 @@ def _heads_facts(heads: _Heads, plain_gain: float) -> dict[str, Any]:
     }
 
 
-def _read_test(world: World, curated: Curated, labelled: Labelled, entry: Entry, heads: _Heads) -> decide.Outcomes:
-    """Base and entry on the supplied test, with heads fitted on the same draws from the labels; the read is counted."""
+def _read_test(
+    world: World, curated: Curated, baseline: Baseline, labelled: Labelled, entry: Entry, heads: _Heads
+) -> decide.Outcomes:
+    """Base and entry on the supplied test, with heads fitted on the same draws from the labels; the read is counted.
+
+    Raises:
+        InputError: none of the test's labels is among those that were learned.
+    """
     known = [i for i, example in enumerate(curated.tests) if example.label in labelled.names]
+    if not known:
+        given = ", ".join(sorted({example.label for example in curated.tests})[:5])
+        raise InputError(
+            f"The test file has labels such as {given}, and none of them is in the labels file ({labelled.names[0]}, "
+            "...). Give a test of the same labels."
+        )
     truth = np.array([labelled.names.index(curated.tests[i].label) for i in known])
     texts = [*labelled.texts, *(curated.tests[i].text for i in known)]
     labels = np.concatenate([labelled.labels, truth])
-    pool = pool_of(curated.train, seed=world.config.seed)
     rows = []
     for model, kind in ((world.config.base, heads.base), (str(entry.folder / "encoder"), heads.adapted)):
         product = open_product(world.config, model)
-        found = kind_outcomes(product, texts, labels, labelled.draws.training, pool, only=kind)
+        found = kind_outcomes(product, texts, labels, labelled.draws.training, baseline.bench.pool, only=kind)
         rows.append(found[kind][:, len(labelled.labels) :])
     chosen = np.unique(labelled.draws.training)
     append_json(world.run / "test_reads.jsonl", {"entry": entry.name, "examples": len(known), "label_set": len(chosen)})

@@ -34,6 +34,7 @@ from shoptalk.artifact import digest, key_of, storage_errors, write_text
 from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.heads.classifier import micro_f1
 from shoptalk.nn.heads.linear import MOST_STEPS, LinearHead, fit_multi, fit_soft
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, make_spec
@@ -379,11 +380,10 @@ def _score(
     head: LinearHead, vectors: Float[np.ndarray, "M D"], targets: Float[np.ndarray, "M C"], *, multi_label: bool
 ) -> float:
     """Accuracy in per cent; multi-label: micro-averaged F1."""
-    scores = vectors @ head.weights.T + head.intercepts
-    if not multi_label:
-        return 100.0 * float((scores.argmax(1) == targets.argmax(1)).mean())
-    said, true = scores > 0, targets > 0.5
-    return 200.0 * float((said & true).sum()) / max(1, int(said.sum() + true.sum()))
+    scores = head.scores(vectors)
+    if multi_label:
+        return 100.0 * micro_f1(scores > 0, targets > 0.5)
+    return 100.0 * float((scores.argmax(1) == targets.argmax(1)).mean())
 
 
 # --------------------------------------------------------------------------------------------- heads
@@ -393,7 +393,7 @@ def _head(training: Training, task: _Task, own: TuneSettings) -> LinearHead:
     """The objective's own head, or where it has none a logistic regression on the vectors as they are now."""
     if isinstance(training.objective, Classify):
         weights, intercepts = training.objective.linear()
-        return _linear_head(weights.cpu().numpy(), intercepts.cpu().numpy())
+        return LinearHead(weights.cpu().numpy(), intercepts.cpu().numpy(), np.arange(len(weights)))
     return _fitted(training.objective.product, task, own)
 
 
@@ -408,7 +408,3 @@ def _fitted(product: Product, task: _Task, own: TuneSettings) -> LinearHead:
         penalty=1 / (own.C * len(task.texts)),
         steps=MOST_STEPS,
     )
-
-
-def _linear_head(weights: Float[np.ndarray, "C D"], intercepts: Float[np.ndarray, " C"]) -> LinearHead:
-    return LinearHead(weights, intercepts, np.arange(len(weights)))

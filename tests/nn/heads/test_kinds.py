@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, INVERSE_PENALTY, KINDS, Kind, cross_fitted, fit_kind, usable
+from shoptalk.nn.heads.kinds import (
+    FEWEST_IN_POOL,
+    INVERSE_PENALTY,
+    KINDS,
+    Kind,
+    cross_fitted,
+    fit_kind,
+    usable,
+    views_of,
+)
 from shoptalk.nn.heads.linear import fit_soft, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.selftrain import self_train
@@ -29,16 +38,17 @@ def test_without_neighbourhoods_there_is_plain_regression_alone_and_it_comes_fir
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_kind_sees_texts_after_its_hops_and_goes_its_rounds(name: str) -> None:
+def test_a_kind_sees_texts_as_it_should_and_goes_its_rounds(name: str) -> None:
     kind, pool, labels = KINDS[name], Pool.of(vectors_of(60, seed=1)), np.array(["x", "y"])
     own = vectors_of(12)
     codes = np.arange(12) % 2
-    views = pool.views(own)
-    head = fit_kind(kind, views, codes, labels, pool)
-    expected = fit_soft(views[kind.hops], one_hot(codes, 2), labels, penalty=1 / (INVERSE_PENALTY * 12))
+    seen = views_of(own, pool)[kind.smoothed]
+    np.testing.assert_array_equal(seen, own if name == "linear" else pool.smooth(own))
+    head = fit_kind(kind, seen, codes, labels, pool)
+    expected = fit_soft(seen, one_hot(codes, 2), labels, penalty=1 / (INVERSE_PENALTY * 12))
     if kind.rounds:
         plain = expected
-        expected = self_train(plain, views[kind.hops], codes, pool.levels[kind.hops], rounds=kind.rounds)
+        expected = self_train(plain, seen, codes, pool.smoothed, rounds=kind.rounds)
         assert np.abs(expected.weights - plain.weights).max() > 0.1
     assert_allclose(head.weights, expected.weights, atol=1e-5)
     assert head.labels is labels

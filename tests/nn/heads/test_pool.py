@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from shoptalk.nn.heads.pool import HOPS, Pool, smooth
+from shoptalk.nn.heads.pool import Pool, smooth
 
 
 def unit(array: np.ndarray) -> np.ndarray:
@@ -50,25 +50,18 @@ def test_a_vector_that_its_neighbours_cancel_becomes_zero_and_not_nan() -> None:
     assert np.isfinite(smooth(own, -own, np.array([[0]]))).all()
 
 
-def test_a_pools_levels_are_hops_over_neighbours_without_the_text_itself() -> None:
+def test_a_pool_is_smoothed_over_neighbours_without_the_text_itself() -> None:
     vectors = scattered(40)
     pool = Pool.of(vectors, k=3)
-    level = vectors
-    for hop in range(1, HOPS + 1):
-        expected = [one_hop(level[i], level, nearest(level[i], level, 3, without=i)) for i in range(40)]
-        assert_allclose(pool.levels[hop], expected, atol=1e-5)
-        level = pool.levels[hop]
-    np.testing.assert_array_equal(pool.levels[0], vectors)
+    expected = [one_hop(vectors[i], vectors, nearest(vectors[i], vectors, 3, without=i)) for i in range(40)]
+    assert_allclose(pool.smoothed, expected, atol=1e-5)
+    np.testing.assert_array_equal(pool.vectors, vectors)
 
 
-@pytest.mark.parametrize("hops", range(HOPS + 1))
-def test_other_texts_move_hop_by_hop_among_the_pools_own_levels(hops: int) -> None:
+def test_other_texts_move_among_the_pools_own_vectors() -> None:
     pool, queries = Pool.of(scattered(40), k=4), scattered(6, seed=3)
-    expected = queries
-    for hop in range(hops):
-        level = pool.levels[hop]
-        expected = np.array([one_hop(row, level, nearest(row, level, 4)) for row in expected])
-    assert_allclose(pool.smooth(queries, hops=hops), expected, atol=1e-5)
+    expected = [one_hop(row, pool.vectors, nearest(row, pool.vectors, 4)) for row in queries]
+    assert_allclose(pool.smooth(queries), expected, atol=1e-5)
 
 
 def test_smoothing_brings_texts_of_one_topic_together() -> None:
@@ -76,9 +69,9 @@ def test_smoothing_brings_texts_of_one_topic_together() -> None:
     centres = unit(rng.normal(size=(3, 16)))
     topic = rng.integers(0, 3, 300)
     texts = unit(centres[topic] + 0.35 * rng.normal(size=(300, 16)))
-    pool = Pool.of(texts[:250])
-    inside = [float((view * centres[topic[250:]]).sum(axis=1).mean()) for view in pool.views(texts[250:])]
-    assert inside[0] + 0.1 < inside[1]
+    asked, own = texts[250:], centres[topic[250:]]
+    before, after = (float((view * own).sum(axis=1).mean()) for view in (asked, Pool.of(texts[:250]).smooth(asked)))
+    assert before + 0.1 < after
 
 
 @pytest.mark.parametrize(("texts", "k"), [(3, 2), (100, 4), (3000, 6), (8000, 10)])

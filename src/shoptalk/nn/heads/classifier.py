@@ -21,7 +21,7 @@ from scipy.optimize import minimize_scalar
 from shoptalk.artifact import write_text
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.index import Index, build
-from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, fit_kind, usable
+from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, Kind, fit_kind, usable, views_of
 from shoptalk.nn.heads.linear import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import Gate, energy_of, features_of, fit_gate, nearest
@@ -63,7 +63,7 @@ class Classifier:
 
     def see(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
         """Texts' unit vectors as the head sees them."""
-        return vectors if self.pool is None else self.pool.smooth(vectors, hops=KINDS[self.kind].hops)
+        return vectors if self.pool is None else self.pool.smooth(vectors)
 
     def probabilities(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N C"]:
         """Each label's calibrated probability; rows add up to 1 unless a text may have several labels."""
@@ -129,9 +129,9 @@ def train(
         )
     pool = Pool.of(unlabelled) if unlabelled is not None and len(unlabelled) > 1 else None
     chosen = _known(kinds, pool) if kinds is not None else usable(pool)
-    views = [vectors] if pool is None else pool.views(vectors)
+    views = views_of(vectors, pool)
     fold = folds(codes, cluster, seed=seed)
-    held = {kind: _held_out(kind, views, codes, fold, names, pool) for kind in chosen}
+    held = {kind: _held_out(KINDS[kind], views, codes, fold, names, pool) for kind in chosen}
     judged = _judged(codes, fold)
     dev = {
         kind: 100 * float((scores.argmax(axis=1) == codes)[judged].mean())
@@ -140,13 +140,13 @@ def train(
     }
     # With one example a label nothing can be held out; on public sets the last kind is best (benchmarks/README.md).
     kind = max(chosen, key=lambda name: dev[name]) if dev else chosen[-1]
-    head = fit_kind(KINDS[kind], views, codes, names, pool)
+    head = fit_kind(KINDS[kind], views[KINDS[kind].smoothed], codes, names, pool)
     gate, none = _gate(vectors, codes, fold, held[kind], outside, scope_loss)
     return Classifier(
         kind=kind,
         head=head,
         temperature=temperature_of(held[kind][judged], codes[judged]) if judged.any() else 1.0,
-        pool=pool if KINDS[kind].hops else None,
+        pool=pool if KINDS[kind].smoothed else None,
         gate=gate,
         examples=vectors if none is not None else None,
         none=none,
@@ -232,7 +232,7 @@ def save(classifier: Classifier, folder: Path) -> None:
     """Write a classifier into a folder: `head.safetensors` and `head.json`."""
     tensors = {"weights": classifier.head.weights, "intercepts": classifier.head.intercepts}
     if classifier.pool is not None:
-        tensors["pool"] = classifier.pool.levels[0].astype(np.float16)
+        tensors["pool"] = classifier.pool.vectors.astype(np.float16)
     if classifier.examples is not None:
         tensors["examples"] = classifier.examples.astype(np.float16)
     if classifier.none is not None:
@@ -288,7 +288,7 @@ def _known(kinds: Sequence[str], pool: Pool | None) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f"No kind of head {kind!r}. There is: {', '.join(KINDS)}.")
-        if pool is None and KINDS[kind].hops:
+        if pool is None and KINDS[kind].smoothed:
             raise InputError(f"A {kind!r} head needs unlabelled texts, at least two. Give them, or leave it out.")
     return tuple(kinds)
 
@@ -301,20 +301,19 @@ def _judged(codes: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> Bool[n
 
 
 def _held_out(
-    kind: str,
-    views: Sequence[Float[np.ndarray, "N D"]],
+    kind: Kind,
+    views: Mapping[bool, Float[np.ndarray, "N D"]],
     codes: Int[np.ndarray, " N"],
     fold: Int[np.ndarray, " N"],
     names: Shaped[np.ndarray, " C"],
     pool: Pool | None,
 ) -> Float[np.ndarray, "N C"]:
     """Each text's scores by a head that was trained on the other folds."""
-    scores = np.zeros((len(codes), len(names)), dtype=np.float32)
+    seen, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
     for part in range(FOLDS):
         rest = fold != part
         if rest.any() and not rest.all():
-            head = fit_kind(KINDS[kind], [view[rest] for view in views], codes[rest], names, pool)
-            scores[~rest] = head.scores(views[KINDS[kind].hops][~rest])
+            scores[~rest] = fit_kind(kind, seen[rest], codes[rest], names, pool).scores(seen[~rest])
     return scores
 
 

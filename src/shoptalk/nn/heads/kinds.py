@@ -6,7 +6,7 @@ other texts than those it was made on: the labelled clusters are split in two, a
 by the kind that did best on the other half.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +18,16 @@ from shoptalk.nn.heads.selftrain import self_train
 
 
 class Kind(NamedTuple):
-    """How a head sees a text (after how many hops through the pool), and its rounds of self-training."""
+    """Whether a head sees texts smoothed by the pool, and its rounds of self-training on the pool."""
 
-    hops: int
+    smoothed: bool
     rounds: int
 
 
 KINDS: Mapping[str, Kind] = {
-    "linear": Kind(hops=0, rounds=0),
-    "smoothed": Kind(hops=1, rounds=0),
-    "self-trained": Kind(hops=1, rounds=5),
+    "linear": Kind(smoothed=False, rounds=0),
+    "smoothed": Kind(smoothed=True, rounds=0),
+    "self-trained": Kind(smoothed=True, rounds=5),
 }
 """Plain logistic regression first: where kinds do equally well, the earlier one is shipped."""
 INVERSE_PENALTY = 20.0
@@ -40,19 +40,23 @@ def usable(pool: Pool | None) -> tuple[str, ...]:
     return tuple(KINDS) if pool is not None and len(pool) >= FEWEST_IN_POOL else ("linear",)
 
 
+def views_of(vectors: Float[np.ndarray, "N D"], pool: Pool | None) -> dict[bool, Float[np.ndarray, "N D"]]:
+    """Texts as heads of a kind with this `smoothed` see them."""
+    return {False: vectors} if pool is None else {False: vectors, True: pool.smooth(vectors)}
+
+
 def fit_kind(
     kind: Kind,
-    vectors: Sequence[Float[np.ndarray, "N D"]],
+    seen: Float[np.ndarray, "N D"],
     codes: Int[np.ndarray, " N"],
     labels: Shaped[np.ndarray, " C"],
     pool: Pool | None,
 ) -> LinearHead:
-    """A head of a kind. `vectors[h]` are the labelled texts' after h hops; `codes` number their labels in `labels`."""
-    own = vectors[kind.hops]
-    known = one_hot(codes, len(labels))
-    head = fit_soft(own, known, labels, penalty=1 / (INVERSE_PENALTY * len(own)))
+    """A head of a kind. `seen` are the labelled texts as it sees them; `codes` number their labels in `labels`."""
+    head = fit_soft(seen, one_hot(codes, len(labels)), labels, penalty=1 / (INVERSE_PENALTY * len(seen)))
     if kind.rounds and pool is not None:
-        head = self_train(head, own, codes, pool.levels[kind.hops], rounds=kind.rounds)
+        unlabelled = pool.smoothed if kind.smoothed else pool.vectors
+        head = self_train(head, seen, codes, unlabelled, rounds=kind.rounds)
     return head
 
 

@@ -2,8 +2,9 @@
 
     a_i' = normalise( a_i + (1 / k) sum_{j in N(i)} a_j )
 
-applied `HOPS` times. A new text is smoothed by the same pool, so a head on smoothed vectors needs its pool to
-answer. The operator is label spreading's (Zhou et al. 2004), on features as in SGC (Wu et al. 2019, equation 8).
+A new text is smoothed by the same pool, so a head on smoothed vectors needs its pool to answer. A second hop gains up
+to a point at one label a class on BANKING77, nothing at five and more, for twice the time (docs/log.md). The operator
+is label spreading's (Zhou et al. 2004), on features as in SGC (Wu et al. 2019, equation 8).
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,6 @@ from jaxtyping import Float, Int
 
 from shoptalk.index import Index, build, neighbours, search
 
-HOPS = 1
-"""A second hop gains up to a point at one label a class on BANKING77, nothing at five and more, for twice the time."""
 MOST = 20_000
 """Texts in a pool: as many as `index.py` searches exactly; at 384 dimensions 15 MB in float16."""
 
@@ -33,10 +32,11 @@ def smooth(
 
 @dataclass(frozen=True)
 class Pool:
-    """M unlabelled texts' unit vectors: `levels[h]` after h hops, searchable where another hop follows."""
+    """M unlabelled texts' unit vectors, as they are and smoothed, and the index that other texts find theirs with."""
 
-    levels: tuple[Float[np.ndarray, "M D"], ...]
-    indices: tuple[Index, ...]
+    vectors: Float[np.ndarray, "M D"]
+    smoothed: Float[np.ndarray, "M D"]
+    index: Index
     k: int
 
     @classmethod
@@ -52,24 +52,14 @@ class Pool:
         if len(vectors) < 2:
             raise ValueError(f"A pool needs at least two vectors, got {len(vectors)}.")
         k = min(k or min(10, max(4, len(vectors) // 500)), len(vectors) - 1)
-        levels, indices = [np.ascontiguousarray(vectors, dtype=np.float32)], []
-        for _ in range(HOPS):
-            _, positions = neighbours(levels[-1], k)
-            indices.append(build(levels[-1]))
-            levels.append(smooth(levels[-1], levels[-1], positions))
-        return cls(tuple(levels), tuple(indices), k)
+        own = np.ascontiguousarray(vectors, dtype=np.float32)
+        _, positions = neighbours(own, k)
+        return cls(own, smooth(own, own, positions), build(own), k)
 
     def __len__(self) -> int:
-        return len(self.levels[0])
+        return len(self.vectors)
 
-    def views(self, vectors: Float[np.ndarray, "N D"], *, hops: int = HOPS) -> list[Float[np.ndarray, "N D"]]:
-        """Other texts' vectors after 0, 1, ... hops: moved towards their neighbourhoods in the pool as its own were."""
-        found = [np.ascontiguousarray(vectors, dtype=np.float32)]
-        for level, index in list(zip(self.levels, self.indices, strict=False))[:hops]:
-            _, positions = search(index, found[-1], self.k)
-            found.append(smooth(found[-1], level, positions))
-        return found
-
-    def smooth(self, vectors: Float[np.ndarray, "N D"], *, hops: int) -> Float[np.ndarray, "N D"]:
-        """The last of the `views`."""
-        return self.views(vectors, hops=hops)[-1]
+    def smooth(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+        """Other texts' vectors, moved towards their neighbourhoods in the pool as its own were."""
+        own = np.ascontiguousarray(vectors, dtype=np.float32)
+        return smooth(own, self.vectors, search(self.index, own, self.k)[1])
