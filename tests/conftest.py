@@ -2,15 +2,17 @@
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from shoptalk.config import Budget
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.toy import WORDS, tiny_product
+from shoptalk.records import Look
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -63,6 +65,10 @@ class Listener:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.stages: list[str] = []
+        self.candidates: list[str] = []
+        self.looks: list[Look] = []
+        self.winner: str | None = None
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -71,6 +77,18 @@ class Listener:
         for step in steps:
             self.said.append(f"{name} {step.number}/{total}")
             yield step
+
+    def stage(self, name: str) -> None:
+        self.stages.append(name)
+
+    def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
+        self.candidates = list(candidates)
+
+    def looked(self, look: Look) -> None:
+        self.looks.append(look)
+
+    def chosen(self, candidate: str) -> None:
+        self.winner = candidate
 
 
 @pytest.fixture

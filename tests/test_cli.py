@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -398,3 +399,25 @@ def test_adapt_takes_a_sum_of_objectives_as_a_candidate_and_says_what_others_lac
     assert "mlm+turns (it needs what each of its parts needs)" in error
     status, _, error = shoptalk("adapt", documents, "--candidates", "mlm+trns", "--out", tmp_path / "e", *rest)
     assert status == 2 and "No candidate 'trns'. Did you mean 'turns'?" in error
+
+
+def test_an_interruption_exits_with_130_and_says_that_the_same_command_continues(
+    shoptalk: Any, world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shoptalk.stages.data.curate_stage", interrupted)
+    status, _, error = shoptalk("curate", world.conversations, "--out", tmp_path / "c")
+    assert status == 130 and "the same command continues" in error
+
+
+def test_dose_is_a_command_that_needs_a_finished_run(shoptalk: Any, tmp_path: Path) -> None:
+    status, _, error = shoptalk("dose", tmp_path / "r", "--budget", "10m")
+    assert status == 2 and "is not a finished run" in error
+
+
+def test_every_command_of_the_readme_is_there(shoptalk: Any) -> None:
+    listed = "init adapt curate pretrain finetune distill dose probe compare control embed export predict report"
+    output = shoptalk("--help")[1]
+    assert all(re.search(rf"\b{name}\b", output) for name in [*listed.split(), "objectives", "models"])

@@ -13,10 +13,12 @@ from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.evaluate.report import render
 from shoptalk.stages.base import base_stage
-from shoptalk.stages.cards import encoder_card
+from shoptalk.stages.cards import encoder_cards
 from shoptalk.stages.data import Baseline, base_digest, baseline_stage, curate_stage
-from shoptalk.stages.facts import collect, spent
+from shoptalk.stages.evidence import evidence_stage
+from shoptalk.stages.facts import collect, open_facts, spent, verdict_text
 from shoptalk.stages.learn import choose_stage, pretrain_stage
+from shoptalk.stages.origin import origin
 from shoptalk.stages.planning import Prepared, plan_stage
 from shoptalk.stages.ship import ceiling, decide_stage, encoder_stage, finetune_stage
 from shoptalk.stages.world import Reporter, World, open_product
@@ -58,12 +60,12 @@ def adapt(
         if open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents)) is None:
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
-                write_text(inside / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False))
+                write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts, ensure_ascii=False))
             shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
         text = (decision / "verdict.json").read_text(encoding="utf-8")
         write_text(out / "verdict.json", text)
-        write_text(out / "report.html", render(json.loads((decision / "facts.json").read_text(encoding="utf-8"))))
+        write_text(out / "report.html", render(open_facts(out)))
         return dict(json.loads(text))
 
 
@@ -93,25 +95,48 @@ def _tell(
     with _timed(world, "decide"):
         judged = decide_stage(world, curated, baseline, entries)
         best_targets = _ceiling(world, baseline, prepared)
+    with _timed(world, "evidence"):
+        evidence = evidence_stage(world, curated, baseline, judged)
     verdict = judged.facts | {"spent": spent(entries, prepared, earlier + time.perf_counter() - begun)}
     with _timed(world, "finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None
+        told = origin(
+            world,
+            curated,
+            baseline,
+            prepared,
+            verdict["objective"],
+            sources=sources,
+            labels=labels,
+            test=test,
+            accept_unproven=accept_unproven,
+        )
         if judged.entry is not None:
             encoder_stage(
                 str(judged.entry.folder / "encoder"),
                 world.run / "candidate" / "encoder",
                 parents={"entry": judged.entry.artifact.content},
-                card=encoder_card(verdict, base=world.base_name, adapted=True),
+                cards=encoder_cards(told, verdict, adapted=True),
             )
         encoder = encoder_stage(
             str(served.folder / "encoder") if served else world.config.base,
             world.run / "encoder",
             parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
-            card=encoder_card(verdict, base=world.base_name, adapted=served is not None),
+            cards=encoder_cards(told, verdict, adapted=served is not None),
         )
         finetune_stage(world, curated, baseline, encoder)
     facts = collect(
-        world, curated, baseline, prepared, entries, judged, verdict=verdict, best_targets=best_targets, command=command
+        world,
+        curated,
+        baseline,
+        prepared,
+        entries,
+        judged,
+        verdict=verdict,
+        best_targets=best_targets,
+        evidence=evidence,
+        command=command,
+        labels=labels,
     )
     return verdict, facts
 
@@ -126,6 +151,7 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
 
 @contextmanager
 def _timed(world: World, stage: str) -> Iterator[None]:
+    world.report.stage(stage)
     begun = time.perf_counter()
     yield
     world.seconds[stage] = time.perf_counter() - begun

@@ -1,6 +1,6 @@
 """How much is enough: a saturating law through the points of a dose curve, and what it allows to say.
 
-    curve = band(points, seed=0)                               # decide.py: gains with simultaneous intervals
+    curve = band(points, seed=0)                               # decide: gains with simultaneous intervals
     found = judge([61e3, 122e3, 245e3, 490e3], curve)
     print(sentence(found, curve, what="tokens of self-supervision"))
 

@@ -82,3 +82,23 @@ class Decision(Frozen):
     rule: str
     readings: tuple[str, ...]
     sentence: str
+
+
+class Look(Frozen):
+    """A candidate's measurement as it is told while a run goes on.
+
+    The verdict's gain of the same entry may differ: its heads are tuned, and its interval pays for every look.
+    """
+
+    candidate: str
+    step: int
+    tokens: int
+    """Of the candidate's training so far."""
+    seconds: float
+    """Of training since the look before it, of measuring and saving."""
+    gain: float | None
+    """In points over the base; None where nothing could be measured."""
+    interval: tuple[float, float] | None
+    """Of this gain alone, 95 %; None without labels."""
+    measure: str
+    """What the gain is of, such as "5-shot accuracy"."""

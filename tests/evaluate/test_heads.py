@@ -7,7 +7,7 @@ import pytest
 from tests.tiny import tiny_product
 
 from shoptalk import decide
-from shoptalk.evaluate.heads import kind_outcomes, load_outcomes, save_outcomes, with_best_kind
+from shoptalk.evaluate.heads import Seen, kind_answers, kind_outcomes, load_heads, save_heads, with_best_kind
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, cross_fitted, fit_kind, views_of
@@ -65,12 +65,29 @@ def test_an_encoders_own_best_kind_is_chosen_on_the_draws_tests_and_clusters() -
     assert kind == best == max(KINDS, key=lambda name: outcomes[name][draws.tested].mean())
 
 
+def test_answers_are_labels_and_what_is_right_of_them_are_the_outcomes() -> None:
+    product = tiny_product()
+    answers = kind_answers(Seen.by(product, TEXTS, POOL), LABELS, TRAINING)
+    outcomes = kind_outcomes(product, TEXTS, LABELS, TRAINING, POOL)
+    assert list(answers) == list(outcomes)
+    for name, found in answers.items():
+        assert set(np.unique(found)) <= {0, 1, 2}
+        np.testing.assert_array_equal(found == LABELS, outcomes[name])
+
+
 @pytest.mark.parametrize("kinds", [(), ("linear",), tuple(KINDS)])
-def test_outcomes_survive_being_written_and_read(kinds: tuple[str, ...], tmp_path: Path) -> None:
+def test_answers_and_vectors_survive_being_written_and_read(kinds: tuple[str, ...], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    outcomes = {name: rng.random((3, 7)) < 0.5 for name in kinds}
-    save_outcomes(tmp_path / "kinds.npz", outcomes)
-    found = load_outcomes(tmp_path / "kinds.npz")
+    answers = {name: rng.integers(5, size=(3, 7)).astype(np.int32) for name in kinds}
+    seen = Seen(rng.random((7, 4), dtype=np.float32), rng.random((0, 4), dtype=np.float32)) if kinds else None
+    save_heads(tmp_path, answers, seen)
+    found, vectors = load_heads(tmp_path)
     assert list(found) == list(kinds)
     for name in kinds:
-        np.testing.assert_array_equal(found[name], outcomes[name])
+        np.testing.assert_array_equal(found[name], answers[name])
+    if seen is None:
+        assert vectors is None
+    else:
+        assert vectors is not None
+        np.testing.assert_array_equal(vectors.texts, seen.texts)
+        assert vectors.pool.shape == (0, 4)

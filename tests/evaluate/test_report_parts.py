@@ -1,5 +1,6 @@
 """What the report is made of: axes, numbers for people, escaping, and colours that can be read."""
 
+import json
 import re
 from importlib.resources import files
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoptalk.evaluate.report_charts import Axis, Point, make_axis, read_curves, thin
-from shoptalk.evaluate.report_markup import clean, el, name
-from shoptalk.evaluate.report_text import biggest, duration, explained, moment, plain, short, signed
+from shoptalk.evaluate.report.charts import Axis, make_axis
+from shoptalk.evaluate.report.facts import Fact, breaking, embedded, fig
+from shoptalk.evaluate.report.lines import Point, read_curve, thin
+from shoptalk.evaluate.report.markup import clean, el
+from shoptalk.evaluate.report.text import biggest, duration, explained, moment, plain, short, signed
 
 
 @settings(deadline=None)
@@ -77,7 +80,7 @@ def test_numbers_are_written_for_people() -> None:
 def test_numbers_without_a_date_or_a_number_stay_readable() -> None:
     assert moment("2026-11-22T10:00:00+00:00") == "22 November 2026, 10:00 UTC"
     assert moment("yesterday") == "yesterday"
-    assert plain(0.02, like=0.31) == "0.02" and plain(9.0, like=219) == "9"
+    assert plain(0.02, like=0.31) == "0.020" and plain(9.0, like=219) == "9"
 
 
 def test_a_measure_is_explained_by_the_end_of_its_name_and_once() -> None:
@@ -87,9 +90,23 @@ def test_a_measure_is_explained_by_the_end_of_its_name_and_once() -> None:
 
 def test_a_curve_starts_at_the_base_and_leaves_out_what_was_not_measured() -> None:
     points = [{"tokens": 100, "gain": 1, "low": 0.5, "high": None}, {"tokens": 200, "gain": None}]
-    (made,) = read_curves([{"objective": "mlm", "points": points}, {"objective": "none", "points": []}])
-    assert made.points == (Point(0.0, 0.0, 0.0, 0.0), Point(100.0, 1.0, 0.5, 1.0))
-    assert not made.eliminated
+    assert read_curve(Fact({"points": points})) == (Point(0.0, 0.0, 0.0, 0.0), Point(100.0, 1.0, 0.5, 1.0))
+    assert read_curve(Fact({"points": []})) == ()
+
+
+def test_a_figure_knows_where_it_stands_in_the_facts() -> None:
+    place = Fact({"a/b": [{"c~d": 2.34}]})["a/b"][0]["c~d"]
+    assert fig(signed, place).text == '<span data-reading="/a~1b/0/c~0d" data-as="signed">+2.3</span>'
+    assert fig(signed, place["deeper"]).text == "–"
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_can_stand_in_a_data_element(text: str) -> None:
+    made = embedded([text])
+    assert not set("<>&\u2028\u2029") & set(made)
+    assert json.loads(made) == [clean(text)]
+    made.encode("utf-8")
 
 
 @settings(deadline=None)
@@ -103,9 +120,8 @@ def test_any_text_is_escaped_in_children_and_attributes(text: str) -> None:
 @settings(deadline=None)
 @given(st.text(alphabet="a_@/-<&>"))
 def test_a_name_may_break_and_says_the_same(text: str) -> None:
-    made = name(text).text
-    assert made.startswith("<bdi>") and made.endswith("</bdi>")
-    assert made.replace("<wbr>", "") == el("bdi", text).text
+    made = breaking(el("bdi", text, title=text))
+    assert made.text.replace("<wbr>", "") == el("bdi", text, title=text).text
 
 
 def test_line_breaks_stay_and_control_characters_do_not() -> None:
@@ -122,11 +138,11 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
 def test_every_colour_of_text_and_lines_can_be_read_on_its_page(scheme: int) -> None:
-    style = files("shoptalk.evaluate").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("shoptalk.evaluate.report").joinpath("report.css").read_text(encoding="utf-8")
     root = re.findall(r":root \{(.*?)\}", style, flags=re.S)[scheme]
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+);", root))
-    assert len(colours) == 16
+    assert len(colours) == 21
     for ground in ("page", "wash"):
-        for tone in colours.keys() - {"page", "wash", "rule"}:
+        for tone in colours.keys() - {"page", "wash", "rule", "faint"}:
             light, dark = sorted((luminance(colours[ground]), luminance(colours[tone])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, tone)

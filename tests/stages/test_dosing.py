@@ -15,11 +15,13 @@ from shoptalk.artifact import open_artifact
 from shoptalk.config import Budget, Config, load
 from shoptalk.errors import ArtifactError, SourceError
 from shoptalk.evaluate.menu import Bench, Labelled, Measured
+from shoptalk.evaluate.report import render
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.records import Example, Reading
 from shoptalk.stages import learn
 from shoptalk.stages.data import Baseline
 from shoptalk.stages.dosing import FEWEST_TEXTS, FRACTIONS, dose
+from shoptalk.stages.facts import open_facts
 from shoptalk.stages.learn import Entry, pretrain_stage
 from shoptalk.stages.planning import Prepared
 from shoptalk.stages.ship import FORGETTING, guarded
@@ -68,7 +70,7 @@ def copied(finished: Path, dosed: dict[str, Any], tmp_path: Path) -> Iterator[Pa
 
 
 def files_of(run: Path) -> dict[str, bytes]:
-    names = ("verdict.json", "plan.json", "report.html", "decision/manifest.json")
+    names = ("verdict.json", "plan.json", "decision/manifest.json", "evidence/manifest.json")
     return {name: (run / name).read_bytes() for name in names}
 
 
@@ -130,6 +132,26 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(copied: Path, d
     listener = Listener()
     assert dose(copied, budget=None, report=listener) == dosed
     assert not [line for line in listener.said if "/" in line]
+
+
+def test_the_report_shows_the_curves_from_then_on_also_when_adapt_writes_it(
+    world: SmallWorld, tiny_base: Path, copied: Path, dosed: dict[str, Any]
+) -> None:
+    assert open_facts(copied)["dose"] == dosed
+    page = (copied / "report.html").read_text(encoding="utf-8")
+    assert page == render(open_facts(copied)) != render(open_facts(copied) | {"dose": None})
+    (copied / "report.html").unlink()
+    config = config_for(tiny_base, candidates=CANDIDATES)
+    adapt([world.conversations], out=copied, config=config, report=Listener(), labels=world.labels)
+    assert (copied / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_curves_of_another_verdict_than_the_one_that_stands_are_not_shown(copied: Path) -> None:
+    found = json.loads((copied / "dose.json").read_text())
+    (copied / "dose.json").write_text(json.dumps(found | {"of": "0" * 64}))
+    assert "dose" not in open_facts(copied)
+    (copied / "dose.json").unlink()
+    assert "dose" not in open_facts(copied)
 
 
 def test_a_training_that_is_missing_is_made_again_with_the_same_result(copied: Path, dosed: dict[str, Any]) -> None:

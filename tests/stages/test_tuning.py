@@ -205,8 +205,7 @@ def test_a_timed_tuning_takes_fewer_steps_than_an_unlimited_one(monkeypatch: pyt
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_tuning_resumes_to_the_same_end(method: str, tmp_path: Path):
-    class Impatient:
-        def say(self, text: str) -> None: ...
+    class Impatient(Silent):
         def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
             for step in steps:
                 yield step

@@ -107,6 +107,11 @@ def test_a_budget_for_nothing_says_in_its_own_unit_how_much_would_do(budget: Bud
     assert plan_for(costs, Budget.parse(enough), **times).candidates["a"].steps == 4
 
 
+def test_a_text_for_fewer_steps_than_can_be_judged_is_not_blamed_on_the_budget() -> None:
+    with pytest.raises(ConfigError, match=r"too little text for 'a'.*after 3 steps, and 4 are the fewest.*a\.batch"):
+        plan_for({"a": cost(0.1, most_steps=3)}, Budget(seconds=6000))
+
+
 def test_the_forecast_adds_up_what_has_gone_by_training_looks_and_the_end() -> None:
     budget = Budget(tokens=100_000, price_per_hour=1.2)
     plan = plan_for({"a": cost(2.0)}, budget, before_seconds=30.0, look_seconds=5.0, end_seconds=7.0)

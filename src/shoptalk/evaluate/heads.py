@@ -1,10 +1,11 @@
 """What the kinds of heads score on an encoder, draw by draw: the verdict gives each encoder its own best one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import Product, embed
@@ -13,6 +14,39 @@ from shoptalk.nn.heads.pool import Pool
 
 POOL = 2_000
 """Unlabelled texts that heads of a run may use: more sharpen neighbourhoods, and are embedded for each encoder."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How an encoder sees the labelled texts and the unlabelled ones that heads may use: unit vectors."""
+
+    texts: Float[np.ndarray, "N D"]
+    pool: Float[np.ndarray, "M D"]
+
+    @classmethod
+    def by(cls, product: Product, texts: Sequence[str], unlabelled: Sequence[str]) -> "Seen":
+        """Embed both, each once."""
+        return cls(embed(product, texts), embed(product, unlabelled))
+
+
+def kind_answers(
+    seen: Seen, labels: Int[np.ndarray, " N"], training: Int[np.ndarray, "R K"], *, only: str | None = None
+) -> dict[str, Int32[np.ndarray, "R N"]]:
+    """The label that a head of each kind, fitted on each draw's positions, gives each of N texts.
+
+    Where the unlabelled texts are too few for neighbourhoods there is the plain linear kind alone. `only` names the one
+    kind that is asked for. Labels are numbered from 0; each draw holds examples of all that any draw holds.
+    """
+    classes = np.arange(int(labels.max()) + 1)
+    pool = Pool.of(seen.pool) if len(seen.pool) > 1 else None
+    kinds = usable(pool) if only is None else (only,)
+    views = views_of(seen.texts, pool)
+    found = {kind: np.zeros((len(training), len(labels)), dtype=np.int32) for kind in kinds}
+    for r, chosen in enumerate(training):
+        for kind in kinds:
+            view = views[KINDS[kind].smoothed]
+            found[kind][r] = fit_kind(KINDS[kind], view[chosen], labels[chosen], classes, pool).predict(view)
+    return found
 
 
 def kind_outcomes(
@@ -24,22 +58,16 @@ def kind_outcomes(
     *,
     only: str | None = None,
 ) -> dict[str, Bool[np.ndarray, "R N"]]:
-    """Whether a head of each kind, fitted on each draw's positions, labels each of N texts rightly.
+    """Whether the label that `kind_answers` gives is the right one, for texts that are still to be embedded."""
+    answers = kind_answers(Seen.by(product, texts, unlabelled), labels, training, only=only)
+    return outcomes_of(answers, labels)
 
-    Where the unlabelled texts are too few for neighbourhoods there is the plain linear kind alone. `only` names the one
-    kind that is asked for. Labels are numbered from 0; each draw holds examples of all that any draw holds.
-    """
-    classes = np.arange(int(labels.max()) + 1)
-    pool = Pool.of(embed(product, unlabelled)) if len(unlabelled) > 1 else None
-    own = embed(product, texts)
-    kinds = usable(pool) if only is None else (only,)
-    views = views_of(own, pool)
-    found = {kind: np.zeros((len(training), len(texts)), dtype=bool) for kind in kinds}
-    for r, chosen in enumerate(training):
-        for kind in kinds:
-            seen = views[KINDS[kind].smoothed]
-            found[kind][r] = fit_kind(KINDS[kind], seen[chosen], labels[chosen], classes, pool).predict(seen) == labels
-    return found
+
+def outcomes_of(
+    answers: Mapping[str, Int[np.ndarray, "R N"]], labels: Int[np.ndarray, " N"]
+) -> dict[str, Bool[np.ndarray, "R N"]]:
+    """Whether each answer is right."""
+    return {kind: found == labels for kind, found in answers.items()}
 
 
 def with_best_kind(
@@ -49,18 +77,27 @@ def with_best_kind(
     return cross_fitted(outcomes, labelled.draws.tested, labelled.cluster, seed=seed)
 
 
-def save_outcomes(path: Path, outcomes: Mapping[str, Bool[np.ndarray, "R N"]]) -> None:
-    """Write outcomes as one .npz file."""
-    kept = list(outcomes)
+def save_heads(folder: Path, answers: Mapping[str, Int32[np.ndarray, "R N"]], seen: Seen | None) -> None:
+    """Write answers, one .npz file, and the vectors that they rest on."""
+    kept = list(answers)
     np.savez_compressed(
-        path,
+        folder / "kinds.npz",
         allow_pickle=False,
         kinds=np.array(kept),
-        outcomes=np.stack([outcomes[kind] for kind in kept]) if kept else np.zeros((0, 0, 0), dtype=bool),
+        answers=np.stack([answers[kind] for kind in kept]) if kept else np.zeros((0, 0, 0), dtype=np.int32),
     )
+    if seen is not None:
+        np.save(folder / "seen.texts.npy", seen.texts)
+        np.save(folder / "seen.pool.npy", seen.pool)
 
 
-def load_outcomes(path: Path) -> dict[str, Bool[np.ndarray, "R N"]]:
-    """What `save_outcomes` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return dict(zip(file["kinds"].tolist(), file["outcomes"], strict=True))
+def load_heads(folder: Path) -> tuple[dict[str, Int32[np.ndarray, "R N"]], Seen | None]:
+    """What `save_heads` wrote; vectors are mapped into memory, not read."""
+    with np.load(folder / "kinds.npz", allow_pickle=False) as file:
+        answers = dict(zip(file["kinds"].tolist(), file["answers"], strict=True))
+    if not (folder / "seen.texts.npy").is_file():
+        return answers, None
+    texts, pool = (
+        np.load(folder / f"seen.{name}.npy", mmap_mode="c", allow_pickle=False) for name in ("texts", "pool")
+    )
+    return answers, Seen(texts, pool)

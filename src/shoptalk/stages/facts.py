@@ -1,14 +1,20 @@
 """Everything the report tells, gathered from the run's artifacts as plain JSON."""
 
 import collections
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from shoptalk.artifact import Artifact, open_artifact
+from shoptalk.stages.advice import advise
 from shoptalk.stages.data import Baseline, Curated
 from shoptalk.stages.learn import Entry
 from shoptalk.stages.planning import Prepared
 from shoptalk.stages.ship import FORGETTING, Judged
+from shoptalk.stages.trace import trace
 from shoptalk.stages.world import World, best_device
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import Spending, peak_memory
@@ -18,8 +24,9 @@ SAMPLES = 5
 
 
 def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> dict[str, Any]:
-    """What the run took up to the verdict: wall-clock seconds, real training tokens, peak memory, and euros where an
-    hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell whose it was.
+    """What the run took up to the verdict and its evidence: wall-clock seconds, real training tokens, peak memory, and
+    euros where an hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell
+    whose it was.
 
     `seconds` is this process's account and that of interrupted ones' logs. The entries keep another: what had gone by
     when the plan was made, and what each of them took. After an interruption, or where finished entries are judged
@@ -74,9 +81,14 @@ def collect(
     *,
     verdict: Mapping[str, Any],
     best_targets: float | None,
+    evidence: Mapping[str, Any],
     command: str,
+    labels: Path | None,
 ) -> dict[str, Any]:
     """The facts of a run, in the shape that `evaluate.report.render` documents."""
+    nodes = trace(
+        world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
+    )
     logs = {}
     for entry in entries:  # later entries of a candidate carry its longer log
         logs[entry.candidate] = read_log(entry.folder)
@@ -129,6 +141,17 @@ def collect(
         "skipped": prepared.skipped if prepared else {},
         "drops": _drops(curated),
         "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
+        **evidence,
+        "trace": {"nodes": nodes},
+        "next": advise(
+            verdict,
+            skipped=prepared.skipped if prepared else {},
+            texts=len(curated.train),
+            run=world.run,
+            command=command,
+            labels=labels,
+            rates={name: one.spec.lr for name, one in prepared.candidates.items()} if prepared else {},
+        ),
         "reproduce": {
             "command": command,
             "versions": baseline.artifact.versions,
@@ -136,6 +159,31 @@ def collect(
             "seed": world.config.seed,
         },
     }
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> str:
+    """What `verdict.json` holds."""
+    return json.dumps(verdict, indent=1, ensure_ascii=False)
+
+
+def open_facts(run: Path) -> dict[str, Any]:
+    """The facts of a finished run, with the dose curves where they were measured for the verdict that stands."""
+    facts: dict[str, Any] = json.loads((run / "decision" / "facts.json").read_text(encoding="utf-8"))
+    try:
+        dose = json.loads((run / "dose.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return facts
+    decision = open_artifact(run / "decision")
+    return facts | {"dose": dose} if decision is not None and dose.get("of") == of_decision(decision) else facts
+
+
+def of_decision(decision: Artifact) -> str:
+    """What dose curves keep of the verdict that they belong to."""
+    return decision.files["verdict.json"]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _keeps(entry: Entry, least: float) -> bool:

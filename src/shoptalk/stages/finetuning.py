@@ -27,7 +27,9 @@ from shoptalk.nn.heads.pool import MOST
 from shoptalk.nn.heads.scope import energy_of, fit_gate
 from shoptalk.nn.heads.selftrain import sharpened
 from shoptalk.records import Example, Frozen, LabelSet
+from shoptalk.stages.cards import plain_card
 from shoptalk.stages.data import base_digest, curate_stage
+from shoptalk.stages.origin import base_of
 from shoptalk.stages.tuning import Method, tune
 from shoptalk.stages.world import World, open_product
 from shoptalk.text.order import permuted
@@ -74,7 +76,11 @@ def finetune(world: World, request: Request) -> dict[str, Any]:
     if any(open_artifact(world.run / kind, key=key) is None for kind, key in keys.items()):
         product = open_product(config, request.model)
         product, found, result = (_several if request.multi_label else _single)(world, request, product)
-        card = f"# {request.model}, finetuned for {request.task}\n\nMade by `shoptalk finetune`. {result['sentence']}\n"
+        card = plain_card(
+            base_of(request.model),
+            f"finetuned for {request.task}",
+            f"Made by `shoptalk finetune`. {result['sentence']}",
+        )
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             save_encoder(product, inside, card=card)
         with create(folder, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:

@@ -15,6 +15,7 @@ from shoptalk.evaluate.menu import Measured, load_measured, measure, save_measur
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.objectives.masked.mlm import MaskedLanguageModel
 from shoptalk.probes.masked_bits import masked_bits
+from shoptalk.records import Look
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.data import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
@@ -61,6 +62,7 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> tuple[
         survivors = decide.halve({name: scores[name] for name in survivors}, keep)
     ranking = ", ".join(f"{name} {score:+.2f}" for name, score in sorted(scores.items(), key=lambda item: -item[1]))
     world.report.say(f"choose: {survivors[0]} goes on (against the base: {ranking})")
+    world.report.chosen(survivors[0])
     return entries, survivors[0]
 
 
@@ -172,7 +174,28 @@ def train_to(
                 "memory_bytes": peak_memory(best_device()),
             }
             write_text(inside / "progress.json", json.dumps(progress))
-    return open_entry(folder, name, forecast=prepared.forecast)
+    entry = open_entry(folder, name, forecast=prepared.forecast)
+    world.report.looked(_look(entry, baseline))
+    return entry
+
+
+def _look(entry: Entry, baseline: Baseline) -> Look:
+    """An entry as it is told: its gain in plain k-shot accuracy, without labels what the label-free rule expects."""
+    interval, labelled = None, baseline.bench.labelled
+    if labelled is None:
+        gain, measure = entry.measured.values().get(labelfree.NAME), labelfree.NAME
+    else:
+        gain, interval = decide.so_far(outcomes(baseline, [entry]))
+        measure = f"{labelled.shots}-shot accuracy"
+    return Look(
+        candidate=entry.candidate,
+        step=entry.step,
+        tokens=entry.tokens,
+        seconds=entry.seconds,
+        gain=gain,
+        interval=interval,
+        measure=measure,
+    )
 
 
 def open_entry(folder: Path, name: str, *, forecast: Forecast) -> Entry:

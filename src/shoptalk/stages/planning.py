@@ -14,7 +14,9 @@ from shoptalk import decide
 from shoptalk.artifact import create, digest, key_of, open_artifact, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.evaluate import gains, projection
 from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.heads.kinds import KINDS
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
@@ -146,6 +148,7 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
             end_seconds=later
             + judging
             + 2 * baseline.kinds_seconds
+            + _evidence_seconds(baseline, judging=judging)
             + _verdict_looks(curated, candidates) * baseline.seconds,
             memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings], arrays),
             before_seconds=spent + time.perf_counter() - begun,
@@ -159,6 +162,9 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
     forecast = plan.forecast(budget)
     world.report.say(f"plan: {steps}; {plan.precision}, {plan.machine}")
     world.report.say(f"plan: {forecast}")
+    world.report.planned(
+        list(plan.candidates), seconds=forecast.expected.seconds, before=forecast.before, budget=budget
+    )
     skipped |= {name: "the budget is too small for it" for name in candidates if name not in plan.candidates}
     if skipped:
         world.report.say(f"plan: left out {_reasons(skipped)}")
@@ -338,6 +344,28 @@ def _verdict_looks(curated: Curated, candidates: Mapping[str, Candidate]) -> flo
     if not curated.examples:
         return 0.0
     return 2 * (1 + len(curated.tests) / len(curated.examples)) * bool(curated.tests) + ("neighbours" in candidates)
+
+
+def _evidence_seconds(baseline: Baseline, *, judging: float) -> float:
+    """What gathering the evidence takes (`stages/evidence.py`), estimated and not timed.
+
+    Fitting a head is taken to cost as much for each example that it learns from as the baseline's heads did, of which
+    those of self-training learned from the pool again and again. `judging` is what one estimate of gains takes.
+    """
+    labelled, pool = baseline.bench.labelled, baseline.bench.pool
+    if labelled is None:
+        tokens = 2 * sum(map(len, pool)) / 4  # about four characters a token, once with each encoder
+        return tokens / max(1.0, baseline.tokens_per_second) + projection.SECONDS_A_POINT * min(
+            len(pool), projection.MOST
+        )
+    n, n_classes = len(labelled.texts), len(labelled.names)
+    draws, size = labelled.draws.training.shape
+    rounds = [KINDS[kind].rounds for kind in baseline.kinds]
+    seconds = baseline.kinds_seconds / (draws * sum((1 + more) * size + more * len(pool) for more in rounds))
+    shots = [k for k in gains.SHOTS if k * n_classes <= 0.8 * n]
+    learned = draws * n_classes * sum(shots) + (gains.FOLDS - 1) * n
+    points = min(n + len(pool), projection.MOST)
+    return float(2 * learned * seconds + (len(shots) + 1) * judging + projection.SECONDS_A_POINT * points)
 
 
 def _read_plan(path: Path, key: str) -> Plan | None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from shoptalk import decide
-from shoptalk.artifact import Artifact, append_json, create, key_of, open_artifact
+from shoptalk.artifact import Artifact, append_json, create, key_of, open_artifact, write_text
 from shoptalk.errors import InputError
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.heads import kind_outcomes, with_best_kind
+from shoptalk.evaluate.heads import Seen, kind_answers, kind_outcomes, outcomes_of, with_best_kind
 from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.index import build, search
 from shoptalk.nn.bases import open_base
@@ -19,6 +20,7 @@ from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.pool import smooth
 from shoptalk.probes.linear import kshot_outcomes
+from shoptalk.stages.cards import MODEL_CARD
 from shoptalk.stages.data import Baseline, Curated
 from shoptalk.stages.learn import Entry, outcomes
 from shoptalk.stages.world import World, open_product
@@ -37,6 +39,8 @@ class Judged:
     facts: dict[str, Any]
     """The keys of `verdict.json` (DESIGN, section 8) but `spent`."""
     per_class: list[dict[str, Any]]
+    heads: "Heads | None" = None
+    """With labels, the heads of the base and of `entry` that the verdict compares."""
 
 
 def guarded(world: World, baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
@@ -55,7 +59,7 @@ def guarded(world: World, baseline: Baseline, entries: Sequence[Entry]) -> dict[
 
 
 def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Sequence[Entry]) -> Judged:
-    """`adopt`, `keep_base` or `inconclusive`, by the rules in `decide.py`."""
+    """`adopt`, `keep_base` or `inconclusive`, by the rules of `decide`."""
     config = world.config
     outside = guarded(world, baseline, entries)
     if baseline.bench.labelled is None:
@@ -64,13 +68,13 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
     measured = outcomes(baseline, entries)
     estimate = decide.estimate(measured, seed=config.seed)
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    heads, correct = None, measured.correct
+    told, tuned, correct = None, None, measured.correct
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
-        tuned = _with_heads(world, baseline, labelled, best)
-        heads, correct = _heads_facts(tuned, plain_gain), tuned.outcomes.correct
+        tuned = _with_heads(world, baseline, labelled, best, c=estimate.c)
+        told, correct = _heads_facts(tuned, plain_gain), tuned.outcomes.correct
         if curated.tests:
             on_test = _read_test(world, curated, baseline, labelled, best, tuned)
             estimate = decide.estimate_on_test(on_test, seed=config.seed)
@@ -102,12 +106,12 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         "sentence": verdict.decision.sentence,
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain,
-        "heads": heads,
+        "heads": told,
         "on_test": bool(curated.tests and entries),
         "candidates": rows,
     }
     changed = per_class(labelled, correct[0], correct[1]) if chosen else []
-    return Judged(verdict.decision.choice, chosen, facts, changed)
+    return Judged(verdict.decision.choice, chosen, facts, changed, tuned if chosen else None)
 
 
 def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Product) -> float | None:
@@ -124,12 +128,14 @@ def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Prod
     return 100 * float(correct[labelled.draws.tested].mean())
 
 
-def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card: str) -> Artifact:
-    """Write the encoder `source` (a folder or a base's name) as the artifact `target`, with its model card."""
-    settings = {"card": card}
+def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], cards: Mapping[str, str]) -> Artifact:
+    """Write the encoder `source` (a folder or a base's name) as the artifact `target`, with its cards by file name."""
+    settings = {"cards": dict(cards)}
     if open_artifact(target, key=key_of(kind="encoder", config=settings, parents=parents)) is None:
         with create(target, kind="encoder", config=settings, parents=parents) as inside:
-            save_encoder(open_base(source), inside, card=card)
+            save_encoder(open_base(source), inside, card=cards[MODEL_CARD])
+            for name, text in cards.items():
+                write_text(inside / name, text)
     artifact = open_artifact(target)
     assert artifact is not None
     return artifact
@@ -156,26 +162,36 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
 
 
 @dataclass(frozen=True)
-class _Heads:
+class Heads:
     """The base and the challenger, each with the kind of head that serves it best."""
 
     outcomes: decide.Outcomes
     base: str
     adapted: str
+    answers: tuple[Int[np.ndarray, "R N"], Int[np.ndarray, "R N"]]
+    """What a head of that kind answers on each draw, as label numbers: base and challenger."""
+    seen: Seen
+    """The vectors that the challenger's heads saw."""
+    c: float
+    """How many standard errors an interval takes that pays for the choice of the challenger."""
 
 
-def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Entry) -> _Heads:
+def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Entry, *, c: float) -> Heads:
     world.report.say(f"decide: trying each kind of head on {entry.name}")
     product = open_product(world.config, str(entry.folder / "encoder"))
-    mine = kind_outcomes(product, labelled.texts, labelled.labels, labelled.draws.training, baseline.bench.pool)
-    before, base = with_best_kind(baseline.kinds, labelled, seed=world.config.seed)
-    after, adapted = with_best_kind(mine, labelled, seed=world.config.seed)
-    correct = np.stack([before, after])
-    found = decide.Outcomes((entry.name,), correct, tested=labelled.draws.tested, cluster=labelled.cluster)
-    return _Heads(found, base, adapted)
+    seen = Seen.by(product, labelled.texts, baseline.bench.pool)
+    mine = kind_answers(seen, labelled.labels, labelled.draws.training)
+    rows, names = [], []
+    for answers in (baseline.kinds, mine):
+        correct, name = with_best_kind(outcomes_of(answers, labelled.labels), labelled, seed=world.config.seed)
+        rows.append(correct)
+        names.append(name)
+    found = decide.Outcomes((entry.name,), np.stack(rows), tested=labelled.draws.tested, cluster=labelled.cluster)
+    base, adapted = names
+    return Heads(found, base, adapted, (baseline.kinds[base], mine[adapted]), seen, c)
 
 
-def _heads_facts(heads: _Heads, plain_gain: float) -> dict[str, Any]:
+def _heads_facts(heads: Heads, plain_gain: float) -> dict[str, Any]:
     same = heads.base == heads.adapted
     which = f"a {heads.base} head serves both best" if same else f"base {heads.base}, adapted {heads.adapted}"
     return {
@@ -188,7 +204,7 @@ def _heads_facts(heads: _Heads, plain_gain: float) -> dict[str, Any]:
 
 
 def _read_test(
-    world: World, curated: Curated, baseline: Baseline, labelled: Labelled, entry: Entry, heads: _Heads
+    world: World, curated: Curated, baseline: Baseline, labelled: Labelled, entry: Entry, heads: Heads
 ) -> decide.Outcomes:
     """Base and entry on the supplied test, with heads fitted on the same draws from the labels; the read is counted.
 

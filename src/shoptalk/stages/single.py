@@ -20,8 +20,10 @@ from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import phases_of
 from shoptalk.records import Frozen
 from shoptalk.stages.base import base_stage
+from shoptalk.stages.cards import plain_card
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
 from shoptalk.stages.data import base_digest, curate_stage, open_curated
+from shoptalk.stages.origin import base_of
 from shoptalk.stages.planning import (
     Candidate,
     CandidateTiming,
@@ -84,7 +86,8 @@ def _first_phase(
     inside = replace(
         world, run=world.run / name, config=config.model_copy(update={"budget": str(first_budget(config))})
     )
-    card = f"# {world.base_name}, trained with {objective}\n\nThe first phase of two; not measured, so not proven.\n"
+    about = "The first phase of two; not measured, so not proven."
+    card = plain_card(base_of(world.base_name), f"trained with {objective}", about)
     train_on(inside, corpus, spec, objective=objective, steps=steps, card=card, begun=begun)
 
     def work() -> dict[str, Any]:

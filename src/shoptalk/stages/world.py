@@ -1,20 +1,27 @@
 """What every stage may read: the run's folder, the settings, and where to report progress."""
 
+import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from shoptalk.config import Config
+from shoptalk.artifact import locked
+from shoptalk.config import Budget, Config
+from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
+from shoptalk.records import Look
 from shoptalk.training import launch
 from shoptalk.training.loop import Step
+
+STAGES = ("curate", "baseline", "plan", "choose", "pretrain", "decide", "evidence", "finetune")
+"""Of `adapt`, in order. It may have more after these; a reporter takes them as they come."""
 
 
 @runtime_checkable
@@ -26,6 +33,18 @@ class Reporter(Protocol):
 
     def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
         """Pass the steps of a training through, showing where it stands."""
+
+    def stage(self, name: str) -> None:
+        """A stage of `adapt` begins, and the one before it has ended."""
+
+    def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
+        """What will train, and the forecast of the whole run in seconds, of which `before` have gone already."""
+
+    def looked(self, look: Look) -> None:
+        """A candidate was measured on its way."""
+
+    def chosen(self, candidate: str) -> None:
+        """This candidate goes on; the others are eliminated."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,11 @@ class World:
         """The base as people know it."""
         return self.asked_base or self.config.base
 
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks: the first of those that train together."""
+        return gather.rank() == 0
+
 
 class Silent:
     """A reporter that tells nothing: that of all processes but the first."""
@@ -54,6 +78,33 @@ class Silent:
     def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
         """Pass the steps through."""
         yield from steps
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+    def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
+        """Nothing."""
+
+    def looked(self, look: Look) -> None:
+        """Nothing."""
+
+    def chosen(self, candidate: str) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def together(run: Path, config: Config, report: Reporter) -> Iterator[World]:
+    """The world of a training that `torchrun` may have started several processes for (`training/launch.py`): the first
+    holds the folder's lock and speaks, the others are silent.
+
+    Raises:
+        ConfigError: the processes cannot work together.
+        StorageError: the folder cannot be written or is in use.
+    """
+    with launch.joined(best_device()):
+        first = gather.rank() == 0
+        with locked(run) if first else contextlib.nullcontext():
+            yield World(run=run, config=config, report=report if first else Silent())
 
 
 def open_product(config: Config, model: str | None = None) -> Product:

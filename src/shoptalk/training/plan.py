@@ -112,7 +112,7 @@ def make_plan(
     out.
 
     Raises:
-        ConfigError: the budget does not pay for a handful of steps of any candidate.
+        ConfigError: the budget does not pay for a handful of steps of any candidate, or the text does not last so long.
     """
     tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
     most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
@@ -123,10 +123,17 @@ def make_plan(
             break
         costs = dict(list(costs.items())[:-1])
     if not plans:
+        name, cost = next(iter(costs.items()))
+        if cost.most_steps < FEWEST_STEPS:
+            raise ConfigError(
+                f"There is too little text for {name!r}: it would have been gone through often enough after "
+                f"{cost.most_steps} steps, and {FEWEST_STEPS} are the fewest that can be judged. Give more text, a "
+                f"smaller objectives.{name}.batch or more objectives.{name}.passes."
+            )
         need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
         enough = _enough(budget, need if seconds is None else before_seconds + need + overhead + end_seconds)
         raise ConfigError(
-            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {next(iter(costs))!r} on this "
+            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {name!r} on this "
             f"machine. Give --budget {enough}, or another of --candidates."
         )
     keep, left = [], len(plans)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 # Control characters (but tab and line feed) are not allowed in HTML; lone surrogates cannot be written as UTF-8.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_VOID = frozenset({"meta"})
+_VOID = frozenset({"meta", "input"})
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,6 @@ def join(*children: Child) -> Html:
     )
 
 
-def user(text: object) -> Html:
-    """The user's own words: their writing direction stays inside the element."""
-    return el("bdi", clean(text))
-
-
-def name(text: object) -> Html:
-    """A user's name for something, which may break after `_`, `@`, `/` and `-` where a column is narrow."""
-    return Html(re.sub(r"(?<=[_@/-])(?=\w)", "<wbr>", html.escape(clean(text), quote=False)).join(("<bdi>", "</bdi>")))
-
-
 def paragraphs(*texts: Child) -> Html:
     """One paragraph per text that is there."""
     return join(*(el("p", text) for text in texts if text is not None))
@@ -98,6 +88,16 @@ def table(
     )
 
 
-def disclosure(summary: Child, *content: Child) -> Html:
-    """Content that is folded away until asked for (and unfolded on paper)."""
-    return el("details", el("summary", summary), *content)
+def disclosure(summary: Child, *content: Child, on_paper: bool = True) -> Html:
+    """Content that is folded away until asked for; paper shows it unfolded, or not at all."""
+    return el("details", el("summary", summary), *content, class_=None if on_paper else "screen")
+
+
+def note(*words: Child) -> Html:
+    """A paragraph that explains what stands above it."""
+    return el("p", *words, class_="note")
+
+
+def definitions(pairs: Sequence[tuple[Child, Child]], *, class_: str | None = None) -> Html:
+    """Terms and their values, side by side as far as there is room."""
+    return el("dl", *(el("div", el("dt", term), el("dd", value)) for term, value in pairs), class_=class_)

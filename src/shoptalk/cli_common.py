@@ -1,0 +1,41 @@
+"""What the command line's files share: options, and how a result is printed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shoptalk.errors import InputError
+
+Sources = Annotated[list[Path], typer.Argument(help="Files or folders: .txt .md .csv .jsonl, gzip or not.")]
+Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label.")]
+NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
+NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
+Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+Base = Annotated[str | None, typer.Option(help="minilm, scratch:mini, a hub id, or a folder; `shoptalk models`.")]
+Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the whole run: 90s, 10m; training tokens: 500ktok, 3Mtok; or money: 0.50eur with --price, 2eur@1.20."
+    ),
+]
+Price = Annotated[float | None, typer.Option(help="EUR an hour of this machine; costs are then told in EUR too.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.toml; `shoptalk init` writes one.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
+Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
+Draws = Annotated[int, typer.Option(min=2, help="Random label sets per number of shots.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show(result: Any, as_json: bool, told: Callable[[], str]) -> None:
+    """A result as JSON, or as the text that is told to people."""
+    typer.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else told())
+
+
+def refuse_both(steps: int | None, budget: str | None) -> None:
+    """Both say how long to train."""
+    if steps is not None and budget is not None:
+        raise InputError("Give --steps or --budget, not both: each decides how long to train.")

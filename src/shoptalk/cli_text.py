@@ -1,0 +1,132 @@
+"""What the commands print for people: pure functions from a result, as `--json` prints it, to text."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Result = Mapping[str, Any]
+
+
+def verdict(found: Result, out: Path) -> str:
+    """What `adapt` ends with."""
+    lines = [f"verdict: {found['choice']}", found["sentence"], ""]
+    if found["gain"] is not None:
+        low, high = found["interval"]
+        lines.append(
+            f"base {found['base']:.1f} %, adapted {found['adapted']:.1f} %: "
+            f"gain {found['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+        )
+    if found.get("heads"):
+        lines.append(found["heads"]["sentence"])
+    lines.append(f"spent {_spent_text(found['spent'])}")
+    lines += _losers_text(found["spent"])
+    lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
+    return "\n".join(lines)
+
+
+def curated(result: Result) -> str:
+    """What `curate` kept and dropped."""
+    return "\n".join(f"{name}: {value}" for name, value in result.items())
+
+
+def probe(shots: Mapping[str, Result]) -> str:
+    """Accuracies by number of shots."""
+    return "\n".join(
+        f"{k:>5} shots  {row['accuracy']:5.1f} %  ± {row['std_over_draws']:.1f} over draws" for k, row in shots.items()
+    )
+
+
+def comparison(result: Result) -> str:
+    """Two encoders' accuracies by number of shots, and the sentence about them."""
+    lines = [
+        f"{k:>5} shots  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {_gain_text(row)}"
+        for k, row in result["shots"].items()
+    ]
+    return "\n".join([*lines, result["sentence"]])
+
+
+def control(result: Result) -> str:
+    """Whether the procedure passed a control."""
+    word = "passed: not adopted" if result["passed"] else "FAILED: adopted what cannot have helped"
+    return f"control {result['control']} {word}\n{result['verdict']['sentence']}"
+
+
+def export(result: Result) -> str:
+    """Where the graph is and how near it is to torch."""
+    size, cosine = result["bytes"] / 1e6, result["least_cosine"]
+    return f"{Path(result['out']) / 'model.onnx'}: {size:.1f} MB, lowest cosine to torch {cosine:.5f}"
+
+
+def answer(row: Result) -> str:
+    """What a message is, how sure that is, and the message; between tabs."""
+    said = "|".join(row["labels"]) or "-"
+    return f"{said if row['in_scope'] else f'out of scope ({said})'}\t{row['probability']:.2f}\t{row['text']}"
+
+
+def finetuned(result: Result, out: Path) -> str:
+    """The kind of head that was chosen, and its test."""
+    lines = [f"{result['task']}: {result['sentence']}"]
+    lines += [f"test: {name.replace('_', ' ')} {value:.1f} %" for name, value in (result["test"] or {}).items()]
+    return "\n".join([*lines, f"encoder and head: {out / 'encoder'}, {out / 'head'}"])
+
+
+def dose(found: Result, run: Path) -> str:
+    """The dose curves, point by point, with what may be concluded from each."""
+    lines = [f"{found['entry']}, gain in points over the base"]
+    for name, curve in found["curves"].items():
+        lines += ["", f"{name} ({curve['unit']})"]
+        lines += [
+            f"  {row['dose']:>10,}  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {_gain_text(row)}"
+            for row in curve["points"]
+        ]
+        lines += [f"  check: {_check_text(check)}" for check in curve["checks"]]
+        lines += [f"  {part['sentence']}" for part in (curve, *curve.get("accuracy", {}).values())]
+    return "\n".join([*lines, "", f"all of it: {run / 'dose.json'}"])
+
+
+def objectives(rows: Sequence[Result]) -> str:
+    """One objective a line, with its settings."""
+    return "\n".join(f"{row['name']:<11} {row['about']}  {_settings(row['settings'])}" for row in rows)
+
+
+def models(rows: Sequence[Result]) -> str:
+    """One base model a line."""
+    return "\n".join(f"{row['name']:<13} {row['about']}" for row in rows)
+
+
+def _gain_text(row: Result) -> str:
+    low, high = row["interval"]
+    return f"{row['gain']:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _check_text(check: Result) -> str:
+    least, most = check["predicted_interval"]
+    low, high = check["interval"]
+    return (
+        f"the {check['law']} law of the smaller doses says {check['predicted']:+.1f} ({least:+.1f} to {most:+.1f}) "
+        f"at {check['dose']:,.0f}, measured {check['measured']:+.1f} ({low:+.1f} to {high:+.1f}): "
+        f"{'holds' if check['holds'] else 'does not hold'}"
+    )
+
+
+def _spent_text(spent: Result) -> str:
+    from shoptalk.training.forecast import Spending, compared
+
+    fact = Spending.model_validate({name: spent[name] for name in Spending.model_fields})
+    return str(fact) if spent["forecast"] is None else compared(fact, Spending.model_validate(spent["forecast"]))
+
+
+def _losers_text(spent: Result) -> list[str]:
+    """What each candidate cost, where there were several; nothing to tell where one was trained alone."""
+    from shoptalk.training.forecast import span
+
+    if len(spent["candidates"]) < 2:
+        return []
+    rows = sorted(spent["candidates"], key=lambda row: -float(row["seconds"]))
+    each = ", ".join(f"{row['objective']} {row['share']:.0%}" for row in rows)
+    lost = spent["losers"]
+    return [f"of it on candidates that did not go on: {span(lost['seconds'])}, {lost['share']:.0%} ({each})"]
+
+
+def _settings(settings: Result) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())

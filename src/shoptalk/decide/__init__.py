@@ -1,0 +1,51 @@
+"""From outcomes to decisions: the statistics of the verdict, as pure functions without torch.
+
+    training, tested = draws(labels, clusters, shots=5, n_draws=20, seed=0)
+    ...                                                  # fit a head on each draw, note which predictions are correct
+    found = estimate(Outcomes(entries, correct, tested, clusters), seed=0)
+    answer = verdict(found, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=found.n_clusters)
+
+`labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, and `during`
+decides while candidates still train. `benchmarks/verdict_harness.py` tests these procedures on populations whose true
+gain is known.
+"""
+
+from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Verdict, verdict
+from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
+from shoptalk.decide.intervals import (
+    CONFIDENCE,
+    INFLATION,
+    Band,
+    Estimate,
+    Outcomes,
+    Points,
+    band,
+    estimate,
+    estimate_chosen,
+    estimate_on_test,
+)
+from shoptalk.decide.labelsets import Draws, draws
+
+__all__ = [
+    "CONFIDENCE",
+    "FEWEST_CLUSTERS",
+    "INFLATION",
+    "POWER_QUANTILE",
+    "Alarm",
+    "Band",
+    "Draws",
+    "Estimate",
+    "Outcomes",
+    "Points",
+    "Verdict",
+    "band",
+    "continue_training",
+    "draws",
+    "estimate",
+    "estimate_chosen",
+    "estimate_on_test",
+    "halve",
+    "overfitting",
+    "so_far",
+    "verdict",
+]

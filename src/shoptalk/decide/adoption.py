@@ -1,0 +1,157 @@
+"""The verdict: adopt, keep the base, or say that it is open and how many labels would settle it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shoptalk.decide.intervals import Estimate
+from shoptalk.errors import ConfigError
+from shoptalk.records import Decision
+
+POWER_QUANTILE = 0.84  # of the normal law at 80 %: the chance that `labels_needed` labels settle the question
+FEWEST_CLUSTERS = 100  # with fewer than this the intervals are not trusted enough to change what users get
+_ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision and the numbers behind it, which describe `entry`: the adopted one, else the best challenger.
+
+    `labels_needed` is filled only where the choice is "inconclusive": that many labelled examples would show a true
+    gain of `settles` points four times in five.
+    """
+
+    decision: Decision
+    entry: str | None
+    gain: float
+    interval: tuple[float, float]
+    base: float
+    adapted: float
+    labels_needed: int | None
+    settles: float | None
+
+
+def verdict(
+    estimate: Estimate,
+    *,
+    guarded: Mapping[str, str],
+    smallest_gain: float,
+    settle_gain: float,
+    n_clusters: int,
+) -> Verdict:
+    """`adopt`, `keep_base` or `inconclusive`.
+
+    `guarded` maps the entries that must not be adopted to the reason (what got worse). `smallest_gain` (δ) and
+    `settle_gain` (g) are in points; `n_clusters` counts the independent examples of the label set.
+
+    - adopt: an entry inside its guards whose lower end exceeds δ; the one with the largest gain among them.
+    - keep_base: the best gain is at most 0, or its upper end is below δ, or no entry is inside its guards.
+    - inconclusive: everything else, and whatever would be adopted on fewer than 100 clusters.
+
+    Raises:
+        ConfigError: g does not exceed δ, so that no number of labels could settle it.
+    """
+    if settle_gain <= smallest_gain:
+        raise ConfigError(
+            f"settle_gain = {settle_gain:g} must exceed smallest_gain = {smallest_gain:g}: no number of labels shows "
+            "that a gain is larger than itself. Raise settle_gain or lower smallest_gain."
+        )
+    inside = [e for e, name in enumerate(estimate.entries) if name not in guarded]
+    proven = [e for e in inside if estimate.low[e] > smallest_gain]
+    if proven and n_clusters >= FEWEST_CLUSTERS:
+        best = max(proven, key=lambda e: estimate.gain[e])
+        return _verdict(_ADOPT, _adopt_sentence(estimate, best, smallest_gain), estimate, best)
+    if not estimate.entries:
+        return _verdict(_KEEP, "Keep the base model: nothing was trained that could replace it.", estimate, None)
+    best = max(inside or range(len(estimate.entries)), key=lambda e: estimate.gain[e])
+    if not inside:
+        reason = guarded[estimate.entries[best]].rstrip(".")
+        sentence = (
+            f"Keep the base model: {_finding(estimate, best)}, but no challenger stayed within its guards: {reason}."
+        )
+        return _verdict(_KEEP, sentence, estimate, best)
+    if estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain:
+        return _verdict(_KEEP, _keep_sentence(estimate, best, smallest_gain), estimate, best)
+    needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
+    if proven:
+        why = f"but {n_clusters} independent labelled examples are too few to act on (at least {FEWEST_CLUSTERS})"
+    else:
+        why = f"{estimate.n_examples:,} labelled examples cannot tell if it is worth having ({smallest_gain:g} points)"
+    sentence = (
+        f"Undecided, keep the base model for now: {_finding(estimate, best)}; {why}. "
+        f"About {needed:,} labelled examples would settle it if the true gain is {settles:g} points."
+    )
+    return _verdict(_OPEN, sentence, estimate, best, labels_needed=needed, settles=settles)
+
+
+def _verdict(
+    choice: str,
+    sentence: str,
+    estimate: Estimate,
+    entry: int | None,
+    *,
+    labels_needed: int | None = None,
+    settles: float | None = None,
+) -> Verdict:
+    decision = Decision(
+        choice=choice,
+        options=(_ADOPT, _KEEP, _OPEN),
+        rule="adopt if the simultaneous 95 % interval of an entry inside its guards lies above the smallest gain",
+        readings=("base", *estimate.entries),
+        sentence=sentence,
+    )
+    if entry is None:
+        return Verdict(decision, None, 0.0, (0.0, 0.0), estimate.base, estimate.base, None, None)
+    return Verdict(
+        decision=decision,
+        entry=estimate.entries[entry],
+        gain=float(estimate.gain[entry]),
+        interval=(float(estimate.low[entry]), float(estimate.high[entry])),
+        base=estimate.base,
+        adapted=float(estimate.adapted[entry]),
+        labels_needed=labels_needed,
+        settles=settles,
+    )
+
+
+def _labels_needed(
+    estimate: Estimate, entry: int, smallest_gain: float, settle_gain: float, n_clusters: int
+) -> tuple[int, float]:
+    """n · ((c + 0.84) · SE / (g − δ))² rounded up, and the gain g it is for.
+
+    Where the labels at hand should already have shown a gain of g, the open question is about smaller ones: g moves
+    half-way towards δ until more labels are needed than there are. The observed gain plays no part: planning on a
+    number that was selected for being large promises too much.
+    """
+    n, gain = estimate.n_examples, settle_gain
+    needed = n * ((estimate.c + POWER_QUANTILE) * float(estimate.se[entry]) / (gain - smallest_gain)) ** 2
+    while 0 < needed <= n:
+        gain = smallest_gain + (gain - smallest_gain) / 2
+        needed *= 4
+    return _round_up(max(needed, n + 1.0, n * FEWEST_CLUSTERS / n_clusters)), gain
+
+
+def _round_up(number: float) -> int:
+    """To two significant digits: 1,234 becomes 1,300."""
+    unit: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return int(math.ceil(number / unit) * unit)
+
+
+def _finding(estimate: Estimate, e: int) -> str:
+    return (
+        f"{estimate.entries[e]} answers {estimate.adapted[e]:.1f} % of unseen messages correctly against "
+        f"{estimate.base:.1f} %, a difference of {estimate.gain[e]:+.1f} points "
+        f"(95 % interval {estimate.low[e]:+.1f} to {estimate.high[e]:+.1f})"
+    )
+
+
+def _adopt_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
+    return f"Adopt: {_finding(estimate, e)}; all of it is more than the {smallest_gain:g} points worth having."
+
+
+def _keep_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
+    if estimate.high[e] < smallest_gain:
+        why = f"a gain of {smallest_gain:g} points or more is ruled out"
+    else:
+        why = "no challenger did better than it"
+    return f"Keep the base model: {_finding(estimate, e)}; {why}."

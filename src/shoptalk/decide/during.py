@@ -1,0 +1,163 @@
+"""Decisions while candidates train: who survives a rung, whether to go on, and the over-fitting guard."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from shoptalk.decide.intervals import Outcomes, by_cluster, estimate
+from shoptalk.records import Decision
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Whether a candidate over-fits its pretext task: `decision.choice` is "stop" (it does) or "continue".
+
+    `change` is the latest checkpoint's accuracy minus that of `better`, the best earlier one, in points.
+    """
+
+    decision: Decision
+    better: str
+    change: float
+    interval: tuple[float, float]
+
+    @property
+    def fires(self) -> bool:
+        """Whether the candidate over-fits."""
+        return self.decision.choice == "stop"
+
+
+def halve(gains: Mapping[str, float], keep: int) -> tuple[str, ...]:
+    """The `keep` candidates with the largest gains, best first: one rung of successive halving.
+
+    Jamieson & Talwalkar 2016 (Non-stochastic best arm identification); Li et al. 2018 (Hyperband). On a tie the
+    candidate that was named first survives.
+    """
+    if keep < 1:
+        raise ValueError(f"keep = {keep}: at least one candidate must survive a rung.")
+    return tuple(sorted(gains, key=lambda name: -gains[name])[:keep])
+
+
+def continue_training(checkpoints: Outcomes, *, margin: float = 0.2) -> Decision:
+    """What to do after the latest checkpoint of a candidate: `continue`, `decay` or `stop`.
+
+    `checkpoints` holds one candidate's checkpoints in the order of training, all measured on the same draws and
+    tests, so that differences are paired. The run decays (its schedule's last phase begins) when the latest
+    checkpoint is not better than the best earlier one by more than `margin` points, and stops when the latest is
+    worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
+    """
+    if not checkpoints.entries:
+        raise ValueError("There is no checkpoint to decide on.")
+    sums, counts = by_cluster(checkpoints)
+    gains = 100.0 * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
+    last, error = float(gains[-1]), _paired_error(sums[-1] - sums[0], counts)
+    name = checkpoints.entries[-1]
+    if last < -1.64 * error:
+        choice, why = "stop", f"{name} is {-last:.1f} points worse than the base model"
+    elif len(gains) == 1:
+        choice, why = "continue", f"{name} is the first checkpoint ({last:+.1f} points over the base model)"
+    else:
+        best = int(gains[:-1].argmax())
+        change = last - float(gains[best])
+        choice = "continue" if change > margin else "decay"
+        why = f"{name} differs from {checkpoints.entries[best]} by {change:+.1f} points (margin {margin:g})"
+    return Decision(
+        choice=choice,
+        options=("continue", "decay", "stop"),
+        rule=f"decay unless the latest checkpoint beats the best earlier one by {margin:g} points; stop at harm",
+        readings=("base", *checkpoints.entries),
+        sentence=f"{choice.capitalize()}: {why}.",
+    )
+
+
+def so_far(checkpoints: Outcomes) -> tuple[float, tuple[float, float]]:
+    """The latest checkpoint's gain over the base in points, and its own 95 % interval by the paired error.
+
+    For showing while a run goes on: unlike `estimate`'s, the interval pays for no choice and for no other look.
+    """
+    sums, counts = by_cluster(checkpoints)
+    differences = sums[-1] - sums[0]
+    gain, error = 100.0 * float(differences.sum()) / float(counts.sum()), _paired_error(differences, counts)
+    return gain, (gain - 1.96 * error, gain + 1.96 * error)
+
+
+def overfitting(
+    checkpoints: Outcomes,
+    pretext: Sequence[Sequence[float]],
+    *,
+    held_out: Sequence[float] | None = None,
+    n_boot: int = 2000,
+    seed: int,
+) -> Alarm:
+    """Whether a candidate over-fits its pretext task: that loss still falls, and the probe falls with it.
+
+    `checkpoints` holds one candidate's checkpoints in the order of training; `pretext[e]` the training losses of the
+    steps between checkpoint e - 1 and checkpoint e; `held_out[e]` the pretext loss on unseen text at checkpoint e,
+    where the objective has one. It fires when both hold of the latest checkpoint against the best earlier one:
+
+    - the mean pretext loss is lower by more than 1.64 standard errors. Where it rises too, training diverges, which
+      is another trouble with another cure;
+    - the paired interval of `estimate`, with the latest checkpoint in the base's place and simultaneous over the
+      earlier ones, lies below 0: noise, and choosing the best of several, do not fire it.
+
+    What the loss does on held-out text does not decide; it tells the two ways of over-fitting apart.
+
+    Raises:
+        ValueError: there is nothing earlier to compare with, or a checkpoint has no losses.
+    """
+    names = checkpoints.entries
+    if len(names) < 2 or len(pretext) != len(names) or not all(len(losses) for losses in pretext):
+        raise ValueError(f"{len(names)} checkpoints with {len(pretext)} parts of the log: nothing to compare.")
+    reversed_ = Outcomes(
+        entries=names[:-1],
+        correct=np.concatenate([checkpoints.correct[-1:], checkpoints.correct[1:-1]]),
+        tested=checkpoints.tested,
+        cluster=checkpoints.cluster,
+    )
+    found = estimate(reversed_, n_boot=n_boot, seed=seed)
+    best = int(found.gain.argmax())
+    change, interval = -float(found.gain[best]), (-float(found.high[best]), -float(found.low[best]))
+    fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
+    said = (
+        f"{names[-1]} answers {change:+.1f} points against {names[best]} (95 % interval {interval[0]:+.1f} to "
+        f"{interval[1]:+.1f})"
+    )
+    if fires:
+        loss = f"while its pretext loss fell from {np.mean(pretext[best]):.3g} to {np.mean(pretext[-1]):.3g}"
+        sentence = f"Over-fitting: {said} {loss}{_unseen(held_out, best)}."
+    else:
+        sentence = f"No over-fitting is shown: {said}."
+    decision = Decision(
+        choice="stop" if fires else "continue",
+        options=("continue", "stop"),
+        rule="stop where the pretext loss still falls and the paired interval of the probe lies below an earlier one",
+        readings=(names[-1], *names[:-1]),
+        sentence=sentence,
+    )
+    return Alarm(decision, names[best], change, interval)
+
+
+def _falls(earlier: Sequence[float], later: Sequence[float]) -> bool:
+    """Whether the mean loss fell by more than 1.64 standard errors; single steps cannot show it."""
+    if min(len(earlier), len(later)) < 2:
+        return False
+    error = math.sqrt(sum(float(np.var(part, ddof=1)) / len(part) for part in (earlier, later)))
+    return float(np.mean(later) - np.mean(earlier)) < -1.64 * error
+
+
+def _unseen(held_out: Sequence[float] | None, best: int) -> str:
+    """What held-out text says about the way in which it over-fits."""
+    if held_out is None:
+        return ""
+    if held_out[-1] > held_out[best]:
+        return "; on held-out text that loss rises, so it learns its texts by heart"
+    return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
+
+
+def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"]) -> float:
+    """Standard error, in points, of a pooled paired difference (the linearised ratio of cluster totals)."""
+    totals, tests = differences.sum(axis=0, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
+    residuals = totals - tests * (totals.sum() / tests.sum())
+    return 100.0 * math.sqrt(float((residuals**2).sum())) / float(tests.sum())

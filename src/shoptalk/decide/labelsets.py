@@ -1,0 +1,81 @@
+"""Label sets: which examples teach a head and which test it, draw by draw; the same for every encoder compared."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from shoptalk.errors import InputError
+
+
+class Draws(NamedTuple):
+    """k-shot label sets: `training[r]` are the positions of draw r (R K), `tested[r, i]` whether i is a test of it."""
+
+    training: Int[np.ndarray, "R K"]
+    tested: Bool[np.ndarray, "R N"]
+
+
+def draws(
+    labels: Sequence[Any] | np.ndarray,
+    clusters: Int[np.ndarray, "N"],
+    *,
+    shots: int,
+    n_draws: int,
+    seed: int,
+) -> Draws:
+    """R stratified k-shot label sets, to be used for every menu entry alike, and the tests of each.
+
+    k is the smaller of `shots` and 80 % of the smallest class, counted in clusters. A draw takes at most one example
+    of a cluster; the other examples of the clusters it touches are neither its training nor its tests. A cluster
+    with several labels belongs to the label most of its examples have (the first in order on a tie).
+
+    The result depends on labels and cluster numbers, not on the order in which singleton clusters come in the file.
+
+    Raises:
+        InputError: a class has examples in fewer than two clusters.
+    """
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    home = _home_class(codes, cluster, len(names))
+    pools = [np.flatnonzero(home == code) for code in range(len(names))]
+    _refuse_lonely_classes(names, pools)
+    k = max(1, min(shots, *(4 * len(pool) // 5 for pool in pools)))
+
+    eligible = np.flatnonzero(codes == home[cluster])
+    eligible = eligible[np.argsort(cluster[eligible], kind="stable")]
+    start, size = runs_of(cluster[eligible])
+    rng = np.random.default_rng(seed)
+    training = np.empty((n_draws, k * len(pools)), dtype=np.int64)
+    tested = np.empty((n_draws, len(cluster)), dtype=bool)
+    for r in range(n_draws):
+        chosen = np.concatenate([rng.choice(pool, size=k, replace=False) for pool in pools])
+        training[r] = eligible[start[chosen] + rng.integers(size[chosen])]
+        touched = np.zeros(len(home), dtype=bool)
+        touched[chosen] = True
+        tested[r] = ~touched[cluster]
+    return Draws(training, tested)
+
+
+def _home_class(codes: Int[np.ndarray, "N"], cluster: Int[np.ndarray, "N"], n_classes: int) -> Int[np.ndarray, "G"]:
+    """The class that each cluster may be drawn for."""
+    counts = np.zeros((int(cluster.max()) + 1, n_classes), dtype=np.int64)
+    np.add.at(counts, (cluster, codes), 1)
+    return np.asarray(counts.argmax(axis=1))
+
+
+def runs_of(ordered: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "G"], Int[np.ndarray, "G"]]:
+    """Where each run of equal numbers starts, and how long it is."""
+    start = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    return start, np.diff(start, append=len(ordered))
+
+
+def _refuse_lonely_classes(names: np.ndarray, pools: Sequence[Int[np.ndarray, "_"]]) -> None:
+    lonely = [str(name) for name, pool in zip(names, pools, strict=True) if len(pool) < 2]
+    if lonely:
+        listed = ", ".join(repr(name) for name in lonely[:5]) + (", ..." if len(lonely) > 5 else "")
+        raise InputError(
+            f"{len(lonely)} of {len(names)} labels have fewer than two distinct examples: {listed}. Near-duplicates "
+            "count as one, and one is needed to learn from and one to test on. Add examples for these labels, or "
+            "remove or merge them."
+        )

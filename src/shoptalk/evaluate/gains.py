@@ -1,0 +1,130 @@
+"""The gain of one entry over the base at other numbers of labels than the verdict's, and at other tasks.
+
+These rows are the evidence beside the verdict and not the verdict: heads are plain logistic regression on both
+encoders, and each row's interval holds for itself. It pays for the choice of the entry among the candidates where `c`
+is the menu's, and for nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from shoptalk import decide
+from shoptalk.probes.linear import kshot_outcomes
+
+SHOTS = (1, 5, 10)
+FOLDS = 5
+"""All labels are judged by cross-validation: each fifth of the clusters is answered by a head on the other four."""
+_RESAMPLES = 2_000
+
+NOTE = (
+    "Each row stands for itself: plain logistic regression on both encoders, the same label sets for both, and only "
+    "texts that no head had learned from. Its interval pays for the choice among candidates and not for there being "
+    "several rows. The verdict rests on its own interval, where each encoder has its best head."
+)
+
+
+def shots_gains(
+    base: Float[np.ndarray, "N D"],
+    adapted: Float[np.ndarray, "N D"],
+    labels: Int[np.ndarray, " N"],
+    cluster: Int[np.ndarray, " N"],
+    *,
+    entry: str,
+    n_draws: int,
+    c: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The gain at 1, 5 and 10 labels a class, as far as the labels go, and with all of them; in points of accuracy.
+
+    Every class has examples in at least two clusters: `decide.draws` refuses others.
+    """
+    rows = []
+    for shots in SHOTS:
+        drawn = decide.draws(labels, cluster, shots=shots, n_draws=n_draws, seed=seed)
+        if drawn.training.shape[1] < shots * len(np.unique(labels)):
+            break  # the smallest class has fewer
+        correct = np.stack([kshot_outcomes(vectors, labels, drawn.training) for vectors in (base, adapted)])
+        found = decide.estimate_chosen(decide.Outcomes((entry,), correct, drawn.tested, cluster), c=c, seed=seed)
+        rows.append(_row(found, shots=shots, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
+    fold = folds(labels, cluster, FOLDS, seed=seed)
+    correct = np.stack([out_of_fold(vectors, labels, fold) for vectors in (base, adapted)])[:, None]
+    everywhere = np.ones((1, len(labels)), dtype=bool)
+    found = decide.estimate_chosen(decide.Outcomes((entry,), correct, everywhere, cluster), c=c, seed=seed)
+    return [*rows, _row(found, shots="full", draws=None, n=len(labels))]
+
+
+def folds(labels: Int[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], n: int, *, seed: int) -> Int[np.ndarray, " N"]:
+    """The fold of each text: clusters stay whole, and those of a class are dealt out in turn, so that no fold has all
+    of a class.
+
+    A cluster with several labels is dealt with the label that most of its texts have.
+    """
+    _, number = np.unique(cluster, return_inverse=True)
+    counts = np.zeros((int(number.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (number, labels), 1)
+    home = counts.argmax(axis=1)
+    order = np.random.default_rng(seed).permutation(len(home))
+    order = order[np.argsort(home[order], kind="stable")]
+    dealt = np.empty(len(home), dtype=np.int64)
+    dealt[order] = np.arange(len(home)) % n
+    return dealt[number]
+
+
+def out_of_fold(
+    vectors: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
+) -> Bool[np.ndarray, " N"]:
+    """Whether a head on the other folds labels each text rightly; a label that they lack is an error."""
+    correct = np.zeros(len(labels), dtype=bool)
+    for one in np.unique(fold):
+        asked = fold == one
+        correct[asked] = kshot_outcomes(vectors, labels, np.flatnonzero(~asked)[None])[0, asked]
+    return correct
+
+
+def retrieval_gain(
+    base: Sequence[float], adapted: Sequence[float], conversation: Sequence[int], *, seed: int
+) -> dict[str, Any] | None:
+    """The gain in next-turn retrieval, in points of mean reciprocal rank; both lists are of the same pairs' reciprocal
+    ranks. The interval, 95 %, is the percentiles over resampled conversations. None for fewer than two of these.
+    """
+    _, number = np.unique(np.asarray(conversation), return_inverse=True)
+    n = int(number.max()) + 1 if len(number) else 0
+    if n < 2:
+        return None
+    difference = np.asarray(adapted, dtype=np.float64) - np.asarray(base, dtype=np.float64)
+    sums, counts = np.bincount(number, weights=difference, minlength=n), np.bincount(number, minlength=n)
+    picked = np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))
+    resampled = 100 * sums[picked].sum(axis=1) / counts[picked].sum(axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return {
+        "task": "retrieval",
+        "measure": "MRR x 100",
+        "unit": "points",
+        "shots": None,
+        "head": None,
+        "base": 100 * float(np.mean(base)),
+        "adapted": 100 * float(np.mean(adapted)),
+        "gain": 100 * float(difference.mean()),
+        "interval": [float(low), float(high)],
+        "n": len(difference),
+        "draws": None,
+    }
+
+
+def _row(found: decide.Estimate, *, shots: int | str, draws: int | None, n: int) -> dict[str, Any]:
+    return {
+        "task": "intent",
+        "measure": "accuracy",
+        "unit": "%",
+        "shots": shots,
+        "head": "linear",
+        "base": found.base,
+        "adapted": float(found.adapted[0]),
+        "gain": float(found.gain[0]),
+        "interval": [float(found.low[0]), float(found.high[0])],
+        "n": n,
+        "draws": draws,
+    }

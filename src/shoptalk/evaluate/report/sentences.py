@@ -1,0 +1,53 @@
+"""What the report says in words of its own: verdicts, and what its terms mean."""
+
+VERDICTS = {
+    "adopt": "Adopt the adapted model",
+    "keep_base": "Keep the base model",
+    "inconclusive": "Inconclusive: keep the base model for now",
+}
+INTERVAL = (
+    "The interval is the range of gains that these labels leave plausible; it is widened for every candidate and "
+    "checkpoint that was looked at, so choosing the best of them is already paid for."
+)
+INTERVAL_ON_TEST = (
+    "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the "
+    "labels, so the test set was read for it alone."
+)
+GUARD = "A guard is a limit on what may get worse in exchange for a gain; an entry outside one is never adopted."
+FORGETTING = (
+    "Forgetting is the change in how well the encoder still ranks everyday sentence pairs by meaning, in points; "
+    "below zero means that something was lost."
+)
+CEILING = (
+    "The ceiling is what the training targets of neighbours reach when they are read directly, with the index at hand: "
+    "training towards them is not expected to go further."
+)
+ENTRY = "An entry is one candidate at one checkpoint; the menu of entries was fixed before training."
+ROWS = "These intervals describe one row at a time; the verdict rests on its own, which pays for every choice."
+SAME_HEAD = (
+    "These gains are measured with the same plain head on both encoders; the verdict's gain may differ, since there "
+    "each encoder has the head that serves it best."
+)
+FORECAST = (
+    "The forecast was made before training, from a few timed steps. It assumes that training goes on to its last "
+    "planned step and that each candidate is as likely to win as the next; a run that stops early takes less. Memory "
+    "is the peak."
+)
+WASTE = "Waste is the share of the computation that went into padding."
+NO_LABELS = "There were no labelled messages to measure a gain on."
+# Looked up by the end of a measure's name, whatever its case: "next-turn MRR" finds "mrr".
+MEASURES = {
+    "general_similarity": "General similarity is how well the encoder ranks everyday sentence pairs by meaning; its "
+    "change is what the forgetting guard reads.",
+    "rankme": "RankMe counts the dimensions that the encoder really uses; a steep fall is a sign of collapse.",
+    "alignment": "Alignment is the distance between texts that belong together; lower is better.",
+    "uniformity": "Uniformity tells how evenly all texts spread over the space; lower is better.",
+    "mrr": "MRR (mean reciprocal rank) is 1 where the right answer always comes first, ½ where it comes second; higher "
+    "is better.",
+    "label-free score": "The label-free score guesses the gain in points from whose neighbours stay who they are. "
+    "It is no measurement: benchmarks/README.md says how often it was right on public sets.",
+    "masked_bits": "Masked bits are the bits needed to guess a hidden word; lower is better.",
+    "next_turn_retrieval": "Next-turn retrieval is how high a message ranks the reply it really got (MRR, mean "
+    "reciprocal rank, in points); higher is better.",
+    "collapse": "Collapse is RankMe, the dimensions really used, in per cent of all there are; below 5 is an alarm.",
+}

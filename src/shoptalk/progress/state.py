@@ -1,0 +1,184 @@
+"""What is known of a run that goes on: frozen values, each replaced as a whole by the next.
+
+The panel is drawn by a thread of rich's while the run's own thread reports; a drawing sees one state or the next, never
+half of one.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from shoptalk.config import Budget
+from shoptalk.records import Look
+
+CURVE_MOST = 128
+"""Points of a curve that are kept; beyond them neighbours are averaged."""
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What a training tells of a step; `training.loop.Step` is one."""
+
+    number: int
+    loss: float
+    tokens: int
+    cells: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A long series in at most `CURVE_MOST` averages of as many values each."""
+
+    means: tuple[float, ...] = ()
+    width: int = 1
+    """Values that go into each mean."""
+    pending: tuple[float, ...] = ()
+    """Values that do not make a mean yet."""
+
+    def add(self, value: float) -> "Curve":
+        """The curve with one more value."""
+        pending = (*self.pending, value)
+        if len(pending) < self.width:
+            return replace(self, pending=pending)
+        means = (*self.means, sum(pending) / len(pending))
+        if len(means) < CURVE_MOST:
+            return Curve(means, self.width)
+        return Curve(tuple((a + b) / 2 for a, b in zip(means[::2], means[1::2], strict=True)), 2 * self.width)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What there is to draw, the latest last."""
+        return (*self.means, sum(self.pending) / len(self.pending)) if self.pending else self.means
+
+
+@dataclass(frozen=True)
+class Training:
+    """Running totals of one training, since this process began it."""
+
+    name: str
+    total: int
+    step: int = 0
+    steps: int = 0
+    tokens: int = 0
+    cells: int = 0
+    seconds: float = 0.0
+    loss: float = float("nan")
+    losses: Curve = Curve()
+
+    def after(self, step: Step) -> "Training":
+        """The same, one step on."""
+        return replace(
+            self,
+            step=step.number,
+            steps=self.steps + 1,
+            tokens=self.tokens + step.tokens,
+            cells=self.cells + step.cells,
+            seconds=self.seconds + step.seconds,
+            loss=step.loss,
+            losses=self.losses.add(step.loss),
+        )
+
+    @property
+    def rate(self) -> float:
+        """Real tokens a second."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def waste(self) -> float:
+        """Share of padding."""
+        return 1 - self.tokens / self.cells if self.cells else 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds to the last step, if the rest goes like what has gone."""
+        return (self.total - self.step) * self.seconds / self.steps if self.steps else 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the story, by the clock."""
+
+    name: str
+    begun: float
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was seen of a candidate."""
+
+    name: str
+    looks: tuple[Look, ...] = ()
+    eliminated: bool = False
+
+    @property
+    def gains(self) -> list[float]:
+        """Of the base, which is 0, and of each look that has one."""
+        return [0.0, *(look.gain for look in self.looks if look.gain is not None)]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The plan's forecast of the whole run: seconds, and those that had gone when it was made."""
+
+    seconds: float
+    before: float
+    budget: Budget
+    since: float
+    """When the plan was made, or the last look taken, by the clock."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the panel shows."""
+
+    begun: float
+    planned: tuple[str, ...]
+    """The stages that are known to come, in order."""
+    stages: tuple[Stage, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    training: Training | None = None
+    outlook: Outlook | None = None
+    said: tuple[str, ...] = ()
+
+    def entered(self, name: str, now: float) -> "State":
+        """A stage begins, the one before it ends, and so does what was trained in that."""
+        done = tuple(stage if stage.ended is not None else replace(stage, ended=now) for stage in self.stages)
+        return replace(self, stages=(*done, Stage(name, now)), training=None)
+
+    def looked(self, look: Look, now: float) -> "State":
+        """A candidate was measured; one that was not announced is added."""
+        known = {candidate.name: candidate for candidate in self.candidates}
+        mine = known.get(look.candidate, Candidate(look.candidate))
+        known[look.candidate] = replace(mine, looks=(*mine.looks, look))
+        outlook = replace(self.outlook, since=now) if self.outlook else None
+        return replace(self, candidates=tuple(known.values()), outlook=outlook, training=None)
+
+    def chosen(self, name: str) -> "State":
+        """One candidate goes on."""
+        marked = tuple(replace(one, eliminated=one.name != name) for one in self.candidates)
+        return replace(self, candidates=marked)
+
+    @property
+    def looks(self) -> list[Look]:
+        """All of them."""
+        return [look for candidate in self.candidates for look in candidate.looks]
+
+    @property
+    def best(self) -> Look | None:
+        """The look with the highest gain."""
+        known = [look for look in self.looks if look.gain is not None]
+        return max(known, key=lambda look: look.gain or 0.0, default=None)
+
+    def spent_seconds(self, now: float) -> float:
+        """Of the whole run, in earlier processes too: what had gone when the plan was made, what every entry since then
+        took, and what has gone since the last of them.
+        """
+        if self.outlook is None:
+            return now - self.begun
+        return self.outlook.before + sum(look.seconds for look in self.looks) + now - self.outlook.since
+
+    def spent_tokens(self) -> int:
+        """Training tokens of every candidate so far."""
+        done = sum(max((look.tokens for look in candidate.looks), default=0) for candidate in self.candidates)
+        return done + (self.training.tokens if self.training else 0)

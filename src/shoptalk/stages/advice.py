@@ -1,0 +1,204 @@
+"""What to try next, by rules from the verdict: sentences, each with its command where there is one."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Advice = dict[str, str | None]
+
+RISING = 0.2
+"""Points by which a last checkpoint must beat the one before it for more training to be worth a try."""
+FEWEST_TEXTS = 1_000
+"""With fewer texts than this, more text is the first thing to look for where nothing helped."""
+
+
+def advise(
+    verdict: Mapping[str, Any],
+    *,
+    skipped: Mapping[str, str],
+    texts: int,
+    run: Path,
+    command: str,
+    labels: Path | None,
+    rates: Mapping[str, float],
+) -> list[Advice]:
+    """At most a handful of next steps, the most useful first.
+
+    `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
+    `rates` are the candidates' learning rates.
+    """
+    again = shlex.split(command)
+    if verdict["metric"] is None or verdict["gain"] is None:
+        return _without_labels(verdict, again, run) if verdict["objective"] else _nothing_trained(skipped, again)
+    if verdict["objective"] is None:
+        return _nothing_trained(skipped, again)
+    found = {
+        "adopt": lambda: _adopted(verdict, again),
+        "keep_base": lambda: _kept(verdict, skipped, texts, again, rates),
+        "inconclusive": lambda: _open(verdict, skipped, again),
+    }[verdict["choice"]]()
+    return [*found, *_with_labels(verdict, run, labels)]
+
+
+def _without_labels(verdict: Mapping[str, Any], again: Sequence[str], run: Path) -> list[Advice]:
+    return [
+        _advice(
+            f"Label about {verdict['labels_needed']:,} messages, every intent at least twice, and run the same again: "
+            "only that measures whether the assistant gets better.",
+            _with(again, "--labels", "labels.csv"),
+        ),
+        _advice(
+            f"The challenger is in {run.name}/candidate/encoder, unproven: look at what it finds near what before you "
+            "serve it.",
+            _with(again, "--accept-unproven"),
+        ),
+    ]
+
+
+def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+    if not skipped:
+        return [_advice("Name candidates to train.", _with(again, "--candidates", "neighbours,mlm,none"))]
+    why = "; ".join(f"{name} ({reason})" for name, reason in skipped.items())
+    return [_advice(f"Nothing could be trained: {why}. Add conversations or documents to the sources.", None)]
+
+
+def _adopted(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+    found = _more_training(verdict, again)
+    if not verdict.get("on_test"):
+        found.append(
+            _advice(
+                "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
+                _with(again, "--test", "test.csv"),
+            )
+        )
+    return found
+
+
+def _kept(
+    verdict: Mapping[str, Any],
+    skipped: Mapping[str, str],
+    texts: int,
+    again: Sequence[str],
+    rates: Mapping[str, float],
+) -> list[Advice]:
+    found = _guarded(verdict, again, rates)
+    if texts < FEWEST_TEXTS:
+        found.append(
+            _advice(f"Add unlabelled text of the same kind: {texts:,} texts are few to learn a domain from.", None)
+        )
+    return [*found, *_others(verdict, skipped, again)]
+
+
+def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+    found = []
+    if verdict["labels_needed"] is not None:
+        found.append(
+            _advice(
+                f"Label more messages, about {verdict['labels_needed']:,} in all instead of "
+                f"{verdict['n_examples']:,}, and run the same again: that would settle it.",
+                shlex.join(again) or None,
+            )
+        )
+    return [*found, *_more_training(verdict, again), *_others(verdict, skipped, again)]
+
+
+def _with_labels(verdict: Mapping[str, Any], run: Path, labels: Path | None) -> list[Advice]:
+    found = []
+    if verdict["gain"] > 0:
+        found.append(
+            _advice(
+                "Measure how much is enough: the gain against training, unlabelled texts and labels.",
+                shlex.join(["shoptalk", "dose", str(run)]),
+            )
+        )
+    if labels is not None:
+        out = run.with_name(f"{run.name}-classifier")
+        found.append(
+            _advice(
+                "Tune a classifier on all labels with the encoder that is safe to serve.",
+                shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
+            )
+        )
+    return found
+
+
+def _more_training(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+    """A larger budget, where the winner was still getting better at its last checkpoint."""
+    mine = [row for row in verdict["candidates"] if row["objective"] == verdict["objective"]]
+    if len(mine) < 2 or verdict["entry"] != mine[-1]["entry"] or mine[-1]["gain"] - mine[-2]["gain"] <= RISING:
+        return []
+    rise = mine[-1]["gain"] - mine[-2]["gain"]
+    return [
+        _advice(
+            f"Train longer: the last checkpoint was still {rise:.1f} points better than the one before it.",
+            _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
+        )
+    ]
+
+
+def _doubled(verdict: Mapping[str, Any]) -> str:
+    """Twice the time that was taken, in whole minutes."""
+    seconds = verdict.get("spent", {}).get("seconds")
+    return f"{max(1, math.ceil(2 * seconds / 60))}m" if seconds else ""
+
+
+def _guarded(verdict: Mapping[str, Any], again: Sequence[str], rates: Mapping[str, float]) -> list[Advice]:
+    """A third of the learning rate, where the best challenger was outside its guards."""
+    mine = next((row for row in verdict["candidates"] if row["entry"] == verdict["entry"]), None)
+    if mine is None or mine["inside_guards"]:
+        return []
+    name = mine["objective"]
+    lower = f"objectives.{name}.lr={rates[name] / 3:.1g}" if name in rates else None
+    return [
+        _advice(
+            f"Train {name} more gently: {mine['entry']} was outside its guards ({mine['why_not']}).",
+            _with(again, "--set", lower) if lower else None,
+        )
+    ]
+
+
+def _others(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+    tried = {row["objective"] for row in verdict["candidates"]}
+    small = [name for name, why in skipped.items() if "budget" in why]
+    found = []
+    if small:
+        found.append(
+            _advice(
+                f"Compare {_listed(small)} too, for which the budget was too small.",
+                _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
+            )
+        )
+    fresh = [name for name in ("neighbours", "turns", "tsdae", "mlm", "simcse") if name not in {*tried, *skipped}][:2]
+    if fresh:
+        found.append(
+            _advice(
+                f"Try {_listed(fresh)} too, which {'was' if len(fresh) == 1 else 'were'} not among the candidates.",
+                _with(again, "--candidates", ",".join([*fresh, "none"])),
+            )
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _with(again: Sequence[str], option: str, value: str | None = None) -> str | None:
+    """The run's own command with an option set to a value, whatever it was set to before; `--set` adds one."""
+    if not again:
+        return None
+    kept, skip = [], False
+    for word in again:
+        if skip:
+            skip = False
+        elif option != "--set" and word == option:
+            skip = value is not None
+        elif option == "--set" or not word.startswith(f"{option}="):
+            kept.append(word)
+    return shlex.join([*kept, option, *([value] if value is not None else [])])
+
+
+def _advice(say: str, command: str | None) -> Advice:
+    return {"say": say, "command": command}
