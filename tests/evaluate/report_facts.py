@@ -259,7 +259,7 @@ def facts() -> dict[str, Any]:
             {"entry": "base", "values": {"RankMe": 210.3, "alignment": 0.4, "uniformity": -3.1, "next-turn MRR": 0.31}},
             {"entry": "neighbours@180", "values": {"RankMe": 221.8, "alignment": 0.37, "next-turn MRR": None}},
         ],
-        "ceiling": {"accuracy": 83.4},
+        "ceiling": {"accuracy": 83.4, "base": 78.1},
         "guards": [
             {"entry": "neighbours@180", "name": "forgetting", "value": -0.2, "limit": -1.0, "inside": True},
             {"entry": "mlm@60", "name": "forgetting", "value": -1.8, "limit": -1.0, "inside": False},

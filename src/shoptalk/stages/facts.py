@@ -107,7 +107,10 @@ def collect(
             {"entry": name, "values": _label_free(values)}
             for name, values in [("base", before), *((entry.name, entry.measured.values()) for entry in entries)]
         ],
-        "ceiling": None if best_targets is None else {"accuracy": best_targets},
+        # Read with the plain head, as the curves are; so is the base that it is compared with.
+        "ceiling": None
+        if best_targets is None
+        else {"accuracy": best_targets, "base": next((row["base"] for row in verdict["candidates"]), None)},
         "guards": [
             {
                 "entry": entry.name,

@@ -19,7 +19,7 @@ def _gains(facts: Fact) -> Html:
     ]
     if not lines:
         return paragraphs(_no_gain(facts))
-    base, reached = facts["verdict"]["base"], facts["ceiling"]["accuracy"]
+    base, reached = facts["ceiling"]["base"], facts["ceiling"]["accuracy"]
     smallest = facts["verdict"]["smallest_gain"]
     said: list[Child] = [
         "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
