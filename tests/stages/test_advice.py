@@ -13,7 +13,8 @@ def verdict(choice: str, **more: Any) -> dict[str, Any]:
     rows = [entry("mlm", 20, -1.0, eliminated=True), entry("neighbours", 60, 1.2), entry("neighbours", 180, 2.3)]
     return {
         "choice": choice, "metric": "accuracy", "gain": 2.3, "objective": "neighbours", "entry": "neighbours@180",
-        "labels_needed": None, "n_examples": 300, "candidates": rows, "spent": {"seconds": 100.0}, "on_test": False,
+        "labels_needed": None, "n_examples": 300, "smallest_gain": 0.5, "candidates": rows, "spent": {"seconds": 100.0},
+        "on_test": False,
     } | more  # fmt: skip
 
 
@@ -56,10 +57,23 @@ def test_a_base_that_is_kept_has_other_candidates_and_more_text_suggested() -> N
     found = asked(verdict("keep_base"), texts=200, skipped={"turns": "it needs conversations"})
     assert any("200 texts are few" in say for say, _ in found)
     assert any(
-        "tsdae and simcse" in say and str(command).endswith("--candidates tsdae,simcse,none") for say, command in found
+        "tsdae and simcse" in say
+        and str(command).endswith("--candidates tsdae,simcse,none --out runs/acme-tsdae-simcse")
+        and "runs/acme " not in str(command)
+        for say, command in found
     )
     dear = asked(verdict("keep_base"), skipped={"turns": "the budget is too small for it"})
     assert any("Compare turns too" in say and str(command).endswith("--budget 4m") for say, command in dear)
+
+
+def test_pilots_that_came_out_close_are_given_more_and_clear_ones_are_not() -> None:
+    rows = [entry("mlm", 10, 0.9, eliminated=True), entry("neighbours", 10, 1.2), entry("neighbours", 60, 0.4)]
+    found = asked(verdict("keep_base", candidates=rows))
+    assert any("after 10 steps neighbours was 0.3 points ahead" in say for say, _ in found)
+    assert any(str(command).endswith("--budget 4m") for _, command in found)
+    clear = [entry("mlm", 10, -0.9, eliminated=True), *rows[1:]]
+    assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=clear)))
+    assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=rows[1:])))
 
 
 def test_without_labels_labels_come_first_and_nothing_that_needs_them_is_offered() -> None:

@@ -36,8 +36,8 @@ def advise(
         return _nothing_trained(skipped, again)
     found = {
         "adopt": lambda: _adopted(verdict, again),
-        "keep_base": lambda: _kept(verdict, skipped, texts, again, rates),
-        "inconclusive": lambda: _open(verdict, skipped, again),
+        "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates),
+        "inconclusive": lambda: _open(verdict, skipped, run, again),
     }[verdict["choice"]]()
     return [*found, *_with_labels(verdict, run, labels)]
 
@@ -80,6 +80,7 @@ def _kept(
     verdict: Mapping[str, Any],
     skipped: Mapping[str, str],
     texts: int,
+    run: Path,
     again: Sequence[str],
     rates: Mapping[str, float],
 ) -> list[Advice]:
@@ -88,10 +89,10 @@ def _kept(
         found.append(
             _advice(f"Add unlabelled text of the same kind: {texts:,} texts are few to learn a domain from.", None)
         )
-    return [*found, *_others(verdict, skipped, again)]
+    return [*found, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again)]
 
 
-def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[Advice]:
     found = []
     if verdict["labels_needed"] is not None:
         found.append(
@@ -101,7 +102,8 @@ def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Sequenc
                 shlex.join(again) or None,
             )
         )
-    return [*found, *_more_training(verdict, again), *_others(verdict, skipped, again)]
+    more = _more_training(verdict, again) or _close_pilots(verdict, again)
+    return [*found, *more, *_others(verdict, skipped, run, again)]
 
 
 def _with_labels(verdict: Mapping[str, Any], run: Path, labels: Path | None) -> list[Advice]:
@@ -138,6 +140,23 @@ def _more_training(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Adv
     ]
 
 
+def _close_pilots(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+    """A larger budget, where the pilot that won was ahead by less than the smallest gain worth having."""
+    first = {row["objective"]: row for row in reversed(verdict["candidates"])}
+    winner = first.pop(verdict["objective"])
+    others = [row["gain"] for row in first.values() if row["eliminated"]]
+    if not others or winner["gain"] - max(others) >= verdict["smallest_gain"]:
+        return []
+    name, steps, ahead = winner["objective"], winner["step"], winner["gain"] - max(others)
+    return [
+        _advice(
+            f"Give the pilots more: after {steps} steps {name} was {ahead:.1f} points ahead of the next candidate, "
+            "which is less than the smallest gain worth having.",
+            _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
+        )
+    ]
+
+
 def _doubled(verdict: Mapping[str, Any]) -> str:
     """Twice the time that was taken, in whole minutes."""
     seconds = verdict.get("spent", {}).get("seconds")
@@ -159,7 +178,7 @@ def _guarded(verdict: Mapping[str, Any], again: Sequence[str], rates: Mapping[st
     ]
 
 
-def _others(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+def _others(verdict: Mapping[str, Any], skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[Advice]:
     tried = {row["objective"] for row in verdict["candidates"]}
     small = [name for name, why in skipped.items() if "budget" in why]
     found = []
@@ -172,10 +191,12 @@ def _others(verdict: Mapping[str, Any], skipped: Mapping[str, str], again: Seque
         )
     fresh = [name for name in ("neighbours", "turns", "tsdae", "mlm", "simcse") if name not in {*tried, *skipped}][:2]
     if fresh:
+        command = _with(again, "--candidates", ",".join([*fresh, "none"]))
+        beside = str(run.with_name("-".join([run.name, *fresh])))  # the run itself stays, to compare with
         found.append(
             _advice(
                 f"Try {_listed(fresh)} too, which {'was' if len(fresh) == 1 else 'were'} not among the candidates.",
-                _with(again, "--candidates", ",".join([*fresh, "none"])),
+                _with(shlex.split(command), "--out", beside) if command else None,
             )
         )
     return found

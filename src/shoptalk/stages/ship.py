@@ -74,7 +74,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         tuned = _with_heads(world, baseline, labelled, best, c=estimate.c)
-        told, correct = _heads_facts(tuned, plain_gain), tuned.outcomes.correct
+        told, correct = _heads_facts(tuned, plain_gain, crossed=not curated.tests), tuned.outcomes.correct
         if curated.tests:
             on_test = _read_test(world, curated, baseline, labelled, best, tuned)
             estimate = decide.estimate_on_test(on_test, seed=config.seed)
@@ -191,14 +191,16 @@ def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Ent
     return Heads(found, base, adapted, (baseline.kinds[base], mine[adapted]), seen, c)
 
 
-def _heads_facts(heads: Heads, plain_gain: float) -> dict[str, Any]:
+def _heads_facts(heads: Heads, plain_gain: float, *, crossed: bool) -> dict[str, Any]:
+    """`crossed`: the verdict's answers are cross-fitted. A supplied test is answered by what is best on all labels."""
     same = heads.base == heads.adapted
-    which = f"a {heads.base} head serves both best" if same else f"base {heads.base}, adapted {heads.adapted}"
+    which = f"{heads.base} for both" if same else f"base {heads.base}, adapted {heads.adapted}"
+    how = f"chosen for each half of the messages on the other half; on all of them {which}" if crossed else which
     return {
         "base": heads.base,
         "adapted": heads.adapted,
         "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
+        "sentence": f"Each encoder answers with the head that serves it best ({how}); with plain logistic regression "
         f"on both the gain is {plain_gain:+.1f} points.",
     }
 

@@ -132,8 +132,8 @@ def marker(x: Number, y: Number, index: int, *, class_: str = "marker") -> Html:
 
 
 def text_width(text: str) -> float:
-    """Pixels that a text takes at most."""
-    return _LETTER * len(text)
+    """Pixels that a text takes at most; m and w are the letters that are wider than the others by half."""
+    return _LETTER * (len(text) + sum(text.count(wide) for wide in "mwMW") / 2)
 
 
 def scale_below(axis: Axis, y: Number, title: str, *, top: Number | None = None, plus: bool = True) -> Html:
