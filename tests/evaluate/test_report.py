@@ -69,7 +69,10 @@ def test_the_first_screen_says_what_was_tried_whether_to_ship_it_how_sure_and_wh
     )
     assert answers["Ship it?"].startswith("Yes")
     assert "+1.3 to +3.3" in answers["How sure"] and "all of it above the +0.5 worth having" in answers["How sure"]
-    assert "8 min 40 s" in answers["What it cost"] and "23 % of the time on what lost" in answers["What it cost"]
+    assert (
+        "8 min 40 s" in answers["What it cost"]
+        and "23 % of the time went to candidates that did not go on" in answers["What it cost"]
+    )
     assert any(svg.tag == "svg" for svg in header.all("svg"))
 
 

@@ -68,7 +68,8 @@ def _tried(facts: Fact) -> Html:
     others = [named(place) for name, place in first.items() if name != best]
     more: list[Child] = [named(found["objective"]), " came furthest"] if found["objective"] else []
     more += [", against ", listed(others)] if others else []
-    more += ["; ", fig(text.how_many, entries), " checkpoints" if len(entries) > 1 else " checkpoint", " measured"]
+    many = " checkpoints measured, named" if len(entries) > 1 else " checkpoint measured, named"
+    more += ["; ", fig(text.how_many, entries), many, " by training steps"]
     left = [keyed(why) for _, why in facts["skipped"].items()]
     more += ["; left out beforehand: ", listed(left)] if left else []
     kinds = "kind of training" if len(first) == 1 else "kinds of training"
@@ -84,7 +85,11 @@ def _ship(found: Fact) -> Html:
         return _answer("No", "Stay with the base model.")
     more: list[Child] = ["Stay with the base model."]
     if needed.number is not None:
-        more = ["Stay with the base model; about ", fig(text.count, needed), " labels would settle it."]
+        more += [
+            " About ",
+            fig(text.count, needed),
+            " labels in all would settle it, if the gain is as large as said above.",
+        ]
     return _answer("Not yet", *more)
 
 
@@ -94,7 +99,9 @@ def _sure(found: Fact) -> Html:
         return _answer("Not measured", "A gain needs a trained model and labelled messages.")
     kind = join(fig(text.confidence, found["confidence"]), " interval") if found["confidence"].number else "Interval"
     who = join("; ", fig(text.count, found["n_examples"]), " labelled messages") if found["n_examples"].number else None
-    return _answer(fig(text.interval, found["interval"]), kind, ": ", _where(one, found["smallest_gain"]), who)
+    return _answer(
+        join(fig(text.interval, found["interval"]), " points"), kind, ": ", _where(one, found["smallest_gain"]), who
+    )
 
 
 def _where(one: Interval, smallest: Fact) -> Html:
@@ -123,5 +130,5 @@ def _cost(facts: Fact) -> Html:
     more += [fig(text.short_count, tokens), " training tokens"] if tokens.number is not None else []
     losers = cost["losers"]["share"]
     if losers.number:
-        more += ["; ", fig(text.whole_hundred, losers), " of the time on what lost"]
+        more += ["; ", fig(text.whole_hundred, losers), " of the time went to candidates that did not go on"]
     return _answer(fig(text.duration, seconds) if seconds.number is not None else NONE, *more)
