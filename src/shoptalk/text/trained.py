@@ -76,13 +76,18 @@ def train_tokenizer(texts: Sequence[str], *, most: int, max_length: int) -> Any:
         )
     )
     clean.normalizer, clean.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
-    clean.post_processor = processors.TemplateProcessing(
+    return as_fast(clean, max_length=max_length)
+
+
+def as_fast(tokenizer: Tokenizer, *, max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer whose vocabulary has BERT's special tokens, as transformers' models take it: `[CLS] text [SEP]`."""
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=clean,
+        tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
