@@ -1,10 +1,10 @@
 """From random weights to a usable encoder: `python -m benchmarks.scratch --work FOLDER [--budget 15m]`
 
-The pack's English dialogues, turns kept as conversations, train `scratch:mini` by `mlm`, by `turns`, and by `mlm` then
-`turns`, each with the same budget, by the functions of `shoptalk pretrain`. Then BANKING77 and CLINC150 say what the
-encoders are worth (10-shot linear probe on the official test set, mean of 10 draws), and conversations that no training
-saw say how well they find the next turn (MRR among up to 1,000 replies). Needs SHOPTALK_DATA. Prints Markdown; the same
-command again continues.
+The pack's English dialogues, turns kept as conversations, train `scratch:mini` by `turns`, by `bow`, by `mlm`, and by
+`mlm` then `turns`, each with the same budget, by the functions of `shoptalk pretrain`. Then BANKING77 and CLINC150 say
+what the encoders are worth (10-shot linear probe on the official test set, mean of 10 draws), and conversations that no
+training saw say how well they find the next turn (MRR among up to 1,000 replies). Needs SHOPTALK_DATA. Prints Markdown;
+the same command again continues.
 """
 
 import argparse
@@ -111,6 +111,7 @@ def main() -> None:
     pairs: tuple[Pair, ...] = ()
     for name, objective, base in (
         ("turns", "turns", given.base),
+        ("bow", "bow", given.base),
         ("mlm", "mlm", given.base),
         ("mlm then turns", "turns", str(given.work / "mlm" / "encoder")),
     ):

@@ -3,12 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Key
-from shoptalk.objectives.masked.tsdae import DenoisingBatch, TsdaeSpec, survivors
+from shoptalk.objectives.masked.tsdae import DenoisingBatch, TsdaeSpec
 from shoptalk.text.batching import TokenBatch
 from tests.toyworld import toy_world
 
@@ -20,32 +18,6 @@ def rows_of(batch: TokenBatch) -> list[list[int]]:
         for i, begin, length in zip(group.rows.tolist(), group.begins.tolist(), group.lengths.tolist(), strict=True):
             found[i] = group.ids.flatten()[begin : begin + length].tolist()
     return [found[i] for i in range(batch.n)]
-
-
-# ------------------------------------------------------------------------------------------------ deletion
-
-
-@given(
-    st.lists(st.lists(st.booleans(), max_size=12), min_size=1, max_size=6), st.floats(0.05, 0.95), st.integers(0, 99)
-)
-def test_of_every_text_special_tokens_and_at_least_one_other_stay(texts: list[list[bool]], deletion: float, seed: int):
-    ordinary = np.array([one for text in texts for one in text], dtype=bool)
-    text = np.repeat(np.arange(len(texts)), [len(one) for one in texts])
-    luck = np.random.default_rng(seed).random(len(text))
-    stays = survivors(text, luck, ordinary, deletion)
-    assert stays[~ordinary].all()
-    for number, inside in enumerate(texts):
-        mine = (text == number) & ordinary
-        expected = luck[mine] >= deletion
-        if any(inside) and not expected.any():
-            expected[luck[mine].argmax()] = True
-        assert np.array_equal(stays[mine], expected)
-
-
-def test_the_share_of_deleted_tokens_is_the_setting():
-    rng = np.random.default_rng(0)
-    stays = survivors(np.repeat(np.arange(200), 50), rng.random(10_000), np.ones(10_000, dtype=bool), 0.6)
-    assert 1 - stays.mean() == pytest.approx(0.6, abs=0.02)  # the standard error is 0.005
 
 
 def test_the_encoder_sees_a_part_of_each_text_in_its_order_and_the_decoder_all_of_it():

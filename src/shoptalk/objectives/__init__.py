@@ -10,6 +10,7 @@ from shoptalk.objectives.contrastive.simcse import SimcseSpec
 from shoptalk.objectives.contrastive.turns import TurnsSpec
 from shoptalk.objectives.distillation.distil import DistilSpec
 from shoptalk.objectives.distillation.neighbours import NeighboursSpec
+from shoptalk.objectives.masked.bow import BowSpec
 from shoptalk.objectives.masked.data2vec import Data2vecSpec
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "turns": TurnsSpec,
     "neighbours": NeighboursSpec,
     "tsdae": TsdaeSpec,
+    "bow": BowSpec,
     "nsp": NspSpec,
     "sop": SopSpec,
     "byol_text": ByolTextSpec,

@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -35,8 +35,8 @@ from shoptalk.nn.encoder import Product
 from shoptalk.nn.token_head import TokenHead
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import Group, TokenBatch
-from shoptalk.text.chance import uniform
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.deletion import delete, ordinary_ids
 from shoptalk.text.tokens import Tokenised
 
 FAR_BELOW = -1e9  # any score; finite, so that no softmax becomes NaN
@@ -78,40 +78,18 @@ class TsdaeSpec(Spec):
         self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
     ) -> Callable[[Sequence[int], Key], DenoisingBatch]:
         """Texts damaged anew at every visit, and whole."""
-        tokenizer = product.tokenizer
-        special = [number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id]
-        ordinary = ~np.isin(np.arange(len(tokenizer)), special)
+        ordinary = ordinary_ids(product.tokenizer)
 
         def collate(examples: Sequence[int], key: Key) -> DenoisingBatch:
             rows = [tokens[example] for example in examples]
-            lengths = np.array([len(row) for row in rows])
-            ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
-            places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            luck = uniform(key.seed, key.step, np.asarray(examples)[text], places, stream=0)
-            stays = survivors(text, luck, ordinary[ids], self.deletion)
-            kept = np.bincount(text[stays], minlength=len(rows))
-            return DenoisingBatch(
-                damaged=product.batch(np.split(ids[stays], np.cumsum(kept)[:-1])), whole=product.batch(rows)
-            )
+            damaged = delete(rows, examples, ordinary=ordinary, share=self.deletion, seed=key.seed, step=key.step)
+            return DenoisingBatch(damaged=product.batch(damaged), whole=product.batch(rows))
 
         return collate
 
     def build(self, product: Product) -> "DenoisingAutoencoder":
         """The encoder, and a decoder of `layers` layers."""
         return DenoisingAutoencoder(product, layers=self.layers)
-
-
-def survivors(
-    text: Int[np.ndarray, " T"], luck: Float[np.ndarray, " T"], ordinary: Bool[np.ndarray, " T"], deletion: float
-) -> Bool[np.ndarray, " T"]:
-    """Which tokens stay: each ordinary one whose luck in [0, 1) reaches `deletion`, and each text's luckiest anyway.
-
-    `text` numbers each token's text.
-    """
-    best = np.zeros(int(text.max(initial=-1)) + 1)
-    np.maximum.at(best, text[ordinary], luck[ordinary])
-    stays: Bool[np.ndarray, " T"] = ~ordinary | (luck >= np.minimum(best, deletion)[text])
-    return stays
 
 
 class DecoderLayer(nn.Module):

@@ -1,0 +1,128 @@
+"""Bag-of-words prediction: the vector of a text's remains must tell which words the whole text has.
+
+The bag-of-words term of DupMAE (Liu et al. 2023, "RetroMAE-2", the auto-encoding of ordinary tokens), here on the
+vector that is shipped. With s(x̃) the vector of text x without a share of its tokens, and W(x) its distinct tokens:
+
+    L = - mean_x sum_{w in W(x)} a(w) log p(w | s(x̃)) / sum_{w in W(x)} a(w),    a(w) = c / (c + p(w))
+
+where p(w) is the token's share of the corpus, c = 0.001 and a(w) the weight of smooth inverse frequency (Arora et al.
+2017, SIF). Without a decoder that could lean on the words before, all that is told must be in the vector: random
+weights learn more from it than from replies or masked words, token for token (docs/guides/from-scratch.md).
+
+What differs from the paper: alone, not beside a decoder; the pooled vector instead of a max over tokens' projections;
+tokens weighted by rarity; tokens are deleted, as TSDAE does, not masked. The output layer is fresh and its own.
+
+Run alone on a toy: python -m shoptalk.objectives.masked.bow
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from shoptalk.nn.encoder import Product
+from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.text.batching import TextBatch
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.deletion import delete, ordinary_ids
+from shoptalk.text.tokens import Tokenised
+
+COMMON = 1e-3
+"""c: a token this frequent counts half."""
+_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True)
+class BagBatch(TextBatch):
+    """n texts without some of their tokens, and the m distinct tokens of the whole ones: which, whose, how heavy."""
+
+    words: Int[Tensor, " m"]
+    owners: Int[Tensor, " m"]
+    weights: Float[Tensor, " m"]
+    """Those of a text sum to 1."""
+
+
+class BowSpec(Spec):
+    """Bag-of-words prediction: a text's words, told from the vector of its remains."""
+
+    kind: Literal["bow"] = "bow"
+    lr: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=128, ge=1)
+    passes: float = Field(default=5.0, gt=0)
+    deletion: float = Field(default=0.3, ge=0, lt=1, description="share of a text's tokens that the encoder misses")
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """Every text."""
+        return range(len(corpus))
+
+    def collate(
+        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
+    ) -> Callable[[Sequence[int], Key], BagBatch]:
+        """Texts damaged anew at every visit, and the words of the whole ones."""
+        ordinary = ordinary_ids(product.tokenizer)
+        rarity = weights_of(tokens, ordinary)
+
+        def collate(examples: Sequence[int], key: Key) -> BagBatch:
+            rows = [tokens[example] for example in examples]
+            damaged = delete(rows, examples, ordinary=ordinary, share=self.deletion, seed=key.seed, step=key.step)
+            bags = [np.unique(row[ordinary[row]]) for row in rows]
+            words = np.concatenate(bags)
+            owners = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
+            weights = rarity[words] / np.bincount(owners, rarity[words], minlength=len(bags))[owners]
+            return BagBatch(
+                texts=product.batch(damaged),
+                words=torch.from_numpy(words),
+                owners=torch.from_numpy(owners),
+                weights=torch.from_numpy(weights.astype(np.float32)),
+            )
+
+        return collate
+
+    def build(self, product: Product) -> "BagOfWords":
+        """The encoder, and a linear layer from its vector to the vocabulary."""
+        return BagOfWords(product)
+
+
+def weights_of(tokens: Tokenised, ordinary: Bool[np.ndarray, " V"]) -> Float[np.ndarray, " V"]:
+    """a(w) of each token, by its share of the corpus's ordinary tokens."""
+    counts = np.zeros(len(ordinary))
+    for begin in range(0, len(tokens.flat), _AT_ONCE):
+        counts += np.bincount(np.asarray(tokens.flat[begin : begin + _AT_ONCE]), minlength=len(ordinary))
+    counts[~ordinary] = 0
+    return np.asarray(COMMON / (COMMON + counts / max(counts.sum(), 1)))
+
+
+class BagOfWords(Objective[BagBatch]):
+    """The encoder with a linear layer that tells words."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.encoder
+        self.output = nn.Linear(product.encoder.dim, len(product.tokenizer))
+        # The table learns at a head's rate, ten times the encoder's; vectors that are ten times shorter than hidden
+        # states make up for it.
+        self.scale = product.encoder.dim**0.5 / 10
+        nn.init.normal_(self.output.weight, std=0.2)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, batch: BagBatch) -> Loss:
+        """The weighted cross-entropy of a text's words, in nats, mean over the texts that have any."""
+        vectors = self.encoder(batch.texts)
+        told = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
+        weights = batch.weights.to(told.device)
+        texts = int((torch.bincount(batch.owners) > 0).sum())
+        found = told[batch.owners.to(told.device), batch.words.to(told.device)]
+        total = -(weights * found).sum() / max(texts, 1)
+        return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(BowSpec(batch=16), steps=160)

@@ -1,0 +1,47 @@
+"""Which tokens of a text stay when a share of them is deleted: the damage of denoising auto-encoders."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from shoptalk.text.chance import uniform
+
+
+def ordinary_ids(tokenizer: Any) -> Bool[np.ndarray, " V"]:
+    """Which ids stand for text: all but the special ones, of which "unknown" stands for text too."""
+    special = [number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id]
+    return ~np.isin(np.arange(len(tokenizer)), special)
+
+
+def delete(
+    rows: Sequence[Int[np.ndarray, " _"]],
+    examples: Sequence[int],
+    *,
+    ordinary: Bool[np.ndarray, " V"],
+    share: float,
+    seed: int,
+    step: int,
+) -> list[Int[np.ndarray, " _"]]:
+    """The rows with that share of their ordinary tokens deleted, anew at every step; at least one of each stays."""
+    lengths = np.array([len(row) for row in rows])
+    ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
+    places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    luck = uniform(seed, step, np.asarray(examples)[text], places, stream=0)
+    stays = survivors(text, luck, ordinary[ids], share)
+    kept = np.bincount(text[stays], minlength=len(rows))
+    return np.split(ids[stays], np.cumsum(kept)[:-1])
+
+
+def survivors(
+    text: Int[np.ndarray, " T"], luck: Float[np.ndarray, " T"], ordinary: Bool[np.ndarray, " T"], share: float
+) -> Bool[np.ndarray, " T"]:
+    """Which tokens stay: each ordinary one whose luck in [0, 1) reaches `share`, and each text's luckiest anyway.
+
+    `text` numbers each token's text.
+    """
+    best = np.zeros(int(text.max(initial=-1)) + 1)
+    np.maximum.at(best, text[ordinary], luck[ordinary])
+    stays: Bool[np.ndarray, " T"] = ~ordinary | (luck >= np.minimum(best, share)[text])
+    return stays
