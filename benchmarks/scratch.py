@@ -1,6 +1,6 @@
-"""From random weights to a usable encoder: `python -m benchmarks.scratch --work FOLDER [--budget 15m]`
+"""From random weights to a usable encoder: `python -m benchmarks.scratch --work FOLDER [--budget 15m] [--only bow]`
 
-The pack's English dialogues, turns kept as conversations, train `scratch:mini` by `turns`, by `bow`, by `mlm`, and by
+The pack's English dialogues, turns kept as conversations, train `scratch:mini` by `bow`, by `turns`, by `mlm`, and by
 `mlm` then `turns`, each with the same budget, by the functions of `shoptalk pretrain`. Then BANKING77 and CLINC150 say
 what the encoders are worth (10-shot linear probe on the official test set, mean of 10 draws), and conversations that no
 training saw say how well they find the next turn (MRR among up to 1,000 replies). Needs SHOPTALK_DATA. Prints Markdown;
@@ -40,6 +40,8 @@ DIALOGUES = (
 )  # fmt: skip
 SETS = ("banking77", "clinc150")
 SHOTS, DRAWS = 10, 10
+ROADS = (("bow", "bow", ""), ("turns", "turns", ""), ("mlm", "mlm", ""), ("mlm then turns", "turns", "mlm"))
+"""What is trained: a name, the objective, and the one whose encoder it begins with; none: random weights."""
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -105,22 +107,21 @@ def main() -> None:
     parser.add_argument("--base", default="scratch:mini")
     parser.add_argument("--budget", default="15m", help="of each training: 15m (curating included), or 2Mtok")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="a setting, as KEY=VALUE")
+    parser.add_argument("--only", action="append", choices=[name for name, _, _ in ROADS], help="repeat for several")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     dialogues = write_dialogues(given.work / "dialogues.jsonl")
     pairs: tuple[Pair, ...] = ()
-    for name, objective, base in (
-        ("turns", "turns", given.base),
-        ("bow", "bow", given.base),
-        ("mlm", "mlm", given.base),
-        ("mlm then turns", "turns", str(given.work / "mlm" / "encoder")),
-    ):
+    for name, objective, before in ROADS:
+        if given.only and name not in given.only:
+            continue
         out = given.work / name.replace(" ", "-")
+        base = str(given.work / before / "encoder") if before else given.base
         config = load(overrides=given.settings, base=base, budget=given.budget)
         spent = train(dialogues, out, objective=objective, config=config)
         if not pairs:
             pairs = choose_pairs(open_curated(World(run=out, config=config, report=Console())).held_out, seed=0)
-            print(f"\n{base}, {given.budget} each, {torch.get_num_threads()} thread(s); {len(pairs)} pairs\n")
+            print(f"\n{given.base}, {given.budget} each, {torch.get_num_threads()} thread(s); {len(pairs)} pairs\n")
             print("| encoder | trained | BANKING77, 10-shot | CLINC150, 10-shot | next-turn MRR x 100 |")
             print("|---|---|---|---|---|")
             print(row_of("random weights", out / "base", pairs, "–"), flush=True)

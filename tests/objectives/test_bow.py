@@ -50,6 +50,14 @@ def test_the_encoder_misses_words_that_the_vector_must_tell():
         assert batch.weights[batch.owners == place].sum().item() == pytest.approx(1, abs=1e-5)
 
 
+def test_missing_words_are_its_only_noise():
+    world = toy_world(BowSpec())
+    batch: BagBatch = world.collate(list(range(8)), Key(0, 1))
+    objective = world.objective.train()
+    assert objective(batch).total.item() == objective(batch).total.item()
+    assert all(part.training for part in objective.modules())
+
+
 def test_texts_without_words_have_nothing_to_tell():
     world = toy_world(BowSpec())
     none = torch.zeros(0, dtype=torch.int64)
