@@ -17,8 +17,9 @@ from shoptalk.config import Config
 from shoptalk.errors import InputError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
-from shoptalk.stages import embedding
-from shoptalk.stages.embedding import embed_sources, quantise
+from shoptalk.stages import embedding, vectors
+from shoptalk.stages.embedding import embed_sources
+from shoptalk.stages.vectors import quantise
 from tests.conftest import Listener, SmallWorld
 
 CONFIG = Config()
@@ -234,7 +235,7 @@ def test_an_out_inside_a_source_folder_is_refused(tiny_base: Path, world: SmallW
 def test_a_disk_without_room_is_noticed_before_the_work(
     tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(vectors.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     monkeypatch.setattr(embedding, "embed", lambda *_, **__: pytest.fail("embedded"))
     with pytest.raises(StorageError, match="--dtype float16"):
         run(tiny_base, [world.conversations], tmp_path / "v.npy", listener)
