@@ -297,9 +297,13 @@ def _compare_with_kills(world: SmallWorld, base: Path, folder: Path, *, kills: i
 def _losses(out: Path) -> list[tuple[str, int, float]]:
     """Every step's loss by candidate, whether training is under way or its entries are finished."""
     found: dict[tuple[str, int], float] = {}
-    for log in [*sorted(out.glob("menu/*/log.jsonl")), *sorted(out.glob("work/*/log.jsonl"))]:
+    for log in [*sorted(out.glob("menu/[!.]*/log.jsonl")), *sorted(out.glob("work/[!.]*/log.jsonl"))]:
         name = log.parent.name.rsplit("-", 1)[0]
-        for line in log.read_text().splitlines():
+        try:
+            lines = log.read_text().splitlines()
+        except FileNotFoundError:  # the run goes on while this reads, and moved or removed the folder
+            continue
+        for line in lines:
             try:
                 row = json.loads(line)
             except ValueError:  # being written
