@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.heads import names
 from shoptalk.nn.heads.kinds import KINDS, cross_fitted, fit_kind, usable, views_of
 from shoptalk.nn.heads.pool import Pool
 
@@ -18,15 +19,19 @@ POOL = 2_000
 
 @dataclass(frozen=True)
 class Seen:
-    """How an encoder sees the labelled texts and the unlabelled ones that heads may use: unit vectors."""
+    """How an encoder sees the labelled texts, the unlabelled ones that heads may use, and labels' names: unit vectors."""
 
     texts: Float[np.ndarray, "N D"]
     pool: Float[np.ndarray, "M D"]
+    named: Float[np.ndarray, "C D"] | None = None
 
     @classmethod
-    def by(cls, product: Product, texts: Sequence[str], unlabelled: Sequence[str]) -> "Seen":
-        """Embed both, each once."""
-        return cls(embed(product, texts), embed(product, unlabelled))
+    def by(
+        cls, product: Product, texts: Sequence[str], unlabelled: Sequence[str], *, labels: Sequence[str] = ()
+    ) -> "Seen":
+        """Embed them, each once. `labels` are in the order of their numbers; there are none for texts alone."""
+        named = names.embedded(product, labels) if labels else None
+        return cls(embed(product, texts), embed(product, unlabelled), named)
 
 
 def kind_answers(
@@ -41,11 +46,14 @@ def kind_answers(
     pool = Pool.of(seen.pool) if len(seen.pool) > 1 else None
     kinds = usable(pool) if only is None else (only,)
     views = views_of(seen.texts, pool)
+    named = views_of(seen.named, pool) if seen.named is not None else {}
     found = {kind: np.zeros((len(training), len(labels)), dtype=np.int32) for kind in kinds}
     for r, chosen in enumerate(training):
         for kind in kinds:
-            view = views[KINDS[kind].smoothed]
-            found[kind][r] = fit_kind(KINDS[kind], view[chosen], labels[chosen], classes, pool).predict(view)
+            smoothed = KINDS[kind].smoothed
+            view = views[smoothed]
+            head = fit_kind(KINDS[kind], view[chosen], labels[chosen], classes, pool, named.get(smoothed))
+            found[kind][r] = head.predict(view)
     return found
 
 
@@ -56,10 +64,14 @@ def kind_outcomes(
     training: Int[np.ndarray, "R K"],
     unlabelled: Sequence[str],
     *,
+    named: Sequence[str] = (),
     only: str | None = None,
 ) -> dict[str, Bool[np.ndarray, "R N"]]:
-    """Whether the label that `kind_answers` gives is the right one, for texts that are still to be embedded."""
-    answers = kind_answers(Seen.by(product, texts, unlabelled), labels, training, only=only)
+    """Whether the label that `kind_answers` gives is the right one, for texts that are still to be embedded.
+
+    `named` are the labels' names in the order of their numbers.
+    """
+    answers = kind_answers(Seen.by(product, texts, unlabelled, labels=named), labels, training, only=only)
     return outcomes_of(answers, labels)
 
 
@@ -89,6 +101,8 @@ def save_heads(folder: Path, answers: Mapping[str, Int32[np.ndarray, "R N"]], se
     if seen is not None:
         np.save(folder / "seen.texts.npy", seen.texts)
         np.save(folder / "seen.pool.npy", seen.pool)
+        if seen.named is not None:
+            np.save(folder / "seen.named.npy", seen.named)
 
 
 def load_heads(folder: Path) -> tuple[dict[str, Int32[np.ndarray, "R N"]], Seen | None]:
@@ -97,7 +111,8 @@ def load_heads(folder: Path) -> tuple[dict[str, Int32[np.ndarray, "R N"]], Seen 
         answers = dict(zip(file["kinds"].tolist(), file["answers"], strict=True))
     if not (folder / "seen.texts.npy").is_file():
         return answers, None
-    texts, pool = (
-        np.load(folder / f"seen.{name}.npy", mmap_mode="c", allow_pickle=False) for name in ("texts", "pool")
+    texts, pool, named = (
+        np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
+        for path in (folder / f"seen.{name}.npy" for name in ("texts", "pool", "named"))
     )
-    return answers, Seen(texts, pool)
+    return answers, Seen(texts, pool, named)

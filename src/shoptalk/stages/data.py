@@ -20,6 +20,7 @@ from shoptalk.errors import SourceError
 from shoptalk.evaluate.heads import POOL, Seen, kind_answers, load_heads, save_heads
 from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
 from shoptalk.nn.bases import resolve
+from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.scratch import size_of
 from shoptalk.probes.retrieval import choose_pairs
 from shoptalk.records import Document, Drop, Example, Reading
@@ -136,6 +137,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
     else:
         settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
+        settings["names"] = EXAMPLES  # what a label's name counts as
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
@@ -148,7 +150,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         rate = product.tokens(texts) / seconds
         begun, kinds, seen = time.perf_counter(), {}, None
         if labelled is not None:
-            seen = Seen.by(product, labelled.texts, bench.pool)
+            seen = Seen.by(product, labelled.texts, bench.pool, labels=labelled.names)
             kinds = kind_answers(seen, labelled.labels, labelled.draws.training)
         detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
         timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)

@@ -20,7 +20,7 @@ from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
 from shoptalk.nn.encoder import Product, embed, save_encoder
-from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.classifier import Answer, Classifier
 from shoptalk.nn.heads.linear import one_hot
 from shoptalk.nn.heads.pool import MOST
@@ -128,9 +128,9 @@ def _check(request: Request) -> None:
 def _single(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
     config, seed = world.config, world.config.seed
     examples, _ = read_labels(request.labels, config.curate)
-    names = {example.label for example in examples}
-    nothing = {request.out_of_scope} if request.out_of_scope is not None else names & set(OUT_OF_SCOPE)
-    if request.out_of_scope is not None and request.out_of_scope not in names:
+    given = {example.label for example in examples}
+    nothing = {request.out_of_scope} if request.out_of_scope is not None else given & set(OUT_OF_SCOPE)
+    if request.out_of_scope is not None and request.out_of_scope not in given:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
     inside = [example for example in examples if example.label not in nothing]
     outside = [example.text for example in examples if example.label in nothing]
@@ -146,7 +146,14 @@ def _single(world: World, request: Request, product: Product) -> tuple[Product, 
             tuned, head = found
             return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing))
     head = classifier.train(
-        vectors, labels, cluster, unlabelled=unlabelled, outside=negatives, scope_loss=request.scope_loss, seed=seed
+        vectors,
+        labels,
+        cluster,
+        unlabelled=unlabelled,
+        named=names.embedded(product, sorted(set(labels))),
+        outside=negatives,
+        scope_loss=request.scope_loss,
+        seed=seed,
     )
     return product, head, _result(request, head, _judged(world, request, product, head, nothing))
 

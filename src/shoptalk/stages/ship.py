@@ -17,7 +17,7 @@ from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.index import build, search
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed, save_encoder
-from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.pool import smooth
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.stages.cards import MODEL_CARD
@@ -149,11 +149,13 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
     if not curated.examples or open_artifact(target, key=key) is not None:
         return
     product = open_product(world.config, str(world.run / "encoder"))
+    labels = [example.label for example in curated.examples]
     found = classifier.train(
         embed(product, [example.text for example in curated.examples]),
-        [example.label for example in curated.examples],
+        labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, baseline.bench.pool),
+        named=names.embedded(product, sorted(set(labels))),
         seed=world.config.seed,
     )
     world.report.say(f"finetune: {classifier.described(found)}")
@@ -179,15 +181,15 @@ class Heads:
 def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Entry, *, c: float) -> Heads:
     world.report.say(f"decide: trying each kind of head on {entry.name}")
     product = open_product(world.config, str(entry.folder / "encoder"))
-    seen = Seen.by(product, labelled.texts, baseline.bench.pool)
+    seen = Seen.by(product, labelled.texts, baseline.bench.pool, labels=labelled.names)
     mine = kind_answers(seen, labelled.labels, labelled.draws.training)
-    rows, names = [], []
+    rows, kinds = [], []
     for answers in (baseline.kinds, mine):
-        correct, name = with_best_kind(outcomes_of(answers, labelled.labels), labelled, seed=world.config.seed)
+        correct, kind = with_best_kind(outcomes_of(answers, labelled.labels), labelled, seed=world.config.seed)
         rows.append(correct)
-        names.append(name)
+        kinds.append(kind)
     found = decide.Outcomes((entry.name,), np.stack(rows), tested=labelled.draws.tested, cluster=labelled.cluster)
-    base, adapted = names
+    base, adapted = kinds
     return Heads(found, base, adapted, (baseline.kinds[base], mine[adapted]), seen, c)
 
 
@@ -226,7 +228,9 @@ def _read_test(
     rows = []
     for model, kind in ((world.config.base, heads.base), (str(entry.folder / "encoder"), heads.adapted)):
         product = open_product(world.config, model)
-        found = kind_outcomes(product, texts, labels, labelled.draws.training, baseline.bench.pool, only=kind)
+        found = kind_outcomes(
+            product, texts, labels, labelled.draws.training, baseline.bench.pool, named=labelled.names, only=kind
+        )
         rows.append(found[kind][:, len(labelled.labels) :])
     chosen = np.unique(labelled.draws.training)
     append_json(world.run / "test_reads.jsonl", {"entry": entry.name, "examples": len(known), "label_set": len(chosen)})

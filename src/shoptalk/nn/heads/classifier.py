@@ -23,6 +23,7 @@ from shoptalk.errors import ArtifactError, InputError
 from shoptalk.index import Index, build
 from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, Kind, fit_kind, usable, views_of
 from shoptalk.nn.heads.linear import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
+from shoptalk.nn.heads.names import speak
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import Gate, energy_of, features_of, fit_gate, nearest
 
@@ -52,6 +53,8 @@ class Classifier:
     threshold: float = 0.5
     """Several labels a text: the least probability of a label that is given."""
     pool: Pool | None = field(default=None, repr=False)
+    named: bool = False
+    """Whether it learned from the labels' names too."""
     gate: Gate | None = None
     examples: Float[np.ndarray, "N D"] | None = field(default=None, repr=False)
     """The labelled texts' vectors, which the gate compares with."""
@@ -102,6 +105,7 @@ def train(
     cluster: Int[np.ndarray, " N"],
     *,
     unlabelled: Float[np.ndarray, "M D"] | None = None,
+    named: Float[np.ndarray, "C D"] | None = None,
     outside: Float[np.ndarray, "O D"] | None = None,
     scope_loss: float = 0.5,
     kinds: Sequence[str] | None = None,
@@ -114,6 +118,7 @@ def train(
         labels: their labels.
         cluster: near-duplicates have the same number and share a fold.
         unlabelled: unit vectors of unlabelled texts of the same domain, without which only the linear kind is there.
+        named: unit vectors of the labels' names in their sorted order, which are examples too where they say anything.
         outside: unit vectors of texts that are out of scope.
         scope_loss: points of accuracy in scope that abstaining may cost.
         kinds: those to choose among; all that can be fitted by default.
@@ -130,23 +135,29 @@ def train(
     pool = Pool.of(unlabelled) if unlabelled is not None and len(unlabelled) > 1 else None
     chosen = _known(kinds, pool) if kinds is not None else usable(pool)
     views = views_of(vectors, pool)
+    spoken = views_of(named, pool) if named is not None else {}
     fold = folds(codes, cluster, seed=seed)
-    held = {kind: _held_out(KINDS[kind], views, codes, fold, names, pool) for kind in chosen}
-    judged = _judged(codes, fold)
+    held = {kind: _held_out(KINDS[kind], views, codes, fold, names, pool, spoken) for kind in chosen}
+    speaking = named is not None and speak(named, vectors, codes)
+    several = _judged(codes, fold)
+    judged = np.ones(len(codes), dtype=bool) if speaking else several
     dev = {
         kind: 100 * float((scores.argmax(axis=1) == codes)[judged].mean())
         for kind, scores in held.items()
         if judged.any()
     }
-    # With one example a label nothing can be held out; on public sets the last kind is best (benchmarks/README.md).
-    kind = max(chosen, key=lambda name: dev[name]) if dev else chosen[-1]
-    head = fit_kind(KINDS[kind], views[KINDS[kind].smoothed], codes, names, pool)
+    # With one example a label a choice would rest on names alone; on public sets the last kind is best
+    # (benchmarks/README.md).
+    kind = max(chosen, key=lambda name: dev[name]) if several.any() else chosen[-1]
+    smoothed = KINDS[kind].smoothed
+    head = fit_kind(KINDS[kind], views[smoothed], codes, names, pool, spoken.get(smoothed))
     gate, none = _gate(vectors, codes, fold, held[kind], outside, scope_loss)
     return Classifier(
         kind=kind,
         head=head,
         temperature=temperature_of(held[kind][judged], codes[judged]) if judged.any() else 1.0,
-        pool=pool if KINDS[kind].smoothed else None,
+        pool=pool if smoothed else None,
+        named=speaking,
         gate=gate,
         examples=vectors if none is not None else None,
         none=none,
@@ -224,8 +235,9 @@ def described(classifier: Classifier) -> str:
     """One line for people: the kind that was chosen, what each scored, and whether it abstains."""
     measure = "micro-F1" if classifier.multi_label else "% right"
     scores = ", ".join(f"{kind} {score:.1f}" for kind, score in classifier.dev.items()) or "no label has two examples"
+    names = "; reads the labels' names too" if classifier.named else ""
     scope = "abstains out of scope" if classifier.gate is not None else "never abstains"
-    return f"{classifier.kind} head ({measure} on labels left out: {scores}); {scope}"
+    return f"{classifier.kind} head ({measure} on labels left out: {scores}){names}; {scope}"
 
 
 def save(classifier: Classifier, folder: Path) -> None:
@@ -245,6 +257,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         "multi_label": classifier.multi_label,
         "threshold": classifier.threshold,
         "gate": gate and {"weights": gate.weights.tolist(), "bias": gate.bias, "threshold": gate.threshold},
+        "named": classifier.named,
         "neighbours": classifier.pool.k if classifier.pool is not None else None,
         "dev": dict(classifier.dev),
     }
@@ -275,6 +288,7 @@ def load(folder: Path) -> Classifier:
             multi_label=about["multi_label"],
             threshold=about["threshold"],
             pool=Pool.of(_unit(pool), k=about["neighbours"]) if pool is not None else None,
+            named=about.get("named", False),
             gate=Gate(np.array(gate["weights"]), gate["bias"], gate["threshold"]) if gate else None,
             examples=_unit(examples) if examples is not None else None,
             none=none,
@@ -307,13 +321,15 @@ def _held_out(
     fold: Int[np.ndarray, " N"],
     names: Shaped[np.ndarray, " C"],
     pool: Pool | None,
+    spoken: Mapping[bool, Float[np.ndarray, "C D"]],
 ) -> Float[np.ndarray, "N C"]:
-    """Each text's scores by a head that was trained on the other folds."""
+    """Each text's scores by a head that was trained on the other folds, and on names that those believe."""
     seen, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
     for part in range(FOLDS):
         rest = fold != part
         if rest.any() and not rest.all():
-            scores[~rest] = fit_kind(kind, seen[rest], codes[rest], names, pool).scores(seen[~rest])
+            head = fit_kind(kind, seen[rest], codes[rest], names, pool, spoken.get(kind.smoothed))
+            scores[~rest] = head.scores(seen[~rest])
     return scores
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from shoptalk.nn.heads import names
 from shoptalk.nn.heads.linear import LinearHead, fit_soft, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.selftrain import self_train
@@ -41,7 +42,7 @@ def usable(pool: Pool | None) -> tuple[str, ...]:
 
 
 def views_of(vectors: Float[np.ndarray, "N D"], pool: Pool | None) -> dict[bool, Float[np.ndarray, "N D"]]:
-    """Texts as heads of a kind with this `smoothed` see them."""
+    """Texts, or labels' names, as heads of a kind with this `smoothed` see them."""
     return {False: vectors} if pool is None else {False: vectors, True: pool.smooth(vectors)}
 
 
@@ -51,12 +52,22 @@ def fit_kind(
     codes: Int[np.ndarray, " N"],
     labels: Shaped[np.ndarray, " C"],
     pool: Pool | None,
+    named: Float[np.ndarray, "C D"] | None = None,
 ) -> LinearHead:
-    """A head of a kind. `seen` are the labelled texts as it sees them; `codes` number their labels in `labels`."""
-    head = fit_soft(seen, one_hot(codes, len(labels)), labels, penalty=1 / (INVERSE_PENALTY * len(seen)))
+    """A head of a kind. `seen` are the labelled texts as it sees them; `codes` number their labels in `labels`.
+
+    `named` are the labels' names as it sees them. They are examples too, where the labelled texts say that names speak.
+    """
+    counts, total = None, float(len(seen))
+    if named is not None and names.speak(named, seen, codes):
+        counts = np.repeat([1.0, names.EXAMPLES], [len(seen), len(named)])
+        seen, codes = np.concatenate([seen, named]), np.concatenate([codes, np.arange(len(named))])
+        total = float(counts.sum())
+    penalty = 1 / (INVERSE_PENALTY * total)
+    head = fit_soft(seen, one_hot(codes, len(labels)), labels, weights=counts, penalty=penalty)
     if kind.rounds and pool is not None:
         unlabelled = pool.smoothed if kind.smoothed else pool.vectors
-        head = self_train(head, seen, codes, unlabelled, rounds=kind.rounds)
+        head = self_train(head, seen, codes, unlabelled, counts=counts, rounds=kind.rounds)
     return head
 
 

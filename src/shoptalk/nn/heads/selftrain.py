@@ -36,19 +36,22 @@ def self_train(
     codes: Int[np.ndarray, " N"],
     unlabelled: Float[np.ndarray, "M D"],
     *,
+    counts: Float[np.ndarray, " N"] | None = None,
     rounds: int,
 ) -> LinearHead:
-    """The head after some rounds of it. `codes` are the numbers of the labels in `head.labels`.
+    """The head after some rounds of it. `codes` are the numbers of the labels in `head.labels`; each labelled text
+    counts as many times as `counts` says, once by default.
 
     Classes' shares of the pool are taken to lie half way between their shares of the labels, which people balance, and
     of the head's first opinion, which may favour the easy ones.
     """
     known = one_hot(codes, len(head.labels))
+    counts = np.ones(len(vectors)) if counts is None else counts
     opinion = log_softmax(head.scores(unlabelled))
-    shares = (known.mean(axis=0) + np.exp(opinion).mean(axis=0)) / 2
+    shares = (np.average(known, axis=0, weights=counts) + np.exp(opinion).mean(axis=0)) / 2
     points = np.concatenate([vectors, unlabelled])
     # The labels count as much as the pool, however few they are.
-    weights = np.concatenate([np.full(len(vectors), len(unlabelled) / len(vectors)), np.ones(len(unlabelled))])
+    weights = np.concatenate([counts * len(unlabelled) / counts.sum(), np.ones(len(unlabelled))])
     for _ in range(rounds):
         targets = np.concatenate([known, sharpened(balanced(opinion, shares))])
         head = fit_soft(points, targets, head.labels, weights=weights, penalty=PENALTY, start=head, steps=STEPS_A_ROUND)
