@@ -107,6 +107,7 @@ def finetune(
     method: Annotated[
         str, typer.Option(help="frozen: heads on the encoder as it is. classify, setfit: tune the encoder too.")
     ] = "frozen",
+    accept_unproven: Annotated[bool, typer.Option(help="Ship the tuned encoder even if not clearly better.")] = False,
     test: Annotated[Path | None, typer.Option(help="Test examples to judge the result on.")] = None,
     budget: Budget = None,
     seed: Seed = None,
@@ -131,6 +132,7 @@ def finetune(
         out_of_scope=out_of_scope,
         scope_loss=scope_loss,
         method=method,
+        accept_unproven=accept_unproven,
     )
     with Console() as console, locked(out):
         result = run(World(run=out, config=chosen, report=console), request)

@@ -41,6 +41,22 @@ def test_each_kinds_head_of_each_draw_answers_every_text() -> None:
             np.testing.assert_array_equal(found[name][r], head.predict(seen) == LABELS)
 
 
+def test_labels_names_are_seen_by_each_kind_as_it_sees_texts() -> None:
+    product = tiny_product()
+    seen = Seen.by(product, TEXTS, POOL, labels=TOPICS)
+    assert seen.named is not None
+    np.testing.assert_allclose(seen.named, embed(product, TOPICS), atol=1e-6)
+    found, pool = kind_answers(seen, LABELS, TRAINING), Pool.of(seen.pool)
+    views, named = views_of(seen.texts, pool), views_of(seen.named, pool)
+    for name, kind in KINDS.items():
+        chosen = TRAINING[0]
+        view, said = views[kind.smoothed], named[kind.smoothed]
+        head = fit_kind(kind, view[chosen], LABELS[chosen], np.arange(3), pool, said)
+        np.testing.assert_array_equal(found[name][0], head.predict(view))
+    outcomes = kind_outcomes(product, TEXTS, LABELS, TRAINING, POOL, named=TOPICS)
+    np.testing.assert_array_equal(found["linear"] == LABELS, outcomes["linear"])
+
+
 @pytest.mark.parametrize("unlabelled", [[], POOL[:1], POOL[: FEWEST_IN_POOL - 1]])
 def test_with_too_few_unlabelled_texts_there_is_the_linear_kind_alone(unlabelled: list[str]) -> None:
     assert list(kind_outcomes(tiny_product(), TEXTS, LABELS, TRAINING, unlabelled)) == ["linear"]
@@ -75,11 +91,15 @@ def test_answers_are_labels_and_what_is_right_of_them_are_the_outcomes() -> None
         np.testing.assert_array_equal(found == LABELS, outcomes[name])
 
 
+@pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("kinds", [(), ("linear",), tuple(KINDS)])
-def test_answers_and_vectors_survive_being_written_and_read(kinds: tuple[str, ...], tmp_path: Path) -> None:
+def test_answers_and_vectors_survive_being_written_and_read(
+    kinds: tuple[str, ...], named: bool, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     answers = {name: rng.integers(5, size=(3, 7)).astype(np.int32) for name in kinds}
-    seen = Seen(rng.random((7, 4), dtype=np.float32), rng.random((0, 4), dtype=np.float32)) if kinds else None
+    texts, pool, said = (rng.random((n, 4), dtype=np.float32) for n in (7, 0, 5))
+    seen = Seen(texts, pool, said if named else None) if kinds else None
     save_heads(tmp_path, answers, seen)
     found, vectors = load_heads(tmp_path)
     assert list(found) == list(kinds)
@@ -91,3 +111,6 @@ def test_answers_and_vectors_survive_being_written_and_read(kinds: tuple[str, ..
         assert vectors is not None
         np.testing.assert_array_equal(vectors.texts, seen.texts)
         assert vectors.pool.shape == (0, 4)
+        assert (vectors.named is not None) == named
+        if vectors.named is not None:
+            np.testing.assert_array_equal(vectors.named, said)

@@ -16,8 +16,9 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.linear import LinearHead
+from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.toy import WORDS
-from shoptalk.stages import finetuning
+from shoptalk.stages import finetuning, tuned
 from shoptalk.stages.finetuning import Request, answers, finetune
 from shoptalk.stages.tuning import Tuned
 from shoptalk.stages.world import World
@@ -57,11 +58,13 @@ def request_for(base: Path, labels: Path, **changes: Any) -> Request:
     return Request(**(given | changes))
 
 
-def run(out: Path, request: Request, listener: Listener | None = None, *settings: str) -> dict[str, Any]:
+def run(
+    out: Path, request: Request, listener: Listener | None = None, *settings: str, budget: str = "9ktok"
+) -> dict[str, Any]:
     small = [
         f"objectives.{name}.{key}" for name in ("classify", "setfit") for key in ("batch=8", "passes=2", "looks=2")
     ]
-    config = load(overrides=[*small, *settings], budget="9ktok")
+    config = load(overrides=[*small, *settings], budget=budget)
     return finetune(World(run=out, config=config, report=listener or Listener()), request)
 
 
@@ -204,71 +207,118 @@ def test_a_tuned_encoder_is_shipped_only_where_it_is_clearly_better(
     assert not (tmp_path / "out" / "work").exists()
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, *, knows: float) -> dict[str, Any]:
-    """Tuning that moves nothing and whose head knows the dev texts' labels; `knows` is how surely (-1: all wrong).
+class Planted:
+    """Tuning that moves nothing; the head of the first one knows the dev texts' labels.
 
-    What `tune` was given is in the result.
+    `knows` is how surely (-1: all wrong). What `tune` was given is kept, a mapping a call.
     """
-    seen: dict[str, Any] = {}
 
-    def tune(product: Any, texts: Any, targets: Any, *, dev: Any, **given: Any) -> Tuned:
-        seen.update(given, texts=texts, targets=targets, dev=dev)
-        vectors = embed(product, dev[0]).astype(np.float64)
-        weights = np.linalg.lstsq(vectors, knows * (2 * dev[1] - 1), rcond=None)[0].T
-        head = LinearHead(weights.astype(np.float32), np.zeros(len(weights), dtype=np.float32), np.arange(len(weights)))
-        return Tuned(product, head, (), 3)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, knows: float) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.knows = knows
+        self._head: LinearHead | None = None
+        monkeypatch.setattr(tuned, "tune", self)
 
-    monkeypatch.setattr(finetuning, "tune", tune)
-    return seen
+    def __call__(self, product: Any, texts: Any, targets: Any, *, dev: Any, **given: Any) -> Tuned:
+        self.calls.append(given | {"texts": texts, "targets": targets, "dev": dev})
+        if dev is not None:
+            vectors = embed(product, dev[0]).astype(np.float64)
+            weights = np.linalg.lstsq(vectors, self.knows * (2 * dev[1] - 1), rcond=None)[0].T.astype(np.float32)
+            self._head = LinearHead(weights, np.zeros(len(weights), dtype=np.float32), np.arange(len(weights)))
+        assert self._head is not None
+        return Tuned(product, self._head, (), 3)
 
 
-def test_what_beats_the_frozen_encoder_is_shipped_with_its_own_head(
+def random_labels(tmp_path: Path) -> Path:
+    """Nothing to learn, but for who knows."""
+    rows = [(text, SmallWorld.topics[i % 4]) for i, (text, _) in enumerate(rows_of(10))]
+    return csv_of(tmp_path / "l.csv", rows)
+
+
+def pool_of(tmp_path: Path, n: int) -> Path:
+    rng = random.Random(3)
+    pool = tmp_path / "pool.txt"
+    pool.write_text("".join(f"{text_about(rng.choice(SmallWorld.topics), rng)}\n\n" for _ in range(n)))
+    return pool
+
+
+def test_what_beats_the_frozen_encoder_is_trained_on_all_labels_and_shipped_with_its_own_head(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planted(monkeypatch, knows=1.0)
-    rows = [(text, SmallWorld.topics[i % 4]) for i, (text, _) in enumerate(rows_of(10))]  # nothing to learn
-    result = run(tmp_path / "out", request_for(tiny_base, csv_of(tmp_path / "l.csv", rows), method="classify"))
+    seen = Planted(monkeypatch, knows=1.0)
+    request = request_for(tiny_base, random_labels(tmp_path), method="classify")
+    result = run(tmp_path / "out", request, budget="40s")
     assert result["dev"]["classify"] > 80 > result["dev"]["frozen"]
     assert (result["kind"], result["labels"]) == ("linear", 4)
     assert set(answers(tmp_path / "out", ["card"])[0].labels) <= set(SmallWorld.topics)
+    trial, final = seen.calls
+    assert len(trial["dev"][0]) == 8 and trial["most_steps"] is None
+    assert final["dev"] is None and final["most_steps"] == 3  # as many as did best
+    assert set(final["texts"]) == set(trial["texts"]) | set(trial["dev"][0])
+    assert trial["seconds"] == final["seconds"] == 20 and trial["folder"] != final["folder"]
 
 
 def test_what_does_not_is_not_and_the_frozen_head_is_fitted_on_all_labels(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
 ) -> None:
-    planted(monkeypatch, knows=-1.0)
+    seen = Planted(monkeypatch, knows=-1.0)
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     result = run(tmp_path / "out", request_for(tiny_base, labels, method="classify"), listener)
     frozen = run(tmp_path / "frozen", request_for(tiny_base, labels))
-    assert result == frozen
-    assert any("not clearly better, so the encoder stays as it is" in line for line in listener.said)
+    assert result == frozen and len(seen.calls) == 1
+    assert any("not clearly better, so the encoder stays as it is (--accept-unproven" in line for line in listener.said)
+
+
+def test_what_is_not_clearly_better_is_shipped_if_it_is_accepted_unproven(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Planted(monkeypatch, knows=-1.0)
+    labels = csv_of(tmp_path / "l.csv", rows_of(10))
+    result = run(tmp_path / "out", request_for(tiny_base, labels, method="classify", accept_unproven=True))
+    assert result["dev"]["classify"] < result["dev"]["frozen"]  # and says so
 
 
 def test_one_text_that_is_held_out_proves_nothing(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = planted(monkeypatch, knows=1.0)
+    seen = Planted(monkeypatch, knows=1.0)
     rows = [(text, label) for text, label in rows_of(1, seed=4) + rows_of(1, seed=5) if label in ("card", "refund")]
     result = run(tmp_path / "out", request_for(tiny_base, csv_of(tmp_path / "l.csv", rows), method="classify"))
-    assert len(seen["dev"][0]) == 1 and "classify" not in result["dev"]
+    assert len(seen.calls) == 1 and len(seen.calls[0]["dev"][0]) == 1 and "classify" not in result["dev"]
 
 
 def test_unlabelled_text_is_taught_as_the_frozen_head_sees_it(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = planted(monkeypatch, knows=1.0)
-    rng = random.Random(3)
-    pool = tmp_path / "pool.txt"
-    pool.write_text("".join(f"{text_about(rng.choice(SmallWorld.topics), rng)}\n\n" for _ in range(30)))
+    seen = Planted(monkeypatch, knows=1.0)
+    pool = pool_of(tmp_path, 300)
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     near = "curate.near_duplicate=1.0"
-    for method, extra in (("classify", 30), ("setfit", 0)):
+    for method, extra, times in (("classify", 300, 2), ("setfit", 0, 1)):
+        seen.calls.clear()
         run(tmp_path / method, request_for(tiny_base, labels, method=method, unlabelled=(pool,)), None, near)
-        held_out = len(seen["dev"][0])
-        assert held_out == 8 and len(seen["texts"]) == len(seen["targets"]) == len(seen["weights"]) == 32 + extra
-        assert not set(seen["dev"][0]) & set(seen["texts"])
-        np.testing.assert_allclose(seen["targets"].sum(axis=1), 1.0, rtol=1e-5)
-        assert (seen["weights"][:32] == 1).all() and (seen["weights"][32:] < 1).all()
+        given = seen.calls[0]
+        known = times * (32 + 4)  # the labels' names are texts too
+        assert len(given["dev"][0]) == 8
+        assert len(given["texts"]) == len(given["targets"]) == len(given["weights"]) == known + extra
+        assert not set(given["dev"][0]) & set(given["texts"])
+        assert {"card", "delivery"} <= set(given["texts"])
+        np.testing.assert_allclose(given["targets"].sum(axis=1), 1.0, rtol=1e-5)
+        assert set(given["weights"][:known]) == {1, EXAMPLES} and (given["weights"][known:] < 1).all()
+        assert given["settings"]["passes"] == 2  # what the user says counts
+
+
+def test_opinions_are_gone_through_once_and_the_shipped_head_is_of_the_frozen_ones_kind(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Planted(monkeypatch, knows=1.0)
+    config = load(overrides=["curate.near_duplicate=1.0"], budget="9ktok")
+    request = request_for(
+        tiny_base, random_labels(tmp_path), method="classify", unlabelled=(pool_of(tmp_path, 60),), accept_unproven=True
+    )
+    result = finetune(World(run=tmp_path / "out", config=config, report=Listener()), request)
+    assert seen.calls[0]["settings"]["passes"] == tuned.PASSES == 1
+    assert result["kind"] in classifier.KINDS and set(result["dev"]) == {"classify", "frozen"}
 
 
 # --- what is refused

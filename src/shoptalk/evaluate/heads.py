@@ -19,7 +19,7 @@ POOL = 2_000
 
 @dataclass(frozen=True)
 class Seen:
-    """How an encoder sees the labelled texts, the unlabelled ones that heads may use, and labels' names: unit vectors."""
+    """How an encoder sees labelled texts, unlabelled ones that heads may use, and labels' names: unit vectors."""
 
     texts: Float[np.ndarray, "N D"]
     pool: Float[np.ndarray, "M D"]
@@ -111,8 +111,9 @@ def load_heads(folder: Path) -> tuple[dict[str, Int32[np.ndarray, "R N"]], Seen 
         answers = dict(zip(file["kinds"].tolist(), file["answers"], strict=True))
     if not (folder / "seen.texts.npy").is_file():
         return answers, None
-    texts, pool, named = (
-        np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
-        for path in (folder / f"seen.{name}.npy" for name in ("texts", "pool", "named"))
-    )
-    return answers, Seen(texts, pool, named)
+    vectors = {
+        name: np.load(path, mmap_mode="c", allow_pickle=False)
+        for name in ("texts", "pool", "named")
+        if (path := folder / f"seen.{name}.npy").is_file()
+    }
+    return answers, Seen(**vectors)

@@ -1,40 +1,34 @@
 """Finetune: from labels to what is shipped for a task: an encoder with a classifier on it.
 
 The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
-`setfit`). A tuned encoder is shipped only where it beats the frozen one, both trained on four fifths of the labels, by
-more than a standard error of their difference on the other fifth.
+`setfit`) and shipped where it is clearly better (`tuned.py`).
 """
 
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from shoptalk.artifact import create, file_digest, key_of, open_artifact, write_text
 from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
 from shoptalk.nn.encoder import Product, embed, save_encoder
-from shoptalk.nn.heads import classifier, names
+from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer, Classifier
-from shoptalk.nn.heads.linear import one_hot
 from shoptalk.nn.heads.pool import MOST
-from shoptalk.nn.heads.scope import energy_of, fit_gate
-from shoptalk.nn.heads.selftrain import sharpened
 from shoptalk.records import Example, Frozen, LabelSet
 from shoptalk.stages.cards import plain_card
 from shoptalk.stages.data import base_digest, curate_stage
 from shoptalk.stages.origin import base_of
-from shoptalk.stages.tuning import Method, tune
+from shoptalk.stages.tuned import FROZEN, Lesson, tuned_or_none
+from shoptalk.stages.tuning import Method
 from shoptalk.stages.world import World, open_product
 from shoptalk.text.order import permuted
 
-FROZEN = "frozen"
 OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")
 """Labels that mean "none of the others" where the user names none."""
 
@@ -51,6 +45,7 @@ class Request(Frozen):
     out_of_scope: str | None
     scope_loss: float
     method: str
+    accept_unproven: bool = False
 
 
 def finetune(world: World, request: Request) -> dict[str, Any]:
@@ -135,25 +130,24 @@ def _single(world: World, request: Request, product: Product) -> tuple[Product, 
     inside = [example for example in examples if example.label not in nothing]
     outside = [example.text for example in examples if example.label in nothing]
     pool = _pool(world, request)
-    vectors, cluster = embed(product, _texts(inside)), np.array([example.cluster for example in inside])
-    unlabelled = embed(product, pool) if pool else None
-    negatives = embed(product, outside) if outside else None
-    labels = [example.label for example in inside]
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
+    lesson = Lesson.of(inside, pool)
+    seen = lesson.seen_by(product)
     if request.method != FROZEN:
-        found = _tuned(world, request, product, inside, pool, vectors, unlabelled)
+        found = tuned_or_none(
+            world,
+            product,
+            lesson,
+            seen,
+            method="setfit" if request.method == "setfit" else "classify",
+            scope_loss=request.scope_loss,
+            accept_unproven=request.accept_unproven,
+        )
         if found is not None:
             tuned, head = found
             return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing))
-    head = classifier.train(
-        vectors,
-        labels,
-        cluster,
-        unlabelled=unlabelled,
-        named=names.embedded(product, sorted(set(labels))),
-        outside=negatives,
-        scope_loss=request.scope_loss,
-        seed=seed,
+    head = lesson.classifier(
+        seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
     return product, head, _result(request, head, _judged(world, request, product, head, nothing))
 
@@ -165,74 +159,6 @@ def _pool(world: World, request: Request) -> list[str]:
     corpus = curate_stage(world, request.unlabelled, request.labels, request.test).train
     places = permuted(len(corpus), range(min(len(corpus), MOST)), seed=world.config.seed, epoch=1)
     return list(dict.fromkeys(corpus.texts[int(i)] for i in places))
-
-
-def _tuned(
-    world: World,
-    request: Request,
-    product: Product,
-    examples: Sequence[Example],
-    pool: Sequence[str],
-    vectors: Float[np.ndarray, "N D"],
-    unlabelled: Float[np.ndarray, "M D"] | None,
-) -> tuple[Product, Classifier] | None:
-    """The tuned encoder with its head; None where it does not beat the frozen one.
-
-    With unlabelled text, `classify` also learns what the frozen head says of it, sharpened, as sure as that head is.
-    """
-    config, seed = world.config, world.config.seed
-    names, codes = np.unique([example.label for example in examples], return_inverse=True)
-    cluster = np.array([example.cluster for example in examples])
-    dev = classifier.folds(codes, cluster, seed=seed) == 0
-    rest = ~dev
-    if not dev.any() or len(np.unique(codes[rest])) < len(names):
-        raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")
-    frozen = classifier.train(
-        vectors[rest], names[codes[rest]].tolist(), cluster[rest], unlabelled=unlabelled, seed=seed
-    )
-    texts, targets = np.array(_texts(examples), dtype=object), one_hot(codes, len(names))
-    taught, wanted, weights = texts[rest].tolist(), targets[rest], np.ones(int(rest.sum()))
-    if request.method == "classify" and unlabelled is not None:
-        guesses = frozen.probabilities(unlabelled)
-        taught, wanted = [*taught, *pool], np.concatenate([wanted, sharpened(guesses)]).astype(np.float32)
-        weights = np.concatenate([weights, guesses.max(axis=1)])
-    method: Method = "setfit" if request.method == "setfit" else "classify"
-    found = tune(
-        product,
-        taught,
-        wanted,
-        method=method,
-        dev=(texts[dev].tolist(), targets[dev]),
-        multi_label=False,
-        seed=seed,
-        settings=config.objectives.get(method, {}),
-        most_steps=None,
-        seconds=config.limits().time,
-        folder=world.run / "work",
-        weights=weights,
-        report=world.report,
-    )
-    scores = found.head.scores(embed(found.product, texts[dev].tolist()))
-    better = (scores.argmax(axis=1) == codes[dev]).astype(float)
-    worse = (frozen.head.scores(frozen.see(vectors[dev])).argmax(axis=1) == codes[dev]).astype(float)
-    difference = better - worse
-    error = float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else np.inf
-    says = f"{100 * better.mean():.1f} % against the frozen encoder's {100 * worse.mean():.1f} % on {dev.sum()} texts"
-    if difference.mean() <= error:
-        world.report.say(f"finetune: {method} reaches {says}: not clearly better, so the encoder stays as it is")
-        return None
-    world.report.say(f"finetune: {method} reaches {says}")
-    gate = None
-    if dev.sum() >= classifier.FEWEST_FOR_GATE and better.any():
-        gate = fit_gate(energy_of(scores), better > 0, None, loss=request.scope_loss)
-    head = Classifier(
-        kind="linear",
-        head=replace(found.head, labels=names),
-        temperature=classifier.temperature_of(scores, codes[dev]),
-        gate=gate,
-        dev={method: 100 * float(better.mean()), FROZEN: 100 * float(worse.mean())},
-    )
-    return found.product, head
 
 
 def _judged(

@@ -137,6 +137,31 @@ def test_one_label_is_refused() -> None:
         train(TEXTS[:3], ["card"] * 3, np.arange(3))
 
 
+# --- labels' names
+
+
+def test_names_help_where_examples_are_few_and_the_classifier_says_so(tmp_path: Path) -> None:
+    few = near(CODES[:4], noise=0.6, seed=5)
+    plain = train(few, NAMES[:4], np.arange(4))
+    found = train(few, NAMES[:4], np.arange(4), named=near(np.arange(4), noise=0.1))
+    assert right(found) > right(plain) and found.named and not plain.named
+    assert "reads the labels' names too" in described(found) and "names" not in described(plain)
+    save(found, tmp_path)
+    assert load(tmp_path).named
+
+
+def test_with_names_one_example_a_label_can_be_left_out_and_the_kind_stays_the_best_known_one() -> None:
+    found = train(near(CODES[:4]), NAMES[:4], np.arange(4), named=CENTRES[:4].astype(np.float32), unlabelled=POOL)
+    assert found.dev["self-trained"] == 100 and found.kind == "self-trained" and found.temperature < 1
+
+
+def test_names_that_mean_nothing_change_nothing() -> None:
+    nonsense = unit(np.random.default_rng(1).normal(size=(4, 16)))[[0, 0, 0, 0]]
+    found, plain = trained(named=nonsense), trained()
+    assert not found.named and dict(found.dev) == dict(plain.dev)
+    np.testing.assert_array_equal(found.head.weights, plain.head.weights)
+
+
 # --- folds
 
 

@@ -3,7 +3,8 @@
 A name is read as words, embedded like a text, and counts as so many examples of its label ("dataless classification",
 Chang et al. 2008, section 3; there the names are all there is). Names may also say nothing (`intent_17`), so they are
 used only where they know labelled texts, which they were not fitted to: with h of n texts nearest to their own label's
-name where chance would have c n, the names are believed if that is likelier of names that are informed half of the time,
+name where chance would have c n, the names are believed if that is likelier of names that know half of what chance does
+not,
 
     h log((1 + c) / 2c) + (n - h) log(1 / 2) > 0
 
