@@ -2,12 +2,14 @@
 
     SHOPTALK_DATA=... python -m benchmarks.heads minilm ENCODER... --sets banking77,clinc150 --shots 1,5,10,full
 
-Unlabelled text is the training text without its labels (no test text is used). Of each kind the mean over draws of the
-accuracy on the official test set, and the half-width of its 95 % interval over draws (Student's t); at `full` there is
-one label set. NLU++ has several labels a text: micro-F1 over its official folds, first against the rest.
+Unlabelled text is the training text without its labels (no test text is used). Of each kind, without and with the
+labels' names as examples, the mean over draws of the accuracy on the official test set, and the half-width of its 95 %
+interval over draws (Student's t); at `full` there is one label set. NLU++ has several labels a text: micro-F1 over its
+official folds, first against the rest.
 """
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.classifier import micro_f1, train_multi
 from shoptalk.nn.heads.kinds import KINDS, fit_kind, views_of
+from shoptalk.nn.heads.names import embedded
 from shoptalk.nn.heads.pool import MOST, Pool
 
 SETS = {
@@ -60,17 +63,21 @@ def measure(product: Product, name: str, shots: Sequence[int | None], *, draws: 
     truth = np.searchsorted(names, truth)
     sample = np.random.default_rng(0).permutation(len(texts))[:MOST]
     pool = Pool.of(texts[sample])
+    named = embedded(product, names.tolist())
     views, asked = views_of(texts, pool), views_of(tests, pool)
-    for k in shots:
-        for kind in KINDS if k else FULL_POOL_KINDS:
-            begun, found = time.perf_counter(), []
-            for r in range(draws if k else 1):
-                chosen = draw(codes, k, np.random.default_rng([7, r])) if k else np.arange(len(codes))
-                smoothed = KINDS[kind].smoothed
-                head = fit_kind(KINDS[kind], views[smoothed][chosen], codes[chosen], names, pool)
-                found.append(100 * float((head.predict(asked[smoothed]) == names[truth]).mean()))
-            seconds = (time.perf_counter() - begun) / len(found)
-            say(product, name, "full" if k is None else str(k), kind, found, seconds)
+    said = views_of(named, pool) if named is not None else {}
+    for k, kind, by_name in itertools.product(shots, KINDS, (False, True)):
+        if k is None and kind not in FULL_POOL_KINDS:
+            continue
+        begun, found, smoothed = time.perf_counter(), [], KINDS[kind].smoothed
+        for r in range(draws if k else 1):
+            chosen = draw(codes, k, np.random.default_rng([7, r])) if k else np.arange(len(codes))
+            own = said.get(smoothed) if by_name else None
+            head = fit_kind(KINDS[kind], views[smoothed][chosen], codes[chosen], names, pool, own)
+            found.append(100 * float((head.predict(asked[smoothed]) == names[truth]).mean()))
+        seconds = (time.perf_counter() - begun) / len(found)
+        which = "full" if k is None else str(k)
+        say(product, name, which, f"{kind}, names" if by_name else kind, found, seconds)
 
 
 def measure_nlupp(product: Product) -> None:

@@ -9,6 +9,7 @@ on the official test set, mean over draws and the half-width of its 95 % interva
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.records import Example
-from shoptalk.stages.tuned import Lesson, headed, learn
+from shoptalk.stages.tuned import Lesson, learn
 from shoptalk.stages.tuning import Method
 from shoptalk.stages.world import Silent, World
 
@@ -57,16 +58,17 @@ def measure(
             ]
             lesson = Lesson.of(examples, pool if k else ())
             before, everything = lesson.seen_by(product), np.ones(len(chosen), dtype=bool)
-            teacher = lesson.classifier(before, seed=r)
+            plain = lesson.classifier(before, seed=r)
             with tempfile.TemporaryDirectory() as folder:
                 world = World(
                     run=Path(folder), config=load(overrides=list(settings), budget=UNLIMITED, seed=r), report=Silent()
                 )
-                tuned = learn(world, product, lesson, before, teacher, everything, method, most_steps=most_steps)
-            head = headed(lesson, tuned, everything, teacher.kind, seed=r)
-            for kept, by, encoder in ((frozen, teacher, product), (found, head, tuned.product)):
-                said = [answer.labels[0] for answer in by.answers(embed(encoder, tests))]
-                kept.append(100 * float((np.array(said) == truth).mean()))
+                tuned = learn(world, product, lesson, before, everything, method, most_steps=most_steps)
+            seen = plain.see(embed(product, tests))
+            frozen.append(100 * float((plain.head.predict(seen) == truth).mean()))
+            said = lesson.labels[tuned.head.predict(embed(tuned.product, tests))]
+            found.append(100 * float((said == truth).mean()))
+            sys.stderr.write(f"draw {r}: {plain.kind} {frozen[-1]:.2f}, {method} {found[-1]:.2f}\n")
             steps = tuned.steps
         seconds = (time.perf_counter() - begun) / len(draws)
         which = "full" if k is None else str(k)

@@ -19,6 +19,7 @@ from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
 from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer, Classifier
+from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.records import Example, Frozen, LabelSet
 from shoptalk.stages.cards import plain_card
@@ -63,7 +64,7 @@ def finetune(world: World, request: Request) -> dict[str, Any]:
     parents |= {"labels": file_digest(request.labels)}
     parents |= {"test": file_digest(request.test)} if request.test is not None else {}
     settings = request.model_dump(mode="json", exclude={"labels", "test", "unlabelled", "model"})
-    settings |= {"seed": config.seed, "curate": config.curate.model_dump()}
+    settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}
     if request.method != FROZEN:
         settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
     folder = world.run / "head"

@@ -144,7 +144,7 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
 def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: Artifact) -> None:
     """The classifier of every label, on the encoder that is served; leaves `RUN/head`."""
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
-    settings, target = {"seed": world.config.seed}, world.run / "head"
+    settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
     if not curated.examples or open_artifact(target, key=key) is not None:
         return

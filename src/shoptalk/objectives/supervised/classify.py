@@ -40,8 +40,8 @@ class ClassifySpec(Spec):
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least two texts"
     kind: Literal["classify"] = "classify"
-    lr: float = Field(default=5e-5, gt=0)
-    batch: int = Field(default=32, ge=1)
+    lr: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=64, ge=1)
     passes: float = Field(default=8.0, gt=0)
     classes: int = Field(default=2, ge=1, description="columns of the targets")
     multi_label: bool = Field(default=False, description="a text may have any number of labels")
