@@ -63,7 +63,7 @@ def measure(
                 world = World(
                     run=Path(folder), config=load(overrides=list(settings), budget=UNLIMITED, seed=r), report=Silent()
                 )
-                tuned = learn(world, product, lesson, before, everything, method, most_steps=most_steps)
+                tuned = learn(world, product, lesson, before, plain, everything, method, most_steps=most_steps)
             seen = plain.see(embed(product, tests))
             frozen.append(100 * float((plain.head.predict(seen) == truth).mean()))
             said = lesson.labels[tuned.head.predict(embed(tuned.product, tests))]

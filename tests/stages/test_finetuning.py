@@ -15,7 +15,7 @@ from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, fit_kind
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL
 from shoptalk.nn.heads.linear import LinearHead
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import Pool
@@ -291,7 +291,7 @@ def test_one_text_that_is_held_out_proves_nothing(
     assert len(seen.calls) == 1 and len(seen.calls[0]["dev"][0]) == 1 and "classify" not in result["dev"]
 
 
-def test_unlabelled_text_is_taught_as_a_self_trained_head_sees_it(
+def test_unlabelled_text_is_taught_as_the_frozen_encoders_head_sees_it(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = Planted(monkeypatch, knows=1.0)
@@ -318,19 +318,16 @@ def test_opinions_are_those_of_the_teacher_each_as_sure_as_it_is() -> None:
     pool = [text_about(rng.choice(SmallWorld.topics), rng) for _ in range(60)]
     lesson = Lesson.of(examples, pool)
     seen, part = lesson.seen_by(product), np.arange(20) % 5 > 0
-    texts, targets, weights = examples_for(lesson, seen, part, "classify")
-    near = Pool.of(seen.pool)
-    assert seen.named is not None
-    labelled, named = near.smooth(seen.texts[part]), near.smooth(seen.named)
-    teacher = fit_kind(KINDS["self-trained"], labelled, lesson.codes[part], lesson.labels, near, named)
-    opinions = np.exp(teacher.scores(near.smoothed))
+    teacher = lesson.classifier(seen, part, kinds=("self-trained",))
+    texts, targets, weights = examples_for(lesson, seen, teacher, part, "classify")
+    opinions = np.exp(teacher.head.scores(Pool.of(seen.pool).smoothed))
     opinions /= opinions.sum(axis=1, keepdims=True)
     expected = opinions**2 / (opinions**2).sum(axis=1, keepdims=True)
     assert texts[-60:] == pool
     np.testing.assert_allclose(targets[-60:], expected, atol=1e-4)
     np.testing.assert_allclose(weights[-60:], expected.max(axis=1), atol=1e-4)
     few = Lesson.of(examples, pool[: FEWEST_IN_POOL - 1])  # which say nothing of neighbourhoods
-    assert not set(examples_for(few, few.seen_by(product), part, "classify")[0]) & set(pool)
+    assert not set(examples_for(few, few.seen_by(product), teacher, part, "classify")[0]) & set(pool)
 
 
 def test_opinions_are_gone_through_once(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

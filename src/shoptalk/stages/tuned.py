@@ -5,9 +5,9 @@ standard error of their difference (or the user accepts it unproven), it is trai
 many steps as did best, and that is shipped. What says how sure it is, its temperature and its gate, are the first
 one's: they need texts that no part of it has seen.
 
-With unlabelled text `classify` also learns what a self-trained head on the frozen encoder says of it: self-training
-(Yarowsky 1995) with a student that is a whole network under noise (Xie et al. 2020, "Noisy Student", section 2). What
-is shipped is the student with its own head, which needs no pool to answer.
+With unlabelled text `classify` also learns what the frozen encoder's classifier says of it: self-training (Yarowsky
+1995) with a student that is a whole network under noise (Xie et al. 2020, "Noisy Student", section 2). What is shipped
+is the student with its own head, which needs no pool to answer.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,8 @@ from shoptalk.evaluate.heads import Seen
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.classifier import Classifier
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, fit_kind
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL
 from shoptalk.nn.heads.linear import log_softmax, one_hot
-from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import energy_of, fit_gate
 from shoptalk.nn.heads.selftrain import sharpened
 from shoptalk.records import Example
@@ -34,8 +33,6 @@ from shoptalk.stages.world import World
 FROZEN = "frozen"
 LABELLED_SHARE = 0.2
 """Of the examples that a tuning on unlabelled text sees, about so many are labelled; they are repeated for it."""
-TEACHER = "self-trained"
-"""The kind of head whose opinions are taught, whichever kind answers best: they are kept in balance among labels."""
 PASSES = 1.0
 """Through a head's opinions of unlabelled text: a second pass learns their mistakes (docs/log.md)."""
 
@@ -102,7 +99,7 @@ def tuned_or_none(
         raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")
     truth = lesson.codes[dev]
     frozen = lesson.classifier(before, rest, seed=seed)
-    trial = learn(world, product, lesson, before, rest, method, dev=dev)
+    trial = learn(world, product, lesson, before, frozen, rest, method, dev=dev)
     scores = trial.head.scores(embed(trial.product, lesson.texts_of(dev)))
     better = scores.argmax(axis=1) == truth
     worse = frozen.head.scores(frozen.see(before.texts[dev])).argmax(axis=1) == truth
@@ -114,7 +111,8 @@ def tuned_or_none(
         )
         return None
     report.say(f"finetune: {method} reaches {says}; now it learns from all labels")
-    final = learn(world, product, lesson, before, every, method, most_steps=max(1, trial.steps))
+    teacher = lesson.classifier(before, seed=seed)
+    final = learn(world, product, lesson, before, teacher, every, method, most_steps=max(1, trial.steps))
     gate = None
     if len(truth) >= classifier.FEWEST_FOR_GATE and better.any():
         gate = fit_gate(energy_of(scores), better, None, loss=scope_loss)
@@ -122,32 +120,30 @@ def tuned_or_none(
         kind="linear",
         head=replace(final.head, labels=lesson.labels),
         temperature=classifier.temperature_of(scores, truth),
-        named=frozen.named,
+        named=teacher.named,
         gate=gate,
         dev={method: 100 * float(better.mean()), FROZEN: 100 * float(worse.mean())},
     )
 
 
 def examples_for(
-    lesson: Lesson, seen: Seen, part: Bool[np.ndarray, " N"], method: Method
+    lesson: Lesson, seen: Seen, teacher: Classifier, part: Bool[np.ndarray, " N"], method: Method
 ) -> tuple[list[str], Float[np.ndarray, "n C"], Float[np.ndarray, " n"]]:
     """Texts, targets and weights of a tuning on a part of the labels.
 
-    Labels' names are texts too, where the labelled texts bear them out. With unlabelled text `classify` also learns
-    what a self-trained head says of it, sharpened as in that head's own rounds; each text counts as the sharpened
-    opinion is sure.
+    Labels' names are texts too, where the teacher, a classifier on the frozen encoder, believes them. With unlabelled
+    text `classify` also learns what the teacher says of it, sharpened; each text counts as that is sure.
     """
     texts, targets = lesson.texts_of(part), lesson.targets_of(part)
     weights = np.ones(len(texts))
-    if seen.named is not None and names.speak(seen.named, seen.texts[part], lesson.codes[part]):
+    if teacher.named:
         texts += [names.spoken(label) for label in lesson.labels.tolist()]
         targets = np.concatenate([targets, np.eye(len(lesson.labels), dtype=np.float32)])
         weights = np.concatenate([weights, np.full(len(lesson.labels), names.EXAMPLES)])
     if _takes_opinions(lesson, method):
-        pool, kind = Pool.of(seen.pool), KINDS[TEACHER]
-        named = pool.smooth(seen.named) if seen.named is not None else None
-        teacher = fit_kind(kind, pool.smooth(seen.texts[part]), lesson.codes[part], lesson.labels, pool, named)
-        guesses = sharpened(np.exp(log_softmax(teacher.scores(pool.smoothed))))
+        # Seen as any other text, one of the pool would be its own nearest neighbour.
+        view = teacher.pool.smoothed if teacher.pool is not None else seen.pool
+        guesses = sharpened(np.exp(log_softmax(teacher.head.scores(view))))
         times = max(1, round(LABELLED_SHARE / (1 - LABELLED_SHARE) * len(lesson.pool) / len(texts)))
         texts = [*texts * times, *lesson.pool]
         targets = np.concatenate([*[targets] * times, guesses]).astype(np.float32)
@@ -160,6 +156,7 @@ def learn(
     product: Product,
     lesson: Lesson,
     seen: Seen,
+    teacher: Classifier,
     part: Bool[np.ndarray, " N"],
     method: Method,
     *,
@@ -167,7 +164,7 @@ def learn(
     most_steps: int | None = None,
 ) -> Tuned:
     """The encoder tuned on a part of the labels, in half of the budget's time."""
-    texts, targets, weights = examples_for(lesson, seen, part, method)
+    texts, targets, weights = examples_for(lesson, seen, teacher, part, method)
     settings = dict(world.config.objectives.get(method, {}))
     if _takes_opinions(lesson, method):
         settings = {"passes": PASSES} | settings
