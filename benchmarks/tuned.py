@@ -24,7 +24,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.records import Example
-from shoptalk.stages.tuned import Lesson, learn
+from shoptalk.stages.tuned import Lesson, headed, learn
 from shoptalk.stages.tuning import Method
 from shoptalk.stages.world import Silent, World
 
@@ -66,9 +66,10 @@ def measure(
                 tuned = learn(world, product, lesson, before, plain, everything, method, most_steps=most_steps)
             seen = plain.see(embed(product, tests))
             frozen.append(100 * float((plain.head.predict(seen) == truth).mean()))
-            said = lesson.labels[tuned.head.predict(embed(tuned.product, tests))]
-            found.append(100 * float((said == truth).mean()))
-            sys.stderr.write(f"draw {r}: {plain.kind} {frozen[-1]:.2f}, {method} {found[-1]:.2f}\n")
+            head, vectors = headed(lesson, tuned, plain.kind, everything), embed(tuned.product, tests)
+            found.append(100 * float((head.head.predict(head.see(vectors)) == truth).mean()))
+            own = 100 * float((lesson.labels[tuned.head.predict(vectors)] == truth).mean())
+            sys.stderr.write(f"draw {r}: {plain.kind} {frozen[-1]:.2f}, {method} {found[-1]:.2f}, own head {own:.2f}\n")
             steps = tuned.steps
         seconds = (time.perf_counter() - begun) / len(draws)
         which = "full" if k is None else str(k)

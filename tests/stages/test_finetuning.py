@@ -15,7 +15,7 @@ from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS
 from shoptalk.nn.heads.linear import LinearHead
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import Pool
@@ -23,7 +23,7 @@ from shoptalk.nn.toy import WORDS, tiny_product
 from shoptalk.records import Example
 from shoptalk.stages import finetuning, tuned
 from shoptalk.stages.finetuning import Request, answers, finetune
-from shoptalk.stages.tuned import Lesson, examples_for
+from shoptalk.stages.tuned import Lesson, examples_for, headed
 from shoptalk.stages.tuning import Tuned
 from shoptalk.stages.world import World
 from tests.conftest import Listener, SmallWorld
@@ -338,7 +338,24 @@ def test_opinions_are_gone_through_once(tiny_base: Path, tmp_path: Path, monkeyp
     )
     result = finetune(World(run=tmp_path / "out", config=config, report=Listener()), request)
     assert seen.calls[0]["settings"]["passes"] == tuned.PASSES == 1
-    assert result["kind"] == "linear" and set(result["dev"]) == {"classify", "frozen"}  # it needs no pool to answer
+    assert set(result["dev"]) == {"classify", "frozen"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_unlabelled_text_a_tuned_encoder_gets_a_head_of_the_kind_that_is_asked_for(kind: str) -> None:
+    product = tiny_product()
+    examples = [Example(id=str(i), text=text, label=label, cluster=i) for i, (text, label) in enumerate(rows_of(5))]
+    rng, part = random.Random(3), np.arange(20) % 5 > 0
+    own = LinearHead(np.zeros((4, product.encoder.dim), dtype=np.float32), np.arange(4.0), np.arange(4))
+    lesson = Lesson.of(examples, [text_about(rng.choice(SmallWorld.topics), rng) for _ in range(60)])
+    seen = lesson.seen_by(product)
+    found = headed(lesson, Tuned(product, own, (), 1), kind, part)
+    expected = lesson.classifier(seen, part, kinds=(kind,))
+    np.testing.assert_allclose(found.head.weights, expected.head.weights, rtol=1e-4, atol=1e-4)
+    assert found.kind == kind and (found.pool is not None) == KINDS[kind].smoothed
+    alone = headed(Lesson.of(examples, ()), Tuned(product, own, (), 1), "linear", part)
+    assert alone.pool is None and alone.head.labels.tolist() == sorted(SmallWorld.topics)
+    np.testing.assert_array_equal(alone.head.weights, own.weights)
 
 
 # --- what is refused

@@ -50,7 +50,7 @@ from shoptalk.training.loop import LoopConfig, observing
 
 Method = Literal["classify", "setfit"]
 
-STEPS, FEWEST_PASSES = 400, 5
+STEPS, FEWEST_PASSES = 400, 3
 """As many steps as STEPS, if that is at most the objective's `passes` through the examples and at least these."""
 _SNAPSHOT_SECONDS = 60.0
 _LOOKS, _BEST = "looks.json", "best.safetensors"
