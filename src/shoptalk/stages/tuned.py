@@ -164,7 +164,11 @@ def learn(
     dev: Bool[np.ndarray, " N"] | None = None,
     most_steps: int | None = None,
 ) -> Tuned:
-    """The encoder tuned on a part of the labels, in half of the budget's time."""
+    """The encoder tuned on a part of the labels, in half of the budget's time.
+
+    `seen` and `teacher` are the lesson and a classifier of that part on the encoder as it was. With a `dev` part the
+    best look at it is what counts, without one the last of at most `most_steps` steps.
+    """
     texts, targets, weights = examples_for(lesson, seen, teacher, part, method)
     settings = dict(world.config.objectives.get(method, {}))
     if _takes_opinions(lesson, method):
@@ -189,7 +193,7 @@ def learn(
 
 def headed(lesson: Lesson, tuned: Tuned, kind: str, part: Bool[np.ndarray, " N"]) -> Classifier:
     """A tuned encoder with a head: its own, or with unlabelled text one of a kind; not calibrated, without a gate."""
-    if not lesson.pool:
+    if len(lesson.pool) < FEWEST_IN_POOL:
         return Classifier("linear", replace(tuned.head, labels=lesson.labels), temperature=1.0)
     seen = lesson.seen_by(tuned.product)
     pool = Pool.of(seen.pool)
