@@ -368,6 +368,7 @@ def test_with_unlabelled_text_a_tuned_encoder_gets_a_head_of_the_kind_that_is_as
         ({"multi_label": True, "method": "classify"}, "With --multi-label there are frozen linear heads alone"),
         ({"multi_label": True, "out_of_scope": "oos"}, "With --multi-label .*Leave out"),
         ({"multi_label": True, "unlabelled": (Path("x.txt"),)}, r"Leave out --unlabelled"),
+        ({"accept_unproven": True}, r"--accept-unproven is about a tuned encoder: add --method classify or setfit"),
         ({"scope_loss": -1.0}, r"--scope-loss -1 is a number of points: give one from 0 to 100"),
         ({"scope_loss": 101.0}, r"--scope-loss 101"),
     ],

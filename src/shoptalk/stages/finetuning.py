@@ -111,6 +111,10 @@ def _check(request: Request) -> None:
             "With --multi-label there are frozen linear heads alone, without a label for what is out of scope: a text "
             "without labels says that. Leave out --unlabelled, --method and --out-of-scope."
         )
+    if request.accept_unproven and request.method == FROZEN:
+        raise ConfigError(
+            "--accept-unproven is about a tuned encoder: add --method classify or setfit, or leave it out."
+        )
     if not 0 <= request.scope_loss <= 100:
         raise ConfigError(f"--scope-loss {request.scope_loss:g} is a number of points: give one from 0 to 100.")
     for role, path in (("labels", request.labels), ("test", request.test)):

@@ -54,7 +54,7 @@ class Classifier:
     """Several labels a text: the least probability of a label that is given."""
     pool: Pool | None = field(default=None, repr=False)
     named: bool = False
-    """Whether it learned from the labels' names too."""
+    """Whether it learned from the labels' names too, as its kind sees them."""
     gate: Gate | None = None
     examples: Float[np.ndarray, "N D"] | None = field(default=None, repr=False)
     """The labelled texts' vectors, which the gate compares with."""
@@ -157,7 +157,7 @@ def train(
         head=head,
         temperature=temperature_of(held[kind][judged], codes[judged]) if judged.any() else 1.0,
         pool=pool if smoothed else None,
-        named=speaking,
+        named=named is not None and speak(spoken[smoothed], views[smoothed], codes),
         gate=gate,
         examples=vectors if none is not None else None,
         none=none,
