@@ -29,6 +29,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.data import pack
 from shoptalk.artifact import locked
+from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import load
 from shoptalk.evaluate.labelfree import LOST, MARGIN, MOST_MOVED, RULE, Rule, features, suggestion
 from shoptalk.evaluate.menu import SAMPLE
@@ -38,7 +39,6 @@ from shoptalk.nn.student import with_layers
 from shoptalk.probes.linear import probe_outcomes
 from shoptalk.probes.rank import rankme
 from shoptalk.progress import Console
-from shoptalk.stages.single import pretrain
 from shoptalk.stages.world import World
 
 SETS = (

@@ -98,7 +98,7 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
 
     from shoptalk.artifact import create, open_artifact
     from shoptalk.config import CurateConfig
-    from shoptalk.curate.curate import HELD_OUT, TRAIN, curate, write_corpus
+    from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, write_corpus
     from shoptalk.curate.sources import stream_sources
     from shoptalk.nn.bases import MAX_LENGTH, resolve
     from shoptalk.objective import Key

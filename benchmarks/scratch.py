@@ -20,15 +20,15 @@ import torch
 
 from benchmarks.data import pack
 from shoptalk.artifact import locked
+from shoptalk.commands.compare import outcomes_by_shots
+from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import Config, load
-from shoptalk.evaluate.compare import outcomes_by_shots
 from shoptalk.nn.bases import open_base
 from shoptalk.probes.linear import linear_probe
 from shoptalk.probes.retrieval import Pair, choose_pairs, retrieval
 from shoptalk.progress import Console
 from shoptalk.records import Example
-from shoptalk.stages.data import open_curated
-from shoptalk.stages.single import pretrain
+from shoptalk.stages.curate import open_curated
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
 

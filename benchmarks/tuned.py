@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks.data import rows
 from benchmarks.heads import SETS, draw, say
+from shoptalk.commands.lesson import Lesson, headed, learn
+from shoptalk.commands.tune import Method
 from shoptalk.config import load
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.records import Example
-from shoptalk.stages.tuned import Lesson, headed, learn
-from shoptalk.stages.tuning import Method
 from shoptalk.stages.world import Silent, World
 
 UNLIMITED = "1Mtok"

@@ -11,7 +11,7 @@ import torch
 
 from shoptalk.config import Budget
 from shoptalk.nn.encoder import save_encoder
-from shoptalk.nn.toy import WORDS, tiny_product
+from shoptalk.nn.tiny import WORDS, tiny_product
 from shoptalk.records import Look
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import typer.main
 
-from shoptalk import cli
-from shoptalk.nn.toy import WORDS
+from shoptalk.cli import app
+from shoptalk.nn.tiny import WORDS
 from shoptalk.objectives import OBJECTIVES
 
 BUDGET, STEPS, BATCH = "2ktok", "3", "4"
@@ -28,7 +28,7 @@ LABELS = 12
 
 def options() -> dict[str, set[str]]:
     """The options of every command, by its name; `""` has those of all."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app.app)
     found = {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for name, command in group.commands.items()

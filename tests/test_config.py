@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.config import TEMPLATE, Budget, Config, TrainConfig, did_you_mean, load, money, validate
+from shoptalk.config import TEMPLATE, Budget, Config, TrainConfig, did_you_mean, load, validate
 from shoptalk.errors import ConfigError
+from shoptalk.quantities import money
 from shoptalk.records import Document, Frozen, Reading
 
 

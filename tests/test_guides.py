@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from shoptalk import cli
 from shoptalk.artifact import file_digest
+from shoptalk.cli import app
 from shoptalk.config import CurateConfig, load
 from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import BASES, KnownBase
 from shoptalk.nn.encoder import save_encoder
-from shoptalk.nn.toy import tiny_product
+from shoptalk.nn.tiny import tiny_product
 from shoptalk.objectives import OBJECTIVES, make_spec, phases_of
 from shoptalk.objectives.mixture import parts_of
 from shoptalk.records import Drop
@@ -72,7 +72,7 @@ def run(minilm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
         monkeypatch.setattr(sys, "argv", ["shoptalk", *words])
         status = 0
         try:
-            cli.main()
+            app.main()
         except SystemExit as leave:
             status = int(leave.code or 0)
         captured = capsys.readouterr()

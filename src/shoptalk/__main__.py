@@ -1,5 +1,5 @@
 """`python -m shoptalk` is the command line."""
 
-from shoptalk.cli import main
+from shoptalk.cli.app import main
 
 main()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from shoptalk import decide
-from shoptalk.adapt import adapt
+from shoptalk.adaptation import adapt
 from shoptalk.artifact import locked, write_text
 from shoptalk.config import Config
 from shoptalk.curate.labels import read_labels
@@ -25,8 +25,9 @@ from shoptalk.evaluate.menu import measure
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product
 from shoptalk.probes.forgetting import general_pairs
-from shoptalk.stages.base import base_stage
-from shoptalk.stages.data import baseline_stage, curate_stage
+from shoptalk.stages.baseline import baseline_stage
+from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.world import Reporter, World
 
 Kind = Literal["aa", "wrong-domain", "shuffled-labels"]

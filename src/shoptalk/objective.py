@@ -10,12 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
-from shoptalk.records import Frozen
+from shoptalk.records import Frozen, Reading
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised
 
 Batch = TypeVar("Batch")
 Examples = Sequence[int] | Int[np.ndarray, " E"]
+Probe = Callable[[Product], Reading]
+"""A cheap, frozen measurement, which leaves a training run unchanged."""
 Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus
 
 
@@ -46,6 +48,10 @@ class Objective(nn.Module, ABC, Generic[Batch]):
 
     def after_step(self, progress: float, outputs: Any) -> None:
         """Teachers, queues, centres, temperatures; nothing else. `progress` runs from 0 to 1."""
+
+    def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:
+        """A probe of the pretext task's own loss on texts that training has not seen, where that makes sense."""
+        return None
 
 
 class Spec(Frozen, ABC):

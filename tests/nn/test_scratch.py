@@ -5,7 +5,7 @@ import torch
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import began_as, open_base, resolve
 from shoptalk.nn.encoder import embed, save_encoder
-from shoptalk.nn.extension import extend
+from shoptalk.nn.extend import extend
 from shoptalk.nn.scratch import SIZES, scratch_product, size_of
 from tests.tiny import tiny_product, tiny_tokenizer
 

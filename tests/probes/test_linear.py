@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from shoptalk.nn.heads.linear import fit
+from shoptalk.nn.heads.logistic import fit
 from shoptalk.probes.linear import _solve, kshot_outcomes, linear_probe, probe_outcomes
 from shoptalk.records import Reading
 

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from shoptalk.adapt import adapt
+from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
+from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import Config, load
 from shoptalk.errors import ConfigError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives import phases_of
 from shoptalk.objectives.mixture import MixtureSpec
+from shoptalk.stages.curate import open_curated
 from shoptalk.stages.curriculum import first_budget, joint_cost, phase_specs, turn_of
-from shoptalk.stages.data import open_curated
-from shoptalk.stages.single import pretrain
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
 from shoptalk.training.plan import Cost

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.toy import WORDS
+from shoptalk.nn.tiny import WORDS
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.extension import FEWEST_DOCUMENTS, find_words, with_words
 from tests.text.plain_tokenizer import PlainTokenizer

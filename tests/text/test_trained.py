@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoptalk.nn.toy import WORDS
+from shoptalk.nn.tiny import WORDS
 from shoptalk.text import trained
 from shoptalk.text.tokens import tokenizer_digest
 from shoptalk.text.trained import SPECIAL, sampled, train_tokenizer

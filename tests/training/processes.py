@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 # What a test's processes need; imported here, it is imported once for all of them.
-import shoptalk.stages.single
+import shoptalk.commands.pretrain
 import shoptalk.training.launch
 import tests.toyworld  # noqa: F401
 

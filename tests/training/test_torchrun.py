@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoptalk.nn.toy import WORDS
+from shoptalk.nn.tiny import WORDS
 from shoptalk.training.advance import read_log
 from tests.training.test_launch import wait_for
 

@@ -1,1 +1,1 @@
-"""The verdict's evidence: what is measured, comparisons, the harness that tests the statistics, the report."""
+"""What a verdict is judged by: measurements, heads, comparisons, and the harness that tests the statistics."""

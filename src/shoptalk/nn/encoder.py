@@ -197,8 +197,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+MODEL_CARD = "README.md"
+"""Of an encoder's folder, the file that tells people what it is."""
+
+
 def save_encoder(product: Product, folder: Path, *, card: str) -> None:
-    """Write a sentence-transformers folder with float32 safetensors; `card` becomes its README.md."""
+    """Write a sentence-transformers folder with float32 safetensors; `card` becomes its model card."""
     folder.mkdir(parents=True, exist_ok=True)
     product.encoder.backbone.save_pretrained(folder)  # type: ignore[operator]
     product.tokenizer.save_pretrained(folder)
@@ -225,4 +229,4 @@ def save_encoder(product: Product, folder: Path, *, card: str) -> None:
         folder / "config_sentence_transformers.json",
         json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
     )
-    write_text(folder / "README.md", card)
+    write_text(folder / MODEL_CARD, card)

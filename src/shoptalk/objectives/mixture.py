@@ -21,7 +21,7 @@ from torch import nn
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import Product
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
 from shoptalk.records import Frozen
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import drawn
@@ -177,3 +177,12 @@ class Mixture(Objective[MixedBatch]):
         for part, own in zip(self.parts.values(), outputs, strict=True):
             assert isinstance(part, Objective)
             part.after_step(progress, own)
+
+    def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:
+        """That of the first part that has one."""
+        for part in self.parts.values():
+            assert isinstance(part, Objective)
+            probe = part.unseen(held_out, seed=seed)
+            if probe is not None:
+                return probe
+        return None

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import torch
 
-from shoptalk.nn.toy import WORDS, tiny_product
+from shoptalk.nn.tiny import WORDS, tiny_product
 from shoptalk.objective import Key, Spec, Targets
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import tokenise

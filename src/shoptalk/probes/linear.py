@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from shoptalk.nn.heads.linear import MOST_STEPS, fit
+from shoptalk.nn.heads.logistic import MOST_STEPS, fit
 from shoptalk.records import Reading
 
 # A problem is solved when the mean loss is expected to fall by less than this for each of its K · C scores: what moves

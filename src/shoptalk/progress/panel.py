@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from shoptalk.config import money
 from shoptalk.progress.state import Candidate, Stage, State, Training
+from shoptalk.quantities import money
 from shoptalk.records import Look
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"

@@ -14,7 +14,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.objective import Spec
 from shoptalk.objectives import phases_of
 from shoptalk.records import Frozen
-from shoptalk.stages.base import pretext_for
+from shoptalk.stages.own_base import pretext_for
 from shoptalk.training.plan import Cost
 
 

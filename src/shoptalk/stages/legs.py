@@ -14,7 +14,7 @@ from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import phases_of
 from shoptalk.stages.curriculum import turn_of
-from shoptalk.stages.planning import Prepared, loop_config, prepare_targets
+from shoptalk.stages.plan import Prepared, loop_config, prepare_targets
 from shoptalk.stages.world import World, open_product
 from shoptalk.training.advance import Training, advance, read_log
 

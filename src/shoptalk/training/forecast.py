@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shoptalk.config import money
 from shoptalk.objective import Key
+from shoptalk.quantities import money
 from shoptalk.records import Frozen
 from shoptalk.training.advance import Training
 from shoptalk.training.loop import batch_positions, train

@@ -25,7 +25,7 @@ from shoptalk.nn.heads.classifier import (
     train_multi,
 )
 from shoptalk.nn.heads.kinds import KINDS
-from shoptalk.nn.heads.linear import LinearHead, log_softmax
+from shoptalk.nn.heads.logistic import LinearHead, log_softmax
 
 CENTRES = np.eye(5, 16)
 """Of four labels, and a fifth place that has none."""

@@ -16,7 +16,7 @@ from shoptalk.nn.heads.kinds import (
     usable,
     views_of,
 )
-from shoptalk.nn.heads.linear import fit_soft, one_hot
+from shoptalk.nn.heads.logistic import fit_soft, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.selftrain import self_train
 

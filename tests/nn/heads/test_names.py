@@ -9,7 +9,7 @@ from scipy.stats import binom
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import names
 from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, fit_kind, views_of
-from shoptalk.nn.heads.linear import fit_soft, one_hot
+from shoptalk.nn.heads.logistic import fit_soft, one_hot
 from shoptalk.nn.heads.pool import Pool
 from tests.tiny import tiny_product
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from shoptalk.nn.heads.linear import LinearHead, fit_soft, log_softmax, one_hot
+from shoptalk.nn.heads.logistic import LinearHead, fit_soft, log_softmax, one_hot
 from shoptalk.nn.heads.selftrain import balanced, self_train, sharpened
 
 

@@ -22,7 +22,7 @@ from shoptalk.artifact import write_text
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.index import Index, build
 from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, Kind, fit_kind, usable, views_of
-from shoptalk.nn.heads.linear import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
+from shoptalk.nn.heads.logistic import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
 from shoptalk.nn.heads.names import speak
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import Gate, energy_of, features_of, fit_gate, nearest

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from shoptalk.nn.heads import names
-from shoptalk.nn.heads.linear import LinearHead, fit_soft, one_hot
+from shoptalk.nn.heads.logistic import LinearHead, fit_soft, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.selftrain import self_train
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression
 
 from shoptalk.index import Index, search
-from shoptalk.nn.heads.linear import log_softmax
+from shoptalk.nn.heads.logistic import log_softmax
 
 NEAREST = 5
 

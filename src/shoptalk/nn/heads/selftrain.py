@@ -12,7 +12,7 @@ lost: docs/log.md.
 import numpy as np
 from jaxtyping import Float, Int
 
-from shoptalk.nn.heads.linear import LinearHead, fit_soft, log_softmax, one_hot
+from shoptalk.nn.heads.logistic import LinearHead, fit_soft, log_softmax, one_hot
 
 STEPS_A_ROUND = 6
 """Of L-BFGS, from the round before: the targets move anyway. Twelve gain 0.3 points (BANKING77) for twice the time."""

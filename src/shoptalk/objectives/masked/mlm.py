@@ -23,8 +23,9 @@ from torch import Tensor
 
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import Product
+from shoptalk.nn.masked_bits import masked_bits
 from shoptalk.nn.token_head import TokenHead
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.masking import Masker
@@ -99,6 +100,10 @@ class MaskedLanguageModel(Objective[MaskedBatch]):
             total = total + self.head.loss(hidden, table, labels.to(hidden.device), weight=1 / max(count, 1))
         total = gather.sum_across(total)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
+
+    def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:
+        """Bits per masked token of the held-out texts, by this head."""
+        return masked_bits(held_out, seed=seed, head=self.logits) if held_out else None
 
 
 if __name__ == "__main__":

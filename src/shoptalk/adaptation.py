@@ -1,0 +1,166 @@
+"""The story: from a pile of text to a verdict and an encoder. Reads like section 1 of the design."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
+from shoptalk.config import Config
+from shoptalk.curate.sources import source_fingerprint
+from shoptalk.nn.digests import base_digest
+from shoptalk.report import render
+from shoptalk.stages.baseline import Baseline, baseline_stage
+from shoptalk.stages.choose import choose_stage
+from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.decide import ceiling, decide_stage
+from shoptalk.stages.own_base import base_stage
+from shoptalk.stages.plan import Prepared, plan_stage
+from shoptalk.stages.pretrain import pretrain_stage
+from shoptalk.stages.ship import encoder_stage, finetune_stage
+from shoptalk.stages.world import Reporter, World, open_product
+from shoptalk.telling.cards import encoder_cards
+from shoptalk.telling.evidence import evidence_stage
+from shoptalk.telling.facts import collect, open_facts, spent, verdict_text
+from shoptalk.telling.origin import origin
+from shoptalk.training.advance import read_log
+
+__all__ = ["adapt"]
+
+
+def adapt(
+    sources: Sequence[Path],
+    *,
+    out: Path,
+    config: Config,
+    report: Reporter,
+    labels: Path | None = None,
+    test: Path | None = None,
+    accept_unproven: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Adapt `config.base` to the sources, decide whether that helped, and leave the run in `out`.
+
+    Returns what `out/verdict.json` holds. The same call again is instant; after an interruption it continues and ends
+    with the same result.
+
+    Raises:
+        InputError: a source, a labels file or a setting is wrong.
+        StorageError: `out` cannot be written or is in use.
+    """
+    with locked(out):
+        world = World(run=out, config=config, report=report)
+        parents = dict(source_fingerprint(sources)) | {"base": base_digest(config.base)}
+        parents |= {
+            role: file_digest(path)
+            for role, path in (("labels", labels), ("test", test))
+            if path is not None and path.is_file()
+        }
+        settings = config.model_dump() | {"accept_unproven": accept_unproven}
+        decision = out / "decision"
+        if open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents)) is None:
+            verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
+            with create(decision, kind="decision", config=settings, parents=parents) as inside:
+                write_text(inside / "verdict.json", verdict_text(verdict))
+                write_text(inside / "facts.json", json.dumps(facts, ensure_ascii=False))
+            shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
+        text = (decision / "verdict.json").read_text(encoding="utf-8")
+        write_text(out / "verdict.json", text)
+        write_text(out / "report.html", render(open_facts(out)))
+        return dict(json.loads(text))
+
+
+def _tell(
+    world: World,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    *,
+    accept_unproven: bool,
+    command: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    begun, earlier = time.perf_counter(), _logged_seconds(world.run)
+    with _timed(world, "curate"):
+        curated = curate_stage(world, sources, labels, test)
+        world = base_stage(world, curated)
+    with _timed(world, "baseline"):
+        baseline = baseline_stage(world, curated)
+    with _timed(world, "plan"):
+        prepared = plan_stage(world, curated, baseline, spent=time.perf_counter() - begun)
+    entries = []
+    if prepared is not None:
+        with _timed(world, "choose"):
+            pilots, winner = choose_stage(world, prepared, baseline)
+        with _timed(world, "pretrain"):
+            entries = [*pilots, *pretrain_stage(world, prepared, baseline, winner, pilots)]
+    with _timed(world, "decide"):
+        judged = decide_stage(world, curated, baseline, entries)
+        best_targets = _ceiling(world, baseline, prepared)
+    with _timed(world, "evidence"):
+        evidence = evidence_stage(world, curated, baseline, judged)
+    verdict = judged.facts | {"spent": spent(entries, prepared, earlier + time.perf_counter() - begun)}
+    with _timed(world, "finetune"):
+        served = judged.entry if judged.choice == "adopt" or accept_unproven else None
+        told = origin(
+            world,
+            curated,
+            baseline,
+            prepared,
+            verdict["objective"],
+            sources=sources,
+            labels=labels,
+            test=test,
+            accept_unproven=accept_unproven,
+        )
+        if judged.entry is not None:
+            encoder_stage(
+                str(judged.entry.folder / "encoder"),
+                world.run / "candidate" / "encoder",
+                parents={"entry": judged.entry.artifact.content},
+                cards=encoder_cards(told, verdict, adapted=True),
+            )
+        encoder = encoder_stage(
+            str(served.folder / "encoder") if served else world.config.base,
+            world.run / "encoder",
+            parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
+            cards=encoder_cards(told, verdict, adapted=served is not None),
+        )
+        finetune_stage(world, curated, baseline, encoder)
+    facts = collect(
+        world,
+        curated,
+        baseline,
+        prepared,
+        entries,
+        judged,
+        verdict=verdict,
+        best_targets=best_targets,
+        evidence=evidence,
+        command=command,
+        labels=labels,
+    )
+    return verdict, facts
+
+
+def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:
+    """What the neighbours' targets themselves score, where they were prepared."""
+    candidate = prepared.candidates.get("neighbours") if prepared else None
+    if candidate is None or candidate.targets is None:
+        return None
+    return ceiling(baseline, candidate.targets, open_product(world.config))
+
+
+@contextmanager
+def _timed(world: World, stage: str) -> Iterator[None]:
+    world.report.stage(stage)
+    begun = time.perf_counter()
+    yield
+    world.seconds[stage] = time.perf_counter() - begun
+
+
+def _logged_seconds(run: Path) -> float:
+    """Training seconds of earlier processes that were interrupted."""
+    return float(sum(row["seconds"] for folder in (run / "work").glob("*") for row in read_log(folder)))

@@ -1,0 +1,1 @@
+"""The command line: the grammar of the design, thin. Parse, call, print."""

@@ -1,0 +1,241 @@
+"""The command line: parse, call, print. Results go to standard output, everything else to standard error."""
+
+import os
+import shlex
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shoptalk.cli import encoders, printed
+from shoptalk.cli.options import (
+    Base,
+    Budget,
+    ConfigFile,
+    Json,
+    Labels,
+    NeededLabels,
+    Out,
+    Price,
+    Seed,
+    Set,
+    Sources,
+    show,
+)
+from shoptalk.config import TEMPLATE, load
+from shoptalk.errors import InputError, ShoptalkError
+from shoptalk.progress import Console
+
+app = typer.Typer(
+    help="Self-supervised learning for conversational AI: does training on your own text make your assistant better?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where to write shoptalk.toml.")] = Path()) -> None:
+    """Write shoptalk.toml: the goal, with every setting at its default and a comment."""
+    from shoptalk.artifact import storage_errors, write_text
+
+    path = folder / "shoptalk.toml"
+    with storage_errors(path):
+        if path.exists():
+            raise InputError(f"{path} exists already and is left as it is. Delete it, or give another folder.")
+        write_text(path, TEMPLATE)
+    typer.echo(str(path))
+
+
+@app.command()
+def adapt(
+    sources: Sources,
+    out: Out,
+    labels: Labels = None,
+    test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
+    base: Base = None,
+    candidates: Annotated[
+        str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Labels per class that the assistant will have.")] = None,
+    budget: Budget = None,
+    price: Price = None,
+    seed: Seed = None,
+    accept_unproven: Annotated[bool, typer.Option(help="Serve the challenger although nothing was proven.")] = False,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Measure, choose, train, prove: adapt an encoder to your text and say whether that helped."""
+    from shoptalk.adaptation import adapt as run
+
+    chosen = load(
+        config,
+        overrides=settings or [],
+        base=base,
+        candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
+        shots=shots,
+        budget=budget,
+        price_per_hour=price,
+        seed=seed,
+    )
+    with Console() as console:
+        verdict = run(
+            sources,
+            out=out,
+            config=chosen,
+            report=console,
+            labels=labels,
+            test=test,
+            accept_unproven=accept_unproven,
+            command=shlex.join(["shoptalk", *sys.argv[1:]]),
+        )
+    show(verdict, as_json, lambda: printed.verdict(verdict, out))
+
+
+@app.command()
+def curate(sources: Sources, out: Out, config: ConfigFile = None, settings: Set = None, as_json: Json = False) -> None:
+    """Read sources into a corpus: documents.jsonl, and drops.jsonl with the reason for each drop."""
+    from shoptalk.stages.curate import curate_stage
+    from shoptalk.stages.world import World
+
+    with Console() as console:
+        world = World(run=out, config=load(config, overrides=settings or []), report=console)
+        curated = curate_stage(world, sources, None, None)
+    reasons: dict[str, int] = {}
+    for drop in curated.drops:
+        reasons[drop.reason] = reasons.get(drop.reason, 0) + 1
+    result = {
+        "documents": curated.n_documents,
+        "texts": len(curated.train) + len(curated.held_out),
+        "drops": reasons,
+        "corpus": str(out / "corpus"),
+    }
+    show(result, as_json, lambda: printed.curated(result))
+
+
+@app.command()
+def control(
+    kind: Annotated[str, typer.Argument(help="aa, wrong-domain or shuffled-labels.")],
+    sources: Sources,
+    labels: NeededLabels,
+    out: Out,
+    base: Base = None,
+    candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
+    budget: Budget = None,
+    price: Price = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run an adaptation whose right answer is "do not adopt", and see whether the procedure says so."""
+    from shoptalk.control import control as run
+
+    names = tuple(part.strip() for part in candidates.split(",")) if candidates else None
+    chosen = load(
+        config, overrides=settings or [], base=base, candidates=names, budget=budget, price_per_hour=price, seed=seed
+    )
+    with Console() as console:
+        result = run(kind, sources, labels=labels, out=out, config=chosen, report=console)
+    show(result, as_json, lambda: printed.control(result))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="The folder of a finished run; several are compared.")],
+    form: Annotated[str, typer.Option("--format", help="html, md or json.")] = "html",
+    out: Annotated[
+        Path | None, typer.Option(help="A file for the result; a page of several runs goes to comparison.html else.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Where a run's report is, or the report itself as Markdown or JSON; of several runs, a comparison."""
+    from shoptalk.commands.report import page_of
+    from shoptalk.commands.report import report as make
+
+    if open_it and form != "html" and len(runs) > 1:
+        raise InputError("--open shows the page, which is not made with --format md or json. Give one of the two.")
+    typer.echo(make(runs, form=form, out=out))
+    if open_it:
+        webbrowser.open((out if out and form == "html" else page_of(runs)).resolve().as_uri())
+
+
+@app.command()
+def dose(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run that had labels.")],
+    budget: Annotated[
+        str | None, typer.Option(help="Of the new trainings: 10m, 3Mtok; without one, all of them are made.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How much is enough: gain against training, unlabelled texts and labels, from what a run has kept; resumes."""
+    from shoptalk.commands.dose import dose as measure
+    from shoptalk.config import Budget as Limit
+
+    limit = None if budget is None else Limit.parse(budget)
+    with Console() as console:
+        found = measure(run, budget=limit, report=console)
+    show(found, as_json, lambda: printed.dose(found, run))
+
+
+@app.command()
+def objectives(as_json: Json = False) -> None:
+    """Every objective with its settings and their defaults."""
+    from shoptalk.objectives import OBJECTIVES, make_spec
+
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "about": str(spec.__doc__).strip().splitlines()[0],
+            "settings": make_spec(name, {}).model_dump(exclude={"kind"}),
+        }
+        for name, spec in OBJECTIVES.items()
+    ]
+    show(rows, as_json, lambda: printed.objectives(rows))
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """The base models that have a short name; any hub id or folder works too."""
+    from shoptalk.nn.bases import BASES
+    from shoptalk.nn.scratch import SIZES
+
+    rows: list[dict[str, str | None]] = [
+        {"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()
+    ]
+    rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in SIZES.values()]
+    show(rows, as_json, lambda: printed.models(rows))
+
+
+app.add_typer(encoders.commands)
+
+
+def main() -> None:
+    """The entry point. Exit status: 0 done, 1 our bug, 2 wrong input, 130 interrupted (DESIGN, section 8)."""
+    try:
+        app()
+    except ShoptalkError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except SystemExit as left:
+        if left.code == 130 and isinstance(left.__context__, typer.Exit):  # what typer makes of Ctrl-C
+            _complain("Interrupted. What is finished is kept: the same command continues.")
+        raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # the last stop: say that it is ours, and how to report it
+        if os.environ.get("SHOPTALK_DEBUG"):
+            raise
+        _complain(
+            f"This is a bug in Shoptalk: {type(error).__name__}: {error}\n"
+            "Please report it with the command you ran; SHOPTALK_DEBUG=1 shows where it happened."
+        )
+        sys.exit(1)
+
+
+def _complain(what: str) -> None:
+    typer.echo(f"shoptalk: {what}", err=True)

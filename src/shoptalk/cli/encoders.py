@@ -1,0 +1,273 @@
+"""The commands that make, measure and use one encoder."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shoptalk.cli import printed
+from shoptalk.cli.options import (
+    Base,
+    Budget,
+    ConfigFile,
+    Draws,
+    Json,
+    NeededLabels,
+    NeededTest,
+    Out,
+    Price,
+    Seed,
+    Set,
+    Shots,
+    Sources,
+    refuse_both,
+    show,
+)
+from shoptalk.config import Config, load
+from shoptalk.progress import Console
+
+commands = typer.Typer()
+
+
+@commands.command()
+def pretrain(
+    sources: Sources,
+    objective: Annotated[
+        str, typer.Option(help="`shoptalk objectives` lists them; A+B is their sum, A-then-B trains in two phases.")
+    ],
+    out: Out,
+    base: Base = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
+    budget: Budget = None,
+    price: Price = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Train one objective on the sources and leave the encoder; the same command again resumes."""
+    from shoptalk.commands.pretrain import pretrain as run
+    from shoptalk.stages.world import together
+    from shoptalk.telling.cards import plain_card
+    from shoptalk.telling.origin import base_of
+
+    refuse_both(steps, budget)
+    chosen = load(config, overrides=settings or [], base=base, budget=budget, price_per_hour=price, seed=seed)
+    about = "Made by `shoptalk pretrain`; not measured, so not proven."
+    card = plain_card(base_of(chosen.base), f"trained with {objective}", about)
+    with Console() as console, together(out, chosen, console) as world:
+        run(world, sources, objective=objective, steps=steps, card=card)
+        if world.first:
+            typer.echo(str(out / "encoder"))
+
+
+@commands.command()
+def distill(
+    model: Annotated[str, typer.Argument(help="The teacher: minilm, a hub id, or a folder.")],
+    sources: Sources,
+    out: Out,
+    layers: Annotated[int | None, typer.Option(min=1, help="Of the student; by default half the teacher's.")] = None,
+    vocabulary: Annotated[str, typer.Option(help="Pieces that the student keeps: a number, or full.")] = "full",
+    labels: Annotated[
+        Path | None, typer.Option(help="Compare both by a linear probe; columns text,label. Kept from training.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a smaller, faster student of an encoder on your text, and show both side by side; resumes."""
+    from shoptalk.commands.distill import distill as run
+    from shoptalk.commands.distill import parse_vocabulary, table
+    from shoptalk.stages.world import together
+
+    refuse_both(steps, budget)
+    pieces = parse_vocabulary(vocabulary)
+    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    with Console() as console, together(out, chosen, console) as world:
+        result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps)
+        if world.first:
+            show(result | {"encoder": str(out / "encoder")}, as_json, lambda: table(result))
+
+
+@commands.command()
+def finetune(
+    model: Annotated[str, typer.Argument(help="An encoder: minilm, a hub id, a folder, a run.")],
+    labels: NeededLabels,
+    out: Out,
+    task: Annotated[str, typer.Option(help="What the labels are, in a word: intent, sentiment, ...")] = "intent",
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="Text of the same domain that heads may learn from; may be given again.")
+    ] = None,
+    multi_label: Annotated[bool, typer.Option(help="A text has any number of labels: a list, or a|b.")] = False,
+    out_of_scope: Annotated[str | None, typer.Option(help="The label of texts that no answer fits.")] = None,
+    scope_loss: Annotated[float, typer.Option(help="Points of accuracy in scope that abstaining may cost.")] = 0.5,
+    method: Annotated[
+        str, typer.Option(help="frozen: heads on the encoder as it is. classify, setfit: tune the encoder too.")
+    ] = "frozen",
+    accept_unproven: Annotated[bool, typer.Option(help="Ship the tuned encoder even if not clearly better.")] = False,
+    test: Annotated[Path | None, typer.Option(help="Test examples to judge the result on.")] = None,
+    budget: Budget = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain."""
+    from shoptalk.artifact import locked
+    from shoptalk.commands.finetune import Request
+    from shoptalk.commands.finetune import finetune as run
+    from shoptalk.stages.world import World
+
+    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    request = Request(
+        model=model,
+        labels=labels,
+        test=test,
+        task=task,
+        unlabelled=tuple(unlabelled or ()),
+        multi_label=multi_label,
+        out_of_scope=out_of_scope,
+        scope_loss=scope_loss,
+        method=method,
+        accept_unproven=accept_unproven,
+    )
+    with Console() as console, locked(out):
+        result = run(World(run=out, config=chosen, report=console), request)
+    show(result, as_json, lambda: printed.finetuned(result, out))
+
+
+@commands.command()
+def probe(
+    model: str,
+    labels: NeededLabels,
+    test: NeededTest,
+    shots: Shots = "1,5,10,full",
+    draws: Draws = 10,
+    seed: int = 0,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The frozen encoder's few-shot accuracy: logistic regression on its vectors, averaged over draws."""
+    from shoptalk.commands.compare import FULL, outcomes_by_shots, parse_shots
+    from shoptalk.nn.bases import open_base
+    from shoptalk.probes.linear import linear_probe
+
+    wanted = parse_shots(shots)
+    train, tests = _examples(labels, test, settings)
+    found = outcomes_by_shots(open_base(model), train, tests, shots=wanted, draws=draws, seed=seed)
+    result = {}
+    for k, correct in zip(wanted, found, strict=True):
+        reading = linear_probe(correct, shots=k)
+        result[FULL if k is None else str(k)] = {
+            "accuracy": reading.value,
+            "std_over_draws": reading.detail["std_over_draws"],
+            "draws": len(correct),
+            "n": reading.n,
+        }
+    show({"model": model, "shots": result}, as_json, lambda: printed.probe(result))
+
+
+@commands.command()
+def compare(
+    base: str,
+    adapted: str,
+    labels: NeededLabels,
+    test: NeededTest,
+    shots: Shots = "1,5,10,full",
+    draws: Draws = 10,
+    seed: int = 0,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Two encoders on the same label sets and tests: the gain with its 95 % interval."""
+    from shoptalk.commands.compare import compare as run
+    from shoptalk.commands.compare import parse_shots
+    from shoptalk.nn.bases import open_base
+
+    wanted = parse_shots(shots)
+    train, tests = _examples(labels, test, settings)
+    result = run(open_base(base), open_base(adapted), train, tests, shots=wanted, draws=draws, seed=seed)
+    show(result, as_json, lambda: printed.comparison(result))
+
+
+@commands.command()
+def embed(
+    model: str,
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="A .npy file: [texts, dimensions].")],
+    dtype: Annotated[
+        str,
+        typer.Option(help="What is stored: float32, float16, or int8 with OUT.scales.npy to multiply it by."),
+    ] = "float32",
+    precision: Annotated[str, typer.Option(help="What is computed in: float32, bfloat16, or auto (timed).")] = "auto",
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Unit vectors of every text (a turn or a passage), in order; ids and texts go beside them, into OUT.jsonl.
+
+    Memory stays constant however large the sources are, and the same command continues after an interruption.
+    numpy.load(OUT, mmap_mode="r") opens the vectors without reading them; of int8, vectors * scales are the unit
+    vectors.
+    """
+    from shoptalk.commands.embed import embed_sources
+
+    with Console() as console:
+        n = embed_sources(
+            model,
+            sources,
+            out,
+            load(config, overrides=settings or []),
+            report=console,
+            dtype=dtype,
+            precision=precision,
+        )
+    typer.echo(f"{n} vectors in {out}")
+
+
+@commands.command()
+def export(
+    model: str,
+    out: Annotated[Path, typer.Option(help="A folder for the graph, the tokenizer and a README.")],
+    form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
+    as_json: Json = False,
+) -> None:
+    """The encoder as a file that needs neither torch nor Shoptalk, checked against torch after writing."""
+    from shoptalk.commands.export import export as run
+
+    artifact = run(model, out, form=form, quantize=quantize)
+    size = (out / "model.onnx").stat().st_size
+    result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
+    show(result, as_json, lambda: printed.export(result))
+
+
+@commands.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="The folder of a run that had labels.")],
+    texts: Annotated[list[str], typer.Argument(help="Messages to classify.")],
+    as_json: Json = False,
+) -> None:
+    """What each message is, by the encoder and head that a run ships; texts out of scope are marked."""
+    from shoptalk.nn.heads.answering import answers
+
+    rows = [
+        {
+            "text": text,
+            "label": answer.labels[0] if len(answer.labels) == 1 else None,
+            "labels": list(answer.labels),
+            "probability": answer.probability,
+            "in_scope": answer.in_scope,
+        }
+        for text, answer in zip(texts, answers(model, texts), strict=True)
+    ]
+    show(rows, as_json, lambda: "\n".join(map(printed.answer, rows)))
+
+
+def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:
+    from shoptalk.curate.labels import read_labels
+
+    config: Config = load(overrides=settings or [])
+    return read_labels(labels, config.curate)[0], read_labels(test, config.curate)[0]

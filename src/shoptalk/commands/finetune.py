@@ -1,0 +1,209 @@
+"""Finetune: from labels to what is shipped for a task: an encoder with a classifier on it.
+
+The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
+`setfit`) and shipped where it is clearly better (`lesson.py`).
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from shoptalk.artifact import create, file_digest, key_of, open_artifact, write_text
+from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
+from shoptalk.commands.tune import Method
+from shoptalk.curate.labels import read_label_sets, read_labels
+from shoptalk.curate.sources import source_fingerprint
+from shoptalk.errors import ConfigError, InputError, SourceError
+from shoptalk.nn.digests import base_digest
+from shoptalk.nn.encoder import Product, embed, save_encoder
+from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads.classifier import Classifier
+from shoptalk.nn.heads.names import EXAMPLES
+from shoptalk.nn.heads.pool import MOST
+from shoptalk.records import Example, Frozen, LabelSet
+from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.world import World, open_product
+from shoptalk.telling.cards import plain_card
+from shoptalk.telling.origin import base_of
+from shoptalk.text.order import permuted
+
+OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")
+"""Labels that mean "none of the others" where the user names none."""
+
+
+class Request(Frozen):
+    """What is asked for."""
+
+    model: str
+    labels: Path
+    test: Path | None
+    task: str
+    unlabelled: tuple[Path, ...]
+    multi_label: bool
+    out_of_scope: str | None
+    scope_loss: float
+    method: str
+    accept_unproven: bool = False
+
+
+def finetune(world: World, request: Request) -> dict[str, Any]:
+    """Fit and choose; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
+
+    The same call again is instant.
+
+    Raises:
+        InputError: a file or a setting is wrong.
+    """
+    _check(request)
+    config = world.config
+    parents = dict(source_fingerprint(request.unlabelled)) if request.unlabelled else {}
+    parents |= {"base": base_digest(request.model)}
+    parents |= {"labels": file_digest(request.labels)}
+    parents |= {"test": file_digest(request.test)} if request.test is not None else {}
+    settings = request.model_dump(mode="json", exclude={"labels", "test", "unlabelled", "model"})
+    settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}
+    if request.method != FROZEN:
+        settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
+    folder = world.run / "head"
+    keys = {kind: key_of(kind=kind, config=settings, parents=parents) for kind in ("encoder", "head")}
+    if any(open_artifact(world.run / kind, key=key) is None for kind, key in keys.items()):
+        product = open_product(config, request.model)
+        product, found, result = (_several if request.multi_label else _single)(world, request, product)
+        card = plain_card(
+            base_of(request.model),
+            f"finetuned for {request.task}",
+            f"Made by `shoptalk finetune`. {result['sentence']}",
+        )
+        with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
+            save_encoder(product, inside, card=card)
+        with create(folder, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
+            classifier.save(found, inside)
+            write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
+        shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
+    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def _check(request: Request) -> None:
+    known = (FROZEN, *get_args(Method))
+    if request.method not in known:
+        raise ConfigError(f"--method {request.method!r}: there is {', '.join(known)}.")
+    if request.multi_label and (request.unlabelled or request.method != FROZEN or request.out_of_scope):
+        raise ConfigError(
+            "With --multi-label there are frozen linear heads alone, without a label for what is out of scope: a text "
+            "without labels says that. Leave out --unlabelled, --method and --out-of-scope."
+        )
+    if request.accept_unproven and request.method == FROZEN:
+        raise ConfigError(
+            "--accept-unproven is about a tuned encoder: add --method classify or setfit, or leave it out."
+        )
+    if not 0 <= request.scope_loss <= 100:
+        raise ConfigError(f"--scope-loss {request.scope_loss:g} is a number of points: give one from 0 to 100.")
+    for role, path in (("labels", request.labels), ("test", request.test)):
+        if path is not None and not path.is_file():
+            raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+
+
+# --- one label a text ---------------------------------------------------------------------------------------------
+
+
+def _single(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+    config, seed = world.config, world.config.seed
+    examples, _ = read_labels(request.labels, config.curate)
+    given = {example.label for example in examples}
+    nothing = {request.out_of_scope} if request.out_of_scope is not None else given & set(OUT_OF_SCOPE)
+    if request.out_of_scope is not None and request.out_of_scope not in given:
+        raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
+    inside = [example for example in examples if example.label not in nothing]
+    outside = [example.text for example in examples if example.label in nothing]
+    pool = _pool(world, request)
+    world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
+    lesson = Lesson.of(inside, pool)
+    seen = lesson.seen_by(product)
+    if request.method != FROZEN:
+        found = tuned_or_none(
+            world,
+            product,
+            lesson,
+            seen,
+            method="setfit" if request.method == "setfit" else "classify",
+            scope_loss=request.scope_loss,
+            accept_unproven=request.accept_unproven,
+        )
+        if found is not None:
+            tuned, head = found
+            return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing))
+    head = lesson.classifier(
+        seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
+    )
+    return product, head, _result(request, head, _judged(world, request, product, head, nothing))
+
+
+def _pool(world: World, request: Request) -> list[str]:
+    """Unlabelled texts, without those that are labelled or tested; at most `MOST`."""
+    if not request.unlabelled:
+        return []
+    corpus = curate_stage(world, request.unlabelled, request.labels, request.test).train
+    places = permuted(len(corpus), range(min(len(corpus), MOST)), seed=world.config.seed, epoch=1)
+    return list(dict.fromkeys(corpus.texts[int(i)] for i in places))
+
+
+def _judged(
+    world: World, request: Request, product: Product, head: Classifier, nothing: set[str]
+) -> dict[str, float] | None:
+    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+    if request.test is None:
+        return None
+    tests, _ = read_labels(request.test, world.config.curate)
+    nothing = nothing | (set(OUT_OF_SCOPE) - set(head.head.labels.tolist()))  # to be known without having been taught
+    said = head.answers(embed(product, _texts(tests)))
+    inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]
+    right = [answer.labels == (example.label,) for answer, example in inside]
+    kept = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
+    result = {"accuracy": 100 * float(np.mean(right)), "accuracy_when_abstaining": 100 * float(np.mean(kept))}
+    outside = [not answer.in_scope for answer, example in zip(said, tests, strict=True) if example.label in nothing]
+    if outside:
+        result["out_of_scope_recall"] = 100 * float(np.mean(outside))
+    return result
+
+
+# --- several labels a text ----------------------------------------------------------------------------------------
+
+
+def _several(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+    rows, _ = read_label_sets(request.labels, world.config.curate)
+    head = classifier.train_multi(
+        embed(product, _texts(rows)),
+        [row.labels for row in rows],
+        np.array([row.cluster for row in rows]),
+        seed=world.config.seed,
+    )
+    judged = None
+    if request.test is not None:
+        tests, _ = read_label_sets(request.test, world.config.curate)
+        names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
+        said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
+        given = np.array([[name in labels for name in names] for labels in said])
+        known = np.array([[name in row.labels for name in names] for row in tests])
+        exact = [set(labels) == set(row.labels) for labels, row in zip(said, tests, strict=True)]
+        judged = {"micro_f1": 100 * classifier.micro_f1(given, known), "exact_match": 100 * float(np.mean(exact))}
+    return product, head, _result(request, head, judged)
+
+
+def _texts(rows: Sequence[Example] | Sequence[LabelSet]) -> list[str]:
+    return [row.text for row in rows]
+
+
+def _result(request: Request, head: Classifier, judged: dict[str, float] | None) -> dict[str, Any]:
+    return {
+        "task": request.task,
+        "kind": head.kind,
+        "labels": len(head.head.labels),
+        "dev": dict(head.dev),
+        "temperature": head.temperature,
+        "test": judged,
+        "sentence": classifier.described(head),
+    }

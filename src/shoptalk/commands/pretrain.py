@@ -1,0 +1,334 @@
+"""One objective, one encoder, no questions asked: what `shoptalk pretrain` does."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.config import Config
+from shoptalk.errors import ConfigError, SourceError
+from shoptalk.nn import gather
+from shoptalk.nn.bases import open_base
+from shoptalk.nn.digests import base_digest
+from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.machine import Machine, prepare
+from shoptalk.nn.precision import Precision
+from shoptalk.objective import Spec, Targets
+from shoptalk.objectives import phases_of
+from shoptalk.records import Frozen
+from shoptalk.stages.curate import curate_stage, open_curated
+from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
+from shoptalk.stages.own_base import base_stage
+from shoptalk.stages.plan import (
+    Candidate,
+    CandidateTiming,
+    loop_config,
+    open_targets,
+    prepare_targets,
+    time_candidate,
+)
+from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
+from shoptalk.telling.cards import plain_card
+from shoptalk.telling.origin import base_of
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, open_tokens, tokenise_to
+from shoptalk.training import launch, snapshot
+from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.training.forecast import Forecast, Spending, compared, peak_memory, peak_to_come
+
+
+def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str) -> Artifact:
+    """Train `config.base` on the sources; leaves `DIR/encoder` and `DIR/log.jsonl` in the world's folder.
+
+    Where several processes call this together (`training/launch.py`) the first one reads the sources, makes what all
+    of them open, and writes.
+
+    Without `steps` the budget decides how many, once, in `DIR/plan.json`, which also forecasts what the run will take
+    and afterwards holds what it took. The same call resumes, or is instant.
+
+    The first phase of a curriculum is such a training too, in `DIR/phases/1-NAME`; `DIR/plan.json` names it under
+    `earlier`, and `DIR/log.jsonl` is the second phase's. Of `steps` or the budget the first one gets
+    `train.curriculum_share`, and the second what is left.
+
+    Raises:
+        ConfigError: no such objective, or another setting is wrong.
+        SourceError: the sources have nothing that this objective can learn from.
+    """
+    begun = time.perf_counter()
+    specs = phase_specs(world.config, objective)
+    turn = None if steps is None else turn_of(objective, steps, world.config)
+    curated = launch.shared(
+        world.run / "corpus",
+        make=lambda: curate_stage(world, sources, None, None),
+        read=lambda: open_curated(world),
+    )
+    world = base_stage(world, curated)
+    if len(specs) == 1:
+        return train_on(world, curated.train, specs[0], objective=objective, steps=steps, card=card, begun=begun)
+    first, second = phases_of(objective)
+    _refuse_nothing(curated.train, specs[1], second)  # before the first phase is trained for nothing
+    world.report.say(f"pretrain: phase 1 of 2, {first}")
+    then, done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
+    world.report.say(f"pretrain: phase 2 of 2, {second}")
+    left = None if steps is None or turn is None else steps - turn
+    begun = time.perf_counter() - done.seconds  # the first phase may have been another process's work
+    return train_on(then, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=done)
+
+
+def _first_phase(
+    world: World, corpus: Corpus, spec: Spec, objective: str, *, steps: int | None, begun: float
+) -> tuple[World, Phase]:
+    """Train the first phase of a curriculum: the world whose base is what it leaves, and what it took."""
+    config, name = world.config, f"phases/1-{objective}"
+    inside = replace(
+        world, run=world.run / name, config=config.model_copy(update={"budget": str(first_budget(config))})
+    )
+    about = "The first phase of two; not measured, so not proven."
+    card = plain_card(base_of(world.base_name), f"trained with {objective}", about)
+    train_on(inside, corpus, spec, objective=objective, steps=steps, card=card, begun=begun)
+
+    def work() -> dict[str, Any]:
+        plan = SinglePlan.model_validate_json((inside.run / "plan.json").read_text(encoding="utf-8"))
+        rows = read_log(inside.run)
+        taken = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
+        tokens = sum(row["tokens"] for row in rows)
+        return Phase(objective=objective, folder=name, steps=plan.steps, seconds=taken, tokens=tokens).model_dump()
+
+    done = Phase.model_validate(launch.agree(work))
+    budget = config.limits()
+    changed = {"base": str(inside.run / "encoder")}
+    if budget.tokens is not None:
+        changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - done.tokens)}))
+    return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), done
+
+
+def train_on(
+    world: World,
+    corpus: Corpus,
+    spec: Spec,
+    *,
+    objective: str,
+    steps: int | None,
+    card: str,
+    begun: float,
+    after: Phase | None = None,
+) -> Artifact:
+    """Train `config.base` on a corpus by the objective of `spec`; the rest is as `pretrain` has it.
+
+    `begun` is when the run began (`time.perf_counter`): its budget pays for what has been done since, too. `after` is
+    the phase before this training, where it is a curriculum's second; what that took counts in forecast and fact.
+
+    Raises:
+        SourceError: the corpus has nothing that this objective can learn from.
+    """
+    config, folder, budget = world.config, world.run, world.config.limits()
+    settings = {
+        "objective": objective,
+        "spec": spec.model_dump(),
+        "train": config.train.of_results(),
+        "seed": config.seed,
+        "steps": steps,
+        "budget": None if steps else {"seconds": budget.time, "tokens": budget.tokens},
+    }
+    parents = {"corpus": corpus.digest, "base": base_digest(config.base)}
+    key = key_of(kind="encoder", config=settings, parents=parents)
+    if not launch.agree(lambda: open_artifact(folder / "encoder", key=key) is not None):
+        _refuse_nothing(corpus, spec, objective)
+        product = open_product(config)
+        tokens = launch.shared(
+            folder / "tokens",
+            make=lambda: tokenise_to(
+                folder / "tokens", product.tokenizer, corpus.texts, max_length=product.max_length, digest=corpus.digest
+            ),
+            read=lambda: open_tokens(folder / "tokens"),
+        )
+
+        targets = launch.shared(
+            folder / "targets" / objective,
+            make=lambda: prepare_targets(world, objective, spec, corpus, product, config.base),
+            read=lambda: open_targets(folder / "targets" / objective),
+        )
+        candidate = Candidate(objective, spec, targets)
+        plan = _plan(world, key, candidate, corpus, tokens, steps, begun=begun, after=after)
+        forecast = Forecast(
+            expected=plan.forecast.priced(budget.price_per_hour),
+            before=plan.before_seconds,
+            price_per_hour=budget.price_per_hour,
+        )
+        world.report.say(
+            f"plan: {plan.steps} steps, learning rate {plan.lr:g}; {plan.precision}, {plan.machine}; {forecast}"
+        )
+        launch.agree(lambda: _forget_other_runs(folder, key))
+        earlier = sum(row["seconds"] for row in read_log(folder))
+        training = Training.build(
+            spec,
+            corpus=corpus,
+            tokens=tokens,
+            product=product,
+            targets=targets,
+            config=loop_config(spec, config, steps=plan.steps, precision=plan.precision),
+            folder=folder,
+            snapshot_seconds=config.train.snapshot_seconds,
+        )
+        for _ in world.report.track(advance(training, until=plan.steps), done=0, total=plan.steps, name=objective):
+            pass
+        sharded = gather.sharded(training.objective)
+
+        def finish() -> None:
+            trained = training.objective.product
+            whole = _from_snapshot(training, spec, config, corpus, tokens, targets) if sharded else trained
+            with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
+                save_encoder(whole, inside, card=card)
+            snapshot.keep_only(folder, None)
+            rows = read_log(folder)
+            # By this process's clock and earlier ones' log, or by the plan and the whole log: each may miss some work.
+            seconds = max(
+                earlier + time.perf_counter() - begun, plan.before_seconds + sum(row["seconds"] for row in rows)
+            )
+            fact = Spending(
+                seconds=round(seconds, 1),
+                tokens=sum(row["tokens"] for row in rows) + (after.tokens if after else 0),
+                memory_bytes=peak_memory(best_device()),
+            )
+            fact = fact.priced(budget.price_per_hour)
+            done = plan.model_copy(update={"spent": forecast.against(fact)})
+            write_text(folder / "plan.json", done.model_dump_json(indent=1))
+            world.report.say(f"pretrain: took {compared(fact, forecast.expected)}")
+
+        launch.agree(finish)
+    return launch.arrived(folder / "encoder", key)
+
+
+def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str) -> None:
+    if not len(spec.examples(corpus)):
+        raise SourceError(
+            f"{objective!r} finds nothing to learn from in these sources ({len(corpus)} texts): it needs "
+            f"{spec.needs}. Give other sources, or another objective; `shoptalk objectives` lists them."
+        )
+
+
+def _from_snapshot(
+    training: Training, spec: Spec, config: Config, corpus: Corpus, tokens: Tokenised, targets: Targets | None
+) -> Product:
+    """The trained product whole, where each process holds a part of it: from the snapshot at the training's end."""
+    copy = Training.build(
+        spec,
+        corpus=corpus,
+        tokens=tokens,
+        product=open_base(config.base),
+        targets=targets,
+        config=training.config,
+        folder=training.folder,
+        snapshot_seconds=training.snapshot_seconds,
+    )
+    newest = snapshot.newest(training.folder, most=training.config.steps)
+    assert newest is not None  # `advance` leaves one
+    snapshot.load_module(newest, copy.objective)
+    return copy.objective.product
+
+
+class SinglePlan(Frozen):
+    """How long and in which arithmetic, for the training that `key` names."""
+
+    key: str
+    steps: int
+    lr: float
+    precision: Precision
+    rates: dict[str, float]
+    machine: Machine
+    seed: int
+    before_seconds: float
+    """What had gone by when the plan was made."""
+    forecast: Spending
+    """Of the whole run, what had gone by included; without a price, which may be stated otherwise the next time."""
+    earlier: tuple[Phase, ...] = ()
+    """The phases that were trained before; `forecast` and `spent` include them."""
+    spent: dict[str, Any] | None = None
+    """Once it is trained: fact, forecast and their ratio."""
+
+
+def _plan(
+    world: World,
+    key: str,
+    candidate: Candidate,
+    corpus: Corpus,
+    tokens: Tokenised,
+    steps: int | None,
+    *,
+    begun: float,
+    after: Phase | None,
+) -> SinglePlan:
+    """Steps and precision, decided once and kept in `DIR/plan.json`; `begun` is when the run began (`perf_counter`)."""
+    path = world.run / "plan.json"
+    found = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
+    if found is not None:
+        return SinglePlan.model_validate(found)
+    precision, rates = usual_precision(world.config), matmul_rates()
+    timing = time_candidate(candidate, corpus, tokens, world.config, precision)  # of steps that all processes take
+
+    def decide() -> dict[str, Any]:
+        plan = _decided(world, key, candidate, timing, precision, rates, steps, begun=begun, after=after)
+        write_text(path, plan.model_dump_json(indent=1))
+        return plan.model_dump(mode="json")
+
+    return SinglePlan.model_validate(launch.agree(decide))
+
+
+def _decided(
+    world: World,
+    key: str,
+    candidate: Candidate,
+    timing: CandidateTiming,
+    precision: Precision,
+    rates: dict[str, float],
+    steps: int | None,
+    *,
+    begun: float,
+    after: Phase | None,
+) -> SinglePlan:
+    config, budget, before = world.config, world.config.limits(), time.perf_counter() - begun
+    if steps is None:
+        left = None if budget.time is None else budget.time - before - timing.entry_seconds
+        affordable = (budget.tokens or 0) / timing.cost.tokens if left is None else left / timing.cost.seconds
+        steps = min(int(affordable), timing.cost.most_steps)
+        if steps < 1:
+            raise ConfigError(f"The budget {config.budget} does not pay for one step of {candidate.name!r}; give more.")
+    forecast = Spending(
+        seconds=round(before + steps * timing.cost.seconds + timing.entry_seconds, 1),
+        tokens=round(steps * timing.cost.tokens) + (after.tokens if after else 0),
+        memory_bytes=peak_to_come(best_device(), [timing.timed], (candidate.targets or {}).values()),
+    )
+    return SinglePlan(
+        key=key,
+        steps=steps,
+        lr=candidate.spec.lr,
+        precision=precision,
+        rates=rates,
+        machine=prepare(best_device()),
+        seed=config.seed,
+        before_seconds=round(before, 1),
+        forecast=forecast,
+        earlier=() if after is None else (after,),
+    )
+
+
+def _read_plan(path: Path, key: str) -> SinglePlan | None:
+    """The plan that is there, where it is that of `key`; one in another version's form belongs to another key."""
+    try:
+        found = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        return None
+    return found if found.key == key else None
+
+
+def _forget_other_runs(folder: Path, key: str) -> None:
+    """Snapshots and log of a training with other settings would be resumed by mistake; `key` marks whose they are."""
+    mark = folder / ".training"
+    if not mark.exists() or mark.read_text(encoding="utf-8") != key:
+        snapshot.keep_only(folder, None)
+        (folder / "log.jsonl").unlink(missing_ok=True)
+        write_text(mark, key)

@@ -1,0 +1,88 @@
+"""`shoptalk report`: a finished run's report again, or several runs side by side, in any of three forms."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import open_artifact, write_text
+from shoptalk.errors import InputError, SourceError
+from shoptalk.report import render_markdown
+from shoptalk.report.runs import FinishedRun, compared
+from shoptalk.report.side_by_side import comparison_markdown, render_comparison
+from shoptalk.telling.facts import open_facts
+
+FORMS = ("html", "md", "json")
+COMPARISON = Path("comparison.html")
+"""Where the page of several runs goes unless another place is given."""
+
+
+def report(runs: Sequence[Path], *, form: str, out: Path | None = None) -> str:
+    """What `shoptalk report` prints: the path of a page, Markdown or JSON. With `out` it goes there, and its path is
+    printed.
+
+    Raises:
+        InputError: there is no such form, or a run is given twice.
+        SourceError: one of them is not a finished run; the message names it.
+        StorageError: `out` cannot be written.
+    """
+    if form not in FORMS:
+        raise InputError(f"--format {form!r}: there is html, md and json.")
+    single = len(runs) == 1
+    if single and form == "html" and out is None:
+        finished(runs[0])
+        return str(page_of(runs))
+    text = _of_one(runs[0], form) if single else _of_several(runs, form)
+    if form == "html":
+        out = out or page_of(runs)
+    if out is None:
+        return text
+    write_text(out, text if text.endswith("\n") else f"{text}\n")
+    return str(out)
+
+
+def page_of(runs: Sequence[Path]) -> Path:
+    """Where the page is that shows these runs."""
+    return runs[0] / "report.html" if len(runs) == 1 else COMPARISON
+
+
+def finished(run: Path) -> FinishedRun:
+    """What a finished run has left.
+
+    Raises:
+        SourceError: it is not a finished run.
+    """
+    artifact = open_artifact(run / "decision")
+    if artifact is None:
+        raise SourceError(
+            f"{run} is not a finished run: it has no decision. `shoptalk adapt ... --out {run}` makes one."
+        )
+    return FinishedRun(str(run), open_facts(run), artifact.config, artifact.parents, artifact.versions)
+
+
+def comparison(runs: Sequence[Path]) -> dict[str, Any]:
+    """Several finished runs side by side, as `evaluate.runs.compared` tells them.
+
+    Raises:
+        SourceError: one of them is not a finished run; the message names it.
+        InputError: a run is given twice.
+    """
+    twice = [str(run) for run, times in Counter(run.resolve() for run in runs).items() if times > 1]
+    if twice:
+        raise InputError(f"{twice[0]} is given more than once. Give each run once.")
+    return compared([finished(run) for run in runs])
+
+
+def _of_one(run: Path, form: str) -> str:
+    facts = finished(run).facts
+    if form == "html":
+        return (run / "report.html").read_text(encoding="utf-8")
+    return json.dumps(facts, ensure_ascii=False) if form == "json" else render_markdown(facts)
+
+
+def _of_several(runs: Sequence[Path], form: str) -> str:
+    found = comparison(runs)
+    if form == "html":
+        return render_comparison(found)
+    return json.dumps(found, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(found)

@@ -1,0 +1,252 @@
+"""The vectors of a corpus on disk, and the hidden folder in which they are made.
+
+    work = Work.beside(out)
+    plan = work.resumed(key) or work.prepared(card, items, shard=16_384, passage_characters=1_000)
+    for number in range(work.finished_shards(), plan.shards): ... work.write(plan, number, vectors)
+    work.publish(plan.card, out)
+
+A shard is on the disk before it is counted, and the array takes its place last: after a crash anywhere the same calls
+go on. Nothing here knows what an encoder is.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32, Int8, Shaped
+from pydantic import ValidationError
+
+from shoptalk.artifact import storage_errors, write_text
+from shoptalk.curate.curation import to_corpus
+from shoptalk.errors import StorageError
+from shoptalk.nn.precision import Precision
+from shoptalk.records import Document, Drop, Frozen
+
+Dtype = Literal["float32", "float16", "int8"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+
+class VectorsCard(Frozen):
+    """`NAME.json`: what the vectors beside it are. The same `key` means that nothing is left to do."""
+
+    kind: Literal["vectors"] = "vectors"
+    key: str
+    model: str
+    dtype: Dtype
+    precision: Precision
+    texts: int
+    dimensions: int
+    left_out: int
+    sources: dict[str, str]
+
+
+def card_of(out: Path) -> VectorsCard | None:
+    """The card beside a finished result; None where there is none."""
+    try:
+        return VectorsCard.model_validate_json(out.with_suffix(".json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+class Plan(Frozen):
+    """What the work folder is being filled with: written after the rows and before the first vector."""
+
+    card: VectorsCard
+    shard: int
+    """Texts in a shard; the last one may have fewer."""
+    offsets: tuple[int, ...]
+    """Where each shard's lines begin in the file of rows, and where the last one's end."""
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """The hidden folder beside the result."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, out: Path) -> "Work":
+        """That of the result `out`."""
+        return cls(out.with_name(f".{out.name}.embedding"))
+
+    @property
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def _rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def _vectors(self) -> Path:
+        return self.folder / "vectors.npy"
+
+    @property
+    def _scales(self) -> Path:
+        return self.folder / "scales.npy"
+
+    @property
+    def _done(self) -> Path:
+        return self.folder / "done"
+
+    def finished_shards(self) -> int:
+        """How many shards are on the disk."""
+        return int(self._done.read_text(encoding="utf-8")) if self._done.exists() else 0
+
+    def resumed(self, key: str) -> Plan | None:
+        """The plan that an earlier process left for the same key; what belongs to any other is removed."""
+        try:
+            plan = Plan.model_validate_json(self._plan.read_bytes())
+        except (OSError, ValidationError):
+            plan = None
+        if plan is not None and plan.card.key == key:
+            return plan
+        # The plan goes first: it vouches for the rest.
+        for file in (self._plan, self._done, self._rows, self._vectors, self._scales):
+            file.unlink(missing_ok=True)
+        return None
+
+    def prepared(
+        self, begun: VectorsCard, items: Iterable[Document | Drop], *, shard: int, passage_characters: int
+    ) -> Plan:
+        """Write every text of `items` into the file of rows, and make room for their vectors.
+
+        Returns the plan, on the disk unless there was no text at all.
+
+        Raises:
+            StorageError: the disk has no room.
+        """
+        with storage_errors(self._rows):
+            texts, left_out, offsets = _write_rows(self._rows, items, passage_characters, shard)
+            card = begun.model_copy(update={"texts": texts, "left_out": left_out})
+            plan = Plan(card=card, shard=shard, offsets=offsets)
+            if texts:
+                _make_room(self.folder, texts * (card.dimensions * np.dtype(card.dtype).itemsize + 4))
+                _empty_array(self._vectors, (texts, card.dimensions), card.dtype)
+                if card.dtype == "int8":
+                    _empty_array(self._scales, (texts, 1), "float32")
+                write_text(self._plan, plan.model_dump_json())
+        return plan
+
+    def texts(self, plan: Plan, shard: int) -> list[str]:
+        """The texts of a shard."""
+        begin, end = plan.offsets[shard : shard + 2]
+        with self._rows.open("rb") as file:
+            file.seek(begin)
+            lines = file.read(end - begin).decode("utf-8", "surrogatepass")
+        return [json.loads(line)["text"] for line in lines.split("\n")[:-1]]
+
+    def sample(self, plan: Plan, most: int) -> tuple[list[str], int]:
+        """Up to `most` texts from shards all over the file of rows, and how many bytes their rows have."""
+        shards = np.unique(np.linspace(0, plan.shards - 1, num=8).astype(int)).tolist()
+        lines: list[bytes] = []
+        with self._rows.open("rb") as file:
+            for shard in shards:
+                file.seek(plan.offsets[shard])
+                lines += islice(file, most // len(shards))
+        return [json.loads(line.decode("utf-8", "surrogatepass"))["text"] for line in lines], sum(map(len, lines))
+
+    def write(self, plan: Plan, shard: int, vectors: Float32[np.ndarray, "n D"]) -> None:
+        """Store a shard's unit vectors, in the result's type, and count it as finished."""
+        at = shard * plan.shard
+        if plan.card.dtype == "int8":
+            integers, scales = quantise(vectors)
+            _place(self._scales, at, scales)
+            _place(self._vectors, at, integers)
+        else:
+            _place(self._vectors, at, vectors.astype(plan.card.dtype))
+        write_text(self._done, str(shard + 1))
+
+    def publish(self, card: VectorsCard, out: Path) -> None:
+        """Move what is finished to its place, the array last. After a crash in the middle the same call goes on."""
+        with storage_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.unlink(missing_ok=True)
+            write_text(out.with_suffix(".json"), card.model_dump_json(indent=1))
+            if card.dtype != "int8":
+                out.with_suffix(".scales.npy").unlink(missing_ok=True)
+            for made, place in (
+                (self._rows, out.with_suffix(".jsonl")),
+                (self._scales, out.with_suffix(".scales.npy")),
+                (self._vectors, out),
+            ):
+                if made.exists():
+                    made.replace(place)
+            shutil.rmtree(self.folder)
+
+
+def quantise(
+    vectors: Float32[np.ndarray, "n D"],
+) -> tuple[Int8[np.ndarray, "n D"], Float32[np.ndarray, "n 1"]]:
+    """Symmetric 8-bit integers with one scale a vector, its largest magnitude over 127: vectors ≈ integers * scales.
+
+    A scale a vector needs no pass over the corpus beforehand, and cosines between the integers need no scale at all.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    # A vector of zeros, or of numbers too small for float32 to divide by, becomes zeros.
+    scales = np.where(largest > 1e-30, largest / np.float32(127), np.float32(1)).astype(np.float32)
+    return np.rint(vectors / scales).astype(np.int8), scales
+
+
+def _write_rows(
+    path: Path, items: Iterable[Document | Drop], passage_characters: int, shard: int
+) -> tuple[int, int, tuple[int, ...]]:
+    """Write a JSON line for each text; how many, how much was left out, and where every shard begins, and the end."""
+    texts, left_out, at = 0, 0, 0
+    offsets: list[int] = []
+    with path.open("wb") as file:
+        for item in items:
+            if isinstance(item, Drop):
+                left_out += 1
+                continue
+            for row in _rows(item, passage_characters):
+                if texts % shard == 0:
+                    offsets.append(at)
+                at += file.write(row.encode("utf-8", "surrogatepass"))
+                texts += 1
+    return texts, left_out, (*offsets, at)
+
+
+def _rows(document: Document, passage_characters: int) -> Iterator[str]:
+    """One JSON line for each text of a document."""
+    corpus = to_corpus([document], digest="", passage_characters=passage_characters)
+    for turn, text in zip(corpus.turn.tolist(), corpus.texts, strict=True):
+        yield json.dumps({"id": document.id, "turn": turn, "text": text}, ensure_ascii=False) + "\n"
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StorageError(
+            f"The vectors need {needed / 1e9:.1f} GB beside {folder}, where {free / 1e9:.1f} GB are free. Free some "
+            "space, give another --out, or --dtype float16 (half the size) or int8 (a quarter)."
+        )
+
+
+def _empty_array(path: Path, shape: tuple[int, int], dtype: str) -> None:
+    """A .npy file with its header and all its room, whose blocks the file system fills in as they are written."""
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def _place(path: Path, first: int, rows: Shaped[np.ndarray, "n D"]) -> None:
+    """Write rows into a .npy file from row `first` on, and wait until the disk has them.
+
+    By an ordinary write: a memory map would be killed by the system where the disk is full.
+    """
+    header = int(np.load(path, mmap_mode="r").offset)
+    with storage_errors(path), path.open("r+b") as file:
+        file.seek(header + first * rows[:1].nbytes)
+        file.write(np.ascontiguousarray(rows).data)
+        file.flush()
+        os.fsync(file.fileno())

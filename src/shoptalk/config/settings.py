@@ -1,0 +1,164 @@
+"""The goal and every setting, as frozen models read from one TOML file and `--set key=value` overrides.
+
+    config = load(Path("shoptalk.toml"), overrides=["budget=3Mtok", "objectives.simcse.lr=2e-5"])
+
+Objectives own their hyperparameters (their `Spec`), so the section `objectives` stays a plain mapping here and is
+validated by each spec when it is built.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from shoptalk.config.budget import Budget
+from shoptalk.errors import ConfigError
+from shoptalk.records import Frozen
+
+F = TypeVar("F", bound=Frozen)
+
+
+class Guards(Frozen):
+    """What must not get worse, whatever the gain. Points are hundredths of the measure's range."""
+
+    forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
+
+
+class CurateConfig(Frozen):
+    """How sources are read."""
+
+    text_column: str = "text"
+    label_column: str = "label"
+    passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
+    near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
+
+
+class TrainConfig(Frozen):
+    """The training loop's settings that no objective owns."""
+
+    warmup: float = Field(default=0.1, ge=0.0, lt=1.0, description="share of the steps spent warming up")
+    decay: float = Field(default=0.2, gt=0.0, le=1.0, description="share of the steps spent decaying to zero")
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    clip: float = Field(default=1.0, gt=0.0, description="largest gradient norm")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    snapshot_seconds: float = Field(default=60.0, gt=0.0, description="at most this much work is lost to a crash")
+    shard: bool = Field(
+        default=False,
+        description="spread parameters over the processes that torchrun starts, for a model whose weights, gradients "
+        "and optimizer state (16 bytes a parameter) do not fit each; slower where they do",
+    )
+
+    curriculum_share: float = Field(
+        default=0.5, gt=0.0, lt=1.0, description="share of the steps or the budget that a curriculum's first phase gets"
+    )
+
+    def of_results(self) -> dict[str, Any]:
+        """The settings on which all results depend: where to keep parameters and how often to save them does not count,
+        and what only curricula depend on is told with their steps.
+        """
+        return self.model_dump(exclude={"snapshot_seconds", "shard", "curriculum_share"})
+
+
+class Config(Frozen):
+    """The goal in the user's own terms, and how to reach it. `shoptalk init` writes it with comments."""
+
+    task: Literal["intent"] = "intent"
+    metric: Literal["accuracy"] = "accuracy"
+    smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
+    settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")
+    shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
+    draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
+    budget: str = "10m"
+    price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR an hour of this machine")
+    base: str = "minilm"
+    vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
+    candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
+    seed: int = 0
+    guards: Guards = Guards()
+    curate: CurateConfig = CurateConfig()
+    train: TrainConfig = TrainConfig()
+    objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _budget_parses(self) -> "Config":
+        self.limits()
+        return self
+
+    def limits(self) -> Budget:
+        """The budget, with the price of an hour where one is stated."""
+        return Budget.parse(self.budget, price_per_hour=self.price_per_hour)
+
+
+def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: Any) -> Config:
+    """The settings of a TOML file, then `--set` overrides, then keyword values that are not None; later ones win.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown (with the nearest known one) or out of range.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"Cannot read {path}: {error}. `shoptalk init` writes a valid shoptalk.toml.") from error
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key.strip():
+            raise ConfigError(f"--set {item!r} is not KEY=VALUE. Write for example --set train.clip=0.5.")
+        _assign(tree, key.strip().split("."), _parse_value(text.strip()), item)
+    tree.update({key: value for key, value in values.items() if value is not None})
+    return validate(Config, tree)
+
+
+def validate(model: type[F], tree: Mapping[str, Any], *, prefix: str = "") -> F:
+    """`model` built from `tree`; pydantic's complaints become one ConfigError that suggests the nearest key."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaint(model, item, prefix) for item in error.errors())) from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " Did you mean 'x'?" or the list of what there is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(known)}."
+
+
+def _complaint(model: type[Frozen], item: Any, prefix: str) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join([*([prefix] if prefix else []), *path])
+    if item["type"] == "extra_forbidden":
+        owner = _model_at(model, path[:-1])
+        known = list(owner.model_fields) if owner else []
+        return f"Unknown setting {key!r}. {did_you_mean(path[-1], known)}"
+    return f"{key} = {item['input']!r}: {item['msg']}."
+
+
+def _model_at(model: type[Frozen], path: list[str]) -> type[Frozen] | None:
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Frozen)):
+            return None
+        model = field.annotation
+    return model
+
+
+def _assign(tree: dict[str, Any], path: list[str], value: Any, item: str) -> None:
+    for part in path[:-1]:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {item!r}: {part!r} is a single value, not a section.")
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _parse_value(text: str) -> Any:
+    """A TOML value where it is one (numbers, booleans, lists), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

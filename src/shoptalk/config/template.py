@@ -1,0 +1,42 @@
+"""The shoptalk.toml that `shoptalk init` writes: every setting at its default, with a comment."""
+
+TEMPLATE = """\
+# The goal of an adaptation, in your own terms. `shoptalk adapt ... --config shoptalk.toml` reads it.
+# Every line shows its default; delete what you do not change.
+
+task = "intent"            # what the assistant must do with a message: tell its intent
+metric = "accuracy"        # in per cent, on unseen messages
+smallest_gain = 0.5        # the smallest gain worth having, in points; less is not worth a new model
+settle_gain = 2.0          # "how many labels would settle it?" is answered for a true gain of this size
+shots = 5                  # labels per class that the assistant will be built from
+draws = 20                 # random label sets of that size that the verdict averages over
+budget = "10m"             # of the whole run: 90s, 10m, 1.5h; training tokens: 500ktok, 3Mtok; or money: 0.50eur
+# price_per_hour = 1.20    # EUR an hour of this machine: a budget in eur needs it, and costs are then told in EUR
+base = "minilm"            # the encoder to start from: minilm, a hub id, a folder, or scratch:mini (random weights)
+vocabulary = 0             # most words of your own trade that the base's tokenizer learns to leave whole
+candidates = ["mlm", "simcse", "turns", "neighbours", "none"]   # `shoptalk objectives` lists them
+seed = 0
+
+[guards]                   # what must not get worse, whatever the gain
+forgetting = -1.0          # largest fall in general similarity structure, in points
+
+[curate]                   # how sources are read
+text_column = "text"
+label_column = "label"
+passage_characters = 600   # long texts are cut into passages of up to this size
+near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
+
+[train]
+warmup = 0.1               # share of the steps
+decay = 0.2                # share of the steps
+weight_decay = 0.01
+clip = 1.0
+precision = "auto"         # auto (timed on this machine), float32 or bfloat16
+snapshot_seconds = 60.0    # at most this much work is lost to a crash
+curriculum_share = 0.5     # of mlm-then-neighbours and the like: the first phase's share of the steps or the budget
+shard = false              # true under torchrun only, for a model too large for one process: each then holds a part
+
+# An objective's own settings; `shoptalk objectives` shows them all.
+# [objectives.neighbours]
+# lr = 6e-5
+"""

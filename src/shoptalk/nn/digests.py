@@ -1,0 +1,19 @@
+"""What a model is, as one hash."""
+
+from shoptalk.artifact import digest, file_digest, open_artifact
+from shoptalk.nn.bases import resolve
+from shoptalk.nn.scratch import size_of
+
+
+def base_digest(ref: str) -> str:
+    """What a base is, as one hash: the SHA-256 of its weights.
+
+    A base that is yet to be made from the corpus (`scratch:mini`) is what it is to be. One that was made (`RUN/base`)
+    is all of its folder: equal random weights may come with the tokenizer of another corpus.
+    """
+    size = size_of(ref)
+    if size is not None:
+        return digest(vars(size))
+    folder = resolve(ref)
+    made = open_artifact(folder)
+    return made.content if made is not None and made.kind == "base" else file_digest(folder / "model.safetensors")

@@ -1,0 +1,179 @@
+"""What changed per class, and the texts that changed sides, each with its neighbours before and after."""
+
+from collections.abc import Sequence
+
+from shoptalk.report import wording
+from shoptalk.report.charts import Number, bar, figure, line, make_axis, picture, write
+from shoptalk.report.figures import Fact, fig, named, told
+from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+from shoptalk.report.wording import signed
+
+_MOST_CHANGED = 8
+_OPEN_TEXTS = 3
+
+
+def classes(facts: Fact) -> Html:
+    """All classes at one glance, the largest changes, and the numbers of every class."""
+    every = facts["per_class"]
+    if not every:
+        return paragraphs("No class was measured, since that takes labelled messages and a trained challenger.")
+    known = sorted(
+        (row for row in every if row["gain"].number is not None), key=lambda row: -(row["gain"].number or 0.0)
+    )
+    rises = [row for row in known if (row["gain"].number or 0.0) > 0][:_MOST_CHANGED]
+    falls = [row for row in reversed(known) if (row["gain"].number or 0.0) < 0][:_MOST_CHANGED]
+    if not rises and not falls:
+        return paragraphs("No class changed.")
+    shown = [*rises, *reversed(falls)]
+    largest = max(abs(row["gain"].number or 0.0) for row in shown)
+    some: list[list[Child]] = [
+        [
+            named(row["label"]),
+            fig(wording.count, row["n"]),
+            bar(row["gain"].number or 0.0, largest),
+            fig(signed, row["gain"]),
+        ]
+        for row in shown
+    ]
+    head: list[Child] = ["Class", "Messages", el("span", "loss | gain", class_="middle"), "Points"]
+    return join(
+        el(
+            "p",
+            "Of ",
+            fig(wording.how_many, every),
+            " classes ",
+            fig(wording.gaining, every),
+            " gained and ",
+            fig(wording.losing, every),
+            " lost. Single classes have few messages and no interval of their own: look for a pattern, not at one row.",
+        ),
+        _skyline([row["gain"].number or 0.0 for row in known]) if len(known) > 2 * _MOST_CHANGED else None,
+        table("The largest gains and losses, in points", head, some, words={2}),
+        disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every)),
+    )
+
+
+def _all(every: Fact) -> Html:
+    rows = sorted(every, key=lambda row: str(row["label"].value))
+    return table(
+        "Accuracy per class",
+        ["Class", "Messages", "Base", "Adapted", "Gain"],
+        [
+            [
+                named(row["label"]),
+                fig(wording.count, row["n"]),
+                fig(wording.percent, row["base"]),
+                fig(wording.percent, row["adapted"]),
+                fig(signed, row["gain"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _skyline(gains: Sequence[float]) -> Html:
+    """A bar for each class, the largest gain first: whether many gained a little or a few gained much."""
+
+    def draw(width: Number, suffix: str) -> Html:
+        height = 150
+        y = make_axis(min(0.0, *gains), max(0.0, *gains), height - 14, 22, most=4)
+        parts = [write(0, 12, "gain in points, a bar for each class", class_="soft")]
+        for tick in y.ticks:
+            parts.append(line(44, y(tick), width, y(tick), "zero" if tick == 0 else "grid"))
+            parts.append(write(38, y(tick) + 4, signed(tick, y.digits), anchor="end", class_="tick"))
+        room = (width - 48) / len(gains)
+        for place, gain in enumerate(gains):
+            top, bottom = sorted((y(gain), y(0)))
+            parts.append(
+                el(
+                    "rect",
+                    x=round(46 + place * room, 1),
+                    y=round(top, 1),
+                    width=round(max(room * 0.78, 0.6), 1),
+                    height=round(bottom - top, 1),
+                    class_="up" if gain > 0 else "down",
+                )
+            )
+        description = "Bars up are gains, bars down losses; the table of all classes has the numbers."
+        return picture(f"classes-{suffix}", "Gain of every class", description, width, height, *parts)
+
+    return figure(draw)
+
+
+# --- texts that changed sides -------------------------------------------------------------------------------------
+
+
+def texts(facts: Fact) -> Html | None:
+    """The labelled texts that one encoder gets right and the other wrong."""
+    found = facts["changed"]
+    if not found:
+        return None
+    about = el(
+        "p",
+        fig(wording.count, found["n_gained"]),
+        " labelled texts are answered rightly more often by ",
+        named(found["entry"]),
+        " than by the base, ",
+        fig(wording.count, found["n_lost"]),
+        " less often",
+        join(", over ", fig(wording.count, found["draws"]), " draws of labels") if found["draws"].number else None,
+        ". Each is shown with the three other labelled texts that lie nearest to it: ",
+        el("span", "✓", class_="yes"),
+        " marks one of the same class, ",
+        el("mark", "both"),
+        " one that is near before and after.",
+    )
+    heads = found["base_head"], found["head"]
+    answered = None
+    if all(heads):
+        answered = note("Head of the base: ", told(heads[0]), "; of the adapted model: ", told(heads[1]), ".")
+    return join(about, answered, _side("Gained", found["gained"]), _side("Lost", found["lost"]))
+
+
+def _side(title: str, rows: Fact) -> Html:
+    if not rows:
+        return join(el("h3", title), paragraphs("None."))
+    cards = [_card(row) for row in rows]
+    rest = cards[_OPEN_TEXTS:]
+    return join(
+        el("h3", title),
+        el("div", *cards[:_OPEN_TEXTS], class_="cards"),
+        disclosure(f"More that {title.lower()}", el("div", *rest, class_="cards"), on_paper=False) if rest else None,
+    )
+
+
+def _card(row: Fact) -> Html:
+    label = row["label"].value
+    before = {str(near["text"].value) for near in row["before"]}
+    shared = before & {str(near["text"].value) for near in row["after"]}
+    return el(
+        "article",
+        el("blockquote", told(row["text"]), dir="auto"),
+        el("p", "Its label: ", el("strong", named(row["label"])), class_="label"),
+        el(
+            "div",
+            _arm("Before", row["base"], row["base_share"], row["before"], label, shared),
+            _arm("After", row["adapted"], row["adapted_share"], row["after"], label, shared),
+            class_="arms",
+        ),
+    )
+
+
+def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared: set[str]) -> Html:
+    right = said.value == label
+    answer = join(
+        el("span", "✓ " if right else "✗ ", class_="yes" if right else "no"),
+        named(said),
+        " ",
+        el("small", "right in ", fig(wording.whole_hundred, share), " of draws"),
+    )
+    return el("div", el("h4", title), el("p", answer), el("ol", *(_neighbour(one, label, shared) for one in near)))
+
+
+def _neighbour(one: Fact, label: object, shared: set[str]) -> Html:
+    same = one["label"].value is not None and one["label"].value == label
+    about: list[Child] = [el("span", "✓ ", class_="yes") if same else None]
+    about += [named(one["label"]), ", "] if one["label"].value is not None else []
+    about += ["cosine ", fig(wording.cosine, one["cosine"])]
+    both = join(" ", el("mark", "both")) if str(one["text"].value) in shared else None
+    return el("li", told(one["text"]), both, el("small", *about))

@@ -1,0 +1,75 @@
+"""Gain against training for every candidate, eliminated ones too, and what their losses did."""
+
+from shoptalk.report import sentences, wording
+from shoptalk.report.figures import Fact, fig, named
+from shoptalk.report.lines import Frame, Line, line_chart, loss_panel, read_curve
+from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs
+
+
+def curves(facts: Fact) -> Html:
+    """The probe curves with their bands; the training losses are folded away below them."""
+    return join(_gains(facts), _losses(facts))
+
+
+def _gains(facts: Fact) -> Html:
+    lines = [
+        Line(curve["objective"], points, index, dashed=bool(curve["eliminated"]))
+        for index, curve in enumerate(facts["curves"])
+        if (points := read_curve(curve))
+    ]
+    if not lines:
+        return paragraphs(_no_gain(facts))
+    base, reached = facts["ceiling"]["base"], facts["ceiling"]["accuracy"]
+    smallest = facts["verdict"]["smallest_gain"]
+    said: list[Child] = [
+        "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
+    ]
+    references = []
+    if any(line.dashed for line in lines):
+        said.append(" Dashed lines were eliminated: their training was ended before its time.")
+    if facts["verdict"]["heads"]:
+        said.append(f" {sentences.SAME_HEAD}")
+    if smallest.number:
+        references.append((smallest.number, "worth having"))
+        said += [" The smallest gain worth having is ", fig(wording.signed, smallest), "."]
+    if reached.number is not None and base.number is not None:
+        references.append((reached.number - base.number, "ceiling"))
+        said += [f" {sentences.CEILING} It lies ", fig(wording.apart, reached, base), " points from the base model."]
+    frame = Frame(
+        "gain",
+        "Gain against training tokens",
+        "A line for each candidate; their numbers are in the table of everything that was tried.",
+        "training tokens",
+        "gain in points",
+        references,
+    )
+    return join(line_chart(frame, lines), note(*said))
+
+
+def _no_gain(facts: Fact) -> str:
+    if not facts["verdict"]["candidates"]:
+        return "Nothing was trained, so there is no curve of gains."
+    if not wording.gained(facts.value):
+        return f"{sentences.NO_LABELS} So there is no curve of gains."
+    return "No gain was measured while training went on; the table below has the final ones."
+
+
+def _losses(facts: Fact) -> Html:
+    panels, broken = [], False
+    order = {str(curve["objective"].value): index for index, curve in enumerate(facts["curves"])}
+    for index, curve in enumerate(facts["losses"]):
+        logged = curve["points"].value or ()
+        points = [(float(step), float(loss)) for step, loss in logged if wording.number(loss) is not None]
+        broken = broken or len(points) < len(logged)
+        if points:
+            colour = order.get(str(curve["objective"].value), index)
+            panels.append(el("div", el("h3", named(curve["objective"])), loss_panel(f"loss-{index}", points, colour)))
+    if not panels:
+        return paragraphs("No training step was logged.")
+    failed = note("Left out: ", fig(wording.not_finite, facts["losses"]), " logged losses that are not finite numbers.")
+    return disclosure(
+        "Training losses",
+        el("div", *panels, class_="panels"),
+        note("Loss against training steps. Losses of different objectives cannot be compared: each has its own scale."),
+        failed if broken else None,
+    )

@@ -1,0 +1,78 @@
+"""Where the text came from, and what was left out of it."""
+
+from shoptalk.report import wording
+from shoptalk.report.charts import meter
+from shoptalk.report.figures import Fact, fig, named, told
+from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+
+_MOST_SOURCES = 8
+
+
+def data(facts: Fact) -> Html:
+    """The sources and the drops, both with samples."""
+    kept = facts["kept"]
+    said = None
+    if kept:
+        said = join(
+            fig(wording.count, kept["texts"]),
+            " texts from ",
+            fig(wording.count, kept["documents"]),
+            " documents were kept.",
+        )
+    return join(paragraphs(said), _sources(facts["sources"]), _drops(facts["drops"]))
+
+
+def _sources(rows: Fact) -> Html | None:
+    if not rows:
+        return None
+    made = [_source(row) for row in rows]
+    samples = [
+        el("li", named(row["source"]), *(el("blockquote", told(sample), dir="auto") for sample in row["samples"]))
+        for row in rows
+        if row["samples"]
+    ]
+    rest = made[_MOST_SOURCES:]
+    more = _sources_table("The other sources", rest)
+    return join(
+        _sources_table("What was learned from, the largest first", made[:_MOST_SOURCES]),
+        disclosure(join("The other sources, of ", fig(wording.how_many, rows), " in all"), more) if rest else None,
+        disclosure("Samples of each source", el("ul", *samples), on_paper=False) if samples else None,
+    )
+
+
+def _sources_table(caption: str, made: list[list[Child]]) -> Html:
+    head: list[Child] = ["Source", el("span", class_="desk"), "Share", "Documents", "Texts", "Left out"]
+    return table(caption, head, made, words={1})
+
+
+def _source(row: Fact) -> list[Child]:
+    return [
+        named(row["source"]),
+        el("span", meter(row["share"].number or 0.0), class_="desk"),
+        fig(wording.hundred, row["share"]),
+        fig(wording.count, row["documents"]),
+        fig(wording.count, row["texts"]),
+        fig(wording.count, row["dropped"]),
+    ]
+
+
+def _drops(rows: Fact) -> Html:
+    if not rows:
+        return paragraphs("Nothing was left out.")
+    made: list[list[Child]] = [[told(row["reason"]), fig(wording.count, row["count"])] for row in rows]
+    samples = [
+        disclosure(join("Samples: ", told(row["reason"])), el("ul", *(_sample(sample) for sample in row["samples"])))
+        for row in rows
+        if row["samples"]
+    ]
+    return join(
+        table("Left out, by reason", ["Reason", "How many"], made),
+        note("What is left out is kept with its reason in the corpus's folder; nothing is lost silently."),
+        *samples,
+    )
+
+
+def _sample(sample: Fact) -> Html:
+    detail = join(": ", told(sample["detail"])) if sample["detail"] else None
+    quoted = el("blockquote", told(sample["sample"]), dir="auto") if sample["sample"] else None
+    return el("li", told(sample["id"]), detail, quoted)

@@ -1,0 +1,127 @@
+"""How much is enough: the dose curves of tokens, texts and labels, where they were measured."""
+
+from shoptalk.report import wording
+from shoptalk.report.figures import Fact, fig, listed, told
+from shoptalk.report.lines import Frame, Line, Point, line_chart
+from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+
+_TITLES = {"tokens": "Of training", "texts": "Of unlabelled texts", "labels": "Of labels"}
+
+
+def doses(facts: Fact) -> Html | None:
+    """A chart and a sentence for each curve."""
+    found = facts["dose"]["curves"]
+    if not found:
+        if not wording.gained(facts.value):
+            return None
+        return paragraphs(
+            join(
+                "Not measured yet. ",
+                el("code", "shoptalk dose RUN"),
+                " measures what more training, more texts and more labels would bring, and renders this page again.",
+            )
+        )
+    shots = facts["dose"]["shots"]
+    about = el(
+        "p",
+        "Every point is the gain over the base",
+        join(", the first two curves at ", fig(wording.shots, shots)) if shots.number else None,
+        ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
+        "largest one.",
+    )
+    return join(about, *(_curve(name, curve) for name, curve in found.items()))
+
+
+def _curve(name: str, curve: Fact) -> Html:
+    points = _points(curve["points"], "gain")
+    if not points:
+        return join()
+    unit = str(curve["unit"].value)
+    log = name == "labels" and min(point.x for point in points) > 0 and len(points) > 1
+    lines = [Line("gain", points)]
+    twice = _twice(curve, points[-1])
+    if twice:
+        lines.append(Line("twice", twice, 0, dashed=True))
+    frame = Frame(
+        f"dose-{name}",
+        f"Gain against {unit}",
+        "The numbers are in the table below.",
+        unit,
+        "gain in points",
+        height=250,
+        log=log,
+    )
+    arms = curve["accuracy"]
+    return join(
+        el("h3", _TITLES.get(name, name)),
+        line_chart(frame, lines),
+        note(told(curve["sentence"], wording.sentence)) if curve["sentence"] else None,
+        _left_out(curve["left_out"]),
+        _accuracies(arms, unit, log) if arms else None,
+        disclosure("The numbers of this picture", _table(curve["points"], unit)),
+    )
+
+
+def _points(rows: Fact, of: str) -> tuple[Point, ...]:
+    found = []
+    for row in rows:
+        x, y, ends = row["dose"].number, row[of].number, row["interval"].pair
+        if x is not None and y is not None:
+            found.append(Point(x, y, *(ends or (y, y))))
+    return tuple(found)
+
+
+def _twice(curve: Fact, last: Point) -> tuple[Point, ...]:
+    """From the largest dose to twice of it, where a law allows to say so."""
+    twice = curve["twice"]
+    x, change, ends = twice["dose"].number, twice["change"].number, twice["interval"].pair
+    if x is None or change is None or ends is None:
+        return ()
+    low, high = ends
+    return (last._replace(low=last.y, high=last.y), Point(x, last.y + change, last.y + low, last.y + high))
+
+
+def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
+    """Base and adapted, both against labels: where the gap closes, labels do what adapting did."""
+    lines = [
+        Line(name, points, index, dashed=name == "base")
+        for index, (name, arm) in enumerate(reversed(arms.items()))
+        if (points := _points(arm["points"], "gain"))
+    ]
+    if not lines:
+        return join()
+    frame = Frame(
+        "dose-accuracy",
+        f"Accuracy against {unit}",
+        "The numbers are in the table below.",
+        unit,
+        "accuracy in %",
+        height=250,
+        log=log,
+        plus=False,
+    )
+    return line_chart(frame, lines)
+
+
+def _left_out(left: Fact) -> Html | None:
+    if not left:
+        return None
+    return note("Left out by the budget: ", listed([told(part) for part in left]), " of the texts.")
+
+
+def _table(rows: Fact, unit: str) -> Html:
+    head: list[Child] = [unit.capitalize(), "Base", "Adapted", "Gain", "Interval"]
+    return table(
+        f"Gain by {unit}, in points",
+        head,
+        [
+            [
+                fig(wording.count, row["dose"]),
+                fig(wording.percent, row["base"]),
+                fig(wording.percent, row["adapted"]),
+                fig(wording.signed, row["gain"]),
+                fig(wording.interval, row["interval"]),
+            ]
+            for row in rows
+        ],
+    )

@@ -1,0 +1,49 @@
+"""The page: the verdict on the first screen, then the evidence, then how to go on.
+
+`facts` is plain JSON, the shape of which `tests/evaluate/report_facts.py` shows in full. Parts that are absent, null or
+empty are left out, or a sentence says why they are missing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shoptalk.report import again, changes, costs, curves, data, doses, gains, guards, maps, tracing
+from shoptalk.report.figures import Fact, fig
+from shoptalk.report.frame import Section, contents, document, sectioned
+from shoptalk.report.markup import Html, el
+from shoptalk.report.verdict import verdict
+from shoptalk.report.wording import page_title
+
+__all__ = ["render"]
+
+_SECTIONS: tuple[tuple[str, str, Callable[[Fact], Html | None]], ...] = (
+    ("gains", "The gain, measure by measure", gains.gains),
+    ("curves", "Gain as training went on", curves.curves),
+    ("entries", "Everything that was tried", gains.entries),
+    ("classes", "What changed per class", changes.classes),
+    ("texts", "Texts that changed sides", changes.texts),
+    ("map", "The map, before and after", maps.maps),
+    ("dose", "How much is enough", doses.doses),
+    ("guards", "Forgetting and guards", guards.guards),
+    ("cost", "What it cost", costs.costs),
+    ("label-free", "Measures that need no labels", guards.label_free),
+    ("data", "Where the text came from", data.data),
+    ("trace", "The trace, from text to verdict", tracing.trace),
+    ("again", "How to reproduce this", again.again),
+    ("next", "What to try next", again.next_steps),
+)
+
+
+def render(facts: Mapping[str, Any]) -> str:
+    """The report as one HTML page. Everything in `facts` is escaped. Raises nothing on missing parts."""
+    top = Fact(facts)
+    made: list[Section] = []
+    for ident, heading, section in _SECTIONS:
+        content = section(top)
+        if content is not None:
+            made.append((ident, heading, content))
+    choice, run = top["verdict"]["choice"], top["run"]
+    title = fig(page_title, choice, run, tag="title") if choice and run else el("title", page_title(None, None))
+    skip = el("a", "Skip to the evidence", href="#evidence", class_="skip")
+    main = el("main", sectioned(made), id="evidence", tabindex="-1")
+    return document(title, skip, el("header", verdict(top)), contents(made), main)

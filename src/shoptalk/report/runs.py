@@ -1,0 +1,223 @@
+"""Several finished runs side by side, and what may be said of them together: pure functions on plain JSON.
+
+Two gains may be ranked only where they were measured alike: on the same labels, the same test set, with as many labels
+a class, by the same metric, over the same base. Elsewhere a sentence says what stands in the way.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from shoptalk.report.wording import interval, number, pair_of, percent, rows, signed
+
+UNTOLD = ("price_per_hour", "train.snapshot_seconds", "train.shard")
+"""Settings on which no result depends; what the price of an hour buys is told with the budget."""
+INPUTS_MOST = 12
+"""Files that differ which are named one by one; of more, it is told how many each run read."""
+_INPUTS = ("labels", "test", "base")
+_VERDICT = ("objective", "entry", "choice", "metric", "base", "adapted", "gain", "interval", "n_examples", "n_draws")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run has left: where it lies as the user wrote it, its facts, and its decision's manifest."""
+
+    name: str
+    facts: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    parents: Mapping[str, str]
+    """The SHA-256 of the base, of the labels and the test where there were some, and of each source by its name."""
+    versions: Mapping[str, str]
+
+
+def compared(runs: Sequence[FinishedRun]) -> dict[str, Any]:
+    """The comparison as plain JSON.
+
+    Returns:
+        `runs`: one row each; `settings`: those that differ, with each run's value; `groups`: the places of runs that
+        were measured alike; `findings`: sentences; `smallest_gain`: the runs' own, None where they differ.
+    """
+    table = [_row(run) for run in runs]
+    groups = _groups(table)
+    worth = {row["smallest_gain"] for row in table}
+    return {
+        "runs": table,
+        "settings": _differing(runs),
+        "groups": groups,
+        "findings": [
+            *_unmeasured(table),
+            *_apart(table, groups),
+            *(line for group in groups for line in _within([table[place] for place in group])),
+        ],
+        "smallest_gain": worth.pop() if len(worth) == 1 else None,
+    }
+
+
+def _row(run: FinishedRun) -> dict[str, Any]:
+    verdict = run.facts["verdict"]
+    spent, kept = verdict.get("spent") or {}, run.facts.get("kept") or {}
+    measured = bool(rows(verdict, "candidates")) and number(verdict.get("gain")) is not None
+    return {
+        "run": run.name,
+        "start": run.settings.get("base"),
+        **{name: verdict.get(name) for name in _VERDICT},
+        "gain": verdict.get("gain") if measured else None,
+        "interval": verdict.get("interval") if measured else None,
+        "labelled": run.parents.get("labels") is not None,
+        "trained": bool(rows(verdict, "candidates")),
+        "shots": verdict.get("shots"),
+        "smallest_gain": verdict.get("smallest_gain", run.settings.get("smallest_gain")),
+        "seed": run.settings.get("seed"),
+        "seconds": spent.get("seconds"),
+        "tokens": spent.get("tokens"),
+        "euros": spent.get("euros"),
+        "documents": kept.get("documents"),
+        "texts": kept.get("texts"),
+        "hashes": {name: run.parents.get(name) for name in _INPUTS},
+    }
+
+
+# --- who was measured alike ---------------------------------------------------------------------------------------
+
+
+def _measured_by(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for two gains to be ranked."""
+    hashes = row["hashes"]
+    return {
+        "labels": hashes["labels"],
+        "test": hashes["test"],
+        "shots": row["shots"],
+        "metric": row["metric"],
+        "base": hashes["base"],
+    }
+
+
+def _groups(table: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """The places of runs with a gain, those that were measured alike together."""
+    found: dict[str, list[int]] = {}
+    for place, row in enumerate(table):
+        if row["gain"] is not None:
+            found.setdefault(repr(_measured_by(row)), []).append(place)
+    return list(found.values())
+
+
+def _unmeasured(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{row['run']} has no gain to compare: {'nothing was trained' if row['labelled'] else 'it had no labels'}."
+        for row in table
+        if row["gain"] is None
+    ]
+
+
+def _apart(table: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[int]]) -> list[str]:
+    """Why runs of different groups may not be ranked, each pair of groups once."""
+    lines = []
+    for one, other in combinations(groups, 2):
+        names = [_joined([table[place]["run"] for place in group]) for group in (one, other)]
+        reasons = _reasons(table[one[0]], table[other[0]])
+        lines.append(f"{names[1]} may not be ranked with {names[0]}: {_joined(reasons)}.{_answers(table, one, other)}")
+    return lines
+
+
+def _reasons(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    mine, yours = _measured_by(one), _measured_by(other)
+    differ = {name for name in mine if mine[name] != yours[name]}
+    found = []
+    if "labels" in differ:
+        found.append(f"their labels files differ (SHA-256 {_hash(mine['labels'])} and {_hash(yours['labels'])})")
+    if "test" in differ:
+        found.append(f"their test sets differ ({_test(mine['test'])} and {_test(yours['test'])})")
+    if "shots" in differ:
+        found.append(f"they were measured with {mine['shots']} and {yours['shots']} labels a class")
+    if "metric" in differ:
+        found.append(f"their metrics differ ({mine['metric']} and {yours['metric']})")
+    if "base" in differ:
+        found.append(f"they start from different bases ({one['start']} and {other['start']})")
+    return found
+
+
+def _answers(table: Sequence[Mapping[str, Any]], one: Sequence[int], other: Sequence[int]) -> str:
+    """Where only the base differs, what can be said instead: how well each answers in the end, without an interval."""
+    first, second = table[one[0]], table[other[0]]
+    mine, yours = _measured_by(first), _measured_by(second)
+    if any(mine[name] != yours[name] for name in mine if name != "base"):
+        return ""
+    told = [f"{table[place]['run']} {percent(table[place]['adapted'])}" for place in (*one, *other)]
+    return (
+        " A gain says what a base profits; how well each answers after training is "
+        f"{_joined(told)} (no interval was made for that difference)."
+    )
+
+
+def _within(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How runs that were measured alike compare: told apart only where their intervals do not meet."""
+    if len(group) < 2:
+        return []
+    best, *rest = sorted(group, key=lambda row: -float(row["gain"]))
+    lines = []
+    for row in rest:
+        meet = _meet(best["interval"], row["interval"])
+        said = (
+            "cannot be told apart: their intervals overlap"
+            if meet
+            else f"can be told apart: {best['run']} gains more, and their intervals do not overlap"
+        )
+        lines.append(
+            f"{best['run']} ({signed(best['gain'])} points, {interval(best['interval'])}) and {row['run']} "
+            f"({signed(row['gain'])}, {interval(row['interval'])}) {said}."
+        )
+    seeds = {(row["seed"], row["n_draws"]) for row in group}
+    if len(seeds) > 1:
+        lines.append(
+            f"Of {_joined([row['run'] for row in group])} the random label sets differ (by seed or number), which adds "
+            "to the difference by chance."
+        )
+    return lines
+
+
+def _meet(one: Any, other: Any) -> bool:
+    mine, yours = pair_of(one), pair_of(other)
+    return mine is None or yours is None or (mine[0] <= yours[1] and yours[0] <= mine[1])
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def _differing(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
+    """Settings, inputs and versions that are not the same in all runs, with each run's value."""
+    settings = _rows([dict(_flat(run.settings)) for run in runs])
+    inputs = _rows([{f"SHA-256 of {name}": _hash(value) for name, value in run.parents.items()} for run in runs])
+    if len(inputs) > INPUTS_MOST:
+        told = {f"SHA-256 of {name}" for name in _INPUTS}
+        row = {"setting": "source files", "values": [len(set(run.parents) - set(_INPUTS)) for run in runs]}
+        inputs = [*(one for one in inputs if one["setting"] in told), row]
+    return [*settings, *inputs, *_rows([{f"version of {k}": v for k, v in run.versions.items()} for run in runs])]
+
+
+def _rows(trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The names under which the trees differ, with each tree's value."""
+    names = dict.fromkeys(name for tree in trees for name in tree if name not in UNTOLD)
+    found = [{"setting": name, "values": [tree.get(name) for tree in trees]} for name in names]
+    return [row for row in found if any(value != row["values"][0] for value in row["values"])]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _hash(value: str | None) -> str | None:
+    """The first eight digits of a hash; a source that cannot be read has none."""
+    return value[:8] if value else value
+
+
+def _test(value: str | None) -> str:
+    return f"SHA-256 {_hash(value)}" if value else "none was given"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

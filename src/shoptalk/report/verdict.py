@@ -1,0 +1,138 @@
+"""The first screen: what was decided, what was tried, how sure it is, what it cost."""
+
+from shoptalk.report import sentences, wording
+from shoptalk.report.charts import Interval, interval_picture
+from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
+from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
+from shoptalk.report.wording import NONE
+
+_SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
+
+
+def verdict(facts: Fact) -> Html:
+    """The verdict, its sentence, and four answers."""
+    found = facts["verdict"]
+    choice = str(found["choice"].value)
+    known = choice if choice in sentences.VERDICTS else None
+    created = facts["created"]
+    when = el("time", told(created, wording.moment), datetime=str(created.value)) if created else None
+    above = el(
+        "p", "Shoptalk report of ", told(facts["run"]) if facts["run"] else "a run", ", " if when else None, when
+    )
+    sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true") if known else None
+    head = el("h1", sign, sentences.VERDICTS.get(choice, "No verdict"), class_=known)
+    said = told(found["sentence"], wording.sentence) if found["sentence"] else "This run has not come to a verdict yet."
+    answers = _answers(facts) if found else None
+    return join(el("div", above, class_="soft"), head, el("p", said, class_="lead"), _picture(found), answers)
+
+
+def _picture(found: Fact) -> Html | None:
+    one = Interval(found["gain"], found["interval"])
+    if not found:
+        return None
+    if not found["candidates"]:
+        return paragraphs("Nothing was trained that could be compared with the base model.")
+    if one.known is None:
+        return paragraphs(
+            f"{sentences.NO_LABELS} What can be said without them is under “Measures that need no labels”."
+        )
+    return interval_picture(one, found["smallest_gain"])
+
+
+def _answers(facts: Fact) -> Html:
+    found = facts["verdict"]
+    return definitions(
+        [
+            ("What was tried", _tried(facts)),
+            ("Ship it?", _ship(found)),
+            ("How sure", _sure(found)),
+            ("What it cost", _cost(facts)),
+        ],
+        class_="answers",
+    )
+
+
+def _answer(short: Child, *more: Child) -> Html:
+    return join(el("span", short, class_="short"), el("small", *more))
+
+
+def _tried(facts: Fact) -> Html:
+    found = facts["verdict"]
+    entries = found["candidates"]
+    if not entries:
+        return _answer("Nothing", "No candidate came as far as being measured.")
+    first: dict[str, Fact] = {}
+    for entry in entries:
+        first.setdefault(str(entry["objective"].value), entry["objective"])
+    best = str(found["objective"].value)
+    others = [named(place) for name, place in first.items() if name != best]
+    more: list[Child] = [named(found["objective"]), " came furthest"] if found["objective"] else []
+    more += [", against ", listed(others)] if others else []
+    many = " checkpoints measured, named" if len(entries) > 1 else " checkpoint measured, named"
+    more += ["; ", fig(wording.how_many, entries), many, " by training steps"]
+    left = [keyed(why) for _, why in facts["skipped"].items()]
+    more += ["; left out beforehand: ", listed(left)] if left else []
+    kinds = "kind of training" if len(first) == 1 else "kinds of training"
+    return _answer(join(fig(wording.candidates_tried, entries), f" {kinds}"), *more)
+
+
+def _ship(found: Fact) -> Html:
+    choice, needed = found["choice"].value, found["labels_needed"]
+    which = found["entry"] if found["entry"] else found["objective"]
+    if choice == "adopt":
+        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(which), ".")
+    if choice == "keep_base":
+        return _answer("No", "Stay with the base model.")
+    more: list[Child] = ["Stay with the base model."]
+    if needed.number is not None:
+        more += [
+            " About ",
+            fig(wording.count, needed),
+            " labels in all would settle it, if the gain is as large as said above.",
+        ]
+    return _answer("Not yet", *more)
+
+
+def _sure(found: Fact) -> Html:
+    one = Interval(found["gain"], found["interval"])
+    if one.known is None or not found["candidates"]:
+        return _answer("Not measured", "A gain needs a trained model and labelled messages.")
+    kind = join(fig(wording.confidence, found["confidence"]), " interval") if found["confidence"].number else "Interval"
+    who = (
+        join("; ", fig(wording.count, found["n_examples"]), " labelled messages")
+        if found["n_examples"].number
+        else None
+    )
+    return _answer(
+        join(fig(wording.interval, found["interval"]), " points"), kind, ": ", _where(one, found["smallest_gain"]), who
+    )
+
+
+def _where(one: Interval, smallest: Fact) -> Html:
+    """Where the interval lies, against no gain and against the smallest gain worth having."""
+    _, low, high = one.known or (0.0, 0.0, 0.0)
+    worth = smallest.number
+    if worth is None:
+        return join("all above no gain" if low > 0 else "all below no gain" if high < 0 else "it holds no gain")
+    least = join("the ", fig(wording.signed, smallest), " worth having")
+    if low > worth:
+        return join("all of it above ", least)
+    if high < worth:
+        return join("all of it below ", least)
+    if low > 0:
+        return join("above no gain, but not all above ", least)
+    return join("it reaches from a loss to more than ", least)
+
+
+def _cost(facts: Fact) -> Html:
+    spent, cost = facts["verdict"]["spent"], facts["cost"]
+    seconds = spent["seconds"] if spent["seconds"].number is not None else cost["seconds"]
+    tokens = spent["tokens"] if spent["tokens"].number is not None else cost["tokens"]
+    more: list[Child] = []
+    if spent["euros"].number is not None:
+        more += [fig(wording.euros, spent["euros"]), ", "]
+    more += [fig(wording.short_count, tokens), " training tokens"] if tokens.number is not None else []
+    losers = cost["losers"]["share"]
+    if losers.number:
+        more += ["; ", fig(wording.whole_hundred, losers), " of the time went to candidates that did not go on"]
+    return _answer(fig(wording.duration, seconds) if seconds.number is not None else NONE, *more)

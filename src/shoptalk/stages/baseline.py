@@ -1,0 +1,109 @@
+"""Baseline: the number that everything is compared with."""
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.evaluate.best_head import POOL, Seen, kind_answers, load_heads, save_heads
+from shoptalk.evaluate.menu import SAMPLE, Bench, Labelled, Measured, load_measured, measure, save_measured
+from shoptalk.nn.digests import base_digest
+from shoptalk.nn.heads.names import EXAMPLES
+from shoptalk.probes.retrieval import choose_pairs
+from shoptalk.records import Reading
+from shoptalk.stages.curate import Curated
+from shoptalk.stages.world import World, open_product
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.order import permuted
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The unadapted base's measurements; nothing later is believed without them."""
+
+    artifact: Artifact
+    bench: Bench
+    measured: Measured
+    seconds: float
+    """What measuring took: the forecast of every later look."""
+    tokens_per_second: float
+    """Of embedding, real tokens."""
+    kinds: Mapping[str, np.ndarray]
+    """With labels, each kind of head's answers on the draws [R, N], as label numbers."""
+    kinds_seconds: float
+    """What those took: the forecast of the same for the challenger."""
+    seen: Seen | None = None
+    """With labels, the vectors that the heads saw."""
+
+
+def baseline_stage(world: World, curated: Curated) -> Baseline:
+    """Measure the base on everything that entries will be measured on; leaves `RUN/baseline`."""
+    config = world.config
+    labelled = None
+    if curated.examples:
+        labelled = Labelled.draw(curated.examples, shots=config.shots, n_draws=config.draws, seed=config.seed)
+    size = len(curated.train)
+    places = permuted(size, range(min(size, SAMPLE)), seed=config.seed, epoch=0)
+    bench = Bench(
+        labelled,
+        sample=tuple(curated.train.texts[i] for i in places),
+        pairs=tuple(choose_pairs(curated.held_out, seed=config.seed)),
+        held_out=tuple(curated.held_out.texts[:SAMPLE]),
+        pool=pool_of(curated.train, seed=config.seed),
+    )
+    settings = {"shots": config.shots, "draws": config.draws, "seed": config.seed, "base": world.base_name}
+    if labelled is None:
+        settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
+    else:
+        settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
+        settings["names"] = EXAMPLES  # what a label's name counts as
+    parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
+    folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        world.report.say(f"baseline: measuring {world.base_name} as it is")
+        product = open_product(config)
+        texts = [*bench.sample, *(labelled.texts if labelled else ()), *(text for pair in bench.pairs for text in pair)]
+        begun = time.perf_counter()
+        measured = measure(product, bench)
+        seconds = time.perf_counter() - begun
+        rate = product.tokens(texts) / seconds
+        begun, kinds, seen = time.perf_counter(), {}, None
+        if labelled is not None:
+            seen = Seen.by(product, labelled.texts, bench.pool, labels=labelled.names)
+            kinds = kind_answers(seen, labelled.labels, labelled.draws.training)
+        detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
+        timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)
+        with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
+            save_measured(inside, measured)
+            save_heads(inside, kinds, seen)
+            write_text(inside / "timing.json", timing.model_dump_json())
+    artifact = open_artifact(folder)
+    assert artifact is not None
+    timing = Reading.model_validate_json((folder / "timing.json").read_text(encoding="utf-8"))
+    kinds, seen = load_heads(folder)
+    return Baseline(
+        artifact,
+        bench,
+        load_measured(folder),
+        timing.value,
+        float(timing.detail["tokens_per_second"]),
+        kinds=kinds,
+        kinds_seconds=float(timing.detail["kinds_seconds"]),
+        seen=seen,
+    )
+
+
+def pool_of(corpus: Corpus, *, seed: int) -> tuple[str, ...]:
+    """Unlabelled texts for the run's heads: a random sample, each wording once."""
+    return tuple(pool_places(corpus, seed=seed))
+
+
+def pool_places(corpus: Corpus, *, seed: int) -> dict[str, int]:
+    """The same texts with where each stands in the corpus, the first place that was drawn."""
+    found: dict[str, int] = {}
+    for place in permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1).tolist():
+        found.setdefault(corpus.texts[place], place)
+    return dict(itertools.islice(found.items(), POOL))

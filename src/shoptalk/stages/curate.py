@@ -1,0 +1,163 @@
+"""Curate: from files to a corpus, a label set and what was dropped."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact
+from shoptalk.config import CurateConfig
+from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
+from shoptalk.curate.dedup import matches
+from shoptalk.curate.labels import read_labels
+from shoptalk.curate.sources import source_fingerprint, stream_sources
+from shoptalk.errors import SourceError
+from shoptalk.records import Document, Drop, Example
+from shoptalk.stages.world import World
+from shoptalk.text.corpus import Corpus, open_corpus
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
+"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The curate stage's artifact, read back."""
+
+    artifact: Artifact
+    train: Corpus
+    held_out: Corpus
+    """Conversations that training never sees."""
+    examples: tuple[Example, ...]
+    tests: tuple[Example, ...]
+    drops: Iterable[Drop]
+    """Read anew each time they are gone through."""
+    n_documents: int
+    folder: Path
+    """Where it is."""
+
+
+def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, test: Path | None) -> Curated:
+    """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
+
+    Raises:
+        SourceError: a file named by the user cannot be used, or nothing is left to learn from.
+    """
+    config = world.config
+    parents = dict(source_fingerprint(sources))
+    for role, path in (("labels", labels), ("test", test)):
+        if path is not None:
+            if not path.is_file():
+                raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+            parents[f"{role}:{path.name}"] = file_digest(path)
+    # What is held out is part of what the artifact holds.
+    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST]}
+    folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
+        _make_corpus(folder, sources, labels, test, config.curate, settings, parents)
+    return open_curated(world)
+
+
+def open_curated(world: World) -> Curated:
+    """What `curate_stage` has left in `RUN/corpus`."""
+    folder = world.run / "corpus"
+    artifact = open_artifact(folder)
+    assert artifact is not None
+    return Curated(
+        artifact=artifact,
+        train=open_corpus(folder / TRAIN, digest=artifact.content),
+        held_out=open_corpus(folder / HELD_OUT, digest=artifact.content),
+        examples=tuple(_read_examples(folder / "labels.jsonl")),
+        tests=tuple(_read_examples(folder / "test.jsonl")),
+        drops=_Drops(folder),
+        n_documents=int(artifact.readings["documents"]),
+        folder=folder,
+    )
+
+
+@dataclass(frozen=True)
+class _Drops(Iterable[Drop]):
+    """There can be as many drops as documents, so they stay on disk."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Drop]:
+        return read_drops(self.folder)
+
+
+def _make_corpus(
+    folder: Path,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    config: CurateConfig,
+    settings: Mapping[str, Any],
+    parents: dict[str, str],
+) -> None:
+    examples, label_drops = read_labels(labels, config) if labels else ([], [])
+    tests, test_drops = read_labels(test, config) if test else ([], [])
+    examples, leaks = _without_tests(examples, tests, config.near_duplicate)
+    items = itertools.chain(label_drops, test_drops, leaks, stream_sources(sources, config))
+    reserved = [example.text for example in (*examples, *tests)]
+    readings: dict[str, float] = {}
+    with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
+        written = write_corpus(
+            inside,
+            curate(items, reserved=reserved, config=config),
+            passage_characters=config.passage_characters,
+            held_out=HoldOut(HELD_OUT_MOST),
+        )
+        if not written.documents:
+            raise SourceError(
+                f"Nothing is left to learn from: every document was dropped ({', '.join(sorted(written.dropped))}). "
+                "Give unlabelled text that is not the labelled text itself."
+            )
+        readings["documents"] = written.documents
+        _write_examples(inside / "labels.jsonl", examples)
+        _write_examples(inside / "test.jsonl", tests)
+
+
+def _without_tests(
+    examples: Sequence[Example], tests: Sequence[Example], threshold: float
+) -> tuple[list[Example], list[Drop]]:
+    """Labelled examples that are near duplicates of a test example would make the test easier than life."""
+    if not examples or not tests:
+        return list(examples), []
+    leaks = matches([example.text for example in examples], [example.text for example in tests], threshold)
+    kept = [example for example, leak in zip(examples, leaks, strict=True) if not leak]
+    dropped = [
+        Drop(id=example.id, source="labels", reason="in-test-cluster", sample=example.text[:200])
+        for example, leak in zip(examples, leaks, strict=True)
+        if leak
+    ]
+    return kept, dropped
+
+
+class HoldOut:
+    """Chooses the first `most` conversations of a share of all: a function of a conversation's id alone, so that new
+    conversations move no old one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, document: Document) -> bool:
+        """Whether the document is held out; to be asked of every document once, in their order."""
+        if not document.turns or not self._left:
+            return False
+        place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+        chosen = place < HELD_OUT_SHARE * 2**32
+        self._left -= chosen
+        return chosen
+
+
+def _write_examples(path: Path, examples: Iterable[Example]) -> None:
+    path.write_text("".join(example.model_dump_json() + "\n" for example in examples), encoding="utf-8")
+
+
+def _read_examples(path: Path) -> list[Example]:
+    with path.open(encoding="utf-8") as file:
+        return [Example.model_validate_json(line) for line in file]

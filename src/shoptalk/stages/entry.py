@@ -1,0 +1,146 @@
+"""An entry of the menu: a candidate trained to a checkpoint, and measured there."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from shoptalk import decide
+from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.evaluate import labelfree
+from shoptalk.evaluate.menu import Measured, load_measured, measure, save_measured
+from shoptalk.nn.encoder import save_encoder
+from shoptalk.records import Look
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.legs import leg_to, train_leg
+from shoptalk.stages.plan import Prepared
+from shoptalk.stages.world import World, best_device
+from shoptalk.training.forecast import Forecast, peak_memory
+from shoptalk.training.loop import observing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place on the menu: a candidate after some steps, measured; its encoder is `folder/encoder`."""
+
+    name: str
+    candidate: str
+    step: int
+    tokens: int
+    folder: Path
+    artifact: Artifact
+    measured: Measured
+    seconds: float
+    """Training since the entry before it, measuring and saving."""
+    memory_bytes: int
+    """Peak memory of the process that made it, so far."""
+    forecast: Forecast
+    """Of the whole run that it is part of."""
+    alarm: decide.Alarm | None = None
+    """Whether the candidate over-fits here; None where that was not asked: before its third entry, without labels."""
+
+
+def train_to(
+    world: World,
+    prepared: Prepared,
+    baseline: Baseline,
+    name: str,
+    step: int,
+    *,
+    earlier: Sequence[Entry],
+    decay_from: int | None = None,
+) -> Entry:
+    """The menu entry of a candidate at `step`, trained and measured unless its artifact is there.
+
+    With `decay_from` the schedule decays from that step on and the entry is what comes out of it, at most `step`.
+    """
+    settings = {"candidate": name, "step": step, "decay_from": decay_from}
+    parents = {"plan": prepared.key, "baseline": baseline.artifact.content}
+    folder, key = world.run / "menu" / f"{name}-{step}", key_of(kind="entry", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        begun = time.perf_counter()
+        done = earlier[-1].step if earlier else 0
+        leg = leg_to(world, prepared, name, step, done=done)
+        training, training_seconds = leg.training, leg.before_seconds
+        training_seconds += train_leg(world, leg, until=step, done=done, decay_from=decay_from)
+        rows = leg.log()
+        with observing(training.objective) as observed:
+            measured = measure(observed, baseline.bench, base=baseline.measured)
+            # The pretext task's own loss on unseen text: no base to compare with, whose head is random.
+            unseen = training.objective.unseen(baseline.bench.held_out, seed=world.config.seed)
+            if unseen is not None:
+                measured = replace(measured, readings=(*measured.readings, unseen(observed)))
+        with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
+            save_measured(inside, measured)
+            write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            save_encoder(
+                training.objective.product,
+                inside / "encoder",
+                card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n",
+            )
+            # Steps that an earlier process took count too; they are in the log.
+            logged = sum(row["seconds"] for row in rows if row["step"] > done)
+            progress = {
+                "step": rows[-1]["step"],
+                "tokens": sum(row["tokens"] for row in rows),
+                "seconds": round(time.perf_counter() - begun - training_seconds + logged, 3),
+                "memory_bytes": peak_memory(best_device()),
+            }
+            write_text(inside / "progress.json", json.dumps(progress))
+    entry = open_entry(folder, name, forecast=prepared.forecast)
+    world.report.looked(_look(entry, baseline))
+    return entry
+
+
+def _look(entry: Entry, baseline: Baseline) -> Look:
+    """An entry as it is told: its gain in plain k-shot accuracy, without labels what the label-free rule expects."""
+    interval, labelled = None, baseline.bench.labelled
+    if labelled is None:
+        gain, measure = entry.measured.values().get(labelfree.NAME), labelfree.NAME
+    else:
+        gain, interval = decide.so_far(outcomes(baseline, [entry]))
+        measure = f"{labelled.shots}-shot accuracy"
+    return Look(
+        candidate=entry.candidate,
+        step=entry.step,
+        tokens=entry.tokens,
+        seconds=entry.seconds,
+        gain=gain,
+        interval=interval,
+        measure=measure,
+    )
+
+
+def open_entry(folder: Path, name: str, *, forecast: Forecast) -> Entry:
+    """What `train_to` has left in a folder of the menu; `name` is its candidate's."""
+    artifact = open_artifact(folder)
+    assert artifact is not None
+    progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    return Entry(
+        name=f"{name}@{progress['step']}",
+        candidate=name,
+        step=progress["step"],
+        tokens=progress["tokens"],
+        folder=folder,
+        artifact=artifact,
+        measured=load_measured(folder),
+        seconds=progress["seconds"],
+        memory_bytes=progress["memory_bytes"],
+        forecast=forecast,
+    )
+
+
+def outcomes(baseline: Baseline, entries: Sequence[Entry]) -> decide.Outcomes:
+    """The base's and the entries' outcomes on the same draws."""
+    labelled = baseline.bench.labelled
+    assert labelled is not None
+    rows = [baseline.measured.correct, *(entry.measured.correct for entry in entries)]
+    return decide.Outcomes(
+        entries=tuple(entry.name for entry in entries),
+        correct=np.stack([row for row in rows if row is not None]),
+        tested=labelled.draws.tested,
+        cluster=labelled.cluster,
+    )

@@ -1,0 +1,106 @@
+"""Base: the encoder that a run starts from where it is made from the run's own text.
+
+That is a base with random weights (`scratch:mini`), whose tokenizer is trained on the curated corpus, or any base whose
+vocabulary is extended by the corpus's own words (`vocabulary = N`). Either becomes the artifact `RUN/base`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from shoptalk.artifact import create, key_of, open_artifact, write_text
+from shoptalk.config import Config
+from shoptalk.nn.bases import MAX_LENGTH, began_as, hush, open_base
+from shoptalk.nn.digests import base_digest
+from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.extend import extend
+from shoptalk.nn.scratch import scratch_product, size_of
+from shoptalk.objective import Spec
+from shoptalk.objectives import make_pretext
+from shoptalk.stages.curate import Curated
+from shoptalk.stages.world import World
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.extension import find_words
+from shoptalk.text.trained import train_tokenizer
+from shoptalk.training import launch
+
+YOUNG_LR = 10.0
+"""An objective's default learning rate adapts a trained encoder gently; one that began with random weights gets this
+many times as much."""
+YOUNG_PASSES = 10.0
+"""And it may go through the corpus this many times as often: what harms a trained encoder still teaches a young one."""
+
+
+def base_stage(world: World, curated: Curated) -> World:
+    """The world whose base can be opened: `RUN/base` where it is made from the corpus, else the same world.
+
+    `World.base_name` stays what the user asked for. Several processes may call this together.
+
+    Raises:
+        BaseModelError: there is no such size of a base with random weights.
+        ConfigError: the vocabulary of this base cannot be extended.
+    """
+    config = world.config
+    if size_of(config.base) is None and not config.vocabulary:
+        return world
+    folder = world.run / "base"
+    launch.shared(folder, make=lambda: _make_base(world, curated), read=lambda: None)
+    return replace(world, config=config.model_copy(update={"base": str(folder)}), asked_base=config.base)
+
+
+def pretext_for(config: Config, name: str) -> Spec:
+    """The hyperparameters of an objective that learns from text alone: the settings', and where they are silent the
+    defaults, of which two are higher for an encoder that began with random weights (`YOUNG_LR`, `YOUNG_PASSES`).
+
+    Raises:
+        ConfigError: no such objective, one that needs labels, or an unknown or impossible setting.
+        BaseModelError: the base cannot be found.
+    """
+    spec = make_pretext(name, config.objectives)
+    if began_as(config.base) is None:
+        return spec
+    plain, own = make_pretext(name, {}), config.objectives.get(name, {})
+    young = {"lr": YOUNG_LR * plain.lr, "passes": YOUNG_PASSES * plain.passes}
+    # What differs from the default was set, if only for a part of a mixture.
+    silent = {key: value for key, value in young.items() if getattr(spec, key) == getattr(plain, key)}
+    return make_pretext(name, config.objectives | {name: silent | own})
+
+
+def _make_base(world: World, curated: Curated) -> None:
+    config = world.config
+    settings = {"base": config.base, "seed": config.seed, "vocabulary": config.vocabulary}
+    parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
+    folder = world.run / "base"
+    if open_artifact(folder, key=key_of(kind="base", config=settings, parents=parents)) is not None:
+        return
+    product = _opened(world, curated.train)
+    words: dict[str, int] = {}
+    if config.vocabulary:
+        words = find_words(curated.train, product.tokenizer, most=config.vocabulary)
+        product = extend(product, list(words))
+        world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
+    readings = {"pieces": float(len(product.tokenizer)), "new_words": float(len(words))}
+    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own text.\n"
+    with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
+        save_encoder(product, inside, card=card)
+        write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))
+
+
+def _opened(world: World, corpus: Corpus) -> Product:
+    """The base before its vocabulary is extended."""
+    size = size_of(world.config.base)
+    if size is None:
+        return open_base(world.config.base)
+    hush()
+    tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)
+    product = scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH)
+    parameters = sum(parameter.numel() for parameter in product.encoder.parameters())
+    world.report.say(
+        f"base: {size.name}, random weights ({parameters / 1e6:.1f} M parameters), {len(tokenizer):,} pieces learned "
+        f"from this text; learning rates and passes {YOUNG_LR:g} times the defaults"
+    )
+    return product
+
+
+def _examples(words: Mapping[str, int]) -> str:
+    return f", such as {', '.join(list(words)[:5])}" if words else ""

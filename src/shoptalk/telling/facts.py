@@ -1,0 +1,230 @@
+"""Everything the report tells, gathered from the run's artifacts as plain JSON."""
+
+import collections
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import Artifact, open_artifact
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.curate import Curated
+from shoptalk.stages.decide import FORGETTING, Judged
+from shoptalk.stages.entry import Entry
+from shoptalk.stages.plan import Prepared
+from shoptalk.stages.world import World, best_device
+from shoptalk.telling.advice import advise
+from shoptalk.telling.trace import trace
+from shoptalk.training.advance import read_log
+from shoptalk.training.forecast import Spending, peak_memory
+
+SAMPLES = 5
+"""Dropped texts shown for each reason."""
+
+
+def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> dict[str, Any]:
+    """What the run took up to the verdict and its evidence: wall-clock seconds, real training tokens, peak memory, and
+    euros where an hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell
+    whose it was.
+
+    `seconds` is this process's account and that of interrupted ones' logs. The entries keep another: what had gone by
+    when the plan was made, and what each of them took. After an interruption, or where finished entries are judged
+    again, either may miss something; so the larger is told.
+    """
+    longest: dict[str, int] = {}
+    for entry in entries:
+        longest[entry.candidate] = max(longest.get(entry.candidate, 0), entry.tokens)
+    kept = entries[-1].forecast.before + sum(entry.seconds for entry in entries) if entries else 0.0
+    fact = Spending(
+        seconds=round(max(seconds, kept), 1),
+        tokens=sum(longest.values()),
+        memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
+    )
+    shares = _shares(entries, prepared, fact)
+    if entries:
+        return entries[-1].forecast.against(fact) | shares
+    return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None} | shares
+
+
+def _shares(entries: Sequence[Entry], prepared: Prepared | None, fact: Spending) -> dict[str, Any]:
+    """What each candidate cost, and what was spent on losers: candidates that were prepared and did not go on.
+
+    A candidate's seconds are those of preparing its targets, timing it, training it, and measuring and saving its
+    entries; `share` is of the whole run's, of which the rest is nobody's: curating, the baseline, the verdict.
+    """
+    winner = entries[-1].candidate if entries else None
+    preparing = prepared.plan.preparing_seconds if prepared else {}
+    rows = []
+    for name in dict.fromkeys([*preparing, *(entry.candidate for entry in entries)]):
+        mine = [entry for entry in entries if entry.candidate == name]
+        seconds = preparing.get(name, 0.0) + sum(entry.seconds for entry in mine)
+        tokens = max((entry.tokens for entry in mine), default=0)
+        rows.append(_cost(seconds, tokens, fact) | {"objective": name, "went_on": name == winner})
+    lost = [row for row in rows if not row["went_on"]]
+    losers = _cost(sum((row["seconds"] for row in lost), 0.0), sum(row["tokens"] for row in lost), fact)
+    return {"candidates": rows, "losers": losers}
+
+
+def _cost(seconds: float, tokens: int, whole: Spending) -> dict[str, Any]:
+    share = seconds / whole.seconds if whole.seconds else 0.0
+    return {"seconds": round(seconds, 1), "tokens": tokens, "share": round(share, 4)}
+
+
+def collect(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    prepared: Prepared | None,
+    entries: Sequence[Entry],
+    judged: Judged,
+    *,
+    verdict: Mapping[str, Any],
+    best_targets: float | None,
+    evidence: Mapping[str, Any],
+    command: str,
+    labels: Path | None,
+) -> dict[str, Any]:
+    """The facts of a run, in the shape that `evaluate.report.render` documents."""
+    nodes = trace(
+        world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
+    )
+    logs = {}
+    for entry in entries:  # later entries of a candidate carry its longer log
+        logs[entry.candidate] = read_log(entry.folder)
+    rows = [row for log in logs.values() for row in log]
+    tokens, cells = sum(row["tokens"] for row in rows), sum(row["cells"] for row in rows)
+    training = sum(row["seconds"] for row in rows)
+    before = baseline.measured.values()
+    return {
+        "run": world.run.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": dict(verdict),
+        "curves": [_curve(name, verdict["candidates"]) for name in logs],
+        "losses": [{"objective": name, "points": [[r["step"], r["loss"]] for r in log]} for name, log in logs.items()],
+        "per_class": judged.per_class,
+        "label_free": [
+            {"entry": name, "values": _label_free(values)}
+            for name, values in [("base", before), *((entry.name, entry.measured.values()) for entry in entries)]
+        ],
+        # Read with the plain head, as the curves are; so is the base that it is compared with.
+        "ceiling": None
+        if best_targets is None
+        else {"accuracy": best_targets, "base": next((row["base"] for row in verdict["candidates"]), None)},
+        "guards": [
+            {
+                "entry": entry.name,
+                "name": "forgetting",
+                "value": entry.measured.values()[FORGETTING] - before[FORGETTING],
+                "limit": world.config.guards.forgetting,
+                "inside": _keeps(entry, before[FORGETTING] + world.config.guards.forgetting),
+            }
+            for entry in entries
+        ]
+        + [
+            {
+                "entry": entry.name,
+                "name": "over-fitting",
+                "value": entry.alarm.change,
+                "limit": entry.alarm.change - entry.alarm.interval[1],
+                "inside": not entry.alarm.fires,
+            }
+            for entry in entries
+            if entry.alarm is not None
+        ],
+        "cost": {
+            "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in world.seconds.items()],
+            "seconds": verdict["spent"]["seconds"],
+            "tokens": verdict["spent"]["tokens"],
+            "waste": 1 - tokens / cells if cells else 0.0,
+            "tokens_per_second": tokens / training if training else 0.0,
+            "candidates": verdict["spent"]["candidates"],
+            "losers": verdict["spent"]["losers"],
+        },
+        "skipped": prepared.skipped if prepared else {},
+        "drops": _drops(curated),
+        "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
+        **evidence,
+        "trace": {"nodes": nodes},
+        "next": advise(
+            verdict,
+            skipped=prepared.skipped if prepared else {},
+            texts=len(curated.train),
+            run=world.run,
+            command=command,
+            labels=labels,
+            rates={name: one.spec.lr for name, one in prepared.candidates.items()} if prepared else {},
+        ),
+        "reproduce": {
+            "command": command,
+            "versions": baseline.artifact.versions,
+            "hardware": baseline.artifact.hardware,
+            "seed": world.config.seed,
+        },
+    }
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> str:
+    """What `verdict.json` holds."""
+    return json.dumps(verdict, indent=1, ensure_ascii=False)
+
+
+def open_facts(run: Path) -> dict[str, Any]:
+    """The facts of a finished run, with the dose curves where they were measured for the verdict that stands."""
+    facts: dict[str, Any] = json.loads((run / "decision" / "facts.json").read_text(encoding="utf-8"))
+    try:
+        dose = json.loads((run / "dose.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return facts
+    decision = open_artifact(run / "decision")
+    return facts | {"dose": dose} if decision is not None and dose.get("of") == of_decision(decision) else facts
+
+
+def of_decision(decision: Artifact) -> str:
+    """What dose curves keep of the verdict that they belong to."""
+    return decision.files["verdict.json"]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _keeps(entry: Entry, least: float) -> bool:
+    """Whether an entry's general similarity is at least `least`; one that has collapsed keeps nothing."""
+    readings = entry.measured.values()
+    return readings[FORGETTING] >= least and not readings.get("collapsed")
+
+
+def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    mine = [row for row in rows if row["objective"] == name and row["gain"] is not None]
+    points = [
+        {
+            "entry": row["entry"],
+            "step": row["step"],
+            "tokens": row["tokens"],
+            "gain": row["gain"],
+            "low": row["interval"][0],
+            "high": row["interval"][1],
+        }
+        for row in mine
+    ]
+    return {"objective": name, "eliminated": any(row["eliminated"] for row in mine), "points": points}
+
+
+def _label_free(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not name.endswith("accuracy") and name != "collapsed"}
+
+
+def _drops(curated: Curated) -> list[dict[str, Any]]:
+    by_reason = collections.defaultdict(list)
+    for drop in curated.drops:
+        by_reason[drop.reason].append(drop)
+    return [
+        {
+            "reason": reason,
+            "count": len(drops),
+            "samples": [{"id": d.id, "detail": d.detail, "sample": d.sample[:200]} for d in drops[:SAMPLES]],
+        }
+        for reason, drops in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    ]

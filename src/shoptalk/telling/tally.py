@@ -1,0 +1,81 @@
+"""Where the text came from: each source's documents, texts and drops, and the source of each text."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from shoptalk.curate.curation import read_documents
+from shoptalk.stages.curate import HELD_OUT_MOST, Curated, HoldOut
+
+MOST = 50
+"""Sources told one by one; a folder may hold a hundred thousand files."""
+SAMPLES, SAMPLE_CHARACTERS = 2, 160
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The sources of a corpus, most texts first."""
+
+    rows: list[dict[str, Any]]
+    """As the report's facts have them: `MOST` at most, the others summed in one more."""
+    of_text: Int[np.ndarray, " N"]
+    """Of each text that is trained on, the row of its source."""
+
+
+def tally(curated: Curated) -> Tally:
+    """Go through the curated documents and the drops once each.
+
+    Documents count whether they are trained on or held out, texts only where they are trained on: as `facts["kept"]`.
+    """
+    number: dict[str, int] = {}
+    samples: dict[int, list[str]] = {}
+    documents = Counter[int]()
+    trained_on: list[int] = []
+    held_out = HoldOut(HELD_OUT_MOST)  # the same choice of the same documents again
+    for document in read_documents(curated.folder):
+        source = number.setdefault(document.source, len(number))
+        documents[source] += 1
+        if len(shown := samples.setdefault(source, [])) < SAMPLES:
+            shown.append(" ".join([document.text, *(turn.text for turn in document.turns)]).strip()[:SAMPLE_CHARACTERS])
+        if not held_out(document):
+            trained_on.append(source)
+    dropped = Counter(drop.source for drop in curated.drops)
+    for name in files_of(curated.artifact.parents):
+        if name in dropped:
+            number.setdefault(name, len(number))
+    of_text = np.array(trained_on, dtype=np.int64)[np.asarray(curated.train.conversation)]
+    texts = np.bincount(of_text, minlength=len(number))
+    names = list(number)
+    order = sorted(range(len(names)), key=lambda i: (-int(texts[i]), -dropped[names[i]], names[i]))
+    rows = [
+        {
+            "source": names[i],
+            "documents": documents[i],
+            "texts": int(texts[i]),
+            "dropped": dropped[names[i]],
+            "share": round(float(texts[i]) / max(1, len(of_text)), 4),
+            "samples": samples.get(i, []),
+        }
+        for i in order
+    ]
+    place = np.empty(len(names), dtype=np.int64)
+    place[order] = np.minimum(np.arange(len(names)), MOST)
+    return Tally(_summed(rows), place[of_text])
+
+
+def files_of(parents: Mapping[str, str]) -> dict[str, str]:
+    """Of a corpus artifact's parents, the sources: name and hash. The others are the labels and the test."""
+    return {name: hash_ for name, hash_ in parents.items() if not name.startswith(("labels:", "test:"))}
+
+
+def _summed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rest = rows[MOST:]
+    if not rest:
+        return rows
+    sums: dict[str, Any] = {key: sum(row[key] for row in rest) for key in ("documents", "texts", "dropped", "share")}
+    sums["share"] = round(sums["share"], 4)
+    return [*rows[:MOST], {"source": f"{len(rest):,} more", **sums, "samples": []}]

@@ -1,0 +1,149 @@
+"""The trace: everything that entered and was made on the way to a verdict, each with its content hash and parents.
+
+A manifest names its parents by hash; here these hashes are found again among the other nodes, so an edge of the trace
+is what the artifact itself says it was made of. Entries are the exception: their manifests name the baseline, and for
+the texts, the base and the targets the plan that these went into.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import Artifact, digest, open_artifact
+from shoptalk.objectives import phases_of
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.curate import Curated
+from shoptalk.stages.entry import Entry
+from shoptalk.stages.plan import Prepared
+from shoptalk.stages.world import World
+from shoptalk.telling.tally import files_of
+
+MOST_SOURCES = 12
+"""Source files that are nodes of their own; more are one node."""
+
+Node = dict[str, Any]
+
+
+def trace(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    prepared: Prepared | None,
+    entries: Sequence[Entry],
+    *,
+    verdict: Mapping[str, Any],
+    verdict_hash: str,
+) -> list[Node]:
+    """The nodes, parents before children. `verdict_hash` is the SHA-256 of `verdict.json`, which the decision holds."""
+    made = _Made(world.run)
+    sources = _sources(made, curated)
+    texts = f"{len(curated.train):,} texts from {curated.n_documents:,} documents"
+    made.artifact("corpus", "corpus", "corpus", texts, more=sources)
+    _base(made, world, baseline)
+    says = f"{world.base_name} measured before anything was learned"
+    made.artifact("baseline", "baseline", "baseline", says, seconds=baseline.seconds + baseline.kinds_seconds)
+    taught = {name: _prepared(made, prepared, name) for name in prepared.candidates} if prepared is not None else {}
+    for entry in entries:
+        says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} tokens"
+        folder = entry.folder.relative_to(world.run).as_posix()
+        more = ["corpus", "base", *taught.get(entry.candidate, ())]
+        made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
+    rests_on = [node["id"] for node in made.nodes if node["kind"] in ("baseline", "entry")]
+    if verdict["entry"] is not None:
+        made.artifact("candidate", "encoder", "candidate/encoder", f"{verdict['entry']}, whatever was decided")
+    made.artifact("encoder", "encoder", "encoder", "The encoder that is safe to serve")
+    if curated.examples:
+        made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled messages")
+    made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")
+    says = f"{verdict['choice']}; the hash is that of verdict.json"
+    made.nodes.append(_node("decision", "decision", "decision", verdict_hash, rests_on, None, says))
+    return made.nodes
+
+
+class _Made:
+    """The nodes so far, and whose hash is whose."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._ids: dict[str, str] = {}
+        self.nodes: list[Node] = []
+
+    def add(self, node: Node) -> None:
+        self._ids[node["hash"]] = node["id"]  # of equal contents the later one's: a head's encoder is the served one
+        if all(one["id"] != node["id"] for one in self.nodes):  # two candidates may share a first phase
+            self.nodes.append(node)
+
+    def artifact(
+        self, id: str, kind: str, folder: str, says: str, *, more: Sequence[str] = (), seconds: float | None = None
+    ) -> list[str]:
+        """A finished artifact's node, if there is one: its parents by their hashes, and `more` of them. Returns its id
+        in a list, or none.
+        """
+        artifact = open_artifact(self._run / folder)
+        if artifact is None:
+            return []
+        parents = list(dict.fromkeys([*self._known(artifact), *more]))
+        taken = artifact.seconds if seconds is None else seconds
+        self.add(_node(id, kind, folder, artifact.content, parents, taken, says))
+        return [id]
+
+    def _known(self, artifact: Artifact) -> list[str]:
+        # A sample of a corpus is named by the corpus's hash and how it was drawn.
+        hashes = [hash_.split(":")[0] for hash_ in artifact.parents.values()]
+        return [self._ids[hash_] for hash_ in hashes if hash_ in self._ids]
+
+
+def _node(
+    id: str, kind: str, folder: str | None, hash_: str, parents: Sequence[str], seconds: float | None, says: str
+) -> Node:
+    return {
+        "id": id,
+        "kind": kind,
+        "folder": folder,
+        "hash": hash_,
+        "parents": list(parents),
+        "seconds": None if seconds is None else round(seconds, 3),
+        "says": says,
+    }
+
+
+def _sources(made: _Made, curated: Curated) -> list[str]:
+    files = files_of(curated.artifact.parents)
+    given = {name: hash_ for name, hash_ in curated.artifact.parents.items() if name not in files}
+    before = len(made.nodes)
+    if len(files) > MOST_SOURCES:
+        # No file has this hash: it is that of all their names and hashes.
+        made.add(_node("sources", "source", None, digest(files), [], None, f"{len(files):,} files"))
+    else:
+        for name, hash_ in files.items():
+            made.add(_node(f"source:{name}", "source", None, hash_, [], None, name))
+    for name, hash_ in given.items():
+        role, _, file = name.partition(":")
+        made.add(_node(name, "source", None, hash_, [], None, f"{file}, the {role}"))
+    return [node["id"] for node in made.nodes[before:]]
+
+
+def _base(made: _Made, world: World, baseline: Baseline) -> None:
+    hash_ = baseline.artifact.parents["base"]
+    if open_artifact(world.run / "base") is not None and world.asked_base is not None:
+        made.artifact("base", "base", "base", f"{world.base_name}, made from this corpus")
+    else:
+        made.add(_node("base", "base", None, hash_, [], None, f"{world.base_name}, as it was before"))
+
+
+def _prepared(made: _Made, prepared: Prepared, candidate: str) -> list[str]:
+    """What a candidate's entries were made of besides what their manifests name: its targets, and of a curriculum what
+    the first phase has left, from which the second one's targets come.
+
+    Seconds of targets are those of the plan, which has timed the candidate, too.
+    """
+    first, *then = phases_of(candidate)
+    says, taken = f"What {first} knows of all texts", prepared.plan.preparing_seconds.get(candidate)
+    found = made.artifact(f"targets:{first}", "targets", f"targets/{first}", says, seconds=taken)
+    if then:
+        says = f"{first}, the first phase of {candidate}"
+        phase = ["corpus", "base", *found]
+        found += made.artifact(f"entry:{candidate}, phase 1", "entry", f"phases/{candidate}", says, more=phase)
+        says = f"What {then[0]} knows of all texts after the first phase"
+        found += made.artifact(f"targets:{candidate}", "targets", f"targets/{candidate}", says, more=found[-1:])
+    return found

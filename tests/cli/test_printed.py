@@ -1,0 +1,106 @@
+"""What commands print for people, from results as `--json` prints them."""
+
+from pathlib import Path
+from typing import Any
+
+from shoptalk.cli import printed
+
+RUN = Path("runs") / "acme"
+
+
+def spent(**more: Any) -> dict[str, Any]:
+    taken = {"seconds": 372.0, "tokens": 3_100_000, "memory_bytes": 1_900_000_000, "euros": None}
+    losers = {"seconds": 31.0, "tokens": 200_000, "share": 0.083}
+    return taken | {"forecast": None, "candidates": [], "losers": losers} | more
+
+
+def verdict(**more: Any) -> dict[str, Any]:
+    found = {
+        "choice": "adopt",
+        "sentence": "Adopt neighbours@180.",
+        "base": 78.1,
+        "adapted": 80.4,
+        "gain": 2.3,
+        "interval": [1.3, 3.3],
+        "heads": {"sentence": "A smoothed head serves both best."},
+        "spent": spent(),
+    }
+    return found | more
+
+
+def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things_are() -> None:
+    lines = printed.verdict(verdict(), RUN).splitlines()
+    assert lines[:2] == ["verdict: adopt", "Adopt neighbours@180."]
+    assert "base 78.1 %, adapted 80.4 %: gain +2.3 points (95 % interval +1.3 to +3.3)" in lines
+    assert "A smoothed head serves both best." in lines
+    assert "spent 6.2 min, 1.9 GB, 3.1 M tokens" in lines
+    assert lines[-2:] == [f"encoder to serve: {RUN / 'encoder'}", f"report: {RUN / 'report.html'}"]
+
+
+def test_a_verdict_without_labels_names_no_gain() -> None:
+    told = printed.verdict(verdict(choice="inconclusive", gain=None, interval=None, heads=None), RUN)
+    assert "gain" not in told and "head" not in told
+
+
+def test_forecast_and_fact_stand_side_by_side_where_there_was_a_forecast() -> None:
+    forecast = {"seconds": 186.0, "tokens": 3_100_000, "memory_bytes": 1_900_000_000, "euros": None}
+    assert "fact / forecast: time 2.00, tokens 1.00" in printed.verdict(verdict(spent=spent(forecast=forecast)), RUN)
+
+
+def test_what_losers_cost_is_told_where_several_candidates_trained_the_dearest_first() -> None:
+    rows = [
+        {"objective": "mlm", "seconds": 31.0, "share": 0.08},
+        {"objective": "neighbours", "seconds": 200.0, "share": 0.54},
+    ]
+    assert "did not go on: 31 s, 8% (neighbours 54%, mlm 8%)" in printed.verdict(
+        verdict(spent=spent(candidates=rows)), RUN
+    )
+    assert "did not go on" not in printed.verdict(verdict(spent=spent(candidates=rows[1:])), RUN)
+
+
+def test_answers_out_of_scope_say_so_and_no_label_is_a_dash() -> None:
+    row = {"labels": ["card"], "in_scope": True, "probability": 0.914, "text": "lost it"}
+    assert printed.answer(row) == "card\t0.91\tlost it"
+    assert printed.answer(row | {"in_scope": False}) == "out of scope (card)\t0.91\tlost it"
+    assert printed.answer(row | {"labels": []}).startswith("-\t")
+    assert printed.answer(row | {"labels": ["a", "b"]}).startswith("a|b\t")
+
+
+def test_a_comparison_has_a_line_for_each_number_of_shots_and_ends_with_its_sentence() -> None:
+    row = {"base": 61.0, "adapted": 63.5, "gain": 2.5, "interval": [-0.5, 5.5]}
+    told = printed.comparison({"shots": {"1": row, "full": row}, "sentence": "Better at no shot count."}).splitlines()
+    assert told[0] == "    1 shots   61.0 ->  63.5 %   +2.5 (-0.5 to +5.5)"
+    assert told[1].startswith(" full shots") and told[2] == "Better at no shot count."
+
+
+def test_a_control_that_was_adopted_is_told_as_failed() -> None:
+    result = {"control": "aa", "passed": False, "verdict": {"sentence": "Adopt noise@1."}}
+    assert printed.control(result).splitlines() == [
+        "control aa FAILED: adopted what cannot have helped",
+        "Adopt noise@1.",
+    ]
+    assert "control aa passed" in printed.control(result | {"passed": True})
+
+
+def test_a_dose_is_told_curve_by_curve_with_its_check() -> None:
+    point = {"dose": 306_000, "base": 78.0, "adapted": 80.1, "gain": 2.1, "interval": [1.4, 2.8]}
+    check = {
+        "law": "exponential",
+        "predicted": 2.3,
+        "predicted_interval": [1.8, 2.9],
+        "dose": 306_000,
+        "measured": 2.1,
+        "interval": [1.4, 2.8],
+        "holds": True,
+    }
+    curve = {"unit": "tokens of self-supervision", "points": [point], "checks": [check], "sentence": "Enough."}
+    told = printed.dose({"entry": "neighbours@180", "curves": {"tokens": curve}}, RUN)
+    assert "     306,000   78.0 ->  80.1 %   +2.1 (+1.4 to +2.8)" in told
+    assert "check: the exponential law of the smaller doses says +2.3 (+1.8 to +2.9) at 306,000, measured +2.1" in told
+    assert "holds" in told and "  Enough." in told and str(RUN / "dose.json") in told
+
+
+def test_a_finetuning_tells_its_test_where_there_was_one() -> None:
+    result = {"task": "intent", "sentence": "linear head.", "test": {"accuracy": 91.25, "scope_recall": 70.0}}
+    assert "test: accuracy 91.2 %\ntest: scope recall 70.0 %" in printed.finetuned(result, RUN)
+    assert "test" not in printed.finetuned(result | {"test": None}, RUN)

@@ -1,0 +1,99 @@
+"""What a report says to try next."""
+
+from pathlib import Path
+from typing import Any
+
+from shoptalk.telling.advice import advise
+from tests.report.report_facts import entry
+
+COMMAND = "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme"
+
+
+def verdict(choice: str, **more: Any) -> dict[str, Any]:
+    rows = [entry("mlm", 20, -1.0, eliminated=True), entry("neighbours", 60, 1.2), entry("neighbours", 180, 2.3)]
+    return {
+        "choice": choice, "metric": "accuracy", "gain": 2.3, "objective": "neighbours", "entry": "neighbours@180",
+        "labels_needed": None, "n_examples": 300, "smallest_gain": 0.5, "candidates": rows, "spent": {"seconds": 100.0},
+        "on_test": False,
+    } | more  # fmt: skip
+
+
+def asked(found: dict[str, Any], **more: Any) -> list[tuple[str, str | None]]:
+    usual = {"skipped": {}, "texts": 5000, "run": Path("runs/acme"), "command": COMMAND, "labels": Path("l.csv")}
+    return [
+        (str(row["say"]), row["command"]) for row in advise(found, **(usual | {"rates": {"neighbours": 3e-4}} | more))
+    ]
+
+
+def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_training() -> None:
+    found = asked(verdict("inconclusive", labels_needed=1200))
+    assert "about 1,200 in all instead of 300" in found[0][0]
+    assert found[0][1] is not None and "--labels 'the labels.csv'" in found[0][1]
+    assert "still 1.1 points better" in found[1][0]
+    assert found[1][1] is not None and found[1][1].endswith("--budget 4m") and "6m" not in found[1][1]
+
+
+def test_an_adopted_entry_should_be_confirmed_on_a_test_unless_it_was() -> None:
+    assert any("--test test.csv" in str(command) for _, command in asked(verdict("adopt")))
+    assert not any("--test" in str(command) for _, command in asked(verdict("adopt", on_test=True)))
+
+
+def test_a_gain_is_worth_a_dose_curve_and_labels_are_worth_a_classifier() -> None:
+    for choice in ("adopt", "keep_base", "inconclusive"):
+        commands = [command for _, command in asked(verdict(choice))]
+        assert "shoptalk dose runs/acme" in commands
+        assert "shoptalk finetune runs/acme/encoder --labels l.csv --out runs/acme-classifier" in commands
+    assert not any("dose" in str(command) for _, command in asked(verdict("keep_base", gain=-0.3)))
+
+
+def test_a_challenger_outside_its_guards_is_trained_more_gently() -> None:
+    rows = [entry("neighbours", 180, 2.3, inside_guards=False, why_not="it forgets")]
+    found = asked(verdict("keep_base", candidates=rows))
+    assert "more gently" in found[0][0] and "it forgets" in found[0][0]
+    assert found[0][1] is not None and found[0][1].endswith("--set objectives.neighbours.lr=0.0001")
+
+
+def test_a_base_that_is_kept_has_other_candidates_and_more_text_suggested() -> None:
+    found = asked(verdict("keep_base"), texts=200, skipped={"turns": "it needs conversations"})
+    assert any("200 texts are few" in say for say, _ in found)
+    assert any(
+        "tsdae and simcse" in say
+        and str(command).endswith("--candidates tsdae,simcse,none --out runs/acme-tsdae-simcse")
+        and "runs/acme " not in str(command)
+        for say, command in found
+    )
+    dear = asked(verdict("keep_base"), skipped={"turns": "the budget is too small for it"})
+    assert any("Compare turns too" in say and str(command).endswith("--budget 4m") for say, command in dear)
+
+
+def test_pilots_that_came_out_close_are_given_more_and_clear_ones_are_not() -> None:
+    rows = [entry("mlm", 10, 0.9, eliminated=True), entry("neighbours", 10, 1.2), entry("neighbours", 60, 0.4)]
+    found = asked(verdict("keep_base", candidates=rows))
+    assert any("after 10 steps neighbours was 0.3 points ahead" in say for say, _ in found)
+    assert any(str(command).endswith("--budget 4m") for _, command in found)
+    clear = [entry("mlm", 10, -0.9, eliminated=True), *rows[1:]]
+    assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=clear)))
+    assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=rows[1:])))
+
+
+def test_without_labels_labels_come_first_and_nothing_that_needs_them_is_offered() -> None:
+    found = asked(verdict("inconclusive", metric=None, gain=None, labels_needed=400), labels=None)
+    assert "Label about 400 messages" in found[0][0]
+    assert found[0][1] is not None and found[0][1].endswith("--labels labels.csv")
+    assert not any("dose" in str(command) for _, command in found)
+    assert (
+        found[1][1]
+        == "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme --accept-unproven"
+    )
+
+
+def test_where_nothing_was_trained_the_reasons_are_said() -> None:
+    nothing = verdict("keep_base", objective=None, entry=None, candidates=[])
+    assert "turns (it needs conversations)" in asked(nothing, skipped={"turns": "it needs conversations"})[0][0]
+    assert "--candidates neighbours,mlm,none" in str(asked(nothing)[0][1])
+
+
+def test_a_run_that_no_command_began_has_advice_without_its_command() -> None:
+    found = asked(verdict("inconclusive", labels_needed=1200), command="")
+    assert found[0][1] is None and found[1][1] is None
+    assert any(command == "shoptalk dose runs/acme" for _, command in found)

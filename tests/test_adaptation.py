@@ -1,0 +1,329 @@
+import html
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from shoptalk.adaptation import adapt
+from shoptalk.artifact import open_artifact
+from shoptalk.config import Config, load
+from shoptalk.errors import ConfigError, SourceError, StorageError
+from shoptalk.nn.bases import open_base
+from shoptalk.nn.encoder import embed
+from tests.conftest import Listener, SmallWorld
+
+BUDGET = "12ktok"
+
+
+def config_for(base: Path, **values: object) -> Config:
+    small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
+    return load(
+        overrides=[*small, "train.snapshot_seconds=0.02"],
+        base=str(base),
+        **({"budget": BUDGET, "draws": 5, "shots": 2} | values),
+    )
+
+
+def run(world: SmallWorld, base: Path, out: Path, listener: Listener, **values: object) -> dict:
+    return adapt(
+        [world.conversations], out=out, config=config_for(base, **values), report=listener, labels=world.labels
+    )
+
+
+def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    verdict = run(world, tiny_base, out, listener)
+    assert verdict == json.loads((out / "verdict.json").read_text())
+    assert verdict["choice"] in ("adopt", "keep_base", "inconclusive")
+    assert verdict["n_draws"] == 5 and verdict["n_examples"] > 100
+    assert verdict["interval"][0] <= verdict["gain"] <= verdict["interval"][1]
+    assert len(verdict["candidates"]) >= 4
+    by_candidate = {row["objective"]: row["readings"] for row in verdict["candidates"]}
+    assert 0 < by_candidate["mlm"]["masked_bits"] < 20
+    assert all({"kNN accuracy", "RankMe", "next-turn MRR"} <= set(readings) for readings in by_candidate.values())
+    assert verdict["spent"]["tokens"] > 0
+    page = html.unescape(re.sub(r"<[^>]+>", "", (out / "report.html").read_text()))
+    page = page.replace("\xa0", " ").replace("−", "-")  # the page sets its numbers with care
+    assert verdict["sentence"] in page
+    served = load_file(out / "encoder" / "model.safetensors")
+    expected = out / "candidate" / "encoder" if verdict["choice"] == "adopt" else tiny_base
+    for name, tensor in load_file(expected / "model.safetensors").items():
+        np.testing.assert_array_equal(served[name], tensor)
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    first = run(world, tiny_base, tmp_path / "run", listener)
+    again = Listener()
+    assert run(world, tiny_base, tmp_path / "run", again) == first
+    assert again.said == []
+
+
+def test_a_changed_budget_keeps_what_does_not_depend_on_it(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener)
+    before = {name: open_artifact(out / name) for name in ("corpus", "baseline")}
+    plan = (out / "plan.json").read_text()
+    run(world, tiny_base, out, listener, budget="9ktok")
+    assert {name: open_artifact(out / name) for name in ("corpus", "baseline")} == before
+    assert (out / "plan.json").read_text() != plan
+
+
+def trained(listener: Listener) -> list[str]:
+    """The training steps that a listener was told of."""
+    return [line for line in listener.said if "/" in line.split(" ")[-1]]
+
+
+def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_again(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out, again = tmp_path / "run", Listener()
+    config = config_for(tiny_base)
+    later = config.model_copy(update={"train": config.train.model_copy(update={"snapshot_seconds": 30.0})})
+    first = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels)
+    second = adapt([world.conversations], out=out, config=later, report=again, labels=world.labels)
+    assert trained(listener) and not trained(again)
+    assert second["candidates"] == first["candidates"]
+
+
+def test_a_corpus_is_sampled_only_where_a_candidate_has_targets_to_prepare(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    rows = [json.dumps({"text": f"{world.topics[i % 4]} number {i} of many others"}) for i in range(1500)]
+    world.conversations.write_text("\n".join(rows) + "\n")
+    said = {}
+    for candidates in (("mlm", "none"), ("mlm", "neighbours")):
+        listener = Listener()
+        config = load(
+            overrides=["curate.near_duplicate=1.0", "objectives.mlm.batch=8", "objectives.neighbours.batch=8"],
+            base=str(tiny_base), budget="4ktok", draws=5, shots=2, candidates=candidates,
+        )  # fmt: skip
+        adapt([world.conversations], out=tmp_path / candidates[1], config=config, report=listener)
+        said[candidates[1]] = any("taking a sample" in line for line in listener.said)
+    assert said == {"none": False, "neighbours": True}
+
+
+def test_forecast_and_fact_are_in_the_verdict_and_the_plan_comes_before_training_in_one_line(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    spent = run(world, tiny_base, tmp_path / "run", listener, budget="0.01eur", price_per_hour=1.2)["spent"]
+    assert spent["euros"] == pytest.approx(spent["seconds"] / 3600 * 1.2)
+    assert spent["forecast"]["seconds"] <= 30.2  # that is what a hundredth of a euro buys
+    for name in ("seconds", "tokens", "memory_bytes", "euros"):
+        assert spent["ratio"][name] == pytest.approx(spent[name] / spent["forecast"][name], abs=1e-3)
+    assert 0.3 < spent["ratio"]["memory_bytes"] < 3
+    line = next(line for line in listener.said if line.startswith("plan: about"))
+    assert re.search(r"about [\d.]+ (s|min).*, [\d.]+ (M|G)B, [\d.,]+ (k|M) tokens, [\d.]+ EUR", line)
+    assert listener.said.index(line) < listener.said.index(trained(listener)[0])
+
+
+def test_judging_finished_entries_again_still_tells_what_the_run_took(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    first = run(world, tiny_base, out, listener)["spent"]
+    again = run(world, tiny_base, out, Listener(), price_per_hour=7.2)["spent"]
+    assert again["seconds"] > 0.5 * first["seconds"]
+    assert again["tokens"] == first["tokens"]
+    assert (first["euros"], again["euros"]) == (None, pytest.approx(again["seconds"] / 500))
+
+
+def test_a_changed_threshold_decides_again_without_training(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener)
+    again = Listener()
+    small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
+    config = load(
+        overrides=[*small, "train.snapshot_seconds=0.02", "smallest_gain=1.5"],
+        base=str(tiny_base), budget=BUDGET, draws=5, shots=2,
+    )  # fmt: skip
+    verdict = adapt([world.conversations], out=out, config=config, report=again, labels=world.labels)
+    assert verdict["smallest_gain"] == 1.5
+    assert not [line for line in again.said if "/" in line.split(" ")[-1]]
+
+
+def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    labelled = world.labels.read_text().splitlines()[1].split(",")[0]
+    with world.conversations.open("a") as file:
+        file.write(json.dumps({"text": labelled}) + "\n")
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener)
+    assert labelled not in (out / "corpus" / "documents.jsonl").read_text()
+    drops = [json.loads(line) for line in (out / "corpus" / "drops.jsonl").read_text().splitlines()]
+    assert [drop["reason"] for drop in drops] == ["in-labelled-cluster"]
+
+
+def test_without_labels_the_verdict_is_inconclusive_and_says_what_to_do(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    verdict = adapt([world.conversations], out=tmp_path / "run", config=config_for(tiny_base), report=listener)
+    assert verdict["choice"] == "inconclusive"
+    assert verdict["gain"] is None
+    assert "--accept-unproven" in verdict["sentence"]
+    assert (tmp_path / "run" / "candidate" / "encoder" / "model.safetensors").exists()
+
+
+def test_an_unproven_challenger_is_served_only_when_asked_for(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    adapt([world.conversations], out=out, config=config_for(tiny_base), report=listener, accept_unproven=True)
+    served, candidate = (load_file(out / name / "model.safetensors") for name in ("encoder", "candidate/encoder"))
+    name = "embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(served[name], candidate[name])
+    assert not np.array_equal(served[name], load_file(tiny_base / "model.safetensors")[name])
+
+
+def test_a_supplied_test_set_is_read_once_and_counted(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    test = SmallWorld(_folder(tmp_path / "test"), labels_per_class=40).labels
+    lines = test.read_text().splitlines()
+    test.write_text("\n".join([lines[0], *(f"please {line}" for line in lines[100:])]) + "\n")
+    out = tmp_path / "run"
+    verdict = adapt(
+        [world.conversations],
+        out=out,
+        config=config_for(tiny_base),
+        report=listener,
+        labels=world.labels,
+        test=test,
+    )
+    assert verdict["on_test"]
+    assert verdict["n_examples"] == len(lines) - 100
+    assert len((out / "test_reads.jsonl").read_text().splitlines()) == 1
+
+
+def test_none_as_the_only_candidate_keeps_the_base(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    verdict = run(world, tiny_base, tmp_path / "run", listener, candidates=("none",))
+    assert verdict["choice"] == "keep_base"
+    assert verdict["objective"] is None
+
+
+def test_a_second_process_is_kept_out_of_a_run_folder(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    import fcntl
+
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="in use by another shoptalk process"):
+            run(world, tiny_base, out, listener)
+
+
+def test_an_unknown_candidate_is_named_with_the_nearest_one(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'neighbours'"):
+        run(world, tiny_base, tmp_path / "run", listener, candidates=("neighbors",))
+
+
+def test_sources_that_hold_only_labelled_text_leave_nothing_to_learn_from(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    source = tmp_path / "only.csv"
+    source.write_text(world.labels.read_text())
+    with pytest.raises(SourceError, match="Nothing is left to learn from"):
+        adapt([source], out=tmp_path / "run", config=config_for(tiny_base), report=listener, labels=world.labels)
+
+
+def test_a_killed_run_ends_with_the_same_result_as_an_uninterrupted_one(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    _compare_with_kills(world, tiny_base, tmp_path, kills=2, budget="12ktok")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_kills_at_random_steps_change_nothing(world: SmallWorld, tiny_base: Path, tmp_path: Path) -> None:
+    _compare_with_kills(world, tiny_base, tmp_path, kills=10, budget="60ktok")
+
+
+def _compare_with_kills(world: SmallWorld, base: Path, folder: Path, *, kills: int, budget: str) -> None:
+    def command(out: Path) -> list[str]:
+        small = [f"--set=objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
+        return [
+            sys.executable, "-m", "shoptalk", "adapt", str(world.conversations), "--labels", str(world.labels),
+            "--base", str(base), "--budget", budget, "--out", str(out), "--set=draws=5", "--set=shots=2",
+            "--set=train.snapshot_seconds=0.02", "--json", *small,
+        ]  # fmt: skip
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    whole, killed = folder / "whole", folder / "killed"
+    done = subprocess.run(command(whole), env=environment, capture_output=True, text=True, check=True)
+    rng = np.random.default_rng(0)
+    steps = sum(1 for _ in _losses(whole))
+    for at in sorted(rng.choice(np.arange(1, steps), kills, replace=False).tolist()):
+        process = subprocess.Popen(
+            command(killed), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and sum(1 for _ in _losses(killed)) < at:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    last = subprocess.run(command(killed), env=environment, capture_output=True, text=True, check=True)
+    assert list(_losses(killed)) == list(_losses(whole))
+    before, after = json.loads(done.stdout), json.loads(last.stdout)
+    for verdict in (before, after):
+        verdict["spent"] = {"tokens": verdict["spent"]["tokens"]}  # seconds and memory are the machine's
+        for row in verdict["candidates"]:
+            del row["seconds"]
+    assert after == before
+    one, other = (load_file(out / "candidate" / "encoder" / "model.safetensors") for out in (whole, killed))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def _losses(out: Path) -> list[tuple[str, int, float]]:
+    """Every step's loss by candidate, whether training is under way or its entries are finished."""
+    found: dict[tuple[str, int], float] = {}
+    for log in [*sorted(out.glob("menu/[!.]*/log.jsonl")), *sorted(out.glob("work/[!.]*/log.jsonl"))]:
+        name = log.parent.name.rsplit("-", 1)[0]
+        try:
+            lines = log.read_text().splitlines()
+        except FileNotFoundError:  # the run goes on while this reads, and moved or removed the folder
+            continue
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:  # being written
+                continue
+            found[name, row["step"]] = row["loss"]
+    return [(name, step, loss) for (name, step), loss in sorted(found.items())]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_an_adapted_encoder_opens_again_with_the_vectors_it_had(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener)
+    entry = next((out / "menu").iterdir()) / "encoder"
+    texts = ["where is my card", "refund please"]
+    np.testing.assert_allclose(
+        embed(open_base(str(entry)), texts), embed(open_base(str(entry)), texts[::-1])[::-1], atol=1e-6
+    )
