@@ -76,7 +76,7 @@ class Twice:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CurveJudgement:
     """What a curve's points allow to say. Without a `law` nothing is said beyond them, and `why_not` is the reason."""
 
     doses: tuple[float, ...]
@@ -89,7 +89,7 @@ class Judged:
     why_not: str
 
 
-def judge(doses: Sequence[float | int], curve: Band) -> Judged:
+def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
     """Fit the laws to a curve, check them at its largest dose, and say what the better one tells.
 
     Args:
@@ -114,9 +114,9 @@ def judge(doses: Sequence[float | int], curve: Band) -> Judged:
     elif not held:
         why_not = "no law predicts the largest dose from the smaller ones"
     if why_not:
-        return Judged(said, checks, None, None, (), None, why_not)
+        return CurveJudgement(said, checks, None, None, (), None, why_not)
     fits = [_fit(check.law, x, np.vstack([curve.gain, curve.resampled]), curve.se) for check in held]
-    return Judged(
+    return CurveJudgement(
         doses=said,
         checks=checks,
         law=held[0].law,
@@ -127,7 +127,7 @@ def judge(doses: Sequence[float | int], curve: Band) -> Judged:
     )
 
 
-def sentence(found: Judged, curve: Band, *, what: str, of: str = "gain") -> str:
+def sentence(found: CurveJudgement, curve: Band, *, what: str, of: str = "gain") -> str:
     """One sentence for people. `what` names the dose ("texts"), `of` what is measured ("gain", "accuracy")."""
     sign, unit = ("+", "points") if of == "gain" else ("", "%")
     last, first = found.doses[-1], found.doses[0]
@@ -151,7 +151,7 @@ def amount(number: float | int) -> str:
     return f"{number:,.0f}" if number < 1e4 else f"{number / 1e3:,.0f} k"
 
 
-def _saturation(found: Judged) -> str:
+def _saturation(found: CurveJudgement) -> str:
     if not found.reaches:
         return "it does not rise with the dose, so there is no dose at which it is nearly all there"
     reach, largest = found.reaches[0], found.doses[-1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoptalk import decide
-from shoptalk.evaluate.shot_gains import FOLDS, folds, out_of_fold, retrieval_gain, shots_gains
+from shoptalk.evaluate.shot_gains import out_of_fold, retrieval_gain, shots_gains
 from shoptalk.probes.linear import kshot_outcomes
 
 
@@ -55,8 +55,8 @@ def test_folds_keep_clusters_whole_and_classes_apart() -> None:
     rng = np.random.default_rng(0)
     cluster = rng.integers(40, size=100)
     labels = (cluster % 7).astype(np.int64)
-    fold = folds(labels, cluster, FOLDS, seed=1)
-    assert set(fold) == set(range(FOLDS))
+    fold = decide.deal_folds(labels, cluster, seed=1)
+    assert set(fold) == set(range(decide.FOLDS))
     for number in np.unique(cluster):
         assert len(set(fold[cluster == number])) == 1
     for label in range(7):
@@ -69,7 +69,7 @@ def test_nobody_is_answered_by_a_head_that_learned_from_its_fold() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(90, 64)).astype(np.float32)
     labels = rng.integers(3, size=90)
-    fold = folds(labels, np.arange(90), FOLDS, seed=0)
+    fold = decide.deal_folds(labels, np.arange(90), seed=0)
     assert kshot_outcomes(vectors, labels, np.arange(90)[None]).mean() == 1.0
     found = out_of_fold(vectors, labels, fold)
     assert 0.15 < found.mean() < 0.55

@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 
 from shoptalk.config import Budget
 from shoptalk.progress.panel import clock, panel, sparkline
-from shoptalk.progress.state import Candidate, Outlook, State, Training
+from shoptalk.progress.state import CandidateState, Outlook, State, TrainingState
 from shoptalk.records import Look
 from tests.progress.steps import Taken
 
@@ -29,11 +29,11 @@ def halfway(**more: object) -> State:
     for name, begun in (("curate", 0.0), ("baseline", 2.0), ("plan", 14.0), ("choose", 30.0), ("pretrain", 100.0)):
         state = state.entered(name, begun)
     candidates = (
-        Candidate("neighbours", (look("neighbours", 60, 1.2), look("neighbours", 180, 2.1))),
-        Candidate("mlm", (look("mlm", 60, -3.0),), eliminated=True),
-        Candidate("simcse"),
+        CandidateState("neighbours", (look("neighbours", 60, 1.2), look("neighbours", 180, 2.1))),
+        CandidateState("mlm", (look("mlm", 60, -3.0),), eliminated=True),
+        CandidateState("simcse"),
     )
-    training = Training("neighbours", 240)
+    training = TrainingState("neighbours", 240)
     for number in range(181, 201):
         training = training.after(Taken(number, loss=4.0 - number / 100))
     outlook = Outlook(seconds=500.0, before=30.0, budget=Budget.parse("10m"), since=180.0)
@@ -140,7 +140,7 @@ def test_before_anything_is_known_there_is_only_the_line_of_stages() -> None:
 
 
 def test_a_gain_that_could_not_be_measured_is_a_dash() -> None:
-    state = replace(halfway(), candidates=(Candidate("mlm", (look("mlm", 9, None),)),))
+    state = replace(halfway(), candidates=(CandidateState("mlm", (look("mlm", 9, None),)),))
     lines = drawn(state)
     assert "–" in line(lines, "mlm") and not any("best" in part for part in lines)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.config import Budget
-from shoptalk.progress.state import CURVE_MOST, Candidate, Curve, Outlook, State, Training
+from shoptalk.progress.state import CURVE_MOST, CandidateState, Curve, Outlook, State, TrainingState
 from shoptalk.records import Look
 from tests.progress.steps import Taken, steps
 
@@ -29,16 +29,20 @@ def test_a_curve_stays_short_and_keeps_the_mean(values: list[float]) -> None:
 
 
 def test_a_training_counts_since_this_process_began_and_tells_what_is_left() -> None:
-    training = Training("mlm", 40, step=20)
+    training = TrainingState("mlm", 40, step=20)
     for step in steps(21, 30):
         training = training.after(step)
     assert (training.step, training.steps, training.tokens) == (30, 10, 10_000)
     assert training.rate == 1000 and training.waste == pytest.approx(0.2) and training.left == 10
-    assert Training("mlm", 40).left == 0 and Training("mlm", 40).rate == 0 and Training("mlm", 40).waste == 0
+    assert (
+        TrainingState("mlm", 40).left == 0
+        and TrainingState("mlm", 40).rate == 0
+        and TrainingState("mlm", 40).waste == 0
+    )
 
 
 def test_a_stage_ends_where_the_next_one_begins_and_takes_its_training_with_it() -> None:
-    state = replace(State(0.0, ("a", "b")).entered("a", 1.0), training=Training("x", 3))
+    state = replace(State(0.0, ("a", "b")).entered("a", 1.0), training=TrainingState("x", 3))
     state = state.entered("b", 4.0)
     assert [(one.name, one.begun, one.ended) for one in state.stages] == [("a", 1.0, 4.0), ("b", 4.0, None)]
     assert state.training is None
@@ -46,7 +50,7 @@ def test_a_stage_ends_where_the_next_one_begins_and_takes_its_training_with_it()
 
 def test_time_that_earlier_processes_took_counts_as_spent() -> None:
     outlook = Outlook(seconds=100.0, before=5.0, budget=Budget.parse("2m"), since=2.0)
-    state = replace(State(0.0, ()), outlook=outlook, candidates=(Candidate("a"),))
+    state = replace(State(0.0, ()), outlook=outlook, candidates=(CandidateState("a"),))
     # An interrupted run opens a finished entry at once: ten seconds of training in no time.
     state = state.looked(look("a", 5, 1.0), now=2.5)
     assert state.spent_seconds(4.5) == pytest.approx(5.0 + 10.0 + 2.0)
@@ -57,7 +61,7 @@ def test_tokens_are_each_candidates_latest_and_those_of_what_trains_now() -> Non
     state = State(0.0, ())
     for one in (look("a", 5, 1.0), look("b", 5, 0.5, tokens=70), look("a", 9, 1.5, tokens=300)):
         state = state.looked(one, 0.0)
-    training = Training("a", 20).after(Taken(10, tokens=11))
+    training = TrainingState("a", 20).after(Taken(10, tokens=11))
     assert replace(state, training=training).spent_tokens() == 300 + 70 + 11
 
 
@@ -70,5 +74,5 @@ def test_the_best_is_the_look_with_the_highest_gain_whoever_it_is() -> None:
 
 
 def test_the_chosen_candidate_goes_on_and_the_others_are_eliminated() -> None:
-    state = replace(State(0.0, ()), candidates=(Candidate("a"), Candidate("b"))).chosen("b")
+    state = replace(State(0.0, ()), candidates=(CandidateState("a"), CandidateState("b"))).chosen("b")
     assert [(one.name, one.eliminated) for one in state.candidates] == [("a", True), ("b", False)]

@@ -18,11 +18,11 @@ from jaxtyping import Float, Int, Shaped
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.commands.pretrain import train_on
 from shoptalk.config import Config
+from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import Product, embed, save_encoder
-from shoptalk.nn.heads.classifier import FOLDS, folds
 from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
@@ -241,7 +241,7 @@ def cross_validated(
     vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, seed: int
 ) -> float:
     """Per cent of the examples that a head fitted on the other folds labels correctly."""
-    fold = folds(np.unique(labels, return_inverse=True)[1], cluster, seed=seed)
+    fold = deal_folds(np.unique(labels, return_inverse=True)[1], cluster, seed=seed)
     correct = np.zeros(len(labels), dtype=bool)
     for number in range(FOLDS):
         inside = fold != number

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from shoptalk.artifact import digest, file_digest, locked
-from shoptalk.commands.vectors import DTYPES, Dtype, Plan, VectorsCard, Work, card_of
+from shoptalk.commands.vectors import DTYPES, Dtype, ShardPlan, VectorsCard, Work, card_of
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError
@@ -173,7 +173,7 @@ def _model_digest(ref: str) -> dict[str, str]:
 # Embedding
 
 
-def _embed_shards(work: Work, plan: Plan, product: Product, report: Reporter) -> None:
+def _embed_shards(work: Work, plan: ShardPlan, product: Product, report: Reporter) -> None:
     first = work.finished_shards()
     progress = _Progress(plan, first, report)
     if len(progress) > _PROBED_FROM:
@@ -191,7 +191,7 @@ def _vectors(product: Product, texts: Sequence[str], precision: Precision) -> Fl
     return found[[distinct[text] for text in texts]]
 
 
-def _seconds_per_byte(work: Work, plan: Plan, product: Product) -> float:
+def _seconds_per_byte(work: Work, plan: ShardPlan, product: Product) -> float:
     """What embedding takes per byte of the file of rows, timed on texts from all over it."""
     texts, size = work.sample(plan, _PROBED)
     _vectors(product, texts[:16], plan.card.precision)  # the first call pays for what later ones find ready
@@ -203,7 +203,7 @@ def _seconds_per_byte(work: Work, plan: Plan, product: Product) -> float:
 class _Progress:
     """How much is done and how long the rest takes; time goes with the bytes of the rows, not with their number."""
 
-    def __init__(self, plan: Plan, first: int, report: Reporter) -> None:
+    def __init__(self, plan: ShardPlan, first: int, report: Reporter) -> None:
         self.plan, self.first, self.report = plan, first, report
         self.begun = self.said = time.monotonic()
         kept = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""

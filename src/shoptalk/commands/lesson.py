@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from shoptalk.commands.tune import Method, Tuned, tune
+from shoptalk.decide import deal_folds
 from shoptalk.errors import InputError
 from shoptalk.evaluate.best_head import Seen
 from shoptalk.nn.encoder import Product, embed
@@ -94,7 +95,7 @@ def tuned_or_none(
         ConfigError: half of the budget does not pay for one step.
     """
     seed, report = world.config.seed, world.report
-    dev = classifier.folds(lesson.codes, lesson.cluster, seed=seed) == 0
+    dev = deal_folds(lesson.codes, lesson.cluster, seed=seed) == 0
     rest, every = ~dev, np.ones(len(dev), dtype=bool)
     if not dev.any() or len(np.unique(lesson.codes[rest])) < len(lesson.labels):
         raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")

@@ -24,8 +24,8 @@ from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import (
-    Candidate,
     CandidateTiming,
+    PreparedCandidate,
     loop_config,
     open_targets,
     prepare_targets,
@@ -152,7 +152,7 @@ def train_on(
             make=lambda: prepare_targets(world, objective, spec, corpus, product, config.base),
             read=lambda: open_targets(folder / "targets" / objective),
         )
-        candidate = Candidate(objective, spec, targets)
+        candidate = PreparedCandidate(objective, spec, targets)
         plan = _plan(world, key, candidate, corpus, tokens, steps, begun=begun, after=after)
         forecast = Forecast(
             expected=plan.forecast.priced(budget.price_per_hour),
@@ -254,7 +254,7 @@ class SinglePlan(Frozen):
 def _plan(
     world: World,
     key: str,
-    candidate: Candidate,
+    candidate: PreparedCandidate,
     corpus: Corpus,
     tokens: Tokenised,
     steps: int | None,
@@ -281,7 +281,7 @@ def _plan(
 def _decided(
     world: World,
     key: str,
-    candidate: Candidate,
+    candidate: PreparedCandidate,
     timing: CandidateTiming,
     precision: Precision,
     rates: dict[str, float],

@@ -68,7 +68,7 @@ class TuneSettings(Frozen):
     C: float = Field(default=20.0, gt=0.0, description="inverse strength of the logistic regression's penalty")
 
 
-class Look(Frozen):
+class DevScore(Frozen):
     """The dev set's word on the weights after `step` steps."""
 
     step: int
@@ -83,7 +83,7 @@ class Tuned:
     product: Product
     head: LinearHead
     """For the product's unit vectors; its labels are the columns of the targets. Multi-label: a label is on above 0."""
-    history: tuple[Look, ...]
+    history: tuple[DevScore, ...]
     steps: int
     """After how many steps these weights were; 0 is the untouched encoder."""
 
@@ -186,13 +186,13 @@ def tune(
 def _trained(
     training: Training,
     plan: _Plan,
-    looks: list[Look],
+    looks: list[DevScore],
     task: _Task,
     own: TuneSettings,
     report: Reporter,
     *,
     name: str,
-) -> list[Look]:
+) -> list[DevScore]:
     """Train as planned, or until looks have found nothing better for too long; all looks, those before included."""
     if _exhausted(looks, own.patience):
         return looks
@@ -341,12 +341,12 @@ def _write_plan(folder: Path, key: str, steps: int, *, looks: int) -> _Plan:
 # --------------------------------------------------------------------------------------------- looks
 
 
-def _look(step: int, looks: Sequence[Look], training: Training, head: LinearHead, task: _Task) -> list[Look]:
+def _look(step: int, looks: Sequence[DevScore], training: Training, head: LinearHead, task: _Task) -> list[DevScore]:
     """The looks with one more; weights that are the best so far are kept."""
     assert task.dev is not None
     texts, targets = task.dev
     score = _score(head, embed(training.objective.product, texts), targets, multi_label=task.multi_label)
-    more = [*looks, Look(step=step, score=score)]
+    more = [*looks, DevScore(step=step, score=score)]
     if _best(more).step == step:
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in training.objective.state_dict().items()}
         unfinished = training.folder / f"{_BEST}.part"
@@ -362,17 +362,19 @@ def _restore(training: Training) -> None:
     training.objective.load_state_dict(load_file(training.folder / _BEST))
 
 
-def _read_looks(folder: Path) -> list[Look]:
+def _read_looks(folder: Path) -> list[DevScore]:
     path = folder / _LOOKS
-    return [Look.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    return (
+        [DevScore.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    )
 
 
-def _best(looks: Sequence[Look]) -> Look:
+def _best(looks: Sequence[DevScore]) -> DevScore:
     """The one with the highest score; of equal ones the first, which moved the encoder least."""
     return max(looks, key=lambda look: look.score)
 
 
-def _exhausted(looks: Sequence[Look], patience: int) -> bool:
+def _exhausted(looks: Sequence[DevScore], patience: int) -> bool:
     return bool(looks) and len(looks) - 1 - looks.index(_best(looks)) >= patience
 
 

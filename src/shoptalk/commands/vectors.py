@@ -54,7 +54,7 @@ def card_of(out: Path) -> VectorsCard | None:
         return None
 
 
-class Plan(Frozen):
+class ShardPlan(Frozen):
     """What the work folder is being filled with: written after the rows and before the first vector."""
 
     card: VectorsCard
@@ -104,10 +104,10 @@ class Work:
         """How many shards are on the disk."""
         return int(self._done.read_text(encoding="utf-8")) if self._done.exists() else 0
 
-    def resumed(self, key: str) -> Plan | None:
+    def resumed(self, key: str) -> ShardPlan | None:
         """The plan that an earlier process left for the same key; what belongs to any other is removed."""
         try:
-            plan = Plan.model_validate_json(self._plan.read_bytes())
+            plan = ShardPlan.model_validate_json(self._plan.read_bytes())
         except (OSError, ValidationError):
             plan = None
         if plan is not None and plan.card.key == key:
@@ -119,7 +119,7 @@ class Work:
 
     def prepared(
         self, begun: VectorsCard, items: Iterable[Document | Drop], *, shard: int, passage_characters: int
-    ) -> Plan:
+    ) -> ShardPlan:
         """Write every text of `items` into the file of rows, and make room for their vectors.
 
         Returns the plan, on the disk unless there was no text at all.
@@ -130,7 +130,7 @@ class Work:
         with storage_errors(self._rows):
             texts, left_out, offsets = _write_rows(self._rows, items, passage_characters, shard)
             card = begun.model_copy(update={"texts": texts, "left_out": left_out})
-            plan = Plan(card=card, shard=shard, offsets=offsets)
+            plan = ShardPlan(card=card, shard=shard, offsets=offsets)
             if texts:
                 _make_room(self.folder, texts * (card.dimensions * np.dtype(card.dtype).itemsize + 4))
                 _empty_array(self._vectors, (texts, card.dimensions), card.dtype)
@@ -139,7 +139,7 @@ class Work:
                 write_text(self._plan, plan.model_dump_json())
         return plan
 
-    def texts(self, plan: Plan, shard: int) -> list[str]:
+    def texts(self, plan: ShardPlan, shard: int) -> list[str]:
         """The texts of a shard."""
         begin, end = plan.offsets[shard : shard + 2]
         with self._rows.open("rb") as file:
@@ -147,7 +147,7 @@ class Work:
             lines = file.read(end - begin).decode("utf-8", "surrogatepass")
         return [json.loads(line)["text"] for line in lines.split("\n")[:-1]]
 
-    def sample(self, plan: Plan, most: int) -> tuple[list[str], int]:
+    def sample(self, plan: ShardPlan, most: int) -> tuple[list[str], int]:
         """Up to `most` texts from shards all over the file of rows, and how many bytes their rows have."""
         shards = np.unique(np.linspace(0, plan.shards - 1, num=8).astype(int)).tolist()
         lines: list[bytes] = []
@@ -157,7 +157,7 @@ class Work:
                 lines += islice(file, most // len(shards))
         return [json.loads(line.decode("utf-8", "surrogatepass"))["text"] for line in lines], sum(map(len, lines))
 
-    def write(self, plan: Plan, shard: int, vectors: Float32[np.ndarray, "n D"]) -> None:
+    def write(self, plan: ShardPlan, shard: int, vectors: Float32[np.ndarray, "n D"]) -> None:
         """Store a shard's unit vectors, in the result's type, and count it as finished."""
         at = shard * plan.shard
         if plan.card.dtype == "int8":

@@ -24,11 +24,12 @@ from shoptalk.decide.intervals import (
     estimate_chosen,
     estimate_on_test,
 )
-from shoptalk.decide.labelsets import Draws, draws
+from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws
 
 __all__ = [
     "CONFIDENCE",
     "FEWEST_CLUSTERS",
+    "FOLDS",
     "INFLATION",
     "POWER_QUANTILE",
     "Alarm",
@@ -40,6 +41,7 @@ __all__ = [
     "Verdict",
     "band",
     "continue_training",
+    "deal_folds",
     "draws",
     "estimate",
     "estimate_chosen",

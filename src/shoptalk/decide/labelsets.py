@@ -8,6 +8,9 @@ from jaxtyping import Bool, Int
 
 from shoptalk.errors import InputError
 
+FOLDS = 5
+"""Parts of a label set, each of which is asked of heads that learned from the others."""
+
 
 class Draws(NamedTuple):
     """k-shot label sets: `training[r]` are the positions of draw r (R K), `tested[r, i]` whether i is a test of it."""
@@ -79,3 +82,22 @@ def _refuse_lonely_classes(names: np.ndarray, pools: Sequence[Int[np.ndarray, "_
             "count as one, and one is needed to learn from and one to test on. Add examples for these labels, or "
             "remove or merge them."
         )
+
+
+def deal_folds(
+    labels: Int[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, n: int = FOLDS, seed: int
+) -> Int[np.ndarray, " N"]:
+    """The fold of each text: clusters stay whole, and those of a class are dealt out in turn, so that no fold has all
+    of a class.
+
+    A cluster with several labels is dealt with the label that most of its texts have.
+    """
+    _, number = np.unique(cluster, return_inverse=True)
+    counts = np.zeros((int(number.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (number, labels), 1)
+    home = counts.argmax(axis=1)
+    order = np.random.default_rng(seed).permutation(len(home))
+    order = order[np.argsort(home[order], kind="stable")]
+    dealt = np.empty(len(home), dtype=np.int64)
+    dealt[order] = np.arange(len(home)) % n
+    return dealt[number]

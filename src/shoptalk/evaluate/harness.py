@@ -64,7 +64,7 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Row:
+class HarnessRow:
     """What a scenario's trials found; gains in points."""
 
     scenario: Scenario
@@ -221,7 +221,7 @@ def trial(scenario: Scenario, gains: tuple[float, ...], seed: int) -> Trial:
     )
 
 
-def run(scenario: Scenario, *, trials: int, seed: int = 0, workers: int = 1, truth_draws: int = 3000) -> Row:
+def run(scenario: Scenario, *, trials: int, seed: int = 0, workers: int = 1, truth_draws: int = 3000) -> HarnessRow:
     """`trials` independent trials; trial i depends on (seed, i) only, whatever the number of processes."""
     gains = tuple(float(g) for g in true_gains(scenario, draws=truth_draws))
     one = partial(trial, scenario, gains)
@@ -231,7 +231,7 @@ def run(scenario: Scenario, *, trials: int, seed: int = 0, workers: int = 1, tru
     else:
         with ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
             results = list(pool.map(one, seeds, chunksize=max(1, trials // (8 * workers))))
-    return Row(
+    return HarnessRow(
         scenario=scenario,
         gains=gains,
         trials=trials,
@@ -251,7 +251,7 @@ def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[HarnessRow]) -> str:
     """The rows in Markdown; proportions in per cent with Wilson 95 % intervals."""
     head = "| scenario | labels | true gain | trials | adopted | falsely adopted | all intervals hold | mean SE |\n"
     lines = [head + "|" + "---|" * 8]

@@ -15,7 +15,6 @@ from shoptalk import decide
 from shoptalk.probes.linear import kshot_outcomes
 
 SHOTS = (1, 5, 10)
-FOLDS = 5
 """All labels are judged by cross-validation: each fifth of the clusters is answered by a head on the other four."""
 _RESAMPLES = 2_000
 
@@ -49,28 +48,11 @@ def shots_gains(
         correct = np.stack([kshot_outcomes(vectors, labels, drawn.training) for vectors in (base, adapted)])
         found = decide.estimate_chosen(decide.Outcomes((entry,), correct, drawn.tested, cluster), c=c, seed=seed)
         rows.append(_row(found, shots=shots, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
-    fold = folds(labels, cluster, FOLDS, seed=seed)
+    fold = decide.deal_folds(labels, cluster, seed=seed)
     correct = np.stack([out_of_fold(vectors, labels, fold) for vectors in (base, adapted)])[:, None]
     everywhere = np.ones((1, len(labels)), dtype=bool)
     found = decide.estimate_chosen(decide.Outcomes((entry,), correct, everywhere, cluster), c=c, seed=seed)
     return [*rows, _row(found, shots="full", draws=None, n=len(labels))]
-
-
-def folds(labels: Int[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], n: int, *, seed: int) -> Int[np.ndarray, " N"]:
-    """The fold of each text: clusters stay whole, and those of a class are dealt out in turn, so that no fold has all
-    of a class.
-
-    A cluster with several labels is dealt with the label that most of its texts have.
-    """
-    _, number = np.unique(cluster, return_inverse=True)
-    counts = np.zeros((int(number.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (number, labels), 1)
-    home = counts.argmax(axis=1)
-    order = np.random.default_rng(seed).permutation(len(home))
-    order = order[np.argsort(home[order], kind="stable")]
-    dealt = np.empty(len(home), dtype=np.int64)
-    dealt[order] = np.arange(len(home)) % n
-    return dealt[number]
 
 
 def out_of_fold(

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shoptalk.config import Budget
 from shoptalk.progress.panel import gain_text, panel
-from shoptalk.progress.state import Candidate, Outlook, State, Training
+from shoptalk.progress.state import CandidateState, Outlook, State, TrainingState
 from shoptalk.records import Look
 
 PLAIN_EVERY = 15.0
@@ -77,7 +77,7 @@ class Console:
     def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
         """What will train, and the forecast."""
         outlook = Outlook(seconds=seconds, before=before, budget=budget, since=self.now())
-        self.state = replace(self.state, candidates=tuple(map(Candidate, candidates)), outlook=outlook)
+        self.state = replace(self.state, candidates=tuple(map(CandidateState, candidates)), outlook=outlook)
 
     def looked(self, look: Look) -> None:
         """A candidate was measured."""
@@ -105,7 +105,7 @@ class Console:
         return f"{minutes:3d}:{seconds:02d}  {text}"
 
     def _in_panel(self, steps: Iterable[Any], done: int, total: int, name: str) -> Iterator[Any]:
-        training = Training(name, total, step=done)
+        training = TrainingState(name, total, step=done)
         self.state = replace(self.state, training=training)
         for step in steps:
             training = training.after(step)
@@ -123,14 +123,14 @@ class Console:
         )
         with Progress(*columns, console=self.rich, transient=True) as progress:
             task = progress.add_task(name, total=total, completed=done, note="")
-            training = Training(name, total)
+            training = TrainingState(name, total)
             for step in steps:
                 training = training.after(step)
                 progress.update(task, completed=step.number, note=_note(training))
                 yield step
 
     def _plain(self, steps: Iterable[Any], total: int, name: str) -> Iterator[Any]:
-        training, last = Training(name, total), self.now()
+        training, last = TrainingState(name, total), self.now()
         for step in steps:
             training = training.after(step)
             if self.now() - last >= PLAIN_EVERY or step.number == total:
@@ -156,7 +156,7 @@ class _View:
         )
 
 
-def _note(training: Training) -> str:
+def _note(training: TrainingState) -> str:
     return f"loss {training.loss:.3f}, {training.rate:,.0f} tokens/s, {training.waste:.0%} padding"
 
 

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from shoptalk.progress.state import Candidate, Stage, State, Training
+from shoptalk.progress.state import CandidateState, Stage, State, TrainingState
 from shoptalk.quantities import money
 from shoptalk.records import Look
 
@@ -126,7 +126,7 @@ def _stage(name: str, stage: Stage | None, now: float) -> Text:
     return Text(f"{name} {_seconds(stage.ended - stage.begun)}")
 
 
-def _candidate(one: Candidate, state: State, width: int, blocks: str) -> Text:
+def _candidate(one: CandidateState, state: State, width: int, blocks: str) -> Text:
     """A candidate's curve of gains, all candidates on one scale, and its last value."""
     longest = max(len(other.name) for other in state.candidates)
     called = min(longest, max(8, width // 4))
@@ -168,7 +168,7 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
     return rows
 
 
-def _training(training: Training, width: int, blocks: str) -> list[Text]:
+def _training(training: TrainingState, width: int, blocks: str) -> list[Text]:
     counted = f"step {training.step:,} of {training.total:,}"
     told = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
     if width >= NARROW and training.steps:

@@ -15,7 +15,7 @@ CURVE_MOST = 128
 
 
 @runtime_checkable
-class Step(Protocol):
+class TrackedStep(Protocol):
     """What a training tells of a step; `training.loop.Step` is one."""
 
     number: int
@@ -52,7 +52,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingState:
     """Running totals of one training, since this process began it."""
 
     name: str
@@ -65,7 +65,7 @@ class Training:
     loss: float = float("nan")
     losses: Curve = Curve()
 
-    def after(self, step: Step) -> "Training":
+    def after(self, step: TrackedStep) -> "TrainingState":
         """The same, one step on."""
         return replace(
             self,
@@ -104,7 +104,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateState:
     """What was seen of a candidate."""
 
     name: str
@@ -136,8 +136,8 @@ class State:
     planned: tuple[str, ...]
     """The stages that are known to come, in order."""
     stages: tuple[Stage, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
-    training: Training | None = None
+    candidates: tuple[CandidateState, ...] = ()
+    training: TrainingState | None = None
     outlook: Outlook | None = None
     said: tuple[str, ...] = ()
 
@@ -149,7 +149,7 @@ class State:
     def looked(self, look: Look, now: float) -> "State":
         """A candidate was measured; one that was not announced is added."""
         known = {candidate.name: candidate for candidate in self.candidates}
-        mine = known.get(look.candidate, Candidate(look.candidate))
+        mine = known.get(look.candidate, CandidateState(look.candidate))
         known[look.candidate] = replace(mine, looks=(*mine.looks, look))
         outlook = replace(self.outlook, since=now) if self.outlook else None
         return replace(self, candidates=tuple(known.values()), outlook=outlook, training=None)

@@ -231,7 +231,7 @@ def _worth(x: Number, smallest: Fact, width: Number) -> Html:
 
 
 @dataclass(frozen=True)
-class Row:
+class IntervalRow:
     """A row of an interval chart: its name (and how wide that is, in letters) and its interval."""
 
     name: Html
@@ -239,7 +239,7 @@ class Row:
     interval: Interval
 
 
-def interval_rows(ident: str, title: str, rows: Sequence[Row], smallest: Fact) -> Html:
+def interval_rows(ident: str, title: str, rows: Sequence[IntervalRow], smallest: Fact) -> Html:
     """Gains with their intervals, one below the other on one axis, against zero and the smallest gain."""
     low, high = span_of([row.interval for row in rows], smallest.number)
     worth = smallest.number

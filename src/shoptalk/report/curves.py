@@ -2,7 +2,7 @@
 
 from shoptalk.report import sentences, wording
 from shoptalk.report.figures import Fact, fig, named
-from shoptalk.report.lines import Frame, Line, line_chart, loss_panel, read_curve
+from shoptalk.report.lines import Frame, Series, line_chart, loss_panel, read_curve
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs
 
 
@@ -13,7 +13,7 @@ def curves(facts: Fact) -> Html:
 
 def _gains(facts: Fact) -> Html:
     lines = [
-        Line(curve["objective"], points, index, dashed=bool(curve["eliminated"]))
+        Series(curve["objective"], points, index, dashed=bool(curve["eliminated"]))
         for index, curve in enumerate(facts["curves"])
         if (points := read_curve(curve))
     ]

@@ -2,7 +2,7 @@
 
 from shoptalk.report import wording
 from shoptalk.report.figures import Fact, fig, listed, told
-from shoptalk.report.lines import Frame, Line, Point, line_chart
+from shoptalk.report.lines import Frame, Point, Series, line_chart
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
 
 _TITLES = {"tokens": "Of training", "texts": "Of unlabelled texts", "labels": "Of labels"}
@@ -38,10 +38,10 @@ def _curve(name: str, curve: Fact) -> Html:
         return join()
     unit = str(curve["unit"].value)
     log = name == "labels" and min(point.x for point in points) > 0 and len(points) > 1
-    lines = [Line("gain", points)]
+    lines = [Series("gain", points)]
     twice = _twice(curve, points[-1])
     if twice:
-        lines.append(Line("twice", twice, 0, dashed=True))
+        lines.append(Series("twice", twice, 0, dashed=True))
     frame = Frame(
         f"dose-{name}",
         f"Gain against {unit}",
@@ -84,7 +84,7 @@ def _twice(curve: Fact, last: Point) -> tuple[Point, ...]:
 def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
     """Base and adapted, both against labels: where the gap closes, labels do what adapting did."""
     lines = [
-        Line(name, points, index, dashed=name == "base")
+        Series(name, points, index, dashed=name == "base")
         for index, (name, arm) in enumerate(reversed(arms.items()))
         if (points := _points(arm["points"], "gain"))
     ]

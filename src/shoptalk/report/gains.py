@@ -1,7 +1,7 @@
 """The gain per task and number of labels, and everything that was tried."""
 
 from shoptalk.report import sentences, wording
-from shoptalk.report.charts import Axis, Interval, Row, interval_rows, make_axis, small_interval, span_of
+from shoptalk.report.charts import Axis, Interval, IntervalRow, interval_rows, make_axis, small_interval, span_of
 from shoptalk.report.figures import Fact, fig, keyed, named, told
 from shoptalk.report.markup import (
     Child,
@@ -65,7 +65,10 @@ def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
     chart = interval_rows(
         "gains",
         "Gains per task and number of labels",
-        [Row(_row_name(row, "tspan"), len(_plain_name(row)), Interval(row["gain"], row["interval"])) for row in known],
+        [
+            IntervalRow(_row_name(row, "tspan"), len(_plain_name(row)), Interval(row["gain"], row["interval"]))
+            for row in known
+        ],
         smallest,
     )
     head: list[Child] = ["Task", "Measure", "Base", "Adapted", "Gain", "Interval", "Tested"]

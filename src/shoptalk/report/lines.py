@@ -36,7 +36,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class Series:
     """Points in order, with the name to write at their end (a fact of the run, or a word of ours)."""
 
     name: Fact | str
@@ -84,7 +84,7 @@ def read_curve(curve: Fact) -> tuple[Point, ...]:
     return tuple(sorted(points)) if len(points) > 1 else ()
 
 
-def line_chart(frame: Frame, lines: Sequence[Line], *caption: Html | str) -> Html:
+def line_chart(frame: Frame, lines: Sequence[Series], *caption: Html | str) -> Html:
     """Values with a band around each line; dashed ones stand back."""
     values = [value for one in lines for point in one.points for value in point[1:]]
     values += [value for value, _ in frame.references] + ([0.0] if frame.plus else [])
@@ -126,23 +126,23 @@ def _grid(x: Axis, y: Axis, frame: Frame) -> Html:
     return join(*parts, write((x.start + x.end) / 2, frame.height - 6, frame.x_title, anchor="middle", class_="soft"))
 
 
-def _band(one: Line, x: Axis, y: Axis) -> Html:
+def _band(one: Series, x: Axis, y: Axis) -> Html:
     top = [(x(point.x), y(point.high)) for point in one.points]
     bottom = [(x(point.x), y(point.low)) for point in reversed(one.points)]
     return path(top + bottom, f"band c{one.colour % COLOURS}{_dash(one)}", close=True)
 
 
-def _drawn(one: Line, x: Axis, y: Axis) -> Html:
+def _drawn(one: Series, x: Axis, y: Axis) -> Html:
     points = [(x(point.x), y(point.y)) for point in one.points]
     marks = [marker(*at, one.colour) for at, point in zip(points, one.points, strict=True) if point != (0, 0, 0, 0)]
     return join(path(points, f"line c{one.colour % COLOURS}{_dash(one)}"), *(marks if one.marked else ()))
 
 
-def _dash(one: Line) -> str:
+def _dash(one: Series) -> str:
     return " dashed" if one.dashed else ""
 
 
-def _labels(lines: Sequence[Line], references: Sequence[tuple[Number, str]], x: Axis, y: Axis) -> list[Html]:
+def _labels(lines: Sequence[Series], references: Sequence[tuple[Number, str]], x: Axis, y: Axis) -> list[Html]:
     """Each name beside the end of its line, and of references right of the axes, moved to where it covers least."""
     paths = [[(x(point.x), y(point.y)) for point in one.points] for one in lines]
     taken: list[tuple[float, float, float]] = []

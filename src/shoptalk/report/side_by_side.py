@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shoptalk.report import wording
-from shoptalk.report.charts import Interval, Row, interval_rows
+from shoptalk.report.charts import Interval, IntervalRow, interval_rows
 from shoptalk.report.figures import Fact, fig, listed, named, told
 from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markdown import plain_words
@@ -133,9 +133,9 @@ def _alike(runs: Fact, groups: Fact) -> Html:
     return join(paragraphs("Rank only runs that were measured alike, which stand together here:"), el("ul", *items))
 
 
-def _row(run: Fact) -> Row:
+def _row(run: Fact) -> IntervalRow:
     name = fig(run_name, run["run"], tag="tspan")
-    return Row(name, len(run_name(run["run"].value)), Interval(run["gain"], run["interval"]))
+    return IntervalRow(name, len(run_name(run["run"].value)), Interval(run["gain"], run["interval"]))
 
 
 def _runs(runs: Fact) -> Html:

@@ -51,7 +51,7 @@ need the encoder that its first phase leaves."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PreparedCandidate:
     """A pretext task ready to train, with what it knows of the whole corpus."""
 
     name: str
@@ -72,7 +72,7 @@ class Prepared:
 
     corpus: Corpus
     tokens: Tokenised
-    candidates: dict[str, Candidate]
+    candidates: dict[str, PreparedCandidate]
     plan: Plan
     forecast: Forecast
     key: str
@@ -111,7 +111,7 @@ def plan_stage(world: World, curated: Curated, baseline: Baseline, *, spent: flo
     for name, phases in specs.items():
         started = time.perf_counter()
         targets = prepare_targets(world, phases_of(name)[0], phases[0], corpus, product, config.base)
-        candidates[name] = Candidate(name, phases[0], targets, *phases[1:])
+        candidates[name] = PreparedCandidate(name, phases[0], targets, *phases[1:])
         preparing[name] = time.perf_counter() - started
     settings = {
         "budget": {"seconds": budget.time, "tokens": budget.tokens},
@@ -271,7 +271,7 @@ class CandidateTiming:
 
 
 def time_candidate(
-    candidate: Candidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision
+    candidate: PreparedCandidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision
 ) -> CandidateTiming:
     """Time a few real steps of a candidate on a copy of the base that is thrown away, and what saving takes."""
     begun = time.perf_counter()
@@ -303,7 +303,12 @@ def time_candidate(
 
 
 def _time_second(
-    candidate: Candidate, corpus: Corpus, tokens: Tokenised, product: Product, config: Config, precision: Precision
+    candidate: PreparedCandidate,
+    corpus: Corpus,
+    tokens: Tokenised,
+    product: Product,
+    config: Config,
+    precision: Precision,
 ) -> tuple[CandidateTiming, float]:
     """What the second phase of a curriculum costs a step, and an estimate of the seconds that its targets take.
 
@@ -319,7 +324,7 @@ def _time_second(
     seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
     if len(part) < len(corpus):
         tokens = tokenise(product.tokenizer, part.texts, max_length=product.max_length)
-    timing = time_candidate(Candidate(candidate.name, spec, targets), part, tokens, config, precision)
+    timing = time_candidate(PreparedCandidate(candidate.name, spec, targets), part, tokens, config, precision)
     most = _most_steps(spec, len(spec.examples(corpus)))
     return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
 
@@ -341,7 +346,7 @@ def _judging_seconds(baseline: Baseline, *, seed: int) -> float:
     return time.perf_counter() - begun
 
 
-def _verdict_looks(curated: Curated, candidates: Mapping[str, Candidate]) -> float:
+def _verdict_looks(curated: Curated, candidates: Mapping[str, PreparedCandidate]) -> float:
     """How many measurements of the labelled texts the verdict takes: two for a supplied test, one for the ceiling."""
     if not curated.examples:
         return 0.0
@@ -365,7 +370,7 @@ def _evidence_seconds(baseline: Baseline, *, judging: float) -> float:
     rounds = [KINDS[kind].rounds for kind in baseline.kinds]
     seconds = baseline.kinds_seconds / (draws * sum((1 + more) * size + more * len(pool) for more in rounds))
     shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]
-    learned = draws * n_classes * sum(shots) + (shot_gains.FOLDS - 1) * n
+    learned = draws * n_classes * sum(shots) + (decide.FOLDS - 1) * n
     points = min(n + len(pool), projection.MOST)
     return float(2 * learned * seconds + (len(shots) + 1) * judging + projection.SECONDS_A_POINT * points)
 

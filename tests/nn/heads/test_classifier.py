@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.nn.heads.classifier import (
-    FOLDS,
     Classifier,
     described,
-    folds,
     load,
     micro_f1,
     save,
@@ -174,7 +173,7 @@ def test_near_duplicates_share_a_fold_and_labels_are_spread_evenly(
     cluster = np.repeat(rng.permutation(n) * 3, per_cluster)
     codes = np.repeat(rng.integers(0, classes, n), per_cluster)
     order = rng.permutation(len(cluster))
-    fold = folds(codes[order], cluster[order], seed=seed)
+    fold = deal_folds(codes[order], cluster[order], seed=seed)
     assert set(fold) <= set(range(FOLDS))
     for number in np.unique(cluster):
         assert len(set(fold[cluster[order] == number])) == 1

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize_scalar
 
 from shoptalk.artifact import write_text
+from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.index import Index, build
 from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, Kind, fit_kind, usable, views_of
@@ -27,7 +28,6 @@ from shoptalk.nn.heads.names import speak
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import Gate, energy_of, features_of, fit_gate, nearest
 
-FOLDS = 5
 FEWEST_FOR_GATE = 50
 """Texts in scope below which no threshold is chosen: half a point of 50 is less than one text."""
 
@@ -136,7 +136,7 @@ def train(
     chosen = _known(kinds, pool) if kinds is not None else usable(pool)
     views = views_of(vectors, pool)
     spoken = views_of(named, pool) if named is not None else {}
-    fold = folds(codes, cluster, seed=seed)
+    fold = deal_folds(codes, cluster, seed=seed)
     held = {kind: _held_out(KINDS[kind], views, codes, fold, names, pool, spoken) for kind in chosen}
     speaking = named is not None and speak(named, vectors, codes)
     several = _judged(codes, fold)
@@ -184,7 +184,7 @@ def train_multi(
         raise InputError("None of the labelled texts has a label. Give a file whose label column is filled.")
     targets = np.array([[name in row for name in names] for row in labels], dtype=np.float32)
     penalty = 1 / (INVERSE_PENALTY * len(vectors))
-    fold = folds(targets.argmax(axis=1), cluster, seed=seed)
+    fold = deal_folds(targets.argmax(axis=1), cluster, seed=seed)
     held = np.zeros_like(targets)
     for part in range(FOLDS):
         rest = fold != part
@@ -219,16 +219,6 @@ def temperature_of(scores: Float[np.ndarray, "N C"], codes: Int[np.ndarray, " N"
         return log_temperature**2 / 2 - float(log[np.arange(len(codes)), codes].sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
-
-
-def folds(codes: Int[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, seed: int) -> Int[np.ndarray, " N"]:
-    """A fold for each text: near-duplicates in the same one, each label spread over all as evenly as can be."""
-    _, first, number = np.unique(cluster, return_index=True, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(first))
-    order = order[np.argsort(codes[first][order], kind="stable")]
-    fold = np.empty(len(first), dtype=np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
-    return np.asarray(fold[number])
 
 
 def described(classifier: Classifier) -> str:
