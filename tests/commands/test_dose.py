@@ -19,10 +19,10 @@ from shoptalk.evaluate.menu import Bench, Labelled, Measured
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.records import Example, Reading
 from shoptalk.report import render
-from shoptalk.stages import choose
+from shoptalk.stages import pretrain
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.decide import FORGETTING, guarded
-from shoptalk.stages.entry import Entry
+from shoptalk.stages.entry import Entry, outcomes
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.pretrain import pretrain_stage
 from shoptalk.stages.world import World
@@ -255,7 +255,7 @@ class Planted:
         )  # fmt: skip
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
-        monkeypatch.setattr(choose, "train_to", self.train_to)
+        monkeypatch.setattr(pretrain, "train_to", self.train_to)
         return pretrain_stage(self.world, self.prepared, self.baseline, "mlm", [])
 
     @property
@@ -276,7 +276,7 @@ def test_a_candidate_that_over_fits_is_stopped_and_its_better_checkpoint_is_the_
     outside = guarded(planted.world, planted.baseline, entries)
     assert list(outside) == [entries[-1].name] and "it over-fits" in outside[entries[-1].name]
     found = decide.verdict(
-        decide.estimate(choose.outcomes(planted.baseline, entries), seed=0),
+        decide.estimate(outcomes(planted.baseline, entries), seed=0),
         guarded=outside, smallest_gain=0.5, settle_gain=2.0, n_clusters=400,
     )  # fmt: skip
     assert found.entry == entries[1].name

@@ -260,7 +260,7 @@ def test_a_killed_process_is_continued_by_the_same_call(
     out, whole = tmp_path / "v.npy", tmp_path / "whole.npy"
     script = (
         "import sys, time; from pathlib import Path; from shoptalk.config import Config\n"
-        "from shoptalk.progress import Console; from shoptalk.stages import embedding as e\n"
+        "from shoptalk.progress import Console; from shoptalk.commands import embed as e\n"
         "e.SHARD = 16; real = e.embed\n"
         "e.embed = lambda *a, **k: (time.sleep(0.3), real(*a, **k))[1]\n"
         "e.embed_sources(sys.argv[1], [Path(sys.argv[2])], Path(sys.argv[3]), Config(), report=Console(),"

@@ -104,7 +104,7 @@ def expected(node: Node, facts: Any) -> str:
     if form.startswith("key "):
         values = [pointers[0].rpartition("/")[2].replace("~1", "/").replace("~0", "~")]
         form = form.removeprefix("key ")
-    return str(wording.clean(getattr(text, form)(*values)))
+    return str(wording.clean(getattr(wording, form)(*values)))
 
 
 def untraced(source: str, facts: Any) -> list[str]:
