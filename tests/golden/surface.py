@@ -15,7 +15,7 @@ from unittest import mock
 
 import typer.main
 
-from shoptalk import cli
+from shoptalk.cli.app import app, main
 from shoptalk.config import Config
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.objectives import OBJECTIVES
@@ -75,7 +75,7 @@ def shoptalk(*words: object) -> tuple[int, str, str]:
         contextlib.redirect_stderr(error),
     ):
         try:
-            cli.main()
+            main()
         except SystemExit as leave:
             status = int(leave.code or 0)
     return status, output.getvalue(), error.getvalue()
@@ -86,7 +86,7 @@ def shoptalk(*words: object) -> tuple[int, str, str]:
 
 def flags() -> dict[str, dict[str, Any]]:
     """Every command's arguments, by their place, and options, as they are written, with what they take."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app)
     context = typer.Context(group)
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     return {name: _parameters(command.params) for name, command in sorted(commands.items())}
