@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,26 +83,31 @@ def _tell(
     command: str,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
-    with _timed(world, "curate"):
+    stage_seconds: dict[str, float] = {}
+
+    def timed(stage: str) -> AbstractContextManager[None]:
+        return _timed(world, stage, stage_seconds)
+
+    with timed("curate"):
         curated = curate_stage(world, sources, labels, test)
         world = base_stage(world, curated)
-    with _timed(world, "baseline"):
+    with timed("baseline"):
         baseline = baseline_stage(world, curated)
-    with _timed(world, "plan"):
+    with timed("plan"):
         prepared = plan_stage(world, curated, baseline, spent=time.perf_counter() - begun)
     entries = []
     if prepared is not None:
-        with _timed(world, "choose"):
+        with timed("choose"):
             pilots, winner = choose_stage(world, prepared, baseline)
-        with _timed(world, "pretrain"):
+        with timed("pretrain"):
             entries = [*pilots, *pretrain_stage(world, prepared, baseline, winner, pilots)]
-    with _timed(world, "decide"):
+    with timed("decide"):
         judged = decide_stage(world, curated, baseline, entries)
         best_targets = _ceiling(world, baseline, prepared)
-    with _timed(world, "evidence"):
+    with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
     verdict = judged.facts | {"spent": spent(entries, prepared, earlier + time.perf_counter() - begun)}
-    with _timed(world, "finetune"):
+    with timed("finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None
         told = origin(
             world,
@@ -141,6 +146,7 @@ def _tell(
         evidence=evidence,
         command=command,
         labels=labels,
+        stage_seconds=stage_seconds,
     )
     return verdict, facts
 
@@ -154,11 +160,11 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
 
 
 @contextmanager
-def _timed(world: World, stage: str) -> Iterator[None]:
+def _timed(world: World, stage: str, seconds: dict[str, float]) -> Iterator[None]:
     world.report.stage(stage)
     begun = time.perf_counter()
     yield
-    world.seconds[stage] = time.perf_counter() - begun
+    seconds[stage] = time.perf_counter() - begun
 
 
 def _logged_seconds(run: Path) -> float:

@@ -7,18 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from shoptalk.quantities import Forecast, Spending, compared, ratios, span
 from shoptalk.training import forecast
 from shoptalk.training.advance import Training
-from shoptalk.training.forecast import (
-    Forecast,
-    Spending,
-    compared,
-    peak_memory,
-    peak_to_come,
-    ratios,
-    span,
-    time_training,
-)
+from shoptalk.training.forecast import peak_memory, peak_to_come, time_training
 from shoptalk.training.loop import LoopConfig, batch_positions, train
 from tests.toyworld import small_spec, toy_world
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shoptalk.quantities import Spending, compared, span
+
 Result = Mapping[str, Any]
 
 
@@ -110,16 +112,12 @@ def _check_text(check: Result) -> str:
 
 
 def _spent_text(spent: Result) -> str:
-    from shoptalk.training.forecast import Spending, compared
-
     fact = Spending.model_validate({name: spent[name] for name in Spending.model_fields})
     return str(fact) if spent["forecast"] is None else compared(fact, Spending.model_validate(spent["forecast"]))
 
 
 def _losers_text(spent: Result) -> list[str]:
     """What each candidate cost, where there were several; nothing to tell where one was trained alone."""
-    from shoptalk.training.forecast import span
-
     if len(spent["candidates"]) < 2:
         return []
     rows = sorted(spent["candidates"], key=lambda row: -float(row["seconds"]))

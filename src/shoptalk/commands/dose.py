@@ -33,6 +33,7 @@ from shoptalk.errors import ArtifactError, SourceError
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives import phases_of
 from shoptalk.probes.linear import kshot_outcomes
+from shoptalk.quantities import span
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import open_curated
@@ -43,7 +44,6 @@ from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.facts import of_decision, open_facts
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import tokenise_to
-from shoptalk.training.forecast import span
 
 FRACTIONS = (0.25, 0.5, 0.125)
 """Of the run's corpus, in the order in which a budget buys them: the first tells most about the shape, and with the
@@ -170,7 +170,7 @@ def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
         artifact = open_artifact(folder)
         if artifact is None or artifact.parents["plan"] != prepared.key or artifact.config["candidate"] != candidate:
             continue
-        entry = open_entry(folder, candidate, forecast=prepared.forecast)
+        entry = open_entry(folder, candidate)
         found[entry.name] = entry
     return found
 

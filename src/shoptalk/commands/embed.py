@@ -31,8 +31,8 @@ from shoptalk.errors import InputError, SourceError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.precision import Precision
+from shoptalk.quantities import span
 from shoptalk.stages.world import Reporter, open_product
-from shoptalk.training.forecast import span
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

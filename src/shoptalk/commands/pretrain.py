@@ -19,6 +19,7 @@ from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import phases_of
+from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.records import Frozen
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
@@ -38,7 +39,7 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, open_tokens, tokenise_to
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log
-from shoptalk.training.forecast import Forecast, Spending, compared, peak_memory, peak_to_come
+from shoptalk.training.forecast import peak_memory, peak_to_come
 
 
 def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str) -> Artifact:

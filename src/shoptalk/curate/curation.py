@@ -28,11 +28,14 @@ from shoptalk.curate.seen import Table, names
 from shoptalk.errors import ArtifactError
 from shoptalk.records import Document, Drop, Frozen
 from shoptalk.text.corpus import Corpus, CorpusWriter
+from shoptalk.text.stored import ArrayWriter
 
 DOCUMENTS = "documents.jsonl"
 DROPS = "drops.jsonl"
 TRAIN, HELD_OUT = "train", "held_out"
 """Folders of the two corpora."""
+IS_HELD_OUT = "is_held_out.npy"
+"""Of each document, 1 where it is in the second of them."""
 RESERVED = "in-labelled-cluster"
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
 IDENTIFYING_WORDS = 4
@@ -105,13 +108,15 @@ def write_corpus(
     passage_characters: int,
     held_out: Callable[[Document], bool],
 ) -> Written:
-    """Write `documents.jsonl` and `drops.jsonl`, one record a line, and the texts as two corpora, one of them held out.
+    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the texts as two corpora, one of them held out, and
+    which documents those of the second are (`IS_HELD_OUT`, in the order of the documents).
 
     Raises:
         StorageError: the folder cannot be written.
     """
     documents, dropped = 0, Counter[str]()
     with storage_errors(folder), ExitStack() as stack:
+        held_out_file = stack.enter_context(ArrayWriter(folder / IS_HELD_OUT, np.uint8))
         train, kept_back = (stack.enter_context(CorpusWriter(folder / name)) for name in (TRAIN, HELD_OUT))
         kept_file, drops_file = (
             stack.enter_context((folder / name).open("w", encoding="utf-8")) for name in (DOCUMENTS, DROPS)
@@ -123,7 +128,9 @@ def write_corpus(
                 continue
             documents += 1
             kept_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
-            writer = kept_back if held_out(item) else train
+            is_held_out = held_out(item)
+            held_out_file.append(is_held_out)
+            writer = kept_back if is_held_out else train
             writer.add(_units(item, passage_characters), are_turns=bool(item.turns))
     return Written(documents, dropped)
 

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from shoptalk.progress.state import CandidateState, Stage, State, TrainingState
-from shoptalk.quantities import money
+from shoptalk.quantities import money, span
 from shoptalk.records import Look
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"
@@ -201,8 +201,6 @@ def _money_and_time(state: State, now: float, *, brief: bool) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    from shoptalk.training.forecast import span  # torch stands behind it, which starting the command need not wait for
-
     return span(float(round(seconds))) if seconds >= 9.95 else f"{seconds:.0f} s"
 
 

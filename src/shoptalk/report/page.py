@@ -1,6 +1,6 @@
 """The page: the verdict on the first screen, then the evidence, then how to go on.
 
-`facts` is plain JSON, the shape of which `tests/evaluate/report_facts.py` shows in full. Parts that are absent, null or
+`facts` is plain JSON, the shape of which `tests/report/report_facts.py` shows in full. Parts that are absent, null or
 empty are left out, or a sentence says why they are missing.
 """
 

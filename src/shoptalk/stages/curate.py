@@ -21,6 +21,9 @@ from shoptalk.text.corpus import Corpus, open_corpus
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
 """Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
 
+LAYOUT = 2
+"""Of the files in `RUN/corpus`; a corpus of another layout is made anew."""
+
 
 @dataclass(frozen=True)
 class Curated:
@@ -53,7 +56,7 @@ def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, tes
                 raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
             parents[f"{role}:{path.name}"] = file_digest(path)
     # What is held out is part of what the artifact holds.
-    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST]}
+    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST], "layout": LAYOUT}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")

@@ -18,7 +18,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
-from shoptalk.training.forecast import Forecast, peak_memory
+from shoptalk.training.forecast import peak_memory
 from shoptalk.training.loop import observing
 
 
@@ -37,8 +37,6 @@ class Entry:
     """Training since the entry before it, measuring and saving."""
     memory_bytes: int
     """Peak memory of the process that made it, so far."""
-    forecast: Forecast
-    """Of the whole run that it is part of."""
     alarm: decide.Alarm | None = None
     """Whether the candidate over-fits here; None where that was not asked: before its third entry, without labels."""
 
@@ -90,7 +88,7 @@ def train_to(
                 "memory_bytes": peak_memory(best_device()),
             }
             write_text(inside / "progress.json", json.dumps(progress))
-    entry = open_entry(folder, name, forecast=prepared.forecast)
+    entry = open_entry(folder, name)
     world.report.looked(_look(entry, baseline))
     return entry
 
@@ -114,7 +112,7 @@ def _look(entry: Entry, baseline: Baseline) -> Look:
     )
 
 
-def open_entry(folder: Path, name: str, *, forecast: Forecast) -> Entry:
+def open_entry(folder: Path, name: str) -> Entry:
     """What `train_to` has left in a folder of the menu; `name` is its candidate's."""
     artifact = open_artifact(folder)
     assert artifact is not None
@@ -129,7 +127,6 @@ def open_entry(folder: Path, name: str, *, forecast: Forecast) -> Entry:
         measured=load_measured(folder),
         seconds=progress["seconds"],
         memory_bytes=progress["memory_bytes"],
-        forecast=forecast,
     )
 
 

@@ -23,6 +23,7 @@ from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import OBJECTIVES, phases_of
 from shoptalk.objectives.mixture import parts_of
+from shoptalk.quantities import Forecast
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import joint_cost, phase_specs
@@ -30,7 +31,7 @@ from shoptalk.stages.world import World, best_device, matmul_rates, open_product
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 from shoptalk.training.advance import Training
-from shoptalk.training.forecast import Forecast, Timed, peak_to_come, time_training
+from shoptalk.training.forecast import Timed, peak_to_come, time_training
 from shoptalk.training.loop import LoopConfig
 from shoptalk.training.plan import Cost, Plan, make_plan
 

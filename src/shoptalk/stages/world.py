@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -49,12 +49,11 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class World:
-    """The run's folder, the settings, and the reporter. `seconds` collects what each stage took."""
+    """The run's folder, the settings, and the reporter."""
 
     run: Path
     config: Config
     report: Reporter
-    seconds: dict[str, float] = field(default_factory=dict)
     asked_base: str | None = None
     """What the settings named as the base, where `config.base` is the folder that was made of it."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import Artifact, open_artifact
+from shoptalk.quantities import Spending
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import FORGETTING, Judged
@@ -18,7 +19,7 @@ from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
 from shoptalk.training.advance import read_log
-from shoptalk.training.forecast import Spending, peak_memory
+from shoptalk.training.forecast import peak_memory
 
 SAMPLES = 5
 """Dropped texts shown for each reason."""
@@ -36,15 +37,15 @@ def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -
     longest: dict[str, int] = {}
     for entry in entries:
         longest[entry.candidate] = max(longest.get(entry.candidate, 0), entry.tokens)
-    kept = entries[-1].forecast.before + sum(entry.seconds for entry in entries) if entries else 0.0
+    kept = prepared.forecast.before + sum(entry.seconds for entry in entries) if prepared and entries else 0.0
     fact = Spending(
         seconds=round(max(seconds, kept), 1),
         tokens=sum(longest.values()),
         memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
     )
     shares = _shares(entries, prepared, fact)
-    if entries:
-        return entries[-1].forecast.against(fact) | shares
+    if prepared is not None and entries:
+        return prepared.forecast.against(fact) | shares
     return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None} | shares
 
 
@@ -85,8 +86,9 @@ def collect(
     evidence: Mapping[str, Any],
     command: str,
     labels: Path | None,
+    stage_seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The facts of a run, in the shape that `evaluate.report.render` documents."""
+    """The facts of a run, in the shape that `report.render` documents. `stage_seconds` are what each stage took."""
     nodes = trace(
         world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
     )
@@ -134,7 +136,7 @@ def collect(
             if entry.alarm is not None
         ],
         "cost": {
-            "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in world.seconds.items()],
+            "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in stage_seconds.items()],
             "seconds": verdict["spent"]["seconds"],
             "tokens": verdict["spent"]["tokens"],
             "waste": 1 - tokens / cells if cells else 0.0,

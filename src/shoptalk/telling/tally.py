@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from shoptalk.curate.curation import read_documents
-from shoptalk.stages.curate import HELD_OUT_MOST, Curated, HoldOut
+from shoptalk.curate.curation import IS_HELD_OUT, read_documents
+from shoptalk.stages.curate import Curated
 
 MOST = 50
 """Sources told one by one; a folder may hold a hundred thousand files."""
@@ -35,13 +35,13 @@ def tally(curated: Curated) -> Tally:
     samples: dict[int, list[str]] = {}
     documents = Counter[int]()
     trained_on: list[int] = []
-    held_out = HoldOut(HELD_OUT_MOST)  # the same choice of the same documents again
-    for document in read_documents(curated.folder):
+    held_out = np.load(curated.folder / IS_HELD_OUT, mmap_mode="r", allow_pickle=False)
+    for document, is_held_out in zip(read_documents(curated.folder), held_out, strict=True):
         source = number.setdefault(document.source, len(number))
         documents[source] += 1
         if len(shown := samples.setdefault(source, [])) < SAMPLES:
             shown.append(" ".join([document.text, *(turn.text for turn in document.turns)]).strip()[:SAMPLE_CHARACTERS])
-        if not held_out(document):
+        if not is_held_out:
             trained_on.append(source)
     dropped = Counter(drop.source for drop in curated.drops)
     for name in files_of(curated.artifact.parents):

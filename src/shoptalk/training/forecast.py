@@ -1,8 +1,6 @@
 """What a run will take, from a few steps timed on this machine, and what it took: the two stand side by side.
 
 timed = time_training(training)          # seconds and tokens of a step, seconds of a snapshot, memory
-print(Spending(seconds=360, tokens=3_100_000, memory_bytes=peak_memory(device)))
-6.0 min, 1.9 GB, 3.1 M tokens
 """
 
 import math
@@ -18,7 +16,6 @@ import numpy as np
 import torch
 
 from shoptalk.objective import Key
-from shoptalk.quantities import money
 from shoptalk.records import Frozen
 from shoptalk.training.advance import Training
 from shoptalk.training.loop import batch_positions, train
@@ -33,69 +30,6 @@ LONGEST = 20.0
 """Where one step would take longer than this, a part of the batch is timed instead and scaled."""
 SAMPLED = 16
 """Batches that are collated, without training on them, to know how large a batch is on average."""
-
-
-class Spending(Frozen):
-    """Wall-clock seconds, real training tokens, peak memory (resident; on a GPU allocated), euros where an hour has a
-    price.
-    """
-
-    seconds: float
-    tokens: int
-    memory_bytes: int
-    euros: float | None = None
-
-    def priced(self, price_per_hour: float | None) -> "Spending":
-        """The same with what it costs at so many euros an hour; without euros where no price is known."""
-        euros = None if price_per_hour is None else self.seconds / 3600 * price_per_hour
-        return self.model_copy(update={"euros": euros})
-
-    def __str__(self) -> str:
-        """6.0 min, 1.9 GB, 3.1 M tokens, 0.12 EUR."""
-        size, unit = (1e9, "GB") if self.memory_bytes >= 1e9 else (1e6, "MB")
-        tokens, letter = (self.tokens / 1e6, "M") if self.tokens >= 1e6 else (self.tokens / 1e3, "k")
-        parts = [
-            span(self.seconds),
-            f"{_digits(self.memory_bytes / size)} {unit}",
-            f"{_digits(tokens)} {letter} tokens",
-        ]
-        return ", ".join(parts if self.euros is None else [*parts, money(self.euros)])
-
-
-def ratios(fact: Spending, forecast: Spending) -> dict[str, float | None]:
-    """Fact divided by forecast, by name; None where the forecast is nothing or unknown."""
-    pairs = {name: (getattr(fact, name), getattr(forecast, name)) for name in Spending.model_fields}
-    return {name: round(done / said, 3) if done is not None and said else None for name, (done, said) in pairs.items()}
-
-
-class Forecast(Frozen):
-    """What a whole run was expected to take when its plan was made, and the seconds that had gone by then."""
-
-    expected: Spending
-    before: float
-    price_per_hour: float | None = None
-
-    def __str__(self) -> str:
-        """One line, for before the training."""
-        done = f" ({span(self.before)} of it gone already)" if self.before >= 1 else ""
-        return f"about {self.expected}{done}"
-
-    def against(self, fact: Spending) -> dict[str, object]:
-        """What `spent` in `verdict.json` says: the fact, the forecast, and their ratio."""
-        fact = fact.priced(self.price_per_hour)
-        return fact.model_dump() | {
-            "price_per_hour": self.price_per_hour,
-            "forecast": self.expected.model_dump(),
-            "ratio": ratios(fact, self.expected),
-        }
-
-
-def compared(fact: Spending, forecast: Spending) -> str:
-    """One line, for after the run: what it took; what was forecast; and how the two compare."""
-    shares = ratios(fact, forecast)
-    named = (("time", "seconds"), ("tokens", "tokens"), ("memory", "memory_bytes"))
-    told = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
-    return f"{fact}; forecast {forecast} (fact / forecast: {told})"
 
 
 class Timed(Frozen):
@@ -166,20 +100,6 @@ def peak_to_come(device: torch.device, timed: Iterable[Timed], arrays: Iterable[
     """
     mapped = 0 if device.type == "cuda" else sum(a.nbytes for a in arrays if isinstance(a, np.memmap))
     return peak_memory(device) + mapped + max((one.more_bytes for one in timed), default=0)
-
-
-def span(seconds: float) -> str:
-    """45 s, 6.2 min, 31 min or 2.5 h."""
-    if seconds < 59.5:
-        return f"{_digits(seconds)} s"
-    if seconds < 90 * 60:
-        return f"{_digits(seconds / 60)} min"
-    return f"{_digits(seconds / 3600)} h"
-
-
-def _digits(number: float) -> str:
-    """One decimal below ten, none above."""
-    return f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
 
 
 def _steps(

@@ -14,8 +14,8 @@ from shoptalk.config import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import Machine
 from shoptalk.nn.precision import Precision
+from shoptalk.quantities import Forecast, Spending
 from shoptalk.records import Frozen
-from shoptalk.training.forecast import Forecast, Spending
 
 ETA = 4
 PILOT_SHARE = 0.08
