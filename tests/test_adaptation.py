@@ -2,6 +2,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from shoptalk.adaptation import adapt
-from shoptalk.artifact import open_artifact
+from shoptalk.artifact import create, open_artifact
+from shoptalk.commands.finetune import Request, finetune
+from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import Config, load
-from shoptalk.errors import ConfigError, SourceError, StorageError
+from shoptalk.errors import ArtifactError, ConfigError, SourceError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.heads.answering import answers
+from shoptalk.stages.world import World
 from tests.conftest import Listener, SmallWorld
 
 BUDGET = "12ktok"
@@ -32,10 +37,15 @@ def config_for(base: Path, **values: object) -> Config:
     )
 
 
-def run(world: SmallWorld, base: Path, out: Path, listener: Listener, **values: object) -> dict:
+def run(world: SmallWorld, base: Path, out: Path, listener: Listener, *, force: bool = False, **values: object) -> dict:
     return adapt(
-        [world.conversations], out=out, config=config_for(base, **values), report=listener, labels=world.labels
-    )
+        [world.conversations],
+        out=out,
+        config=config_for(base, **values),
+        report=listener,
+        labels=world.labels,
+        force=force,
+    ).told()
 
 
 def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
@@ -77,7 +87,10 @@ def test_a_changed_budget_keeps_what_does_not_depend_on_it(
     run(world, tiny_base, out, listener)
     before = {name: open_artifact(out / name) for name in ("corpus", "baseline")}
     plan = (out / "plan.json").read_text()
-    run(world, tiny_base, out, listener, budget="9ktok")
+    with pytest.raises(StorageError, match=r"verdict for another question \(budget: 12ktok -> 9ktok\).*--force"):
+        run(world, tiny_base, out, listener, budget="9ktok")
+    assert (out / "plan.json").read_text() == plan
+    run(world, tiny_base, out, listener, budget="9ktok", force=True)
     assert {name: open_artifact(out / name) for name in ("corpus", "baseline")} == before
     assert (out / "plan.json").read_text() != plan
 
@@ -93,8 +106,8 @@ def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_ag
     out, again = tmp_path / "run", Listener()
     config = config_for(tiny_base)
     later = config.model_copy(update={"train": config.train.model_copy(update={"snapshot_seconds": 30.0})})
-    first = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels)
-    second = adapt([world.conversations], out=out, config=later, report=again, labels=world.labels)
+    first = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels).told()
+    second = adapt([world.conversations], out=out, config=later, report=again, labels=world.labels).told()
     assert trained(listener) and not trained(again)
     assert second["candidates"] == first["candidates"]
 
@@ -152,8 +165,8 @@ def test_a_changed_threshold_decides_again_without_training(
         overrides=[*small, "train.snapshot_seconds=0.02", "smallest_gain=1.5"],
         base=str(tiny_base), budget=BUDGET, draws=5, shots=2,
     )  # fmt: skip
-    verdict = adapt([world.conversations], out=out, config=config, report=again, labels=world.labels)
-    assert verdict["smallest_gain"] == 1.5
+    verdict = adapt([world.conversations], out=out, config=config, report=again, labels=world.labels, force=True)
+    assert verdict.smallest_gain == 1.5
     assert not [line for line in again.said if "/" in line.split(" ")[-1]]
 
 
@@ -173,7 +186,7 @@ def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
 def test_without_labels_the_verdict_is_inconclusive_and_says_what_to_do(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
-    verdict = adapt([world.conversations], out=tmp_path / "run", config=config_for(tiny_base), report=listener)
+    verdict = adapt([world.conversations], out=tmp_path / "run", config=config_for(tiny_base), report=listener).told()
     assert verdict["choice"] == "inconclusive"
     assert verdict["gain"] is None
     assert "--accept-unproven" in verdict["sentence"]
@@ -205,7 +218,7 @@ def test_a_supplied_test_set_is_read_once_and_counted(
         report=listener,
         labels=world.labels,
         test=test,
-    )
+    ).told()
     assert verdict["on_test"]
     assert verdict["n_examples"] == len(lines) - 100
     assert len((out / "test_reads.jsonl").read_text().splitlines()) == 1
@@ -327,3 +340,82 @@ def test_an_adapted_encoder_opens_again_with_the_vectors_it_had(
     np.testing.assert_allclose(
         embed(open_base(str(entry)), texts), embed(open_base(str(entry)), texts[::-1])[::-1], atol=1e-6
     )
+
+
+def test_labels_that_changed_do_not_replace_a_verdict_without_a_word(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener, candidates=("none",))
+    verdict = (out / "verdict.json").read_bytes()
+    world.labels.write_text(world.labels.read_text() + "one more of them,card\n")
+    with pytest.raises(StorageError, match=r"holds a finished verdict for another question \(labels: "):
+        run(world, tiny_base, out, listener, candidates=("none",))
+    with pytest.raises(StorageError, match=r"another question \(labels: [0-9a-f]+\.\.\. -> none\)"):
+        adapt([world.conversations], out=out, config=config_for(tiny_base, candidates=("none",)), report=listener)
+    assert (out / "verdict.json").read_bytes() == verdict
+
+
+def test_a_head_does_not_outlive_its_encoder(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener, candidates=("none",))
+    assert answers(out, ["card"])
+    config = config_for(tiny_base, candidates=("none",))
+    adapt([world.conversations], out=out, config=config, report=listener, force=True)
+    with pytest.raises(ArtifactError, match="There is no head"):
+        answers(out, ["card"])
+
+
+def test_a_head_on_another_encoder_is_refused(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    for name, seed in (("run", 0), ("other", 1)):
+        run(world, tiny_base, tmp_path / name, listener, candidates=("none",), seed=seed)
+    shutil.rmtree(tmp_path / "run" / "encoder")
+    save = tmp_path / "other" / "encoder"
+    (save / "README.md").write_text("another encoder")
+    with create(tmp_path / "run" / "encoder", kind="encoder", config={}, parents={}) as inside:
+        shutil.copytree(save, inside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+    with pytest.raises(ArtifactError, match="was fitted on another encoder"):
+        answers(tmp_path / "run", ["card"])
+
+
+def test_what_is_handed_out_is_checked_and_made_anew(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out, again = tmp_path / "run", Listener()
+    first = run(world, tiny_base, out, listener)
+    whole = (out / "encoder" / "model.safetensors").read_bytes()
+    cut = out / "encoder" / "model.safetensors"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError, match=r"damaged 'model.safetensors'"):
+        answers(out, ["card"])
+    second = run(world, tiny_base, out, again)
+    assert "adapt: encoder of this run is missing or damaged, and is made anew" in again.said
+    assert cut.read_bytes() == whole
+    assert {**second, "spent": None} == {**first, "spent": None}
+    changed = bytearray(whole)
+    changed[-1] ^= 1  # of the same size, so that only its hash tells
+    cut.write_bytes(bytes(changed))
+    run(world, tiny_base, out, Listener())
+    assert cut.read_bytes() == whole
+
+
+def test_one_command_does_not_overwrite_the_finished_work_of_another(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener, candidates=("none",))
+    served = (out / "encoder" / "model.safetensors").read_bytes()
+    inside = World(run=out, config=config_for(tiny_base), report=listener)
+    with pytest.raises(StorageError, match=r"belongs to `shoptalk adapt` and holds a finished verdict, and `"):
+        pretrain(inside, [world.conversations], objective="mlm", steps=2, card="")
+    request = Request(
+        model=str(tiny_base), labels=world.labels, test=None, task="intent", unlabelled=(), multi_label=False,
+        out_of_scope=None, scope_loss=0.5, method="frozen",
+    )  # fmt: skip
+    with pytest.raises(StorageError, match="`shoptalk finetune` would overwrite it"):
+        finetune(inside, request)
+    assert (out / "encoder" / "model.safetensors").read_bytes() == served

@@ -68,7 +68,7 @@ def test_the_public_surface_is_complete_and_the_readme_lists_it() -> None:
 
 
 def test_an_unknown_public_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(AttributeError, match="it has .*open_encoder"):
+    with pytest.raises(AttributeError, match=r"it has .*open_encoder"):
         shoptalk.open_model  # noqa: B018
 
 

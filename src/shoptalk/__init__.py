@@ -43,8 +43,8 @@ _HOMES = {
 __all__ = [
     "Examples",
     "Key",
-    "Loss",
     "LoopConfig",
+    "Loss",
     "Objective",
     "Probe",
     "Product",

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, sound, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.nn.digests import base_digest
+from shoptalk.question import Question, claim
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
@@ -26,9 +27,10 @@ from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, open_facts, spent, verdict_text
 from shoptalk.telling.origin import origin
+from shoptalk.telling.verdict import Verdict
 from shoptalk.training.advance import read_log
 
-__all__ = ["adapt"]
+__all__ = ["Verdict", "adapt"]
 
 
 def adapt(
@@ -41,27 +43,33 @@ def adapt(
     test: Path | None = None,
     accept_unproven: bool = False,
     command: str = "",
-) -> dict[str, Any]:
+    verb: str = "adapt",
+    force: bool = False,
+) -> Verdict:
     """Adapt `config.base` to the sources, decide whether that helped, and leave the run in `out`.
 
     Returns what `out/verdict.json` holds. The same call again is instant; after an interruption it continues and ends
-    with the same result.
+    with the same result. `verb` is the command that the folder belongs to, and `force` lets it answer another question.
 
     Raises:
         InputError: a source, a labels file or a setting is wrong.
-        StorageError: `out` cannot be written or is in use.
+        StorageError: `out` cannot be written, is in use, or holds the finished answer to another question.
     """
     with locked(out):
         world = World(run=out, config=config, report=report)
-        parents = dict(source_fingerprint(sources)) | {"base": base_digest(config.base)}
-        parents |= {
+        files, inputs = source_fingerprint(sources), {"base": base_digest(config.base)}
+        inputs |= {
             role: file_digest(path)
             for role, path in (("labels", labels), ("test", test))
             if path is not None and path.is_file()
         }
+        hashes: dict[str, str | None] = {"labels": None, "test": None, **inputs}
+        claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)
+        parents = files | inputs
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
-        if open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents)) is None:
+        told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
+        if told is None or not _handed_out_whole(world):
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
@@ -70,7 +78,7 @@ def adapt(
         text = (decision / "verdict.json").read_text(encoding="utf-8")
         write_text(out / "verdict.json", text)
         write_text(out / "report.html", render(open_facts(out)))
-        return dict(json.loads(text))
+        return Verdict.model_validate_json(text)
 
 
 def _tell(
@@ -81,7 +89,7 @@ def _tell(
     *,
     accept_unproven: bool,
     command: str,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[Verdict, dict[str, Any]]:
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
     stage_seconds: dict[str, float] = {}
 
@@ -106,7 +114,8 @@ def _tell(
         best_targets = _ceiling(world, baseline, prepared)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
-    verdict = judged.facts | {"spent": spent(entries, prepared, earlier + time.perf_counter() - begun)}
+    taken = spent(entries, prepared, earlier + time.perf_counter() - begun)
+    verdict = Verdict.model_validate(judged.facts | {"spent": taken})
     with timed("finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None
         told = origin(
@@ -114,7 +123,7 @@ def _tell(
             curated,
             baseline,
             prepared,
-            verdict["objective"],
+            verdict.objective,
             sources=sources,
             labels=labels,
             test=test,
@@ -125,13 +134,13 @@ def _tell(
                 str(judged.entry.folder / "encoder"),
                 world.run / "candidate" / "encoder",
                 parents={"entry": judged.entry.artifact.content},
-                cards=encoder_cards(told, verdict, adapted=True),
+                cards=encoder_cards(told, verdict.told(), adapted=True),
             )
         encoder = encoder_stage(
             str(served.folder / "encoder") if served else world.config.base,
             world.run / "encoder",
             parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
-            cards=encoder_cards(told, verdict, adapted=served is not None),
+            cards=encoder_cards(told, verdict.told(), adapted=served is not None),
         )
         finetune_stage(world, curated, baseline, encoder)
     facts = collect(
@@ -149,6 +158,15 @@ def _tell(
         stage_seconds=stage_seconds,
     )
     return verdict, facts
+
+
+def _handed_out_whole(world: World) -> bool:
+    """Whether what a finished run hands out is still what it was; says what is not, which is then made anew."""
+    names = ["encoder", *(name for name in ("candidate/encoder", "head") if (world.run / name).exists())]
+    damaged = [name for name in names if sound(world.run / name) is None]
+    if damaged:
+        world.report.say(f"adapt: {', '.join(damaged)} of this run is missing or damaged, and is made anew")
+    return not damaged
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:

@@ -22,7 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -33,6 +33,10 @@ from shoptalk.records import Frozen
 MANIFEST = "manifest.json"
 # Raised when an artifact's meaning changes, so that folders of an older version are made anew.
 LAYOUT = 1
+_digests: dict[tuple[int, ...], str] = {}
+"""What `file_digest` remembers."""
+_SETTLED = 2_000_000_000
+_MOST_DIGESTS = 65_536
 _PACKAGES = ("shoptalk", "torch", "transformers", "numpy", "scikit-learn", "faiss-cpu")
 
 
@@ -43,6 +47,9 @@ class Artifact(Frozen):
     key: str
     content: str
     files: dict[str, str]
+    """Each file's path inside the folder, and the SHA-256 of its bytes."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Each file's size in bytes; empty where an earlier version wrote the manifest."""
     parents: dict[str, str]
     config: dict[str, Any]
     versions: dict[str, str]
@@ -58,10 +65,23 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+def file_digest(path: Path, *, fresh: bool = False) -> str:
+    """SHA-256 of a file's bytes, read once a process as long as the file stays the same; `fresh` reads it again.
+
+    Size, both times and inode tell whether it is the same. A file that was written in the last two seconds is not
+    remembered: where clocks are coarse, it could change again without its times changing.
+    """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        known = os.fstat(file.fileno())
+        identity = (known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
+        if not fresh and identity in _digests:
+            return _digests[identity]
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.time_ns() - known.st_mtime_ns > _SETTLED:
+        if len(_digests) >= _MOST_DIGESTS:
+            _digests.clear()
+        _digests[identity] = found
+    return found
 
 
 def key_of(*, kind: str, config: Mapping[str, Any], parents: Mapping[str, str]) -> str:
@@ -72,8 +92,26 @@ def key_of(*, kind: str, config: Mapping[str, Any], parents: Mapping[str, str]) 
 def open_artifact(path: Path, *, key: str | None = None) -> Artifact | None:
     """The finished artifact at `path`, or None where there is none (or none with this key).
 
+    Every file is looked at, not read: `damages` compares contents.
+
     Raises:
-        ArtifactError: a manifest is there but damaged, or names a file that is missing.
+        ArtifactError: a manifest is there but damaged, or names a file that is missing, has another size, or lies
+            outside the folder.
+    """
+    artifact = open_manifest(path)
+    if artifact is None or (key is not None and artifact.key != key):
+        return None
+    for name in artifact.files:
+        if (problem := _seen_problem(path, artifact, name)) is not None:
+            raise ArtifactError(f"{path} {problem}. Delete {path} and run again.")
+    return artifact
+
+
+def open_manifest(path: Path) -> Artifact | None:
+    """What the manifest at `path` says, whatever has become of the files that it names; None where there is none.
+
+    Raises:
+        ArtifactError: it is damaged.
     """
     try:
         text = (path / MANIFEST).read_bytes()
@@ -84,12 +122,72 @@ def open_artifact(path: Path, *, key: str | None = None) -> Artifact | None:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise ArtifactError(f"{path / MANIFEST} is damaged ({reason}). Delete {path} and run again.") from error
-    if key is not None and artifact.key != key:
-        return None
-    missing = [name for name in artifact.files if not (path / name).is_file()]
-    if missing:
-        raise ArtifactError(f"{path} lacks {missing[0]!r}, which its manifest names. Delete {path} and run again.")
+    if artifact.content != digest(artifact.files):
+        raise ArtifactError(
+            f"{path / MANIFEST} is damaged (its content hash is not that of the files that it names). Delete {path} "
+            "and run again."
+        )
     return artifact
+
+
+def damages(path: Path, artifact: Artifact, *, fresh: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Each file of an artifact, once it has been read, with what is wrong with it; None where its hash is right.
+
+    `fresh` reads files again that this process has read before.
+    """
+    for name, expected in artifact.files.items():
+        problem = _seen_problem(path, artifact, name)
+        if problem is None:
+            try:
+                found = file_digest(path / name, fresh=fresh)
+            except OSError as error:
+                problem = f"has {name!r}, which cannot be read ({error.strerror})"
+            else:
+                problem = None if found == expected else f"has a changed {name!r}: its hash is not the manifest's"
+        yield name, problem
+
+
+def sound(path: Path, *, key: str | None = None) -> Artifact | None:
+    """As `open_artifact`, of what is to be handed out: None also where a file is not what the manifest says, so that it
+    is made anew.
+    """
+    try:
+        artifact = open_artifact(path, key=key)
+    except ArtifactError:
+        return None
+    if artifact is None or any(problem for _, problem in damages(path, artifact)):
+        return None
+    return artifact
+
+
+def handed_out(path: Path) -> Artifact:
+    """The artifact at `path`, which must be there and whole: every file has been compared with its hash.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    artifact = open_artifact(path)
+    if artifact is None:
+        raise ArtifactError(f"{path} is not there. Run the command that makes it again.")
+    for _, problem in damages(path, artifact):
+        if problem is not None:
+            raise ArtifactError(f"{path} {problem}. Delete {path} and run the command that made it again.")
+    return artifact
+
+
+def _seen_problem(path: Path, artifact: Artifact, name: str) -> str | None:
+    """What is wrong with a file that a manifest names, as far as can be told without reading it."""
+    # A manifest may come from anywhere: no path in it is followed out of the folder.
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        return f"has a manifest that names {name!r}, which lies outside the folder"
+    file, size = path / name, artifact.sizes.get(name)
+    if not file.is_file():
+        return f"lacks {name!r}, which its manifest names"
+    if not file.resolve().is_relative_to(path.resolve()):
+        return f"has {name!r} as a link that leaves the folder"
+    if size is not None and (there := file.stat().st_size) != size:
+        return f"has a damaged {name!r}: {there:,} bytes, where its manifest says {size:,}"
+    return None
 
 
 @contextlib.contextmanager
@@ -123,11 +221,13 @@ def create(
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
+            sizes = {name: (folder / name).stat().st_size for name in files}
             manifest = Artifact(
                 kind=kind,
                 key=key_of(kind=kind, config=config, parents=parents),
                 content=digest(files),
                 files=files,
+                sizes=sizes,
                 parents=dict(parents),
                 config=json.loads(json.dumps(config, default=str)),
                 versions=_versions(),

@@ -38,12 +38,20 @@ CHALLENGERS = 4
 
 
 def control(
-    kind: str, sources: Sequence[Path], *, labels: Path, out: Path, config: Config, report: Reporter
+    kind: str,
+    sources: Sequence[Path],
+    *,
+    labels: Path,
+    out: Path,
+    config: Config,
+    report: Reporter,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Run a control; returns its verdict, and whether the procedure `passed` (did not adopt).
 
     Raises:
         InputError: there is no such control.
+        StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
     if kind not in KINDS:
         raise InputError(f"No control {kind!r}. There is: {', '.join(KINDS)}.")
@@ -53,12 +61,22 @@ def control(
         general = [sentence for pair in general_pairs() for sentence in (pair.a, pair.b)]
         text = out / "control" / "general.txt"
         write_text(text, "\n".join(dict.fromkeys(general)) + "\n")
-        verdict = adapt([text], out=out, config=config, report=report, labels=labels, command=f"control {kind}")
+        verdict = _adapted(kind, [text], labels, out, config, report, force=force)
     else:
         shuffled = out / "control" / "shuffled.csv"
         write_text(shuffled, _shuffled(labels, config))
-        verdict = adapt(sources, out=out, config=config, report=report, labels=shuffled, command=f"control {kind}")
+        verdict = _adapted(kind, sources, shuffled, out, config, report, force=force)
     return {"control": kind, "passed": verdict["choice"] != "adopt", "verdict": verdict}
+
+
+def _adapted(
+    kind: str, sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter, *, force: bool
+) -> dict[str, Any]:
+    """An adaptation in a folder that belongs to this control."""
+    verb = f"control {kind}"
+    return adapt(
+        sources, out=out, config=config, report=report, labels=labels, command=verb, verb=verb, force=force
+    ).told()
 
 
 def _aa(sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter) -> dict[str, Any]:

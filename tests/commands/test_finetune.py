@@ -16,7 +16,7 @@ from shoptalk.commands.finetune import Request, finetune
 from shoptalk.commands.lesson import Lesson, examples_for, headed
 from shoptalk.commands.tune import Tuned
 from shoptalk.config import load
-from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
+from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
@@ -65,13 +65,18 @@ def request_for(base: Path, labels: Path, **changes: Any) -> Request:
 
 
 def run(
-    out: Path, request: Request, listener: Listener | None = None, *settings: str, budget: str = "9ktok"
+    out: Path,
+    request: Request,
+    listener: Listener | None = None,
+    *settings: str,
+    budget: str = "9ktok",
+    force: bool = False,
 ) -> dict[str, Any]:
     small = [
         f"objectives.{name}.{key}" for name in ("classify", "setfit") for key in ("batch=8", "passes=2", "looks=2")
     ]
     config = load(overrides=[*small, *settings], budget=budget)
-    return finetune(World(run=out, config=config, report=listener or Listener()), request)
+    return finetune(World(run=out, config=config, report=listener or Listener()), request, force=force)
 
 
 # --- one label a text
@@ -110,7 +115,9 @@ def test_the_same_call_again_is_instant_and_says_the_same(
     assert run(tmp_path / "out", request) == first
     assert answers(tmp_path / "out", ["card card"])  # an encoder that is gone is made again
     csv_of(request.labels, rows_of(7))
-    run(tmp_path / "out", request)
+    with pytest.raises(StorageError, match="holds a finished classifier for another question"):
+        run(tmp_path / "out", request)
+    run(tmp_path / "out", request, force=True)
     assert open_artifact(tmp_path / "out" / "head") != head
 
 

@@ -71,7 +71,7 @@ class Whole:
 
 def adapted(sources: SmallWorld, base: Path, out: Path, report: Listener, *overrides: str) -> dict[str, Any]:
     config = config_for(base, *overrides, candidates=(NAME, "none"))
-    return adapt([sources.conversations], out=out, config=config, report=report, labels=sources.labels)
+    return adapt([sources.conversations], out=out, config=config, report=report, labels=sources.labels).told()
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +296,7 @@ def test_a_curriculum_is_compared_with_other_candidates_and_shares_their_targets
 ) -> None:
     out = tmp_path / "run"
     config = config_for(tiny_base, candidates=("neighbours-then-mlm", "neighbours", "none"), budget="10ktok")
-    verdict = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels)
+    verdict = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels).told()
     assert {row["objective"] for row in verdict["candidates"]} == {"neighbours-then-mlm", "neighbours"}
     assert listener.said.count("plan: preparing neighbours") == 1
     assert {row["objective"] for row in verdict["spent"]["candidates"]} == {"neighbours-then-mlm", "neighbours"}

@@ -142,7 +142,7 @@ def test_the_same_pretraining_again_is_instant(world: SmallWorld, tmp_path, list
 
 
 def adapted(sources: SmallWorld, out: Path, listener: Listener, config: Config) -> dict:
-    return adapt([sources.conversations], out=out, config=config, report=listener, labels=sources.labels)
+    return adapt([sources.conversations], out=out, config=config, report=listener, labels=sources.labels).told()
 
 
 def test_a_run_from_random_weights_names_the_base_as_it_was_asked_for(world: SmallWorld, tmp_path, listener) -> None:

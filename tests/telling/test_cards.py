@@ -180,7 +180,7 @@ def done(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
     def again(**more: Any) -> dict[str, Any]:
         return adapt([world.conversations], out=folder / "run", config=config, report=Listener(), labels=world.labels,
-                     **more)  # fmt: skip
+                     **more).told()  # fmt: skip
 
     again()
     return folder / "run", again

@@ -14,6 +14,7 @@ from shoptalk.cli.options import (
     Base,
     Budget,
     ConfigFile,
+    Force,
     Json,
     Labels,
     NeededLabels,
@@ -66,6 +67,7 @@ def adapt(
     accept_unproven: Annotated[bool, typer.Option(help="Serve the challenger although nothing was proven.")] = False,
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Measure, choose, train, prove: adapt an encoder to your text and say whether that helped."""
@@ -91,18 +93,33 @@ def adapt(
             test=test,
             accept_unproven=accept_unproven,
             command=shlex.join(["shoptalk", *sys.argv[1:]]),
+            force=force,
         )
-    show(verdict, as_json, lambda: printed.verdict(verdict, out))
+    told = verdict.told()
+    show(told, as_json, lambda: printed.verdict(told, out))
 
 
 @app.command()
-def curate(sources: Sources, out: Out, config: ConfigFile = None, settings: Set = None, as_json: Json = False) -> None:
+def curate(
+    sources: Sources,
+    out: Out,
+    config: ConfigFile = None,
+    settings: Set = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
     """Read sources into a corpus: documents.jsonl, and drops.jsonl with the reason for each drop."""
+    from shoptalk.artifact import locked
+    from shoptalk.curate.sources import source_fingerprint
+    from shoptalk.question import Question, claim
     from shoptalk.stages.curate import curate_stage
     from shoptalk.stages.world import World
 
-    with Console() as console:
-        world = World(run=out, config=load(config, overrides=settings or []), report=console)
+    chosen = load(config, overrides=settings or [])
+    with Console() as console, locked(out):
+        question = Question.of("curate", chosen.curate.model_dump(), sources=source_fingerprint(sources))
+        claim(out, question, force=force)
+        world = World(run=out, config=chosen, report=console)
         curated = curate_stage(world, sources, None, None)
     reasons: dict[str, int] = {}
     for drop in curated.drops:
@@ -129,6 +146,7 @@ def control(
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Run an adaptation whose right answer is "do not adopt", and see whether the procedure says so."""
@@ -139,7 +157,7 @@ def control(
         config, overrides=settings or [], base=base, candidates=names, budget=budget, price_per_hour=price, seed=seed
     )
     with Console() as console:
-        result = run(kind, sources, labels=labels, out=out, config=chosen, report=console)
+        result = run(kind, sources, labels=labels, out=out, config=chosen, report=console, force=force)
     show(result, as_json, lambda: printed.control(result))
 
 
@@ -179,6 +197,21 @@ def dose(
     with Console() as console:
         found = measure(run, budget=limit, report=console)
     show(found, as_json, lambda: printed.dose(found, run))
+
+
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of any command that leaves one.")],
+    as_json: Json = False,
+) -> None:
+    """Every artifact in a folder against its hashes: is anything damaged, cut short or changed by hand?"""
+    from shoptalk.commands.verify import verify as check
+
+    with Console() as console:
+        result = check(run, report=console)
+    show(result, as_json, lambda: printed.verified(result))
+    if result["damaged"]:
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The commands that make, measure and use one encoder."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from shoptalk.cli.options import (
     Budget,
     ConfigFile,
     Draws,
+    Force,
     Json,
     NeededLabels,
     NeededTest,
@@ -44,6 +46,8 @@ def pretrain(
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Train one objective on the sources and leave the encoder; the same command again resumes."""
     from shoptalk.commands.pretrain import pretrain as run
@@ -56,9 +60,12 @@ def pretrain(
     about = "Made by `shoptalk pretrain`; not measured, so not proven."
     card = plain_card(base_of(chosen.base), f"trained with {objective}", about)
     with Console() as console, together(out, chosen, console) as world:
-        run(world, sources, objective=objective, steps=steps, card=card)
+        artifact = run(world, sources, objective=objective, steps=steps, card=card, force=force)
         if world.first:
-            typer.echo(str(out / "encoder"))
+            plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+            result = {"encoder": str(out / "encoder"), "content": artifact.content}
+            result |= {name: plan[name] for name in ("steps", "spent")}
+            show(result, as_json, lambda: str(out / "encoder"))
 
 
 @commands.command()
@@ -76,6 +83,7 @@ def distill(
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a smaller, faster student of an encoder on your text, and show both side by side; resumes."""
@@ -87,7 +95,7 @@ def distill(
     pieces = parse_vocabulary(vocabulary)
     chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
     with Console() as console, together(out, chosen, console) as world:
-        result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps)
+        result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps, force=force)
         if world.first:
             show(result | {"encoder": str(out / "encoder")}, as_json, lambda: table(result))
 
@@ -113,6 +121,7 @@ def finetune(
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain."""
@@ -135,7 +144,7 @@ def finetune(
         accept_unproven=accept_unproven,
     )
     with Console() as console, locked(out):
-        result = run(World(run=out, config=chosen, report=console), request)
+        result = run(World(run=out, config=chosen, report=console), request, force=force)
     show(result, as_json, lambda: printed.finetuned(result, out))
 
 
@@ -205,6 +214,8 @@ def embed(
     precision: Annotated[str, typer.Option(help="What is computed in: float32, bfloat16, or auto (timed).")] = "auto",
     config: ConfigFile = None,
     settings: Set = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Unit vectors of every text (a turn or a passage), in order; ids and texts go beside them, into OUT.jsonl.
 
@@ -223,8 +234,9 @@ def embed(
             report=console,
             dtype=dtype,
             precision=precision,
+            force=force,
         )
-    typer.echo(f"{n} vectors in {out}")
+    show({"out": str(out), "texts": n}, as_json, lambda: f"{n} vectors in {out}")
 
 
 @commands.command()
@@ -233,12 +245,13 @@ def export(
     out: Annotated[Path, typer.Option(help="A folder for the graph, the tokenizer and a README.")],
     form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """The encoder as a file that needs neither torch nor Shoptalk, checked against torch after writing."""
     from shoptalk.commands.export import export as run
 
-    artifact = run(model, out, form=form, quantize=quantize)
+    artifact = run(model, out, form=form, quantize=quantize, force=force)
     size = (out / "model.onnx").stat().st_size
     result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
     show(result, as_json, lambda: printed.export(result))

@@ -27,6 +27,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.to
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
 Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
 Draws = Annotated[int, typer.Option(min=2, help="Random label sets per number of shots.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the finished work that --out holds.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

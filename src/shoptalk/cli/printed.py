@@ -53,6 +53,15 @@ def control(result: Result) -> str:
     return f"control {result['control']} {word}\n{result['verdict']['sentence']}"
 
 
+def verified(result: Result) -> str:
+    """What is damaged in a folder, a line each."""
+    size = f"{result['files']:,} files, {result['bytes'] / 1e6:,.1f} MB"
+    if not result["damaged"]:
+        return f"{result['artifacts']} artifacts are whole: {size} match their hashes"
+    lines = [f"{len(result['damaged'])} damaged, {result['sound']} of {result['artifacts']} artifacts whole ({size})"]
+    return "\n".join([*lines, *(f"{row['path']}: {row['problem']}" for row in result["damaged"])])
+
+
 def export(result: Result) -> str:
     """Where the graph is and how near it is to torch."""
     size, cosine = result["bytes"] / 1e6, result["least_cosine"]

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact, write_text
 from shoptalk.commands.pretrain import train_on
 from shoptalk.config import Config
+from shoptalk.curate.sources import source_fingerprint
 from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import resolve
@@ -26,6 +27,7 @@ from shoptalk.nn.encoder import Product, embed, save_encoder
 from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
+from shoptalk.question import Question, claim
 from shoptalk.records import Example
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.world import World, open_product
@@ -54,6 +56,7 @@ def distill(
     vocabulary: int | None = None,
     labels: Path | None = None,
     steps: int | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Train a student of `model` on the sources; returns what `DIR/distill.json` holds.
 
@@ -73,9 +76,22 @@ def distill(
         BaseModelError: the model cannot be opened.
         ConfigError: more layers than there are, or a vocabulary that cannot be pruned so far.
         SourceError: the sources have nothing to learn from, or the labels cannot be used.
+        StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
     begun = time.perf_counter()
     world = replace(world, config=world.config.model_copy(update={"base": model}))
+    settings = {
+        "layers": layers,
+        "vocabulary": vocabulary,
+        "steps": steps,
+        "budget": None if steps else world.config.budget,
+        "seed": world.config.seed,
+        "curate": world.config.curate.model_dump(),
+        "train": world.config.train.of_results(),
+    }
+    inputs = {"base": base_digest(model), "labels": file_digest(labels) if labels and labels.is_file() else None}
+    question = Question.of("distill", settings, sources=source_fingerprint(sources), **inputs)
+    launch.agree(lambda: claim(world.run, question, force=force))
     curated = launch.shared(
         world.run / "corpus",
         make=lambda: curate_stage(world, sources, labels, None),

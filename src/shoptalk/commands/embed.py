@@ -27,7 +27,7 @@ from shoptalk.artifact import digest, file_digest, locked
 from shoptalk.commands.vectors import DTYPES, Dtype, ShardPlan, VectorsCard, Work, card_of
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint, stream_sources
-from shoptalk.errors import InputError, SourceError
+from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.precision import Precision
@@ -54,6 +54,7 @@ def embed_sources(
     report: Reporter,
     dtype: str = "float32",
     precision: str = "auto",
+    force: bool = False,
 ) -> int:
     """Write the unit vectors of every turn and passage, and what the module says lies beside them.
 
@@ -72,7 +73,8 @@ def embed_sources(
     Raises:
         InputError: a setting is unknown, or `out` would overwrite or later be read as somebody's source.
         SourceError: the sources hold no text.
-        StorageError: the disk has no room for the result, or another process is writing it.
+        StorageError: the disk has no room for the result, another process is writing it, or there is another result
+            and `force` was not given.
     """
     kind, wanted = _dtype(dtype), _precision(precision)
     _check_out(out, sources)
@@ -91,6 +93,11 @@ def embed_sources(
     if (card := card_of(out)) is not None and card.key == key and out.is_file():
         report.say(f"embed: {out} is already there, made from the same sources with the same model and settings")
         return card.texts
+    if out.exists() and not force:
+        raise StorageError(
+            f"{out} exists already, and was made from other sources, another model or other settings. Give another "
+            "--out, or --force to replace it."
+        )
     work = Work.beside(out)
     with locked(work.folder):
         plan = work.resumed(key)

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
-from shoptalk.artifact import Artifact, create, digest, open_artifact, write_text
-from shoptalk.errors import ArtifactError, InputError
+from shoptalk.artifact import Artifact, create, digest, key_of, open_artifact, open_manifest, write_text
+from shoptalk.errors import ArtifactError, InputError, StorageError
 from shoptalk.nn.bases import open_base, resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import Encoder, Product, embed
@@ -60,12 +60,13 @@ _SAMPLE: tuple[str, ...] = (
 """Short and long, plain and odd: texts on which the graph must agree with the model."""
 
 
-def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none") -> Artifact:
+def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none", force: bool = False) -> Artifact:
     """Write `model.onnx`, the tokenizer's files and a README; `readings` of the artifact say how well it agrees.
 
     Raises:
         InputError: the format or quantisation is unknown, or the packages of the extra `onnx` are missing.
         BaseModelError: the reference is not an encoder's.
+        StorageError: the folder holds another artifact, and `force` was not given.
         ArtifactError: the graph's vectors are not those of the model; nothing is written.
     """
     rounding = _known(form, quantize)
@@ -73,6 +74,12 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none")
     settings = {"format": form, "quantize": rounding, "model": model}
     parents = {"model": base_digest(model), "folder": digest(str(resolve(model)))}
     product = open_base(model)
+    key, there = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
+    if there is not None and there.key != key and not force:
+        raise StorageError(
+            f"{out} holds another artifact ({there.kind}, made {there.created[:10]}). Give another --out, or --force "
+            "to replace it."
+        )
     readings: dict[str, float] = {}
     with create(out, kind="export", config=settings, parents=parents, readings=readings) as folder:
         path = folder / "model.onnx"

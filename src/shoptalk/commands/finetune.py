@@ -6,13 +6,13 @@ The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` 
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from shoptalk.artifact import create, file_digest, key_of, open_artifact, write_text
+from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, write_text
 from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
 from shoptalk.commands.tune import Method
 from shoptalk.curate.labels import read_label_sets, read_labels
@@ -24,6 +24,7 @@ from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
+from shoptalk.question import Question, claim
 from shoptalk.records import Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_product
@@ -50,27 +51,30 @@ class Request(Frozen):
     accept_unproven: bool = False
 
 
-def finetune(world: World, request: Request) -> dict[str, Any]:
+def finetune(world: World, request: Request, *, force: bool = False) -> dict[str, Any]:
     """Fit and choose; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
 
     The same call again is instant.
 
     Raises:
         InputError: a file or a setting is wrong.
+        StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
     _check(request)
     config = world.config
-    parents = dict(source_fingerprint(request.unlabelled)) if request.unlabelled else {}
-    parents |= {"base": base_digest(request.model)}
-    parents |= {"labels": file_digest(request.labels)}
-    parents |= {"test": file_digest(request.test)} if request.test is not None else {}
+    files = source_fingerprint(request.unlabelled) if request.unlabelled else {}
+    inputs = {"base": base_digest(request.model), "labels": file_digest(request.labels)}
+    inputs |= {"test": file_digest(request.test)} if request.test is not None else {}
+    parents = files | inputs
     settings = request.model_dump(mode="json", exclude={"labels", "test", "unlabelled", "model"})
     settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}
     if request.method != FROZEN:
         settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
+    asked = {name: value for name, value in settings.items() if name != "accept_unproven"}
+    hashes: dict[str, str | None] = {"test": None, **inputs}
+    claim(world.run, Question.of("finetune", asked, sources=files, **hashes), force=force)
     folder = world.run / "head"
-    keys = {kind: key_of(kind=kind, config=settings, parents=parents) for kind in ("encoder", "head")}
-    if any(open_artifact(world.run / kind, key=key) is None for kind, key in keys.items()):
+    if not _is_finished(world.run, settings, parents):
         product = open_product(config, request.model)
         product, found, result = (_several if request.multi_label else _single)(world, request, product)
         card = plain_card(
@@ -80,11 +84,21 @@ def finetune(world: World, request: Request) -> dict[str, Any]:
         )
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             save_encoder(product, inside, card=card)
-        with create(folder, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
+        named = parents | {"encoder": handed_out(world.run / "encoder").content}
+        with create(folder, kind="head", config=settings, parents=named, readings=dict(found.dev)) as inside:
             classifier.save(found, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
         shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
     return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, str]) -> bool:
+    """Whether the folder holds what these settings and inputs make: an encoder, and a head that was fitted on it."""
+    encoder = sound(run / "encoder", key=key_of(kind="encoder", config=settings, parents=parents))
+    if encoder is None:
+        return False
+    named = dict(parents) | {"encoder": encoder.content}
+    return sound(run / "head", key=key_of(kind="head", config=settings, parents=named)) is not None
 
 
 def _check(request: Request) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.config import Config
+from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, SourceError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
@@ -20,6 +21,7 @@ from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import phases_of
 from shoptalk.quantities import Forecast, Spending, compared
+from shoptalk.question import Question, claim
 from shoptalk.records import Frozen
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
@@ -42,7 +44,9 @@ from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.forecast import peak_memory, peak_to_come
 
 
-def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str) -> Artifact:
+def pretrain(
+    world: World, sources: Sequence[Path], *, objective: str, steps: int | None, card: str, force: bool = False
+) -> Artifact:
     """Train `config.base` on the sources; leaves `DIR/encoder` and `DIR/log.jsonl` in the world's folder.
 
     Where several processes call this together (`training/launch.py`) the first one reads the sources, makes what all
@@ -58,9 +62,11 @@ def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: in
     Raises:
         ConfigError: no such objective, or another setting is wrong.
         SourceError: the sources have nothing that this objective can learn from.
+        StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
     begun = time.perf_counter()
     specs = phase_specs(world.config, objective)
+    launch.agree(lambda: claim(world.run, _question(world, sources, objective, steps), force=force))
     turn = None if steps is None else turn_of(objective, steps, world.config)
     curated = launch.shared(
         world.run / "corpus",
@@ -78,6 +84,21 @@ def pretrain(world: World, sources: Sequence[Path], *, objective: str, steps: in
     left = None if steps is None or turn is None else steps - turn
     begun = time.perf_counter() - done.seconds  # the first phase may have been another process's work
     return train_on(then, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=done)
+
+
+def _question(world: World, sources: Sequence[Path], objective: str, steps: int | None) -> Question:
+    config = world.config
+    settings = {
+        "objective": objective,
+        "objectives": config.objectives,
+        "train": config.train.of_results() | {"curriculum_share": config.train.curriculum_share},
+        "curate": config.curate.model_dump(),
+        "vocabulary": config.vocabulary,
+        "seed": config.seed,
+        "steps": steps,
+        "budget": None if steps else config.budget,
+    }
+    return Question.of("pretrain", settings, sources=source_fingerprint(sources), base=base_digest(config.base))
 
 
 def _first_phase(

@@ -87,6 +87,10 @@ class Config(Frozen):
         self.limits()
         return self
 
+    def of_answers(self) -> dict[str, Any]:
+        """The settings that a verdict depends on: not what an hour costs, nor where and how often training is kept."""
+        return self.model_dump(exclude={"price_per_hour": True, "train": {"snapshot_seconds", "shard"}})
+
     def limits(self) -> Budget:
         """The budget, with the price of an hour where one is stated."""
         return Budget.parse(self.budget, price_per_hour=self.price_per_hour)

@@ -10,7 +10,7 @@ decides while candidates still train. `benchmarks/verdict_harness.py` tests thes
 gain is known.
 """
 
-from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Verdict, verdict
+from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
 from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
@@ -38,7 +38,7 @@ __all__ = [
     "Estimate",
     "Outcomes",
     "Points",
-    "Verdict",
+    "Ruling",
     "band",
     "continue_training",
     "deal_folds",

@@ -14,7 +14,7 @@ _ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """The decision and the numbers behind it, which describe `entry`: the adopted one, else the best challenger.
 
     `labels_needed` is filled only where the choice is "inconclusive": that many labelled examples would show a true
@@ -38,7 +38,7 @@ def verdict(
     smallest_gain: float,
     settle_gain: float,
     n_clusters: int,
-) -> Verdict:
+) -> Ruling:
     """`adopt`, `keep_base` or `inconclusive`.
 
     `guarded` maps the entries that must not be adopted to the reason (what got worse). `smallest_gain` (δ) and
@@ -92,7 +92,7 @@ def _verdict(
     *,
     labels_needed: int | None = None,
     settles: float | None = None,
-) -> Verdict:
+) -> Ruling:
     decision = Decision(
         choice=choice,
         options=(_ADOPT, _KEEP, _OPEN),
@@ -101,8 +101,8 @@ def _verdict(
         sentence=sentence,
     )
     if entry is None:
-        return Verdict(decision, None, 0.0, (0.0, 0.0), estimate.base, estimate.base, None, None)
-    return Verdict(
+        return Ruling(decision, None, 0.0, (0.0, 0.0), estimate.base, estimate.base, None, None)
+    return Ruling(
         decision=decision,
         entry=estimate.entries[entry],
         gain=float(estimate.gain[entry]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.artifact import MANIFEST, Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import MODEL_CARD, embed, save_encoder
 from shoptalk.nn.heads import classifier, names
@@ -17,14 +17,15 @@ from shoptalk.stages.world import World, open_product
 def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], cards: Mapping[str, str]) -> Artifact:
     """Write the encoder `source` (a folder or a base's name) as the artifact `target`, with its cards by file name."""
     settings = {"cards": dict(cards)}
-    if open_artifact(target, key=key_of(kind="encoder", config=settings, parents=parents)) is None:
+    if sound(target, key=key_of(kind="encoder", config=settings, parents=parents)) is None:
+        for folder in (Path(source), Path(source).parent):  # an entry of the menu holds its encoder as a folder
+            if (folder / MANIFEST).is_file():
+                handed_out(folder)  # what is damaged is not copied
         with create(target, kind="encoder", config=settings, parents=parents) as inside:
             save_encoder(open_base(source), inside, card=cards[MODEL_CARD])
             for name, text in cards.items():
                 write_text(inside / name, text)
-    artifact = open_artifact(target)
-    assert artifact is not None
-    return artifact
+    return handed_out(target)
 
 
 def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: Artifact) -> None:
@@ -32,7 +33,11 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
-    if not curated.examples or open_artifact(target, key=key) is not None:
+    if not curated.examples:
+        if open_artifact(target) is not None:
+            discard(target)  # of an earlier question that had labels; it knows another encoder
+        return
+    if sound(target, key=key) is not None:
         return
     product = open_product(world.config, str(world.run / "encoder"))
     labels = [example.label for example in curated.examples]

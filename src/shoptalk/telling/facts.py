@@ -18,6 +18,7 @@ from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
+from shoptalk.telling.verdict import Verdict
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
 
@@ -81,7 +82,7 @@ def collect(
     entries: Sequence[Entry],
     judged: Judged,
     *,
-    verdict: Mapping[str, Any],
+    verdict: Verdict,
     best_targets: float | None,
     evidence: Mapping[str, Any],
     command: str,
@@ -89,8 +90,9 @@ def collect(
     stage_seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """The facts of a run, in the shape that `report.render` documents. `stage_seconds` are what each stage took."""
+    told = verdict.told()
     nodes = trace(
-        world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
+        world, curated, baseline, prepared, entries, verdict=told, verdict_hash=_digest(verdict_text(verdict))
     )
     logs = {}
     for entry in entries:  # later entries of a candidate carry its longer log
@@ -102,8 +104,8 @@ def collect(
     return {
         "run": world.run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "verdict": dict(verdict),
-        "curves": [_curve(name, verdict["candidates"]) for name in logs],
+        "verdict": told,
+        "curves": [_curve(name, told["candidates"]) for name in logs],
         "losses": [{"objective": name, "points": [[r["step"], r["loss"]] for r in log]} for name, log in logs.items()],
         "per_class": judged.per_class,
         "label_free": [
@@ -113,7 +115,7 @@ def collect(
         # Read with the plain head, as the curves are; so is the base that it is compared with.
         "ceiling": None
         if best_targets is None
-        else {"accuracy": best_targets, "base": next((row["base"] for row in verdict["candidates"]), None)},
+        else {"accuracy": best_targets, "base": next((row["base"] for row in told["candidates"]), None)},
         "guards": [
             {
                 "entry": entry.name,
@@ -137,12 +139,12 @@ def collect(
         ],
         "cost": {
             "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in stage_seconds.items()],
-            "seconds": verdict["spent"]["seconds"],
-            "tokens": verdict["spent"]["tokens"],
+            "seconds": told["spent"]["seconds"],
+            "tokens": told["spent"]["tokens"],
             "waste": 1 - tokens / cells if cells else 0.0,
             "tokens_per_second": tokens / training if training else 0.0,
-            "candidates": verdict["spent"]["candidates"],
-            "losers": verdict["spent"]["losers"],
+            "candidates": told["spent"]["candidates"],
+            "losers": told["spent"]["losers"],
         },
         "skipped": prepared.skipped if prepared else {},
         "drops": _drops(curated),
@@ -150,7 +152,7 @@ def collect(
         **evidence,
         "trace": {"nodes": nodes},
         "next": advise(
-            verdict,
+            told,
             skipped=prepared.skipped if prepared else {},
             texts=len(curated.train),
             run=world.run,
@@ -167,9 +169,9 @@ def collect(
     }
 
 
-def verdict_text(verdict: Mapping[str, Any]) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """What `verdict.json` holds."""
-    return json.dumps(verdict, indent=1, ensure_ascii=False)
+    return json.dumps(verdict.told(), indent=1, ensure_ascii=False)
 
 
 def open_facts(run: Path) -> dict[str, Any]:

@@ -17,9 +17,17 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
     Raises:
         ArtifactError: there is no head.
     """
-    if open_artifact(model / "head") is None:
+    head = open_artifact(model / "head")
+    if head is None:
         raise ArtifactError(
             f"There is no head in {model / 'head'}. `predict` needs the folder of a run that was given labels, or one "
             "that `shoptalk finetune MODEL --labels FILE --out DIR` left."
+        )
+    encoder = open_artifact(model / "encoder")
+    # A head of `finetune` before 0.1.0 shares its encoder's parents where later ones name the encoder itself.
+    if encoder is None or (head.parents.get("encoder") != encoder.content and head.parents != encoder.parents):
+        raise ArtifactError(
+            f"The head in {model / 'head'} was fitted on another encoder than the one in {model / 'encoder'}, and "
+            "would answer wrongly. Run the command that made the folder again, or give the folder of another run."
         )
     return classifier.load(model / "head").answers(embed(open_base(str(model / "encoder")), list(texts)))

@@ -1,0 +1,60 @@
+"""Verify: every artifact of a folder against the hashes in its manifest, and the copies that stand beside them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shoptalk.artifact import MANIFEST, Artifact, damages, open_manifest
+from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.stages.world import Reporter
+
+COPIES = (("verdict.json", "decision/verdict.json"),)
+"""Files that are to be the same: the one that people read, and the artifact's."""
+
+
+def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
+    """What is wrong with the artifacts in a folder, read anew: `artifacts` and `files` that were read, `bytes` of them,
+    and `damaged`, a list of paths with what is wrong with each.
+
+    Raises:
+        SourceError: there is no artifact in it.
+    """
+    manifests = sorted(path for path in run.rglob(MANIFEST) if not _is_unfinished(path.relative_to(run)))
+    if not manifests:
+        raise SourceError(f"There is nothing to verify in {run}: no {MANIFEST} below it. Give the folder of a run.")
+    n_files, n_bytes, damaged, sound = 0, 0, [], 0
+    for manifest in manifests:
+        name = manifest.parent.relative_to(run).as_posix()
+        report.say(f"verify: {name}")
+        problems = []
+        for file, size, problem in _read(manifest.parent):
+            n_files, n_bytes = n_files + 1, n_bytes + size
+            if problem is not None:
+                problems.append({"path": f"{name}/{file}" if file else name, "problem": problem})
+        damaged += problems
+        sound += not problems
+    damaged += [
+        {"path": copy, "problem": f"differs from {original}"}
+        for copy, original in COPIES
+        if (run / original).is_file()
+        and (not (run / copy).is_file() or (run / copy).read_bytes() != (run / original).read_bytes())
+    ]
+    return {"artifacts": len(manifests), "sound": sound, "files": n_files, "bytes": n_bytes, "damaged": damaged}
+
+
+def _read(folder: Path) -> Iterator[tuple[str, int, str | None]]:
+    """Each file of an artifact with its size, and what is wrong with it; a manifest that cannot be read is one."""
+    try:
+        artifact: Artifact | None = open_manifest(folder)
+    except ArtifactError as error:
+        yield "", 0, str(error)
+        return
+    assert artifact is not None
+    for name, problem in damages(folder, artifact, fresh=True):
+        file = folder / name
+        yield name, file.stat().st_size if problem is None else 0, problem
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether it lies in a folder that a crash has left half made, which nothing reads."""
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,145 @@
+"""What a folder was asked for. A folder belongs to one command and one question, so that no finished work is replaced
+without a word.
+
+    claim(out, Question.of("adapt", settings, sources=fingerprint, labels=digest, base=digest), force=False)
+
+The question is written into `FOLDER/question.json` before anything else.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shoptalk.artifact import digest, open_artifact, write_text
+from shoptalk.errors import StorageError
+from shoptalk.records import Frozen
+
+FILE = "question.json"
+NOTHING = "none"
+"""What stands for an input that was not given."""
+_MOST_SHOWN = 5
+# By command, the artifact that it ends with, and what people call that.
+_RESULTS = {
+    "adapt": ("decision", "a finished verdict"),
+    "control wrong-domain": ("decision", "a finished control"),
+    "control shuffled-labels": ("decision", "a finished control"),
+    "finetune": ("head", "a finished classifier"),
+    "distill": ("encoder", "a finished student"),
+    "pretrain": ("encoder", "a trained encoder"),
+    "curate": ("corpus", "a curated corpus"),
+}
+
+
+class Question(Frozen):
+    """A command, and everything that its result depends on: settings by name, inputs by hash."""
+
+    command: str
+    asked: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        settings: Mapping[str, Any],
+        *,
+        sources: Mapping[str, str] | None = None,
+        **inputs: str | None,
+    ) -> "Question":
+        """Settings may be nested; `sources` are files and their hashes; an input that was not given is None."""
+        asked = _flat(settings)
+        if sources is not None:
+            asked["sources"] = f"{len(sources):,} files, {digest(dict(sources))[:12]}"
+        return cls(command=command, asked=asked | {name: (value or NOTHING)[:64] for name, value in inputs.items()})
+
+    def differences(self, earlier: "Question") -> list[str]:
+        """What was asked for otherwise, as `name: before -> now`.
+
+        A setting that only one of the two knows, because a version between them added it, does not count.
+        """
+        return [
+            f"{name}: {_short(earlier.asked[name])} -> {_short(value)}"
+            for name, value in self.asked.items()
+            if name in earlier.asked and earlier.asked[name] != value
+        ]
+
+
+def claim(folder: Path, question: Question, *, force: bool = False) -> None:
+    """Take a folder for a question: the same one goes on, another is refused where that would lose finished work.
+
+    Raises:
+        StorageError: the folder belongs to another command, or holds the finished answer to another question.
+    """
+    earlier = question_of(folder)
+    if earlier is None and not force and (command := _command_without_record(folder)) is not None:
+        raise StorageError(
+            f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that kept no "
+            "record of what was asked. Its encoder, head and report can be used as they are. Give another --out, or "
+            "--force to make it anew."
+        )
+    if earlier is not None and not force:
+        if earlier.command != question.command:
+            raise StorageError(
+                f"{folder} belongs to `shoptalk {earlier.command}`{_holding(folder, earlier.command)}, and "
+                f"`shoptalk {question.command}` would overwrite it. Give another --out, or --force to replace it."
+            )
+        differences = question.differences(earlier)
+        if differences and _finished(folder, question.command):
+            shown = "; ".join(differences[:_MOST_SHOWN])
+            more = f"; and {len(differences) - _MOST_SHOWN} more" if len(differences) > _MOST_SHOWN else ""
+            raise StorageError(
+                f"{folder} holds {_RESULTS[question.command][1]} for another question ({shown}{more}). Give another "
+                "--out to keep it, or --force to replace it; what has not changed is not made again."
+            )
+    write_text(folder / FILE, question.model_dump_json(indent=1))
+
+
+def question_of(folder: Path) -> Question | None:
+    """What a folder was asked for, None where nothing was.
+
+    Raises:
+        StorageError: its record cannot be read.
+    """
+    try:
+        return Question.model_validate_json((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as error:
+        raise StorageError(f"{folder / FILE} cannot be read. Delete it, or give another --out.") from error
+
+
+def _command_without_record(folder: Path) -> str | None:
+    """Which command left a finished folder before there were records: the first whose result is there."""
+    if open_artifact(folder / "decision") is not None:
+        return "adapt"
+    if open_artifact(folder / "head") is not None:
+        return "finetune"
+    if open_artifact(folder / "encoder") is not None:
+        return "distill" if (folder / "distill.json").is_file() else "pretrain"
+    only_corpus = not any((folder / name).exists() for name in ("baseline", "plan.json", "log.jsonl", "tokens"))
+    return "curate" if only_corpus and open_artifact(folder / "corpus") is not None else None
+
+
+def _finished(folder: Path, command: str) -> bool:
+    return command in _RESULTS and open_artifact(folder / _RESULTS[command][0]) is not None
+
+
+def _holding(folder: Path, command: str) -> str:
+    return f" and holds {_RESULTS[command][1]}" if _finished(folder, command) else ""
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings by dotted names; values as JSON."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return flat
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 40 else f"{value[:12]}..."

@@ -1,0 +1,88 @@
+"""A folder belongs to one command and one question."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.artifact import create
+from shoptalk.errors import StorageError
+from shoptalk.question import FILE, Question, claim, question_of
+
+ASKED = Question.of("pretrain", {"objective": "mlm", "train": {"clip": 1.0}}, sources={"a.txt": "1"}, base="abc")
+
+
+def finish(folder: Path, name: str) -> None:
+    with create(folder / name, kind=name, config={}, parents={}) as inside:
+        (inside / "weights").write_text("learned")
+
+
+def test_the_same_question_again_goes_on(tmp_path: Path) -> None:
+    claim(tmp_path, ASKED)
+    finish(tmp_path, "encoder")
+    claim(tmp_path, ASKED)
+    assert question_of(tmp_path) == ASKED
+
+
+def test_another_question_is_free_to_take_a_folder_where_nothing_is_finished(tmp_path: Path) -> None:
+    claim(tmp_path, ASKED)
+    other = Question.of("pretrain", {"objective": "simcse"}, sources={"a.txt": "1"}, base="abc")
+    claim(tmp_path, other)
+    assert question_of(tmp_path) == other
+
+
+def test_another_question_to_finished_work_is_refused_and_says_what_differs(tmp_path: Path) -> None:
+    claim(tmp_path, ASKED)
+    finish(tmp_path, "encoder")
+    other = Question.of("pretrain", {"objective": "simcse", "train": {"clip": 1.0}}, sources={"a.txt": "2"}, base="abc")
+    with pytest.raises(StorageError, match=r"for another question \(objective: mlm -> simcse; sources"):
+        claim(tmp_path, other)
+    assert question_of(tmp_path) == ASKED
+    claim(tmp_path, other, force=True)
+    assert question_of(tmp_path) == other
+
+
+def test_another_command_is_refused_even_where_nothing_is_finished(tmp_path: Path) -> None:
+    claim(tmp_path, ASKED)
+    with pytest.raises(StorageError, match=r"belongs to `shoptalk pretrain`, and `shoptalk adapt` would overwrite it"):
+        claim(tmp_path, Question.of("adapt", {}))
+
+
+@pytest.mark.parametrize(
+    ("results", "command"),
+    [
+        (["decision", "encoder", "head"], "adapt"),
+        (["encoder", "head"], "finetune"),
+        (["encoder"], "pretrain"),
+        (["corpus"], "curate"),
+    ],
+)
+def test_finished_work_of_a_version_without_records_is_not_replaced(
+    tmp_path: Path, results: list[str], command: str
+) -> None:
+    for name in results:
+        finish(tmp_path, name)
+    with pytest.raises(StorageError, match=f"of `shoptalk {command}`, made by an earlier version"):
+        claim(tmp_path, ASKED)
+    claim(tmp_path, ASKED, force=True)
+    assert question_of(tmp_path) == ASKED
+
+
+def test_a_setting_that_a_later_version_added_makes_no_other_question(tmp_path: Path) -> None:
+    claim(tmp_path, ASKED)
+    finish(tmp_path, "encoder")
+    claim(tmp_path, Question.of("pretrain", {"objective": "mlm", "new": True}, sources={"a.txt": "1"}, base="abc"))
+
+
+def test_a_record_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(StorageError, match=r"question.json cannot be read"):
+        claim(tmp_path, ASKED)
+
+
+@given(
+    st.dictionaries(st.text(min_size=1), st.none() | st.integers() | st.text() | st.dictionaries(st.text(), st.text()))
+)
+def test_a_question_differs_from_itself_in_nothing(settings: dict) -> None:
+    assert Question.of("adapt", settings).differences(Question.of("adapt", settings)) == []
