@@ -128,6 +128,14 @@ def test_every_objective_has_the_same_losses_on_one_and_on_two_processes(tmp_pat
     assert {name: largest for name, largest in differ.items() if not largest <= TOLERANCE[name]} == {}
 
 
+def test_losses_in_bfloat16_are_those_of_one_process_to_its_rounding(tmp_path: Path):
+    settings, config = [Setting(name) for name in ("mlm", "neighbours")], replace(CONFIG, precision="bfloat16")
+    found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
+    for setting, (losses, _) in zip(settings, found, strict=True):
+        alone, _ = trained(setting, tmp_path / "one" / setting.name, config)
+        np.testing.assert_allclose(losses, alone, rtol=2**-7, err_msg=setting.name)
+
+
 def test_a_batch_of_one_group_trains_on_two_processes_too(tmp_path: Path):
     settings, config = [Setting(name, shared_cells=10**6) for name in ("mlm", "turns")], replace(CONFIG, steps=4)
     found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]

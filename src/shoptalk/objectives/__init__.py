@@ -1,5 +1,5 @@
-"""Every objective by name. The one literal dict is in `registry.py`, which is read when a name of it is first asked for:
-an objective's own file then runs alone (`python -m shoptalk.objectives.masked.mlm`) without having been imported before.
+"""Every objective by name. The one literal dict is in `registry.py`, which is read when a name of it is first asked
+for: an objective's own file runs alone (`python -m shoptalk.objectives.masked.mlm`) and was not imported before.
 """
 
 from typing import TYPE_CHECKING, Any
