@@ -21,6 +21,7 @@ from shoptalk.config import Config
 from shoptalk.errors import InputError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.precision import Precision
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 CONFIG = Config()
