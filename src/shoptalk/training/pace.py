@@ -7,7 +7,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from shoptalk.training.forecast import span
+from shoptalk.quantities import span
 from shoptalk.training.loop import Step
 
 SLOWER = 1.5
