@@ -17,7 +17,7 @@ from benchmarks import data, table, timing
 from benchmarks.timing import ROOT, Options, Row
 
 README = ROOT / "benchmarks" / "README.md"
-COMPARISONS = ("mlm", "simcse", "embed", "peak", "scaling", "index_scale", "memory")
+COMPARISONS = ("mlm", "simcse", "embed", "peak", "neighbour", "scaling", "index_scale", "memory")
 # These have options of their own and print a Markdown table: what they are called with in full, and with --quick.
 OWN_TABLES = {
     "scaling": ([], ["--texts", "2000,4000"]),

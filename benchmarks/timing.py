@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -148,10 +149,14 @@ def last_json(text: str) -> Result:
     return found
 
 
-def run_json(command: Sequence[object], *, threads: int | None) -> Result:
-    """Run a command that ends with a JSON line. Peers and we get the same environment and number of threads."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=ROOT, env=environment(threads), capture_output=True, text=True, check=False)
+def run_json(
+    command: Sequence[object], *, threads: int | None, settings: Mapping[str, str] = MappingProxyType({})
+) -> Result:
+    """Run a command that ends with a JSON line. Peers and we get the same environment and number of threads, and these
+    settings in it.
+    """
+    words, around = [str(word) for word in command], environment(threads) | settings
+    done = subprocess.run(words, cwd=ROOT, env=around, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-4000:]}")
     return last_json(done.stdout)

@@ -10,15 +10,37 @@ import pytest
 import torch
 
 from shoptalk.config import Budget
+from shoptalk.nn import precision as nn_precision
 from shoptalk.nn.encoder import save_encoder
+from shoptalk.nn.precision import Precision
 from shoptalk.nn.tiny import WORDS, tiny_product
 from shoptalk.records import Look
+from shoptalk.stages import world as stages_world
+
+BOTH_PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16"], indirect=True, scope="module")
+"""Of tests that hold whatever this machine is faster in: they run on both kinds of machine, wherever they run."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Tiny tensors gain nothing from threads, and two test runs on two cores would wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
+    """What this machine is said to be faster in, whatever it is: float32, but for tests of `BOTH_PRECISIONS`.
+
+    Else a suite that passes on a machine without bfloat16 units may fail on one with them. What a fixture of a wider
+    scope computes must ask for this one. Processes of their own time the machine: tests give them a precision.
+    """
+    choice: Precision = getattr(request, "param", "float32")
+    with pytest.MonkeyPatch.context() as patch:
+        rates = {getattr(torch, name): 100.0 if name == choice else 10.0 for name in ("float32", "bfloat16")}
+        patch.setattr(nn_precision, "matmul_rate", lambda dtype, device, *, size: rates[dtype])
+        stages_world._timed.cache_clear()
+        yield choice
+    stages_world._timed.cache_clear()
 
 
 @pytest.fixture(scope="session")

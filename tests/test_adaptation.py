@@ -23,7 +23,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
 from shoptalk.stages.world import World
-from tests.conftest import Listener, SmallWorld
+from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 BUDGET = "12ktok"
 
@@ -48,6 +48,7 @@ def run(world: SmallWorld, base: Path, out: Path, listener: Listener, *, force: 
     ).told()
 
 
+@BOTH_PRECISIONS
 def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
         np.testing.assert_array_equal(served[name], tensor)
 
 
+@BOTH_PRECISIONS
 def test_the_same_command_again_trains_nothing_and_says_the_same(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -183,6 +185,7 @@ def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
     assert [drop["reason"] for drop in drops] == ["in-labelled-cluster"]
 
 
+@BOTH_PRECISIONS
 def test_without_labels_the_verdict_is_inconclusive_and_says_what_to_do(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -280,6 +283,7 @@ def _compare_with_kills(world: SmallWorld, base: Path, folder: Path, *, kills: i
             sys.executable, "-m", "shoptalk", "adapt", str(world.conversations), "--labels", str(world.labels),
             "--base", str(base), "--budget", budget, "--out", str(out), "--set=draws=5", "--set=shots=2",
             "--set=train.snapshot_seconds=0.02", "--json", *small,
+            "--set=train.precision=float32",
         ]  # fmt: skip
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

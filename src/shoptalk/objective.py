@@ -69,6 +69,11 @@ class Spec(Frozen, ABC):
     def examples(self, corpus: Corpus) -> Examples:
         """What one step samples from: positions in `corpus.texts`. Empty where the corpus has nothing to learn from."""
 
+    @property
+    def prepares(self) -> bool:
+        """Whether `prepare` computes anything: it may take minutes, and people are told what takes them."""
+        return False
+
     def prepare(self, corpus: Corpus, product: Product) -> Targets | None:
         """Corpus-wide knowledge, computed once a phase and kept as an artifact; None where none is needed."""
         return None

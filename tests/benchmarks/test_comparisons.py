@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
-from benchmarks import data, embed, memory, mlm, peak, peer, timing
+from benchmarks import data, embed, memory, mlm, neighbour, peak, peer, timing
 
 
 def test_flops_of_the_formula_are_those_that_pytorch_counts() -> None:
@@ -116,3 +117,15 @@ def test_samples_and_mixtures_are_repeatable() -> None:
         data.sample(texts, 21)
     lengths = {len(text.split()) // 2 for text in data.mixed_lengths(texts, 300)}
     assert lengths == set(range(1, 13))
+
+
+def test_the_busy_neighbour_is_gone_afterwards() -> None:
+    with pytest.raises(ValueError, match="the run failed"), neighbour.busy_neighbour() as process:
+        assert process.poll() is None
+        raise ValueError("the run failed")
+    assert process.poll() is not None
+
+
+def test_a_run_has_the_settings_that_it_is_given() -> None:
+    words = [sys.executable, "-c", "import json, os; print(json.dumps({'policy': os.environ['OMP_WAIT_POLICY']}))"]
+    assert timing.run_json(words, threads=1, settings={"OMP_WAIT_POLICY": "PASSIVE"}) == {"policy": "PASSIVE"}

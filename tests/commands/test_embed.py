@@ -21,7 +21,8 @@ from shoptalk.config import Config
 from shoptalk.errors import InputError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
-from tests.conftest import Listener, SmallWorld
+from shoptalk.nn.precision import Precision
+from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 CONFIG = Config()
 
@@ -32,20 +33,29 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "SHARD", 16)
 
 
-def run(base: Path, sources: list[Path], out: Path, listener: Listener, dtype: str = "float32") -> int:
-    return embed_sources(str(base), sources, out, CONFIG, report=listener, dtype=dtype, precision="float32")
+def run(
+    base: Path,
+    sources: list[Path],
+    out: Path,
+    listener: Listener,
+    dtype: str = "float32",
+    precision: Precision = "float32",
+) -> int:
+    return embed_sources(str(base), sources, out, CONFIG, report=listener, dtype=dtype, precision=precision)
 
 
-def expected(base: Path, rows: Path) -> np.ndarray:
-    return embed(open_base(str(base)), [json.loads(line)["text"] for line in rows.read_text().splitlines()])
+def expected(base: Path, rows: Path, precision: Precision = "float32") -> np.ndarray:
+    texts = [json.loads(line)["text"] for line in rows.read_text().splitlines()]
+    return embed(open_base(str(base)), texts, precision=precision)
 
 
 @pytest.mark.usefixtures("small_shards")
+@BOTH_PRECISIONS
 def test_every_text_gets_its_row_in_the_order_of_the_source(
-    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener, precision: Precision
 ) -> None:
     out = tmp_path / "v.npy"
-    assert run(tiny_base, [world.conversations], out, listener) == 160
+    assert run(tiny_base, [world.conversations], out, listener, precision=precision) == 160
     rows = [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
     wanted = [
         (f"conversations.jsonl#{document['id']}", turn, message["text"])
@@ -55,7 +65,7 @@ def test_every_text_gets_its_row_in_the_order_of_the_source(
     assert [(row["id"], row["turn"], row["text"]) for row in rows] == wanted
     vectors = np.load(out, mmap_mode="r")
     assert isinstance(vectors, np.memmap) and vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, expected(tiny_base, out.with_suffix(".jsonl")), atol=1e-6)
+    np.testing.assert_allclose(vectors, expected(tiny_base, out.with_suffix(".jsonl"), precision), atol=1e-6)
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
     assert any("160 texts" in line for line in listener.said) and "texts/s" in listener.said[-1]
 

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 from scipy.special import erf
 from torch import Tensor
 
-from shoptalk.nn.native import Library, build, library, ops
+from shoptalk.nn.native import Library, build, library, ops, use
 
 TYPES = [torch.float32, torch.bfloat16]
 needs_kernels = pytest.mark.skipif(library() is None, reason="no C++ compiler, or SHOPTALK_NATIVE=0")
@@ -628,7 +628,7 @@ OUTPUTS = {
 def test_a_right_library_passes_its_check_and_leaves_the_random_state_alone(capsys: pytest.CaptureFixture[str]):
     found, state = library(), torch.get_rng_state()
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        assert build.checked(found) is found
+        assert use.checked(found) is found
     assert torch.equal(torch.get_rng_state(), state)
     assert capsys.readouterr().err == ""
 
@@ -643,7 +643,7 @@ def test_every_kernel_is_checked():
 def test_a_library_that_is_wrong_in_one_value_is_refused(
     name: str, place: int, half: bool, capsys: pytest.CaptureFixture[str]
 ):
-    assert build.checked(wrong_in_one_value(name, place, half)) is None
+    assert use.checked(wrong_in_one_value(name, place, half)) is None
     (line,) = capsys.readouterr().err.splitlines()
     assert "the compiled CPU kernels are wrong on this machine" in line
     assert f"{name.removesuffix('_backward')}" in line
@@ -656,7 +656,7 @@ def test_a_library_that_finds_fault_with_good_input_is_refused(capsys: pytest.Ca
     found = library()
     assert found is not None
     candidate = dataclasses.replace(found, functions={**found.functions, "attention": lambda *arguments: 1})
-    assert build.checked(candidate) is None
+    assert use.checked(candidate) is None
     assert "document 1 begins at" in capsys.readouterr().err
 
 
@@ -679,7 +679,7 @@ def test_what_a_compiler_made_of_a_wrong_source_is_refused(
     kernel = ctypes.CDLL(str(tmp_path / "wrong.so")).shoptalk_segment_mean
     kernel.restype, kernel.argtypes = build._SIGNATURES["segment_mean"]
     candidate = dataclasses.replace(found, functions={**found.functions, "segment_mean": kernel})
-    assert build.checked(candidate) is None
+    assert use.checked(candidate) is None
     assert "segment_mean in torch.float32" in capsys.readouterr().err
 
 

@@ -11,7 +11,9 @@ import torch
 from shoptalk.errors import ConfigError
 from shoptalk.objective import Key, Objective
 from shoptalk.objectives import OBJECTIVES, make_spec
+from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.toy import toy_corpus
+from tests.tiny import tiny_product
 from tests.toyworld import MIXTURE, small_spec, toy_world
 
 NAMES = sorted(OBJECTIVES)
@@ -93,7 +95,30 @@ def test_a_corpus_too_small_to_learn_from_has_no_examples(name: str):
     assert len(small_spec(name).examples(tiny)) == (1 if name in ("mlm", "tsdae", "bow") else 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")  # the registry has imported it
+@pytest.mark.parametrize("name", [*MIXED, "0.5*mlm+turns"])
+def test_a_spec_says_whether_it_prepares_anything(name: str):
+    spec = small_spec(name)
+    if not spec.supervised:
+        assert spec.prepares == (spec.prepare(toy_corpus(), tiny_product()) is not None)
+
+
+def test_the_command_that_an_objective_file_names_warns_of_nothing():
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-m", MlmSpec.__module__],
+        capture_output=True, check=False, text=True, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_objective_file_is_imported_by_the_packages_above_it():
+    files = {spec.__module__ for spec in OBJECTIVES.values()}
+    packages = sorted({file.rpartition(".")[0] for file in files})
+    script = f"import sys, {', '.join(packages)}\nprint(*({files!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=200)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")  # this process has imported it
 @pytest.mark.parametrize("name", NAMES)
 def test_every_objective_file_runs_alone_and_its_loss_falls(name: str, capsys: pytest.CaptureFixture[str]):
     state = torch.get_rng_state()
@@ -110,6 +135,7 @@ def test_an_objective_file_runs_by_the_command_that_it_names(name: str):
     module = OBJECTIVES[name].__module__
     document = sys.modules[module].__doc__ or ""
     assert f"python -m {module}" in document
-    done = subprocess.run([sys.executable, "-m", module], capture_output=True, check=False, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", module]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
     assert "loss" in done.stdout

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from shoptalk.config import Config, load
 from shoptalk.errors import ConfigError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.precision import Precision
 from shoptalk.objectives import phases_of
 from shoptalk.objectives.mixture import MixtureSpec
 from shoptalk.stages.curate import open_curated
@@ -24,7 +25,9 @@ from shoptalk.stages.curriculum import first_budget, joint_cost, phase_specs, tu
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
 from shoptalk.training.plan import Cost
-from tests.conftest import Listener, SmallWorld
+from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
+
+pytestmark = BOTH_PRECISIONS
 
 NAME = "mlm-then-neighbours"
 EVERY_STEP = "train.snapshot_seconds=1e-6"
@@ -75,7 +78,7 @@ def adapted(sources: SmallWorld, base: Path, out: Path, report: Listener, *overr
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(tiny_base: Path, precision: Precision, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder, report = tmp_path_factory.mktemp("whole"), Listener()
     sources = SmallWorld(folder)
     pretrained = trained(sources, tiny_base, folder / "p", report)
@@ -184,8 +187,17 @@ def test_the_share_changes_no_key_of_a_run_without_curricula() -> None:
 # --- pretrain
 
 
+def assert_embedded(
+    vectors: np.ndarray, texts: Sequence[str], precision: Precision, phase: Path, *, not_by: Path
+) -> None:
+    """The vectors are those of a phase's encoder in this precision, and not another's."""
+    expected = embed(open_base(str(phase / "encoder")), texts, precision=precision)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert np.abs(vectors - embed(open_base(str(not_by)), texts, precision=precision)).max() > 1e-3
+
+
 def test_the_second_phase_starts_from_the_first_ones_encoder_and_learns_its_targets(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, precision: Precision
 ) -> None:
     out, config = tmp_path / "p", config_for(tiny_base, "train.curriculum_share=0.4")
     run = World(run=out, config=config, report=listener)
@@ -204,9 +216,7 @@ def test_the_second_phase_starts_from_the_first_ones_encoder_and_learns_its_targ
         assert equal(tmp_path / name / "encoder", expected / "encoder")
 
     texts = open_curated(run).train.texts
-    vectors = np.load(out / "targets" / "neighbours" / "vectors.npy")
-    np.testing.assert_allclose(vectors, embed(open_base(str(first / "encoder")), texts), atol=1e-5)
-    assert np.abs(vectors - embed(open_base(str(tiny_base)), texts)).max() > 1e-3
+    assert_embedded(np.load(out / "targets" / "neighbours" / "vectors.npy"), texts, precision, first, not_by=tiny_base)
 
 
 def test_the_plan_names_the_first_phase_and_the_same_call_again_trains_nothing(
@@ -266,7 +276,9 @@ def test_what_the_second_phase_lacks_is_told_before_the_first_one_trains(
 # --- adapt
 
 
-def test_a_curriculum_is_one_candidate_on_one_axis_of_steps(whole: Whole, tiny_base: Path, listener: Listener) -> None:
+def test_a_curriculum_is_one_candidate_on_one_axis_of_steps(
+    whole: Whole, tiny_base: Path, listener: Listener, precision: Precision
+) -> None:
     out, verdict, config = whole.adapted, whole.verdict, config_for(tiny_base)
     plan = json.loads((out / "plan.json").read_text())
     mine = plan["candidates"][NAME]
@@ -285,10 +297,8 @@ def test_a_curriculum_is_one_candidate_on_one_axis_of_steps(whole: Whole, tiny_b
     assert log[turn - 1]["lr"] < log[turn // 2]["lr"]  # the first phase's rate has come down at its end
 
     first = out / "phases" / NAME
-    vectors = np.load(out / "targets" / NAME / "vectors.npy")
     texts = open_curated(World(run=out, config=config, report=listener)).train.texts
-    np.testing.assert_allclose(vectors, embed(open_base(str(first / "encoder")), texts), atol=1e-5)
-    assert np.abs(vectors - embed(open_base(str(tiny_base)), texts)).max() > 1e-3
+    assert_embedded(np.load(out / "targets" / NAME / "vectors.npy"), texts, precision, first, not_by=tiny_base)
 
 
 def test_a_curriculum_is_compared_with_other_candidates_and_shares_their_targets(
@@ -298,7 +308,7 @@ def test_a_curriculum_is_compared_with_other_candidates_and_shares_their_targets
     config = config_for(tiny_base, candidates=("neighbours-then-mlm", "neighbours", "none"), budget="10ktok")
     verdict = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels).told()
     assert {row["objective"] for row in verdict["candidates"]} == {"neighbours-then-mlm", "neighbours"}
-    assert listener.said.count("plan: preparing neighbours") == 1
+    assert [line for line in listener.said if "preparing" in line] == ["plan: preparing neighbours"]
     assert {row["objective"] for row in verdict["spent"]["candidates"]} == {"neighbours-then-mlm", "neighbours"}
     with pytest.raises(ConfigError, match=r"No candidate 'neighbors'\. Did you mean 'neighbours'"):
         adapt(

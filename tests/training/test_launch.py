@@ -1,7 +1,8 @@
 """One process, two or three: the same losses, the same snapshots, and one exit status for all.
 
 Tolerances: processes add the same numbers up in another order, and AdamW's division carries that on. Over ten steps
-at a rate of 1e-3 losses agree to `RELATIVE` in float32, whatever the number of processes.
+at a rate of 1e-3 losses agree to `TOLERANCE` of their objective in float32, whatever the number of processes: five
+times the largest difference that was seen with AVX2 and with AVX-512, rounded up to a power of ten.
 """
 
 import os
@@ -30,6 +31,12 @@ from tests.toyworld import MIXTURE, small_spec, toy_world
 from tests.training.processes import Job, together
 
 RELATIVE = 1e-5
+"""Of any objective."""
+TOLERANCE = dict.fromkeys((*OBJECTIVES, MIXTURE), 1e-6) | dict.fromkeys(
+    # These divide similarities by a temperature, or compare vectors with a moving teacher's, which magnifies.
+    ("simcse", "turns", "neighbours", "distil", "byol_text"),
+    RELATIVE,
+)
 CONFIG = LoopConfig(steps=10, batch=16, lr=1e-3, seed=3)
 CPU = torch.device("cpu")
 
@@ -110,13 +117,23 @@ def agree_with(one: list[float], other: list[float]) -> None:
 def test_every_objective_has_the_same_losses_on_one_and_on_two_processes(tmp_path: Path):
     settings = [Setting(name) for name in (*OBJECTIVES, MIXTURE)]
     first, second = together(2, many, [(setting, tmp_path / "two" / setting.name) for setting in settings])
+    differ: dict[str, float] = {}
     for setting, (losses, weights), (seen, kept) in zip(settings, first, second, strict=True):
-        assert losses == seen and weights == kept, "processes differ"
+        assert losses == seen and weights == kept, f"{setting.name}: the two processes differ"
         alone, _ = trained(setting, tmp_path / "one" / setting.name)
-        agree_with(alone, losses)
-        assert losses[0] != losses[-1]
+        differ[setting.name] = float(np.abs(np.divide(losses, alone) - 1).max())
+        assert losses[0] != losses[-1], setting.name
         rows = read_log(tmp_path / "two" / setting.name)
-        assert [row["loss"] for row in rows] == losses  # one process wrote
+        assert [row["loss"] for row in rows] == losses, setting.name  # one process wrote
+    assert {name: largest for name, largest in differ.items() if not largest <= TOLERANCE[name]} == {}
+
+
+def test_losses_in_bfloat16_are_those_of_one_process_to_its_rounding(tmp_path: Path):
+    settings, config = [Setting(name) for name in ("mlm", "neighbours")], replace(CONFIG, precision="bfloat16")
+    found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
+    for setting, (losses, _) in zip(settings, found, strict=True):
+        alone, _ = trained(setting, tmp_path / "one" / setting.name, config)
+        np.testing.assert_allclose(losses, alone, rtol=2**-7, err_msg=setting.name)
 
 
 def test_a_batch_of_one_group_trains_on_two_processes_too(tmp_path: Path):

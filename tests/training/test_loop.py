@@ -67,8 +67,9 @@ def test_a_run_resumed_at_any_step_is_bit_identical(name: str, tmp_path: Path):
         assert same((whole[0][number:], whole[1]), resumed), f"after step {number}"
 
 
-def test_a_run_resumed_in_bfloat16_is_bit_identical(tmp_path: Path):
-    config, spec = replace(CONFIG, precision="bfloat16", steps=4), small_spec("turns")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_resumed_in_bfloat16_is_bit_identical(name: str, tmp_path: Path):
+    config, spec = replace(CONFIG, precision="bfloat16", steps=4), small_spec(name)
     whole = run(toy_world(spec), config, each=lambda world, step: step.save(tmp_path / str(step.number)))
     assert same((whole[0][2:], whole[1]), run(disturbed(toy_world(spec)), config, resume=tmp_path / "2"))
     assert not same(whole, run(toy_world(spec), replace(config, precision="float32")))

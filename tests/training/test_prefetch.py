@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 import torch
 
+from shoptalk.nn import transfer
 from shoptalk.objective import Key
+from shoptalk.objectives import OBJECTIVES
 from shoptalk.training.prefetch import page_locked, prefetching
-from tests.toyworld import small_spec, toy_world
+from tests.toyworld import MIXTURE, small_spec, toy_world
 
 CPU, OTHER = torch.device("cpu"), torch.device("meta")  # any device that is no CPU
 
@@ -85,3 +87,30 @@ def tensors(part: Any) -> Any:
     elif hasattr(part, "__dict__"):
         for inner in vars(part).values():
             yield from tensors(inner)
+
+
+@pytest.mark.parametrize("name", [*sorted(OBJECTIVES), MIXTURE])
+def test_nobody_waits_for_a_batch_to_reach_the_device(name: str, monkeypatch: pytest.MonkeyPatch):
+    """There is no CUDA here: the processor is taken for a device that copies on its own."""
+    world = toy_world(small_spec(name))
+    batch = world.collate(world.data[:8], Key(0, 0))
+    mine = {id(tensor) for tensor in tensors(batch)}
+    waited: list[bool] = []
+    plain = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *arguments: Any, non_blocking: bool = False, **named: Any) -> torch.Tensor:
+        if id(tensor) in mine and isinstance(arguments[0], torch.device):
+            waited.append(not non_blocking)
+        return plain(tensor, *arguments, non_blocking=non_blocking, **named)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(transfer, "_SIDE_BY_SIDE", frozenset({"cpu"}))
+    world.objective.train()
+    world.objective(batch).total.backward()
+    assert waited and not any(waited)
+
+
+def test_a_copy_within_the_processor_is_a_plain_one():
+    tensor = torch.arange(3)
+    assert transfer.sent(tensor, CPU) is tensor
+    assert transfer.sent(tensor, CPU, torch.float32).dtype == torch.float32

@@ -27,6 +27,7 @@ from shoptalk.cli.options import (
 )
 from shoptalk.config import TEMPLATE, load
 from shoptalk.errors import InputError, ShoptalkError
+from shoptalk.nn.waiting import let_threads_sleep
 from shoptalk.progress import Console
 
 app = typer.Typer(
@@ -248,6 +249,7 @@ app.add_typer(encoders.commands)
 
 def main() -> None:
     """The entry point. Exit status: 0 done, 1 our bug, 2 wrong input, 130 interrupted (DESIGN, section 8)."""
+    let_threads_sleep()
     try:
         app()
     except ShoptalkError as error:

@@ -42,6 +42,7 @@ from shoptalk.text.tokens import Tokenised, open_tokens, tokenise_to
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.forecast import peak_memory, peak_to_come
+from shoptalk.training.pace import watched
 
 
 def pretrain(
@@ -196,7 +197,14 @@ def train_on(
             folder=folder,
             snapshot_seconds=config.train.snapshot_seconds,
         )
-        for _ in world.report.track(advance(training, until=plan.steps), done=0, total=plan.steps, name=objective):
+        steps_taken = watched(
+            advance(training, until=plan.steps),
+            expected=plan.step_seconds,
+            total=plan.steps,
+            name=objective,
+            say=world.report.say,
+        )
+        for _ in world.report.track(steps_taken, done=0, total=plan.steps, name=objective):
             pass
         sharded = gather.sharded(training.objective)
 
@@ -271,6 +279,11 @@ class SinglePlan(Frozen):
     """The phases that were trained before; `forecast` and `spent` include them."""
     spent: dict[str, Any] | None = None
     """Once it is trained: fact, forecast and their ratio."""
+
+    @property
+    def step_seconds(self) -> float:
+        """What a step was forecast to take, its share of saving the encoder included."""
+        return (self.forecast.seconds - self.before_seconds) / self.steps
 
 
 def _plan(

@@ -47,6 +47,7 @@ from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance
 from shoptalk.training.forecast import time_training
 from shoptalk.training.loop import LoopConfig, observing
+from shoptalk.training.pace import watched
 
 Method = Literal["classify", "setfit"]
 
@@ -198,7 +199,8 @@ def _trained(
         return looks
     newest = snapshot.newest(training.folder, most=plan.steps)
     done = snapshot.steps_done(newest) if newest else 0
-    for step in report.track(advance(training, until=plan.steps), done=done, total=plan.steps, name=name):
+    steps = watched(advance(training, until=plan.steps), expected=None, total=plan.steps, name=name, say=report.say)
+    for step in report.track(steps, done=done, total=plan.steps, name=name):
         if step.number in plan.looks and step.number > looks[-1].step:
             with observing(training.objective):
                 looks = _look(step.number, looks, training, _head(training, task, own), task)

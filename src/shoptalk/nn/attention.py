@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group
 
 NAME = "shoptalk"
@@ -39,19 +40,19 @@ class Packing:
     @cached_property
     def bias(self) -> Float[Tensor, "R 1 W W"]:
         """0 between cells of one text, and among the padding of a row; far below any score between others."""
-        segments = self.group.segments.to(self.device)
+        segments = sent(self.group.segments, self.device)
         apart = segments[:, None, :, None] != segments[:, None, None, :]
         return torch.zeros(apart.shape, device=self.device).masked_fill(apart, _APART)
 
     @cached_property
     def cells(self) -> Int[Tensor, " t"]:
         """The cells of all tokens, text by text."""
-        return self.group.cells.to(self.device)
+        return sent(self.group.cells, self.device)
 
     @cached_property
     def starts(self) -> Int[Tensor, " m1"]:
         """Where each text begins among all tokens, and their number: cumulative lengths, as flash attention wants."""
-        return torch.nn.functional.pad(self.group.lengths.cumsum(0), (1, 0)).to(self.device, torch.int32)
+        return sent(torch.nn.functional.pad(self.group.lengths.cumsum(0), (1, 0)), self.device, torch.int32)
 
     @cached_property
     def longest(self) -> int:

@@ -21,6 +21,7 @@ from shoptalk.nn import attention, bertlike, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import segment_mean
 from shoptalk.nn.precision import Precision, autocast
+from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group, TokenBatch, make_batch
 from shoptalk.text.tokens import tokenise
 
@@ -74,13 +75,13 @@ class Encoder(nn.Module):
 
     def top_layers(self, group: Group, top: int) -> list[Float[Tensor, "R W D"]]:
         """The hidden states of the last `top` layers, lowest first: fewer where the backbone has fewer layers."""
-        ids = group.ids.to(self.device)
+        ids = sent(group.ids, self.device)
         if not self.packed:
-            mask = group.mask.to(self.device, torch.int64)
+            mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
         config: Any = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-        positions = group.positions.to(self.device) + first
+        positions = sent(group.positions, self.device) + first
         if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
@@ -95,16 +96,16 @@ class Encoder(nn.Module):
         Tokenizers that add no special tokens leave nothing of an empty text; its vector is zero, not NaN.
         """
         flat = hidden.flatten(0, 1)
-        lengths = group.lengths.to(flat.device)
+        lengths = sent(group.lengths, flat.device)
         if self.pooling == "cls":
-            begins = group.begins.to(flat.device).clamp(max=len(flat) - 1)
+            begins = sent(group.begins, flat.device).clamp(max=len(flat) - 1)
             return nn.functional.normalize(flat[begins].float() * (lengths > 0).unsqueeze(-1), dim=-1)
         if flat.device.type == "cpu" and library() is not None:
             means = segment_mean(flat.contiguous(), group.begins.int(), group.lengths.int())
             return nn.functional.normalize(means, dim=-1)
-        text = torch.repeat_interleave(torch.arange(len(group.rows)), group.lengths).to(flat.device)
+        text = sent(torch.repeat_interleave(torch.arange(len(group.rows)), group.lengths), flat.device)
         sums = torch.zeros(len(lengths), flat.shape[1], device=flat.device)
-        sums = sums.index_add(0, text, flat[group.cells.to(flat.device)].float())
+        sums = sums.index_add(0, text, flat[sent(group.cells, flat.device)].float())
         # The mean differs from the sum in length alone, which normalising takes away.
         return nn.functional.normalize(sums, dim=-1)
 
@@ -138,7 +139,7 @@ class Encoder(nn.Module):
         for number in order:
             sizes[gather.owner(number)] += len(batch.groups[number].rows)
         vectors = gather.gather_rows(torch.cat(parts), sizes)
-        texts = torch.cat([batch.groups[number].rows for number in order]).to(vectors.device)
+        texts = sent(torch.cat([batch.groups[number].rows for number in order]), vectors.device)
         return vectors[torch.argsort(texts)]
 
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from shoptalk.nn.transfer import sent
+
 
 class PairHead(nn.Module):
     """Yes or no from a vector; one logit does what the paper's softmax over two does."""
@@ -24,6 +26,6 @@ class PairHead(nn.Module):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Mean binary cross-entropy in nats, and the share of right answers."""
         logits = self(vectors)
-        labels = labels.to(logits.device)
+        labels = sent(labels, logits.device)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
         return loss, ((logits > 0) == labels).float().mean()

@@ -1,11 +1,16 @@
 """BERT's head for predicting tokens (Devlin et al. 2019), its output layer tied to the encoder's input embeddings."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from shoptalk.nn import gather
 from shoptalk.nn.encoder import Encoder
 from shoptalk.nn.losses import linear_cross_entropy
+from shoptalk.nn.transfer import sent
+from shoptalk.text.batching import TokenBatch
 
 
 class TokenHead(nn.Module):
@@ -34,3 +39,28 @@ class TokenHead(nn.Module):
     ) -> Float[Tensor, ""]:
         """`weight` times the summed cross-entropy of the labels, in nats; the m x V logits never exist together."""
         return linear_cross_entropy(self.transform(hidden), table, self.bias, labels, weight=weight)
+
+    def masked_loss(
+        self,
+        encoder: Encoder,
+        texts: TokenBatch,
+        positions: Sequence[Int[Tensor, " _"]],
+        labels: Sequence[Int[Tensor, " _"]],
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy over the chosen positions of all groups and processes, in nats (section 3.1).
+
+        Args:
+            encoder: what reads the texts, and whose table of embeddings is the output layer.
+            texts: corrupted.
+            positions: per group the chosen ones, in the flattened group.
+            labels: the original tokens there.
+        """
+        total = torch.zeros((), device=encoder.device)
+        count = max(1, sum(map(len, labels)))
+        table = self.table_of(encoder)
+        for number, group, counts in encoder.share(texts):
+            chosen = positions[number] if counts else positions[number][:0]
+            targets = labels[number][: len(chosen)]
+            hidden = encoder.hidden(group).flatten(0, 1)[sent(chosen, encoder.device)]
+            total = total + self.loss(hidden, table, sent(targets, hidden.device), weight=1 / count)
+        return gather.sum_across(total)

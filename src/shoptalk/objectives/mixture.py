@@ -100,6 +100,11 @@ class MixtureSpec(Spec):
         found = [part.spec.examples(corpus) for part in self.parts]
         return found[0] if all(len(examples) for examples in found) else []
 
+    @property
+    def prepares(self) -> bool:
+        """Whether any part does."""
+        return any(part.spec.prepares for part in self.parts)
+
     def prepare(self, corpus: Corpus, product: Product) -> Targets | None:
         """The parts' targets, each under its part's name: `neighbours.targets`."""
         found: dict[str, np.ndarray] = {}

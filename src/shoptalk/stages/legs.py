@@ -17,6 +17,7 @@ from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.plan import Prepared, loop_config, prepare_targets
 from shoptalk.stages.world import World, open_product
 from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.training.pace import watched
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Leg:
     """The candidate's steps before this training's first."""
     before: tuple[dict[str, Any], ...] = ()
     """The log of those."""
+    step_seconds: float | None = None
+    """What a step was forecast to take; None where the plan knows only what a step of all phases takes on average."""
     before_seconds: float = 0.0
-    """Of those, what this process has spent on training them for this leg."""
+    """Of `before`, what this process has spent on training them for this leg."""
 
     def log(self) -> list[dict[str, Any]]:
         """The rows of the candidate's log so far, of earlier legs too, by its own steps."""
@@ -48,8 +51,10 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     turn = turn_of(name, steps, world.config)
     work = world.run / "work" / f"{name}-{prepared.key[:12]}"
     if candidate.then is None:
-        product = open_product(world.config)
-        return Leg(name, _training(world, prepared, candidate.spec, candidate.targets, product, steps, work))
+        training = _training(
+            world, prepared, candidate.spec, candidate.targets, open_product(world.config), steps, work
+        )
+        return Leg(name, training, step_seconds=prepared.plan.candidates[name].seconds_per_step)
     phases = phases_of(name)
     if step > turn:
         folder, seconds = _first_phase(world, prepared, name, turn, done=done)
@@ -57,7 +62,8 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
         product = open_product(world.config, base)
         targets = prepare_targets(world, name, candidate.then, prepared.corpus, product, base)
         training = _training(world, prepared, candidate.then, targets, product, steps - turn, work)
-        return Leg(f"{name}, phase 2 ({phases[1]})", training, turn, tuple(read_log(folder)), seconds)
+        before = tuple(read_log(folder))
+        return Leg(f"{name}, phase 2 ({phases[1]})", training, turn, before, before_seconds=seconds)
     work = work.with_name(f"{work.name}.1")
     training = _training(world, prepared, candidate.spec, candidate.targets, open_product(world.config), turn, work)
     return Leg(f"{name}, phase 1 ({phases[0]})", training)
@@ -67,7 +73,8 @@ def train_leg(world: World, leg: Leg, *, until: int, done: int, decay_from: int 
     """Take a leg to the candidate's step `until`, showing it: the seconds of training that this took this process."""
     total = until - leg.begin
     steps = advance(leg.training, until=total, decay_from=None if decay_from is None else decay_from - leg.begin)
-    tracked = world.report.track(steps, done=max(0, done - leg.begin), total=total, name=leg.name)
+    pace = watched(steps, expected=leg.step_seconds, total=total, name=leg.name, say=world.report.say)
+    tracked = world.report.track(pace, done=max(0, done - leg.begin), total=total, name=leg.name)
     return sum(step.seconds for step in tracked)
 
 

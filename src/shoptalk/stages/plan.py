@@ -180,7 +180,8 @@ def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product
     settings, parents = spec.model_dump(), {"corpus": corpus.digest, "base": base_digest(base)}
     folder, key = world.run / "targets" / name, key_of(kind="targets", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
-        world.report.say(f"plan: preparing {name}")
+        if spec.prepares:
+            world.report.say(f"plan: preparing {name}")
         found = spec.prepare(corpus, product)
         if found is None:
             return None

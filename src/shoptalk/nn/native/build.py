@@ -1,16 +1,16 @@
 """Compiles the kernels of this folder on first use, with the user's own C++ compiler, and opens them.
 
 No compiler, no writable cache folder, or anything else that fails: there is no library, and callers use torch's own
-operations. `SHOPTALK_NATIVE=0` asks for that.
+operations.
 
 The compiled file lies in a cache folder of the user under a name that is a hash of sources, compiler, flags and
 processor, so that a home shared between machines, or a new version, never meets code made for another. Beside it lies
-its own hash: a damaged file is rebuilt, never loaded. What is loaded must first agree with torch (`check.py`).
+its own hash: a damaged file is rebuilt, never loaded. What is opened here is used only once it has agreed with torch
+(`use.py`).
 """
 
 import contextlib
 import ctypes
-import functools
 import hashlib
 import os
 import platform
@@ -18,12 +18,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from ctypes import c_double, c_float, c_int, c_int64, c_uint64, c_void_p
-from dataclasses import dataclass
 from pathlib import Path
+
+from shoptalk.nn.native.handle import Library
 
 SOURCES = Path(__file__).parent
 COMPILERS = ("g++", "clang++", "c++")
@@ -55,60 +55,6 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "cross_entropy": (c_int64, (c_int, *(c_void_p,) * 6, c_int64, c_int64, c_float, c_int)),
     "segment_mean_backward": (None, (c_int, c_void_p, c_void_p, *_DOCUMENTS, c_int64, c_int64, c_int)),
 }
-
-
-@dataclass(frozen=True)
-class Library:
-    """The compiled kernels; `ops` holds their torch operations."""
-
-    path: Path
-    shared_pool: bool
-    """Whether kernels run on torch's own threads; where its OpenMP runtime was not found they run on one."""
-    functions: Mapping[str, Callable[..., int | None]]
-
-    def call(self, name: str, *arguments: int | float | None) -> int | None:
-        """Call one kernel; tensors are given as their addresses."""
-        return self.functions[name](*arguments)
-
-
-def library() -> Library | None:
-    """The kernels, compiled first if need be (a few seconds, once a machine); None where that is not possible."""
-    if os.environ.get("SHOPTALK_NATIVE", "1") == "0":
-        return None
-    return _on_trial.get() or _library()
-
-
-@functools.cache
-def _library() -> Library | None:
-    return checked(build(cache_folder()))
-
-
-_on_trial: ContextVar[Library | None] = ContextVar("on_trial", default=None)
-
-
-@contextlib.contextmanager
-def on_trial(candidate: Library) -> Iterator[None]:
-    """The operations inside run on this library."""
-    token = _on_trial.set(candidate)
-    try:
-        yield
-    finally:
-        _on_trial.reset(token)
-
-
-def checked(candidate: Library | None) -> Library | None:
-    """The same library; where it computes something wrong it is None, and one line on standard error says so."""
-    from shoptalk.nn.native.check import disagreement  # which runs the operations, which come here for the library
-
-    wrong = None if candidate is None else disagreement(candidate)
-    if wrong is None:
-        return candidate
-    sys.stderr.write(
-        f"shoptalk: the compiled CPU kernels are wrong on this machine ({wrong}), so torch's own, slower operations "
-        "are used. Please report it with the processor and the compiler; CXX names another compiler, and "
-        "SHOPTALK_NATIVE=0 leaves the kernels out.\n"
-    )
-    return None
 
 
 def cache_folder() -> Path:

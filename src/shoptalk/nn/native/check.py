@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shoptalk.nn.native import ops
-from shoptalk.nn.native.build import Library, on_trial
+from shoptalk.nn.native.handle import Library, on_trial
 
 _Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # what was found, and what should be
 _Named = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int32, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from shoptalk.nn.native.build import Library, library
+from shoptalk.nn.native.handle import Library, in_use
 
 HEAD_WIDTHS = range(8, 129, 8)
 """Widths of an attention head that `varlen_attention` takes."""
@@ -309,10 +309,10 @@ class _SegmentMean(torch.autograd.Function):
 
 
 def _kernels() -> Library:
-    found = library()
-    if found is None:
+    kernels = in_use()
+    if kernels is None:
         raise RuntimeError("native kernels were called where there are none: ask library() first (a bug in Shoptalk)")
-    return found
+    return kernels
 
 
 def _half(tensor: Tensor) -> int:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import info_nce
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
@@ -90,7 +91,7 @@ class Turns(Objective[PairBatch]):
     def forward(self, batch: PairBatch) -> Loss:
         """Mean of the two directions' InfoNCE."""
         contexts, replies = self.encoder(batch.texts).chunk(2)
-        related = batch.related.to(contexts.device)
+        related = sent(batch.related, contexts.device)
         forwards = info_nce(contexts, replies, temperature=self.temperature, excluded=related)
         backwards = info_nce(replies, contexts, temperature=self.temperature, excluded=related.T)
         terms = {"context_to_reply": forwards.detach(), "reply_to_context": backwards.detach()}

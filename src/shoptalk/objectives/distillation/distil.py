@@ -27,12 +27,12 @@ from pydantic import Field
 from torch import Tensor
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.losses import similarity_divergence
 from shoptalk.nn.student import layer_count, with_layers
 from shoptalk.nn.token_head import TokenHead
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
@@ -86,6 +86,11 @@ class DistilSpec(Spec):
     def examples(self, corpus: Corpus) -> Examples:
         """Every text; one alone has nothing to be similar to."""
         return range(len(corpus)) if len(corpus) > 1 else []
+
+    @property
+    def prepares(self) -> bool:
+        """It does."""
+        return True
 
     def prepare(self, corpus: Corpus, product: Product) -> Targets:
         """The teacher's unit `vectors` [N, D] of every text.
@@ -154,29 +159,18 @@ class Distil(Objective[DistilBatch]):
     def forward(self, batch: DistilBatch) -> Loss:
         """The weighted sum of the terms, each a mean over the batch, in nats and in 1 - cos."""
         students = self.encoder(batch.texts)
-        targets = batch.targets.to(students.device)
+        targets = sent(batch.targets, students.device)
         divergence = similarity_divergence(students, targets, temperature=self.temperature)
         distance = (1 - (students * targets).sum(-1)).mean()
         total = self.soft_weight * divergence + self.cosine_weight * distance
         terms = {"kl": divergence.detach(), "cosine_distance": distance.detach()}
         if batch.corrupted is not None:
-            masked = self._masked_loss(batch.corrupted)
+            assert self.head is not None  # a batch is corrupted where the weight is not 0
+            corrupted = batch.corrupted
+            masked = self.head.masked_loss(self.encoder, corrupted.texts, corrupted.positions, corrupted.labels)
             total = total + self.mlm_weight * masked
             terms["mlm"] = masked.detach()
         return Loss(total=total, terms=terms)
-
-    def _masked_loss(self, corrupted: Corrupted) -> Float[Tensor, ""]:
-        """Mean cross-entropy over the chosen positions of all groups, in nats (Devlin et al. 2019, section 3.1)."""
-        assert self.head is not None  # a batch is corrupted where the weight is not 0
-        total = torch.zeros((), device=self.encoder.device)
-        count = max(1, sum(len(labels) for labels in corrupted.labels))
-        table = self.head.table_of(self.encoder)
-        for number, group, counts in self.encoder.share(corrupted.texts):
-            chosen = corrupted.positions[number] if counts else corrupted.positions[number][:0]
-            labels = corrupted.labels[number][: len(chosen)]
-            hidden = self.encoder.hidden(group).flatten(0, 1)[chosen.to(self.encoder.device)]
-            total = total + self.head.loss(hidden, table, labels.to(hidden.device), weight=1 / count)
-        return gather.sum_across(total)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import Product, embed
 from shoptalk.nn.heads.pool import smooth
 from shoptalk.nn.losses import similarity_divergence
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
@@ -61,6 +62,11 @@ class NeighboursSpec(Spec):
     def examples(self, corpus: Corpus) -> Examples:
         """Every text, where there are more than k."""
         return range(len(corpus)) if len(corpus) > self.k else []
+
+    @property
+    def prepares(self) -> bool:
+        """It does."""
+        return True
 
     def prepare(self, corpus: Corpus, product: Product) -> Targets:
         """Every text's embedding by the base `vectors` [N, D], its `neighbours` [N, k] and its `targets` [N, D]."""
@@ -113,7 +119,7 @@ class Neighbours(Objective[TargetBatch]):
     def forward(self, batch: TargetBatch) -> Loss:
         """KL divergence of the similarity distributions plus the weighted cosine distance."""
         students = self.encoder(batch.texts)
-        targets = batch.targets.to(students.device)
+        targets = sent(batch.targets, students.device)
         divergence = similarity_divergence(students, targets, temperature=self.temperature)
         distance = (1 - (students * targets).sum(-1)).mean()
         terms = {"kl": divergence.detach(), "cosine_distance": distance.detach()}

@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product, evaluating
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
@@ -117,9 +118,9 @@ class BagOfWords(Objective[BagBatch]):
         with evaluating(self.encoder):
             vectors = self.encoder(batch.texts)
         told = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
-        weights = batch.weights.to(told.device)
+        weights = sent(batch.weights, told.device)
         texts = int((torch.bincount(batch.owners) > 0).sum())
-        found = told[batch.owners.to(told.device), batch.words.to(told.device)]
+        found = told[sent(batch.owners, told.device), sent(batch.words, told.device)]
         total = -(weights * found).sum() / max(texts, 1)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 

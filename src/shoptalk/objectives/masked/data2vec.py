@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.teacher import Teacher, linear_momentum
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
@@ -108,7 +109,7 @@ class Data2vec(Objective[HiddenBatch]):
         spread = torch.zeros((), device=self.encoder.device)
         count = max(1, sum(len(positions) for positions in batch.positions))
         for number, group, counts in self.encoder.share(batch.texts):
-            chosen = (batch.positions[number] if counts else batch.positions[number][:0]).to(self.encoder.device)
+            chosen = sent(batch.positions[number] if counts else batch.positions[number][:0], self.encoder.device)
             layers = self.teacher.top_layers(replace(group, ids=batch.originals[number]), self.top)
             wanted = target([states.flatten(0, 1)[chosen] for states in layers])
             found = self.head(self.encoder.hidden(group).flatten(0, 1)[chosen]).float()

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk.nn import gather
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.masked_bits import masked_bits
 from shoptalk.nn.token_head import TokenHead
@@ -90,15 +88,7 @@ class MaskedLanguageModel(Objective[MaskedBatch]):
 
     def forward(self, batch: MaskedBatch) -> Loss:
         """Mean cross-entropy over the chosen positions of all groups, in nats."""
-        total = torch.zeros((), device=self.encoder.device)
-        count = sum(len(labels) for labels in batch.labels)
-        table = self.head.table_of(self.encoder)
-        for number, group, counts in self.encoder.share(batch.texts):
-            chosen = batch.positions[number] if counts else batch.positions[number][:0]
-            labels = batch.labels[number][: len(chosen)]
-            hidden = self.encoder.hidden(group).flatten(0, 1)[chosen.to(self.encoder.device)]
-            total = total + self.head.loss(hidden, table, labels.to(hidden.device), weight=1 / max(count, 1))
-        total = gather.sum_across(total)
+        total = self.head.masked_loss(self.encoder, batch.texts, batch.positions, batch.labels)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 
     def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:

@@ -33,6 +33,7 @@ from shoptalk.nn import gather
 from shoptalk.nn.attention import Packing, packed_attention
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.token_head import TokenHead
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.text.batching import Group, TokenBatch
 from shoptalk.text.corpus import Corpus
@@ -137,10 +138,10 @@ class Decoder(nn.Module):
         self, group: Group, table: Float[Tensor, "V D"], vectors: Float[Tensor, "n D"]
     ) -> Float[Tensor, "R W D"]:
         """The states at every cell of a group; `vectors` are those of all the batch's texts."""
-        segments = group.segments.to(vectors.device)
-        own = nn.functional.pad(vectors[group.rows.to(vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
-        embedded = nn.functional.embedding(group.ids.to(vectors.device), table)
-        states = self.norm(embedded + self.positions(group.positions.to(vectors.device)))
+        segments = sent(group.segments, vectors.device)
+        own = nn.functional.pad(vectors[sent(group.rows, vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
+        embedded = nn.functional.embedding(sent(group.ids, vectors.device), table)
+        states = self.norm(embedded + self.positions(sent(group.positions, vectors.device)))
         ahead = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool, device=vectors.device).triu(1)
         bias = Packing(group, vectors.device).bias.masked_fill(ahead, FAR_BELOW)
         memory = own[segments] * own.shape[1] ** 0.5
@@ -173,8 +174,8 @@ class DenoisingAutoencoder(Objective[DenoisingBatch]):
             cells, labels = next_tokens(group)
             if not counts:
                 cells, labels = cells[:0], labels[:0]
-            states = self.decoder(group, table, vectors).flatten(0, 1)[cells.to(vectors.device)]
-            total = total + self.head.loss(states, table, labels.to(vectors.device), weight=1 / max(count, 1))
+            states = self.decoder(group, table, vectors).flatten(0, 1)[sent(cells, vectors.device)]
+            total = total + self.head.loss(states, table, sent(labels, vectors.device), weight=1 / max(count, 1))
         total = gather.sum_across(total)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 

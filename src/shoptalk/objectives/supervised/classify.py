@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from shoptalk.nn.encoder import Product
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.objectives.supervised import LabelledBatch, gather_texts, labels_of
 from shoptalk.text.corpus import Corpus
@@ -101,7 +102,7 @@ class Classify(Objective[LabelledBatch]):
     def forward(self, batch: LabelledBatch) -> Loss:
         """Weighted cross-entropy; in float32 whatever the precision of the layers."""
         vectors = self.dropout(self.encoder(batch.texts).float())
-        targets, weights = batch.targets.to(vectors.device), batch.weights.to(vectors.device)
+        targets, weights = sent(batch.targets, vectors.device), sent(batch.weights, vectors.device)
         with torch.autocast(vectors.device.type, enabled=False):
             scores = nn.functional.linear(self.scale * vectors, self.head.weight, self.head.bias)
         if self.multi_label:

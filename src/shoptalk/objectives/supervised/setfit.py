@@ -26,6 +26,7 @@ from pydantic import Field
 
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.losses import similarity_distribution
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
 from shoptalk.objectives.supervised import LabelledBatch, gather_texts, labels_of
 from shoptalk.text.corpus import Corpus
@@ -104,7 +105,7 @@ class Setfit(Objective[LabelledBatch]):
     def forward(self, batch: LabelledBatch) -> Loss:
         """The supervised contrastive loss of the batch; 0 where no two of its texts have a label in common."""
         vectors = self.encoder(batch.texts)
-        targets, weights = batch.targets.to(vectors.device), batch.weights.to(vectors.device)
+        targets, weights = sent(batch.targets, vectors.device), sent(batch.weights, vectors.device)
         shared = (targets @ targets.T).fill_diagonal_(0)
         found = shared.sum(1)
         weights = weights * (found > 0)

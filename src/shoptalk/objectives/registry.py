@@ -1,0 +1,106 @@
+"""Every objective by name: the one literal dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shoptalk.config import did_you_mean, validate
+from shoptalk.errors import ConfigError
+from shoptalk.objective import Spec
+from shoptalk.objectives.contrastive.simcse import SimcseSpec
+from shoptalk.objectives.contrastive.turns import TurnsSpec
+from shoptalk.objectives.distillation.distil import DistilSpec
+from shoptalk.objectives.distillation.neighbours import NeighboursSpec
+from shoptalk.objectives.masked.bow import BowSpec
+from shoptalk.objectives.masked.data2vec import Data2vecSpec
+from shoptalk.objectives.masked.mlm import MlmSpec
+from shoptalk.objectives.masked.nsp import NspSpec
+from shoptalk.objectives.masked.sop import SopSpec
+from shoptalk.objectives.masked.tsdae import TsdaeSpec
+from shoptalk.objectives.mixture import MixtureSpec, Part, parts_of
+from shoptalk.objectives.noncontrastive.byol_text import ByolTextSpec
+from shoptalk.objectives.supervised import needs_labels
+from shoptalk.objectives.supervised.classify import ClassifySpec
+from shoptalk.objectives.supervised.setfit import SetfitSpec
+
+OBJECTIVES: dict[str, type[Spec]] = {
+    "mlm": MlmSpec,
+    "simcse": SimcseSpec,
+    "turns": TurnsSpec,
+    "neighbours": NeighboursSpec,
+    "tsdae": TsdaeSpec,
+    "bow": BowSpec,
+    "nsp": NspSpec,
+    "sop": SopSpec,
+    "byol_text": ByolTextSpec,
+    "data2vec": Data2vecSpec,
+    "distil": DistilSpec,
+    "classify": ClassifySpec,
+    "setfit": SetfitSpec,
+}
+
+
+THEN = "-then-"
+
+
+def phases_of(name: str) -> tuple[str, ...]:
+    """The phases of a curriculum in their order: "mlm-then-neighbours" has two. Any other name is its own only phase.
+
+    A phase is the name of an objective or of a mixture; whether there is such a one, `spec_for` says.
+
+    Raises:
+        ConfigError: a phase is missing, or there are more than two.
+    """
+    phases = tuple(phase.strip() for phase in name.split(THEN))
+    if len(phases) > 2 or not all(phases):
+        raise ConfigError(
+            f"{name!r} is no curriculum: two phases are what is supported, and it has "
+            f"{sum(map(bool, phases))}. Join two objectives by {THEN}, such as mlm{THEN}neighbours."
+        )
+    return phases
+
+
+def make_spec(name: str, settings: Mapping[str, Any]) -> Spec:
+    """The spec of the objective `name`, with the settings that differ from its defaults.
+
+    Raises:
+        ConfigError: no such objective, or an unknown or impossible setting.
+    """
+    return spec_for(name, {name: settings})
+
+
+def spec_for(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """The spec of an objective, or of a mixture of several such as "0.2*mlm+neighbours" (`objectives/mixture.py`).
+
+    Args:
+        name: a key of `OBJECTIVES`, or several joined by `+`, each with `weight*` before it or none.
+        settings: every objective's settings by its name. A mixture's parts have those of their own names; `lr`,
+            `batch` and `passes` of the mixture may be given under its whole name.
+
+    Raises:
+        ConfigError: no such objective, an unknown or impossible setting, or a part of a mixture learns from labels.
+    """
+    weights = parts_of(name)
+    for part in weights:
+        if part not in OBJECTIVES:
+            raise ConfigError(f"No objective {part!r}. {did_you_mean(part, OBJECTIVES)}")
+    specs = {part: validate(OBJECTIVES[part], settings.get(part, {}), prefix=f"objectives.{part}") for part in weights}
+    if name in OBJECTIVES:
+        return specs[name]
+    for part, spec in specs.items():
+        if spec.supervised:
+            raise ConfigError(f"In {name!r}: {needs_labels(part)}")
+    parts = [Part(name=part, weight=weight, spec=specs[part]) for part, weight in weights.items()]
+    own = MixtureSpec.defaults(parts) | dict(settings.get(name, {})) | {"parts": parts}
+    return validate(MixtureSpec, own, prefix=f"objectives.{name}")
+
+
+def make_pretext(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """As `spec_for`, of an objective that learns from text alone.
+
+    Raises:
+        ConfigError: as `spec_for`; or the objective needs labels.
+    """
+    spec = spec_for(name, settings)
+    if spec.supervised:
+        raise ConfigError(needs_labels(name))
+    return spec
