@@ -1,16 +1,17 @@
-# `make demo` and `make test` work on a bare clone: they create .venv and install what they need.
+# Every target works on a bare clone: it creates .venv and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test test-all check bench bench-quick install clean
+.PHONY: help demo test test-slow test-all check bench bench-quick install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      adapt an encoder to the built-in example and print the verdict"
 	@echo "make test      install, check and run the tests (under 12 minutes on two cores)"
-	@echo "make test-all  also the slow tests; set SHOPTALK_DATA to the data pack for those that need it"
+	@echo "make test-slow install and run the slow and real tests: a browser, several processes, kills, every guide"
+	@echo "make test-all  both, as .ci/run does (under 40 minutes on two cores)"
 	@echo "make check     formatting, lint, types, import order"
 	@echo "make bench     every speed comparison, into benchmarks/README.md (hours; needs SHOPTALK_DATA)"
 	@echo "make bench-quick  one small round of each, under 5 minutes, only printed"
@@ -37,8 +38,10 @@ check: install
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
+
+test-all: test test-slow
 
 bench: install
 	$(BIN)/python -m benchmarks

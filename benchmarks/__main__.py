@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import data, table, timing
+from benchmarks import command_line, data, table, timing
 from benchmarks.timing import ROOT, Options, Row
 
 README = ROOT / "benchmarks" / "README.md"
@@ -65,13 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(COMPARISONS), help="names separated by commas (all)")
     parser.add_argument("--readme", type=Path, help="where the tables go (benchmarks/README.md; quick: nowhere)")
-    timing.add_options(parser)
+    command_line.add_options(parser)
     given = parser.parse_args()
     names = given.only.split(",")
     if unknown := [name for name in names if name not in COMPARISONS]:
         raise SystemExit(f"No comparison {unknown[0]!r}. There is: {', '.join(COMPARISONS)}.")
     data.pack()
-    options = timing.read_options(given)
+    options = command_line.read_options(given)
     readme = given.readme or (None if given.quick else README)
     failed = []
     for name in names:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import data, timing
+from benchmarks import command_line, data, timing
 from benchmarks.ours import BASE, run_ours
 from benchmarks.peer import run_peer
 from benchmarks.timing import Options, Result, Row
@@ -117,4 +117,4 @@ def _encode(options: Options, texts: Path, folder: Path, setting: Setting, numbe
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import data, timing
+from benchmarks import command_line, data, timing
 from benchmarks.ours import command
 from benchmarks.timing import ROOT, Options, Result, Row
 from shoptalk.nn.precision import choose_precision
@@ -89,4 +89,4 @@ def resident_mib(pid: int) -> float | None:
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

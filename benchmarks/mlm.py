@@ -16,7 +16,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks import data, timing
+from benchmarks import command_line, data, timing
 from benchmarks.ours import BASE, run_ours
 from benchmarks.peer import run_peer
 from benchmarks.timing import Options, Result, Row
@@ -125,4 +125,4 @@ def warmup(options: Options, batch: int) -> int:
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import timing
+from benchmarks import command_line, timing
 from benchmarks.ours import BASE
 from benchmarks.timing import Options, Row
 from shoptalk.nn.bases import open_base
@@ -155,4 +155,4 @@ def _median(values: list[float]) -> tuple[float, str, float | None]:
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

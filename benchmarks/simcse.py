@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import data, timing
+from benchmarks import command_line, data, timing
 from benchmarks.ours import BASE, run_ours
 from benchmarks.peer import run_peer
 from benchmarks.timing import Options, Row
@@ -53,4 +53,4 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 
 import pytest
 
-from benchmarks import timing
+from benchmarks import command_line, timing
 
 
 def speed(value: float, **more: object) -> timing.Result:
@@ -86,9 +86,9 @@ def test_peers_and_we_get_the_same_threads(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_quick_changes_only_what_was_not_asked_for() -> None:
     parser = ArgumentParser()
-    timing.add_options(parser)
-    full = timing.read_options(parser.parse_args([]))
+    command_line.add_options(parser)
+    full = command_line.read_options(parser.parse_args([]))
     assert full == timing.Options(5, 48, quick=False, threads=None, minutes=30.0)
-    quick = timing.read_options(parser.parse_args(["--quick", "--repeats", "2"]))
+    quick = command_line.read_options(parser.parse_args(["--quick", "--repeats", "2"]))
     assert quick == timing.Options(2, 4, quick=True, threads=None, minutes=0.25)
     assert (quick.warmup, full.warmup) == (1, 12)

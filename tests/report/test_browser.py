@@ -22,10 +22,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")
 PHONE, TABLET, DESK = 390, 820, 1440
 
 
@@ -69,6 +66,7 @@ def test_nothing_complains_and_nothing_scrolls_sideways(browser: Any, address: s
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_the_first_screen_of_a_phone_holds_the_verdict_and_all_four_answers(browser: Any, address: str) -> None:
     for page in opened(browser, address, PHONE):
         assert page.locator("header").bounding_box()["height"] < 800
@@ -76,6 +74,7 @@ def test_the_first_screen_of_a_phone_holds_the_verdict_and_all_four_answers(brow
             assert answer.is_visible()
 
 
+@pytest.mark.slow
 def test_pointing_at_the_map_shows_the_text_with_its_reading(desk: Any) -> None:
     panel = desk.locator("[data-side=before] svg")
     panel.scroll_into_view_if_needed()
@@ -92,6 +91,7 @@ def test_pointing_at_the_map_shows_the_text_with_its_reading(desk: Any) -> None:
     assert not tip.is_visible()
 
 
+@pytest.mark.slow
 def test_search_marks_what_it_finds_and_lists_it(desk: Any) -> None:
     desk.get_by_label("Search").fill("CARD 5")
     found = [text for text in facts()["map"]["text"] if "card" in text and "5" in text]
@@ -101,6 +101,7 @@ def test_search_marks_what_it_finds_and_lists_it(desk: Any) -> None:
     assert desk.get_by_role("status").inner_text() == "No text on the map has these words"
 
 
+@pytest.mark.slow
 def test_what_the_script_writes_is_a_reading_too(desk: Any) -> None:
     desk.get_by_label("Search").fill("up")
     desk.get_by_role("button", name="After", exact=True).click()
@@ -109,6 +110,7 @@ def test_what_the_script_writes_is_a_reading_too(desk: Any) -> None:
     assert untraced(desk.content(), facts()) == []
 
 
+@pytest.mark.slow
 def test_every_text_of_the_map_can_be_reached_by_keyboard(desk: Any) -> None:
     desk.get_by_label("Search").focus()
     desk.keyboard.type("number 31")
@@ -121,6 +123,7 @@ def test_every_text_of_the_map_can_be_reached_by_keyboard(desk: Any) -> None:
     assert desk.locator("[data-side=before] .active").count() == 1
 
 
+@pytest.mark.slow
 def test_every_control_link_and_scrolling_region_takes_the_focus(desk: Any) -> None:
     desk.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     wanted = "a, button, input, select, summary, [tabindex='0']"
@@ -136,6 +139,7 @@ def test_every_control_link_and_scrolling_region_takes_the_focus(desk: Any) -> N
     assert len(seen - {-1}) >= count
 
 
+@pytest.mark.slow
 def test_the_map_turns_from_before_to_after(desk: Any) -> None:
     marks = desk.locator("[data-side=before] .mark.c0")
     before, goal = marks.get_attribute("d"), desk.locator("[data-side=after] .mark.c0").get_attribute("d")
@@ -145,6 +149,7 @@ def test_the_map_turns_from_before_to_after(desk: Any) -> None:
     assert desk.locator("[data-side=before] figcaption").inner_text() == "After: the adapted model"
 
 
+@pytest.mark.slow
 def test_the_map_moves_unless_motion_is_not_wanted(browser: Any, address: str) -> None:
     for page in opened(browser, address, DESK):
         marks = page.locator("[data-side=before] .mark.c0")
@@ -154,6 +159,7 @@ def test_the_map_moves_unless_motion_is_not_wanted(browser: Any, address: str) -
         page.wait_for_function("goal => document.querySelector('.mark.c0').getAttribute('d') === goal", arg=goal)
 
 
+@pytest.mark.slow
 def test_colours_follow_sources_and_chosen_classes(desk: Any) -> None:
     desk.get_by_label("Colour by").select_option("source")
     assert desk.locator(".legend button").all_inner_texts() == ["conversations.jsonl", "documents/tariffs.md"]
@@ -162,6 +168,7 @@ def test_colours_follow_sources_and_chosen_classes(desk: Any) -> None:
     assert desk.locator(".results button").count() == sum(facts()["map"]["source"])
 
 
+@pytest.mark.slow
 def test_a_box_of_the_trace_shows_its_whole_hash_and_leads_to_its_row(desk: Any) -> None:
     box = desk.locator("svg.trace.wide a").first
     whole = box.locator(".whole")
@@ -172,6 +179,7 @@ def test_a_box_of_the_trace_shows_its_whole_hash_and_leads_to_its_row(desk: Any)
     assert desk.locator("#artifact-0").is_visible()
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_without_its_script(browser: Any, address: str) -> None:
     for page in opened(browser, address, DESK, java_script_enabled=False):
         assert page.locator("[data-side=after] svg").is_visible()
@@ -179,6 +187,7 @@ def test_the_page_is_whole_without_its_script(browser: Any, address: str) -> Non
         assert not page.get_by_label("Search").is_visible()
 
 
+@pytest.mark.slow
 def test_paper_shows_what_the_screen_folds_away(desk: Any) -> None:
     desk.emulate_media(media="print")
     assert not desk.locator("nav").is_visible() and not desk.locator(".controls").is_visible()
@@ -186,6 +195,7 @@ def test_paper_shows_what_the_screen_folds_away(desk: Any) -> None:
     assert folded.bounding_box()["height"] > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESK, "dark")])
 def test_axe_finds_no_serious_violation(browser: Any, address: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
@@ -201,6 +211,7 @@ def bare() -> str:
     return render(unlabelled() | {"map": None})
 
 
+@pytest.mark.slow
 def test_a_page_without_a_map_runs_its_script_too(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "bare.html"
     file.write_text(bare(), encoding="utf-8")

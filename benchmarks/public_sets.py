@@ -1,4 +1,4 @@
-"""Does adapting to a public set's own unlabelled text help? `python -m benchmarks.gains [--sets ...] [--budget 10m]`
+"""Does adapting to a public set's own text help? `python -m benchmarks.public_sets [--sets ...] [--budget 10m]`
 
 For each set: the training texts without labels are the source, 30 (or 5) labels a class decide, and afterwards the
 official test set says what the decision was worth: linear probe at 1/5/10/full labels a class from the full training
