@@ -3,18 +3,20 @@
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
-from shoptalk.nn import attention
+from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
+from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.encoder import PACKABLE, Encoder, Pooling, Product
 from shoptalk.nn.scratch import MARK, size_of
@@ -63,22 +65,16 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
         BaseModelError: the reference is unknown, or its files are missing, damaged, or not an encoder's.
     """
     folder = resolve(ref)
+    held = admit(folder, ref)
     keep_memory()
     hush()
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        backbone, report = AutoModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        # Models that are not tested with packed rows keep their own attention: plain matmuls, which train faster than
-        # the fused kernel on CPUs, whose backward pass is slow there.
-        backbone.set_attn_implementation(attention.NAME if backbone.config.model_type in PACKABLE else "eager")
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backbone, report = _backbone(folder, ref, held)
         pooling = _pooling(folder)
         longest = _longest(folder, backbone.config, tokenizer, max_length)
+        refuse_infinite(backbone, folder, ref)
+        encoder = Encoder(backbone, pooling=pooling).eval()
     except _UNREADABLE as error:
         raise BaseModelError(
             f"{ref!r} ({folder}) cannot be opened as an encoder: {error}. Expected a transformers folder with "
@@ -93,9 +89,38 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
             f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
             f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
         )
-    product = Product(encoder=Encoder(backbone, pooling=pooling), tokenizer=tokenizer, max_length=longest, name=ref)
-    product.encoder.eval()
-    return product
+    if backbone.config.model_type in PACKABLE:
+        try:
+            pack_if_equal(encoder, tokenizer)
+        except _UNREADABLE as error:
+            raise BaseModelError(
+                f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
+                "belong together; fetch or write the model again."
+            ) from error
+    return Product(encoder=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+
+
+def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:
+    """The stock model in float32 with its own attention (plain matmuls, which train faster than the fused kernel on
+    CPUs, whose backward pass is slow there), and what transformers says of the weights.
+
+    It is built without memory first, to see that its size is that of the `held` numbers in the file.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        described = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
+    backbone, report = AutoModel.from_pretrained(
+        folder,
+        config=config,
+        local_files_only=True,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    return backbone, report
 
 
 def hush() -> None:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from shoptalk.artifact import write_text
+from shoptalk.artifact import usual_modes, write_text
 from shoptalk.nn import attention, bertlike, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import segment_mean
@@ -230,3 +230,4 @@ def save_encoder(product: Product, folder: Path, *, card: str) -> None:
         json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
     )
     write_text(folder / MODEL_CARD, card)
+    usual_modes(folder)
