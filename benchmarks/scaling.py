@@ -100,7 +100,8 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
     from shoptalk.config import CurateConfig
     from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, write_corpus
     from shoptalk.curate.sources import stream_sources
-    from shoptalk.nn.bases import MAX_LENGTH, resolve
+    from shoptalk.nn.bases import resolve
+    from shoptalk.nn.encoder import MAX_LENGTH
     from shoptalk.objective import Key
     from shoptalk.objectives import make_spec
     from shoptalk.text.batching import make_batch

@@ -15,12 +15,14 @@ from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
+from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import PACKABLE, Encoder, Pooling, Product
+from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, Product, longest_of, pooling_of
 from shoptalk.nn.scratch import MARK, size_of
-from shoptalk.text.batching import LADDER
+
+attention.register()
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,6 @@ _UNREADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError
 )  # fmt: skip
 
-# Chat turns and passages are short; longer texts are cut here unless the model takes even less.
-MAX_LENGTH = 128
-
 
 def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
@@ -71,8 +70,9 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         backbone, report = _backbone(folder, ref, held)
-        pooling = _pooling(folder)
-        longest = _longest(folder, backbone.config, tokenizer, max_length)
+        pooling = pooling_of(folder)
+        positions = getattr(backbone.config, "max_position_embeddings", max_length)
+        longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
         refuse_infinite(backbone, folder, ref)
         encoder = Encoder(backbone, pooling=pooling).eval()
     except _UNREADABLE as error:
@@ -246,31 +246,3 @@ def _hub(hub_id: str, *, local_files_only: bool) -> Path | None:
 
 def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "TRUE", "YES", "ON"}
-
-
-def _longest(folder: Path, config: Any, tokenizer: Any, max_length: int) -> int:
-    """The longest text in tokens: what is asked for, or what the model takes, and a length that batches have.
-
-    The tokenizer's limit counts too: of RoBERTa's 514 positions two are no token's. A limit between two lengths of the
-    ladder is rounded down, because a text padded past the last position embedding cannot be read.
-    """
-    limits = [max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length)]
-    path = folder / "sentence_bert_config.json"
-    if path.is_file():
-        limits.append(json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or max_length)
-    limit = int(min(limits))
-    return max((length for length in LADDER if length <= limit), default=limit)
-
-
-def _pooling(folder: Path) -> Pooling:
-    """What a sentence-transformers folder says of its pooling; mean where it says nothing."""
-    path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return "mean"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    mode = config.get("pooling_mode")
-    if config.get("pooling_mode_mean_tokens") or mode == "mean":
-        return "mean"
-    if config.get("pooling_mode_cls_token") or mode == "cls":
-        return "cls"
-    raise BaseModelError(f"{path} asks for a pooling other than mean or cls, which are the ones Shoptalk trains.")

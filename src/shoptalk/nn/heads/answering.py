@@ -5,10 +5,10 @@ from pathlib import Path
 
 from shoptalk.artifact import open_artifact
 from shoptalk.errors import ArtifactError
-from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer
+from shoptalk.nn.lean import open_to_read
 
 
 def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
@@ -22,4 +22,4 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             f"There is no head in {model / 'head'}. `predict` needs the folder of a run that was given labels, or one "
             "that `shoptalk finetune MODEL --labels FILE --out DIR` left."
         )
-    return classifier.load(model / "head").answers(embed(open_base(str(model / "encoder")), list(texts)))
+    return classifier.load(model / "head").answers(embed(open_to_read(model / "encoder"), list(texts)))
