@@ -109,7 +109,7 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
     from shoptalk.text.tokens import tokenise_to
     from shoptalk.training.loop import batch_positions
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve("minilm"), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(resolve("minilm"), local_files_only=True, trust_remote_code=False)
     product: Any = types.SimpleNamespace(
         tokenizer=tokenizer, batch=functools.partial(make_batch, pad_id=tokenizer.pad_token_id)
     )
