@@ -100,7 +100,8 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
     from shoptalk.config import CurateConfig
     from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, write_corpus
     from shoptalk.curate.sources import stream_sources
-    from shoptalk.nn.bases import MAX_LENGTH, resolve
+    from shoptalk.nn.bases import resolve
+    from shoptalk.nn.encoder import MAX_LENGTH
     from shoptalk.objective import Key
     from shoptalk.objectives import make_spec
     from shoptalk.text.batching import make_batch
@@ -108,7 +109,7 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
     from shoptalk.text.tokens import tokenise_to
     from shoptalk.training.loop import batch_positions
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve("minilm"), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(resolve("minilm"), local_files_only=True, trust_remote_code=False)
     product: Any = types.SimpleNamespace(
         tokenizer=tokenizer, batch=functools.partial(make_batch, pad_id=tokenizer.pad_token_id)
     )

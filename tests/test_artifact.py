@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from shoptalk import artifact
 from shoptalk.artifact import (
@@ -47,6 +48,18 @@ def test_a_finished_artifact_opens_and_knows_what_it_holds(tmp_path: Path):
     assert found.key == key_of(**ASKED)
     assert {"python", "torch", "numpy"} <= set(found.versions)
     assert found.seconds >= 0
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_every_file_of_an_artifact_has_the_mode_that_the_umask_gives(tmp_path: Path, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        with create(tmp_path / "head", **ASKED) as folder:
+            save_file({"weights": np.zeros(3)}, folder / "head.safetensors")  # makes its files 0600
+            write_text(folder / "head.json", "{}")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "head").iterdir()} == {mode}
 
 
 def test_nothing_is_there_where_nothing_was_made(tmp_path: Path):

@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--group-by-length", action="store_true")
     given = parser.parse_args()
     set_seed(given.seed)  # before the head is drawn
-    tokenizer = AutoTokenizer.from_pretrained(given.model)
-    model = AutoModelForMaskedLM.from_pretrained(given.model, attn_implementation=given.attention)
+    tokenizer = AutoTokenizer.from_pretrained(given.model, trust_remote_code=False)
+    model = AutoModelForMaskedLM.from_pretrained(
+        given.model, attn_implementation=given.attention, trust_remote_code=False
+    )
     rows = tokenizer(read_texts(given.texts), truncation=True, max_length=given.max_length)["input_ids"]
     clock = Clock()
     model.register_forward_pre_hook(clock.watch(lambda args, kwargs: kwargs["attention_mask"]), with_kwargs=True)

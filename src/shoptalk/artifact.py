@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -216,6 +217,7 @@ def create(
         folder.mkdir()
         try:
             yield folder
+            usual_modes(folder)
             files = {
                 file.relative_to(folder).as_posix(): file_digest(file)
                 for file in sorted(folder.rglob("*"))
@@ -271,6 +273,24 @@ def write_text(path: Path, text: str) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
+
+
+def usual_modes(folder: Path) -> None:
+    """Give every file in a folder the permissions that this process's umask asks for.
+
+    safetensors makes its files readable to their owner alone, whatever the umask says: another user could open all of
+    an encoder but its weights.
+    """
+    pattern = folder / f".mode-{uuid.uuid4().hex[:8]}"
+    with storage_errors(folder):
+        try:
+            pattern.touch()  # a process can only learn its umask by setting it, which other threads would notice
+            mode = stat.S_IMODE(pattern.stat().st_mode)
+        finally:
+            pattern.unlink(missing_ok=True)
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != mode:
+                path.chmod(mode)
 
 
 def append_json(path: Path, row: Mapping[str, Any]) -> None:

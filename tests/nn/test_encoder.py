@@ -142,6 +142,17 @@ def test_nothing_in_the_folder_is_pickled_or_names_this_machine(tmp_path: Path):
     assert not any(str(tmp_path) in file.read_text() for file in files if file.suffix == ".json")
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664), (0o077, 0o600)])
+def test_every_file_of_a_saved_encoder_has_the_mode_that_the_umask_gives(tmp_path: Path, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        save_encoder(tiny_product(), tmp_path / "encoder", card="")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "encoder").rglob("*") if path.is_file()}
+    assert set(modes.values()) == {mode}, modes
+
+
 STRANGER = """
 import json, sys
 sys.modules["shoptalk"] = None  # importing it fails from here on

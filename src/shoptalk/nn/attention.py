@@ -1,7 +1,7 @@
 """Attention within each text of packed rows: for stock transformers models, on CPUs and GPUs.
 
-Importing this file registers `shoptalk` with transformers' attention interface. A model opened with it takes
-`packing=Packing(group)` among its inputs; how the texts are kept apart depends on the device:
+`register` adds `shoptalk` to transformers' attention interface. A model opened with it takes `packing=Packing(group)`
+among its inputs; how the texts are kept apart depends on the device:
 
 - CUDA: variable-length flash attention over the tokens alone (Dao et al. 2022; Dao 2023): torch's own, or the
   flash-attn package's where attention drops out, which torch's cannot. Written for GPUs and tested by simulation;
@@ -19,8 +19,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
 
 from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group
@@ -131,5 +129,9 @@ def _varlen(
     return out.index_copy(0, packing.cells, found.to(query.dtype)).reshape(rows, width, heads, size)
 
 
-AttentionInterface.register(NAME, packed_attention)
-AttentionMaskInterface.register(NAME, eager_mask)
+def register() -> None:
+    """Make `NAME` known to transformers: before any stock model is built, which `predict` does without."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    AttentionMaskInterface.register(NAME, AttentionMaskInterface()["eager"])

@@ -3,22 +3,26 @@
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
+from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
+from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import PACKABLE, Encoder, Pooling, Product
+from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, Product, longest_of, pooling_of
 from shoptalk.nn.scratch import MARK, size_of
-from shoptalk.text.batching import LADDER
+
+attention.register()
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,6 @@ _UNREADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError
 )  # fmt: skip
 
-# Chat turns and passages are short; longer texts are cut here unless the model takes even less.
-MAX_LENGTH = 128
-
 
 def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
@@ -63,22 +64,17 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
         BaseModelError: the reference is unknown, or its files are missing, damaged, or not an encoder's.
     """
     folder = resolve(ref)
+    held = admit(folder, ref)
     keep_memory()
     hush()
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        backbone, report = AutoModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        # Models that are not tested with packed rows keep their own attention: plain matmuls, which train faster than
-        # the fused kernel on CPUs, whose backward pass is slow there.
-        backbone.set_attn_implementation(attention.NAME if backbone.config.model_type in PACKABLE else "eager")
-        pooling = _pooling(folder)
-        longest = _longest(folder, backbone.config, tokenizer, max_length)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backbone, report = _backbone(folder, ref, held)
+        pooling = pooling_of(folder)
+        positions = getattr(backbone.config, "max_position_embeddings", max_length)
+        longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
+        refuse_infinite(backbone, folder, ref)
+        encoder = Encoder(backbone, pooling=pooling).eval()
     except _UNREADABLE as error:
         raise BaseModelError(
             f"{ref!r} ({folder}) cannot be opened as an encoder: {error}. Expected a transformers folder with "
@@ -93,9 +89,38 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
             f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
             f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
         )
-    product = Product(encoder=Encoder(backbone, pooling=pooling), tokenizer=tokenizer, max_length=longest, name=ref)
-    product.encoder.eval()
-    return product
+    if backbone.config.model_type in PACKABLE:
+        try:
+            pack_if_equal(encoder, tokenizer)
+        except _UNREADABLE as error:
+            raise BaseModelError(
+                f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
+                "belong together; fetch or write the model again."
+            ) from error
+    return Product(encoder=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+
+
+def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:
+    """The stock model in float32 with its own attention (plain matmuls, which train faster than the fused kernel on
+    CPUs, whose backward pass is slow there), and what transformers says of the weights.
+
+    It is built without memory first, to see that its size is that of the `held` numbers in the file.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        described = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
+    backbone, report = AutoModel.from_pretrained(
+        folder,
+        config=config,
+        local_files_only=True,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    return backbone, report
 
 
 def hush() -> None:
@@ -221,31 +246,3 @@ def _hub(hub_id: str, *, local_files_only: bool) -> Path | None:
 
 def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "TRUE", "YES", "ON"}
-
-
-def _longest(folder: Path, config: Any, tokenizer: Any, max_length: int) -> int:
-    """The longest text in tokens: what is asked for, or what the model takes, and a length that batches have.
-
-    The tokenizer's limit counts too: of RoBERTa's 514 positions two are no token's. A limit between two lengths of the
-    ladder is rounded down, because a text padded past the last position embedding cannot be read.
-    """
-    limits = [max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length)]
-    path = folder / "sentence_bert_config.json"
-    if path.is_file():
-        limits.append(json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or max_length)
-    limit = int(min(limits))
-    return max((length for length in LADDER if length <= limit), default=limit)
-
-
-def _pooling(folder: Path) -> Pooling:
-    """What a sentence-transformers folder says of its pooling; mean where it says nothing."""
-    path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return "mean"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    mode = config.get("pooling_mode")
-    if config.get("pooling_mode_mean_tokens") or mode == "mean":
-        return "mean"
-    if config.get("pooling_mode_cls_token") or mode == "cls":
-        return "cls"
-    raise BaseModelError(f"{path} asks for a pooling other than mean or cls, which are the ones Shoptalk trains.")

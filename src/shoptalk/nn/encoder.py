@@ -16,16 +16,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from shoptalk.artifact import write_text
+from shoptalk.artifact import usual_modes, write_text
+from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention, bertlike, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import segment_mean
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.transfer import sent
-from shoptalk.text.batching import Group, TokenBatch, make_batch
+from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch
 from shoptalk.text.tokens import tokenise
 
 Pooling = Literal["mean", "cls"]
+
+MAX_LENGTH = 128
+"""Tokens of the longest text. Chat turns and passages are short; longer texts are cut here unless the model takes even
+less."""
 
 PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
@@ -231,3 +236,31 @@ def save_encoder(product: Product, folder: Path, *, card: str) -> None:
         json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
     )
     write_text(folder / MODEL_CARD, card)
+    usual_modes(folder)
+
+
+def pooling_of(folder: Path) -> Pooling:
+    """What a sentence-transformers folder says of its pooling; mean where it says nothing."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    mode = config.get("pooling_mode")
+    if config.get("pooling_mode_mean_tokens") or mode == "mean":
+        return "mean"
+    if config.get("pooling_mode_cls_token") or mode == "cls":
+        return "cls"
+    raise BaseModelError(f"{path} asks for a pooling other than mean or cls, which are the ones Shoptalk trains.")
+
+
+def longest_of(folder: Path, *limits: int) -> int:
+    """The longest text in tokens that a folder's encoder takes, and a length that batches have.
+
+    `limits` are what is asked for and what model and tokenizer take: of RoBERTa's 514 positions two are no token's. A
+    limit between two lengths of the ladder is rounded down, because a text padded past the last position embedding
+    cannot be read.
+    """
+    path = folder / "sentence_bert_config.json"
+    said = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
+    limit = min(*limits, said or limits[0])
+    return max((length for length in LADDER if length <= limit), default=limit)

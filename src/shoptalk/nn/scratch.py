@@ -22,6 +22,8 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
 from shoptalk.nn.encoder import Encoder, Product
 
+attention.register()
+
 PREFIX = "scratch:"
 MARK = "shoptalk_base"
 """The entry of config.json that names what an encoder began as."""

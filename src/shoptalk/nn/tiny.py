@@ -11,6 +11,8 @@ from shoptalk.nn import attention
 from shoptalk.nn.encoder import Encoder, Product
 from shoptalk.text.trained import SPECIAL, as_fast
 
+attention.register()
+
 _WORDS = """
 a about account add address again agree all allow also am amount and answer any apply april are arrive as ask at
 august away back bad bag balance bank be because before bill bills block book both box break bring broken bus but

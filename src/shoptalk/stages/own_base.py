@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.nn.bases import MAX_LENGTH, began_as, hush, open_base
+from shoptalk.nn.bases import began_as, hush, open_base
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.encoder import MAX_LENGTH, Product, save_encoder
 from shoptalk.nn.extend import extend
 from shoptalk.nn.scratch import scratch_product, size_of
 from shoptalk.objective import Spec

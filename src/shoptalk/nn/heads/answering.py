@@ -5,10 +5,10 @@ from pathlib import Path
 
 from shoptalk.artifact import open_artifact
 from shoptalk.errors import ArtifactError
-from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer
+from shoptalk.nn.lean import open_to_read
 
 
 def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
@@ -30,4 +30,4 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             f"The head in {model / 'head'} was fitted on another encoder than the one in {model / 'encoder'}, and "
             "would answer wrongly. Run the command that made the folder again, or give the folder of another run."
         )
-    return classifier.load(model / "head").answers(embed(open_base(str(model / "encoder")), list(texts)))
+    return classifier.load(model / "head").answers(embed(open_to_read(model / "encoder"), list(texts)))

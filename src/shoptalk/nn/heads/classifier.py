@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.optimize import minimize_scalar
 
 from shoptalk.artifact import write_text
 from shoptalk.decide import FOLDS, deal_folds
@@ -213,6 +212,8 @@ def temperature_of(scores: Float[np.ndarray, "N C"], codes: Int[np.ndarray, " N"
     Unlike there its logarithm has a normal prior, which a hundred texts outweigh: a few texts that were all answered
     rightly would otherwise leave no doubt at all.
     """
+
+    from scipy.optimize import minimize_scalar  # here, because answering needs no scipy
 
     def loss(log_temperature: float) -> float:
         log = log_softmax(scores / np.exp(log_temperature))

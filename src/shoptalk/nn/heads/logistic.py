@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 MOST_STEPS = 200
@@ -39,6 +38,8 @@ class LinearHead:
 
 def fit(vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, "N"], C: float = 20.0) -> LinearHead:  # noqa: N803
     """Multinomial logistic regression on all the examples, C · Σᵢ cross-entropy + ½‖W‖² with free intercepts."""
+    from sklearn.linear_model import LogisticRegression  # here, because answering needs no scikit-learn
+
     model = LogisticRegression(C=C, max_iter=MOST_STEPS).fit(vectors, labels)
     weights, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row, the second label's logit

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.linear_model import LogisticRegression
 
 from shoptalk.index import Index, search
 from shoptalk.nn.heads.logistic import log_softmax
@@ -86,6 +85,8 @@ def fit_gate(
         raise ValueError("No text in scope was answered rightly: there is no threshold to choose.")
     weights, bias = np.ones(inside.shape[1]), 0.0
     if outside is not None:
+        from sklearn.linear_model import LogisticRegression  # here, because answering needs no scikit-learn
+
         together = np.concatenate([inside, outside])
         centre, scale = together.mean(axis=0), together.std(axis=0) + 1e-9
         truth = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
