@@ -1,39 +1,46 @@
 """Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.dedup import clusters
-from shoptalk.curate.files import Bad, RefusedFile, Row, csv_columns, csv_rows, format_of, json_rows
-from shoptalk.curate.sources import count_by_reason, missing_column
+from shoptalk.curate.encodings import UTF8
+from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, format_of, json_rows
+from shoptalk.curate.sources import column_named, count_by_reason, missing_column, read_as
+from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
 
 
-def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
+def nobody(sentence: str) -> None:
+    """Where nobody is there to be told."""
+
+
+def read_labels(
+    path: Path, config: CurateConfig, *, say: Callable[[str], None] = nobody
+) -> tuple[list[Example], list[Drop]]:
     """The examples of a labelled file in file order, and the rows left out.
 
     A text that repeats an earlier one with the same label is a drop ("duplicate"); with another label both stay, in
     one cluster, since a file that contradicts itself should cost accuracy and not lose data. Texts count as the same
-    here when they are equal after repair.
+    here when they are equal after repair. `say` is told where the file is not UTF-8, and in which encoding it is read.
 
     Raises:
-        SourceError: the file is missing, unreadable or of unknown format, lacks a column, has no usable rows, or has
-            only one class.
+        SourceError: the file is missing, unreadable or of unknown format, lacks a column, has more cells than columns
+            in many rows, has no usable rows, or has only one class.
     """
     if not path.is_file():
         raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
     try:
-        _check_columns(path, config)
-        examples, drops = _examples(path, config)
+        examples, drops = _examples(_rows(path, config, say), printable(path.name), config)
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
     if not examples:
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}. "
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
             f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
         )
     classes = {example.label for example in examples}
@@ -49,7 +56,9 @@ def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[D
     return clustered, drops
 
 
-def read_label_sets(path: Path, config: CurateConfig) -> tuple[list[LabelSet], list[Drop]]:
+def read_label_sets(
+    path: Path, config: CurateConfig, *, say: Callable[[str], None] = nobody
+) -> tuple[list[LabelSet], list[Drop]]:
     """As `read_labels`, for texts with any number of labels: a JSON list, or in one string parted by "|"; none at all
     where it is empty. The column is the label column, or the same with an s (`labels`).
 
@@ -61,8 +70,7 @@ def read_label_sets(path: Path, config: CurateConfig) -> tuple[list[LabelSet], l
     name, drops = printable(path.name), list[Drop]()
     found: dict[str, LabelSet] = {}
     try:
-        _check_columns(path, config, several=True)
-        for row in _rows(path):
+        for row in _rows(path, config, say, several=True):
             item = row if isinstance(row, Bad) else _label_set(row, name, config)
             if isinstance(item, LabelSet) and item.text not in found:
                 found[item.text] = item
@@ -76,8 +84,9 @@ def read_label_sets(path: Path, config: CurateConfig) -> tuple[list[LabelSet], l
     if not any(item.labels for item in found.values()):
         column = config.label_column
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}. Give rows with {config.text_column!r} and "
-            f"{column!r} or {column + 's'!r}: a list of labels, or labels parted by |."
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
+            f"Give rows with {config.text_column!r} and {column!r} or {column + 's'!r}: a list of labels, or labels "
+            "parted by |."
         )
     numbers = clusters(list(found), config.near_duplicate)
     return [
@@ -101,29 +110,57 @@ def _label_set(row: Row, name: str, config: CurateConfig) -> LabelSet | Bad:
     return LabelSet(id=f"{name}#{row.number}", text=repaired, labels=labels)
 
 
-def _check_columns(path: Path, config: CurateConfig, *, several: bool = False) -> None:
-    """That the columns are there; with `several` labels a text, theirs may have an s at its end."""
-    match format_of(path):
-        case ".csv":
-            columns, _ = csv_columns(path)
-        case ".jsonl":
-            keys = {key: None for row in json_rows(path) if isinstance(row, Row) for key in row.value}
-            if not keys:  # no object at all: the rows say better what is wrong
-                return
-            columns = list(keys)
-        case _:
-            raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+def _rows(
+    path: Path, config: CurateConfig, say: Callable[[str], None], *, several: bool = False
+) -> Iterator[Row | Bad]:
+    """The rows, with the columns named as in the settings whatever their case in the file.
+
+    With `several` labels a text, the label column may have an s at its end.
+    """
+    if format_of(path) not in (".csv", ".jsonl"):
+        raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+    encoding = encoding_of(path)
+    if encoding != UTF8:
+        say(read_as(printable(path.name), encoding))
+    wanted = [config.text_column, config.label_column, *([f"{config.label_column}s"] if several else [])]
+    if format_of(path) == ".csv":
+        table = csv_table(path, encoding)
+        columns = list(table.columns)
+        refusal, rows = table.refusal, csv_rows(table)
+    else:
+        keys = {key: None for row in json_rows(path, encoding) if isinstance(row, Row) for key in row.value}
+        columns, refusal, rows = list(keys), None, json_rows(path, encoding)
+    if columns:  # else there is no object at all, and the rows say better what is wrong
+        _check_columns(path, columns, config, several=several)
+    if refusal is not None:
+        raise SourceError(f"{path} {refusal}")
+    for row in rows:
+        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, wanted))
+
+
+def _check_columns(path: Path, columns: Sequence[str], config: CurateConfig, *, several: bool) -> None:
+    """That the columns are there; a key of JSON may differ from row to row in its case."""
     for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
-        if wanted not in columns and not (several and setting == "label_column" and f"{wanted}s" in columns):
+        names = [wanted, f"{wanted}s"] if several and setting == "label_column" else [wanted]
+        if not any(column.strip().casefold() == name.casefold() for column in columns for name in names):
             raise SourceError(f"{path} {missing_column(f'curate.{setting}', wanted, columns)}")
 
 
-def _examples(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
-    name = printable(path.name)
+def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    found = {column_named(name, value): name for name in wanted}
+    return {found.get(key, key): cell for key, cell in value.items()}
+
+
+def _first(drops: Sequence[Drop]) -> str:
+    """The first row left out, for the message that all of them are."""
+    return f" The first: {drops[0].id}: {drops[0].detail}." if drops and drops[0].detail else ""
+
+
+def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
     examples: list[Example] = []
     drops: list[Drop] = []
     first: dict[tuple[str, str], str] = {}
-    for row in _rows(path):
+    for row in rows:
         item = row if isinstance(row, Bad) else _example(row, name, config)
         if isinstance(item, Example):
             original = first.setdefault((item.text, item.label), item.id)
@@ -141,10 +178,6 @@ def _examples(path: Path, config: CurateConfig) -> tuple[list[Example], list[Dro
             )
         )
     return examples, drops
-
-
-def _rows(path: Path) -> Iterator[Row | Bad]:
-    return csv_rows(path) if format_of(path) == ".csv" else json_rows(path)
 
 
 def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
