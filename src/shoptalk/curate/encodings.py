@@ -110,6 +110,15 @@ def _clear_code_page(lines: Sequence[bytes]) -> str | None:
     return best if clear and _decodes(sample, best) else None
 
 
+def is_utf8(head: bytes) -> bool:
+    """Whether the beginning of a file is UTF-8; its last character may be cut."""
+    try:
+        codecs.getincrementaldecoder(UTF8)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode_line(data: bytes, encoding: str) -> str:
     """A line in text, undecodable bytes marked. In a file of single-byte letters, a line of UTF-8 is read as UTF-8."""
     if encoding != UTF8 and encoding not in _WIDE_CHARACTERS:

@@ -20,6 +20,7 @@ from shoptalk.curate.encodings import (
     MARKED,
     UNDECODABLE,
     decode_line,
+    is_utf8,
     narrow_encoding,
     spoken,
     undecodable,
@@ -205,19 +206,17 @@ def _open_bytes(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def _refuse_binary(head: bytes, wide: str | None) -> None:
-    """Refuse a file whose head is no text in any encoding: NULs in most of its lines, or control characters all over.
-
-    A few NULs cost only their lines.
+    """Refuse a file whose head is no text in any encoding: NULs in most of its lines, or control characters all over
+    where it is not UTF-8. A few NULs cost only their lines.
     """
     for magic, what in _MISNAMED.items():
         if head.startswith(magic):
             raise RefusedFile("binary", f"it is no text but {what}")
-    if wide is not None:
-        head = head.decode(wide, "replace").encode("latin-1", "replace")
-    parts = [part for part in head.splitlines() if part]
+    readable = head.decode(wide, "replace").encode("latin-1", "replace") if wide is not None else head
+    parts = [part for part in readable.splitlines() if part]
     with_nul = sum(b"\0" in part for part in parts)
-    controls = len(head) - len(head.translate(None, _CONTROLS))
-    if with_nul > len(parts) / 2 or controls > _SHARE_OF_CONTROLS * len(head) + 1:
+    controls = len(readable) - len(readable.translate(None, _CONTROLS))
+    if with_nul > len(parts) / 2 or (controls > _SHARE_OF_CONTROLS * len(readable) and not is_utf8(head)):
         tried = spoken(wide) if wide else "UTF-8, UTF-16 and Windows-1252"
         detail = f"it holds NUL bytes or control characters, so it is no text in {tried}; save it as UTF-8 text"
         raise RefusedFile("binary", detail)
