@@ -53,7 +53,7 @@ def adapt(
     """
     with locked(out):
         world = World(run=out, config=config, report=report)
-        parents = dict(source_fingerprint(sources)) | {"base": base_digest(config.base)}
+        parents = dict(source_fingerprint(sources, config.curate, out=out)) | {"base": base_digest(config.base)}
         parents |= {
             role: file_digest(path)
             for role, path in (("labels", labels), ("test", test))

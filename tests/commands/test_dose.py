@@ -249,9 +249,7 @@ class Planted:
         ]
         (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         step = self.steps[number]
-        return Entry(
-            f"mlm@{step}", "mlm", step, step, folder, artifact, self.measured(self.accuracies[number]), 1.0, 1
-        )
+        return Entry(f"mlm@{step}", "mlm", step, step, folder, artifact, self.measured(self.accuracies[number]), 1.0, 1)
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
         monkeypatch.setattr(pretrain, "train_to", self.train_to)

@@ -133,7 +133,7 @@ def test_folders_are_read_in_sorted_order_without_hidden_files(write: Write, tmp
         write(name, name)
     documents, drops = read(tmp_path / "in")
     assert [d.source for d in documents] == ["in/a.md", "in/z.txt", "in/b/a.txt"]
-    assert not drops
+    assert [(d.id, d.reason) for d in drops] == [("in/.git", "hidden"), ("in/.hidden.txt", "hidden")]
 
 
 def test_a_file_given_twice_is_read_once(write: Write, tmp_path: Path) -> None:
@@ -416,7 +416,3 @@ def test_utf16_without_a_mark_is_told_by_its_nuls(write: Write) -> None:
     bare = write("bare.txt", "hello\nfrüh".encode("utf-16-le"))
     assert not bare.read_bytes().startswith(codecs.BOM_UTF16_LE)
     assert [d.text for d in read(bare)[0]] == ["hello", "früh"]
-
-
-def test_the_formats_named_in_messages_are_those_that_are_read() -> None:
-    assert sources._KNOWN == ".txt, .md, .csv, .jsonl (each also with .gz)"

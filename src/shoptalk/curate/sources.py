@@ -15,10 +15,8 @@ characters becomes several documents, parted at blank lines, so that no file is 
 """
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import (
-    FORMATS,
     Bad,
     RefusedFile,
     Row,
@@ -36,6 +33,9 @@ from shoptalk.curate.files import (
     json_rows,
     lines,
 )
+from shoptalk.curate.limits import MEGABYTE, refuse_oversized
+from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
+from shoptalk.curate.listing import SourceFile as _File
 from shoptalk.curate.seen import Table
 from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
@@ -43,34 +43,31 @@ from shoptalk.records import Document, Drop, Turn
 
 PART_CHARACTERS = 1_000_000
 """A text file longer than this is cut into documents of at least this length."""
-_KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    name: str
-    given: bool
-    """Named by the user, not found in a folder."""
 
 
 def stream_sources(
-    paths: Sequence[Path], config: CurateConfig, *, say: Callable[[str], None] | None = None
+    paths: Sequence[Path], config: CurateConfig, *, out: Path | None = None, say: Callable[[str], None] | None = None
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
     What is counted is texts: there is one document or one drop for each row of a table, for each line of a list, and
-    for each other file. `say` is told of each file that is not UTF-8, and in which encoding it is read.
+    for each other file.
 
     Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17". What is held
     meanwhile is one row, or a part of a text file, and 15 to 30 bytes a row of JSONL for its id.
 
+    Args:
+        paths: files and folders; what of these is never read, `listing.py` says.
+        config: how they are read, and how large a file may be.
+        out: the folder that the results go to, which is never a source.
+        say: is told of each file that is not UTF-8, and in which encoding it is read.
+
     Raises:
-        SourceError: a path does not exist or has an unknown extension, or a folder is empty (at once); a given CSV
-            lacks the text column or has more cells than columns in many rows, or nothing usable remained (when that is
-            found out).
+        SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
+            once); a given CSV lacks the text column or has more cells than columns in many rows, or nothing usable
+            remained (when that is found out).
     """
-    files, drops = _list_files(paths)
+    files, drops = list_files(paths, out=out)
     return _stream(paths, files, drops, config, say)
 
 
@@ -83,11 +80,12 @@ def _stream(
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
-    first = drops[0] if drops else None
+    first: Drop | None = None
     documents = 0
     ids = _Ids()
     for file in files:
         try:
+            refuse_oversized(file.path, config)
             encoding = encoding_of(file.path)
             if say is not None and encoding != UTF8:
                 say(read_as(file.name, encoding))
@@ -106,7 +104,9 @@ def _stream(
             first = first or drop
             yield drop
     if not documents:
-        raise SourceError(f"Nothing to learn from in {_listed(paths)}: {_counted(reasons)}.{_first(first)}")
+        raise SourceError(
+            f"Nothing to learn from in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
+        )
 
 
 def read_as(name: str, encoding: str) -> str:
@@ -120,103 +120,39 @@ def read_as(name: str, encoding: str) -> str:
 def _first(drop: Drop | None) -> str:
     """The first text left out, for the message that all of them are."""
     if drop is None:
-        return f" Give files with text: {_KNOWN}."
+        return f" Give files with text: {KNOWN}."
     return f" The first: {drop.id}: {drop.detail}." if drop.detail else ""
 
 
-def source_fingerprint(paths: Sequence[Path]) -> dict[str, str]:
-    """Each file's name and the SHA-256 of its bytes ("unreadable" where it has none), for cache keys.
+def source_fingerprint(
+    paths: Sequence[Path], config: CurateConfig | None = None, *, out: Path | None = None
+) -> dict[str, str]:
+    """Each file's name and the SHA-256 of its bytes, for cache keys; "unreadable" or "too-large" where it has none.
+
+    What the listing leaves out is there with its reason, but for what comes and goes by itself (`listing.UNTOLD`).
 
     Raises:
-        SourceError: a path does not exist, has an unknown extension, or is an empty folder.
+        SourceError: a path does not exist, has an unknown extension, is an empty folder or a run folder.
     """
-    files, drops = _list_files(paths)
-    found = {drop.id: drop.reason for drop in drops}
+    limit = (config or CurateConfig()).file_megabytes * MEGABYTE
+    files, drops = list_files(paths, out=out)
+    fingerprint = {drop.id: drop.reason for drop in drops if drop.reason not in UNTOLD}
     for file in files:
         try:
-            found[file.name] = file_digest(file.path) if file.path.is_file() else "unreadable"
+            if not file.path.is_file():
+                fingerprint[file.name] = "unreadable"
+            elif file.path.stat().st_size > limit:
+                fingerprint[file.name] = "too-large"  # nobody reads it, so nobody waits for its hash
+            else:
+                fingerprint[file.name] = file_digest(file.path)
         except OSError:
-            found[file.name] = "unreadable"
-    return found
+            fingerprint[file.name] = "unreadable"
+    return fingerprint
 
 
 def count_by_reason(drops: Sequence[Drop]) -> str:
     """Such as "3 left out (2 bad-json, 1 empty)"."""
-    return _counted(Counter(drop.reason for drop in drops))
-
-
-def _counted(counts: Counter[str]) -> str:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return f"{counts.total():,} left out ({reasons})" if counts else "no text was found"
-
-
-# Which files
-
-
-def _list_files(paths: Sequence[Path]) -> tuple[list[_File], list[Drop]]:
-    """The files to read, each once, under distinct names; and what a folder holds that cannot be read."""
-    if not paths:
-        raise SourceError(f"No source was given. Give at least one folder or file: {_KNOWN}.")
-    found: dict[str, tuple[Path, str, bool]] = {}
-    drops: list[Drop] = []
-    for path in paths:
-        if path.is_dir():
-            inside = list(_walk(path, drops))
-            if not inside:
-                raise SourceError(f"{path} is an empty folder. Give a folder with files in it: {_KNOWN}.")
-            candidates = [(file, _name_inside(path, file), False) for file in inside]
-        else:
-            candidates = [(_existing(path), path.name, True)]
-        for candidate in candidates:
-            found.setdefault(os.path.realpath(candidate[0]), candidate)
-    files = _distinctly_named(list(found.values()))
-    for file in files:
-        if format_of(file.path) is None:
-            detail = f"not one of {_KNOWN}"
-            drops.append(Drop(id=file.name, source=file.name, reason="unknown-format", detail=detail))
-    return [file for file in files if format_of(file.path) is not None], drops
-
-
-def _existing(path: Path) -> Path:
-    if not os.path.lexists(path):
-        raise SourceError(f"{path} does not exist. Give an existing file or folder; check the spelling.")
-    if format_of(path) is None:
-        raise SourceError(f"{path} has an unknown extension. Expected one of {_KNOWN}, or a folder of such files.")
-    return path
-
-
-def _walk(folder: Path, drops: list[Drop]) -> Iterator[Path]:
-    """The files below a folder in sorted order, hidden ones left out; a folder that cannot be listed is a drop."""
-
-    def refuse(error: OSError) -> None:
-        name = _name_inside(folder, Path(error.filename))
-        drops.append(Drop(id=name, source=name, reason="unreadable", detail=error.strerror or str(error)))
-
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for linked in (Path(root, name) for name in folders if Path(root, name).is_symlink()):
-            name = _name_inside(folder, linked)
-            detail = "a link to a folder is not followed; give that folder as a source of its own"
-            drops.append(Drop(id=name, source=name, reason="linked-folder", detail=detail))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(root, name)
-
-
-def _name_inside(folder: Path, file: Path) -> str:
-    return printable((Path(folder.resolve().name) / file.relative_to(folder)).as_posix())
-
-
-def _distinctly_named(found: Sequence[tuple[Path, str, bool]]) -> list[_File]:
-    """Files of one name get as many parent folders before it as it takes to tell them apart."""
-    names = [name for _, name, _ in found]
-    depth = 1
-    while clashes := {name for name, count in Counter(names).items() if count > 1}:
-        depth += 1
-        for i, (path, _, _) in enumerate(found):
-            if names[i] in clashes:
-                names[i] = "/".join(path.absolute().parts[-depth:])
-    return [_File(path, printable(name), given) for (path, _, given), name in zip(found, names, strict=True)]
+    return counted(Counter(drop.reason for drop in drops))
 
 
 # From a file to documents

@@ -10,9 +10,14 @@ from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer
 
+NO_ANSWER = Answer(labels=(), probability=0.0, in_scope=False)
+"""What is said of a text with nothing in it: any label would be a guess about the training set, not about the text."""
+
 
 def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
     """What the encoder and the head in a folder (of a run, or of `finetune`) say of each text.
+
+    A text with nothing in it to read (empty, spaces, invisible characters) has no label and is out of scope.
 
     Raises:
         ArtifactError: there is no head.
@@ -22,4 +27,14 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             f"There is no head in {model / 'head'}. `predict` needs the folder of a run that was given labels, or one "
             "that `shoptalk finetune MODEL --labels FILE --out DIR` left."
         )
-    return classifier.load(model / "head").answers(embed(open_base(str(model / "encoder")), list(texts)))
+    head = classifier.load(model / "head")
+    readable = [text for text in texts if _has_something(text)]
+    if not readable:
+        return [NO_ANSWER] * len(texts)
+    given = iter(head.answers(embed(open_base(str(model / "encoder")), readable)))
+    return [next(given) if _has_something(text) else NO_ANSWER for text in texts]
+
+
+def _has_something(text: str) -> bool:
+    """Whether a text has a character that can be seen; one that only joins or directs others cannot."""
+    return any(character.isprintable() and not character.isspace() for character in text)
