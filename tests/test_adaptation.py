@@ -423,3 +423,35 @@ def test_one_command_does_not_overwrite_the_finished_work_of_another(
     with pytest.raises(StorageError, match="`shoptalk finetune` would overwrite it"):
         finetune(inside, request)
     assert (out / "encoder" / "model.safetensors").read_bytes() == served
+
+
+def test_an_out_folder_inside_the_source_is_not_read_and_the_second_call_is_instant(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    source = world.conversations.parent
+    (source / "notes.txt").symlink_to("/etc/passwd")
+    (source / ".draft.txt").write_text("not to be read")
+    out, config = source / "runs" / "one", config_for(tiny_base, candidates=("none",))
+    first = adapt([source], out=out, config=config, report=listener, labels=world.labels)
+    again = Listener()
+    assert adapt([source], out=out, config=config, report=again, labels=world.labels) == first
+    assert again.said == []
+    documents = (out / "corpus" / "documents.jsonl").read_text()
+    assert "README" not in documents and "root:" not in documents
+    second = source / "runs" / "two"
+    adapt([source], out=second, config=config, report=Listener(), labels=world.labels)
+    lines = (second / "corpus" / "drops.jsonl").read_text().splitlines()
+    drops = {row["id"]: row["reason"] for row in map(json.loads, lines)}
+    inside = {id.split("/", 1)[1]: reason for id, reason in drops.items() if "#" not in id}
+    assert inside["runs/one"] == "made-by-shoptalk"
+    assert (inside["notes.txt"], inside[".draft.txt"]) == ("link-outside", "hidden")
+    assert (second / "corpus" / "documents.jsonl").read_text() == documents
+
+
+def test_a_source_that_is_the_out_folder_is_refused_before_anything_is_made(
+    world: SmallWorld, tiny_base: Path, listener: Listener
+) -> None:
+    source = world.conversations.parent
+    with pytest.raises(SourceError, match=r"given as a source and as --out.*Give another --out"):
+        adapt([source], out=source, config=config_for(tiny_base), report=listener, labels=world.labels)
+    assert not list(source.glob("*/manifest.json"))

@@ -57,7 +57,8 @@ def adapt(
     """
     with locked(out):
         world = World(run=out, config=config, report=report)
-        files, inputs = source_fingerprint(sources), {"base": base_digest(config.base)}
+        files = dict(source_fingerprint(sources, config.curate, out=out))
+        inputs = {"base": base_digest(config.base)}
         inputs |= {
             role: file_digest(path)
             for role, path in (("labels", labels), ("test", test))

@@ -8,7 +8,7 @@ shuffled-labels  the labels are permuted: nothing can be learned from them
 import copy
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -64,7 +64,9 @@ def control(
         verdict = _adapted(kind, [text], labels, out, config, report, force=force)
     else:
         shuffled = out / "control" / "shuffled.csv"
-        write_text(shuffled, _shuffled(labels, config))
+        write_text(shuffled, _shuffled(labels, config, report.say))
+        # Texts that differ in case only had one label before; contradicting each other is what this file is for.
+        config = config.model_copy(update={"curate": config.curate.model_copy(update={"label_conflicts": "keep"})})
         verdict = _adapted(kind, sources, shuffled, out, config, report, force=force)
     return {"control": kind, "passed": verdict["choice"] != "adopt", "verdict": verdict}
 
@@ -125,8 +127,8 @@ def _noisy(product: Product, *, seed: int) -> Product:
     return noisy
 
 
-def _shuffled(labels: Path, config: Config) -> str:
-    examples, _ = read_labels(labels, config.curate)
+def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
+    examples, _ = read_labels(labels, config.curate, say=say)
     order = np.random.default_rng(config.seed).permutation(len(examples))
     text = io.StringIO()
     rows = csv.writer(text)

@@ -428,3 +428,58 @@ def test_a_file_whose_texts_have_no_labels_is_refused(tiny_base: Path, tmp_path:
 def test_without_a_head_there_are_no_answers(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"There is no head in .*head\..*shoptalk finetune MODEL --labels FILE"):
         answers(tmp_path, ["hello"])
+
+
+# --- what people type
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_text_with_nothing_in_it_has_no_label_and_is_out_of_scope(
+    tiny_base: Path, tmp_path: Path, multi_label: bool
+) -> None:
+    labels = csv_of(tmp_path / "l.csv", rows_of(6))
+    run(tmp_path / "out", request_for(tiny_base, labels, multi_label=multi_label))
+    texts = ["", "card card card", "   ", "\t\n", "\u200b\ufeff", "ticket ticket ticket", "\x00\x07"]
+    said = answers(tmp_path / "out", texts)
+    nothing = classifier.Answer(labels=(), probability=0.0, in_scope=False)
+    assert [answer == nothing for answer in said] == [True, False, True, True, True, False, True]
+    alone = answers(tmp_path / "out", ["card card card"])
+    assert alone[0].labels == said[1].labels and alone[0].probability == pytest.approx(said[1].probability, abs=1e-4)
+    assert answers(tmp_path / "out", ["", " "]) == [nothing, nothing]
+    assert answers(tmp_path / "out", []) == []
+
+
+def test_labels_in_several_spellings_are_one_class_and_the_test_is_spelled_like_them(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    rows = [(text, label.upper() if i % 3 == 0 else label) for i, (text, label) in enumerate(rows_of(12))]
+    shouted = [(text, f"{label.upper()}!") for text, label in rows_of(6, seed=1)]
+    labels, test = csv_of(tmp_path / "p.csv", rows_of(12)), csv_of(tmp_path / "t.csv", rows_of(6, seed=1))
+    plain = run(tmp_path / "plain", request_for(tiny_base, labels, test=test))
+    listener = Listener()
+    labels, test = csv_of(tmp_path / "l.csv", rows), csv_of(tmp_path / "s.csv", shouted)
+    mixed = run(tmp_path / "mixed", request_for(tiny_base, labels, test=test), listener)
+    assert (mixed["labels"], mixed["test"]) == (4, plain["test"])
+    said = [line for line in listener.said if "spelled in several ways" in line]
+    assert [line.split(":")[0] for line in said] == ["l.csv", "s.csv"]
+
+
+def test_contradictory_rows_are_told_once_where_there_is_unlabelled_text_too(
+    tiny_base: Path, tmp_path: Path, world: SmallWorld
+) -> None:
+    rows = rows_of(8)
+    labels = csv_of(tmp_path / "l.csv", [*rows, (rows[0][0], "ticket"), (rows[0][0].upper(), "other")])
+    listener = Listener()
+    run(tmp_path / "out", request_for(tiny_base, labels, unlabelled=(world.conversations,)), listener)
+    assert len([line for line in listener.said if "1 text is labelled in several ways" in line]) == 1
+    drops = [json.loads(line) for line in (tmp_path / "out" / "corpus" / "drops.jsonl").read_text().splitlines()]
+    assert [drop["reason"] for drop in drops if drop["source"] == "l.csv"] == ["contradiction"] * 3
+
+
+@pytest.mark.parametrize("name", ["OOS", "Out of scope", "out-of-scope"])
+def test_out_of_scope_is_understood_in_any_spelling(tiny_base: Path, tmp_path: Path, name: str) -> None:
+    labels = csv_of(tmp_path / "l.csv", rows_of(12, strange=12, name=name))
+    test = csv_of(tmp_path / "t.csv", rows_of(6, strange=9, seed=1, name=name.upper()))
+    assert run(tmp_path / "out", request_for(tiny_base, labels, test=test))["labels"] == 4
+    result = run(tmp_path / "named", request_for(tiny_base, labels, test=test, out_of_scope=name.lower()))
+    assert (result["labels"], "out_of_scope_recall" in result["test"]) == (4, True)

@@ -48,10 +48,10 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     assert [(e.text, e.label) for e in examples] == [("a", "x"), ("b", "y")]
 
 
-def test_a_repeated_text_with_its_label_is_a_drop_and_with_another_label_is_kept(tmp_path: Path) -> None:
+def test_a_repeated_text_with_its_label_is_a_drop_and_with_another_label_is_kept_if_asked_for(tmp_path: Path) -> None:
     text = "my parcel arrived broken"
     path = csv_file(tmp_path, f"text,label\n{text},damaged\n{text},damaged\n{text},late\nhello,greet\n")
-    examples, drops = read_labels(path, CurateConfig())
+    examples, drops = read_labels(path, CurateConfig(label_conflicts="keep"))
     assert [(e.label, e.cluster) for e in examples] == [("damaged", 0), ("late", 0), ("greet", 1)]
     assert [(d.id, d.reason, d.detail) for d in drops] == [
         ("labels.csv#3", "duplicate", "same text and label as labels.csv#2")

@@ -118,7 +118,8 @@ def curate(
 
     chosen = load(config, overrides=settings or [])
     with Console() as console, locked(out):
-        question = Question.of("curate", chosen.curate.model_dump(), sources=source_fingerprint(sources))
+        files = source_fingerprint(sources, chosen.curate, out=out)
+        question = Question.of("curate", chosen.curate.model_dump(), sources=files)
         claim(out, question, force=force)
         world = World(run=out, config=chosen, report=console)
         curated = curate_stage(world, sources, None, None)

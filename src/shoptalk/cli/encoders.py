@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -283,4 +284,7 @@ def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple
     from shoptalk.curate.labels import read_labels
 
     config: Config = load(overrides=settings or [])
-    return read_labels(labels, config.curate)[0], read_labels(test, config.curate)[0]
+    say = partial(typer.echo, err=True)
+    examples, _ = read_labels(labels, config.curate, say=say)
+    known = {example.label for example in examples}
+    return examples, read_labels(test, config.curate, like=known, say=say)[0]

@@ -90,7 +90,8 @@ def distill(
         "train": world.config.train.of_results(),
     }
     inputs = {"base": base_digest(model), "labels": file_digest(labels) if labels and labels.is_file() else None}
-    question = Question.of("distill", settings, sources=source_fingerprint(sources), **inputs)
+    files = source_fingerprint(sources, world.config.curate, out=world.run)
+    question = Question.of("distill", settings, sources=files, **inputs)
     launch.agree(lambda: claim(world.run, question, force=force))
     curated = launch.shared(
         world.run / "corpus",

@@ -78,7 +78,7 @@ def embed_sources(
     """
     kind, wanted = _dtype(dtype), _precision(precision)
     _check_out(out, sources)
-    fingerprint = source_fingerprint(sources)
+    fingerprint = source_fingerprint(sources, config.curate)
     key = digest(
         {
             "layout": _LAYOUT,

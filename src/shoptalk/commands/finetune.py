@@ -6,7 +6,7 @@ The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` 
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ import numpy as np
 from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, write_text
 from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
 from shoptalk.commands.tune import Method
+from shoptalk.curate.consistency import spelling
 from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError, SourceError
@@ -62,7 +63,9 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     """
     _check(request)
     config = world.config
-    files = source_fingerprint(request.unlabelled) if request.unlabelled else {}
+    files: dict[str, str] = {}
+    if request.unlabelled:
+        files |= source_fingerprint(request.unlabelled, config.curate, out=world.run)
     inputs = {"base": base_digest(request.model), "labels": file_digest(request.labels)}
     inputs |= {"test": file_digest(request.test)} if request.test is not None else {}
     parents = files | inputs
@@ -126,10 +129,11 @@ def _check(request: Request) -> None:
 
 def _single(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
     config, seed = world.config, world.config.seed
-    examples, _ = read_labels(request.labels, config.curate)
+    examples, _ = read_labels(request.labels, config.curate, say=world.report.say)
     given = {example.label for example in examples}
-    nothing = {request.out_of_scope} if request.out_of_scope is not None else given & set(OUT_OF_SCOPE)
-    if request.out_of_scope is not None and request.out_of_scope not in given:
+    meant = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
+    nothing = _spelled_like(given, meant)
+    if request.out_of_scope is not None and not nothing:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
     inside = [example for example in examples if example.label not in nothing]
     outside = [example.text for example in examples if example.label in nothing]
@@ -160,9 +164,15 @@ def _pool(world: World, request: Request) -> list[str]:
     """Unlabelled texts, without those that are labelled or tested; at most `MOST`."""
     if not request.unlabelled:
         return []
-    corpus = curate_stage(world, request.unlabelled, request.labels, request.test).train
+    corpus = curate_stage(world, request.unlabelled, request.labels, request.test, tell_labels=False).train
     places = permuted(len(corpus), range(min(len(corpus), MOST)), seed=world.config.seed, epoch=1)
     return list(dict.fromkeys(corpus.texts[int(i)] for i in places))
+
+
+def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Those of the labels that are one of the names, in whatever spelling."""
+    wanted = {spelling(name) for name in names}
+    return {label for label in labels if spelling(label) in wanted}
 
 
 def _judged(
@@ -171,8 +181,10 @@ def _judged(
     """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
     if request.test is None:
         return None
-    tests, _ = read_labels(request.test, world.config.curate)
-    nothing = nothing | (set(OUT_OF_SCOPE) - set(head.head.labels.tolist()))  # to be known without having been taught
+    taught = set(head.head.labels.tolist())
+    tests, _ = read_labels(request.test, world.config.curate, like=taught | nothing, say=world.report.say)
+    # Such labels are to be known without having been taught.
+    nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
     said = head.answers(embed(product, _texts(tests)))
     inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]
     right = [answer.labels == (example.label,) for answer, example in inside]
@@ -188,7 +200,7 @@ def _judged(
 
 
 def _several(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
-    rows, _ = read_label_sets(request.labels, world.config.curate)
+    rows, _ = read_label_sets(request.labels, world.config.curate, say=world.report.say)
     head = classifier.train_multi(
         embed(product, _texts(rows)),
         [row.labels for row in rows],
@@ -197,13 +209,14 @@ def _several(world: World, request: Request, product: Product) -> tuple[Product,
     )
     judged = None
     if request.test is not None:
-        tests, _ = read_label_sets(request.test, world.config.curate)
+        known = head.head.labels.tolist()
+        tests, _ = read_label_sets(request.test, world.config.curate, like=known, say=world.report.say)
         names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
         said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
         given = np.array([[name in labels for name in names] for labels in said])
-        known = np.array([[name in row.labels for name in names] for row in tests])
+        true = np.array([[name in row.labels for name in names] for row in tests])
         exact = [set(labels) == set(row.labels) for labels, row in zip(said, tests, strict=True)]
-        judged = {"micro_f1": 100 * classifier.micro_f1(given, known), "exact_match": 100 * float(np.mean(exact))}
+        judged = {"micro_f1": 100 * classifier.micro_f1(given, true), "exact_match": 100 * float(np.mean(exact))}
     return product, head, _result(request, head, judged)
 
 

@@ -99,7 +99,12 @@ def _question(world: World, sources: Sequence[Path], objective: str, steps: int 
         "steps": steps,
         "budget": None if steps else config.budget,
     }
-    return Question.of("pretrain", settings, sources=source_fingerprint(sources), base=base_digest(config.base))
+    return Question.of(
+        "pretrain",
+        settings,
+        sources=source_fingerprint(sources, config.curate, out=world.run),
+        base=base_digest(config.base),
+    )
 
 
 def _first_phase(

@@ -34,6 +34,16 @@ class CurateConfig(Frozen):
     label_column: str = "label"
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
+    label_spelling: Literal["merge", "keep", "refuse"] = Field(
+        default="merge",
+        description="labels that differ in case, spaces and punctuation only, such as Refund and refund",
+    )
+    label_conflicts: Literal["drop", "keep", "refuse"] = Field(
+        default="drop", description="equal texts with different labels"
+    )
+    file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
+    label_megabytes: float = Field(default=200.0, gt=0.0, description="largest labels file, unpacked: it is held whole")
+    unpack_ratio: float = Field(default=200.0, ge=1.0, description="most that a gzip file over 100 MB may unpack to")
 
 
 class TrainConfig(Frozen):

@@ -6,7 +6,6 @@ Nothing here reads more than `LINE_CHARACTERS` of a line into memory.
 
 import codecs
 import contextlib
-import csv
 import gzip
 import io
 import json
@@ -14,14 +13,35 @@ import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from shoptalk.curate.clean import sample
+from shoptalk.curate.encodings import (
+    MARKED,
+    UNDECODABLE,
+    decode_line,
+    is_utf8,
+    narrow_encoding,
+    spoken,
+    undecodable,
+    wide_encoding,
+)
 
 FORMATS = (".txt", ".md", ".csv", ".jsonl")
 LINE_CHARACTERS = 1_000_000
 _HEAD_BYTES = 65_536
-_DELIMITERS = ",;\t"
+_SAMPLE_BYTES = 4 * _HEAD_BYTES
+"""Of a file, from its first byte that is not ASCII, on which its encoding is told."""
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
+_SHARE_OF_CONTROLS = 0.05
+"""Of a file's head: with more control characters it is no text, whatever its encoding."""
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b"))
+_MISNAMED = {
+    b"PK\x03\x04": "a ZIP file, such as Excel's .xlsx; open it there and save it as CSV UTF-8 or as text",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file; open it there and save it as CSV UTF-8 or as text",
+    b"\x1f\x8b": "gzip-compressed; add .gz to its name",
+    b"%PDF": "a PDF; save its text as UTF-8",
+}
 
 
 class RefusedFile(Exception):  # noqa: N818 - not an error of the run: it becomes a drop
@@ -51,12 +71,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Bad:
-    """A line or row that cannot be used, and why."""
+    """A line or row that cannot be used, and why; `text` is what could be decoded of a line."""
 
     number: int
     reason: str
     detail: str
     sample: str = ""
+    text: str = ""
 
 
 def format_of(path: Path) -> str | None:
@@ -67,115 +88,95 @@ def format_of(path: Path) -> str | None:
     return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else None
 
 
-def lines(path: Path) -> Generator[Line | Bad, None, None]:
-    """The lines of a text file, the blank ones included.
+def encoding_of(path: Path) -> str:
+    """The encoding of a text file, told from a sample; UTF-8 where everything is ASCII.
 
     Raises:
         RefusedFile: "unreadable" (cannot be opened, damaged compression) or "binary".
     """
-    with _open_text(path) as file:
+    with _open_bytes(path) as file:
+        head = file.read(_HEAD_BYTES)
+        wide = wide_encoding(head)
+        _refuse_binary(head, wide)
+        if wide is not None:
+            return wide
+        # A damaged file is read up to the damage; whoever reads it will meet that again.
+        with contextlib.suppress(EOFError, OSError, zlib.error):
+            while head and head.isascii():
+                head = file.read(_HEAD_BYTES)
+            head += file.readline(_HEAD_BYTES)
+            while len(head) < _SAMPLE_BYTES and (more := file.readline(_HEAD_BYTES)):
+                head += more
+    if len(head) >= _SAMPLE_BYTES and not head.endswith(b"\n"):
+        head = _whole_characters(head)
+    return narrow_encoding([line for line in head.splitlines() if not line.isascii()])
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """Without a last character that the end of a sample may have cut."""
+    return data if data[-1] < 0x80 else data.rstrip(_CONTINUATIONS)[:-1]
+
+
+def lines(path: Path, encoding: str) -> Generator[Line | Bad, None, None]:
+    """The lines of a text file in its encoding, the blank ones included.
+
+    Raises:
+        RefusedFile: "unreadable" (cannot be opened, damaged compression).
+    """
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    with _open_bytes(path) as stream:
+        # Every encoding but UTF-16 and UTF-32 has ASCII's line ends. Its lines are parted as bytes, which are decoded
+        # line by line, so that a byte that does not belong costs its own line.
+        most = LINE_CHARACTERS if wide else 4 * LINE_CHARACTERS
+        file = (
+            io.TextIOWrapper(stream, encoding=encoding, errors=MARKED) if wide else io.TextIOWrapper(stream, "latin-1")
+        )
         number = 0
-        while text := file.readline(LINE_CHARACTERS + 1):
+        while text := file.readline(most + 1):
             number += 1
-            if len(text) > LINE_CHARACTERS and not text.endswith("\n"):
+            ended = text.endswith("\n")
+            if not wide:
+                text = _decoded(text, encoding, first=number == 1)
+            text = text.removesuffix("\n")
+            if len(text) > LINE_CHARACTERS:
                 yield Bad(number, "line-too-long", f"over {LINE_CHARACTERS:,} characters", sample(text))
-                while text and not text.endswith("\n"):
-                    text = file.readline(LINE_CHARACTERS)
-                continue
-            yield _checked(number, text.rstrip("\n"))
+            else:
+                yield _checked(number, text, encoding)
+            while not ended and (text := file.readline(most)):
+                ended = text.endswith("\n")
 
 
-def json_rows(path: Path) -> Iterator[Row | Bad]:
+def json_rows(path: Path, encoding: str) -> Iterator[Row | Bad]:
     """The objects of a JSON Lines file; blank lines are passed over.
 
     Raises:
         RefusedFile: as `lines`.
     """
-    for line in lines(path):
+    for line in lines(path, encoding):
         if isinstance(line, Bad):
             yield line
         elif line.text.strip():
             yield _parsed(line)
 
 
-def csv_columns(path: Path) -> tuple[list[str], str]:
-    """The header of a CSV file, and the delimiter (comma, semicolon or tab) that splits it into most columns.
-
-    Raises:
-        RefusedFile: as `lines`, or "empty".
-    """
-    with contextlib.closing(lines(path)) as found:
-        header = next((line.text for line in found if isinstance(line, Line) and line.text.strip()), None)
-    if header is None:
-        raise RefusedFile("empty", "no header and no rows")
-    # A header cell that itself holds a newline is split here; such a file reports its odd columns.
-    try:
-        rows = {delimiter: next(csv.reader([header], delimiter=delimiter)) for delimiter in _DELIMITERS}
-    except csv.Error as error:
-        raise RefusedFile("bad-csv", f"its header cannot be read: {error}") from error
-    best = max(_DELIMITERS, key=lambda delimiter: len(rows[delimiter]))
-    return [cell.strip() for cell in rows[best]], best
+def _decoded(text: str, encoding: str, *, first: bool) -> str:
+    """A line of bytes, each read as one character, in the file's encoding and without UTF-8's byte order mark."""
+    if text.isascii():
+        return text
+    data = text.encode("latin-1")
+    return decode_line(data.removeprefix(codecs.BOM_UTF8) if first else data, encoding)
 
 
-def csv_rows(path: Path) -> Iterator[Row | Bad]:
-    """The rows of a CSV file by column, without the header; a short row lacks its last columns.
-
-    Raises:
-        RefusedFile: as `csv_columns`.
-    """
-    columns, delimiter = csv_columns(path)
-    feed = _Feed(path)
-    next(line for line in feed if line.strip())  # the header, which `csv_columns` has read
-    # Strict: a quote that is never closed is an error here and not one cell that swallows the rest of the file.
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
-        begin = feed.number + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield from feed.take_bad()
-            yield Bad(begin, "bad-csv", f"lines {begin} to {feed.number}: {error}", feed.text)
-            continue
-        yield from feed.take_bad()
-        if cells is None:
-            return
-        if cells:
-            yield Row(begin, dict(zip(columns, cells, strict=False)))
-
-
-class _Feed(Iterator[str]):
-    """The good lines of a file for `csv.reader`, which number is the latest, and the bad ones set aside."""
-
-    def __init__(self, path: Path) -> None:
-        self._lines = lines(path)
-        self._bad: list[Bad] = []
-        self.number = 0
-        self.text = ""
-
-    def __next__(self) -> str:
-        for line in self._lines:
-            self.number = line.number
-            if isinstance(line, Line):
-                self.text = sample(line.text)
-                return line.text + "\n"
-            self._bad.append(line)
-        raise StopIteration
-
-    def take_bad(self) -> list[Bad]:
-        taken, self._bad = self._bad, []
-        return taken
-
-
-def _checked(number: int, text: str) -> Line | Bad:
+def _checked(number: int, text: str, encoding: str) -> Line | Bad:
     if "\0" in text:
-        return Bad(number, "binary", f"line {number} holds NUL bytes", sample(text))
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            byte = ord(text[error.start]) & 0xFF
-            advice = f"byte 0x{byte:02x} in line {number} is not UTF-8; save the file as UTF-8"
-            return Bad(number, "not-utf8", advice, sample(text))
+        return Bad(number, "binary", f"line {number} holds NUL bytes", sample(text), text)
+    if undecodable(text):
+        readable = text.replace(UNDECODABLE, "\ufffd")
+        name = spoken(encoding)
+        detail = (
+            f"line {number} holds bytes that are not {name}, the encoding of the rest; correct it and save as UTF-8"
+        )
+        return Bad(number, f"not-{encoding.replace('utf-8', 'utf8')}", detail, sample(readable), readable)
     return Line(number, text)
 
 
@@ -191,8 +192,8 @@ def _parsed(line: Line) -> Row | Bad:
 
 
 @contextlib.contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    """The file as text: unpacked by its name, decoded by its byte order mark; bytes that are not UTF-8 are escaped."""
+def _open_bytes(path: Path) -> Iterator[io.BufferedReader]:
+    """The file's bytes, unpacked where its name says that they are packed."""
     with _refusals():
         if not path.is_file():
             path.stat()  # says why, where there is nothing at all
@@ -201,13 +202,24 @@ def _open_text(path: Path) -> Iterator[TextIO]:
             stream: Any = stack.enter_context(path.open("rb"))
             if path.suffix.lower() == ".gz":
                 stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            head = stream.read(_HEAD_BYTES)
-            stream.seek(0)
-            wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            if "\0" in (head.decode("utf-16", "replace") if wide else head.decode("latin-1")):
-                raise RefusedFile("binary", "it holds NUL bytes, so it is not a text")
-            encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
-            yield stack.enter_context(io.TextIOWrapper(stream, encoding=encoding, errors=errors))
+            yield stream
+
+
+def _refuse_binary(head: bytes, wide: str | None) -> None:
+    """Refuse a file whose head is no text in any encoding: NULs in most of its lines, or control characters all over
+    where it is not UTF-8. A few NULs cost only their lines.
+    """
+    for magic, what in _MISNAMED.items():
+        if head.startswith(magic):
+            raise RefusedFile("binary", f"it is no text but {what}")
+    readable = head.decode(wide, "replace").encode("latin-1", "replace") if wide is not None else head
+    parts = [part for part in readable.splitlines() if part]
+    with_nul = sum(b"\0" in part for part in parts)
+    controls = len(readable) - len(readable.translate(None, _CONTROLS))
+    if with_nul > len(parts) / 2 or (controls > _SHARE_OF_CONTROLS * len(readable) and not is_utf8(head)):
+        tried = spoken(wide) if wide else "UTF-8, UTF-16 and Windows-1252"
+        detail = f"it holds NUL bytes or control characters, so it is no text in {tried}; save it as UTF-8 text"
+        raise RefusedFile("binary", detail)
 
 
 @contextlib.contextmanager

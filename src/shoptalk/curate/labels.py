@@ -1,47 +1,63 @@
 """Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.consistency import one_spelling, sets_added_up, without_conflicts
 from shoptalk.curate.dedup import clusters
-from shoptalk.curate.files import Bad, RefusedFile, Row, csv_columns, csv_rows, format_of, json_rows
-from shoptalk.curate.sources import count_by_reason, missing_column
+from shoptalk.curate.encodings import UTF8
+from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, format_of, json_rows
+from shoptalk.curate.limits import refuse_oversized
+from shoptalk.curate.sources import column_named, count_by_reason, missing_column, read_as
+from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
 
 
-def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
+def nobody(sentence: str) -> None:
+    """Where nobody is there to be told."""
+
+
+def read_labels(
+    path: Path, config: CurateConfig, *, like: Iterable[str] = (), say: Callable[[str], None] = nobody
+) -> tuple[list[Example], list[Drop]]:
     """The examples of a labelled file in file order, and the rows left out.
 
-    A text that repeats an earlier one with the same label is a drop ("duplicate"); with another label both stay, in
-    one cluster, since a file that contradicts itself should cost accuracy and not lose data. Texts count as the same
-    here when they are equal after repair.
+    Spellings of one label become one label. A text that repeats an earlier one with the same label is a drop
+    ("duplicate"); with another label, all rows of that text are ("contradiction"). Both as the settings have it:
+    `consistency.py`.
+
+    Args:
+        path: the file.
+        config: the columns, and what to do about inconsistent labels.
+        like: labels of the training file, where this is a test file; they decide how labels are spelled.
+        say: is told of inconsistent labels, with examples, and of an encoding that is not UTF-8.
 
     Raises:
-        SourceError: the file is missing, unreadable or of unknown format, lacks a column, has no usable rows, or has
-            only one class.
+        SourceError: the file is missing, unreadable, too large or of unknown format, lacks a column, has more cells
+            than columns in many rows, has no usable rows, or has only one class; or its labels are inconsistent and
+            the settings refuse that.
     """
     if not path.is_file():
         raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
     try:
-        _check_columns(path, config)
-        examples, drops = _examples(path, config)
+        refuse_oversized(path, config, labels=True)
+        examples, drops = _examples(_rows(path, config, say), printable(path.name), config)
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
+    spellings = {example.label for example in examples}
+    examples, more = _consistent(examples, printable(path.name), config, like, say)
+    drops = sorted([*drops, *more], key=_line)
     if not examples:
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}. "
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
             f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
         )
-    classes = {example.label for example in examples}
-    if len(classes) < 2:
-        raise SourceError(
-            f"{path} has one class only, {classes.pop()!r}; telling classes apart needs at least two. "
-            "Give examples of another class, or name another column with --set curate.label_column=NAME."
-        )
+    _refuse_one_class(path, examples, spellings, drops)
     numbers = clusters([example.text for example in examples], config.near_duplicate)
     clustered = [
         example.model_copy(update={"cluster": int(number)}) for example, number in zip(examples, numbers, strict=True)
@@ -49,40 +65,110 @@ def read_labels(path: Path, config: CurateConfig) -> tuple[list[Example], list[D
     return clustered, drops
 
 
-def read_label_sets(path: Path, config: CurateConfig) -> tuple[list[LabelSet], list[Drop]]:
+def _consistent(
+    examples: list[Example], name: str, config: CurateConfig, like: Iterable[str], say: Callable[[str], None]
+) -> tuple[list[Example], list[Drop]]:
+    """Each label in one spelling, each text and label once, and no text with several labels."""
+    names, sentences = one_spelling((example.label for example in examples), name, config, like=like)
+    distinct: dict[tuple[str, str], Example] = {}
+    drops = []
+    for example in examples:
+        label = names[example.label]
+        first = distinct.setdefault((example.text, label), example.model_copy(update={"label": label}))
+        if first.id != example.id:
+            detail = f"same text and label as {first.id}"
+            drops.append(
+                Drop(id=example.id, source=name, reason="duplicate", detail=detail, sample=sample(example.text))
+            )
+    kept, contradictions, more = without_conflicts(list(distinct.values()), name, config)
+    for sentence in (*sentences, *more):
+        say(sentence)
+    return kept, [*drops, *contradictions]
+
+
+def _refuse_one_class(path: Path, examples: list[Example], spellings: set[str], drops: list[Drop]) -> None:
+    classes = {example.label for example in examples}
+    if len(classes) > 1:
+        return
+    others = ", ".join(map(repr, sorted(spellings - classes)))
+    before = f" {others} are other spellings of it, or all their texts were left out." if others else ""
+    raise SourceError(
+        f"{path} has one class only, {classes.pop()!r}; telling classes apart needs at least two.{before} "
+        f"{count_by_reason(drops).capitalize() + '. ' if drops else ''}"
+        "Give examples of another class, or name another column with --set curate.label_column=NAME."
+    )
+
+
+def _line(drop: Drop) -> int:
+    """The line that a drop is about; 0 for a whole file."""
+    line = drop.id.rpartition("#")[2]
+    return int(line) if line.isdecimal() else 0
+
+
+def read_label_sets(
+    path: Path, config: CurateConfig, *, like: Iterable[str] = (), say: Callable[[str], None] = nobody
+) -> tuple[list[LabelSet], list[Drop]]:
     """As `read_labels`, for texts with any number of labels: a JSON list, or in one string parted by "|"; none at all
     where it is empty. The column is the label column, or the same with an s (`labels`).
 
+    A text of several rows has the labels of all of them.
+
     Raises:
-        SourceError: the file is missing, unreadable or of unknown format, lacks a column, or has no usable rows.
+        SourceError: the file is missing, unreadable, too large or of unknown format, lacks a column, or has no usable
+            rows; or its labels are inconsistent and the settings refuse that.
     """
     if not path.is_file():
         raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
     name, drops = printable(path.name), list[Drop]()
-    found: dict[str, LabelSet] = {}
+    rows: list[LabelSet] = []
     try:
-        _check_columns(path, config, several=True)
-        for row in _rows(path):
+        refuse_oversized(path, config, labels=True)
+        for row in _rows(path, config, say, several=True):
             item = row if isinstance(row, Bad) else _label_set(row, name, config)
-            if isinstance(item, LabelSet) and item.text not in found:
-                found[item.text] = item
-                continue
             if isinstance(item, LabelSet):
-                item = Bad(row.number, "duplicate", "the text came before", sample(item.text))
+                rows.append(item)
+                continue
             drops.append(Drop(id=f"{name}#{item.number}", source=name, reason=item.reason,
                               detail=printable(item.detail), sample=item.sample))  # fmt: skip
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
-    if not any(item.labels for item in found.values()):
+    if not any(item.labels for item in rows):
         column = config.label_column
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}. Give rows with {config.text_column!r} and "
-            f"{column!r} or {column + 's'!r}: a list of labels, or labels parted by |."
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
+            f"Give rows with {config.text_column!r} and {column!r} or {column + 's'!r}: a list of labels, or labels "
+            "parted by |."
         )
-    numbers = clusters(list(found), config.near_duplicate)
+    sets, more = _consistent_sets(rows, name, config, like, say)
+    numbers = clusters([item.text for item in sets], config.near_duplicate)
     return [
-        item.model_copy(update={"cluster": int(number)}) for item, number in zip(found.values(), numbers, strict=True)
-    ], drops
+        item.model_copy(update={"cluster": int(number)}) for item, number in zip(sets, numbers, strict=True)
+    ], sorted([*drops, *more], key=_line)
+
+
+def _consistent_sets(
+    rows: list[LabelSet], name: str, config: CurateConfig, like: Iterable[str], say: Callable[[str], None]
+) -> tuple[list[LabelSet], list[Drop]]:
+    """Each label in one spelling, and each text once, with the labels of all its rows."""
+    names, sentences = one_spelling((label for row in rows for label in row.labels), name, config, like=like)
+    sets: dict[str, LabelSet] = {}
+    drops, repeats = [], Counter[str]()
+    differing = dict[str, int]()
+    for row in rows:
+        labels = tuple(dict.fromkeys(names[label] for label in row.labels))
+        first = sets.setdefault(row.text, row.model_copy(update={"labels": labels}))
+        repeats[row.text] += 1
+        if first.id == row.id:
+            continue
+        detail = f"the text came before, in {first.id}"
+        if set(labels) != set(first.labels) or row.text in differing:
+            differing[row.text] = repeats[row.text]
+            sets[row.text] = first.model_copy(update={"labels": tuple(dict.fromkeys((*first.labels, *labels)))})
+            detail += ", and has these labels too now"
+        drops.append(Drop(id=row.id, source=name, reason="duplicate", detail=detail, sample=sample(row.text)))
+    for sentence in (*sentences, *sets_added_up(differing, name, config)):
+        say(sentence)
+    return list(sets.values()), drops
 
 
 def _label_set(row: Row, name: str, config: CurateConfig) -> LabelSet | Bad:
@@ -101,36 +187,61 @@ def _label_set(row: Row, name: str, config: CurateConfig) -> LabelSet | Bad:
     return LabelSet(id=f"{name}#{row.number}", text=repaired, labels=labels)
 
 
-def _check_columns(path: Path, config: CurateConfig, *, several: bool = False) -> None:
-    """That the columns are there; with `several` labels a text, theirs may have an s at its end."""
-    match format_of(path):
-        case ".csv":
-            columns, _ = csv_columns(path)
-        case ".jsonl":
-            keys = {key: None for row in json_rows(path) if isinstance(row, Row) for key in row.value}
-            if not keys:  # no object at all: the rows say better what is wrong
-                return
-            columns = list(keys)
-        case _:
-            raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+def _rows(
+    path: Path, config: CurateConfig, say: Callable[[str], None], *, several: bool = False
+) -> Iterator[Row | Bad]:
+    """The rows, with the columns named as in the settings whatever their case in the file.
+
+    With `several` labels a text, the label column may have an s at its end.
+    """
+    if format_of(path) not in (".csv", ".jsonl"):
+        raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+    encoding = encoding_of(path)
+    if encoding != UTF8:
+        say(read_as(printable(path.name), encoding))
+    wanted = [config.text_column, config.label_column, *([f"{config.label_column}s"] if several else [])]
+    if format_of(path) == ".csv":
+        table = csv_table(path, encoding)
+        columns = list(table.columns)
+        refusal, rows = table.refusal, csv_rows(table)
+    else:
+        keys = {key: None for row in json_rows(path, encoding) if isinstance(row, Row) for key in row.value}
+        columns, refusal, rows = list(keys), None, json_rows(path, encoding)
+    if columns:  # else there is no object at all, and the rows say better what is wrong
+        _check_columns(path, columns, config, several=several)
+    if refusal is not None:
+        raise SourceError(f"{path} {refusal}")
+    for row in rows:
+        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, wanted))
+
+
+def _check_columns(path: Path, columns: Sequence[str], config: CurateConfig, *, several: bool) -> None:
+    """That the columns are there; a key of JSON may differ from row to row in its case."""
     for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
-        if wanted not in columns and not (several and setting == "label_column" and f"{wanted}s" in columns):
+        names = [wanted, f"{wanted}s"] if several and setting == "label_column" else [wanted]
+        if not any(column.strip().casefold() == name.casefold() for column in columns for name in names):
             raise SourceError(f"{path} {missing_column(f'curate.{setting}', wanted, columns)}")
 
 
-def _examples(path: Path, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
-    name = printable(path.name)
+def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    found = {column_named(name, value): name for name in wanted}
+    return {found.get(key, key): cell for key, cell in value.items()}
+
+
+def _first(drops: Sequence[Drop]) -> str:
+    """The first row left out, for the message that all of them are."""
+    return f" The first: {drops[0].id}: {drops[0].detail}." if drops and drops[0].detail else ""
+
+
+def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
+    """Every usable row as it stands there, and the others."""
     examples: list[Example] = []
     drops: list[Drop] = []
-    first: dict[tuple[str, str], str] = {}
-    for row in _rows(path):
+    for row in rows:
         item = row if isinstance(row, Bad) else _example(row, name, config)
         if isinstance(item, Example):
-            original = first.setdefault((item.text, item.label), item.id)
-            if original == item.id:
-                examples.append(item)
-                continue
-            item = Bad(row.number, "duplicate", f"same text and label as {original}", sample(item.text))
+            examples.append(item)
+            continue
         drops.append(
             Drop(
                 id=f"{name}#{item.number}",
@@ -141,10 +252,6 @@ def _examples(path: Path, config: CurateConfig) -> tuple[list[Example], list[Dro
             )
         )
     return examples, drops
-
-
-def _rows(path: Path) -> Iterator[Row | Bad]:
-    return csv_rows(path) if format_of(path) == ".csv" else json_rows(path)
 
 
 def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:

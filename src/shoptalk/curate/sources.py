@@ -9,237 +9,196 @@
 | `.csv`  | a document a row, from the column `curate.text_column`                                              |
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
 
-Each may be gzip-compressed. Any other column, labels above all, is ignored. A `.md` or `.txt` of over a million
+Each may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the case of its
+name; any other, labels above all, is ignored. A `.md` or `.txt` of over a million
 characters becomes several documents, parted at blank lines, so that no file is ever held whole.
 """
 
-import os
+import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import file_digest
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import (
-    FORMATS,
     Bad,
     RefusedFile,
     Row,
-    csv_columns,
-    csv_rows,
+    encoding_of,
     format_of,
     json_rows,
     lines,
 )
+from shoptalk.curate.limits import MEGABYTE, refuse_oversized
+from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
+from shoptalk.curate.listing import SourceFile as _File
 from shoptalk.curate.seen import Table
+from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Turn
 
 PART_CHARACTERS = 1_000_000
 """A text file longer than this is cut into documents of at least this length."""
-_KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    name: str
-    given: bool
-    """Named by the user, not found in a folder."""
-
-
-def stream_sources(paths: Sequence[Path], config: CurateConfig) -> Iterator[Document | Drop]:
+def stream_sources(
+    paths: Sequence[Path], config: CurateConfig, *, out: Path | None = None, say: Callable[[str], None] | None = None
+) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
+
+    What is counted is texts: there is one document or one drop for each row of a table, for each line of a list, and
+    for each other file.
 
     Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17". What is held
     meanwhile is one row, or a part of a text file, and 15 to 30 bytes a row of JSONL for its id.
 
+    Args:
+        paths: files and folders; what of these is never read, `listing.py` says.
+        config: how they are read, and how large a file may be.
+        out: the folder that the results go to, which is never a source.
+        say: is told of each file that is not UTF-8, and in which encoding it is read.
+
     Raises:
-        SourceError: a path does not exist or has an unknown extension, or a folder is empty (at once); a given CSV
-            lacks the text column, or nothing usable remained (when that is found out).
+        SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
+            once); a given CSV lacks the text column or has more cells than columns in many rows, or nothing usable
+            remained (when that is found out).
     """
-    files, drops = _list_files(paths)
-    return _stream(paths, files, drops, config)
+    files, drops = list_files(paths, out=out)
+    return _stream(paths, files, drops, config, say)
 
 
 def _stream(
-    paths: Sequence[Path], files: Sequence[_File], drops: Sequence[Drop], config: CurateConfig
+    paths: Sequence[Path],
+    files: Sequence[_File],
+    drops: Sequence[Drop],
+    config: CurateConfig,
+    say: Callable[[str], None] | None,
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
+    first: Drop | None = None
     documents = 0
     ids = _Ids()
     for file in files:
         try:
-            for item in _read(file, config):
+            refuse_oversized(file.path, config)
+            encoding = encoding_of(file.path)
+            if say is not None and encoding != UTF8:
+                say(read_as(file.name, encoding))
+            for item in _read(file, encoding, config):
                 if isinstance(item, Bad):
                     reasons[item.reason] += 1
-                    yield _drop(file, item)
+                    drop = _drop(file, item)
+                    first = first or drop
+                    yield drop
                 else:
                     documents += 1
                     yield ids.unique(item)
         except RefusedFile as refused:
             reasons[refused.reason] += 1
-            yield Drop(id=file.name, source=file.name, reason=refused.reason, detail=refused.detail)
+            drop = Drop(id=file.name, source=file.name, reason=refused.reason, detail=refused.detail)
+            first = first or drop
+            yield drop
     if not documents:
         raise SourceError(
-            f"Nothing to learn from in {_listed(paths)}: {_counted(reasons)}. "
-            f"Give files with text in one of these formats: {_KNOWN}."
+            f"Nothing to learn from in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
         )
 
 
-def source_fingerprint(paths: Sequence[Path]) -> dict[str, str]:
-    """Each file's name and the SHA-256 of its bytes ("unreadable" where it has none), for cache keys.
+def read_as(name: str, encoding: str) -> str:
+    """What to tell of a file that is not UTF-8."""
+    return (
+        f"{name} is not UTF-8 and is read as {spoken(encoding)}. "
+        "Where letters come out wrong, save it as UTF-8 and run again."
+    )
+
+
+def _first(drop: Drop | None) -> str:
+    """The first text left out, for the message that all of them are."""
+    if drop is None:
+        return f" Give files with text: {KNOWN}."
+    return f" The first: {drop.id}: {drop.detail}." if drop.detail else ""
+
+
+def source_fingerprint(
+    paths: Sequence[Path], config: CurateConfig | None = None, *, out: Path | None = None
+) -> dict[str, str]:
+    """Each file's name and the SHA-256 of its bytes, for cache keys; "unreadable" or "too-large" where it has none.
+
+    What the listing leaves out is there with its reason, but for what comes and goes by itself (`listing.UNTOLD`).
 
     Raises:
-        SourceError: a path does not exist, has an unknown extension, or is an empty folder.
+        SourceError: a path does not exist, has an unknown extension, is an empty folder or a run folder.
     """
-    files, drops = _list_files(paths)
-    found = {drop.id: drop.reason for drop in drops}
+    limit = (config or CurateConfig()).file_megabytes * MEGABYTE
+    files, drops = list_files(paths, out=out)
+    fingerprint = {drop.id: drop.reason for drop in drops if drop.reason not in UNTOLD}
     for file in files:
         try:
-            found[file.name] = file_digest(file.path) if file.path.is_file() else "unreadable"
+            if not file.path.is_file():
+                fingerprint[file.name] = "unreadable"
+            elif file.path.stat().st_size > limit:
+                fingerprint[file.name] = "too-large"  # nobody reads it, so nobody waits for its hash
+            else:
+                fingerprint[file.name] = file_digest(file.path)
         except OSError:
-            found[file.name] = "unreadable"
-    return found
+            fingerprint[file.name] = "unreadable"
+    return fingerprint
 
 
 def count_by_reason(drops: Sequence[Drop]) -> str:
     """Such as "3 left out (2 bad-json, 1 empty)"."""
-    return _counted(Counter(drop.reason for drop in drops))
-
-
-def _counted(counts: Counter[str]) -> str:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return f"{counts.total():,} left out ({reasons})" if counts else "no text was found"
-
-
-# Which files
-
-
-def _list_files(paths: Sequence[Path]) -> tuple[list[_File], list[Drop]]:
-    """The files to read, each once, under distinct names; and what a folder holds that cannot be read."""
-    if not paths:
-        raise SourceError(f"No source was given. Give at least one folder or file: {_KNOWN}.")
-    found: dict[str, tuple[Path, str, bool]] = {}
-    drops: list[Drop] = []
-    for path in paths:
-        if path.is_dir():
-            inside = list(_walk(path, drops))
-            if not inside:
-                raise SourceError(f"{path} is an empty folder. Give a folder with files in it: {_KNOWN}.")
-            candidates = [(file, _name_inside(path, file), False) for file in inside]
-        else:
-            candidates = [(_existing(path), path.name, True)]
-        for candidate in candidates:
-            found.setdefault(os.path.realpath(candidate[0]), candidate)
-    files = _distinctly_named(list(found.values()))
-    for file in files:
-        if format_of(file.path) is None:
-            detail = f"not one of {_KNOWN}"
-            drops.append(Drop(id=file.name, source=file.name, reason="unknown-format", detail=detail))
-    return [file for file in files if format_of(file.path) is not None], drops
-
-
-def _existing(path: Path) -> Path:
-    if not os.path.lexists(path):
-        raise SourceError(f"{path} does not exist. Give an existing file or folder; check the spelling.")
-    if format_of(path) is None:
-        raise SourceError(f"{path} has an unknown extension. Expected one of {_KNOWN}, or a folder of such files.")
-    return path
-
-
-def _walk(folder: Path, drops: list[Drop]) -> Iterator[Path]:
-    """The files below a folder in sorted order, hidden ones left out; a folder that cannot be listed is a drop."""
-
-    def refuse(error: OSError) -> None:
-        name = _name_inside(folder, Path(error.filename))
-        drops.append(Drop(id=name, source=name, reason="unreadable", detail=error.strerror or str(error)))
-
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for linked in (Path(root, name) for name in folders if Path(root, name).is_symlink()):
-            name = _name_inside(folder, linked)
-            detail = "a link to a folder is not followed; give that folder as a source of its own"
-            drops.append(Drop(id=name, source=name, reason="linked-folder", detail=detail))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(root, name)
-
-
-def _name_inside(folder: Path, file: Path) -> str:
-    return printable((Path(folder.resolve().name) / file.relative_to(folder)).as_posix())
-
-
-def _distinctly_named(found: Sequence[tuple[Path, str, bool]]) -> list[_File]:
-    """Files of one name get as many parent folders before it as it takes to tell them apart."""
-    names = [name for _, name, _ in found]
-    depth = 1
-    while clashes := {name for name, count in Counter(names).items() if count > 1}:
-        depth += 1
-        for i, (path, _, _) in enumerate(found):
-            if names[i] in clashes:
-                names[i] = "/".join(path.absolute().parts[-depth:])
-    return [_File(path, printable(name), given) for (path, _, given), name in zip(found, names, strict=True)]
+    return counted(Counter(drop.reason for drop in drops))
 
 
 # From a file to documents
 
 
-def _read(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
+def _read(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:
     match format_of(file.path):
         case ".txt":
-            return _read_txt(file)
+            return _read_txt(file, encoding)
         case ".md":
-            return _read_md(file)
+            return _parts(file, encoding)
         case ".csv":
-            return _read_csv(file, config)
+            return _read_csv(file, encoding, config)
         case _:
-            return _read_jsonl(file, config)
+            return _read_jsonl(file, encoding, config)
 
 
-def _read_txt(file: _File) -> Iterator[Document | Bad]:
-    if not _is_list(file):
-        yield from _parts(file)
+def _read_txt(file: _File, encoding: str) -> Iterator[Document | Bad]:
+    if not _is_list(file, encoding):
+        yield from _parts(file, encoding)
         return
-    for line in lines(file.path):
+    for line in lines(file.path, encoding):
         if isinstance(line, Bad):
             yield line
         elif line.text.strip():
             yield _plain(file, line.number, f"{file.name}#{line.number}", line.text)
 
 
-def _read_md(file: _File) -> Iterator[Document | Bad]:
-    _is_list(file)
-    yield from _parts(file)
-
-
-def _is_list(file: _File) -> bool:
-    """Whether a text file has several lines and no blank one between them. Reads all of it, and holds a line.
-
-    Raises:
-        RefusedFile: a line is not text; one line of something else makes the whole file suspect.
-    """
+def _is_list(file: _File, encoding: str) -> bool:
+    """Whether a text file has several lines and no blank one between them. Reads all of it, and holds a line."""
     first = last = filled = 0
-    for line in lines(file.path):
-        if isinstance(line, Bad) and line.reason in ("binary", "not-utf8"):
-            raise RefusedFile(line.reason, line.detail)
-        if isinstance(line, Bad) or line.text.strip():
-            first, last, filled = first or line.number, line.number, filled + 1
+    with contextlib.suppress(RefusedFile):  # of a file that is cut off, the lines before
+        for line in lines(file.path, encoding):
+            if isinstance(line, Bad) or line.text.strip():
+                first, last, filled = first or line.number, line.number, filled + 1
     return filled > 1 and last - first == filled - 1
 
 
-def _parts(file: _File) -> Iterator[Document | Bad]:
+def _parts(file: _File, encoding: str) -> Iterator[Document | Bad]:
     """One document, or for a long file several, each begun at the first paragraph after enough characters.
 
     A paragraph that goes on and on is cut at the end of a line.
     """
     held: list[str] = []
     begin, size, anything, blank = 1, 0, False, False
-    for line in lines(file.path):
+    for line in lines(file.path, encoding):
         if isinstance(line, Bad):
             anything = True
             yield line
@@ -264,24 +223,45 @@ def _part(file: _File, id: str, held: Sequence[str]) -> Iterator[Document]:
         yield Document(id=id, source=file.name, text=text)
 
 
-def _read_csv(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
-    columns, _ = csv_columns(file.path)
-    if config.text_column not in columns:
-        message = missing_column("curate.text_column", config.text_column, columns)
-        if file.given:
-            raise SourceError(f"{file.path} {message}")
-        raise RefusedFile("no-text", message)
-    rows = 0
-    for row in csv_rows(file.path):
-        rows += 1
+def _read_csv(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:
+    table = csv_table(file.path, encoding)
+    column = column_named(config.text_column, table.columns)
+    if column is None:
+        missing = missing_column("curate.text_column", config.text_column, table.columns)
+        yield from _all_left_out(file, table, "no-text", missing)
+        return
+    if table.refusal is not None:
+        yield from _all_left_out(file, table, "too-many-cells", table.refusal)
+        return
+    if not table.rows:
+        raise RefusedFile("empty", "a header and no rows")
+    for row in csv_rows(table):
         if isinstance(row, Bad):
             yield row
-        elif config.text_column not in row.value:
+        elif column not in row.value:
             yield Bad(row.number, "no-text", "the row is too short to reach the text column", sample(str(row.value)))
         else:
-            yield _plain(file, row.number, f"{file.name}#{row.number}", row.value[config.text_column])
-    if not rows:
-        raise RefusedFile("empty", "a header and no rows")
+            yield _plain(file, row.number, f"{file.name}#{row.number}", row.value[column])
+
+
+def _all_left_out(file: _File, table: CsvTable, reason: str, refusal: str) -> Iterator[Bad]:
+    """Each row of a file that is refused, for what is counted is texts; the first says why at length."""
+    if file.given:
+        raise SourceError(f"{file.path} {refusal}")
+    if not table.rows:
+        raise RefusedFile(reason, refusal)
+    detail = f"the file {refusal}"
+    for row in csv_rows(table):
+        yield Bad(row.number, reason, detail, row.sample if isinstance(row, Bad) else sample(str(row.value)))
+        detail = "the whole file is left out"
+
+
+def column_named(wanted: str, columns: Collection[str]) -> str | None:
+    """The column of that name, or else the only one of that name in another case; None where there is none."""
+    if wanted in columns:
+        return wanted
+    alike = [column for column in columns if column.strip().casefold() == wanted.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def missing_column(setting: str, wanted: str, columns: Sequence[str]) -> str:
@@ -290,9 +270,9 @@ def missing_column(setting: str, wanted: str, columns: Sequence[str]) -> str:
     return f"has no column {wanted!r}. Its columns: {listed}. Name the right one with --set {setting}=NAME."
 
 
-def _read_jsonl(file: _File, config: CurateConfig) -> Iterator[Document | Bad]:
+def _read_jsonl(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:
     rows = 0
-    for row in json_rows(file.path):
+    for row in json_rows(file.path, encoding):
         rows += 1
         yield row if isinstance(row, Bad) else _from_object(file, row, config)
     if not rows:
@@ -307,11 +287,12 @@ def _from_object(file: _File, row: Row, config: CurateConfig) -> Document | Bad:
         if key in row.value:
             return _conversation(file, row, id, key)
     # A file's own `text` still counts where the setting names the column of some other file.
-    for key in (config.text_column, "text"):
-        if key in row.value:
-            value = row.value[key]
+    for wanted in (config.text_column, "text"):
+        column = column_named(wanted, row.value)
+        if column is not None:
+            value = row.value[column]
             if not isinstance(value, str):
-                return _wrong(row, f"{key!r} is {type(value).__name__}, expected a string")
+                return _wrong(row, f"{column!r} is {type(value).__name__}, expected a string")
             return _plain(file, row.number, id, value)
     keys = ", ".join(printable(key) for key in row.value) or "none"
     expected = f"{config.text_column!r}, 'turns' or 'messages'"

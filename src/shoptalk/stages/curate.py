@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifa
 from shoptalk.config import CurateConfig
 from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
 from shoptalk.curate.dedup import matches
-from shoptalk.curate.labels import read_labels
+from shoptalk.curate.labels import nobody, read_labels
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Example
@@ -42,14 +42,18 @@ class Curated:
     """Where it is."""
 
 
-def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, test: Path | None) -> Curated:
+def curate_stage(
+    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, *, tell_labels: bool = True
+) -> Curated:
     """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
+
+    What is wrong with the labels is told, unless the caller has told it already (`tell_labels`).
 
     Raises:
         SourceError: a file named by the user cannot be used, or nothing is left to learn from.
     """
     config = world.config
-    parents = dict(source_fingerprint(sources))
+    parents = dict(source_fingerprint(sources, config.curate, out=world.run))
     for role, path in (("labels", labels), ("test", test)):
         if path is not None:
             if not path.is_file():
@@ -60,7 +64,9 @@ def curate_stage(world: World, sources: Sequence[Path], labels: Path | None, tes
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
-        _make_corpus(folder, sources, labels, test, config.curate, settings, parents)
+        say = world.report.say if tell_labels else nobody
+        read = _read_labelled(labels, test, config.curate, say)
+        _make_corpus(folder, sources, read, config.curate, settings, parents)
     return open_curated(world)
 
 
@@ -91,19 +97,35 @@ class _Drops(Iterable[Drop]):
         return read_drops(self.folder)
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """What the labels and the test hold, and what was left out of both."""
+
+    examples: Sequence[Example]
+    tests: Sequence[Example]
+    drops: Sequence[Drop]
+
+
+def _read_labelled(
+    labels: Path | None, test: Path | None, config: CurateConfig, say: Callable[[str], None]
+) -> _Labelled:
+    examples, label_drops = read_labels(labels, config, say=say) if labels else ([], [])
+    known = {example.label for example in examples}
+    tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
+    examples, leaks = _without_tests(examples, tests, config.near_duplicate)
+    return _Labelled(examples, tests, [*label_drops, *test_drops, *leaks])
+
+
 def _make_corpus(
     folder: Path,
     sources: Sequence[Path],
-    labels: Path | None,
-    test: Path | None,
+    labelled: "_Labelled",
     config: CurateConfig,
     settings: Mapping[str, Any],
     parents: dict[str, str],
 ) -> None:
-    examples, label_drops = read_labels(labels, config) if labels else ([], [])
-    tests, test_drops = read_labels(test, config) if test else ([], [])
-    examples, leaks = _without_tests(examples, tests, config.near_duplicate)
-    items = itertools.chain(label_drops, test_drops, leaks, stream_sources(sources, config))
+    examples, tests = labelled.examples, labelled.tests
+    items = itertools.chain(labelled.drops, stream_sources(sources, config, out=folder.parent))
     reserved = [example.text for example in (*examples, *tests)]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:

@@ -91,7 +91,7 @@ def origin(
     config = world.config.model_copy(update={"base": base.name})
     return Told(
         base=base,
-        corpus=_corpus_facts(world.run / "corpus", curated, sources, labels, test),
+        corpus=_corpus_facts(world, curated, sources, labels, test),
         labels=labels.name if labels else None,
         test=test.name if test else None,
         training=_training(config, prepared, objective),
@@ -167,9 +167,9 @@ def _card_data(folder: Path) -> dict[str, Any]:
 
 
 def _corpus_facts(
-    folder: Path, curated: Curated, sources: Sequence[Path], labels: Path | None, test: Path | None
+    world: World, curated: Curated, sources: Sequence[Path], labels: Path | None, test: Path | None
 ) -> CorpusFacts:
-    files = dict(source_fingerprint(sources))
+    files = dict(source_fingerprint(sources, world.config.curate, out=world.run))
     files |= {path.name: file_digest(path) for path in (labels, test) if path is not None}
     reasons, dropped = Counter[str](), Counter[str]()
     for drop in curated.drops:
@@ -183,7 +183,7 @@ def _corpus_facts(
         classes=len({example.label for example in curated.examples}),
         test=len(curated.tests),
         sources=files,
-        by_source=Counter(document.source for document in read_documents(folder)),
+        by_source=Counter(document.source for document in read_documents(world.run / "corpus")),
         dropped_by_source=dropped,
         drops=dict(reasons),
     )

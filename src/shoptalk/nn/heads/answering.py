@@ -10,9 +10,14 @@ from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Answer
 from shoptalk.nn.lean import open_to_read
 
+NO_ANSWER = Answer(labels=(), probability=0.0, in_scope=False)
+"""What is said of a text with nothing in it: any label would be a guess about the training set, not about the text."""
+
 
 def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
     """What the encoder and the head in a folder (of a run, or of `finetune`) say of each text.
+
+    A text with nothing in it to read (empty, spaces, invisible characters) has no label and is out of scope.
 
     Raises:
         ArtifactError: there is no head.
@@ -30,4 +35,14 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             f"The head in {model / 'head'} was fitted on another encoder than the one in {model / 'encoder'}, and "
             "would answer wrongly. Run the command that made the folder again, or give the folder of another run."
         )
-    return classifier.load(model / "head").answers(embed(open_to_read(model / "encoder"), list(texts)))
+    readable = [text for text in texts if _has_something(text)]
+    if not readable:
+        return [NO_ANSWER] * len(texts)
+    vectors = embed(open_to_read(model / "encoder"), readable)
+    given = iter(classifier.load(model / "head").answers(vectors))
+    return [next(given) if _has_something(text) else NO_ANSWER for text in texts]
+
+
+def _has_something(text: str) -> bool:
+    """Whether a text has a character that can be seen; one that only joins or directs others cannot."""
+    return any(character.isprintable() and not character.isspace() for character in text)
