@@ -180,7 +180,8 @@ def test_more_independent_entries_cost_wider_intervals():
 def test_an_entry_equal_to_the_base_has_gain_zero_and_does_not_disturb_the_others():
     outcomes = planted((0.0, 5.0))
     found = estimate(outcomes, seed=0)
-    assert (found.gain[0], found.se[0]) == (0.0, 0.0)
+    assert found.gain[0] == 0.0
+    assert found.se[0] == pytest.approx(100 * 3 / 1.96 / 400)  # the rule of three, no certainty
     assert np.isfinite(found.c)
     assert found.low[1] > 0
 
@@ -278,6 +279,28 @@ def test_the_base_is_kept_when_no_entry_stays_within_its_guards():
 )
 def test_the_rule_at_its_edges(gain: float, half_width: float, choice: str):
     assert decided(an_estimate([gain], [half_width])).decision.choice == choice
+
+
+def test_identical_answers_leave_an_interval_by_the_rule_of_three():
+    for n in (17, 400):
+        right = np.random.default_rng(n).random((20, n)) < 0.7
+        outcomes = Outcomes(("same",), np.stack([right, right]), np.ones((20, n), dtype=bool), np.arange(n))
+        for found in (estimate(outcomes, seed=0), estimate_on_test(outcomes, seed=0)):
+            assert found.gain[0] == 0
+            assert found.high[0] == -found.low[0] >= 100 * 3 / n
+
+
+@pytest.mark.parametrize("gain", [-9.0, 0.0, 9.0])
+def test_seventeen_labels_decide_nothing_whatever_they_show(gain: float):
+    answer = decided(an_estimate([gain], [0.1], n=17), n_clusters=17)
+    assert answer.decision.choice == "inconclusive"
+    assert "17 independent labelled examples are too few to decide by (at least 100)" in answer.decision.sentence
+    assert answer.labels_needed is not None and answer.labels_needed >= 100
+
+
+def test_where_nothing_was_trained_there_is_no_gain_and_no_interval():
+    answer = decided(an_estimate([], []))
+    assert (answer.decision.choice, answer.gain, answer.interval, answer.adapted) == ("keep_base", None, None, None)
 
 
 def test_under_a_hundred_clusters_nothing_is_adopted():

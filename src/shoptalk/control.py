@@ -111,7 +111,7 @@ def _aa(sources: Sequence[Path], labels: Path, out: Path, config: Config, report
             "base": verdict.base,
             "adapted": verdict.adapted,
             "gain": verdict.gain,
-            "interval": list(verdict.interval),
+            "interval": verdict.interval,
             "sentence": verdict.decision.sentence,
         }
 

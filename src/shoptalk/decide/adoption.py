@@ -23,10 +23,11 @@ class Ruling:
 
     decision: Decision
     entry: str | None
-    gain: float
-    interval: tuple[float, float]
+    gain: float | None
+    """None where there is no entry; so are the interval and `adapted`."""
+    interval: tuple[float, float] | None
     base: float
-    adapted: float
+    adapted: float | None
     labels_needed: int | None
     settles: float | None
 
@@ -46,7 +47,7 @@ def verdict(
 
     - adopt: an entry inside its guards whose lower end exceeds δ; the one with the largest gain among them.
     - keep_base: the best gain is at most 0, or its upper end is below δ, or no entry is inside its guards.
-    - inconclusive: everything else, and whatever would be adopted on fewer than 100 clusters.
+    - inconclusive: everything else, and whatever the labels would decide where they are fewer than 100 clusters.
 
     Raises:
         ConfigError: g does not exceed δ, so that no number of labels could settle it.
@@ -58,7 +59,8 @@ def verdict(
         )
     inside = [e for e, name in enumerate(estimate.entries) if name not in guarded]
     proven = [e for e in inside if estimate.low[e] > smallest_gain]
-    if proven and n_clusters >= FEWEST_CLUSTERS:
+    enough = n_clusters >= FEWEST_CLUSTERS
+    if proven and enough:
         best = max(proven, key=lambda e: estimate.gain[e])
         return _verdict(_ADOPT, _adopt_sentence(estimate, best, smallest_gain), estimate, best)
     if not estimate.entries:
@@ -70,11 +72,11 @@ def verdict(
             f"Keep the base model: {_finding(estimate, best)}, but no challenger stayed within its guards: {reason}."
         )
         return _verdict(_KEEP, sentence, estimate, best)
-    if estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain:
+    if enough and (estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain):
         return _verdict(_KEEP, _keep_sentence(estimate, best, smallest_gain), estimate, best)
     needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
-    if proven:
-        why = f"but {n_clusters} independent labelled examples are too few to act on (at least {FEWEST_CLUSTERS})"
+    if not enough:
+        why = f"{n_clusters} independent labelled examples are too few to decide by (at least {FEWEST_CLUSTERS})"
     else:
         why = f"{estimate.n_examples:,} labelled examples cannot tell if it is worth having ({smallest_gain:g} points)"
     sentence = (
@@ -101,7 +103,7 @@ def _verdict(
         sentence=sentence,
     )
     if entry is None:
-        return Ruling(decision, None, 0.0, (0.0, 0.0), estimate.base, estimate.base, None, None)
+        return Ruling(decision, None, None, None, estimate.base, None, None, None)
     return Ruling(
         decision=decision,
         entry=estimate.entries[entry],

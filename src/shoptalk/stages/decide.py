@@ -94,7 +94,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         "base": verdict.base,
         "adapted": verdict.adapted,
         "gain": verdict.gain,
-        "interval": list(verdict.interval),
+        "interval": None if verdict.interval is None else list(verdict.interval),
         "confidence": decide.CONFIDENCE,
         "n_examples": estimate.n_examples,
         "n_draws": estimate.n_draws,
