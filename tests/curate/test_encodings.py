@@ -5,13 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.conftest import Listener
 
-from shoptalk.config import CurateConfig
+from shoptalk.config import Config, CurateConfig
 from shoptalk.curate.files import encoding_of
 from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
+from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.world import World
 
 FRENCH = "Où est ma carte ? Le virement n’est pas arrivé, ça coûte 5 €."
 LANGUAGES = {
@@ -160,3 +163,13 @@ def test_a_file_that_cannot_be_read_names_the_encodings_tried_or_what_it_is_and_
     with pytest.raises(SourceError, match=cure) as error:
         read(path)
     assert "one of these formats" not in str(error.value)
+
+
+def test_what_was_said_of_encodings_stays_with_the_corpus(tmp_path: Path, listener: Listener) -> None:
+    source = written(tmp_path / "a.txt", "où est ma carte\nle café est fermé".encode("cp1252"))
+    world = World(run=tmp_path / "run", config=Config(), report=listener)
+    for _ in range(2):  # made, then read back
+        remarks = curate_stage(world, [source], None, None).remarks
+        assert len(remarks) == 1
+        assert "a.txt is not UTF-8 and is read as Windows-1252" in remarks[0]
+    assert listener.said.count(remarks[0]) == 1

@@ -278,6 +278,7 @@ def facts() -> dict[str, Any]:
             "losers": {"seconds": 119.0, "tokens": 92345, "share": 0.2288},
         },
         "skipped": {"turns": "it needs conversations"},
+        "remarks": ["chats.csv is not UTF-8 and is read as Windows-1252 (Western European). <b>So</b>."],
         "gains": gains(),
         "changed": changed(),
         "map": the_map(),

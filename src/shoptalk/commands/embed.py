@@ -114,7 +114,7 @@ def embed_sources(
                 sources=fingerprint,
             )
             report.say(f"embed: reading {', '.join(path.name for path in sources)}")
-            items = stream_sources(sources, config.curate)
+            items = stream_sources(sources, config.curate, say=report.say)
             plan = work.prepared(begun, items, shard=SHARD, passage_characters=config.curate.passage_characters)
         if not plan.card.texts:
             raise SourceError(f"No text in {', '.join(map(str, sources))}. Give files that hold some.")

@@ -8,8 +8,6 @@ import codecs
 from collections import Counter
 from collections.abc import Sequence
 
-import chardet
-
 UTF8 = "utf-8"
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -102,6 +100,8 @@ def narrow_encoding(lines: Sequence[bytes]) -> str:
 
 def _clear_code_page(lines: Sequence[bytes]) -> str | None:
     """The code page that fits the lines clearly better than Windows-1252 does, or None."""
+    import chardet  # its models are needed for few files only
+
     sample = b"\n".join(lines)
     guesses = chardet.detect_all(sample, ignore_threshold=True, compat_names=False, include_encodings=_CODE_PAGES)
     confidence = {str(guess["encoding"]): guess["confidence"] for guess in guesses if guess["encoding"]}

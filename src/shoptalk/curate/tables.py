@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shoptalk.curate.clean import sample
 from shoptalk.curate.files import LINE_CHARACTERS, Bad, Line, RefusedFile, Row, lines
@@ -107,8 +107,7 @@ def csv_rows(table: CsvTable) -> Iterator[Row | Bad]:
 # Records
 
 
-@dataclass(frozen=True)
-class _Record:
+class _Record(NamedTuple):
     number: int
     cells: list[str]
 
@@ -121,6 +120,8 @@ class _Feed(Iterator[str]):
         self._waiting: deque[Line | Bad] = deque()
         self._read = self._reread = 0
         self.record: list[Line | Bad] = []
+        self.fault: Bad | None = None
+        """The record's first line that cannot be used."""
         self._characters = 0
 
     def __next__(self) -> str:
@@ -129,6 +130,8 @@ class _Feed(Iterator[str]):
         else:
             line = next(self._lines)
             self._read += len(line.text)
+        if isinstance(line, Bad):
+            self.fault = self.fault or line
         self.record.append(line)
         self._characters += len(line.text) + 1
         if self._characters > LINE_CHARACTERS + 1:
@@ -137,7 +140,7 @@ class _Feed(Iterator[str]):
 
     def begin(self) -> None:
         """Forget the last record."""
-        self.record, self._characters = [], 0
+        self.record, self.fault, self._characters = [], None, 0
 
     def put_back(self) -> None:
         """Let all lines of the record but its first be read again."""
@@ -173,16 +176,15 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[_Record | Ba
         if cells is None:
             return
         number = feed.record[0].number
-        faulty = next((line for line in feed.record if isinstance(line, Bad)), None)
-        if faulty is not None:
-            yield replace(faulty, number=number)
+        if feed.fault is not None:
+            yield replace(feed.fault, number=number)
             continue
-        if not any(line.text.strip(" ") for line in feed.record):
+        if len(cells) < 2 and not any(line.text.strip(" ") for line in feed.record):
             continue
         if not width and _SEPARATOR.fullmatch(delimiter.join(cells)):
             continue
         width = width or len(cells)
-        closing = number <= max(swallowed, awaited) and _is_open(feed.record)
+        closing = (number <= swallowed or number <= awaited) and _is_open(feed.record)
         if closing or (number <= swallowed and len(cells) != width):
             yield Bad(number, "bad-csv", f"part of the broken row of line {broken}", sample(feed.record[0].text))
         else:

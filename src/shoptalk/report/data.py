@@ -19,7 +19,8 @@ def data(facts: Fact) -> Html:
             fig(wording.count, kept["documents"]),
             " documents were kept.",
         )
-    return join(paragraphs(said), _sources(facts["sources"]), _drops(facts["drops"]))
+    remarks = el("ul", *(el("li", told(remark)) for remark in facts["remarks"])) if facts["remarks"] else None
+    return join(paragraphs(said), remarks, _sources(facts["sources"]), _drops(facts["drops"]))
 
 
 def _sources(rows: Fact) -> Html | None:

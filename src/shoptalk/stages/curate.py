@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifa
 from shoptalk.config import CurateConfig
 from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
 from shoptalk.curate.dedup import matches
-from shoptalk.curate.labels import nobody, read_labels
+from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Example
@@ -21,7 +22,8 @@ from shoptalk.text.corpus import Corpus, open_corpus
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
 """Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
 
-LAYOUT = 2
+REMARKS = "remarks.json"
+LAYOUT = 3
 """Of the files in `RUN/corpus`; a corpus of another layout is made anew."""
 
 
@@ -37,6 +39,8 @@ class Curated:
     tests: tuple[Example, ...]
     drops: Iterable[Drop]
     """Read anew each time they are gone through."""
+    remarks: tuple[str, ...]
+    """What reading the files has shown, for people: encodings other than UTF-8, inconsistent labels."""
     n_documents: int
     folder: Path
     """Where it is."""
@@ -64,9 +68,10 @@ def curate_stage(
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
-        say = world.report.say if tell_labels else nobody
-        read = _read_labelled(labels, test, config.curate, say)
-        _make_corpus(folder, sources, read, config.curate, settings, parents)
+        remarks = _Remarks(world.report.say)
+        of_labels = remarks if tell_labels else remarks.silently
+        read = _read_labelled(labels, test, config.curate, of_labels)
+        _make_corpus(folder, sources, read, config.curate, settings, parents, remarks)
     return open_curated(world)
 
 
@@ -82,9 +87,26 @@ def open_curated(world: World) -> Curated:
         examples=tuple(_read_examples(folder / "labels.jsonl")),
         tests=tuple(_read_examples(folder / "test.jsonl")),
         drops=_Drops(folder),
+        remarks=tuple(json.loads((folder / REMARKS).read_text(encoding="utf-8"))),
         n_documents=int(artifact.readings["documents"]),
         folder=folder,
     )
+
+
+class _Remarks:
+    """Tells what reading the files shows, and keeps it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.kept: list[str] = []
+
+    def __call__(self, sentence: str) -> None:
+        self._say(sentence)
+        self.silently(sentence)
+
+    def silently(self, sentence: str) -> None:
+        """Keep what has been told already."""
+        self.kept.append(sentence)
 
 
 @dataclass(frozen=True)
@@ -123,9 +145,10 @@ def _make_corpus(
     config: CurateConfig,
     settings: Mapping[str, Any],
     parents: dict[str, str],
+    remarks: _Remarks,
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
-    items = itertools.chain(labelled.drops, stream_sources(sources, config, out=folder.parent))
+    items = itertools.chain(labelled.drops, stream_sources(sources, config, out=folder.parent, say=remarks))
     reserved = [example.text for example in (*examples, *tests)]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
@@ -141,6 +164,7 @@ def _make_corpus(
                 "Give unlabelled text that is not the labelled text itself."
             )
         readings["documents"] = written.documents
+        (inside / REMARKS).write_text(json.dumps(remarks.kept, ensure_ascii=False), encoding="utf-8")
         _write_examples(inside / "labels.jsonl", examples)
         _write_examples(inside / "test.jsonl", tests)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from shoptalk.artifact import Artifact, open_artifact
 from shoptalk.quantities import Spending
+from shoptalk.records import Drop
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import FORGETTING, Judged
@@ -148,6 +149,7 @@ def collect(
         },
         "skipped": prepared.skipped if prepared else {},
         "drops": _drops(curated),
+        "remarks": list(curated.remarks),
         "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
         **evidence,
         "trace": {"nodes": nodes},
@@ -221,14 +223,17 @@ def _label_free(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _drops(curated: Curated) -> list[dict[str, Any]]:
-    by_reason = collections.defaultdict(list)
+    counts = collections.Counter[str]()
+    samples = collections.defaultdict[str, list[Drop]](list)
     for drop in curated.drops:
-        by_reason[drop.reason].append(drop)
+        counts[drop.reason] += 1
+        if len(samples[drop.reason]) < SAMPLES:
+            samples[drop.reason].append(drop)
     return [
         {
             "reason": reason,
-            "count": len(drops),
-            "samples": [{"id": d.id, "detail": d.detail, "sample": d.sample[:200]} for d in drops[:SAMPLES]],
+            "count": count,
+            "samples": [{"id": d.id, "detail": d.detail, "sample": d.sample[:200]} for d in samples[reason]],
         }
-        for reason, drops in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
