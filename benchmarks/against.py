@@ -45,7 +45,10 @@ class Side:
         """What `python WORDS` prints with this code; wall and CPU seconds and peak memory of its process."""
         place = {"PYTHONPATH": os.pathsep.join([str(self.tree / "src"), str(ROOT)])}
         command, begun = [sys.executable, "-W", "ignore", *map(str, words)], time.perf_counter()
-        with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as complaints:
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as printed,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
+        ):
             process = subprocess.Popen(
                 command, cwd=self.folder, env=environment(self.threads) | place, stdout=printed, stderr=complaints
             )

@@ -68,7 +68,7 @@ def growth(samples: Sequence[Sample], length: float, *, at: float) -> tuple[floa
 def watch(words: Sequence[str], *, threads: int | None) -> tuple[list[Sample], Result]:
     """Run a command that ends with a JSON line, reading its resident memory all the while."""
     environment = timing.environment(threads)
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output)
         samples = []
         while process.poll() is None:

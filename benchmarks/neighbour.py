@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import data, timing
+from benchmarks import command_line, data, timing
 from benchmarks.ours import command
 from benchmarks.timing import Options, Result, Row
 from shoptalk.nn.machine import usable_cores
@@ -91,4 +91,4 @@ def busy_neighbour() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 if __name__ == "__main__":
-    timing.main(measure, __doc__)
+    command_line.main(measure, __doc__)

@@ -69,11 +69,11 @@ def peak() -> float:
 
 
 def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _status(name: str) -> float:
-    rows = Path("/proc/self/status").read_text().splitlines()
+    rows = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(row for row in rows if row.startswith(name + ":")).split()[1]) / 1024
 
 

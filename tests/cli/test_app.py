@@ -57,7 +57,7 @@ def test_the_whole_road_from_adapt_to_predict(
     status, output, _ = shoptalk("report", out, "--format", "md")
     assert status == 0 and verdict["sentence"][:40] in output
     status, output, _ = shoptalk("report", out)
-    assert Path(output.strip()).read_text().startswith("<!doctype html>")
+    assert Path(output.strip()).read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_compare_gives_both_accuracies_and_an_interval_for_each_number_of_shots(

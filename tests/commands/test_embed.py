@@ -45,7 +45,7 @@ def run(
 
 
 def expected(base: Path, rows: Path, precision: Precision = "float32") -> np.ndarray:
-    texts = [json.loads(line)["text"] for line in rows.read_text().splitlines()]
+    texts = [json.loads(line)["text"] for line in rows.read_text(encoding="utf-8").splitlines()]
     return embed(open_base(str(base)), texts, precision=precision)
 
 

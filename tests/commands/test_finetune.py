@@ -170,7 +170,7 @@ def several(path: Path, seed: int) -> Path:
         topics = [topic for topic in SmallWorld.topics[:3] if rng.random() < 0.5]
         words = [word for topic in topics for word in [topic] * 4] or ["good"] * 4
         rows.append({"text": " ".join([*words, *rng.sample(WORDS, 2), str(i)]), "labels": topics})
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

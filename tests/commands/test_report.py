@@ -46,7 +46,7 @@ def test_with_out_any_form_goes_into_that_file_and_its_path_is_printed(runs: lis
 
 def test_several_runs_make_a_page_beside_where_one_stands(runs: list[Path]) -> None:
     assert report(runs, form="html") == "comparison.html"
-    page = Path("comparison.html").read_text()
+    page = Path("comparison.html").read_text(encoding="utf-8")
     assert "runs compared" in page and "may not be ranked" in page
 
 

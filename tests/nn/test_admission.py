@@ -31,7 +31,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **values}), encoding="utf-8")
 
 
 # ---------------------------------------------------------------------------------------------- foreign code

@@ -21,6 +21,7 @@ from transformers import (
 
 from shoptalk.nn import attention, bertlike
 from shoptalk.nn.encoder import PACKABLE, Encoder
+from shoptalk.nn.native import library
 from shoptalk.text.batching import Group, TokenBatch, make_batch
 
 SIZES = {
@@ -75,6 +76,8 @@ def alone(model_type: str, texts: list[np.ndarray]) -> np.ndarray:
 
 @pytest.fixture(params=["kernels", "stock"])
 def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "kernels" and library() is None:
+        pytest.skip("no C++ compiler, or SHOPTALK_NATIVE=0")
     if request.param == "stock":
         monkeypatch.setattr(bertlike, "library", lambda: None)
     return str(request.param)

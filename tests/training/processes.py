@@ -83,7 +83,7 @@ def together(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
 def _run(
     environment: dict[str, str], errors: Path, queue: "SimpleQueue[tuple[int, Any]]", work: Any, arguments: Any
 ) -> None:
-    sys.stderr = errors.open("w", buffering=1)
+    sys.stderr = errors.open("w", encoding="utf-8", buffering=1)
     os.environ.update(environment)
     torch.set_num_threads(1)
     try:

@@ -56,7 +56,7 @@ def uninterrupted(command: list[str], out: Path, environment: dict[str, str]) ->
 
 
 def workers(torchrun: "subprocess.Popen[bytes]") -> list[int]:
-    children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
+    children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text(encoding="utf-8").split()
     return [int(child) for child in children if b"pretrain" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 

@@ -164,7 +164,7 @@ def _locked(path: Path) -> Iterator[None]:
     """One process at a time; the lock goes with its holder, however that ends."""
     import fcntl
 
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
