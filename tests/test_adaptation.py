@@ -13,16 +13,23 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from shoptalk import decide
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
 from shoptalk.commands.finetune import Request, finetune
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError, ConfigError, SourceError, StorageError
+from shoptalk.evaluate.best_head import Seen, kind_answers
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
+from shoptalk.records import Decision
+from shoptalk.stages import baseline as baseline_module
+from shoptalk.stages.baseline import baseline_stage
+from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World
+from shoptalk.training import plan as training_plan
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 BUDGET = "12ktok"
@@ -455,3 +462,88 @@ def test_a_source_that_is_the_out_folder_is_refused_before_anything_is_made(
     with pytest.raises(SourceError, match=r"given as a source and as --out.*Give another --out"):
         adapt([source], out=source, config=config_for(tiny_base), report=listener, labels=world.labels)
     assert not list(source.glob("*/manifest.json"))
+
+
+def test_a_decay_that_has_begun_runs_to_its_end_and_its_weights_are_measured(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decay_at_the_second(checkpoints: decide.Outcomes) -> Decision:
+        choice = "decay" if len(checkpoints.entries) == 2 else "continue"
+        return Decision(choice=choice, options=(), rule="", readings=(), sentence=f"{choice}.")
+
+    monkeypatch.setattr(decide, "continue_training", decay_at_the_second)
+    monkeypatch.setattr(training_plan, "_winner_checkpoints", lambda *_: 6)
+    out = tmp_path / "run"
+    verdict = run(world, tiny_base, out, listener, candidates=("mlm",), budget="60ktok")
+    plan = json.loads((out / "plan.json").read_text())["candidates"]["mlm"]
+    assert len(plan["checkpoints"]) == 6
+    begin, last = plan["checkpoints"][1], verdict["candidates"][-1]["step"]
+    assert len(verdict["candidates"]) == 3 and last > begin
+    rows = [json.loads(line) for line in (out / "menu" / f"mlm-{last}" / "log.jsonl").read_text().splitlines()]
+    highest = max(row["lr"] for row in rows)
+    assert rows[-1]["step"] == last
+    assert rows[-1]["lr"] == pytest.approx(highest / (last - begin + 1), rel=1e-6)  # the last of a decay to nought
+    assert last - begin == max(1, round(0.25 * begin))  # a fifth of the steps in all
+
+
+def test_a_candidate_that_diverges_is_eliminated_with_its_reason_and_the_run_goes_on(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    config = config_for(tiny_base, candidates=("simcse", "mlm"))
+    wild = config.model_copy(update={"objectives": {**config.objectives, "simcse": {"batch": 8, "lr": 1e30}}})
+    verdict = adapt([world.conversations], out=out, config=wild, report=listener, labels=world.labels)
+    assert {row.objective for row in verdict.candidates} == {"mlm"}
+    facts = json.loads((out / "decision" / "facts.json").read_text())
+    assert re.match(r"it diverged: The loss of SimCSE is nan at step \d+", facts["skipped"]["simcse"], re.IGNORECASE)
+    assert any("simcse (it diverged" in line or "simcse is out, it diverged" in line for line in listener.said)
+
+
+def test_where_every_candidate_diverges_there_is_still_a_verdict(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    config = config_for(tiny_base, candidates=("simcse",))
+    wild = config.model_copy(update={"objectives": {"simcse": {"batch": 8, "lr": 1e30}}})
+    verdict = adapt([world.conversations], out=out, config=wild, report=listener, labels=world.labels)
+    assert (verdict.choice, verdict.objective, verdict.gain, verdict.interval) == ("keep_base", None, None, None)
+    assert "diverged" in json.loads((out / "decision" / "facts.json").read_text())["skipped"]["simcse"]
+    assert (out / "encoder" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["simcs", "0.2*mlm+neighbors", "mlm-then-neighbors", "classify"])
+def test_a_candidate_that_cannot_be_is_refused_before_anything_is_read(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean|learns from labels"):
+        run(world, tiny_base, tmp_path / "run", listener, candidates=(name,))
+    assert listener.said == [] and not (tmp_path / "run").exists()
+
+
+def test_an_impossible_setting_of_an_objective_is_refused_before_anything_is_read(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    config = config_for(tiny_base).model_copy(update={"objectives": {"mlm": {"mask_rat": 0.2}}})
+    with pytest.raises(ConfigError, match=r"objectives.mlm.mask_rat.*mask_rate"):
+        adapt([world.conversations], out=tmp_path / "run", config=config, report=listener, labels=world.labels)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(seen: Seen, labels: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(0.2 * len(training))
+        return kind_answers(seen, labels, training)
+
+    inside = World(tmp_path / "c", config_for(tiny_base), listener)
+    curated = curate_stage(inside, [world.conversations], world.labels, None)
+    whole = baseline_stage(World(tmp_path / "a", config_for(tiny_base, draws=12), listener), curated)
+    monkeypatch.setattr(baseline_module, "kind_answers", slow)
+    config = config_for(tiny_base, draws=12, budget="16s")  # 0.3 * 16 s / 3 / 0.2 s a draw: 8 draws and no more
+    part = baseline_stage(World(tmp_path / "b", config, listener), curated)
+    assert len(whole.judged.draws.training) == 12
+    assert 5 <= len(part.judged.draws.training) <= 8
+    assert len(part.bench.labelled.draws.training) == 12  # plain heads are tried on all of them
+    for kind, answers_of_kind in part.kinds.items():
+        np.testing.assert_array_equal(answers_of_kind, whole.kinds[kind][: len(answers_of_kind)])

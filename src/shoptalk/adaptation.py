@@ -15,11 +15,12 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
-from shoptalk.stages.choose import choose_stage
+from shoptalk.stages.choose import Chosen, choose_stage
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.decide import ceiling, decide_stage
+from shoptalk.stages.entry import Entry
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.plan import Prepared, plan_stage
+from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import pretrain_stage
 from shoptalk.stages.ship import encoder_stage, finetune_stage
 from shoptalk.stages.world import Reporter, World, open_product
@@ -55,6 +56,7 @@ def adapt(
         InputError: a source, a labels file or a setting is wrong.
         StorageError: `out` cannot be written, is in use, or holds the finished answer to another question.
     """
+    check_candidates(config)
     with locked(out):
         world = World(run=out, config=config, report=report)
         files = dict(source_fingerprint(sources, config.curate, out=out))
@@ -103,13 +105,14 @@ def _tell(
     with timed("baseline"):
         baseline = baseline_stage(world, curated)
     with timed("plan"):
-        prepared = plan_stage(world, curated, baseline, spent=time.perf_counter() - begun)
-    entries = []
+        prepared, skipped = plan_stage(world, curated, baseline, spent=time.perf_counter() - begun)
+    entries: list[Entry] = []
     if prepared is not None:
         with timed("choose"):
-            pilots, winner = choose_stage(world, prepared, baseline)
+            chosen = choose_stage(world, prepared, baseline)
         with timed("pretrain"):
-            entries = [*pilots, *pretrain_stage(world, prepared, baseline, winner, pilots)]
+            entries, eliminated = _trained(world, prepared, baseline, chosen)
+        skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, curated, baseline, entries)
         best_targets = _ceiling(world, baseline, prepared)
@@ -157,6 +160,7 @@ def _tell(
         command=command,
         labels=labels,
         stage_seconds=stage_seconds,
+        skipped=skipped,
     )
     return verdict, facts
 
@@ -176,6 +180,24 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
     if candidate is None or candidate.targets is None:
         return None
     return ceiling(baseline, candidate.targets, open_product(world.config))
+
+
+def _trained(
+    world: World, prepared: Prepared, baseline: Baseline, chosen: Chosen
+) -> tuple[list[Entry], dict[str, str]]:
+    """The menu's entries, and which candidates failed. Where the first of them fails, the next best goes on."""
+    eliminated: dict[str, str] = {}
+    entries = list(chosen.entries)
+    for name in chosen.ranking:
+        trained, reason = pretrain_stage(world, prepared, baseline, name, chosen.entries)
+        entries += trained
+        if reason is None:
+            break
+        world.report.say(f"pretrain: {name} is out, {reason}")
+        eliminated[name] = reason
+        if trained:
+            break  # what it had learned before stays on the menu, measured like everything else
+    return entries, eliminated
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Controls: adaptations whose right answer is known. A procedure that adopts any of these cannot be trusted.
 
 aa               the challengers are the base itself with a little noise in its weights: no gain to find
-wrong-domain     the base is adapted to general sentences that have nothing to do with the task
+wrong-domain     the base is adapted to sentences of another world, which have nothing to do with the task
 shuffled-labels  the labels are permuted: nothing can be learned from them
 """
 
 import copy
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,20 +16,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from shoptalk import decide
 from shoptalk.adaptation import adapt
-from shoptalk.artifact import locked, write_text
+from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.labels import read_labels
 from shoptalk.errors import InputError
-from shoptalk.evaluate.menu import measure
-from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product
-from shoptalk.probes.forgetting import general_pairs
-from shoptalk.stages.baseline import baseline_stage
+from shoptalk.evaluate.foreign import foreign_sentences
+from shoptalk.evaluate.menu import measure, save_measured
+from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.question import Question, claim
+from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.decide import decide_stage
+from shoptalk.stages.entry import Entry, open_entry
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.world import Reporter, World
+from shoptalk.stages.world import Reporter, World, best_device, open_product
+from shoptalk.training.forecast import peak_memory
 
 Kind = Literal["aa", "wrong-domain", "shuffled-labels"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -56,11 +59,10 @@ def control(
     if kind not in KINDS:
         raise InputError(f"No control {kind!r}. There is: {', '.join(KINDS)}.")
     if kind == "aa":
-        verdict = _aa(sources, labels, out, config, report)
+        verdict = _aa(sources, labels, out, config, report, force=force)
     elif kind == "wrong-domain":
-        general = [sentence for pair in general_pairs() for sentence in (pair.a, pair.b)]
-        text = out / "control" / "general.txt"
-        write_text(text, "\n".join(dict.fromkeys(general)) + "\n")
+        text = out / "control" / "foreign.txt"
+        write_text(text, "\n".join(foreign_sentences(seed=config.seed)) + "\n")
         verdict = _adapted(kind, [text], labels, out, config, report, force=force)
     else:
         shuffled = out / "control" / "shuffled.csv"
@@ -81,39 +83,36 @@ def _adapted(
     ).told()
 
 
-def _aa(sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter) -> dict[str, Any]:
+def _aa(
+    sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter, *, force: bool
+) -> dict[str, Any]:
+    """Challengers that are the base with noise, through the stages of a run: the same precision, the same decision."""
     with locked(out):
+        asked = Question.of("control aa", config.of_answers(), labels=file_digest(labels))
+        claim(out, asked, force=force)
         world = World(run=out, config=config, report=report)
         curated = curate_stage(world, sources, labels, None)
         world = base_stage(world, curated)
         baseline = baseline_stage(world, curated)
-        labelled = baseline.bench.labelled
-        assert labelled is not None and baseline.measured.correct is not None
-        rows = [baseline.measured.correct]
-        for number in range(CHALLENGERS):
-            report.say(f"control: challenger {number + 1} of {CHALLENGERS}")
-            correct = measure(_noisy(open_base(world.config.base), seed=config.seed + number), baseline.bench).correct
-            assert correct is not None
-            rows.append(correct)
-        names = tuple(f"noise@{number + 1}" for number in range(CHALLENGERS))
-        estimate = decide.estimate(
-            decide.Outcomes(names, np.stack(rows), labelled.draws.tested, labelled.cluster), seed=config.seed
-        )
-        verdict = decide.verdict(
-            estimate,
-            guarded={},
-            smallest_gain=config.smallest_gain,
-            settle_gain=config.settle_gain,
-            n_clusters=estimate.n_clusters,
-        )
-        return {
-            "choice": verdict.decision.choice,
-            "base": verdict.base,
-            "adapted": verdict.adapted,
-            "gain": verdict.gain,
-            "interval": verdict.interval,
-            "sentence": verdict.decision.sentence,
-        }
+        entries = [_challenger(world, baseline, number) for number in range(1, CHALLENGERS + 1)]
+        return decide_stage(world, curated, baseline, entries).facts
+
+
+def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
+    """A menu entry whose encoder is the base with noise in its weights."""
+    settings, parents = {"noise": NOISE, "number": number}, {"baseline": baseline.artifact.content}
+    folder, key = world.run / "menu" / f"noise-{number}", key_of(kind="entry", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        world.report.say(f"control: challenger {number} of {CHALLENGERS}")
+        product = _noisy(open_product(world.config), seed=world.config.seed + number)
+        measured = measure(product, baseline.bench, base=baseline.measured)
+        progress = {"step": number, "tokens": 0, "seconds": 0.0, "memory_bytes": peak_memory(best_device())}
+        with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
+            save_measured(inside, measured)
+            save_encoder(product, inside / "encoder", card=f"# The base with noise {number}\n\nOf a control.\n")
+            write_text(inside / "log.jsonl", "")
+            write_text(inside / "progress.json", json.dumps(progress))
+    return open_entry(folder, "noise")
 
 
 def _noisy(product: Product, *, seed: int) -> Product:

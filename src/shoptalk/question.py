@@ -24,6 +24,7 @@ _MOST_SHOWN = 5
 # By command, the artifact that it ends with, and what people call that.
 _RESULTS = {
     "adapt": ("decision", "a finished verdict"),
+    "control aa": ("menu/noise-4", "a finished control"),
     "control wrong-domain": ("decision", "a finished control"),
     "control shuffled-labels": ("decision", "a finished control"),
     "finetune": ("head", "a finished classifier"),

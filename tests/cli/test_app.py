@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 
 from shoptalk.cli import app
+from shoptalk.evaluate.foreign import foreign_sentences
+from shoptalk.evaluate.menu import measure
+from shoptalk.nn.encoder import Product
+from shoptalk.probes.forgetting import general_pairs
 from tests.conftest import SmallWorld
 
 TINY = ["--set", "draws=5", "--set", "shots=2", "--budget", "9ktok", "--candidates", "neighbours,none",
@@ -136,6 +140,34 @@ def test_embed_writes_one_row_a_text_in_order(
     rows = out.with_suffix(".jsonl").read_text().splitlines()
     assert vectors.shape == (160, 32) and len(rows) == 160
     assert json.loads(rows[1])["turn"] == 1
+
+
+def test_the_wrong_domain_shares_no_sentence_with_the_forgetting_guard() -> None:
+    judged = {sentence for pair in general_pairs() for sentence in (pair.a, pair.b)}
+    foreign = foreign_sentences()
+    assert len(set(foreign)) == len(foreign) == 2_000
+    assert not judged & set(foreign)
+
+
+def test_a_control_of_equal_encoders_is_decided_as_a_run_is(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precisions = []
+
+    def spy(product: Product, *rest: Any, **more: Any) -> Any:
+        precisions.append(product.precision)
+        return measure(product, *rest, **more)
+
+    monkeypatch.setattr("shoptalk.control.measure", spy)
+    monkeypatch.setattr("shoptalk.stages.baseline.measure", spy)
+    status, output, error = shoptalk(
+        "control", "aa", world.conversations, "--labels", world.labels, "--base", tiny_base, "--out", tmp_path / "c",
+        "--json", *TINY, "--set", "train.precision=bfloat16",
+    )  # fmt: skip
+    assert status == 0, error
+    assert precisions == ["bfloat16"] * 5  # the base and four challengers
+    verdict = json.loads(output)["verdict"]
+    assert len(verdict["candidates"]) == 4 and verdict["heads"]["base"] and verdict["rule"]
 
 
 @pytest.mark.parametrize("kind", ["aa", "shuffled-labels", "wrong-domain"])

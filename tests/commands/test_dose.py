@@ -222,7 +222,7 @@ class Planted:
         self.baseline = Baseline(artifact, Bench(labelled, ()), self.measured(0.7), 1.0, 1.0, {}, 0.0)
         self.prepared = Prepared(
             corpus, tokenise(product.tokenizer, corpus.texts, max_length=64), {}, plan,
-            plan.forecast(Budget(seconds=600)), "key", {},
+            plan.forecast(Budget(seconds=600)), "key",
         )  # fmt: skip
         self.steps = plan.candidates["mlm"].checkpoints
 
@@ -253,7 +253,7 @@ class Planted:
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
         monkeypatch.setattr(pretrain, "train_to", self.train_to)
-        return pretrain_stage(self.world, self.prepared, self.baseline, "mlm", [])
+        return pretrain_stage(self.world, self.prepared, self.baseline, "mlm", [])[0]
 
     @property
     def said(self) -> list[str]:

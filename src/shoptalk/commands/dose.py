@@ -36,10 +36,11 @@ from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.quantities import span
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
+from shoptalk.stages.candidate import prepare_targets
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.entry import Entry, open_entry, outcomes, train_to
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.plan import Prepared, plan_stage, prepare_targets
+from shoptalk.stages.plan import Prepared, plan_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.facts import of_decision, open_facts
 from shoptalk.text.corpus import Corpus
@@ -141,7 +142,7 @@ def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
     plan_file = run / "plan.json"
     planned = plan_file.read_text(encoding="utf-8") if plan_file.is_file() else None
     baseline = baseline_stage(world, curated)
-    prepared = plan_stage(world, curated, baseline, spent=0.0)
+    prepared, _ = plan_stage(world, curated, baseline, spent=0.0)
     kept = plan_file.read_text(encoding="utf-8") if plan_file.is_file() else None
     names = [row["entry"] for row in verdict["candidates"] if row["objective"] == verdict["objective"]]
     entries = _entries(run, prepared, verdict["objective"]) if prepared is not None else {}

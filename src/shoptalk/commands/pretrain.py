@@ -23,17 +23,11 @@ from shoptalk.objectives import phases_of
 from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim
 from shoptalk.records import Frozen
+from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets
+from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.plan import (
-    CandidateTiming,
-    PreparedCandidate,
-    loop_config,
-    open_targets,
-    prepare_targets,
-    time_candidate,
-)
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of

@@ -206,7 +206,7 @@ def _spread(
 
 
 def _least_error(differences: Float[np.ndarray, "E R G"]) -> Float[np.ndarray, "E"]:
-    """The smallest standard error that can be believed, in points: 0 where enough clusters differ (`_RULE_OF_THREE`)."""
+    """The smallest standard error to be believed, in points: 0 where enough clusters differ (`_RULE_OF_THREE`)."""
     differing = (differences != 0).any(axis=1).sum(axis=1)
     least = 100.0 * _RULE_OF_THREE / 1.96 / differences.shape[2]
     return np.where(differing < _FEWEST_DIFFERING, least, 0.0)

@@ -1,7 +1,7 @@
 """What is measured of the base and of every menu entry: the same texts, the same draws, the same seeds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Labelled:
         drawn = decide.draws(names[labels], cluster, shots=shots, n_draws=n_draws, seed=seed)
         texts = tuple(example.text for example in examples)
         return cls(texts, labels, cluster, tuple(str(name) for name in names), drawn)
+
+    def first(self, n_draws: int) -> "Labelled":
+        """The same with the first of its draws alone."""
+        return replace(self, draws=decide.Draws(self.draws.training[:n_draws], self.draws.tested[:n_draws]))
 
     @property
     def shots(self) -> int:

@@ -19,6 +19,10 @@ from shoptalk.stages.world import World, open_product
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import permuted
 
+HEADS_SHARE = 0.3
+"""Of a time budget, at most this much goes into trying kinds of heads; they are then tried on fewer draws."""
+TIMED_DRAWS, FEWEST_DRAWS = 2, 5
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -32,11 +36,17 @@ class Baseline:
     tokens_per_second: float
     """Of embedding, real tokens."""
     kinds: Mapping[str, np.ndarray]
-    """With labels, each kind of head's answers on the draws [R, N], as label numbers."""
+    """With labels, each kind of head's answers on the draws of `judged` [R, N], as label numbers."""
     kinds_seconds: float
     """What those took: the forecast of the same for the challenger."""
     seen: Seen | None = None
     """With labels, the vectors that the heads saw."""
+
+    @property
+    def judged(self) -> Labelled:
+        """The label set with the draws on which heads are tried: as many as a time budget pays for."""
+        assert self.bench.labelled is not None
+        return self.bench.labelled.first(len(next(iter(self.kinds.values()))))
 
 
 def baseline_stage(world: World, curated: Curated) -> Baseline:
@@ -73,7 +83,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         begun, kinds, seen = time.perf_counter(), {}, None
         if labelled is not None:
             seen = Seen.by(product, labelled.texts, bench.pool, labels=labelled.names)
-            kinds = kind_answers(seen, labelled.labels, labelled.draws.training)
+            kinds = _answers(seen, labelled, budget=config.limits().time)
         detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
         timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
@@ -94,6 +104,22 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         kinds_seconds=float(timing.detail["kinds_seconds"]),
         seen=seen,
     )
+
+
+def _answers(seen: Seen, labelled: Labelled, *, budget: float | None) -> dict[str, np.ndarray]:
+    """What each kind of head answers on the draws; of a time budget (seconds), on as many as it pays for.
+
+    Two draws are timed first. Heads are tried three times: on the base, on the challenger, and for what is shipped.
+    """
+    training = labelled.draws.training
+    if budget is None:
+        return kind_answers(seen, labelled.labels, training)
+    begun = time.perf_counter()
+    first = kind_answers(seen, labelled.labels, training[:TIMED_DRAWS])
+    a_draw = (time.perf_counter() - begun) / len(training[:TIMED_DRAWS])
+    n_draws = min(len(training), max(FEWEST_DRAWS, int(HEADS_SHARE * budget / (3 * a_draw))))
+    rest = kind_answers(seen, labelled.labels, training[TIMED_DRAWS:n_draws])
+    return {kind: np.concatenate([first[kind], rest[kind]]) for kind in first}
 
 
 def pool_of(corpus: Corpus, *, seed: int) -> tuple[str, ...]:

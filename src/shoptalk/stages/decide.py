@@ -70,10 +70,10 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
-        tuned = _with_heads(world, baseline, labelled, best, c=estimate.c)
+        tuned = _with_heads(world, baseline, baseline.judged, best, c=estimate.c)
         told, correct = _heads_facts(tuned, plain_gain, crossed=not curated.tests), tuned.outcomes.correct
         if curated.tests:
-            on_test = _read_test(world, curated, baseline, labelled, best, tuned)
+            on_test = _read_test(world, curated, baseline, baseline.judged, best, tuned)
             estimate = decide.estimate_on_test(on_test, seed=config.seed)
         else:
             estimate = decide.estimate_chosen(tuned.outcomes, c=estimate.c, seed=config.seed)
@@ -107,7 +107,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
         "on_test": bool(curated.tests and entries),
         "candidates": rows,
     }
-    changed = per_class(labelled, correct[0], correct[1]) if chosen else []
+    changed = per_class(baseline.judged, correct[0], correct[1]) if chosen else []
     return Judged(verdict.decision.choice, chosen, facts, changed, tuned if chosen else None)
 
 

@@ -53,7 +53,7 @@ def train_to(
 ) -> Entry:
     """The menu entry of a candidate at `step`, trained and measured unless its artifact is there.
 
-    With `decay_from` the schedule decays from that step on and the entry is what comes out of it, at most `step`.
+    With `decay_from` the schedule decays from that step on, and `step` is where that decay ends (`decay_end`).
     """
     settings = {"candidate": name, "step": step, "decay_from": decay_from}
     parents = {"plan": prepared.key, "baseline": baseline.artifact.content}

@@ -13,11 +13,13 @@ from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives import phases_of
+from shoptalk.stages.candidate import loop_config, prepare_targets
 from shoptalk.stages.curriculum import turn_of
-from shoptalk.stages.plan import Prepared, loop_config, prepare_targets
+from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.pace import watched
+from shoptalk.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     work = work.with_name(f"{work.name}.1")
     training = _training(world, prepared, candidate.spec, candidate.targets, open_product(world.config), turn, work)
     return Leg(f"{name}, phase 1 ({phases[0]})", training)
+
+
+def decay_end(world: World, prepared: Prepared, name: str, begin: int) -> int:
+    """The candidate's last step where its decay begins after step `begin`: the decay keeps its share of the steps."""
+    steps = prepared.plan.candidates[name].steps
+    turn = turn_of(name, steps, world.config)
+    schedule = Schedule.plan(steps - turn, warmup=world.config.train.warmup, decay=world.config.train.decay)
+    return turn + schedule.decaying_from(begin - turn).steps
 
 
 def train_leg(world: World, leg: Leg, *, until: int, done: int, decay_from: int | None = None) -> float:

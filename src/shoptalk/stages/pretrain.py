@@ -6,7 +6,9 @@ from dataclasses import replace
 from shoptalk import decide
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curriculum import turn_of
+from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, outcomes, train_to
+from shoptalk.stages.legs import decay_end
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
@@ -14,38 +16,48 @@ from shoptalk.training.advance import read_log
 
 def pretrain_stage(
     world: World, prepared: Prepared, baseline: Baseline, winner: str, pilots: Sequence[Entry]
-) -> list[Entry]:
-    """Train the winner from checkpoint to checkpoint while the evidence says that more pays.
+) -> tuple[list[Entry], str | None]:
+    """Train the winner from checkpoint to checkpoint while the evidence says that more pays: its entries, and why it
+    could go no further, where it diverged or cannot run here.
 
-    A curriculum is not judged in its first phase, which need not help by itself; its second is judged by itself.
+    A curriculum is not judged in its first phase, which need not help by itself; its second is judged by itself. A
+    decay that has begun runs to its end: what is measured there has been decayed.
     """
     plan = prepared.plan.candidates[winner]
     turn = turn_of(winner, plan.steps, world.config)
     earlier = [entry for entry in pilots if entry.candidate == winner]
     entries: list[Entry] = []
-    decay_from: int | None = None
-    for step in (step for step in plan.checkpoints if step > (earlier[0].step if earlier else 0)):
-        entry = train_to(world, prepared, baseline, winner, step, earlier=[*earlier, *entries], decay_from=decay_from)
-        if step <= turn:
-            entries.append(entry)
-            continue
-        later = [one for one in (*earlier, *entries) if one.step > turn]
-        entries.append(_watched(world, baseline, [*later, entry], after=turn))
-        alarm = entries[-1].alarm
-        if alarm is not None and alarm.fires:
-            world.report.say(f"pretrain: {alarm.decision.sentence} Training stops here.")
-            break
-        if decay_from is not None or step == plan.checkpoints[-1]:
-            break
-        if baseline.bench.labelled is None:
-            continue
-        decision = decide.continue_training(outcomes(baseline, [*later, entry]))
-        if decision.choice != "continue":
-            world.report.say(f"pretrain: {decision.sentence}")
-        if decision.choice == "stop":
-            break
-        decay_from = entry.step if decision.choice == "decay" else None
-    return entries
+    failed: dict[str, str] = {}
+    with eliminating(failed, winner):
+        for step in (step for step in plan.checkpoints if step > (earlier[0].step if earlier else 0)):
+            entry = train_to(world, prepared, baseline, winner, step, earlier=[*earlier, *entries])
+            if step <= turn:
+                entries.append(entry)
+                continue
+            later = [one for one in (*earlier, *entries) if one.step > turn]
+            entries.append(_watched(world, baseline, [*later, entry], after=turn))
+            if step == plan.checkpoints[-1] or (choice := _next(world, baseline, [*later, entries[-1]])) == "stop":
+                break
+            if choice == "decay":
+                end, before = decay_end(world, prepared, winner, entry.step), [*earlier, *entries]
+                decayed = train_to(world, prepared, baseline, winner, end, earlier=before, decay_from=entry.step)
+                entries.append(_watched(world, baseline, [*later, entry, decayed], after=turn))
+                break
+    return entries, failed.get(winner)
+
+
+def _next(world: World, baseline: Baseline, entries: Sequence[Entry]) -> str:
+    """`continue`, `decay` or `stop` after the latest of a candidate's entries; what is not to go on is said."""
+    alarm = entries[-1].alarm
+    if alarm is not None and alarm.fires:
+        world.report.say(f"pretrain: {alarm.decision.sentence} Training stops here.")
+        return "stop"
+    if baseline.bench.labelled is None:
+        return "continue"
+    decision = decide.continue_training(outcomes(baseline, entries))
+    if decision.choice != "continue":
+        world.report.say(f"pretrain: {decision.sentence}")
+    return decision.choice
 
 
 def _watched(world: World, baseline: Baseline, entries: Sequence[Entry], *, after: int) -> Entry:

@@ -133,9 +133,9 @@ def _conversations(curated: Curated, pairs: Sequence[tuple[str, str]]) -> list[i
 def _changed(
     curated: Curated, baseline: Baseline, entry: Entry, heads: Heads | None, before: Seen, after: Seen
 ) -> dict[str, Any] | None:
-    labelled = baseline.bench.labelled
-    if labelled is None or heads is None:
+    if baseline.bench.labelled is None or heads is None:
         return None
+    labelled = baseline.judged
     found = flips.sides(*heads.answers, labelled.labels, labelled.draws.tested)
     ends = {}
     for name, which in (("gained", found.gained[:CHANGED]), ("lost", found.lost[:CHANGED])):

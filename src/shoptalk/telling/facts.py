@@ -89,8 +89,11 @@ def collect(
     command: str,
     labels: Path | None,
     stage_seconds: Mapping[str, float],
+    skipped: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The facts of a run, in the shape that `report.render` documents. `stage_seconds` are what each stage took."""
+    """The facts of a run, in the shape that `report.render` documents. `stage_seconds` are what each stage took, and
+    `skipped` the candidates that could not train, with the reason of each.
+    """
     told = verdict.told()
     nodes = trace(
         world, curated, baseline, prepared, entries, verdict=told, verdict_hash=_digest(verdict_text(verdict))
@@ -147,7 +150,7 @@ def collect(
             "candidates": told["spent"]["candidates"],
             "losers": told["spent"]["losers"],
         },
-        "skipped": prepared.skipped if prepared else {},
+        "skipped": dict(skipped),
         "drops": _drops(curated),
         "remarks": list(curated.remarks),
         "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
@@ -155,7 +158,7 @@ def collect(
         "trace": {"nodes": nodes},
         "next": advise(
             told,
-            skipped=prepared.skipped if prepared else {},
+            skipped=dict(skipped),
             texts=len(curated.train),
             run=world.run,
             command=command,

@@ -79,6 +79,8 @@ class Plan(Frozen):
     """The forecast of the run's peak memory."""
     preparing_seconds: dict[str, float] = Field(default_factory=dict)
     """Of `before_seconds`, what each candidate's targets and timing took, those left out included."""
+    eliminated: dict[str, str] = Field(default_factory=dict)
+    """Candidates that failed while they were timed, and why."""
 
     def forecast(self, budget: Budget) -> Forecast:
         """Of the whole run, what had gone by included."""

@@ -1,0 +1,72 @@
+"""A candidate ready to train: its spec, and what it must know of the whole corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shoptalk.artifact import create, key_of, open_artifact
+from shoptalk.config import Config
+from shoptalk.nn.digests import base_digest
+from shoptalk.nn.encoder import Product
+from shoptalk.nn.precision import Precision
+from shoptalk.objective import Spec, Targets
+from shoptalk.stages.world import World
+from shoptalk.text.corpus import Corpus
+from shoptalk.training.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class PreparedCandidate:
+    """A pretext task ready to train, with what it knows of the whole corpus."""
+
+    name: str
+    spec: Spec
+    """Of a curriculum, the first phase's."""
+    targets: Targets | None
+    then: Spec | None = None
+    """Of a curriculum, the second phase's, whose targets come from the encoder that the first one leaves."""
+
+    def learns_from(self, corpus: Corpus) -> bool:
+        """Whether every phase finds something to learn from."""
+        return all(len(spec.examples(corpus)) for spec in (self.spec, self.then) if spec is not None)
+
+
+def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product: Product, base: str) -> Targets | None:
+    """What the objective must know of the whole corpus, from `RUN/targets/<name>` where it is there already."""
+    settings, parents = spec.model_dump(), {"corpus": corpus.digest, "base": base_digest(base)}
+    folder, key = world.run / "targets" / name, key_of(kind="targets", config=settings, parents=parents)
+    if open_artifact(folder, key=key) is None:
+        if spec.prepares:
+            world.report.say(f"plan: preparing {name}")
+        found = spec.prepare(corpus, product)
+        if found is None:
+            return None
+        with create(folder, kind="targets", config=settings, parents=parents) as inside:
+            for part, array in found.items():
+                np.save(inside / f"{part}.npy", array)
+    return open_targets(folder)
+
+
+def open_targets(folder: Path) -> Targets | None:
+    """What `prepare_targets` has left in a folder; None where it left none."""
+    if open_artifact(folder) is None:
+        return None
+    # Mapped into memory, not read: a large corpus's targets need not fit.
+    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+
+def loop_config(spec: Spec, config: Config, *, steps: int, precision: Precision) -> LoopConfig:
+    """The loop's settings for a spec."""
+    return LoopConfig(
+        steps=steps,
+        batch=spec.batch,
+        lr=spec.lr,
+        seed=config.seed,
+        warmup=config.train.warmup,
+        decay=config.train.decay,
+        weight_decay=config.train.weight_decay,
+        clip=config.train.clip,
+        precision=precision,
+        shard=config.train.shard,
+    )

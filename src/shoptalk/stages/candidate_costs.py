@@ -1,0 +1,154 @@
+"""What candidates and looks will cost, from a few steps timed on this machine."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from shoptalk import decide
+from shoptalk.config import Config
+from shoptalk.evaluate import projection, shot_gains
+from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.heads.kinds import KINDS
+from shoptalk.nn.precision import Precision
+from shoptalk.objective import Spec
+from shoptalk.objectives import OBJECTIVES, phases_of
+from shoptalk.objectives.mixture import parts_of
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.candidate import PreparedCandidate, loop_config
+from shoptalk.stages.curate import Curated
+from shoptalk.stages.world import open_product
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise
+from shoptalk.training.advance import Training
+from shoptalk.training.forecast import Timed, time_training
+from shoptalk.training.plan import Cost
+
+STAND_IN = 1_000
+"""Texts on which the second phase of a curriculum is timed where it has targets to prepare: those that it will train on
+need the encoder that its first phase leaves."""
+
+
+@dataclass(frozen=True)
+class CandidateTiming:
+    """What a candidate's steps cost, and what each of its menu entries costs besides training and measuring."""
+
+    cost: Cost
+    entry_seconds: float
+    """Opening the base, writing and reading a snapshot, writing the encoder."""
+    timed: Timed
+
+
+def time_candidate(
+    candidate: PreparedCandidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision
+) -> CandidateTiming:
+    """Time a few real steps of a candidate on a copy of the base that is thrown away, and what saving takes."""
+    begun = time.perf_counter()
+    product = open_product(config)
+    opening = time.perf_counter() - begun
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        save_encoder(product, Path(folder) / "encoder", card="")
+        saving = time.perf_counter() - begun
+        training = Training.build(
+            candidate.spec,
+            corpus=corpus,
+            tokens=tokens,
+            product=product,
+            targets=candidate.targets,
+            config=loop_config(candidate.spec, config, steps=1, precision=precision),
+            folder=Path(folder),
+            snapshot_seconds=float("inf"),
+        )
+        timed = time_training(training)
+    # A step's share of the snapshots that are written while training goes on.
+    snapshots = timed.save_seconds * min(1.0, timed.seconds / config.train.snapshot_seconds)
+    cost = Cost(
+        seconds=timed.seconds + snapshots,
+        tokens=timed.tokens,
+        most_steps=_most_steps(candidate.spec, len(training.data)),
+    )
+    return CandidateTiming(cost, entry_seconds=opening + 2 * timed.save_seconds + saving, timed=timed)
+
+
+def time_second(
+    candidate: PreparedCandidate,
+    corpus: Corpus,
+    tokens: Tokenised,
+    product: Product,
+    config: Config,
+    precision: Precision,
+) -> tuple[CandidateTiming, float]:
+    """What the second phase of a curriculum costs a step, and an estimate of the seconds that its targets take.
+
+    Both are timed with targets that `product`, the base, makes of a part of the corpus, and that are thrown away.
+    """
+    spec = candidate.then
+    assert spec is not None
+    part = corpus.sample(max(STAND_IN, 4 * spec.batch), seed=config.seed)
+    if not prepares(phases_of(candidate.name)[1]) or not len(spec.examples(part)):
+        part = corpus
+    begun = time.perf_counter()
+    targets = spec.prepare(part, product)
+    seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
+    if len(part) < len(corpus):
+        tokens = tokenise(product.tokenizer, part.texts, max_length=product.max_length)
+    timing = time_candidate(PreparedCandidate(candidate.name, spec, targets), part, tokens, config, precision)
+    most = _most_steps(spec, len(spec.examples(corpus)))
+    return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
+
+
+def _most_steps(spec: Spec, examples: int) -> int:
+    """The most steps that are worth taking on so many examples."""
+    return max(1, round(spec.passes * examples / min(spec.batch, examples)))
+
+
+def judging_seconds(baseline: Baseline, *, seed: int) -> float:
+    """What one estimate of gains takes: timed on stand-ins, four entries that differ from the base here and there."""
+    if baseline.bench.labelled is None or baseline.measured.correct is None:
+        return 0.0
+    base, rng = baseline.measured.correct, np.random.default_rng(seed)
+    rows = np.stack([base, *(base ^ (rng.random(base.shape) < 0.05) for _ in range(4))])
+    labelled = baseline.bench.labelled
+    begun = time.perf_counter()
+    decide.estimate(decide.Outcomes(("a", "b", "c", "d"), rows, labelled.draws.tested, labelled.cluster), seed=seed)
+    return time.perf_counter() - begun
+
+
+def verdict_looks(curated: Curated, candidates: Mapping[str, PreparedCandidate]) -> float:
+    """How many measurements of the labelled texts the verdict takes: two for a supplied test, one for the ceiling."""
+    if not curated.examples:
+        return 0.0
+    return 2 * (1 + len(curated.tests) / len(curated.examples)) * bool(curated.tests) + ("neighbours" in candidates)
+
+
+def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
+    """What gathering the evidence takes (`stages/evidence.py`), estimated and not timed.
+
+    Fitting a head is taken to cost as much for each example that it learns from as the baseline's heads did, of which
+    those of self-training learned from the pool again and again. `judging` is what one estimate of gains takes.
+    """
+    labelled, pool = baseline.bench.labelled, baseline.bench.pool
+    if labelled is None:
+        tokens = 2 * sum(map(len, pool)) / 4  # about four characters a token, once with each encoder
+        return tokens / max(1.0, baseline.tokens_per_second) + projection.SECONDS_A_POINT * min(
+            len(pool), projection.MOST
+        )
+    n, n_classes = len(labelled.texts), len(labelled.names)
+    draws, size = labelled.draws.training.shape
+    tried = len(baseline.judged.draws.training)
+    rounds = [KINDS[kind].rounds for kind in baseline.kinds]
+    seconds = baseline.kinds_seconds / (tried * sum((1 + more) * size + more * len(pool) for more in rounds))
+    shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]
+    learned = draws * n_classes * sum(shots) + (decide.FOLDS - 1) * n
+    points = min(n + len(pool), projection.MOST)
+    return float(2 * learned * seconds + (len(shots) + 1) * judging + projection.SECONDS_A_POINT * points)
+
+
+def prepares(name: str) -> bool:
+    """Whether a candidate has targets to prepare, which takes the longer the larger the corpus is."""
+    parts = [part for phase in phases_of(name) for part in parts_of(phase)]
+    return any(part in OBJECTIVES and OBJECTIVES[part].prepare is not Spec.prepare for part in parts)
