@@ -29,9 +29,11 @@ MORE = [
 ]  # fmt: skip
 
 
-def saved(product: Product, folder: Path) -> Path:
+def saved(product: Product, folder: Path, *, change: Callable[[Path], Any] = lambda folder: None) -> Path:
+    """An artifact that holds an encoder, changed before its manifest is written."""
     with create(folder, kind="encoder", config={}, parents={}) as inside:
         save_encoder(product, inside, card="")
+        change(inside)
     return folder
 
 
@@ -83,16 +85,14 @@ def edited(**values: Any) -> Callable[[Path], None]:
     return change
 
 
-OTHERS: dict[str, Callable[[Path], Any]] = {
-    "not an artifact": lambda folder: (folder / "manifest.json").unlink(),
-    "another activation": edited(hidden_act="relu"),
-}
-
-
-@pytest.mark.parametrize("change", OTHERS)
-def test_what_is_not_plainly_ours_is_opened_as_always(tmp_path: Path, change: str):
+def test_a_folder_that_is_no_artifact_is_opened_as_always(tmp_path: Path):
     folder = saved(tiny_product(), tmp_path / "encoder")
-    OTHERS[change](folder)
+    (folder / "manifest.json").unlink()
+    assert not isinstance(open_to_read(folder).tokenizer, Pieces)
+
+
+def test_another_activation_is_left_to_transformers(tmp_path: Path):
+    folder = saved(tiny_product(), tmp_path / "encoder", change=edited(hidden_act="relu"))
     read = open_to_read(folder)
     assert not isinstance(read.tokenizer, Pieces)
     assert_array_equal(embed(read, TEXTS), embed(open_base(str(folder)), TEXTS))
@@ -115,9 +115,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 @pytest.mark.filterwarnings("ignore")  # transformers may complain in its own way first
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_folder_is_refused_as_always(tmp_path: Path, damage: str):
-    folder = saved(tiny_product(), tmp_path / "encoder")
     change, message = DAMAGES[damage]
-    change(folder)
+    folder = saved(tiny_product(), tmp_path / "encoder", change=change)
     with pytest.raises(BaseModelError, match=message):
         open_to_read(folder)
 

@@ -23,7 +23,7 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 MOST_SETTINGS = 4 * 2**20
 """Bytes of a configuration; those of real models have a few thousand."""
-MOST_VOCABULARY = 512 * 2**20
+MOST_VOCABULARY = 128 * 2**20
 """Bytes of a tokenizer's file; the largest vocabularies in use need some 40 million."""
 _MOST_HEADER = 100_000_000  # bytes: safetensors' own limit
 
