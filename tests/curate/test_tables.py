@@ -126,6 +126,14 @@ def test_the_exact_column_comes_before_one_in_another_case(written: Written) -> 
     assert read(written("a.csv", "Text,text\nno,yes\n"))[0] == ["yes"]
 
 
+@pytest.mark.parametrize("header", ["text,text,label", "Text,TEXT,label"])
+def test_two_columns_of_one_name_are_refused(written: Written, header: str) -> None:
+    path = written("a.csv", f"{header}\na,b,x\nc,d,y\n")
+    for reader in (read, labels):
+        with pytest.raises(SourceError, match=r"has 2 columns named 'text'. Its columns: .* Rename all but one"):
+            reader(path)
+
+
 # Quotes
 
 

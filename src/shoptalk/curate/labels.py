@@ -12,7 +12,7 @@ from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
 from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, format_of, json_rows
 from shoptalk.curate.limits import refuse_oversized
-from shoptalk.curate.sources import column_named, count_by_reason, missing_column, read_as
+from shoptalk.curate.sources import column_named, column_problem, count_by_reason, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
@@ -216,11 +216,13 @@ def _rows(
 
 
 def _check_columns(path: Path, columns: Sequence[str], config: CurateConfig, *, several: bool) -> None:
-    """That the columns are there; a key of JSON may differ from row to row in its case."""
+    """That the columns are there, each once; of JSON, a key may differ from row to row in its case."""
+    alike = {column.strip().casefold(): column for column in columns} if format_of(path) == ".jsonl" else {}
     for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
         names = [wanted, f"{wanted}s"] if several and setting == "label_column" else [wanted]
-        if not any(column.strip().casefold() == name.casefold() for column in columns for name in names):
-            raise SourceError(f"{path} {missing_column(f'curate.{setting}', wanted, columns)}")
+        problems = [column_problem(f"curate.{setting}", name, list(alike.values()) or columns) for name in names]
+        if None not in problems:
+            raise SourceError(f"{path} {problems[0]}")
 
 
 def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:

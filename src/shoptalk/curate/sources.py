@@ -225,16 +225,15 @@ def _part(file: _File, id: str, held: Sequence[str]) -> Iterator[Document]:
 
 def _read_csv(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:
     table = csv_table(file.path, encoding)
-    column = column_named(config.text_column, table.columns)
-    if column is None:
-        missing = missing_column("curate.text_column", config.text_column, table.columns)
-        yield from _all_left_out(file, table, "no-text", missing)
+    if (problem := column_problem("curate.text_column", config.text_column, table.columns)) is not None:
+        yield from _all_left_out(file, table, "no-text", problem)
         return
     if table.refusal is not None:
         yield from _all_left_out(file, table, "too-many-cells", table.refusal)
         return
     if not table.rows:
         raise RefusedFile("empty", "a header and no rows")
+    column = column_named(config.text_column, table.columns)
     for row in csv_rows(table):
         if isinstance(row, Bad):
             yield row
@@ -264,9 +263,14 @@ def column_named(wanted: str, columns: Collection[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def missing_column(setting: str, wanted: str, columns: Sequence[str]) -> str:
-    """What to say of a table without the wanted column."""
+def column_problem(setting: str, wanted: str, columns: Sequence[str]) -> str | None:
+    """What to say of a table in which the wanted column is missing or there is more than one of it."""
+    alike = [column for column in columns if column.strip().casefold() == wanted.strip().casefold()]
+    if columns.count(wanted) == 1 or len(alike) == 1:
+        return None
     listed = ", ".join(printable(column) for column in columns) or "none"
+    if alike:
+        return f"has {len(alike)} columns named {wanted!r}. Its columns: {listed}. Rename all but one of them."
     return f"has no column {wanted!r}. Its columns: {listed}. Name the right one with --set {setting}=NAME."
 
 
