@@ -23,5 +23,5 @@ def test_three_per_cent_worse_than_the_other_checkout_is_allowed_and_more_is_not
 
 
 def test_the_few_labels_of_predict_have_every_class_alike(tmp_path: Path) -> None:
-    lines = against.few_labels(tmp_path).read_text().splitlines()
+    lines = against.few_labels(tmp_path).read_text(encoding="utf-8").splitlines()
     assert lines[0] == "text,label" and len(lines) == 1 + 3 * 12

@@ -3,12 +3,14 @@ import json
 import pytest
 
 from benchmarks import equal_losses
+from shoptalk.nn.native import library
 from tests.golden.surface import HERE
 
 PINNED = json.loads((HERE / "losses.json").read_text(encoding="utf-8"))
 """Of 24a6c83, as `python -m benchmarks.equal_losses` printed them on an AVX2 machine."""
 
 
+@pytest.mark.skipif(library() is None, reason="dropout draws by the compiled kernels, and there are none")
 @pytest.mark.parametrize("name", PINNED)
 def test_an_objective_trains_to_the_losses_of_24a6c83_but_for_what_another_cpu_rounds_otherwise(name: str) -> None:
     """Without AVX the losses are apart by at most 2e-6 of them; on one machine they are equal bit for bit."""

@@ -72,7 +72,7 @@ class Job:
 
     def said(self) -> list[str]:
         """What each process wrote to standard error."""
-        return [(self.errors / str(rank)).read_text() for rank in range(len(self.processes))]
+        return [(self.errors / str(rank)).read_text(encoding="utf-8") for rank in range(len(self.processes))]
 
 
 def together(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
