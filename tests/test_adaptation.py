@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ from shoptalk.training import plan as training_plan
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 BUDGET = "12ktok"
+TWO, ALL = ("mlm", "neighbours", "none"), ("mlm", "simcse", "turns", "neighbours", "none")
+"""Candidates: as few as compare with each other, and the default."""
 
 
 def config_for(base: Path, **values: object) -> Config:
@@ -40,7 +43,7 @@ def config_for(base: Path, **values: object) -> Config:
     return load(
         overrides=[*small, "train.snapshot_seconds=0.02"],
         base=str(base),
-        **({"budget": BUDGET, "draws": 5, "shots": 2} | values),
+        **({"budget": BUDGET, "draws": 5, "shots": 2, "candidates": TWO} | values),
     )
 
 
@@ -60,7 +63,7 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
     out = tmp_path / "run"
-    verdict = run(world, tiny_base, out, listener)
+    verdict = run(world, tiny_base, out, listener, candidates=ALL)
     assert verdict == json.loads((out / "verdict.json").read_text())
     assert verdict["choice"] in ("adopt", "keep_base", "inconclusive")
     assert verdict["n_draws"] == 5 and verdict["n_examples"] > 100
@@ -172,7 +175,7 @@ def test_a_changed_threshold_decides_again_without_training(
     small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
     config = load(
         overrides=[*small, "train.snapshot_seconds=0.02", "smallest_gain=1.5"],
-        base=str(tiny_base), budget=BUDGET, draws=5, shots=2,
+        base=str(tiny_base), budget=BUDGET, draws=5, shots=2, candidates=TWO,
     )  # fmt: skip
     verdict = adapt([world.conversations], out=out, config=config, report=again, labels=world.labels, force=True)
     assert verdict.smallest_gain == 1.5
@@ -274,23 +277,25 @@ def test_sources_that_hold_only_labelled_text_leave_nothing_to_learn_from(
 def test_a_killed_run_ends_with_the_same_result_as_an_uninterrupted_one(
     world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:
-    _compare_with_kills(world, tiny_base, tmp_path, kills=2, budget="12ktok")
+    _compare_with_kills(world, tiny_base, tmp_path, kills=1, budget="6ktok", candidates=TWO)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ten_kills_at_random_steps_change_nothing(world: SmallWorld, tiny_base: Path, tmp_path: Path) -> None:
-    _compare_with_kills(world, tiny_base, tmp_path, kills=10, budget="60ktok")
+    _compare_with_kills(world, tiny_base, tmp_path, kills=10, budget="60ktok", candidates=ALL)
 
 
-def _compare_with_kills(world: SmallWorld, base: Path, folder: Path, *, kills: int, budget: str) -> None:
+def _compare_with_kills(
+    world: SmallWorld, base: Path, folder: Path, *, kills: int, budget: str, candidates: Sequence[str]
+) -> None:
     def command(out: Path) -> list[str]:
         small = [f"--set=objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
         return [
             sys.executable, "-m", "shoptalk", "adapt", str(world.conversations), "--labels", str(world.labels),
             "--base", str(base), "--budget", budget, "--out", str(out), "--set=draws=5", "--set=shots=2",
-            "--set=train.snapshot_seconds=0.02", "--json", *small,
-            "--set=train.precision=float32",
+            "--set=train.snapshot_seconds=0.02", "--set=train.precision=float32", "--json", *small,
+            "--candidates", ",".join(candidates),
         ]  # fmt: skip
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

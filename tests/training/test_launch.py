@@ -114,6 +114,7 @@ def agree_with(one: list[float], other: list[float]) -> None:
 # ------------------------------------------------------------------------------------------- the same losses
 
 
+@pytest.mark.slow
 def test_every_objective_has_the_same_losses_on_one_and_on_two_processes(tmp_path: Path):
     settings = [Setting(name) for name in (*OBJECTIVES, MIXTURE)]
     first, second = together(2, many, [(setting, tmp_path / "two" / setting.name) for setting in settings])
