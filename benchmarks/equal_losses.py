@@ -21,8 +21,7 @@ from typing import Any
 
 import torch
 
-from shoptalk.objectives import OBJECTIVES, phases_of, spec_for
-from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives import OBJECTIVES, spec_for
 from shoptalk.objectives.toy import toy_corpus, toy_labels
 from shoptalk.text.tokens import tokenise
 from shoptalk.training import advance
@@ -47,8 +46,8 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
     """The loss of every step, exactly; of a curriculum those of both phases, `steps` each."""
     product, corpus, losses = tiny_product(), toy_corpus(), []
     tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
-    for phase in phases_of(name):
-        spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in parts_of(phase)})
+    for phase in name.split("-then-"):
+        spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
         with tempfile.TemporaryDirectory() as folder:
             training = advance.Training.build(
                 spec,

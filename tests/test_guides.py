@@ -24,8 +24,8 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import BASES, KnownBase
 from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.tiny import tiny_product
-from shoptalk.objectives import OBJECTIVES, make_spec, phases_of
-from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives import OBJECTIVES, make_spec
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import Drop
 from tests.guidepages import Page, keys_of, lay_out_world, options
 
@@ -147,7 +147,7 @@ def check_settings(words: Sequence[str], *, where: str) -> None:
     """
     for option, word in itertools.pairwise(words):
         if option in ("--objective", "--candidates") and not word.isupper():
-            names = [part for name in word.split(",") for phase in phases_of(name) for part in parts_of(phase)]
+            names = [part for name in word.split(",") for part in Recipe.parse(name).objectives]
             assert set(names) <= {*OBJECTIVES, "none"}, f"{where}: {option} {word}: no such objective"
         if option != "--set" or word == "KEY=VALUE" or word.endswith("..."):
             continue

@@ -9,7 +9,7 @@ import torch
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Objective, Spec, Targets
 from shoptalk.objectives import spec_for
-from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.toy import toy_corpus, toy_labels
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, tokenise
@@ -55,4 +55,4 @@ MIXTURE = "0.3*mlm+neighbours+byol_text"
 
 
 def small_spec(name: str, batch: int = 8) -> Spec:
-    return spec_for(name, {part: {"batch": batch} for part in parts_of(name)})
+    return spec_for(name, {part: {"batch": batch} for part in PhaseRecipe.parse(name).weights})

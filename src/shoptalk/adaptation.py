@@ -28,7 +28,7 @@ from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, open_facts, spent, verdict_text
 from shoptalk.telling.origin import origin
-from shoptalk.telling.verdict import Verdict
+from shoptalk.telling.verdict_json import Verdict
 from shoptalk.training.advance import read_log
 
 __all__ = ["Verdict", "adapt"]

@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from shoptalk.commands import tune as tuning
+from shoptalk.commands import tune_state
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.tune import tune, usual_steps
 from shoptalk.config import Config
@@ -101,9 +102,9 @@ def test_the_score_of_several_labels_is_micro_averaged_f1():
     targets = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=np.float32)
     scores = np.array([[1, -1, 1], [-1, 1, -1], [-1, -1, 1]], dtype=np.float32)
     head = LinearHead(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32), np.arange(3))
-    found = tuning._score(head, scores, targets, multi_label=True)
+    found = tune_state.score_of(head, scores, targets, multi_label=True)
     assert found == pytest.approx(100 * 2 * 2 / (2 * 2 + 2 + 1))  # 2 hits, 2 false alarms, 1 miss
-    assert tuning._score(head, scores, targets[[1, 1, 0]], multi_label=False) == pytest.approx(100 / 3)
+    assert tune_state.score_of(head, scores, targets[[1, 1, 0]], multi_label=False) == pytest.approx(100 / 3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -123,15 +124,15 @@ def test_soft_targets_and_weights_are_learned_from(method: str):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_best_looks_weights_are_returned(method: str, monkeypatch: pytest.MonkeyPatch):
     scores = iter([10.0, 40.0, 90.0, 20.0, 90.0])
-    monkeypatch.setattr(tuning, "_score", lambda *_, **__: next(scores))
+    monkeypatch.setattr(tune_state, "score_of", lambda *_, **__: next(scores))
     folder_of: dict[int, dict[str, torch.Tensor]] = {}
-    look = tuning._look
+    look = tuning.look
 
     def noting(step: int, looks: Any, training: Any, head: Any, task: Any) -> Any:
         folder_of[step] = weights_of(training.objective.product)
         return look(step, looks, training, head, task)
 
-    monkeypatch.setattr(tuning, "_look", noting)
+    monkeypatch.setattr(tuning, "look", noting)
     found = tuned(method, dev=DEV_SET)
     assert [(one.step, one.score) for one in found.history] == [(0, 10), (3, 40), (6, 90), (9, 20), (12, 90)]
     assert found.steps == 6
@@ -145,7 +146,7 @@ def test_tuning_that_never_helps_returns_the_untouched_encoder_and_stops_early(
     method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     scores = iter([50.0, 50.0, 49.0, 48.0])
-    monkeypatch.setattr(tuning, "_score", lambda *_, **__: next(scores))
+    monkeypatch.setattr(tune_state, "score_of", lambda *_, **__: next(scores))
     product = tiny_product()
     found = tuned(method, product=product, dev=DEV_SET, settings=QUICK | {"patience": 2}, folder=tmp_path)
     assert [one.step for one in found.history] == [0, 3, 6]

@@ -10,7 +10,8 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import Product
 from shoptalk.objective import Examples, Key, Loss, Objective, Spec
 from shoptalk.objectives import make_pretext, make_spec, spec_for
-from shoptalk.objectives.mixture import MixedBatch, Mixture, MixtureSpec, Part, parts_of
+from shoptalk.objectives.mixture import MixedBatch, Mixture, MixtureSpec, Part
+from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.text.corpus import Corpus
 from tests.objectives.test_registry import tensors_of
@@ -30,7 +31,7 @@ from tests.toyworld import MIXTURE, small_spec, toy_world
     ],
 )
 def test_a_name_tells_its_parts_and_their_weights(name: str, parts: dict[str, float]):
-    found = parts_of(name)
+    found = PhaseRecipe.parse(name).weights
     assert found == parts
     assert list(found) == list(parts)
 
@@ -40,7 +41,7 @@ def test_a_name_tells_its_parts_and_their_weights(name: str, parts: dict[str, fl
 )
 def test_a_name_that_is_no_sum_is_refused_with_an_example(name: str):
     with pytest.raises(ConfigError, match=rf"{re.escape(repr(name))} is no objective.*such as 0\.2\*mlm\+neighbours"):
-        parts_of(name)
+        PhaseRecipe.parse(name)
 
 
 def test_an_unknown_part_is_told_the_nearest():

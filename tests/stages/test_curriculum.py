@@ -18,8 +18,8 @@ from shoptalk.errors import ConfigError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.precision import Precision
-from shoptalk.objectives import phases_of
 from shoptalk.objectives.mixture import MixtureSpec
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.curriculum import first_budget, joint_cost, phase_specs, turn_of
 from shoptalk.stages.world import World
@@ -113,7 +113,7 @@ def steps_of(listener: Listener) -> list[str]:
     ],
 )
 def test_a_name_tells_its_phases(name: str, phases: tuple[str, ...]) -> None:
-    assert phases_of(name) == phases
+    assert tuple(phase.name for phase in Recipe.parse(name).phases) == phases
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from shoptalk.artifact import Artifact, create, key_of, locked, open_artifact, w
 from shoptalk.config import Budget, Config
 from shoptalk.errors import ArtifactError, SourceError
 from shoptalk.nn.encoder import embed
-from shoptalk.objectives import phases_of
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.quantities import span
 from shoptalk.report import render
@@ -242,7 +242,9 @@ def _train_on(done: _Finished, part: Corpus, fraction: float) -> Entry:
         world.run / "tokens", product.tokenizer, part.texts, max_length=product.max_length, digest=part.digest
     )
     candidate = whole.candidates[name]
-    targets = prepare_targets(world, phases_of(name)[0], candidate.spec, part, product, world.config.base)
+    targets = prepare_targets(
+        world, Recipe.parse(name).phases[0].name, candidate.spec, part, product, world.config.base
+    )
     prepared = replace(
         whole,
         corpus=part,

@@ -19,7 +19,7 @@ from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec, Targets
-from shoptalk.objectives import phases_of
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim
 from shoptalk.records import Frozen
@@ -71,7 +71,7 @@ def pretrain(
     world = base_stage(world, curated)
     if len(specs) == 1:
         return train_on(world, curated.train, specs[0], objective=objective, steps=steps, card=card, begun=begun)
-    first, second = phases_of(objective)
+    first, second = (phase.name for phase in Recipe.parse(objective).phases)
     _refuse_nothing(curated.train, specs[1], second)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
     then, done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)

@@ -14,8 +14,6 @@ not shipped. Without a dev set the last step's weights are returned.
 
 import contextlib
 import copy
-import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,19 +25,29 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save_file
 
-from shoptalk.artifact import digest, key_of, storage_errors, write_text
+from shoptalk.artifact import digest
+from shoptalk.commands.tune_state import (
+    DevScore,
+    TunePlan,
+    TuneSettings,
+    TuneTask,
+    best_of,
+    exhausted,
+    look,
+    read_looks,
+    read_tune_plan,
+    restore_best,
+    tuning_key,
+    write_tune_plan,
+)
 from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import Product, embed
-from shoptalk.nn.heads.classifier import micro_f1
 from shoptalk.nn.heads.logistic import MOST_STEPS, LinearHead, fit_multi, fit_soft
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, make_spec
 from shoptalk.objectives.supervised.classify import Classify
-from shoptalk.records import Frozen
 from shoptalk.stages.world import Reporter, Silent
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import tokenise
@@ -51,30 +59,12 @@ from shoptalk.training.pace import watched
 
 Method = Literal["classify", "setfit"]
 
+
 STEPS, FEWEST_PASSES = 400, 3
 """As many steps as STEPS, if that is at most the objective's `passes` through the examples and at least these."""
+
+
 _SNAPSHOT_SECONDS = 60.0
-_LOOKS, _BEST = "looks.json", "best.safetensors"
-
-
-class TuneSettings(Frozen):
-    """What tuning is set to, besides the objective's own settings."""
-
-    weight_decay: float = Field(default=0.01, ge=0.0)
-    warmup: float = Field(default=0.1, ge=0.0, lt=1.0, description="share of the steps spent warming up")
-    decay: float = Field(default=0.9, gt=0.0, le=1.0, description="share of the steps spent decaying to zero")
-    clip: float = Field(default=1.0, gt=0.0, description="largest gradient norm")
-    looks: int = Field(default=6, ge=1, description="looks at the dev set, besides the one before the first step")
-    patience: int = Field(default=3, ge=1, description="looks without a new best after which training stops")
-    C: float = Field(default=20.0, gt=0.0, description="inverse strength of the logistic regression's penalty")
-
-
-class DevScore(Frozen):
-    """The dev set's word on the weights after `step` steps."""
-
-    step: int
-    score: float
-    """In per cent: accuracy, or for multi-label tasks micro-averaged F1."""
 
 
 @dataclass(frozen=True)
@@ -87,26 +77,6 @@ class Tuned:
     history: tuple[DevScore, ...]
     steps: int
     """After how many steps these weights were; 0 is the untouched encoder."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is to be learned."""
-
-    texts: Sequence[str]
-    targets: Float[np.ndarray, "N C"]
-    weights: Float[np.ndarray, " N"]
-    dev: tuple[Sequence[str], Float[np.ndarray, "M C"]] | None
-    multi_label: bool
-
-
-class _Plan(Frozen):
-    """Decided before the first step, and kept for the resumption."""
-
-    key: str
-    steps: int
-    looks: tuple[int, ...]
-    """The steps after which the dev set is looked at."""
 
 
 def tune(
@@ -148,21 +118,21 @@ def tune(
         DivergedError: the loss is not a finite number.
     """
     begun = time.perf_counter()
-    task = _Task(texts, targets, np.ones(len(targets)) if weights is None else weights, dev, multi_label)
+    task = TuneTask(texts, targets, np.ones(len(targets)) if weights is None else weights, dev, multi_label)
     _check(task)
     spec, own = _settings(method, settings, task)
     with _folder(folder) as inside:
-        key = _key(product, task, spec, own, [seed, most_steps, seconds])
-        plan = _read_plan(inside, key)
+        key = tuning_key(product, task, spec, own, [seed, most_steps, seconds])
+        plan = read_tune_plan(inside, key)
         training = _training(_copy(product), task, spec, own, seed=seed, folder=inside)
         started = time.perf_counter()
         head = _fitted(training.objective.product, task, own)
         if isinstance(training.objective, Classify):
             training.objective.start(torch.from_numpy(head.weights), torch.from_numpy(head.intercepts))
         fitted = time.perf_counter()
-        looks = _read_looks(inside)
+        looks = read_looks(inside)
         if dev is not None and not looks:
-            looks = _look(0, looks, training, head, task)
+            looks = look(0, looks, training, head, task)
         if plan is None:
             refit = fitted - started if method == "setfit" else 0.0
             reserved = refit + (own.looks * (refit + time.perf_counter() - fitted) if dev is not None else 0.0)
@@ -172,30 +142,30 @@ def tune(
             if seconds is not None:
                 trial = _training(_copy(product), task, spec, own, seed=seed, folder=inside)
                 steps.append(_affordable(trial, until=begun + seconds, reserved=reserved))
-            plan = _write_plan(inside, key, min(steps), looks=own.looks if dev is not None else 0)
+            plan = write_tune_plan(inside, key, min(steps), looks=own.looks if dev is not None else 0)
         training = replace(training, config=replace(training.config, steps=plan.steps))
         looks = _trained(training, plan, looks, task, own, report or Silent(), name=method)
         if looks:
-            _restore(training)
+            restore_best(training)
         head = _head(training, task, own)
     found = training.objective.product
     found.encoder.zero_grad(set_to_none=True)
     found.encoder.eval()
-    return Tuned(found, head, tuple(looks), _best(looks).step if looks else plan.steps)
+    return Tuned(found, head, tuple(looks), best_of(looks).step if looks else plan.steps)
 
 
 def _trained(
     training: Training,
-    plan: _Plan,
+    plan: TunePlan,
     looks: list[DevScore],
-    task: _Task,
+    task: TuneTask,
     own: TuneSettings,
     report: Reporter,
     *,
     name: str,
 ) -> list[DevScore]:
     """Train as planned, or until looks have found nothing better for too long; all looks, those before included."""
-    if _exhausted(looks, own.patience):
+    if exhausted(looks, own.patience):
         return looks
     newest = snapshot.newest(training.folder, most=plan.steps)
     done = snapshot.steps_done(newest) if newest else 0
@@ -203,16 +173,13 @@ def _trained(
     for step in report.track(steps, done=done, total=plan.steps, name=name):
         if step.number in plan.looks and step.number > looks[-1].step:
             with observing(training.objective):
-                looks = _look(step.number, looks, training, _head(training, task, own), task)
-        if _exhausted(looks, own.patience):
+                looks = look(step.number, looks, training, _head(training, task, own), task)
+        if exhausted(looks, own.patience):
             step.steer("stop")
     return looks
 
 
-# --------------------------------------------------------------------------------------------- what is asked for
-
-
-def _check(task: _Task) -> None:
+def _check(task: TuneTask) -> None:
     n = len(task.targets)
     if n < 2 or n != len(task.texts):
         raise ConfigError(
@@ -225,7 +192,7 @@ def _check(task: _Task) -> None:
         )
 
 
-def _settings(method: Method, settings: Mapping[str, Any], task: _Task) -> tuple[Spec, TuneSettings]:
+def _settings(method: Method, settings: Mapping[str, Any], task: TuneTask) -> tuple[Spec, TuneSettings]:
     """The objective's settings and tuning's own, from one mapping."""
     of_task = {"classes": task.targets.shape[1], "multi_label": task.multi_label} if method == "classify" else {}
     of_spec = OBJECTIVES[method].model_fields.keys() - of_task.keys() - {"kind"}
@@ -253,7 +220,7 @@ def _copy(product: Product) -> Product:
     return replace(product, encoder=copy.deepcopy(product.encoder))
 
 
-def _training(product: Product, task: _Task, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
+def _training(product: Product, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
     """The training of `product`, of one step until a plan says how many."""
     n = len(task.texts)
     corpus = Corpus(
@@ -284,9 +251,6 @@ def _training(product: Product, task: _Task, spec: Spec, own: TuneSettings, *, s
     )
 
 
-# --------------------------------------------------------------------------------------------- how many steps
-
-
 def usual_steps(spec: Spec, examples: int) -> int:
     """The steps of a tuning on so many examples that nothing else limits."""
     batch = min(spec.batch, examples)
@@ -308,92 +272,7 @@ def _affordable(trial: Training, *, until: float, reserved: float) -> int:
     return steps
 
 
-def _key(product: Product, task: _Task, spec: Spec, own: TuneSettings, limits: list[Any]) -> str:
-    """What a tuning is a function of, as one hash."""
-    contents = hashlib.sha256()
-    arrays = [task.targets, task.weights, *(task.dev[1:] if task.dev else ())]
-    arrays += [tensor.detach().cpu().numpy() for tensor in product.encoder.state_dict().values()]
-    for array in arrays:
-        contents.update(np.ascontiguousarray(array).data)
-    texts = [list(task.texts), list(task.dev[0]) if task.dev else None]
-    settings = {"spec": spec.model_dump(), "own": own.model_dump(), "multi_label": task.multi_label, "limits": limits}
-    settings |= {"precision": product.precision}
-    return key_of(kind="tuned", config=settings, parents={"texts": digest(texts), "arrays": contents.hexdigest()})
-
-
-def _read_plan(folder: Path, key: str) -> _Plan | None:
-    """The plan that is there, if it is that of `key`; what another tuning left is deleted."""
-    with contextlib.suppress(FileNotFoundError, ValidationError):
-        plan = _Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
-        if plan.key == key:
-            return plan
-    snapshot.keep_only(folder, None)
-    for name in ("plan.json", "log.jsonl", _LOOKS, _BEST):
-        (folder / name).unlink(missing_ok=True)
-    return None
-
-
-def _write_plan(folder: Path, key: str, steps: int, *, looks: int) -> _Plan:
-    at = sorted({max(1, round(steps * (i + 1) / looks)) for i in range(looks)})
-    plan = _Plan(key=key, steps=steps, looks=tuple(at))
-    write_text(folder / "plan.json", plan.model_dump_json(indent=1))
-    return plan
-
-
-# --------------------------------------------------------------------------------------------- looks
-
-
-def _look(step: int, looks: Sequence[DevScore], training: Training, head: LinearHead, task: _Task) -> list[DevScore]:
-    """The looks with one more; weights that are the best so far are kept."""
-    assert task.dev is not None
-    texts, targets = task.dev
-    score = _score(head, embed(training.objective.product, texts), targets, multi_label=task.multi_label)
-    more = [*looks, DevScore(step=step, score=score)]
-    if _best(more).step == step:
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in training.objective.state_dict().items()}
-        unfinished = training.folder / f"{_BEST}.part"
-        with storage_errors(training.folder):
-            save_file(tensors, unfinished)
-            unfinished.replace(training.folder / _BEST)
-    write_text(training.folder / _LOOKS, json.dumps([look.model_dump() for look in more]))
-    return more
-
-
-def _restore(training: Training) -> None:
-    """The best look's weights."""
-    training.objective.load_state_dict(load_file(training.folder / _BEST))
-
-
-def _read_looks(folder: Path) -> list[DevScore]:
-    path = folder / _LOOKS
-    return (
-        [DevScore.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
-    )
-
-
-def _best(looks: Sequence[DevScore]) -> DevScore:
-    """The one with the highest score; of equal ones the first, which moved the encoder least."""
-    return max(looks, key=lambda look: look.score)
-
-
-def _exhausted(looks: Sequence[DevScore], patience: int) -> bool:
-    return bool(looks) and len(looks) - 1 - looks.index(_best(looks)) >= patience
-
-
-def _score(
-    head: LinearHead, vectors: Float[np.ndarray, "M D"], targets: Float[np.ndarray, "M C"], *, multi_label: bool
-) -> float:
-    """Accuracy in per cent; multi-label: micro-averaged F1."""
-    scores = head.scores(vectors)
-    if multi_label:
-        return 100.0 * micro_f1(scores > 0, targets > 0.5)
-    return 100.0 * float((scores.argmax(1) == targets.argmax(1)).mean())
-
-
-# --------------------------------------------------------------------------------------------- heads
-
-
-def _head(training: Training, task: _Task, own: TuneSettings) -> LinearHead:
+def _head(training: Training, task: TuneTask, own: TuneSettings) -> LinearHead:
     """The objective's own head, or where it has none a logistic regression on the vectors as they are now."""
     if isinstance(training.objective, Classify):
         weights, intercepts = training.objective.linear()
@@ -401,7 +280,7 @@ def _head(training: Training, task: _Task, own: TuneSettings) -> LinearHead:
     return _fitted(training.objective.product, task, own)
 
 
-def _fitted(product: Product, task: _Task, own: TuneSettings) -> LinearHead:
+def _fitted(product: Product, task: TuneTask, own: TuneSettings) -> LinearHead:
     """A logistic regression on the vectors as they are, of scikit-learn's strength `C`."""
     regression = fit_multi if task.multi_label else fit_soft
     return regression(

@@ -9,7 +9,6 @@ Every part sees texts of its own. The loop gives the examples of the first; each
 own size, in an order that is a function of (seed, step, part), so a resumed run draws the same.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -26,32 +25,6 @@ from shoptalk.records import Frozen
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import drawn
 from shoptalk.text.tokens import Tokenised
-
-
-def parts_of(name: str) -> dict[str, float]:
-    """The objectives that a name joins by `+`, with the weights that stand before `*`; a plain name is one of weight 1.
-
-    Raises:
-        ConfigError: a weight is no number above 0, or a part is missing or comes twice.
-    """
-    parts: dict[str, float] = {}
-    for piece in name.split("+"):
-        said, star, part = (word.strip() for word in piece.rpartition("*"))
-        weight = _number(said) if star else 1.0
-        if not part or not 0 < weight < math.inf or part in parts:
-            raise ConfigError(
-                f"{name!r} is no objective: {piece!r} cannot be one of its parts. Give different names joined by +, "
-                "each with a weight above 0 or none before it, such as 0.2*mlm+neighbours."
-            )
-        parts[part] = weight
-    return parts
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
 from shoptalk.objectives.masked.sop import SopSpec
 from shoptalk.objectives.masked.tsdae import TsdaeSpec
-from shoptalk.objectives.mixture import MixtureSpec, Part, parts_of
+from shoptalk.objectives.mixture import MixtureSpec, Part
 from shoptalk.objectives.noncontrastive.byol_text import ByolTextSpec
+from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.supervised import needs_labels
 from shoptalk.objectives.supervised.classify import ClassifySpec
 from shoptalk.objectives.supervised.setfit import SetfitSpec
@@ -37,26 +38,6 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "classify": ClassifySpec,
     "setfit": SetfitSpec,
 }
-
-
-THEN = "-then-"
-
-
-def phases_of(name: str) -> tuple[str, ...]:
-    """The phases of a curriculum in their order: "mlm-then-neighbours" has two. Any other name is its own only phase.
-
-    A phase is the name of an objective or of a mixture; whether there is such a one, `spec_for` says.
-
-    Raises:
-        ConfigError: a phase is missing, or there are more than two.
-    """
-    phases = tuple(phase.strip() for phase in name.split(THEN))
-    if len(phases) > 2 or not all(phases):
-        raise ConfigError(
-            f"{name!r} is no curriculum: two phases are what is supported, and it has "
-            f"{sum(map(bool, phases))}. Join two objectives by {THEN}, such as mlm{THEN}neighbours."
-        )
-    return phases
 
 
 def make_spec(name: str, settings: Mapping[str, Any]) -> Spec:
@@ -79,7 +60,7 @@ def spec_for(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
     Raises:
         ConfigError: no such objective, an unknown or impossible setting, or a part of a mixture learns from labels.
     """
-    weights = parts_of(name)
+    weights = PhaseRecipe.parse(name).weights
     for part in weights:
         if part not in OBJECTIVES:
             raise ConfigError(f"No objective {part!r}. {did_you_mean(part, OBJECTIVES)}")

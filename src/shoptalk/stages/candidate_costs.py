@@ -15,8 +15,8 @@ from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.heads.kinds import KINDS
 from shoptalk.nn.precision import Precision
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES, phases_of
-from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives import OBJECTIVES
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate, loop_config
 from shoptalk.stages.curate import Curated
@@ -89,7 +89,7 @@ def time_second(
     spec = candidate.then
     assert spec is not None
     part = corpus.sample(max(STAND_IN, 4 * spec.batch), seed=config.seed)
-    if not prepares(phases_of(candidate.name)[1]) or not len(spec.examples(part)):
+    if not prepares(Recipe.parse(candidate.name).phases[1].name) or not len(spec.examples(part)):
         part = corpus
     begun = time.perf_counter()
     targets = spec.prepare(part, product)
@@ -150,5 +150,5 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
 
 def prepares(name: str) -> bool:
     """Whether a candidate has targets to prepare, which takes the longer the larger the corpus is."""
-    parts = [part for phase in phases_of(name) for part in parts_of(phase)]
-    return any(part in OBJECTIVES and OBJECTIVES[part].prepare is not Spec.prepare for part in parts)
+    objectives = Recipe.parse(name).objectives
+    return any(part in OBJECTIVES and OBJECTIVES[part].prepare is not Spec.prepare for part in objectives)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from shoptalk.config import Budget, Config
 from shoptalk.errors import ConfigError
 from shoptalk.objective import Spec
-from shoptalk.objectives import phases_of
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import Frozen
 from shoptalk.stages.own_base import pretext_for
 from shoptalk.training.plan import Cost
@@ -34,9 +34,9 @@ def phase_specs(config: Config, name: str) -> tuple[Spec, ...]:
     """The hyperparameters of each phase, which are its objective's; of one phase where the name is no curriculum.
 
     Raises:
-        ConfigError: as `phases_of` and `pretext_for`; or settings are given under the curriculum's whole name.
+        ConfigError: as `Recipe.parse` and `pretext_for`; or settings are given under the curriculum's whole name.
     """
-    phases = phases_of(name)
+    phases = tuple(phase.name for phase in Recipe.parse(name).phases)
     if len(phases) > 1 and name in config.objectives:
         raise ConfigError(
             f"objectives.{name}: a curriculum has no settings of its own. Give those of its phases under their names "
@@ -53,7 +53,7 @@ def turn_of(name: str, steps: int, config: Config) -> int:
     Raises:
         ConfigError: there is but one step for two phases.
     """
-    if len(phases_of(name)) == 1:
+    if len(Recipe.parse(name).phases) == 1:
         return 0
     if steps < 2:
         raise ConfigError(f"{name!r} has two phases, and {steps} step is not enough for both. Give 2 or more.")

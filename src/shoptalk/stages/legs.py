@@ -12,7 +12,7 @@ from typing import Any
 from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.objective import Spec, Targets
-from shoptalk.objectives import phases_of
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.candidate import loop_config, prepare_targets
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.plan import Prepared
@@ -57,7 +57,7 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
             world, prepared, candidate.spec, candidate.targets, open_product(world.config), steps, work
         )
         return Leg(name, training, step_seconds=prepared.plan.candidates[name].seconds_per_step)
-    phases = phases_of(name)
+    phases = Recipe.parse(name).phases
     if step > turn:
         folder, seconds = _first_phase(world, prepared, name, turn, done=done)
         base = str(folder / "encoder")
@@ -65,10 +65,10 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
         targets = prepare_targets(world, name, candidate.then, prepared.corpus, product, base)
         training = _training(world, prepared, candidate.then, targets, product, steps - turn, work)
         before = tuple(read_log(folder))
-        return Leg(f"{name}, phase 2 ({phases[1]})", training, turn, before, before_seconds=seconds)
+        return Leg(f"{name}, phase 2 ({phases[1].name})", training, turn, before, before_seconds=seconds)
     work = work.with_name(f"{work.name}.1")
     training = _training(world, prepared, candidate.spec, candidate.targets, open_product(world.config), turn, work)
-    return Leg(f"{name}, phase 1 ({phases[0]})", training)
+    return Leg(f"{name}, phase 1 ({phases[0].name})", training)
 
 
 def decay_end(world: World, prepared: Prepared, name: str, begin: int) -> int:

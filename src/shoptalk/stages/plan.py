@@ -15,8 +15,8 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import Product
 from shoptalk.nn.machine import prepare
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES, phases_of
-from shoptalk.objectives.mixture import parts_of
+from shoptalk.objectives import OBJECTIVES
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate, prepare_targets
@@ -77,7 +77,7 @@ def check_candidates(config: Config) -> None:
         BaseModelError: the base cannot be found.
     """
     for name in (*config.candidates, *config.objectives):
-        for part in (part for phase in phases_of(name) for part in parts_of(phase)):
+        for part in Recipe.parse(name).objectives:
             if part not in OBJECTIVES and name != NONE:
                 known = [*OBJECTIVES, NONE] if part == name else OBJECTIVES
                 raise ConfigError(f"No candidate {part!r}. {did_you_mean(part, known)}")
@@ -113,7 +113,7 @@ def plan_stage(
     for name, phases in specs.items():
         started = time.perf_counter()
         with eliminating(skipped, name):
-            targets = prepare_targets(world, phases_of(name)[0], phases[0], corpus, product, config.base)
+            targets = prepare_targets(world, Recipe.parse(name).phases[0].name, phases[0], corpus, product, config.base)
             candidates[name] = PreparedCandidate(name, phases[0], targets, *phases[1:])
         preparing[name] = time.perf_counter() - started
     settings = {

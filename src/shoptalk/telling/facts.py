@@ -19,7 +19,7 @@ from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
-from shoptalk.telling.verdict import Verdict
+from shoptalk.telling.verdict_json import Verdict
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import Artifact, digest, open_artifact
-from shoptalk.objectives import phases_of
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
@@ -137,7 +137,7 @@ def _prepared(made: _Made, prepared: Prepared, candidate: str) -> list[str]:
 
     Seconds of targets are those of the plan, which has timed the candidate, too.
     """
-    first, *then = phases_of(candidate)
+    first, *then = (phase.name for phase in Recipe.parse(candidate).phases)
     says, taken = f"What {first} knows of all texts", prepared.plan.preparing_seconds.get(candidate)
     found = made.artifact(f"targets:{first}", "targets", f"targets/{first}", says, seconds=taken)
     if then:

@@ -1,0 +1,78 @@
+"""Recipes: what a candidate's name says is trained, as a value.
+
+    Recipe.parse("0.3*mlm+turns-then-neighbours").phases
+    (Phase(name="0.3*mlm+turns", weights={"mlm": 0.3, "turns": 1.0}), Phase(name="neighbours", weights={...}))
+
+A name is parsed here and nowhere else. Whether there are such objectives, `spec_for` says.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shoptalk.errors import ConfigError
+
+THEN = "-then-"
+
+
+@dataclass(frozen=True)
+class PhaseRecipe:
+    """What one training minimises: an objective, or a weighted sum of several."""
+
+    name: str
+    weights: Mapping[str, float]
+    """Of each objective; a plain one has the weight 1."""
+
+    @classmethod
+    def parse(cls, name: str) -> "PhaseRecipe":
+        """Read the objectives that a name joins by `+`, with the weights that stand before `*`.
+
+        Raises:
+            ConfigError: a weight is no number above 0, or a part is missing or comes twice.
+        """
+        weights: dict[str, float] = {}
+        for piece in name.split("+"):
+            before, star, part = (word.strip() for word in piece.rpartition("*"))
+            weight = _number(before) if star else 1.0
+            if not part or not 0 < weight < math.inf or part in weights:
+                raise ConfigError(
+                    f"{name!r} is no objective: {piece!r} cannot be one of its parts. Give different names joined by "
+                    "+, each with a weight above 0 or none before it, such as 0.2*mlm+neighbours."
+                )
+            weights[part] = weight
+        return cls(name, weights)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, or two one after the other (a curriculum)."""
+
+    name: str
+    phases: tuple[PhaseRecipe, ...]
+
+    @classmethod
+    def parse(cls, name: str) -> "Recipe":
+        """Read a candidate's name.
+
+        Raises:
+            ConfigError: a phase is missing, there are more than two, or one of them cannot be read.
+        """
+        phases = tuple(phase.strip() for phase in name.split(THEN))
+        if len(phases) > 2 or not all(phases):
+            raise ConfigError(
+                f"{name!r} is no curriculum: two phases are what is supported, and it has "
+                f"{sum(map(bool, phases))}. Join two objectives by {THEN}, such as mlm{THEN}neighbours."
+            )
+        return cls(name, tuple(map(PhaseRecipe.parse, phases)))
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Every objective that it names, in order."""
+        return tuple(part for phase in self.phases for part in phase.weights)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
