@@ -8,6 +8,7 @@ it runs. `--only demo --rounds 1` runs the example's `adapt` with a fixed number
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -78,6 +79,14 @@ class Side:
 
 
 # What runs with one checkout's code. Imports are inside: the functions lie where both checkouts have them.
+
+
+def wait_as_the_command_line_does() -> None:
+    """Threads sleep or spin as they do for users of that checkout; before torch is imported."""
+    with contextlib.suppress(ModuleNotFoundError):  # up to 24a6c83 nothing was set
+        from shoptalk.nn.waiting import let_threads_sleep
+
+        let_threads_sleep(os.environ)
 
 
 def texts(n: int) -> list[str]:
@@ -224,6 +233,7 @@ def main() -> None:
     parser.add_argument("--objective", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker is not None:
+        wait_as_the_command_line_does()
         result = train(given.objective, given.steps) if given.worker == "train" else embed(given.texts)
         print(json.dumps(result | {"peak_rss_mib": round(peak_mib())}), flush=True)
         return
