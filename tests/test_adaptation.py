@@ -469,6 +469,15 @@ def test_a_source_that_is_the_out_folder_is_refused_before_anything_is_made(
     assert not list(source.glob("*/manifest.json"))
 
 
+def test_the_folder_that_a_command_is_given_from_is_told_by_its_sign(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.conversations.parent)
+    config = config_for(tiny_base, candidates=("none",))
+    adapt([Path()], out=tmp_path / "run", config=config, report=listener)
+    assert "curate: reading ." in listener.said
+
+
 def test_a_decay_that_has_begun_runs_to_its_end_and_its_weights_are_measured(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,7 @@ def embed_sources(
                 left_out=0,
                 sources=fingerprint,
             )
-            report.say(f"embed: reading {', '.join(path.name for path in sources)}")
+            report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
             items = stream_sources(sources, config.curate, say=report.say)
             plan = work.prepared(begun, items, shard=SHARD, passage_characters=config.curate.passage_characters)
         if not plan.card.texts:

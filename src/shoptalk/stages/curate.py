@@ -67,7 +67,7 @@ def curate_stage(
     settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST], "layout": LAYOUT}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
-        world.report.say(f"curate: reading {', '.join(path.name for path in sources)}")
+        world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
         read = _read_labelled(labels, test, config.curate, of_labels)
