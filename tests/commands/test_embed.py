@@ -40,8 +40,12 @@ def run(
     listener: Listener,
     dtype: str = "float32",
     precision: Precision = "float32",
+    *,
+    force: bool = False,
 ) -> int:
-    return embed_sources(str(base), sources, out, CONFIG, report=listener, dtype=dtype, precision=precision)
+    return embed_sources(
+        str(base), sources, out, CONFIG, report=listener, dtype=dtype, precision=precision, force=force
+    )
 
 
 def expected(base: Path, rows: Path, precision: Precision = "float32") -> np.ndarray:
@@ -194,7 +198,10 @@ def test_the_same_call_again_is_instant_and_another_type_replaces_it(
     with monkeypatch.context() as patch:
         patch.setattr(embedding, "embed", lambda *_, **__: pytest.fail("embedded again"))
         assert run(tiny_base, [world.conversations], out, listener, "int8") == 160
-    run(tiny_base, [world.conversations], out, listener, "float16")
+    with pytest.raises(StorageError, match=r"made from other sources, another model or other settings.*--force"):
+        run(tiny_base, [world.conversations], out, listener, "float16")
+    assert np.load(out).dtype == np.int8
+    run(tiny_base, [world.conversations], out, listener, "float16", force=True)
     assert np.load(out).dtype == np.float16 and not out.with_suffix(".scales.npy").exists()
 
 
