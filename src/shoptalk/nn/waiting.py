@@ -1,7 +1,7 @@
 """How threads wait for each other: asleep, so that another program may have the core meanwhile.
 
 OpenMP's threads spin at the end of every loop until the last of them is there. Where another process computes, the last
-one waits for its core while the others burn theirs: training falls to a seventh (benchmarks/README.md). torch and the
+one waits for its core while the others burn theirs: training falls to a fifth (benchmarks/README.md). torch and the
 kernels of `nn/native` run on one and the same pool of threads, so one setting is for both. The runtime reads it once,
 when it is loaded with torch; this module imports none of that.
 """
