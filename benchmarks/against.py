@@ -116,7 +116,7 @@ def train(objective: str, steps: int) -> Result:
             training = Training.build(
                 spec,
                 corpus=corpus,
-                tokens=tokenise(product.tokenizer, lines, max_length=product.max_length),
+                inputs=tokenise(product.tokenizer, lines, max_length=product.max_length),
                 product=product,
                 targets=spec.prepare(corpus, product),
                 config=LoopConfig(**config),

@@ -52,7 +52,7 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
             training = advance.Training.build(
                 spec,
                 corpus=corpus,
-                tokens=tokens,
+                inputs=tokens,
                 product=product,
                 targets=toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product),
                 config=LoopConfig(steps=steps, batch=BATCH, lr=1e-3, seed=3),

@@ -20,7 +20,7 @@ from scipy import stats
 
 from benchmarks.data import rows
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.heads.classifier import micro_f1, train_multi
 from shoptalk.nn.heads.kinds import KINDS, fit_kind, views_of
 from shoptalk.nn.heads.names import embedded
@@ -37,7 +37,7 @@ FULL_POOL_KINDS = ("linear", "smoothed")
 """With all labels the pool is the labelled text itself: self-training has nothing left to learn from."""
 
 
-def vectors_of(product: Product, name: str, part: str, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def vectors_of(product: TextEncoder, name: str, part: str, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Vectors and labels of a part of a set; what was embedded once is read from `cache`."""
     path = cache and cache / f"{product.name.strip('/').replace('/', '_')}-{name}-{part}.npz"
     if path and path.exists():
@@ -56,7 +56,7 @@ def draw(codes: np.ndarray, shots: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([rng.permutation(np.flatnonzero(codes == c))[:shots] for c in range(codes.max() + 1)])
 
 
-def measure(product: Product, name: str, shots: Sequence[int | None], *, draws: int, cache: Path | None) -> None:
+def measure(product: TextEncoder, name: str, shots: Sequence[int | None], *, draws: int, cache: Path | None) -> None:
     texts, labels = vectors_of(product, name, "train", cache)
     tests, truth = vectors_of(product, name, "test", cache)
     names, codes = np.unique(labels, return_inverse=True)
@@ -80,7 +80,7 @@ def measure(product: Product, name: str, shots: Sequence[int | None], *, draws: 
         say(product, name, which, f"{kind}, names" if by_name else kind, found, seconds)
 
 
-def measure_nlupp(product: Product) -> None:
+def measure_nlupp(product: TextEncoder) -> None:
     """NLU++: heads of the other folds, judged on the first four of twenty."""
     found = rows("intents/nlupp/all.jsonl.gz")
     vectors = embed(product, [row["text"] for row in found])
@@ -99,7 +99,7 @@ def measure_nlupp(product: Product) -> None:
         say(product, f"nlupp/{domain}", "full", "linear, micro-F1", scores, 0.0)
 
 
-def say(product: Product, name: str, shots: str, kind: str, found: Sequence[float], seconds: float) -> None:
+def say(product: TextEncoder, name: str, shots: str, kind: str, found: Sequence[float], seconds: float) -> None:
     half = 0.0
     if len(found) > 1:
         half = float(stats.t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / len(found) ** 0.5)

@@ -34,7 +34,7 @@ from shoptalk.config import load
 from shoptalk.evaluate.labelfree import LOST, MARGIN, MOST_MOVED, RULE, Rule, features, suggestion
 from shoptalk.evaluate.menu import SAMPLE
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Encoder, Product, embed
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 from shoptalk.nn.student import with_layers
 from shoptalk.probes.linear import probe_outcomes
 from shoptalk.probes.rank import rankme
@@ -135,35 +135,35 @@ def own_recipe(name: str) -> Recipe:
     return Recipe("neighbours", name, 20, ("objectives.neighbours.batch=32", "objectives.neighbours.lr=1e-4"))
 
 
-def truncated(base: Product) -> Product:
+def truncated(base: TextEncoder) -> TextEncoder:
     """Its first three layers."""
     short = with_layers(base, 3)
-    kept: Any = short.encoder.backbone.encoder
-    there: Any = base.encoder.backbone.encoder
+    kept: Any = short.network.backbone.encoder
+    there: Any = base.network.backbone.encoder
     for target, source in zip(kept.layer, there.layer, strict=False):  # the student's are spread over all of them
         target.load_state_dict(source.state_dict())
     return short
 
 
-def noised(base: Product, *, share: float = 0.5) -> Product:
+def noised(base: TextEncoder, *, share: float = 0.5) -> TextEncoder:
     """Every weight matrix with normal noise of a share of its own standard deviation."""
-    encoder, generator = copy.deepcopy(base.encoder), torch.Generator().manual_seed(0)
+    encoder, generator = copy.deepcopy(base.network), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in encoder.parameters():
             if weight.ndim == 2:
                 weight.add_(torch.randn(weight.shape, generator=generator), alpha=share * float(weight.std()))
-    return replace(base, encoder=encoder)
+    return replace(base, network=encoder)
 
 
-def fresh(base: Product) -> Product:
+def fresh(base: TextEncoder) -> TextEncoder:
     """Its architecture with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        backbone: Any = type(base.encoder.backbone)(base.encoder.backbone.config)
-    return replace(base, encoder=Encoder(backbone, pooling=base.encoder.pooling).eval())
+        backbone: Any = type(base.network.backbone)(base.network.backbone.config)
+    return replace(base, network=Encoder(backbone, pooling=base.network.pooling).eval())
 
 
-MADE: dict[str, Callable[[Product], Product]] = {"three layers": truncated, "noise": noised, "random": fresh}
+MADE: dict[str, Callable[[TextEncoder], TextEncoder]] = {"three layers": truncated, "noise": noised, "random": fresh}
 
 
 def write_source(target: Path, name: str) -> Path:
@@ -177,7 +177,7 @@ def write_source(target: Path, name: str) -> Path:
     return target
 
 
-def trained(work: Path, name: str, recipe: Recipe) -> Product:
+def trained(work: Path, name: str, recipe: Recipe) -> TextEncoder:
     """The encoder in the folder of made ones, trained where there is none."""
     out = work / name.replace(", ", "-").replace(" ", "-")
     if not (out / "encoder" / "model.safetensors").exists():
@@ -217,7 +217,7 @@ def measured(work: Path) -> list[Row]:
         found = [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     base = open_base("minilm", max_length=MAX_LENGTH)
     sets = {name: read_set(name) for name in SETS}
-    jobs: list[tuple[str, Callable[[], Product], Sequence[str]]] = [
+    jobs: list[tuple[str, Callable[[], TextEncoder], Sequence[str]]] = [
         *((name, partial(trained, work, name, recipe), SETS) for name, recipe in TRAINED.items()),
         *((name, partial(make, base), SETS) for name, make in MADE.items()),
         *((f"own, {name}", partial(trained, work, f"own, {name}", own_recipe(name)), [name]) for name in OWN),

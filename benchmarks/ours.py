@@ -54,13 +54,13 @@ def train(given: argparse.Namespace) -> Result:
         settings["mask_rate"] = given.mask_rate
     spec = make_spec(given.objective, settings)
     product = open_base(BASE, max_length=MAX_LENGTH)
-    product.encoder.to(best_device())
+    product.network.to(best_device())
     steps = len(texts) // given.batch if given.minutes is None else 10**9
     with tempfile.TemporaryDirectory() as folder:
         training = Training.build(
             spec,
             corpus=corpus,
-            tokens=tokenise(product.tokenizer, texts, max_length=product.max_length),
+            inputs=tokenise(product.tokenizer, texts, max_length=product.max_length),
             product=product,
             targets=None,
             config=loop.LoopConfig(
@@ -105,14 +105,14 @@ def encode(given: argparse.Namespace) -> Result:
     """Vectors of all texts, after a few to warm up."""
     texts = read_texts(given.texts)
     product = open_base(BASE, max_length=MAX_LENGTH)
-    product.encoder.to(best_device())
+    product.network.to(best_device())
     embed(product, texts[:256], precision=given.precision)
     begun = time.perf_counter()
     vectors = embed(product, texts, precision=given.precision)
     seconds = time.perf_counter() - begun
     if given.vectors:
         np.save(given.vectors, vectors[:1000])
-    tokens = product.tokens(texts)
+    tokens = product.units(texts)
     return {
         "real_tokens": tokens,
         "seconds": seconds,

@@ -89,7 +89,7 @@ def measure(options: Options) -> Iterator[Row]:
     device = best_device()
     precision, _ = choose_precision(device)
     product = open_base(BASE)
-    encoder = product.encoder.to(device).train()
+    encoder = product.network.to(device).train()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-6, fused=True)
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, len(product.tokenizer), (TEXTS, LENGTH))

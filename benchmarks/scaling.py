@@ -102,7 +102,7 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
     from shoptalk.curate.sources import stream_sources
     from shoptalk.nn.bases import resolve
     from shoptalk.nn.encoder import MAX_LENGTH
-    from shoptalk.objective import Key
+    from shoptalk.objective import Key, Material
     from shoptalk.objectives import make_spec
     from shoptalk.text.batching import make_batch
     from shoptalk.text.corpus import open_corpus
@@ -135,7 +135,7 @@ def data_side(source: Path, run: Path) -> dict[str, Any]:
         with clock.stage(name):
             spec = make_spec(name, {})
             data = spec.examples(corpus)
-            collate = spec.collate(corpus, tokens, product, None)
+            collate = spec.collate(Material(corpus, product, tokens, None))
             for step in range(BATCHES):
                 key = Key(seed=0, step=step)
                 collate([int(data[i]) for i in batch_positions(len(data), spec.batch, key)], key)

@@ -23,7 +23,7 @@ from shoptalk.commands.lesson import Lesson, headed, learn
 from shoptalk.commands.tune import Method
 from shoptalk.config import load
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.records import Example
 from shoptalk.stages.world import Silent, World
@@ -33,7 +33,7 @@ UNLIMITED = "1Mtok"
 
 
 def measure(
-    product: Product,
+    product: TextEncoder,
     name: str,
     shots: Sequence[int | None],
     *,

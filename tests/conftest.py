@@ -11,7 +11,6 @@ import torch
 
 from shoptalk.config import Budget
 from shoptalk.nn import precision as nn_precision
-from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.tiny import WORDS, tiny_product
 from shoptalk.records import Look
@@ -47,7 +46,7 @@ def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny random BERT as an encoder folder."""
     folder = tmp_path_factory.mktemp("base")
-    save_encoder(tiny_product(), folder, card="# tiny\n")
+    tiny_product().save(folder, card="# tiny\n")
     return folder
 
 

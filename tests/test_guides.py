@@ -22,7 +22,6 @@ from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import BASES, KnownBase
-from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.tiny import tiny_product
 from shoptalk.objectives import OBJECTIVES, make_spec
 from shoptalk.objectives.recipe import Recipe
@@ -48,7 +47,7 @@ def minilm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     model = packages / "tiny_minilm" / "model"
     model.parent.mkdir()
     (model.parent / "__init__.py").touch()
-    save_encoder(tiny_product(), model, card="")
+    tiny_product().save(model, card="")
     tiny = KnownBase(
         name="minilm",
         hub_id="nobody/tiny",
@@ -66,7 +65,7 @@ def minilm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def run(minilm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the words of a command in a folder with the small world: exit status, and all that it printed."""
     lay_out_world(tmp_path)
-    save_encoder(tiny_product(seed=1), tmp_path / "multilingual", card="")
+    tiny_product(seed=1).save(tmp_path / "multilingual", card="")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("webbrowser.open", lambda _: True)
 

@@ -11,7 +11,7 @@ import pytest
 
 from shoptalk.artifact import create
 from shoptalk.nn import bertlike
-from shoptalk.nn.encoder import embed, save_encoder
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from tests.tiny import tiny_product
 
@@ -65,14 +65,14 @@ def finetuned(folder: Path) -> Path:
     product = tiny_product()
     texts = ["block the card", "my card was stolen", "send the money back", "return the money"]
     with create(folder / "encoder", kind="encoder", config={}, parents={}) as inside:
-        save_encoder(product, inside, card="")
+        product.save(inside, card="")
     head = classifier.train(embed(product, texts), ["card", "card", "refund", "refund"], np.arange(4))
     with create(folder / "head", kind="head", config={}, parents={}) as inside:
         classifier.save(head, inside)
     return folder
 
 
-@pytest.mark.skipif(not bertlike.serves(tiny_product().encoder.backbone), reason="the kernels cannot be compiled here")
+@pytest.mark.skipif(not bertlike.serves(tiny_product().network.backbone), reason="the kernels cannot be compiled here")
 def test_predicting_imports_torch_and_no_other_heavy_library(tmp_path: Path):
     found = imported(PREDICT.format(folder=str(finetuned(tmp_path / "run"))))
     assert "torch" in found

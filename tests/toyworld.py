@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from shoptalk.nn.encoder import Product
-from shoptalk.objective import Objective, Spec, Targets
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.objective import Material, Objective, Spec, Targets
 from shoptalk.objectives import spec_for
 from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.toy import toy_corpus, toy_labels
@@ -21,7 +21,7 @@ class ToyWorld:
     """One objective, built on a fresh tiny product, with the toy corpus collated for it."""
 
     spec: Spec
-    product: Product
+    product: TextEncoder
     corpus: Corpus
     tokens: Tokenised
     targets: Targets | None
@@ -45,7 +45,7 @@ def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:
         tokens=tokens,
         targets=targets,
         data=spec.examples(corpus),
-        collate=spec.collate(corpus, tokens, product, targets),
+        collate=spec.collate(Material(corpus, product, tokens, targets)),
         objective=objective,
     )
 

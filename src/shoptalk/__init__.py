@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoptalk.adaptation import Verdict, adapt
     from shoptalk.nn.bases import open_base as open_encoder
-    from shoptalk.nn.encoder import Product, embed
+    from shoptalk.nn.encoder import TextEncoder, embed
     from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
     from shoptalk.training.loop import LoopConfig, Step, observing, train
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Verdict": "shoptalk.adaptation",
     "open_encoder": "shoptalk.nn.bases:open_base",
     "embed": "shoptalk.nn.encoder",
-    "Product": "shoptalk.nn.encoder",
+    "TextEncoder": "shoptalk.nn.encoder",
     "Examples": "shoptalk.objective",
     "Key": "shoptalk.objective",
     "Loss": "shoptalk.objective",
@@ -47,10 +47,10 @@ __all__ = [
     "Loss",
     "Objective",
     "Probe",
-    "Product",
     "Spec",
     "Step",
     "Targets",
+    "TextEncoder",
     "Verdict",
     "__version__",
     "adapt",

@@ -5,7 +5,6 @@ wrong-domain     the base is adapted to sentences of another world, which have n
 shuffled-labels  the labels are permuted: nothing can be learned from them
 """
 
-import copy
 import csv
 import io
 import json
@@ -23,7 +22,7 @@ from shoptalk.curate.labels import read_labels
 from shoptalk.errors import InputError
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.evaluate.menu import measure, save_measured
-from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import curate_stage
@@ -109,18 +108,18 @@ def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
         progress = {"step": number, "tokens": 0, "seconds": 0.0, "memory_bytes": peak_memory(best_device())}
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
-            save_encoder(product, inside / "encoder", card=f"# The base with noise {number}\n\nOf a control.\n")
+            product.save(inside / "encoder", card=f"# The base with noise {number}\n\nOf a control.\n")
             write_text(inside / "log.jsonl", "")
             write_text(inside / "progress.json", json.dumps(progress))
     return open_entry(folder, "noise")
 
 
-def _noisy(product: Product, *, seed: int) -> Product:
+def _noisy(product: Embedder, *, seed: int) -> Embedder:
     """A copy of the product with Gaussian noise of relative size `NOISE` in every weight matrix."""
-    noisy = copy.deepcopy(product)
+    noisy = product.copy()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in noisy.encoder.parameters():
+        for parameter in noisy.network.parameters():
             if parameter.ndim > 1:
                 parameter.add_(NOISE * parameter.std() * torch.randn(parameter.shape, generator=generator))
     return noisy

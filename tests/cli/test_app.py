@@ -13,7 +13,7 @@ import pytest
 from shoptalk.cli import app
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.evaluate.menu import measure
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.probes.forgetting import general_pairs
 from tests.conftest import SmallWorld
 
@@ -154,7 +154,7 @@ def test_a_control_of_equal_encoders_is_decided_as_a_run_is(
 ) -> None:
     precisions = []
 
-    def spy(product: Product, *rest: Any, **more: Any) -> Any:
+    def spy(product: TextEncoder, *rest: Any, **more: Any) -> Any:
         precisions.append(product.precision)
         return measure(product, *rest, **more)
 

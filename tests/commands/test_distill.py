@@ -46,8 +46,8 @@ def test_teacher_and_student_stand_side_by_side(done: tuple[Path, dict[str, Any]
     teacher, student = result["teacher"], result["student"]
     opened = {"teacher": open_base(str(tiny_base)), "student": open_base(str(out / "encoder"))}
     for name, product in opened.items():
-        assert result[name]["parameters"] == sum(p.numel() for p in product.encoder.parameters())
-        assert result[name]["layers"] == len(product.encoder.backbone.encoder.layer)
+        assert result[name]["parameters"] == sum(p.numel() for p in product.network.parameters())
+        assert result[name]["layers"] == len(product.network.backbone.encoder.layer)
         assert result[name]["vocabulary"] == len(product.tokenizer)
     assert (teacher["layers"], student["layers"], student["vocabulary"]) == (2, 1, 200)
     size = (out / "encoder" / "model.safetensors").stat().st_size

@@ -20,7 +20,7 @@ from shoptalk.commands.vectors import quantise
 from shoptalk.config import Config
 from shoptalk.errors import InputError, StorageError
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.precision import Precision
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
@@ -121,7 +121,7 @@ def test_what_a_crash_left_is_continued_and_not_done_again(
     run(tiny_base, [world.conversations], whole, listener, dtype)
     real, calls = embedding.embed, []
 
-    def failing(product: Product, texts: list[str], **settings: Any) -> np.ndarray:
+    def failing(product: TextEncoder, texts: list[str], **settings: Any) -> np.ndarray:
         calls.append(len(texts))
         if len(calls) == 5:
             raise StopError
@@ -147,7 +147,7 @@ def test_another_setting_source_or_model_starts_over(
     subprocess.run(["cp", "-r", str(tiny_base), str(base)], check=True)
     real, calls = embedding.embed, []
 
-    def counting(product: Product, texts: list[str], **settings: Any) -> np.ndarray:
+    def counting(product: TextEncoder, texts: list[str], **settings: Any) -> np.ndarray:
         calls.append(len(texts))
         if len(calls) == 5:
             raise StopError

@@ -355,7 +355,7 @@ def test_with_unlabelled_text_a_tuned_encoder_gets_a_head_of_the_kind_that_is_as
     product = tiny_product()
     examples = [Example(id=str(i), text=text, label=label, cluster=i) for i, (text, label) in enumerate(rows_of(5))]
     rng, part = random.Random(3), np.arange(20) % 5 > 0
-    own = LinearHead(np.zeros((4, product.encoder.dim), dtype=np.float32), np.arange(4.0), np.arange(4))
+    own = LinearHead(np.zeros((4, product.network.dim), dtype=np.float32), np.arange(4.0), np.arange(4))
     lesson = Lesson.of(examples, [text_about(rng.choice(SmallWorld.topics), rng) for _ in range(60)])
     seen = lesson.seen_by(product)
     found = headed(lesson, Tuned(product, own, (), 1), kind, part)

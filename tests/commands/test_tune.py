@@ -47,7 +47,7 @@ def tuned(method: str = "classify", **changes: Any) -> tuning.Tuned:
 
 
 def weights_of(product: Any) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in product.encoder.state_dict().items()}
+    return {name: tensor.detach().clone() for name, tensor in product.network.state_dict().items()}
 
 
 def same(one: tuning.Tuned, other: tuning.Tuned) -> bool:
@@ -66,14 +66,14 @@ def same(one: tuning.Tuned, other: tuning.Tuned) -> bool:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_given_product_is_unchanged_bit_for_bit(method: str):
     product = tiny_product()
-    before, modes = weights_of(product), [part.training for part in product.encoder.modules()]
+    before, modes = weights_of(product), [part.training for part in product.network.modules()]
     found = tuned(method, product=product, dev=DEV_SET)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(product).items())
-    assert [part.training for part in product.encoder.modules()] == modes
-    assert all(parameter.grad is None for parameter in product.encoder.parameters())
-    assert not product.encoder.backbone.get_input_embeddings().sparse  # type: ignore[operator]
-    assert found.product.encoder is not product.encoder
-    assert not any(part.training for part in found.product.encoder.modules())
+    assert [part.training for part in product.network.modules()] == modes
+    assert all(parameter.grad is None for parameter in product.network.parameters())
+    assert not product.network.backbone.get_input_embeddings().sparse  # type: ignore[operator]
+    assert found.product.network is not product.network
+    assert not any(part.training for part in found.product.network.modules())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -176,7 +176,7 @@ def test_weight_decay_and_the_layers_dropout_really_apply():
     name = "backbone.encoder.layer.0.output.dense.weight"
     assert weights_of(decayed.product)[name].norm() < 0.95 * weights_of(plain.product)[name].norm()
     steady = tiny_product()
-    for part in steady.encoder.modules():
+    for part in steady.network.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     without = tuned(product=steady, settings=QUICK | {"weight_decay": 0.0})

@@ -17,7 +17,6 @@ import typer.main
 
 from shoptalk.cli.app import app, main
 from shoptalk.config import Config
-from shoptalk.nn.encoder import save_encoder
 from shoptalk.objectives import OBJECTIVES
 from tests.conftest import SmallWorld
 from tests.tiny import tiny_product
@@ -147,7 +146,7 @@ def json_keys() -> dict[str, list[str]]:
 
 def _results(folder: Path) -> dict[str, Any]:
     world, base, out = SmallWorld(folder), folder / "base", folder / "run"
-    save_encoder(tiny_product(), base, card="# tiny\n")
+    tiny_product().save(base, card="# tiny\n")
     labelled = ["--labels", world.labels]
     small = ["--set", "draws=5", "--set", "shots=2", "--set", "objectives.neighbours.batch=8"]
 

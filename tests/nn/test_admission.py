@@ -18,7 +18,6 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn import bases
 from shoptalk.nn.admission import MOST_REPEATED, MOST_SETTINGS, admit
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import save_encoder
 from tests.tiny import tiny_product
 
 SECONDS = 20.0  # a refusal takes milliseconds; building what these folders ask for takes minutes or all memory
@@ -26,7 +25,7 @@ SECONDS = 20.0  # a refusal takes milliseconds; building what these folders ask 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_encoder(tiny_product(), tmp_path / "saved", card="")
+    tiny_product().save(tmp_path / "saved", card="")
     return tmp_path / "saved"
 
 
@@ -92,7 +91,7 @@ for folder in sys.argv[1:]:
 def test_python_that_comes_with_a_base_is_refused_and_nobody_is_asked(tmp_path: Path):
     marks = {place: tmp_path / f"the code of {place} has run" for place in FOREIGN}
     for place, damage in FOREIGN.items():
-        save_encoder(tiny_product(), tmp_path / place, card="")
+        tiny_product().save(tmp_path / place, card="")
         damage(tmp_path / place, marks[place])
     done = subprocess.run(
         [sys.executable, "-c", OPENING, *(str(tmp_path / place) for place in FOREIGN)],
@@ -146,7 +145,7 @@ def test_weights_are_never_unpickled_and_the_message_says_what_to_do(saved: Path
 
 def test_a_pickle_beside_the_weights_is_left_alone(saved: Path):
     (saved / "pytorch_model.bin").write_bytes(b"not even a pickle")
-    assert open_base(str(saved)).encoder.dim == 32
+    assert open_base(str(saved)).network.dim == 32
 
 
 # ---------------------------------------------------------------------------------------------- sizes
@@ -229,7 +228,7 @@ def test_weights_in_several_files_open_and_their_index_may_name_no_file_elsewher
     where = {name: file for file, held in parts.items() for name in held}
     index = saved / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
-    assert open_base(str(saved)).encoder.dim == 32
+    assert open_base(str(saved)).network.dim == 32
     index.write_text(json.dumps({"metadata": {}, "weight_map": where | {names[0]: "../one.safetensors"}}))
     with pytest.raises(BaseModelError, match=r"names the file '\.\./one\.safetensors'"):
         open_base(str(saved))
@@ -251,7 +250,7 @@ def test_weights_whose_sum_overflows_are_finite(saved: Path):
     tensors = load_file(saved / "model.safetensors")
     tensors["encoder.layer.1.output.dense.bias"][:2] = 3e38
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
-    assert open_base(str(saved)).encoder.dim == 32
+    assert open_base(str(saved)).network.dim == 32
 
 
 def test_opening_leaves_the_random_state_alone(saved: Path):

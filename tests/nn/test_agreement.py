@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shoptalk.nn import agreement, attention, bertlike
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import embed, save_encoder
+from shoptalk.nn.encoder import embed
 from tests.tiny import tiny_product
 
 TEXTS = ["hello", "day after day", "zebra!"]
@@ -25,7 +25,7 @@ def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_encoder(tiny_product(), tmp_path / "saved", card="")
+    tiny_product().save(tmp_path / "saved", card="")
     return tmp_path / "saved"
 
 
@@ -35,8 +35,8 @@ def test_a_model_that_agrees_is_packed_and_asked_once(
     asked = []
     real = agreement.disagreement
     monkeypatch.setattr(agreement, "disagreement", lambda *given, **more: asked.append(1) or real(*given, **more))
-    assert open_base(str(saved)).encoder.packed
-    assert open_base(str(saved)).encoder.packed
+    assert open_base(str(saved)).network.packed
+    assert open_base(str(saved)).network.packed
     assert len(asked) == 1
     assert capsys.readouterr().err == ""
 
@@ -81,7 +81,7 @@ def test_a_model_that_disagrees_keeps_the_stock_attention_and_one_line_says_so(
         monkeypatch.setattr(bertlike, what, replacement)
     try:
         product = open_base(str(saved))
-        assert not product.encoder.packed
+        assert not product.network.packed
         assert_allclose(embed(product, TEXTS), expected, atol=1e-5)
     finally:
         if what is None:
@@ -92,11 +92,11 @@ def test_a_model_that_disagrees_keeps_the_stock_attention_and_one_line_says_so(
 
 def test_the_tolerance_lies_far_above_rounding():
     product = tiny_product()
-    product.encoder.backbone.set_attn_implementation("eager")
+    product.network.backbone.set_attn_implementation("eager")
     rows = [np.array(product.tokenizer(text)["input_ids"]) for text in agreement.TEXTS]
     with torch.inference_mode():
-        alone = [product.encoder.backbone(input_ids=torch.from_numpy(row)[None]).last_hidden_state[0] for row in rows]
-        product.encoder.backbone.set_attn_implementation(attention.NAME)
-        packed = agreement._packed(product.encoder, rows, pad_id=0)
+        alone = [product.network.backbone(input_ids=torch.from_numpy(row)[None]).last_hidden_state[0] for row in rows]
+        product.network.backbone.set_attn_implementation(attention.NAME)
+        packed = agreement._packed(product.network, rows, pad_id=0)
     off = max(float(agreement._distance(one, other)) for one, other in zip(packed, alone, strict=True))
     assert 0 < off < agreement.TOLERANCE / 100

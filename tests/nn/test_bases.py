@@ -23,13 +23,13 @@ from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import bases
 from shoptalk.nn.bases import BASES, KnownBase, open_base, resolve
-from shoptalk.nn.encoder import Encoder, Product, embed, save_encoder
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 from tests.tiny import tiny_product
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_encoder(tiny_product(), tmp_path / "saved", card="")
+    tiny_product().save(tmp_path / "saved", card="")
     return tmp_path / "saved"
 
 
@@ -121,11 +121,11 @@ def test_weights_are_never_made_up(saved: Path):
 
 def test_a_pooler_that_nothing_uses_may_be_missing(tmp_path: Path):
     product = tiny_product()
-    backbone = BertModel(product.encoder.backbone.config, add_pooling_layer=False)
-    save_encoder(Product(Encoder(backbone).eval(), product.tokenizer, 64, "x"), tmp_path, card="")
+    backbone = BertModel(product.network.backbone.config, add_pooling_layer=False)
+    TextEncoder(Encoder(backbone).eval(), product.tokenizer, 64, "x").save(tmp_path, card="")
     assert_array_equal(
         embed(open_base(str(tmp_path)), ["hello"]),
-        embed(Product(Encoder(backbone).eval(), product.tokenizer, 64, "x"), ["hello"]),
+        embed(TextEncoder(Encoder(backbone).eval(), product.tokenizer, 64, "x"), ["hello"]),
     )
 
 
@@ -153,7 +153,7 @@ def test_a_tokenizer_without_padding_is_refused(saved: Path):
 def test_pooling_is_what_the_folder_says(saved: Path, config: dict[str, Any] | None, pooling: str):
     path = saved / "1_Pooling" / "config.json"
     path.unlink() if config is None else path.write_text(json.dumps(config))
-    assert open_base(str(saved)).encoder.pooling == pooling
+    assert open_base(str(saved)).network.pooling == pooling
 
 
 @pytest.mark.parametrize("config", [{"pooling_mode_max_tokens": True}, {"pooling_mode": "lasttoken"}, {}])
@@ -171,7 +171,7 @@ def test_no_text_is_padded_past_the_models_last_position(tmp_path: Path, positio
     tokenizer.model_max_length = 10**30  # what transformers says where nobody said anything
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     backbone = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=positions, **sizes))
-    save_encoder(Product(Encoder(backbone), tokenizer, 512, "x"), tmp_path, card="")
+    TextEncoder(Encoder(backbone), tokenizer, 512, "x").save(tmp_path, card="")
     product = open_base(str(tmp_path), max_length=asked)
     assert product.max_length == length
     assert np.isfinite(embed(product, [" ".join(["day"] * 300)])).all()
@@ -253,7 +253,7 @@ def test_the_cache_comes_before_the_hub_and_the_hub_before_the_package(
 
 
 def test_a_damaged_copy_does_not_hide_a_good_one(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    save_encoder(tiny_product(seed=1), tmp_path / "other", card="")
+    tiny_product(seed=1).save(tmp_path / "other", card="")
     monkeypatch.setitem(BASES, "tiny", known(saved))
     monkeypatch.setattr(bases, "_hub", lambda hub_id, *, local_files_only: tmp_path / "other")
     monkeypatch.setattr(bases, "_package", lambda base: saved)
@@ -275,7 +275,7 @@ def test_a_folder_that_happens_to_be_here_does_not_shadow_a_known_base(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    save_encoder(tiny_product(seed=1), tmp_path / "tiny", card="")
+    tiny_product(seed=1).save(tmp_path / "tiny", card="")
     monkeypatch.setitem(BASES, "tiny", known(saved))
     monkeypatch.setattr(bases, "_package", lambda base: saved)
     assert resolve("tiny") == saved

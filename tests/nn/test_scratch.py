@@ -4,7 +4,7 @@ import torch
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import began_as, open_base, resolve
-from shoptalk.nn.encoder import embed, save_encoder
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.extend import extend
 from shoptalk.nn.scratch import SIZES, scratch_product, size_of
 from tests.tiny import tiny_product, tiny_tokenizer
@@ -14,7 +14,7 @@ MINI = SIZES["scratch:mini"]
 
 
 def weights_of(seed: int) -> dict[str, torch.Tensor]:
-    return scratch_product(MINI, tiny_tokenizer(), seed=seed, max_length=64).encoder.state_dict()
+    return scratch_product(MINI, tiny_tokenizer(), seed=seed, max_length=64).network.state_dict()
 
 
 def test_random_weights_are_those_of_their_seed_and_draw_nothing_from_the_global_generator():
@@ -29,17 +29,17 @@ def test_random_weights_are_those_of_their_seed_and_draw_nothing_from_the_global
 @pytest.mark.parametrize("name", SIZES)
 def test_a_base_with_random_weights_reads_packed_rows(name: str):
     product = scratch_product(SIZES[name], tiny_tokenizer(), seed=0, max_length=64)
-    assert product.encoder.packed
+    assert product.network.packed
     assert embed(product, TEXTS).shape == (4, SIZES[name].width)
-    layers = sum(p.numel() for n, p in product.encoder.named_parameters() if ".layer." in n and p.ndim > 1)
+    layers = sum(p.numel() for n, p in product.network.named_parameters() if ".layer." in n and p.ndim > 1)
     assert layers == 12 * SIZES[name].layers * SIZES[name].width ** 2
 
 
 def test_an_encoder_says_what_it_began_as_wherever_it_is_saved(tmp_path):
     product = scratch_product(MINI, tiny_tokenizer(), seed=0, max_length=64)
-    save_encoder(product, tmp_path / "one", card="")
-    save_encoder(open_base(str(tmp_path / "one")), tmp_path / "two", card="")
-    save_encoder(tiny_product(), tmp_path / "other", card="")
+    product.save(tmp_path / "one", card="")
+    open_base(str(tmp_path / "one")).save(tmp_path / "two", card="")
+    tiny_product().save(tmp_path / "other", card="")
     assert [began_as(str(tmp_path / name)) for name in ("one", "two", "other")] == [
         "scratch:mini",
         "scratch:mini",
@@ -66,9 +66,9 @@ def test_an_unknown_size_is_told_the_sizes():
 
 def test_a_new_row_is_the_mean_of_the_rows_of_its_pieces_and_the_others_stay():
     before = tiny_product()
-    old = before.encoder.state_dict()["backbone.embeddings.word_embeddings.weight"].double().numpy()
+    old = before.network.state_dict()["backbone.embeddings.word_embeddings.weight"].double().numpy()
     product = extend(tiny_product(), ["chargeback", "iban"])
-    rows = product.encoder.state_dict()["backbone.embeddings.word_embeddings.weight"].numpy()
+    rows = product.network.state_dict()["backbone.embeddings.word_embeddings.weight"].numpy()
     assert rows.shape == (len(old) + 2, old.shape[1]) and len(product.tokenizer) == len(rows)
     np.testing.assert_array_equal(rows[:-2], old.astype(np.float32))
     for number, pieces in enumerate((["charge", "##b", "##a", "##c", "##k"], ["i", "##b", "##a", "##n"])):
@@ -81,7 +81,7 @@ def test_a_new_row_is_the_mean_of_the_rows_of_its_pieces_and_the_others_stay():
 def test_texts_without_the_new_words_embed_exactly_as_before_and_others_in_fewer_tokens():
     before, after = tiny_product(), extend(tiny_product(), ["chargeback"])
     np.testing.assert_array_equal(embed(after, TEXTS), embed(before, TEXTS))
-    assert after.tokens(["a chargeback"]) == 4 < before.tokens(["a chargeback"])
+    assert after.units(["a chargeback"]) == 4 < before.units(["a chargeback"])
     assert not np.array_equal(embed(after, ["a chargeback"]), embed(before, ["a chargeback"]))
 
 
@@ -102,7 +102,7 @@ def test_a_saved_base_opens_in_other_libraries_with_equal_vectors(made: str, tmp
         if made == "scratch"
         else extend(tiny_product(), ["chargeback", "iban"])
     )
-    save_encoder(product, tmp_path / "base", card="")
+    product.save(tmp_path / "base", card="")
     texts = [*TEXTS[:3], "a chargeback, an IBAN"]
     ours = embed(product, texts)
     np.testing.assert_array_equal(embed(open_base(str(tmp_path / "base")), texts), ours)

@@ -11,7 +11,7 @@ from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, Dis
 from shoptalk.errors import ConfigError
 from shoptalk.nn import attention
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Encoder, Product, embed, save_encoder
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 from shoptalk.nn.student import kept_layers, layer_count, with_layers, with_vocabulary
 from shoptalk.text.vocabulary import prune
 from tests.tiny import tiny_product, tiny_tokenizer
@@ -19,7 +19,7 @@ from tests.tiny import tiny_product, tiny_tokenizer
 TEXTS = ["my card", "thanks", "please track my order"]
 
 
-def deep_product(kind: str, layers: int) -> Product:
+def deep_product(kind: str, layers: int) -> TextEncoder:
     tokenizer = tiny_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -33,7 +33,7 @@ def deep_product(kind: str, layers: int) -> Product:
                 DistilBertConfig(vocab_size=len(tokenizer), dim=32, n_layers=layers, n_heads=2, hidden_dim=64,
                                  max_position_embeddings=64, attn_implementation=attention.NAME)
             )  # fmt: skip
-    return Product(encoder=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=64, name=kind)
+    return TextEncoder(network=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=64, name=kind)
 
 
 @given(st.integers(1, 48), st.data())
@@ -55,16 +55,16 @@ def test_a_student_is_the_teachers_layers_without_the_others(kind: str, tmp_path
     before = embed(teacher, TEXTS)
     student = with_layers(teacher, 3)
     assert (layer_count(teacher), layer_count(student)) == (6, 3)
-    backbones = [product.encoder.backbone for product in (teacher, student)]
+    backbones = [product.network.backbone for product in (teacher, student)]
     stacks = [b.encoder.layer if kind == "bert" else b.transformer.layer for b in backbones]
     for own, place in zip(stacks[1], kept_layers(6, 3), strict=True):
         for one, other in zip(own.parameters(), stacks[0][place].parameters(), strict=True):
             assert torch.equal(one, other) and one.data_ptr() != other.data_ptr()
     with torch.no_grad():
-        for parameter in student.encoder.parameters():
+        for parameter in student.network.parameters():
             parameter.add_(1e-3)
     assert np.array_equal(embed(teacher, TEXTS), before)
-    save_encoder(student, tmp_path, card="# x\n")
+    student.save(tmp_path, card="# x\n")
     assert AutoModel.from_pretrained(tmp_path).config.num_hidden_layers == 3
     assert_allclose(embed(open_base(str(tmp_path)), TEXTS), embed(student, TEXTS), atol=1e-6)
 
@@ -77,7 +77,7 @@ def test_more_layers_than_there_are_are_refused(layers: int):
 
 def test_a_model_whose_layers_are_not_one_stack_is_refused():
     product = deep_product("bert", 2)
-    product.encoder.backbone.other = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+    product.network.backbone.other = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
     with pytest.raises(ConfigError, match="not one stack"):
         with_layers(product, 1)
 
@@ -91,19 +91,19 @@ def test_a_pruned_encoder_gives_texts_of_kept_pieces_the_same_vectors(tmp_path: 
     pruned = with_vocabulary(product, tokenizer, rows)
     assert len(pruned.tokenizer) == len(rows) < len(product.tokenizer)
     assert_allclose(embed(pruned, TEXTS), embed(product, TEXTS), atol=1e-6)
-    save_encoder(pruned, tmp_path, card="# x\n")
+    pruned.save(tmp_path, card="# x\n")
     opened = open_base(str(tmp_path))
-    assert opened.encoder.backbone.config.vocab_size == len(rows) == len(opened.tokenizer)
+    assert opened.network.backbone.config.vocab_size == len(rows) == len(opened.tokenizer)
     assert_allclose(embed(opened, TEXTS), embed(product, TEXTS), atol=1e-6)
 
 
 def test_the_special_ids_of_the_config_follow_the_vocabulary():
     product = tiny_product()
-    config = product.encoder.backbone.config
+    config = product.network.backbone.config
     config.bos_token_id, config.eos_token_id = product.tokenizer.cls_token_id, 200  # of which the second goes
     counts = np.zeros(len(product.tokenizer), dtype=np.int64)
     tokenizer, rows = prune(product.tokenizer, counts, most=100)
-    pruned = with_vocabulary(product, tokenizer, rows).encoder.backbone.config
+    pruned = with_vocabulary(product, tokenizer, rows).network.backbone.config
     assert pruned.pad_token_id == tokenizer.pad_token_id
     assert pruned.bos_token_id == tokenizer.cls_token_id
     assert pruned.eos_token_id is None

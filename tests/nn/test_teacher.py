@@ -22,7 +22,7 @@ def flat(module: torch.nn.Module) -> np.ndarray:
 @given(st.lists(SHARES, min_size=1, max_size=4), st.integers(0, 9))
 @settings(max_examples=15, deadline=None)
 def test_the_teacher_is_the_exponential_moving_average_of_the_student(momenta: list[float], seed: int):
-    student, generator = tiny_product().encoder, torch.Generator().manual_seed(seed)
+    student, generator = tiny_product().network, torch.Generator().manual_seed(seed)
     teacher = Teacher(student)
     expected = flat(student)
     lowest, highest = expected.copy(), expected.copy()
@@ -43,7 +43,7 @@ def test_the_teacher_is_the_exponential_moving_average_of_the_student(momenta: l
 
 
 def test_with_momentum_0_it_becomes_the_student_and_with_1_it_stays():
-    student = tiny_product().encoder
+    student = tiny_product().network
     teacher = Teacher(student)
     before = flat(teacher)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_with_momentum_0_it_becomes_the_student_and_with_1_it_stays():
 
 def test_it_has_no_dropout_and_no_gradients_and_leaves_no_trace_while_all_else_trains():
     product = tiny_product()
-    teacher = Teacher(product.encoder).train()
+    teacher = Teacher(product.network).train()
     tokens = tokenise(product.tokenizer, ["my card", "thanks a lot"], max_length=64)
     batch = product.batch([tokens[0], tokens[1]])
     state = torch.get_rng_state()
@@ -69,7 +69,7 @@ def test_it_has_no_dropout_and_no_gradients_and_leaves_no_trace_while_all_else_t
 
 
 def test_what_the_teacher_is_can_be_saved_by_name():
-    student = tiny_product().encoder
+    student = tiny_product().network
     names = {f"encoder.{name}" for name, _ in student.named_parameters()}
     assert {name for name, _ in Teacher(student).named_parameters()} == names
 

@@ -40,7 +40,7 @@ def test_the_loss_is_the_papers_of_both_views_against_the_target_network():
     loss = objective(batch)
     torch.manual_seed(3)
     with torch.no_grad():
-        views = world.product.encoder(batch.texts).double().numpy()
+        views = world.product.network(batch.texts).double().numpy()
     assert not np.allclose(views[:12], views[12:])
     objective.eval()
     wanted = objective.target.encoder(batch.once).double().detach().numpy()

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import embed
-from shoptalk.objective import Key
+from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_pretext
 from shoptalk.objectives.supervised.classify import Classify, ClassifySpec
 from shoptalk.objectives.toy import toy_corpus
@@ -36,7 +36,7 @@ def built(spec: ClassifySpec, seed: int = 0) -> Classify:
 
 
 def loss_of(spec: ClassifySpec, objective: Classify, targets: dict[str, np.ndarray], examples: list[int]) -> float:
-    collate = spec.collate(CORPUS, TOKENS, objective.product, targets)
+    collate = spec.collate(Material(CORPUS, objective.product, TOKENS, targets))
     return float(objective.eval()(collate(examples, Key(0, 0))).total.item())
 
 
@@ -82,9 +82,9 @@ def test_permuting_the_classes_permutes_what_the_head_learns(classes: int, multi
 
     def gradients(wanted: np.ndarray) -> list[np.ndarray]:
         objective = spec.build(tiny_product()).eval()  # without dropout
-        collate = spec.collate(CORPUS, TOKENS, objective.product, {"targets": wanted})
+        collate = spec.collate(Material(CORPUS, objective.product, TOKENS, {"targets": wanted}))
         objective(collate(range(6), Key(seed=0, step=0))).total.backward()
-        body = {id(part) for part in objective.product.encoder.parameters()}
+        body = {id(part) for part in objective.product.network.parameters()}
         return [part.grad.numpy() for part in objective.parameters() if id(part) not in body and part.grad is not None]
 
     plain, permuted = gradients(targets), gradients(targets[:, order])
@@ -133,7 +133,7 @@ def test_the_head_drops_out_in_training_alone():
     for part in objective.encoder.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
-    batch = spec.collate(CORPUS, TOKENS, objective.product, {"targets": np.eye(2)[CORPUS.conversation % 2]})(
+    batch = spec.collate(Material(CORPUS, objective.product, TOKENS, {"targets": np.eye(2)[CORPUS.conversation % 2]}))(
         [0, 1, 2], Key(0, 0)
     )
     objective.train()
@@ -149,7 +149,7 @@ def test_weight_decay_shrinks_the_head_and_the_layers():
 
     def norms(weight_decay: float) -> tuple[float, float]:
         objective = built(spec)
-        collate = spec.collate(CORPUS, TOKENS, objective.product, targets)
+        collate = spec.collate(Material(CORPUS, objective.product, TOKENS, targets))
         config = LoopConfig(steps=4, batch=8, lr=1e-4, weight_decay=weight_decay)
         for _ in train(objective, range(N), collate, config):
             pass
@@ -169,7 +169,7 @@ def test_without_labels_it_says_that_it_needs_them():
     assert len(spec.examples(CORPUS)) == N
     assert spec.prepare(CORPUS, tiny_product()) is None
     with pytest.raises(ConfigError, match=r"'classify' learns from labels.*Use `shoptalk finetune"):
-        spec.collate(CORPUS, TOKENS, tiny_product(), None)
+        spec.collate(Material(CORPUS, tiny_product(), TOKENS, None))
 
 
 @pytest.mark.parametrize("name", ["classify", "setfit"])
@@ -192,7 +192,7 @@ def test_it_is_no_pretext_task(name: str):
 def test_targets_that_do_not_fit_are_told_why(change: dict[str, np.ndarray], complaint: str):
     targets = {"targets": np.eye(2)[CORPUS.conversation % 2], "weights": np.ones(N)} | change
     with pytest.raises(ConfigError, match=complaint):
-        ClassifySpec().collate(CORPUS, TOKENS, tiny_product(), targets)
+        ClassifySpec().collate(Material(CORPUS, tiny_product(), TOKENS, targets))
 
 
 def test_a_corpus_of_one_text_has_no_examples():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import embed, save_encoder
+from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key
 from shoptalk.objectives.distillation.distil import Distil, DistilSpec
 from shoptalk.objectives.toy import toy_corpus
@@ -82,14 +82,14 @@ def test_the_loss_is_the_weighted_sum_of_the_papers_three_terms(
 
 def test_the_product_is_the_student_and_the_teacher_is_left_as_it_was():
     world = toy_world(DistilSpec(batch=8))
-    before = {name: value.clone() for name, value in world.product.encoder.state_dict().items()}
+    before = {name: value.clone() for name, value in world.product.network.state_dict().items()}
     objective = distil(world).train()
     assert objective.product is not world.product
-    assert objective.product.encoder is objective.encoder
+    assert objective.product.network is objective.encoder
     optimizer = torch.optim.SGD(objective.parameters(), lr=1.0)
     objective(world.collate(TEXTS, Key(0, 0))).total.backward()
     optimizer.step()
-    assert all(torch.equal(value, before[name]) for name, value in world.product.encoder.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in world.product.network.state_dict().items())
     own = objective.encoder.state_dict()
     assert any(not torch.equal(value, before[name]) for name, value in own.items() if name in before)
     assert len(objective.encoder.backbone.encoder.layer) == 1  # type: ignore[union-attr, arg-type]
@@ -112,15 +112,15 @@ def test_masking_is_anew_at_every_step_and_counted_as_tokens():
 
 def test_another_teacher_gives_the_targets(tmp_path: Path):
     other = tiny_product(seed=5)
-    save_encoder(other, tmp_path, card="# x\n")
+    other.save(tmp_path, card="# x\n")
     corpus = toy_corpus(conversations=2)
     targets = DistilSpec(teacher=str(tmp_path)).prepare(corpus, tiny_product())
     np.testing.assert_allclose(targets["vectors"], embed(other, corpus.texts), atol=1e-6)
 
 
 def test_a_teacher_of_another_width_is_refused(tmp_path: Path):
-    save_encoder(tiny_product(), tmp_path, card="# x\n")
+    tiny_product().save(tmp_path, card="# x\n")
     product = tiny_product()
-    product.encoder.backbone.config.hidden_size = 48  # type: ignore[union-attr]
+    product.network.backbone.config.hidden_size = 48  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match=r"32 dimensions, the student's have 48.*the same width"):
         DistilSpec(teacher=str(tmp_path)).prepare(toy_corpus(conversations=1), product)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.objectives import make_pretext, make_spec, spec_for
 from shoptalk.objectives.mixture import MixedBatch, Mixture, MixtureSpec, Part
 from shoptalk.objectives.recipe import PhaseRecipe
@@ -138,7 +138,7 @@ class Echo(Spec):
     def collate(self, *_: Any) -> Any:
         return lambda examples, key: list(examples)
 
-    def build(self, product: Product) -> Any:
+    def build(self, product: TextEncoder) -> Any:
         raise NotImplementedError
 
 
@@ -147,7 +147,7 @@ def test_a_part_goes_through_all_its_examples_before_any_comes_twice(seed: int):
     world = toy_world(make_spec("mlm", {}))
     parts = tuple(Part(name=name, weight=1, spec=Echo()) for name in "abc")
     mixture = MixtureSpec(lr=1, batch=8, passes=1, parts=parts)
-    collate = mixture.collate(world.corpus, world.tokens, world.product, None)
+    collate = mixture.collate(Material(world.corpus, world.product, world.tokens, None))
     steps = [collate([0], Key(seed, step)).parts for step in range(9)]  # 72 pairs, 9 batches of 8
     assert all(first == [0] for first, _, _ in steps)
     for place in (1, 2):
@@ -192,9 +192,9 @@ def test_the_gradient_is_the_weighted_sum_of_the_parts_gradients():
 @pytest.mark.parametrize("name", ["mlm+turns", "turns+mlm", "simcse+tsdae", "simcse+turns"])
 def test_rows_of_the_embeddings_are_dense_wherever_a_part_reads_all_of_them(name: str):
     product = tiny_product()
-    product.encoder.read_rows(sparse=True)
+    product.network.read_rows(sparse=True)
     make_spec(name, {}).build(product)
-    table = product.encoder.backbone.get_input_embeddings()  # type: ignore[operator]
+    table = product.network.backbone.get_input_embeddings()  # type: ignore[operator]
     assert table.sparse == (name == "simcse+turns")
 
 
@@ -207,7 +207,7 @@ class Nothing:
 class Told(Objective[Nothing]):
     """Notes what `after_step` is told."""
 
-    def __init__(self, product: Product, answer: float) -> None:
+    def __init__(self, product: TextEncoder, answer: float) -> None:
         super().__init__()
         self.product = product
         self.answer, self.told = answer, []  # type: ignore[var-annotated]

@@ -69,7 +69,7 @@ def test_the_loss_is_the_mean_cross_entropy_at_the_chosen_positions():
     losses = []
     for group, positions, labels in zip(batch.texts.groups, batch.positions, batch.labels, strict=True):
         with torch.no_grad():
-            hidden = world.product.encoder.hidden(group).numpy().astype(np.float64)
+            hidden = world.product.network.hidden(group).numpy().astype(np.float64)
         # The whole grid of logits, as the paper's code computes them, and only then the chosen positions.
         dense = hidden @ head["head.transform.0.weight"].T + head["head.transform.0.bias"]
         dense = gelu_and_norm(dense, head["head.transform.2.weight"], head["head.transform.2.bias"])

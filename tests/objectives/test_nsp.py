@@ -29,7 +29,7 @@ def judged_loss(world: ToyWorld, rows: list[list[int]], labels: list[bool]) -> t
     losses, right = [], []
     for row, label in zip(rows, labels, strict=True):
         with torch.no_grad():
-            hidden = world.product.encoder.backbone(input_ids=torch.tensor([row])).last_hidden_state[0].numpy()  # type: ignore[operator]
+            hidden = world.product.network.backbone(input_ids=torch.tensor([row])).last_hidden_state[0].numpy()  # type: ignore[operator]
         vector = hidden.astype(np.float64).mean(0)
         vector *= math.sqrt(len(vector)) / np.linalg.norm(vector)
         inner = np.tanh(head["dense.weight"] @ vector + head["dense.bias"])

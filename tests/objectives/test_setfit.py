@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.encoder import embed
-from shoptalk.objective import Key
+from shoptalk.objective import Key, Material
 from shoptalk.objectives.supervised import LabelledBatch
 from shoptalk.objectives.supervised.setfit import SetfitSpec
 from shoptalk.objectives.toy import toy_corpus
@@ -52,7 +52,7 @@ def test_the_loss_is_the_papers_supervised_contrastive_one(kind: str, temperatur
     }[kind]
     weights = rng.random(N).astype(np.float32)
     spec = SetfitSpec(temperature=temperature)
-    collate = spec.collate(CORPUS, TOKENS, PRODUCT, {"targets": targets, "weights": weights})
+    collate = spec.collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": targets, "weights": weights}))
     batch = collate([2, 9, 4, 17, 20], Key(0, 0))
     chosen = chosen_of(batch)
     vectors = embed(PRODUCT, [CORPUS.texts[i] for i in chosen]).astype(np.float64)
@@ -76,7 +76,7 @@ def chosen_of(batch: LabelledBatch) -> list[int]:
 @given(st.lists(st.integers(0, N - 1), min_size=1, max_size=N, unique=True), st.integers(0, 9), st.integers(0, 3))
 @settings(max_examples=20, deadline=None)
 def test_every_example_brings_another_text_with_its_label(examples: list[int], step: int, seed: int):
-    batch = SetfitSpec().collate(CORPUS, TOKENS, PRODUCT, {"targets": ONE_HOT})(examples, Key(seed, step))
+    batch = SetfitSpec().collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": ONE_HOT}))(examples, Key(seed, step))
     chosen = chosen_of(batch)
     assert chosen[: len(examples)] == examples
     for example, partner in zip(examples, chosen[len(examples) :], strict=True):
@@ -86,7 +86,7 @@ def test_every_example_brings_another_text_with_its_label(examples: list[int], s
 
 
 def test_a_partner_is_a_function_of_seed_step_and_example_alone():
-    collate = SetfitSpec().collate(CORPUS, TOKENS, PRODUCT, {"targets": ONE_HOT})
+    collate = SetfitSpec().collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": ONE_HOT}))
     together, alone = collate([3, 8, 14], Key(1, 4)), collate([8], Key(1, 4))
     assert chosen_of(together)[4] == chosen_of(alone)[1]
     partners = {chosen_of(collate([8], Key(1, step)))[1] for step in range(30)}
@@ -97,7 +97,7 @@ def test_partners_are_drawn_by_their_share_of_the_drawn_label():
     targets = np.zeros((N, 2), dtype=np.float32)
     targets[0] = [0.5, 0.5]
     targets[1], targets[2], targets[3] = [1, 0], [0, 0.25], [0, 0.75]
-    collate = SetfitSpec().collate(CORPUS, TOKENS, PRODUCT, {"targets": targets})
+    collate = SetfitSpec().collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": targets}))
     found = Counter(chosen_of(collate([0], Key(0, step)))[1] for step in range(1_000))
     assert set(found) == {1, 2, 3}
     for partner, chance in ((1, 0.5), (2, 0.125), (3, 0.375)):
@@ -107,7 +107,7 @@ def test_partners_are_drawn_by_their_share_of_the_drawn_label():
 def test_a_text_that_is_alone_with_its_label_is_its_own_partner_under_another_dropout_mask():
     targets = np.eye(N, dtype=np.float32)
     spec = SetfitSpec()
-    batch = spec.collate(CORPUS, TOKENS, PRODUCT, {"targets": targets})([4, 7], Key(0, 0))
+    batch = spec.collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": targets}))([4, 7], Key(0, 0))
     assert chosen_of(batch) == [4, 7, 4, 7]
     objective = spec.build(tiny_product())
     assert objective.train()(batch).total.item() != objective.eval()(batch).total.item() > 0
@@ -117,7 +117,10 @@ def test_texts_without_any_label_repel_the_others_and_have_no_loss_of_their_own(
     targets = ONE_HOT.copy()
     targets[20:] = 0
     spec = SetfitSpec()
-    collate, objective = spec.collate(CORPUS, TOKENS, PRODUCT, {"targets": targets}), spec.build(tiny_product()).eval()
+    collate, objective = (
+        spec.collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": targets})),
+        spec.build(tiny_product()).eval(),
+    )
     with_one, without = objective(collate([0, 1, 20], Key(0, 0))), objective(collate([0, 1], Key(0, 0)))
     assert with_one.total.item() > without.total.item()
     nothing = objective(collate([20, 21], Key(0, 0)))
@@ -132,7 +135,7 @@ def test_texts_without_any_label_repel_the_others_and_have_no_loss_of_their_own(
 def test_the_names_of_the_classes_do_not_matter(order: list[int]):
     spec = SetfitSpec()
     objective = spec.build(tiny_product()).eval()
-    batch = spec.collate(CORPUS, TOKENS, PRODUCT, {"targets": ONE_HOT})([0, 5, 9], Key(0, 0))
+    batch = spec.collate(Material(CORPUS, PRODUCT, TOKENS, {"targets": ONE_HOT}))([0, 5, 9], Key(0, 0))
     permuted = replace(batch, targets=batch.targets[:, list(order)])
     assert objective(batch).total.item() == pytest.approx(objective(permuted).total.item(), rel=1e-6)
 
@@ -140,4 +143,4 @@ def test_the_names_of_the_classes_do_not_matter(order: list[int]):
 def test_without_labels_it_says_that_it_needs_them():
     assert SetfitSpec().prepare(CORPUS, PRODUCT) is None
     with pytest.raises(ConfigError, match=r"'setfit' learns from labels.*Use `shoptalk finetune"):
-        SetfitSpec().collate(CORPUS, TOKENS, PRODUCT, None)
+        SetfitSpec().collate(Material(CORPUS, PRODUCT, TOKENS, None))

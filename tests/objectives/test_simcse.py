@@ -31,7 +31,7 @@ def test_with_dropout_the_loss_is_the_papers_equation_of_two_views():
     loss = world.objective(batch).total.item()
     torch.manual_seed(3)
     with torch.no_grad():
-        one, other = world.product.encoder(batch).chunk(2)
+        one, other = world.product.network(batch).chunk(2)
         one, other = one.numpy(), other.numpy()
     assert not np.allclose(one, other)
     assert loss == pytest.approx(in_batch_loss(one, other, 0.05), rel=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.objective import Key
 from shoptalk.objectives.masked.tsdae import DenoisingBatch, TsdaeSpec
 from shoptalk.text.batching import TokenBatch
@@ -106,9 +106,9 @@ def text_loss(
     return losses
 
 
-def vector_of(product: Product, ids: list[int]) -> np.ndarray:
+def vector_of(product: TextEncoder, ids: list[int]) -> np.ndarray:
     with torch.no_grad():
-        hidden = product.encoder.backbone(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()  # type: ignore[operator]
+        hidden = product.network.backbone(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()  # type: ignore[operator]
     vector = hidden.astype(np.float64).mean(0)
     return np.asarray(vector / np.linalg.norm(vector) * math.sqrt(len(vector)))
 
@@ -146,5 +146,5 @@ def test_the_loss_moves_the_encoder_through_the_vector_alone():
     with torch.no_grad():
         objective.decoder.layers[0].memory.weight.zero_()  # type: ignore[union-attr, index]
     objective(batch).total.backward()
-    layer = world.product.encoder.backbone.encoder.layer[0]  # type: ignore[union-attr, index]
+    layer = world.product.network.backbone.encoder.layer[0]  # type: ignore[union-attr, index]
     assert all(not parameter.grad.any() for parameter in layer.parameters())

@@ -81,7 +81,7 @@ def test_the_probe_rings_when_the_encoder_maps_all_texts_to_one_place() -> None:
     alarm = collapse_alarm(texts)
     assert not alarm(product).detail["collapsed"]
     with torch.no_grad():
-        last = product.encoder.backbone.encoder.layer[-1].output.LayerNorm
+        last = product.network.backbone.encoder.layer[-1].output.LayerNorm
         last.weight.mul_(1e-5)
         last.bias.fill_(1.0)
     assert alarm(product).detail["collapsed"]

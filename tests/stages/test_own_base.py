@@ -93,7 +93,7 @@ def test_an_extended_vocabulary_leaves_texts_without_the_new_words_as_they_were(
     assert any("words of this text are whole tokens now, such as chargeback" in line for line in listener.said)
     before, after = open_base(str(tiny_base)), open_base(found.config.base)
     np.testing.assert_array_equal(embed(after, TEXTS), embed(before, TEXTS))
-    assert after.tokens(["chargeback"]) == 3
+    assert after.units(["chargeback"]) == 3
 
 
 @pytest.mark.parametrize("base", ["scratch:mini", "tiny"])

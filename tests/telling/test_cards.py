@@ -12,7 +12,6 @@ from sentence_transformers import SentenceTransformer
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
 from shoptalk.config import Config, load
-from shoptalk.nn.encoder import save_encoder
 from shoptalk.nn.tiny import tiny_product
 from shoptalk.telling.cards import encoder_cards, plain_card
 from shoptalk.telling.origin import Base, CorpusFacts, Told, base_of, command_of
@@ -143,7 +142,7 @@ def test_a_plain_card_is_a_model_card_without_results() -> None:
 
 def test_a_base_in_a_folder_is_told_without_the_folders_path_and_by_its_own_card(tmp_path: Path) -> None:
     mine = tmp_path / "acme" / "encoder"
-    save_encoder(tiny_product(), mine, card=plain_card(TOLD.base, "x", "y"))
+    tiny_product().save(mine, card=plain_card(TOLD.base, "x", "y"))
     assert base_of(str(mine)) == Base("acme", "sentence-transformers/all-MiniLM-L6-v2", "apache-2.0")
     (mine / "README.md").write_text("---\nlicense: [broken\n---\n# odd\n")
     assert base_of(str(mine)) == Base("acme")

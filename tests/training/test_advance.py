@@ -15,7 +15,7 @@ def training_in(folder: Path, *, steps: int = 6) -> Training:
     return Training.build(
         world.spec,
         corpus=world.corpus,
-        tokens=world.tokens,
+        inputs=world.tokens,
         product=world.product,
         targets=world.targets,
         config=LoopConfig(steps=steps, batch=8, lr=1e-3),

@@ -22,7 +22,7 @@ def training_in(folder: Path, *, batch: int = 32) -> Training:
     return Training.build(
         world.spec,
         corpus=world.corpus,
-        tokens=world.tokens,
+        inputs=world.tokens,
         product=world.product,
         targets=world.targets,
         config=LoopConfig(steps=1, batch=batch, lr=1e-3),

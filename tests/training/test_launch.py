@@ -59,7 +59,7 @@ def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: 
     return Training.build(
         world.spec,
         corpus=world.corpus,
-        tokens=world.tokens,
+        inputs=world.tokens,
         product=world.product,
         targets=world.targets,
         config=config,

@@ -158,11 +158,11 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
             assert not any(part.training for part in world.objective.modules())
             embed(product, world.corpus.texts[:5])
             random.random(), np.random.rand(3), torch.rand(3)
-            product.encoder.train()
-            product.encoder.backbone.encoder.layer[0].eval()
+            product.network.train()
+            product.network.backbone.encoder.layer[0].eval()
             with torch.enable_grad():
-                product.encoder(product.batch([world.tokens[0]])).sum().backward()
-            product.encoder.zero_grad()
+                product.network(product.batch([world.tokens[0]])).sum().backward()
+            product.network.zero_grad()
         assert random.getstate() == states[0]
         assert (np.random.get_state()[1] == states[1]).all()
         assert torch.equal(torch.get_rng_state(), states[2])
@@ -223,7 +223,7 @@ def test_gradients_are_clipped():
 def test_heads_learn_faster_and_only_matrices_decay():
     world = toy_world(small_spec("mlm"))
     optimizer = optim.make_optimizer(
-        world.objective, world.product.encoder, lr=CONFIG.lr, weight_decay=CONFIG.weight_decay
+        world.objective, world.product.network, lr=CONFIG.lr, weight_decay=CONFIG.weight_decay
     )
     settings = {
         id(parameter): (group["base_lr"], group["weight_decay"])
@@ -244,7 +244,7 @@ class Counting(Objective[Any]):
     def __init__(self, world: ToyWorld) -> None:
         super().__init__()
         self.product = world.product
-        self.encoder = world.product.encoder
+        self.encoder = world.product.network
         self.told: list[tuple[float, Any, bool]] = []
 
     def forward(self, batch: Any) -> Loss:

@@ -8,7 +8,8 @@ from jaxtyping import Bool
 
 from shoptalk import decide
 from shoptalk.errors import InputError
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.probes.linear import probe_outcomes
 from shoptalk.records import Example
 
@@ -34,7 +35,7 @@ def parse_shots(text: str) -> list[int | None]:
 
 
 def outcomes_by_shots(
-    product: Product,
+    product: Embedder,
     labels: Sequence[Example],
     tests: Sequence[Example],
     *,
@@ -54,8 +55,8 @@ def outcomes_by_shots(
 
 
 def compare(
-    base: Product,
-    adapted: Product,
+    base: Embedder,
+    adapted: Embedder,
     labels: Sequence[Example],
     tests: Sequence[Example],
     *,

@@ -23,7 +23,7 @@ from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Product, embed, save_encoder
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
@@ -99,7 +99,7 @@ def distill(
         read=lambda: open_curated(world),
     )
     corpus, held_out = split(curated.train, seed=world.config.seed)
-    teacher = open_product(world.config)
+    teacher = text_encoder(open_product(world.config))
     kept = layers or max(1, layer_count(teacher) // 2)
     with_layers(teacher, kept)  # what is wrong with the number of layers is wrong before training
     pruned = launch.agree(lambda: _pruned_base(world, teacher, corpus, vocabulary))
@@ -140,7 +140,7 @@ def _part(corpus: Corpus, places: Int[np.ndarray, " P"], name: str) -> Corpus:
     )
 
 
-def _pruned_base(world: World, teacher: Product, corpus: Corpus, vocabulary: int | None) -> str | None:
+def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary: int | None) -> str | None:
     """The folder of the teacher with a pruned vocabulary, `DIR/pruned`; None where the vocabulary stays whole."""
     there = len(teacher.tokenizer)
     if vocabulary is None or vocabulary >= there:
@@ -158,7 +158,7 @@ def _pruned_base(world: World, teacher: Product, corpus: Corpus, vocabulary: int
         tokenizer, rows = prune(teacher.tokenizer, piece_counts(tokens, there), most=vocabulary)
         world.report.say(f"distill: a vocabulary of {len(rows):,} of {there:,} pieces")
         with create(folder, kind="base", config=settings, parents=parents) as inside:
-            save_encoder(with_vocabulary(teacher, tokenizer, rows), inside, card="# A teacher with fewer pieces\n")
+            with_vocabulary(teacher, tokenizer, rows).save(inside, card="# A teacher with fewer pieces\n")
     return str(folder)
 
 
@@ -178,12 +178,12 @@ def _config_of_student(config: Config, pruned: str | None, layers: int) -> Confi
 class _Side:
     """One of the two encoders, and where it is on disk."""
 
-    product: Product
+    product: TextEncoder
     folder: Path
 
 
 def _compared(
-    world: World, teacher: Product, encoder: Artifact, held_out: Corpus, examples: Sequence[Example]
+    world: World, teacher: TextEncoder, encoder: Artifact, held_out: Corpus, examples: Sequence[Example]
 ) -> dict[str, Any]:
     """The contents of `DIR/distill.json`, from there where they are of this student."""
     path, folder = world.run / "distill.json", world.run / "encoder"
@@ -191,7 +191,7 @@ def _compared(
     if path.exists() and (found := _read(path)).get("key") == key:
         return found
     world.report.say("distill: measuring teacher and student")
-    student = open_product(world.config, str(folder))
+    student = text_encoder(open_product(world.config, str(folder)))
     sides = {"teacher": _Side(teacher, resolve(world.config.base)), "student": _Side(student, folder)}
     texts = list(held_out.texts)
     facts = {name: _size(side) for name, side in sides.items()}
@@ -224,7 +224,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _size(side: _Side) -> dict[str, Any]:
     return {
-        "parameters": sum(parameter.numel() for parameter in side.product.encoder.parameters()),
+        "parameters": sum(parameter.numel() for parameter in side.product.network.parameters()),
         "megabytes": round((side.folder / "model.safetensors").stat().st_size / 1e6, 1),
         "layers": layer_count(side.product),
         "vocabulary": len(side.product.tokenizer),
@@ -248,7 +248,7 @@ def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
     return round(after / before, 4) if before and after is not None else None
 
 
-def _probe(product: Product, examples: Sequence[Example], *, seed: int) -> float:
+def _probe(product: TextEncoder, examples: Sequence[Example], *, seed: int) -> float:
     """Accuracy of logistic regression on the frozen vectors in per cent, over the folds of `classifier.folds`."""
     vectors, labels = embed(product, [example.text for example in examples]), [example.label for example in examples]
     return cross_validated(vectors, np.array(labels), np.array([example.cluster for example in examples]), seed=seed)

@@ -44,7 +44,6 @@ from shoptalk.stages.plan import Prepared, plan_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.facts import of_decision, open_facts
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import tokenise_to
 
 FRACTIONS = (0.25, 0.5, 0.125)
 """Of the run's corpus, in the order in which a budget buys them: the first tells most about the shape, and with the
@@ -238,9 +237,7 @@ def _train_on(done: _Finished, part: Corpus, fraction: float) -> Entry:
     name, whole = done.best.candidate, done.prepared
     world = replace(done.world, run=done.world.run / "dose" / f"texts-{fraction:g}")
     product = open_product(world.config)
-    tokens = tokenise_to(
-        world.run / "tokens", product.tokenizer, part.texts, max_length=product.max_length, digest=part.digest
-    )
+    inputs = product.inputs(part, world.run / "tokens")
     candidate = whole.candidates[name]
     targets = prepare_targets(
         world, Recipe.parse(name).phases[0].name, candidate.spec, part, product, world.config.base
@@ -248,7 +245,7 @@ def _train_on(done: _Finished, part: Corpus, fraction: float) -> Entry:
     prepared = replace(
         whole,
         corpus=part,
-        tokens=tokens,
+        inputs=inputs,
         candidates={name: replace(candidate, targets=targets)},
         key=key_of(kind="dose", config={"plan": whole.key}, parents={"corpus": part.digest}),
     )

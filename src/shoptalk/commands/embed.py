@@ -29,8 +29,9 @@ from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import resolve
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import Embedder
 from shoptalk.quantities import span
 from shoptalk.stages.world import Reporter, open_product
 
@@ -109,7 +110,7 @@ def embed_sources(
                 dtype=kind,
                 precision=wanted or product.precision,
                 texts=0,
-                dimensions=product.encoder.dim,
+                dimensions=product.dim,
                 left_out=0,
                 sources=fingerprint,
             )
@@ -180,7 +181,7 @@ def _model_digest(ref: str) -> dict[str, str]:
 # Embedding
 
 
-def _embed_shards(work: Work, plan: ShardPlan, product: Product, report: Reporter) -> None:
+def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Reporter) -> None:
     first = work.finished_shards()
     progress = _Progress(plan, first, report)
     if len(progress) > _PROBED_FROM:
@@ -191,14 +192,14 @@ def _embed_shards(work: Work, plan: ShardPlan, product: Product, report: Reporte
         progress.finished(shard)
 
 
-def _vectors(product: Product, texts: Sequence[str], precision: Precision) -> Float32[np.ndarray, "n D"]:
+def _vectors(product: Embedder, texts: Sequence[str], precision: Precision) -> Float32[np.ndarray, "n D"]:
     """Unit vectors of the texts; one that comes several times, such as "ok thanks", is embedded once."""
     distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     found = embed(product, list(distinct), precision=precision)
     return found[[distinct[text] for text in texts]]
 
 
-def _seconds_per_byte(work: Work, plan: ShardPlan, product: Product) -> float:
+def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
     """What embedding takes per byte of the file of rows, timed on texts from all over it."""
     texts, size = work.sample(plan, _PROBED)
     _vectors(product, texts[:16], plan.card.precision)  # the first call pays for what later ones find ready

@@ -24,7 +24,7 @@ from shoptalk.artifact import Artifact, create, digest, key_of, open_artifact, o
 from shoptalk.errors import ArtifactError, InputError, StorageError
 from shoptalk.nn.bases import open_base, resolve
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Encoder, Product, embed
+from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 
 Quantize = Literal["none", "int8"]
 FORMATS = ("onnx",)
@@ -129,13 +129,13 @@ def _require_packages() -> None:
         raise InputError(f"Exporting needs the package {missing[0]}. Install it with: pip install 'shoptalk[onnx]'")
 
 
-def _write_graph(product: Product, path: Path) -> None:
-    graph = Graph(product.encoder).eval()
+def _write_graph(product: TextEncoder, path: Path) -> None:
+    graph = Graph(product.network).eval()
     # Two rows of eight tokens: sizes of one would be taken for constants.
     ids = torch.full((2, 8), int(product.tokenizer.pad_token_id))
     sizes = {0: "batch", 1: "length"}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every package that it could use and need not
-    with _plain_attention(product.encoder.backbone), warnings.catch_warnings():
+    with _plain_attention(product.network.backbone), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own internals
         program: Any = torch.onnx.export(
             graph,
@@ -177,13 +177,13 @@ def _round_weights(path: Path) -> None:
     rounding.model.save_model_to_file(str(path), use_external_data_format=False)
 
 
-def _agreement(product: Product, path: Path) -> Float32[np.ndarray, " N"]:
+def _agreement(product: TextEncoder, path: Path) -> Float32[np.ndarray, " N"]:
     """The cosine between the graph's and the model's vector of each sample text, batches of several lengths."""
     cosines: Float32[np.ndarray, " N"] = (_run(product, path, _SAMPLE) * embed(product, _SAMPLE)).sum(axis=1)
     return cosines
 
 
-def _run(product: Product, path: Path, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
+def _run(product: TextEncoder, path: Path, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -213,7 +213,7 @@ def _refusal(model: str, rounding: Quantize, cosines: Float32[np.ndarray, " N"])
     )
 
 
-def _card(product: Product, rounding: Quantize, cosine: float, size: int) -> str:
+def _card(product: TextEncoder, rounding: Quantize, cosine: float, size: int) -> str:
     weights = "8-bit weights, a scale for every 32 of them" if rounding == "int8" else "float32 weights"
     return f"""# {product.name} as ONNX
 
@@ -221,7 +221,7 @@ Made by `shoptalk export`: {weights}, {size / 1e6:.0f} MB. Against torch in floa
 {len(_SAMPLE)} texts of 1 to {product.max_length} tokens was {cosine:.5f}.
 
 `model.onnx` maps `input_ids` and `attention_mask` (int64, [batch, length]) to `vectors` (float32,
-[batch, {product.encoder.dim}]): {product.encoder.pooling} pooling and unit length are inside. Cut texts at
+[batch, {product.network.dim}]): {product.network.pooling} pooling and unit length are inside. Cut texts at
 {product.max_length} tokens.
 
 ```python

@@ -20,11 +20,12 @@ from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError, SourceError
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Product, embed, save_encoder
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
+from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
 from shoptalk.records import Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
@@ -86,7 +87,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
             f"Made by `shoptalk finetune`. {result['sentence']}",
         )
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
-            save_encoder(product, inside, card=card)
+            product.save(inside, card=card)
         named = parents | {"encoder": handed_out(world.run / "encoder").content}
         with create(folder, kind="head", config=settings, parents=named, readings=dict(found.dev)) as inside:
             classifier.save(found, inside)
@@ -127,7 +128,7 @@ def _check(request: Request) -> None:
 # --- one label a text ---------------------------------------------------------------------------------------------
 
 
-def _single(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+def _single(world: World, request: Request, product: Embedder) -> tuple[Embedder, Classifier, dict[str, Any]]:
     config, seed = world.config, world.config.seed
     examples, _ = read_labels(request.labels, config.curate, say=world.report.say)
     given = {example.label for example in examples}
@@ -176,7 +177,7 @@ def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
 
 
 def _judged(
-    world: World, request: Request, product: Product, head: Classifier, nothing: set[str]
+    world: World, request: Request, product: Embedder, head: Classifier, nothing: set[str]
 ) -> dict[str, float] | None:
     """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
     if request.test is None:
@@ -199,7 +200,7 @@ def _judged(
 # --- several labels a text ----------------------------------------------------------------------------------------
 
 
-def _several(world: World, request: Request, product: Product) -> tuple[Product, Classifier, dict[str, Any]]:
+def _several(world: World, request: Request, product: Embedder) -> tuple[Embedder, Classifier, dict[str, Any]]:
     rows, _ = read_label_sets(request.labels, world.config.curate, say=world.report.say)
     head = classifier.train_multi(
         embed(product, _texts(rows)),

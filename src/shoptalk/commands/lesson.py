@@ -21,7 +21,7 @@ from shoptalk.commands.tune import Method, Tuned, tune
 from shoptalk.decide import deal_folds
 from shoptalk.errors import InputError
 from shoptalk.evaluate.best_head import Seen
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, fit_kind, views_of
@@ -29,6 +29,7 @@ from shoptalk.nn.heads.logistic import log_softmax, one_hot
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.scope import energy_of, fit_gate
 from shoptalk.nn.heads.selftrain import sharpened
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Example
 from shoptalk.stages.world import World
 
@@ -56,7 +57,7 @@ class Lesson:
         cluster = np.array([example.cluster for example in examples])
         return cls(tuple(example.text for example in examples), labels, codes, cluster, tuple(pool))
 
-    def seen_by(self, product: Product) -> Seen:
+    def seen_by(self, product: Embedder) -> Seen:
         """All of it as an encoder sees it."""
         return Seen.by(product, self.texts, self.pool, labels=self.labels.tolist())
 
@@ -77,14 +78,14 @@ class Lesson:
 
 def tuned_or_none(
     world: World,
-    product: Product,
+    product: Embedder,
     lesson: Lesson,
     before: Seen,
     *,
     method: Method,
     scope_loss: float,
     accept_unproven: bool,
-) -> tuple[Product, Classifier] | None:
+) -> tuple[Embedder, Classifier] | None:
     """The tuned encoder with its classifier; None where it is not to be shipped.
 
     `before` is the lesson as the untouched encoder sees it; `scope_loss` are points of accuracy that abstaining may
@@ -155,7 +156,7 @@ def examples_for(
 
 def learn(
     world: World,
-    product: Product,
+    product: Embedder,
     lesson: Lesson,
     seen: Seen,
     teacher: Classifier,

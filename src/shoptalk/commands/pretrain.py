@@ -15,9 +15,9 @@ from shoptalk.errors import ConfigError, SourceError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
@@ -32,7 +32,6 @@ from shoptalk.stages.world import World, best_device, matmul_rates, open_product
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised, open_tokens, tokenise_to
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.forecast import peak_memory, peak_to_come
@@ -161,21 +160,18 @@ def train_on(
     if not launch.agree(lambda: open_artifact(folder / "encoder", key=key) is not None):
         _refuse_nothing(corpus, spec, objective)
         product = open_product(config)
-        tokens = launch.shared(
+        inputs = launch.shared(
             folder / "tokens",
-            make=lambda: tokenise_to(
-                folder / "tokens", product.tokenizer, corpus.texts, max_length=product.max_length, digest=corpus.digest
-            ),
-            read=lambda: open_tokens(folder / "tokens"),
+            make=lambda: product.inputs(corpus, folder / "tokens"),
+            read=lambda: product.inputs(corpus, folder / "tokens"),
         )
-
         targets = launch.shared(
             folder / "targets" / objective,
             make=lambda: prepare_targets(world, objective, spec, corpus, product, config.base),
             read=lambda: open_targets(folder / "targets" / objective),
         )
         candidate = PreparedCandidate(objective, spec, targets)
-        plan = _plan(world, key, candidate, corpus, tokens, steps, begun=begun, after=after)
+        plan = _plan(world, key, candidate, corpus, inputs, steps, begun=begun, after=after)
         forecast = Forecast(
             expected=plan.forecast.priced(budget.price_per_hour),
             before=plan.before_seconds,
@@ -189,7 +185,7 @@ def train_on(
         training = Training.build(
             spec,
             corpus=corpus,
-            tokens=tokens,
+            inputs=inputs,
             product=product,
             targets=targets,
             config=loop_config(spec, config, steps=plan.steps, precision=plan.precision),
@@ -209,9 +205,9 @@ def train_on(
 
         def finish() -> None:
             trained = training.objective.product
-            whole = _from_snapshot(training, spec, config, corpus, tokens, targets) if sharded else trained
+            whole = _from_snapshot(training, spec, config, corpus, inputs, targets) if sharded else trained
             with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
-                save_encoder(whole, inside, card=card)
+                whole.save(inside, card=card)
             snapshot.keep_only(folder, None)
             rows = read_log(folder)
             # By this process's clock and earlier ones' log, or by the plan and the whole log: each may miss some work.
@@ -241,13 +237,13 @@ def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str) -> None:
 
 
 def _from_snapshot(
-    training: Training, spec: Spec, config: Config, corpus: Corpus, tokens: Tokenised, targets: Targets | None
+    training: Training, spec: Spec, config: Config, corpus: Corpus, inputs: Any, targets: Targets | None
 ) -> Product:
     """The trained product whole, where each process holds a part of it: from the snapshot at the training's end."""
     copy = Training.build(
         spec,
         corpus=corpus,
-        tokens=tokens,
+        inputs=inputs,
         product=open_base(config.base),
         targets=targets,
         config=training.config,
@@ -257,7 +253,8 @@ def _from_snapshot(
     newest = snapshot.newest(training.folder, most=training.config.steps)
     assert newest is not None  # `advance` leaves one
     snapshot.load_module(newest, copy.objective)
-    return copy.objective.product
+    trained: Product = copy.objective.product
+    return trained
 
 
 class SinglePlan(Frozen):
@@ -290,7 +287,7 @@ def _plan(
     key: str,
     candidate: PreparedCandidate,
     corpus: Corpus,
-    tokens: Tokenised,
+    inputs: Any,
     steps: int | None,
     *,
     begun: float,
@@ -302,7 +299,7 @@ def _plan(
     if found is not None:
         return SinglePlan.model_validate(found)
     precision, rates = usual_precision(world.config), matmul_rates()
-    timing = time_candidate(candidate, corpus, tokens, world.config, precision)  # of steps that all processes take
+    timing = time_candidate(candidate, corpus, inputs, world.config, precision)  # of steps that all processes take
 
     def decide() -> dict[str, Any]:
         plan = _decided(world, key, candidate, timing, precision, rates, steps, begun=begun, after=after)

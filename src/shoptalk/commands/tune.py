@@ -13,7 +13,6 @@ not shipped. Without a dev set the last step's weights are returned.
 """
 
 import contextlib
-import copy
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +42,14 @@ from shoptalk.commands.tune_state import (
 )
 from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.logistic import MOST_STEPS, LinearHead, fit_multi, fit_soft
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, make_spec
 from shoptalk.objectives.supervised.classify import Classify
 from shoptalk.stages.world import Reporter, Silent
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import tokenise
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance
 from shoptalk.training.forecast import time_training
@@ -71,7 +70,7 @@ _SNAPSHOT_SECONDS = 60.0
 class Tuned:
     """A tuned copy of the product with its head."""
 
-    product: Product
+    product: Embedder
     head: LinearHead
     """For the product's unit vectors; its labels are the columns of the targets. Multi-label: a label is on above 0."""
     history: tuple[DevScore, ...]
@@ -80,7 +79,7 @@ class Tuned:
 
 
 def tune(
-    product: Product,
+    product: Embedder,
     texts: Sequence[str],
     targets: Float[np.ndarray, "N C"],
     *,
@@ -149,8 +148,8 @@ def tune(
             restore_best(training)
         head = _head(training, task, own)
     found = training.objective.product
-    found.encoder.zero_grad(set_to_none=True)
-    found.encoder.eval()
+    found.network.zero_grad(set_to_none=True)
+    found.network.eval()
     return Tuned(found, head, tuple(looks), best_of(looks).step if looks else plan.steps)
 
 
@@ -216,11 +215,11 @@ def _folder(given: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _copy(product: Product) -> Product:
-    return replace(product, encoder=copy.deepcopy(product.encoder))
+def _copy(product: Embedder) -> Embedder:
+    return product.copy()
 
 
-def _training(product: Product, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
+def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
     """The training of `product`, of one step until a plan says how many."""
     n = len(task.texts)
     corpus = Corpus(
@@ -232,7 +231,7 @@ def _training(product: Product, task: TuneTask, spec: Spec, own: TuneSettings, *
     return Training.build(
         spec,
         corpus=corpus,
-        tokens=tokenise(product.tokenizer, corpus.texts, max_length=product.max_length),
+        inputs=product.inputs(corpus),
         product=product,
         targets={"targets": task.targets, "weights": task.weights},
         config=LoopConfig(
@@ -280,7 +279,7 @@ def _head(training: Training, task: TuneTask, own: TuneSettings) -> LinearHead:
     return _fitted(training.objective.product, task, own)
 
 
-def _fitted(product: Product, task: TuneTask, own: TuneSettings) -> LinearHead:
+def _fitted(product: Embedder, task: TuneTask, own: TuneSettings) -> LinearHead:
     """A logistic regression on the vectors as they are, of scikit-learn's strength `C`."""
     regression = fit_multi if task.multi_label else fit_soft
     return regression(

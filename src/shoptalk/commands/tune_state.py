@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 
 from shoptalk.artifact import digest, key_of, storage_errors, write_text
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.classifier import micro_f1
 from shoptalk.nn.heads.logistic import LinearHead
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
 from shoptalk.records import Frozen
 from shoptalk.training import snapshot
@@ -66,11 +67,11 @@ class TunePlan(Frozen):
 _LOOKS, _BEST = "looks.json", "best.safetensors"
 
 
-def tuning_key(product: Product, task: TuneTask, spec: Spec, own: TuneSettings, limits: list[Any]) -> str:
+def tuning_key(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, limits: list[Any]) -> str:
     """What a tuning is a function of, as one hash."""
     contents = hashlib.sha256()
     arrays = [task.targets, task.weights, *(task.dev[1:] if task.dev else ())]
-    arrays += [tensor.detach().cpu().numpy() for tensor in product.encoder.state_dict().values()]
+    arrays += [tensor.detach().cpu().numpy() for tensor in product.network.state_dict().values()]
     for array in arrays:
         contents.update(np.ascontiguousarray(array).data)
     texts = [list(task.texts), list(task.dev[0]) if task.dev else None]

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.evaluate.menu import Labelled
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import names
 from shoptalk.nn.heads.kinds import KINDS, cross_fitted, fit_kind, usable, views_of
 from shoptalk.nn.heads.pool import Pool
+from shoptalk.nn.product import Embedder
 
 POOL = 2_000
 """Unlabelled texts that heads of a run may use: more sharpen neighbourhoods, and are embedded for each encoder."""
@@ -27,7 +28,7 @@ class Seen:
 
     @classmethod
     def by(
-        cls, product: Product, texts: Sequence[str], unlabelled: Sequence[str], *, labels: Sequence[str] = ()
+        cls, product: Embedder, texts: Sequence[str], unlabelled: Sequence[str], *, labels: Sequence[str] = ()
     ) -> "Seen":
         """Embed them, each once. `labels` are in the order of their numbers; there are none for texts alone."""
         named = names.embedded(product, labels) if labels else None
@@ -58,7 +59,7 @@ def kind_answers(
 
 
 def kind_outcomes(
-    product: Product,
+    product: Embedder,
     texts: Sequence[str],
     labels: Int[np.ndarray, " N"],
     training: Int[np.ndarray, "R K"],

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from shoptalk import decide
 from shoptalk.evaluate.labelfree import label_free_score
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.probes.alignment_uniformity import squared_distances, uniformity_loss
 from shoptalk.probes.collapse import collapse
 from shoptalk.probes.forgetting import general_similarity
@@ -105,7 +106,7 @@ def load_measured(folder: Path) -> Measured:
     return Measured(tuple(Reading.model_validate_json(line) for line in lines), correct, vectors)
 
 
-def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> Measured:
+def measure(product: Embedder, bench: Bench, *, base: Measured | None = None) -> Measured:
     """Measure a frozen product; each group of texts is embedded once.
 
     `base` is the base's measurement, where the product is a challenger: without labels it is scored against that.

@@ -19,7 +19,7 @@ from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, Product, longest_of, pooling_of
+from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, longest_of, pooling_of
 from shoptalk.nn.scratch import MARK, size_of
 
 attention.register()
@@ -57,7 +57,7 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
+def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
 
     Raises:
@@ -97,7 +97,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> Product:
                 f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
                 "belong together; fetch or write the model again."
             ) from error
-    return Product(encoder=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+    return TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
 
 
 def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:

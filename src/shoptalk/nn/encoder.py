@@ -5,11 +5,12 @@ open it where Shoptalk is not installed.
 """
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,14 +18,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
-from shoptalk.errors import BaseModelError
+from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.nn import attention, bertlike, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import segment_mean
 from shoptalk.nn.precision import Precision, autocast
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch
-from shoptalk.text.tokens import tokenise
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 
 Pooling = Literal["mean", "cls"]
 
@@ -153,42 +156,117 @@ def _last(output: Any, top: int) -> list[Tensor]:
     return [output.last_hidden_state] if top == 1 else list(output.hidden_states[1:][-top:])
 
 
-@dataclass(frozen=True)
-class Product:
-    """What outlives training: a text encoder with its tokenizer, and where it came from."""
+MODEL_CARD = "README.md"
+"""Of an encoder's folder, the file that tells people what it is."""
 
-    encoder: Encoder
+
+@dataclass(frozen=True)
+class TextEncoder(Embedder):
+    """A text encoder with its tokenizer, and where it came from."""
+
+    kind: ClassVar[Kind] = "text"
+
+    network: Encoder
     tokenizer: Any
     max_length: int
     name: str
     precision: Precision = "float32"
     """Of the layers when it embeds; a bfloat16 that this machine is fast at moves a vector by a cosine of 1e-4."""
 
-    def tokens(self, texts: Sequence[str]) -> int:
-        """Real tokens of the texts, as the encoder would see them."""
-        return int(tokenise(self.tokenizer, texts, max_length=self.max_length).starts[-1])
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
+        return self.network.dim
 
     def batch(self, rows: Sequence[Int[np.ndarray, " _"]]) -> TokenBatch:
         """Token ids of n texts as a batch of the shapes that this encoder reads."""
-        return make_batch(rows, pad_id=self.tokenizer.pad_token_id, packed=self.encoder.packed)
+        return make_batch(rows, pad_id=self.tokenizer.pad_token_id, packed=self.network.packed)
+
+    def inputs(self, corpus: Corpus, folder: Path | None = None) -> Tokenised:
+        """Every text's token ids."""
+        if folder is None:
+            return tokenise(self.tokenizer, corpus.texts, max_length=self.max_length)
+        return tokenise_to(folder, self.tokenizer, corpus.texts, max_length=self.max_length, digest=corpus.digest)
+
+    def units(self, items: Sequence[str]) -> int:
+        """Real tokens of the texts, as the encoder would see them."""
+        return int(tokenise(self.tokenizer, items, max_length=self.max_length).starts[-1])
+
+    def embed(
+        self, items: Sequence[str], *, batch: int = 1024, precision: Precision | None = None
+    ) -> Float[np.ndarray, "N D"]:
+        """Unit vectors of the texts in their order, float32; dropout is off and nothing is learned.
+
+        Texts are sorted by length inside. Layers run in `precision`, else in the product's own.
+        """
+        tokens = tokenise(self.tokenizer, items, max_length=self.max_length)
+        order = np.argsort(tokens.lengths, kind="stable")
+        vectors = np.zeros((len(items), self.network.dim), dtype=np.float32)
+        layers = autocast(precision or self.precision, self.network.device)
+        with evaluating(self.network), torch.inference_mode(), layers:
+            for begin in range(0, len(order), batch):
+                part = order[begin : begin + batch]
+                vectors[part] = self.network(self.batch([tokens[i] for i in part])).float().cpu().numpy()
+        return vectors
+
+    def save(self, folder: Path, *, card: str) -> None:
+        """Write a sentence-transformers folder with float32 safetensors; `card` becomes its model card."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(folder)
+        pooling = {
+            "word_embedding_dimension": self.network.dim,
+            "pooling_mode_cls_token": self.network.pooling == "cls",
+            "pooling_mode_mean_tokens": self.network.pooling == "mean",
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        }
+        modules = [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+        ]
+        (folder / "2_Normalize").mkdir(exist_ok=True)
+        write_text(folder / "1_Pooling" / "config.json", json.dumps(pooling, indent=2))
+        write_text(folder / "modules.json", json.dumps(modules, indent=2))
+        write_text(
+            folder / "sentence_bert_config.json",
+            json.dumps({"max_seq_length": self.max_length, "do_lower_case": False}, indent=2),
+        )
+        write_text(
+            folder / "config_sentence_transformers.json",
+            json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
+        )
+        write_text(folder / MODEL_CARD, card)
+        usual_modes(folder)
+
+    def copy(self) -> "TextEncoder":
+        """The same with weights of its own."""
+        return replace(self, network=copy.deepcopy(self.network))
+
+    def in_precision(self, precision: Precision) -> "TextEncoder":
+        """The same network, read in another precision."""
+        return replace(self, precision=precision)
+
+    def ready_to_train(self) -> None:
+        """Word embeddings get gradients for the rows that a batch reads; an output layer that reads all says so."""
+        self.network.read_rows(sparse=True)
 
 
-def embed(
-    product: Product, texts: Sequence[str], *, batch: int = 1024, precision: Precision | None = None
-) -> Float[np.ndarray, "N D"]:
-    """Unit vectors of the texts in their order, float32; dropout is off and nothing is learned.
+def text_encoder(product: Product) -> TextEncoder:
+    """The product as a text encoder, for what is about texts alone.
 
-    Texts are sorted by length inside. Layers run in `precision`, else in the product's own.
+    Raises:
+        ConfigError: it is of another kind.
     """
-    encoder = product.encoder
-    tokens = tokenise(product.tokenizer, texts, max_length=product.max_length)
-    order = np.argsort(tokens.lengths, kind="stable")
-    vectors = np.zeros((len(texts), encoder.dim), dtype=np.float32)
-    with evaluating(encoder), torch.inference_mode(), autocast(precision or product.precision, encoder.device):
-        for begin in range(0, len(order), batch):
-            part = order[begin : begin + batch]
-            vectors[part] = encoder(product.batch([tokens[i] for i in part])).float().cpu().numpy()
-    return vectors
+    if not isinstance(product, TextEncoder):
+        raise ConfigError(f"{product.name!r} is a product of the kind {product.kind!r}; expected a text encoder.")
+    return product
+
+
+def embed(product: Embedder, items: Sequence[Any], **choices: Any) -> Float[np.ndarray, "N D"]:
+    """Unit vectors of the items in their order, float32 (`Embedder.embed`)."""
+    return product.embed(items, **choices)
 
 
 @contextlib.contextmanager
@@ -201,42 +279,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-MODEL_CARD = "README.md"
-"""Of an encoder's folder, the file that tells people what it is."""
-
-
-def save_encoder(product: Product, folder: Path, *, card: str) -> None:
-    """Write a sentence-transformers folder with float32 safetensors; `card` becomes its model card."""
-    folder.mkdir(parents=True, exist_ok=True)
-    product.encoder.backbone.save_pretrained(folder)  # type: ignore[operator]
-    product.tokenizer.save_pretrained(folder)
-    pooling = {
-        "word_embedding_dimension": product.encoder.dim,
-        "pooling_mode_cls_token": product.encoder.pooling == "cls",
-        "pooling_mode_mean_tokens": product.encoder.pooling == "mean",
-        "pooling_mode_max_tokens": False,
-        "pooling_mode_mean_sqrt_len_tokens": False,
-    }
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
-    ]
-    (folder / "2_Normalize").mkdir(exist_ok=True)
-    write_text(folder / "1_Pooling" / "config.json", json.dumps(pooling, indent=2))
-    write_text(folder / "modules.json", json.dumps(modules, indent=2))
-    write_text(
-        folder / "sentence_bert_config.json",
-        json.dumps({"max_seq_length": product.max_length, "do_lower_case": False}, indent=2),
-    )
-    write_text(
-        folder / "config_sentence_transformers.json",
-        json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
-    )
-    write_text(folder / MODEL_CARD, card)
-    usual_modes(folder)
 
 
 def pooling_of(folder: Path) -> Pooling:

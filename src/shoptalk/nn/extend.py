@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.text.extension import with_words
 
 
-def extend(product: Product, words: Sequence[str]) -> Product:
+def extend(product: TextEncoder, words: Sequence[str]) -> TextEncoder:
     """The product with these words as whole tokens; its encoder is changed in place, by new rows alone.
 
     Texts without the words have the vectors that they had.
@@ -23,7 +23,7 @@ def extend(product: Product, words: Sequence[str]) -> Product:
     old = product.tokenizer
     pieces = [old(word, add_special_tokens=False)["input_ids"] for word in words]
     tokenizer = with_words(old, list(words))
-    backbone: Any = product.encoder.backbone
+    backbone: Any = product.network.backbone
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # the library draws rows of its own first
         backbone.resize_token_embeddings(max(len(tokenizer), backbone.config.vocab_size), mean_resizing=False)
         rows = backbone.get_input_embeddings().weight

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from shoptalk.artifact import open_artifact
 from shoptalk.nn import attention, bertlike
 from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite
-from shoptalk.nn.encoder import MAX_LENGTH, Encoder, Product, longest_of, pooling_of
+from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, longest_of, pooling_of
 
 _PRESENT: dict[str, Any] = {
     "hidden_act": "gelu",
@@ -33,7 +33,7 @@ _PRESENT: dict[str, Any] = {
 """What `bertlike.py` computes; a configuration that says another thing is left to transformers."""
 
 
-def open_to_read(folder: Path) -> Product:
+def open_to_read(folder: Path) -> TextEncoder:
     """The encoder in a folder, in float32 and evaluation mode, for embedding alone: it cannot be trained or saved.
 
     Raises:
@@ -47,7 +47,7 @@ def open_to_read(folder: Path) -> Product:
     return open_base(str(folder))
 
 
-def _lean(folder: Path) -> Product | None:
+def _lean(folder: Path) -> TextEncoder | None:
     """The same without transformers; None where the folder is not Shoptalk's own, or asks for more than is here."""
     artifact = open_artifact(folder)
     if artifact is None or artifact.kind not in {"encoder", "base"}:
@@ -65,7 +65,7 @@ def _lean(folder: Path) -> Product | None:
         refuse_infinite(backbone, folder, str(folder))
         longest = longest_of(folder, MAX_LENGTH, tokenizer.model_max_length, config["max_position_embeddings"])
         encoder = Encoder(backbone, pooling=pooling_of(folder)).eval()
-        return Product(encoder=encoder, tokenizer=tokenizer, max_length=longest, name=str(folder))
+        return TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=str(folder))
     return None
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shoptalk.errors import BaseModelError
-from shoptalk.nn.encoder import Product, evaluating
+from shoptalk.nn.encoder import TextEncoder, evaluating
 from shoptalk.records import Reading
 from shoptalk.text.batching import Group
 from shoptalk.text.tokens import Tokenised, tokenise
@@ -47,7 +47,7 @@ def choose_masked(
 
 def masked_bits(
     texts: Sequence[str], *, mask_rate: float = 0.15, seed: int, head: Head
-) -> Callable[[Product], Reading]:
+) -> Callable[[TextEncoder], Reading]:
     """A probe: mean cross-entropy of the masked tokens of the texts, in bits; every masked token counts the same.
 
     Outcomes are one per text: its summed bits times texts / masked tokens, so that their mean is the value and a
@@ -60,7 +60,7 @@ def masked_bits(
     if not texts or not 0.0 < mask_rate < 1.0:
         raise ValueError(f"{len(texts)} texts at mask rate {mask_rate}: expected a text or more, and 0 < rate < 1.")
 
-    def probe(product: Product) -> Reading:
+    def probe(product: TextEncoder) -> Reading:
         mask_id = product.tokenizer.mask_token_id
         if mask_id is None:
             raise BaseModelError(
@@ -86,7 +86,7 @@ def masked_bits(
 
 
 def _bits_by_text(
-    product: Product, tokens: Tokenised, chosen: Sequence[Int[np.ndarray, " _"]], head: Head, mask_id: int
+    product: TextEncoder, tokens: Tokenised, chosen: Sequence[Int[np.ndarray, " _"]], head: Head, mask_id: int
 ) -> Float[np.ndarray, " N"]:
     """Summed bits of each text's masked tokens."""
     rows = []
@@ -97,7 +97,7 @@ def _bits_by_text(
     batch = product.batch(rows)
     bits = np.zeros(len(rows))
     with contextlib.ExitStack() as stack:
-        stack.enter_context(evaluating(product.encoder))
+        stack.enter_context(evaluating(product.network))
         if isinstance(head, nn.Module):
             stack.enter_context(evaluating(head))
         stack.enter_context(torch.inference_mode())
@@ -111,7 +111,7 @@ def _bits_by_text(
 
 
 def _group_bits(
-    product: Product,
+    product: TextEncoder,
     group: Group,
     places: Sequence[Int[np.ndarray, " _"]],
     targets: Int[np.ndarray, " m"],
@@ -119,7 +119,7 @@ def _group_bits(
 ) -> Float[np.ndarray, " m"]:
     """Bits of one group's masked tokens, row by row."""
     cells = np.concatenate([begin + place for begin, place in zip(group.begins.tolist(), places, strict=True)])
-    hidden = product.encoder.hidden(group).flatten(0, 1)
+    hidden = product.network.hidden(group).flatten(0, 1)
     # Logits only where there is a target: the vocabulary is the widest layer by far.
     logits = head(hidden[torch.from_numpy(cells).to(hidden.device)])
     return token_bits(logits, torch.from_numpy(targets))

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertModel
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
-from shoptalk.nn.encoder import Encoder, Product
+from shoptalk.nn.encoder import Encoder, TextEncoder
 
 attention.register()
 
@@ -72,7 +72,7 @@ def size_of(ref: str) -> Size | None:
     return SIZES[ref]
 
 
-def scratch_product(size: Size, tokenizer: Any, *, seed: int, max_length: int) -> Product:
+def scratch_product(size: Size, tokenizer: Any, *, seed: int, max_length: int) -> TextEncoder:
     """An encoder of that size with random weights, in evaluation mode; the same for the same seed and vocabulary size.
 
     The global random state is left alone. Texts of up to `max_length` tokens have positions.
@@ -91,4 +91,4 @@ def scratch_product(size: Size, tokenizer: Any, *, seed: int, max_length: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = BertModel(config)
-    return Product(encoder=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=max_length, name=size.name)
+    return TextEncoder(network=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=max_length, name=size.name)

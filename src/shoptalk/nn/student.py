@@ -14,12 +14,12 @@ from jaxtyping import Int
 from torch import nn
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 
 
-def layer_count(product: Product) -> int:
+def layer_count(product: TextEncoder) -> int:
     """How many layers the product's encoder has."""
-    return int(product.encoder.backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    return int(product.network.backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
 
 
 def kept_layers(there: int, kept: int) -> list[int]:
@@ -31,7 +31,7 @@ def kept_layers(there: int, kept: int) -> list[int]:
     return [int(place) for place in np.rint(np.linspace(0, there - 1, kept))]
 
 
-def with_layers(product: Product, kept: int) -> Product:
+def with_layers(product: TextEncoder, kept: int) -> TextEncoder:
     """A copy of the product with `kept` of its layers; embeddings, tokenizer and pooling are the same.
 
     Raises:
@@ -40,7 +40,7 @@ def with_layers(product: Product, kept: int) -> Product:
     there = layer_count(product)
     if not 1 <= kept <= there:
         raise ConfigError(f"layers = {kept}: {product.name!r} has {there} layers. Give a number from 1 to {there}.")
-    encoder = copy.deepcopy(product.encoder)
+    encoder = copy.deepcopy(product.network)
     backbone: Any = encoder.backbone
     stacks = [
         (owner, name)
@@ -57,12 +57,12 @@ def with_layers(product: Product, kept: int) -> Product:
     stack = getattr(owner, name)
     setattr(owner, name, nn.ModuleList([stack[place] for place in kept_layers(there, kept)]))
     backbone.config.num_hidden_layers = kept
-    return replace(product, encoder=encoder, name=f"{product.name}, {kept} of {there} layers")
+    return replace(product, network=encoder, name=f"{product.name}, {kept} of {there} layers")
 
 
-def with_vocabulary(product: Product, tokenizer: Any, rows: Int[np.ndarray, " V"]) -> Product:
+def with_vocabulary(product: TextEncoder, tokenizer: Any, rows: Int[np.ndarray, " V"]) -> TextEncoder:
     """A copy of the product that reads with `tokenizer`, whose id i is id `rows[i]` of the product's own."""
-    encoder = copy.deepcopy(product.encoder)
+    encoder = copy.deepcopy(product.network)
     backbone: Any = encoder.backbone
     old = backbone.get_input_embeddings()
     table = nn.Embedding(len(rows), old.embedding_dim, padding_idx=tokenizer.pad_token_id)
@@ -75,7 +75,7 @@ def with_vocabulary(product: Product, tokenizer: Any, rows: Int[np.ndarray, " V"
         was = getattr(config, name, None)
         if was is not None:
             setattr(config, name, _place(rows, was))
-    return replace(product, encoder=encoder.eval(), tokenizer=tokenizer)
+    return replace(product, network=encoder.eval(), tokenizer=tokenizer)
 
 
 def _place(rows: Sequence[int] | Int[np.ndarray, " V"], was: int) -> int | None:

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from shoptalk.nn import attention
-from shoptalk.nn.encoder import Encoder, Product
+from shoptalk.nn.encoder import Encoder, TextEncoder
 from shoptalk.text.trained import SPECIAL, as_fast
 
 attention.register()
@@ -39,7 +39,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return as_fast(tokenizer, max_length=64)
 
 
-def tiny_product(seed: int = 0) -> Product:
+def tiny_product(seed: int = 0) -> TextEncoder:
     """A BERT of 2 layers and 32 dimensions, the same for the same seed; the global random state is left alone.
 
     Dropout is 0.1 and the encoder is in evaluation mode, as a freshly loaded one is.
@@ -60,4 +60,4 @@ def tiny_product(seed: int = 0) -> Product:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = BertModel(config)
-    return Product(encoder=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=64, name="tiny")
+    return TextEncoder(network=Encoder(backbone).eval(), tokenizer=tokenizer, max_length=64, name="tiny")

@@ -10,7 +10,7 @@ own size, in an order that is a function of (seed, step, part), so a resumed run
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,12 +19,12 @@ from pydantic import Field, SerializeAsAny
 from torch import nn
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product
-from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.product import TEXT, Kind
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Probe, Spec, Targets
 from shoptalk.records import Frozen
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import drawn
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,16 @@ class MixtureSpec(Spec):
     """A weighted sum of objectives. `batch` is the first part's; the others keep their own."""
 
     kind: Literal["mixture"] = "mixture"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "what each of its parts needs"
     lr: float = Field(gt=0)
     batch: int = Field(ge=1)
     passes: float = Field(gt=0)
     parts: tuple[Part, ...] = Field(min_length=1)
+
+    def accepts(self, kind: Kind) -> bool:
+        """Whether all of its parts do."""
+        return all(part.spec.accepts(kind) for part in self.parts)
 
     @staticmethod
     def defaults(parts: Sequence[Part]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ class MixtureSpec(Spec):
         """Whether any part does."""
         return any(part.spec.prepares for part in self.parts)
 
-    def prepare(self, corpus: Corpus, product: Product) -> Targets | None:
+    def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets | None:
         """The parts' targets, each under its part's name: `neighbours.targets`."""
         found: dict[str, np.ndarray] = {}
         for part in self.parts:
@@ -86,12 +91,13 @@ class MixtureSpec(Spec):
             found |= {f"{part.name}.{name}": array for name, array in targets.items()}
         return found or None
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], MixedBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], MixedBatch]:
         """The first part's batch of the examples, and of each other part the next batch of its own."""
-        makers = [part.spec.collate(corpus, tokens, product, _targets_of(part.name, targets)) for part in self.parts]
-        others = [(part.spec.examples(corpus), part.spec.batch) for part in self.parts[1:]]
+        makers = [
+            part.spec.collate(replace(material, targets=_targets_of(part.name, material.targets)))
+            for part in self.parts
+        ]
+        others = [(part.spec.examples(material.corpus), part.spec.batch) for part in self.parts[1:]]
 
         def collate(examples: Sequence[int], key: Key) -> MixedBatch:
             batches = [makers[0](examples, key)]
@@ -103,7 +109,7 @@ class MixtureSpec(Spec):
 
         return collate
 
-    def build(self, product: Product) -> "Mixture":
+    def build(self, product: TextEncoder) -> "Mixture":
         """The parts' modules around one encoder."""
         return Mixture(
             product,
@@ -123,10 +129,12 @@ def _seed_of(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-class Mixture(Objective[MixedBatch]):
+class Mixture(Objective[TextEncoder, MixedBatch]):
     """Several objectives that train one encoder at once."""
 
-    def __init__(self, product: Product, *, parts: dict[str, Objective[Any]], weights: Sequence[float]) -> None:
+    def __init__(
+        self, product: TextEncoder, *, parts: dict[str, Objective[Any, Any]], weights: Sequence[float]
+    ) -> None:
         super().__init__()
         apart = [name for name, part in parts.items() if part.product is not product]
         if apart:
@@ -140,7 +148,7 @@ class Mixture(Objective[MixedBatch]):
 
     def forward(self, batch: MixedBatch) -> Loss:
         """The weighted sum; terms are each part's loss, unweighted, and its own terms, under its name."""
-        total = torch.zeros((), device=self.product.encoder.device)
+        total = torch.zeros((), device=self.product.network.device)
         terms, outputs = {}, []
         for (name, part), weight, own in zip(self.parts.items(), self.weights, batch.parts, strict=True):
             loss = part(own)

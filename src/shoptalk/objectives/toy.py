@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from shoptalk.nn.tiny import WORDS, tiny_product
-from shoptalk.objective import Key, Spec, Targets
+from shoptalk.objective import Key, Material, Spec, Targets
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import tokenise
 
@@ -53,7 +53,7 @@ def run(spec: Spec, *, steps: int = 40, corpus: Corpus | None = None) -> list[fl
     tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
     data = spec.examples(corpus)
     targets = toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product)
-    collate = spec.collate(corpus, tokens, product, targets)
+    collate = spec.collate(Material(corpus, product, tokens, targets))
     objective = spec.build(product).train()
     optimizer = torch.optim.AdamW(objective.parameters(), lr=2e-3)
     losses = []

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Reading
 
 # Rows of the distance matrix held at a time: 1,024 x 10,000 distances are 40 MB.
@@ -45,7 +46,7 @@ def uniformity_loss(vectors: Float[np.ndarray, "N D"], *, t: float = 2.0) -> flo
     return float(np.log(total / (n * (n - 1) / 2)))
 
 
-def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Product], Reading]:
+def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Embedder], Reading]:
     """A probe: mean squared distance of positive pairs, 0 (same place) to 4 (opposite); outcomes are the pairs' own.
 
     Raises:
@@ -55,7 +56,7 @@ def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Product], Reading]:
         raise ValueError("Alignment needs pairs of texts that belong together and got none.")
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         found = squared_distances(embed(product, left), embed(product, right))
         return Reading(
             name="alignment",
@@ -68,7 +69,7 @@ def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Product], Reading]:
     return probe
 
 
-def uniformity(texts: Sequence[str], *, t: float = 2.0) -> Callable[[Product], Reading]:
+def uniformity(texts: Sequence[str], *, t: float = 2.0) -> Callable[[Embedder], Reading]:
     """A probe: the uniformity loss of the texts' vectors; lower is more evenly spread. Time grows with N^2.
 
     Raises:
@@ -77,7 +78,7 @@ def uniformity(texts: Sequence[str], *, t: float = 2.0) -> Callable[[Product], R
     if len(texts) < 2:
         raise ValueError(f"Uniformity is over pairs of texts and got {len(texts)}; give at least two.")
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         value = uniformity_loss(embed(product, texts), t=t)
         return Reading(name="uniformity", value=value, unit="log potential", n=len(texts), detail={"t": t})
 

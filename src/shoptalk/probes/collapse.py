@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.probes.rank import rankme
 from shoptalk.records import Reading
 
@@ -60,7 +61,7 @@ def mean_cosine(vectors: Float[np.ndarray, "N D"]) -> float:
     return float((total @ total - n) / (n * (n - 1)))
 
 
-def collapse_alarm(texts: Sequence[str]) -> Callable[[Product], Reading]:
+def collapse_alarm(texts: Sequence[str]) -> Callable[[Embedder], Reading]:
     """A probe: `collapse` of the texts' vectors; give at least as many texts as the encoder has dimensions.
 
     Raises:
@@ -69,7 +70,7 @@ def collapse_alarm(texts: Sequence[str]) -> Callable[[Product], Reading]:
     if not texts:
         raise ValueError("The collapse alarm needs texts to embed and got none; give a sample of the corpus.")
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         return collapse(embed(product, texts))
 
     return probe

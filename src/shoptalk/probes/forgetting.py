@@ -17,7 +17,8 @@ from jaxtyping import Float
 from pydantic import Field
 from scipy.stats import rankdata
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Frozen, Reading
 
 
@@ -45,7 +46,7 @@ def spearman_terms(x: Float[np.ndarray, " P"], y: Float[np.ndarray, " P"]) -> Fl
     return terms
 
 
-def general_similarity(pairs: Sequence[ScoredPair] | None = None) -> Callable[[Product], Reading]:
+def general_similarity(pairs: Sequence[ScoredPair] | None = None) -> Callable[[Embedder], Reading]:
     """A probe: 100 times Spearman's correlation of cosine and human score, by default on the shipped pairs.
 
     Outcomes are one per pair (`spearman_terms`); 100 times their mean is the value.
@@ -59,7 +60,7 @@ def general_similarity(pairs: Sequence[ScoredPair] | None = None) -> Callable[[P
     left, right = [pair.a for pair in chosen], [pair.b for pair in chosen]
     scores = np.array([pair.score for pair in chosen])
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         # Unit vectors are so to about 1e-7: what differs less than that must tie, or rounding would be ranked.
         cosines = (embed(product, left).astype(np.float64) * embed(product, right)).sum(axis=1).round(6)
         terms = spearman_terms(cosines, scores)

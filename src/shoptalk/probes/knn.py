@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Reading
 
 # The paper votes with 200 of 1.28 million images, far more than a label of ours has texts. 20 served best in most
@@ -62,7 +63,7 @@ def knn_held_out(
     *,
     k: int = K,
     temperature: float = TEMPERATURE,
-) -> Callable[[Product], Reading]:
+) -> Callable[[Embedder], Reading]:
     """A probe: accuracy in per cent on the test texts, whose neighbours are the other texts. Outcomes are 1 or 0.
 
     Raises:
@@ -73,7 +74,7 @@ def knn_held_out(
     codes = np.unique([*labels, *test_labels], return_inverse=True)[1].astype(np.int64)
     known, true = codes[: len(labels)], codes[len(labels) :]
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         bank, queries = embed(product, texts), embed(product, test_texts)
         predicted = knn_predict(queries, bank, known, k=k, temperature=temperature)
         return _reading(predicted == true, k=min(k, len(texts)), classes=len(set(labels)))
@@ -88,7 +89,7 @@ def knn_leave_one_out(
     clusters: Sequence[int] | None = None,
     k: int = K,
     temperature: float = TEMPERATURE,
-) -> Callable[[Product], Reading]:
+) -> Callable[[Embedder], Reading]:
     """A probe: accuracy in per cent, each text classified by all the others. Outcomes are 1 or 0.
 
     With `clusters` (near-duplicates share a number) a text's whole cluster is left out with it, so that a copy of a
@@ -103,7 +104,7 @@ def knn_leave_one_out(
     groups = np.arange(len(texts)) if clusters is None else np.asarray(clusters, dtype=np.int64)
     codes = np.unique(list(labels), return_inverse=True)[1].astype(np.int64)
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         vectors = embed(product, texts)
         predicted = knn_predict(vectors, vectors, codes, k=k, temperature=temperature, apart=(groups, groups))
         return _reading(predicted == codes, k=min(k, len(texts)), classes=len(set(labels)))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Reading
 
 # The paper's constant for vectors computed in float32.
@@ -33,7 +34,7 @@ def rankme(vectors: Float[np.ndarray, "N D"]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def rank(texts: Sequence[str]) -> Callable[[Product], Reading]:
+def rank(texts: Sequence[str]) -> Callable[[Embedder], Reading]:
     """A probe: RankMe of the texts' vectors, in dimensions.
 
     Readings compare only at the same texts; the paper finds that the value settles where texts far outnumber
@@ -45,7 +46,7 @@ def rank(texts: Sequence[str]) -> Callable[[Product], Reading]:
     if not texts:
         raise ValueError("RankMe needs texts to embed and got none; give a sample of the corpus.")
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         vectors = embed(product, texts)
         detail = {"dimensions": vectors.shape[1]}
         return Reading(name="rankme", value=rankme(vectors), unit="dimensions", n=len(texts), detail=detail)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Reading
 from shoptalk.text.corpus import Corpus
 
@@ -60,7 +61,7 @@ def reciprocal_ranks(contexts: Float[np.ndarray, "P D"], replies: Float[np.ndarr
     return found
 
 
-def retrieval(pairs: Sequence[Pair]) -> Callable[[Product], Reading]:
+def retrieval(pairs: Sequence[Pair]) -> Callable[[Embedder], Reading]:
     """A probe: 100 times the mean reciprocal rank of the true reply, every pair's reply being a candidate.
 
     Outcomes are the pairs' reciprocal ranks. `detail` has `recall_at_1` in per cent, the number of `candidates`
@@ -79,7 +80,7 @@ def retrieval(pairs: Sequence[Pair]) -> Callable[[Product], Reading]:
         )
     chance = 100.0 * float((1.0 / np.arange(1, len(pairs) + 1)).mean())
 
-    def probe(product: Product) -> Reading:
+    def probe(product: Embedder) -> Reading:
         found = reciprocal_ranks(embed(product, contexts), embed(product, replies))
         recall = 100.0 * float((found == 1.0).mean())
         return Reading(

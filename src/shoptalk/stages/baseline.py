@@ -35,6 +35,8 @@ class Baseline:
     """What measuring took: the forecast of every later look."""
     tokens_per_second: float
     """Of embedding, real tokens."""
+    pool_tokens: int
+    """Of the unlabelled texts that heads may learn from."""
     kinds: Mapping[str, np.ndarray]
     """With labels, each kind of head's answers on the draws of `judged` [R, N], as label numbers."""
     kinds_seconds: float
@@ -79,12 +81,16 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         begun = time.perf_counter()
         measured = measure(product, bench)
         seconds = time.perf_counter() - begun
-        rate = product.tokens(texts) / seconds
+        rate = product.units(texts) / seconds
         begun, kinds, seen = time.perf_counter(), {}, None
         if labelled is not None:
             seen = Seen.by(product, labelled.texts, bench.pool, labels=labelled.names)
             kinds = _answers(seen, labelled, budget=config.limits().time)
-        detail = {"tokens_per_second": rate, "kinds_seconds": time.perf_counter() - begun}
+        detail = {
+            "tokens_per_second": rate,
+            "pool_tokens": product.units(bench.pool),
+            "kinds_seconds": time.perf_counter() - begun,
+        }
         timing = Reading(name="baseline", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
@@ -100,6 +106,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         load_measured(folder),
         timing.value,
         float(timing.detail["tokens_per_second"]),
+        int(timing.detail["pool_tokens"]),
         kinds=kinds,
         kinds_seconds=float(timing.detail["kinds_seconds"]),
         seen=seen,

@@ -8,8 +8,8 @@ import numpy as np
 from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.config import Config
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import Product
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec, Targets
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
@@ -32,7 +32,9 @@ class PreparedCandidate:
         return all(len(spec.examples(corpus)) for spec in (self.spec, self.then) if spec is not None)
 
 
-def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product: Product, base: str) -> Targets | None:
+def prepare_targets(
+    world: World, name: str, spec: Spec, corpus: Corpus, product: Embedder, base: str
+) -> Targets | None:
     """What the objective must know of the whole corpus, from `RUN/targets/<name>` where it is there already."""
     settings, parents = spec.model_dump(), {"corpus": corpus.digest, "base": base_digest(base)}
     folder, key = world.run / "targets" / name, key_of(kind="targets", config=settings, parents=parents)

@@ -11,9 +11,9 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.config import Config
 from shoptalk.evaluate import projection, shot_gains
-from shoptalk.nn.encoder import Product, save_encoder
 from shoptalk.nn.heads.kinds import KINDS
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.recipe import Recipe
@@ -22,7 +22,6 @@ from shoptalk.stages.candidate import PreparedCandidate, loop_config
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.world import open_product
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised, tokenise
 from shoptalk.training.advance import Training
 from shoptalk.training.forecast import Timed, time_training
 from shoptalk.training.plan import Cost
@@ -43,7 +42,7 @@ class CandidateTiming:
 
 
 def time_candidate(
-    candidate: PreparedCandidate, corpus: Corpus, tokens: Tokenised, config: Config, precision: Precision
+    candidate: PreparedCandidate, corpus: Corpus, inputs: Any, config: Config, precision: Precision
 ) -> CandidateTiming:
     """Time a few real steps of a candidate on a copy of the base that is thrown away, and what saving takes."""
     begun = time.perf_counter()
@@ -51,12 +50,12 @@ def time_candidate(
     opening = time.perf_counter() - begun
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        save_encoder(product, Path(folder) / "encoder", card="")
+        product.save(Path(folder) / "encoder", card="")
         saving = time.perf_counter() - begun
         training = Training.build(
             candidate.spec,
             corpus=corpus,
-            tokens=tokens,
+            inputs=inputs,
             product=product,
             targets=candidate.targets,
             config=loop_config(candidate.spec, config, steps=1, precision=precision),
@@ -77,8 +76,8 @@ def time_candidate(
 def time_second(
     candidate: PreparedCandidate,
     corpus: Corpus,
-    tokens: Tokenised,
-    product: Product,
+    inputs: Any,
+    product: Embedder,
     config: Config,
     precision: Precision,
 ) -> tuple[CandidateTiming, float]:
@@ -95,8 +94,8 @@ def time_second(
     targets = spec.prepare(part, product)
     seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
     if len(part) < len(corpus):
-        tokens = tokenise(product.tokenizer, part.texts, max_length=product.max_length)
-    timing = time_candidate(PreparedCandidate(candidate.name, spec, targets), part, tokens, config, precision)
+        inputs = product.inputs(part)
+    timing = time_candidate(PreparedCandidate(candidate.name, spec, targets), part, inputs, config, precision)
     most = _most_steps(spec, len(spec.examples(corpus)))
     return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
 
@@ -133,7 +132,7 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
     """
     labelled, pool = baseline.bench.labelled, baseline.bench.pool
     if labelled is None:
-        tokens = 2 * sum(map(len, pool)) / 4  # about four characters a token, once with each encoder
+        tokens = 2 * baseline.pool_tokens  # once with each encoder
         return tokens / max(1.0, baseline.tokens_per_second) + projection.SECONDS_A_POINT * min(
             len(pool), projection.MOST
         )

@@ -14,8 +14,9 @@ from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, outcomes_of, with_best_kind
 from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.index import build, search
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.pool import smooth
+from shoptalk.nn.product import Embedder
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -111,7 +112,7 @@ def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Se
     return Judged(verdict.decision.choice, chosen, facts, changed, tuned if chosen else None)
 
 
-def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Product) -> float | None:
+def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Embedder) -> float | None:
     """Accuracy of the neighbours' *targets* of the labelled texts: what the student could reach, at the price of an
     index at hand whenever a text is read. None without labels.
     """

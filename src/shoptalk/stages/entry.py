@@ -12,7 +12,6 @@ from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.menu import Measured, load_measured, measure, save_measured
-from shoptalk.nn.encoder import save_encoder
 from shoptalk.records import Look
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
@@ -74,8 +73,7 @@ def train_to(
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
             write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-            save_encoder(
-                training.objective.product,
+            training.objective.product.save(
                 inside / "encoder",
                 card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n",
             )

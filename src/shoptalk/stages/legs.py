@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import create, key_of, open_artifact
-from shoptalk.nn.encoder import Product, save_encoder
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.candidate import loop_config, prepare_targets
@@ -100,17 +100,23 @@ def _first_phase(world: World, prepared: Prepared, name: str, turn: int, *, done
         card = f"# {name}, after its first phase\n\nWhat the second phase of a Shoptalk run began from.\n"
         with create(folder, kind="phase", config=settings, parents=parents) as inside:
             shutil.copyfile(leg.training.folder / "log.jsonl", inside / "log.jsonl")
-            save_encoder(leg.training.objective.product, inside / "encoder", card=card)
+            leg.training.objective.product.save(inside / "encoder", card=card)
     return folder, seconds
 
 
 def _training(
-    world: World, prepared: Prepared, spec: Spec, targets: Targets | None, product: Product, steps: int, folder: Path
+    world: World,
+    prepared: Prepared,
+    spec: Spec,
+    targets: Targets | None,
+    product: Embedder,
+    steps: int,
+    folder: Path,
 ) -> Training:
     return Training.build(
         spec,
         corpus=prepared.corpus,
-        tokens=prepared.tokens,
+        inputs=prepared.inputs,
         product=product,
         targets=targets,
         config=loop_config(spec, world.config, steps=steps, precision=prepared.plan.precision),

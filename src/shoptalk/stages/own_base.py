@@ -12,7 +12,7 @@ from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.nn.bases import began_as, hush, open_base
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import MAX_LENGTH, Product, save_encoder
+from shoptalk.nn.encoder import MAX_LENGTH, TextEncoder
 from shoptalk.nn.extend import extend
 from shoptalk.nn.scratch import scratch_product, size_of
 from shoptalk.objective import Spec
@@ -82,11 +82,11 @@ def _make_base(world: World, curated: Curated) -> None:
     readings = {"pieces": float(len(product.tokenizer)), "new_words": float(len(words))}
     card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own text.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
-        save_encoder(product, inside, card=card)
+        product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))
 
 
-def _opened(world: World, corpus: Corpus) -> Product:
+def _opened(world: World, corpus: Corpus) -> TextEncoder:
     """The base before its vocabulary is extended."""
     size = size_of(world.config.base)
     if size is None:
@@ -94,7 +94,7 @@ def _opened(world: World, corpus: Corpus) -> Product:
     hush()
     tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)
     product = scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH)
-    parameters = sum(parameter.numel() for parameter in product.encoder.parameters())
+    parameters = sum(parameter.numel() for parameter in product.network.parameters())
     world.report.say(
         f"base: {size.name}, random weights ({parameters / 1e6:.1f} M parameters), {len(tokenizer):,} pieces learned "
         f"from this text; learning rates and passes {YOUNG_LR:g} times the defaults"

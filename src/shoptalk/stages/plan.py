@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product
 from shoptalk.nn.machine import prepare
+from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.recipe import Recipe
@@ -34,11 +32,12 @@ from shoptalk.stages.curriculum import joint_cost, phase_specs
 from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised, tokenise_to
 from shoptalk.training.forecast import peak_to_come
 from shoptalk.training.plan import Cost, Plan, make_plan
 
 NONE = "none"
+SAMPLED = 1_000
+"""Texts whose tokens tell how many tokens a text has on average."""
 
 
 PREPARE_SHARE = 0.15
@@ -59,10 +58,11 @@ order; `turns`, which those sets cannot train, stands second by judgement."""
 
 @dataclass(frozen=True)
 class Prepared:
-    """What training needs: the corpus that the budget can afford, its tokens, the candidates and the plan."""
+    """What training needs: the corpus that the budget can afford, its inputs, the candidates and the plan."""
 
     corpus: Corpus
-    tokens: Tokenised
+    inputs: Any
+    """What the base makes of the corpus: token ids."""
     candidates: dict[str, PreparedCandidate]
     plan: Plan
     forecast: Forecast
@@ -95,7 +95,8 @@ def plan_stage(
     `spent` is what the run has taken of a time budget so far, in seconds.
     """
     config, begun = world.config, time.perf_counter()
-    corpus = _affordable_corpus(world, curated, baseline)
+    product = open_product(config)
+    corpus = _affordable_corpus(world, curated, baseline, product)
     specs, skipped = _specs(config, corpus)
     if baseline.bench.labelled is None and not baseline.bench.pairs and len(specs) > 1:
         first = min(specs, key=_preference)
@@ -104,10 +105,7 @@ def plan_stage(
     if not specs:
         world.report.say(f"plan: nothing to train ({_reasons(skipped)})")
         return None, skipped
-    product = open_product(config)
-    tokens = tokenise_to(
-        world.run / "tokens", product.tokenizer, corpus.texts, max_length=product.max_length, digest=corpus.digest
-    )
+    inputs = product.inputs(corpus, world.run / "tokens")
     candidates: dict[str, PreparedCandidate] = {}
     preparing: dict[str, float] = {}
     for name, phases in specs.items():
@@ -127,7 +125,7 @@ def plan_stage(
     plan = _read_plan(path, key)
     if plan is None:
         world.report.say("plan: timing each candidate on this machine")
-        costs, timings, later, failed = _timed_candidates(world, corpus, tokens, product, candidates, preparing)
+        costs, timings, later, failed = _timed_candidates(world, corpus, inputs, product, candidates, preparing)
         if not costs:
             world.report.say(f"plan: nothing can train here ({_reasons(skipped | failed)})")
             return None, skipped | failed
@@ -160,16 +158,16 @@ def plan_stage(
     forecast = plan.forecast(config.limits())
     _tell(world, plan, forecast, skipped)
     chosen = {name: candidates[name] for name in plan.candidates}
-    return Prepared(corpus, tokens, chosen, plan, forecast, digest([key, plan.model_dump()])), skipped
+    return Prepared(corpus, inputs, chosen, plan, forecast, digest([key, plan.model_dump()])), skipped
 
 
-def _affordable_corpus(world: World, curated: Curated, baseline: Baseline) -> Corpus:
+def _affordable_corpus(world: World, curated: Curated, baseline: Baseline, product: Product) -> Corpus:
     """The texts that targets can be prepared for within the budget; all of them where no candidate prepares any."""
     config, corpus = world.config, curated.train
     if any(prepares(name) for name in config.candidates):
         one = len(set(config.candidates) - {NONE}) == 1
         share = PREPARE_SHARE if one else PREPARE_SHARE_OF_MANY
-        corpus = _affordable(corpus, config.limits(), baseline, share=share, seed=config.seed)
+        corpus = _affordable(corpus, config.limits(), baseline, product, share=share, seed=config.seed)
     if len(corpus) < len(curated.train):
         world.report.say(f"plan: the budget pays for {len(corpus):,} of {len(curated.train):,} texts; taking a sample")
     return corpus
@@ -178,8 +176,8 @@ def _affordable_corpus(world: World, curated: Curated, baseline: Baseline) -> Co
 def _timed_candidates(
     world: World,
     corpus: Corpus,
-    tokens: Tokenised,
-    product: Product,
+    inputs: Any,
+    product: Embedder,
     candidates: Mapping[str, PreparedCandidate],
     preparing: Mapping[str, float],
 ) -> tuple[dict[str, Cost], list[CandidateTiming], float, dict[str, str]]:
@@ -194,9 +192,9 @@ def _timed_candidates(
     for name in sorted(candidates, key=_preference):
         started = time.perf_counter()
         with eliminating(failed, name):
-            timed = [time_candidate(candidates[name], corpus, tokens, config, precision)]
+            timed = [time_candidate(candidates[name], corpus, inputs, config, precision)]
             if candidates[name].then is not None:
-                second, seconds = time_second(candidates[name], corpus, tokens, product, config, precision)
+                second, seconds = time_second(candidates[name], corpus, inputs, product, config, precision)
                 timed.append(second)
                 later = max(later, seconds)
             timings += timed
@@ -225,12 +223,15 @@ def _preference(name: str) -> int:
     return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
 
 
-def _affordable(corpus: Corpus, budget: Budget, baseline: Baseline, *, share: float, seed: int) -> Corpus:
+def _affordable(
+    corpus: Corpus, budget: Budget, baseline: Baseline, product: Product, *, share: float, seed: int
+) -> Corpus:
     """A sample that can be embedded within `share` of the budget; the whole corpus where it can be."""
     if not len(corpus):
         return corpus
     tokens = share * budget.time * baseline.tokens_per_second if budget.time else 3 * (budget.tokens or 0)
-    mean = float(np.mean([len(text) for text in corpus.texts[:1000]])) / 4 + 2  # about four characters a token
+    first = corpus.texts[:SAMPLED]
+    mean = max(1.0, product.units(first) / len(first))
     return corpus.sample(max(1000, int(tokens / mean)), seed=seed)
 
 

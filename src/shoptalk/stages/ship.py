@@ -7,7 +7,7 @@ import numpy as np
 
 from shoptalk.artifact import MANIFEST, Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import MODEL_CARD, embed, save_encoder
+from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -22,7 +22,7 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
             if (folder / MANIFEST).is_file():
                 handed_out(folder)  # what is damaged is not copied
         with create(target, kind="encoder", config=settings, parents=parents) as inside:
-            save_encoder(open_base(source), inside, card=cards[MODEL_CARD])
+            open_base(source).save(inside, card=cards[MODEL_CARD])
             for name, text in cards.items():
                 write_text(inside / name, text)
     return handed_out(target)

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,9 +13,9 @@ from shoptalk.artifact import locked
 from shoptalk.config import Budget, Config
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Look
 from shoptalk.training import launch
 from shoptalk.training.loop import Step
@@ -106,13 +106,13 @@ def together(run: Path, config: Config, report: Reporter) -> Iterator[World]:
             yield World(run=run, config=config, report=report if first else Silent())
 
 
-def open_product(config: Config, model: str | None = None) -> Product:
+def open_product(config: Config, model: str | None = None) -> Embedder:
     """A model (the base, if none is named) on the best device, to embed with in the settings' precision."""
     device = best_device()
     prepare(device)
     product = open_base(model or config.base)
-    product.encoder.to(device)
-    return replace(product, precision=usual_precision(config))
+    product.network.to(device)
+    return product.in_precision(usual_precision(config))
 
 
 def usual_precision(config: Config) -> Precision:

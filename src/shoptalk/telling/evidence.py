@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.evaluate import flips, projection, shot_gains
 from shoptalk.evaluate.best_head import Seen
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.product import Embedder
 from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Heads, Judged
@@ -68,7 +68,7 @@ def _gather(
     }
 
 
-def _seen(baseline: Baseline, heads: Heads | None, base: Product, adapted: Product) -> tuple[Seen, Seen]:
+def _seen(baseline: Baseline, heads: Heads | None, base: Embedder, adapted: Embedder) -> tuple[Seen, Seen]:
     """The vectors of the labelled texts and of the sample of others, before and after."""
     if heads is not None and baseline.seen is not None:
         return baseline.seen, heads.seen
@@ -80,10 +80,10 @@ def _both(seen: Seen) -> Float[np.ndarray, "N D"]:
     return np.concatenate([seen.texts, seen.pool])
 
 
-def _weights(base: Product, adapted: Product) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _weights(base: Embedder, adapted: Embedder) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Both networks' parameters by name; BERT's pooler, which nothing here uses, is left out."""
-    after = dict(adapted.encoder.backbone.named_parameters())
-    for name, before in base.encoder.backbone.named_parameters():
+    after = dict(adapted.network.named_parameters())
+    for name, before in base.network.named_parameters():
         if name in after and not name.startswith("pooler."):
             yield name, before.detach().float().cpu().numpy(), after[name].detach().float().cpu().numpy()
 

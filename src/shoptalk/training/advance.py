@@ -16,10 +16,9 @@ import torch
 
 from shoptalk.artifact import storage_errors, write_text
 from shoptalk.nn import gather
-from shoptalk.nn.encoder import Product
-from shoptalk.objective import Examples, Key, Objective, Spec, Targets
+from shoptalk.nn.product import Product
+from shoptalk.objective import Examples, Key, Material, Objective, Spec, Targets
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 from shoptalk.training import launch, snapshot
 from shoptalk.training.loop import LoopConfig, Step, train
 
@@ -29,7 +28,7 @@ class Training:
     """Everything a training is a function of, and its folder."""
 
     folder: Path
-    objective: Objective[Any]
+    objective: Objective[Any, Any]
     data: Examples
     collate: Callable[[Sequence[int], Key], Any]
     config: LoopConfig
@@ -41,7 +40,7 @@ class Training:
         spec: Spec,
         *,
         corpus: Corpus,
-        tokens: Tokenised,
+        inputs: Any,
         product: Product,
         targets: Targets | None,
         config: LoopConfig,
@@ -49,16 +48,16 @@ class Training:
         snapshot_seconds: float,
     ) -> "Training":
         """A training of `product` (changed in place) by the objective of `spec`; new heads are drawn by the seed."""
-        product.encoder.read_rows(sparse=True)  # an objective that needs all rows says so when it is built
+        product.ready_to_train()
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             objective = spec.build(product)
-        objective.to(product.encoder.device)
+        objective.to(next(product.network.parameters()).device)
         return cls(
             folder=folder,
             objective=objective,
             data=spec.examples(corpus),
-            collate=spec.collate(corpus, tokens, product, targets),
+            collate=spec.collate(Material(corpus, product, inputs, targets)),
             config=config,
             snapshot_seconds=snapshot_seconds,
         )

@@ -15,10 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from shoptalk.errors import DivergedError
-from shoptalk.nn.encoder import Product
+from shoptalk.errors import ConfigError, DivergedError
 from shoptalk.nn.precision import Precision, autocast
-from shoptalk.objective import Examples, Key, Objective
+from shoptalk.objective import Examples, Key, Objective, P
 from shoptalk.text.order import drawn
 from shoptalk.training import launch, snapshot
 from shoptalk.training.optim import make_optimizer, tables_by_rows
@@ -80,7 +79,7 @@ class Step:
 
 
 def train(
-    objective: Objective[Any],
+    objective: Objective[Any, Any],
     data: Examples,
     collate: Callable[[Sequence[int], Key], Any],
     config: LoopConfig,
@@ -91,7 +90,8 @@ def train(
 
     The optimizer is AdamW (`training/optim.py`); gradients are clipped to the norm `config.clip`.
     """
-    tables = tables_by_rows(objective.product.encoder)
+    _refuse_forgotten(objective)
+    tables = tables_by_rows(objective.product.network)
     device = next(objective.parameters()).device
 
     def make(step: int) -> Any:
@@ -104,7 +104,7 @@ def train(
         prefetching(make, until=config.steps, device=device) as batch_of,
     ):
         optimizer = make_optimizer(
-            objective, objective.product.encoder, lr=config.lr, weight_decay=config.weight_decay, tables=tables
+            objective, objective.product.network, lr=config.lr, weight_decay=config.weight_decay, tables=tables
         )
         schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
         done = 0
@@ -160,8 +160,21 @@ def train(
             schedule = _steered(schedule, launch.of_first(step.choice), done)
 
 
+def _refuse_forgotten(objective: Objective[Any, Any]) -> None:
+    """An objective that lacks its product's network would train its own heads alone, in silence.
+
+    Raises:
+        ConfigError: the network is not among the objective's modules.
+    """
+    if all(part is not objective.product.network for part in objective.modules()):
+        raise ConfigError(
+            f"{type(objective).__name__} holds a product whose network is not one of its modules, so it would not be "
+            "trained. Assign it in __init__: self.network = product.network."
+        )
+
+
 @contextlib.contextmanager
-def observing(objective: Objective[Any]) -> Iterator[Product]:
+def observing(objective: Objective[P, Any]) -> Iterator[P]:
     """The product to probe; modes, random states and gradients are restored, so the run goes on bit-identically."""
     from shoptalk.nn.encoder import evaluating
 

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import embed
+from shoptalk.nn.product import Embedder
 
 EXAMPLES = 2.0
 """How many labelled texts a name counts as. On public sets 2 is within 0.6 points of 1 for intents, and
@@ -32,7 +33,7 @@ def spoken(label: str) -> str:
     return _MARKS.sub(" ", _SEAM.sub(" ", label)).strip().lower()
 
 
-def embedded(product: Product, labels: Sequence[str]) -> Float[np.ndarray, "C D"] | None:
+def embedded(product: Embedder, labels: Sequence[str]) -> Float[np.ndarray, "C D"] | None:
     """Unit vectors of the labels' names in the order given; None where a label has no letter or two read alike."""
     words = [spoken(label) for label in labels]
     if len(set(words)) < len(words) or not all(any(map(str.isalpha, name)) for name in words):

@@ -15,18 +15,19 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.losses import info_nce
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.nn.product import TEXT, Kind
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 class SimcseSpec(Spec):
     """Unsupervised SimCSE."""
 
     kind: Literal["simcse"] = "simcse"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "at least two texts"
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=2)
@@ -37,28 +38,26 @@ class SimcseSpec(Spec):
         """Every text; a batch of one would have no negatives."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], TokenBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], TokenBatch]:
         """Every text twice."""
 
         def collate(examples: Sequence[int], key: Key) -> TokenBatch:
-            return product.batch([tokens[i] for i in (*examples, *examples)])
+            return material.product.batch([material.inputs[i] for i in (*examples, *examples)])
 
         return collate
 
-    def build(self, product: Product) -> "Simcse":
+    def build(self, product: TextEncoder) -> "Simcse":
         """The encoder and no more."""
         return Simcse(product, temperature=self.temperature)
 
 
-class Simcse(Objective[TokenBatch]):
+class Simcse(Objective[TextEncoder, TokenBatch]):
     """Two dropout views of each text attract, all others repel."""
 
-    def __init__(self, product: Product, *, temperature: float) -> None:
+    def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.temperature = temperature
 
     def forward(self, batch: TokenBatch) -> Loss:

@@ -21,13 +21,13 @@ from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.losses import info_nce
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class TurnsSpec(Spec):
     """Consecutive turns of a conversation."""
 
     kind: Literal["turns"] = "turns"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "consecutive turns of conversations"
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=2)
@@ -53,39 +54,39 @@ class TurnsSpec(Spec):
         contexts = corpus.contexts()
         return contexts if len(contexts) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], PairBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], PairBatch]:
         """Contexts and their replies."""
-        wording = corpus.wording
+        wording = material.corpus.wording
 
         def collate(examples: Sequence[int], key: Key) -> PairBatch:
             contexts = np.asarray(examples)
             replies = contexts + 1
-            same_conversation = corpus.conversation[contexts][:, None] == corpus.conversation[replies][None, :]
+            same_conversation = (
+                material.corpus.conversation[contexts][:, None] == material.corpus.conversation[replies][None, :]
+            )
             same_context = wording[contexts][:, None] == wording[contexts][None, :]
             same_reply = wording[replies][:, None] == wording[replies][None, :]
             same_across = wording[contexts][:, None] == wording[replies][None, :]
-            texts = [tokens[i] for i in (*contexts, *replies)]
+            texts = [material.inputs[i] for i in (*contexts, *replies)]
             return PairBatch(
-                texts=product.batch(texts),
+                texts=material.product.batch(texts),
                 related=torch.from_numpy(same_conversation | same_context | same_reply | same_across),
             )
 
         return collate
 
-    def build(self, product: Product) -> "Turns":
+    def build(self, product: TextEncoder) -> "Turns":
         """The encoder and no more."""
         return Turns(product, temperature=self.temperature)
 
 
-class Turns(Objective[PairBatch]):
+class Turns(Objective[TextEncoder, PairBatch]):
     """Each turn finds its reply, each reply its turn."""
 
-    def __init__(self, product: Product, *, temperature: float) -> None:
+    def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.temperature = temperature
 
     def forward(self, batch: PairBatch) -> Loss:

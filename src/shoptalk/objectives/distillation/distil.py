@@ -18,7 +18,7 @@ Run alone on a toy: python -m shoptalk.objectives.distillation.distil
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,16 +28,16 @@ from torch import Tensor
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import open_base
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.losses import similarity_divergence
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.student import layer_count, with_layers
 from shoptalk.nn.token_head import TokenHead
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.masking import Masker
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class DistilSpec(Spec):
     """Distillation into a student of fewer layers."""
 
     kind: Literal["distil"] = "distil"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=3e-4, gt=0)
     batch: int = Field(default=128, ge=2)
     passes: float = Field(default=30.0, gt=0)
@@ -92,7 +93,7 @@ class DistilSpec(Spec):
         """It does."""
         return True
 
-    def prepare(self, corpus: Corpus, product: Product) -> Targets:
+    def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets:
         """The teacher's unit `vectors` [N, D] of every text.
 
         Raises:
@@ -101,34 +102,32 @@ class DistilSpec(Spec):
         if self.teacher is None:
             return {"vectors": embed(product, corpus.texts)}
         teacher = open_base(self.teacher, max_length=product.max_length)
-        if teacher.encoder.dim != product.encoder.dim:
+        if teacher.network.dim != product.network.dim:
             raise ConfigError(
-                f"The teacher {self.teacher!r} gives vectors of {teacher.encoder.dim} dimensions, the student's have "
-                f"{product.encoder.dim}. Name a teacher of the same width, or none."
+                f"The teacher {self.teacher!r} gives vectors of {teacher.network.dim} dimensions, the student's have "
+                f"{product.network.dim}. Name a teacher of the same width, or none."
             )
-        teacher.encoder.to(product.encoder.device)
+        teacher.network.to(product.network.device)
         return {"vectors": embed(teacher, corpus.texts, precision=product.precision)}
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], DistilBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], DistilBatch]:
         """Texts with the teacher's vectors; corrupted anew at every visit where their tokens are predicted too."""
-        assert targets is not None  # `prepare` always returns them
-        wanted = targets["vectors"]
-        masker = Masker(product.tokenizer, rate=self.mask_rate) if self.mlm_weight else None
+        assert material.targets is not None  # `prepare` always returns them
+        wanted = material.targets["vectors"]
+        masker = Masker(material.product.tokenizer, rate=self.mask_rate) if self.mlm_weight else None
 
         def collate(examples: Sequence[int], key: Key) -> DistilBatch:
-            rows, corrupted = [tokens[i] for i in examples], None
+            rows, corrupted = [material.inputs[i] for i in examples], None
             if masker is not None:
                 masked = masker(rows, examples, seed=key.seed, step=key.step)
-                texts = product.batch(masked.rows)
+                texts = material.product.batch(masked.rows)
                 corrupted = Corrupted(texts, *masked.targets(texts))
             vectors = torch.from_numpy(np.asarray(wanted[list(examples)], dtype=np.float32))
-            return DistilBatch(texts=product.batch(rows), targets=vectors, corrupted=corrupted)
+            return DistilBatch(texts=material.product.batch(rows), targets=vectors, corrupted=corrupted)
 
         return collate
 
-    def build(self, product: Product) -> "Distil":
+    def build(self, product: TextEncoder) -> "Distil":
         """The student: a copy of some of the product's layers, which it leaves as they are.
 
         Raises:
@@ -142,13 +141,13 @@ class DistilSpec(Spec):
         )
 
 
-class Distil(Objective[DistilBatch]):
+class Distil(Objective[TextEncoder, DistilBatch]):
     """The student, pulled to the teacher's vectors and to their mutual similarities."""
 
-    def __init__(self, student: Product, *, temperature: float, weights: tuple[float, float, float]) -> None:
+    def __init__(self, student: TextEncoder, *, temperature: float, weights: tuple[float, float, float]) -> None:
         super().__init__()
         self.product = student
-        self.encoder = student.encoder
+        self.encoder = student.network
         self.temperature = temperature
         self.soft_weight, self.cosine_weight, self.mlm_weight = weights
         self.head = None

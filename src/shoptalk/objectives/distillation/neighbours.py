@@ -30,14 +30,14 @@ from pydantic import Field
 from torch import Tensor
 
 from shoptalk.index import neighbours as nearest
-from shoptalk.nn.encoder import Product, embed
+from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.heads.pool import smooth
 from shoptalk.nn.losses import similarity_divergence
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class NeighboursSpec(Spec):
     """Neighbourhood self-distillation. A step sees twice `batch` texts: each brings a neighbour."""
 
     kind: Literal["neighbours"] = "neighbours"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "more texts than each gets neighbours (its setting k)"
     lr: float = Field(default=6e-5, gt=0)
     batch: int = Field(default=128, ge=2)
@@ -68,7 +69,7 @@ class NeighboursSpec(Spec):
         """It does."""
         return True
 
-    def prepare(self, corpus: Corpus, product: Product) -> Targets:
+    def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets:
         """Every text's embedding by the base `vectors` [N, D], its `neighbours` [N, k] and its `targets` [N, D]."""
         vectors = embed(product, corpus.texts)
         _, positions = nearest(vectors, self.k)
@@ -78,12 +79,10 @@ class NeighboursSpec(Spec):
             "targets": smooth(vectors, vectors, positions),
         }
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], TargetBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], TargetBatch]:
         """The examples, one random neighbour of each, and other random texts in place of those that came twice."""
-        assert targets is not None  # `prepare` always returns them
-        wanted, neighbours = targets["targets"], targets["neighbours"]
+        assert material.targets is not None  # `prepare` always returns them
+        wanted, neighbours = material.targets["targets"], material.targets["neighbours"]
 
         def collate(examples: Sequence[int], key: Key) -> TargetBatch:
             companions = []
@@ -92,27 +91,27 @@ class NeighboursSpec(Spec):
                 companions.append(int(rng.choice(neighbours[example])))
             # A full batch keeps the tensors' shapes in their small set.
             rng = np.random.default_rng([key.seed, key.step])
-            fill = rng.permutation(len(corpus))[: 4 * len(examples)].tolist()
+            fill = rng.permutation(len(material.corpus))[: 4 * len(examples)].tolist()
             chosen = list(dict.fromkeys([*examples, *companions, *fill]))[: 2 * len(examples)]
             return TargetBatch(
-                texts=product.batch([tokens[i] for i in chosen]),
+                texts=material.product.batch([material.inputs[i] for i in chosen]),
                 targets=torch.from_numpy(np.asarray(wanted[chosen], dtype=np.float32)),
             )
 
         return collate
 
-    def build(self, product: Product) -> "Neighbours":
+    def build(self, product: TextEncoder) -> "Neighbours":
         """The encoder and no more."""
         return Neighbours(product, temperature=self.temperature, cosine_weight=self.cosine_weight)
 
 
-class Neighbours(Objective[TargetBatch]):
+class Neighbours(Objective[TextEncoder, TargetBatch]):
     """The student, pulled to the targets and to their mutual similarities."""
 
-    def __init__(self, product: Product, *, temperature: float, cosine_weight: float) -> None:
+    def __init__(self, product: TextEncoder, *, temperature: float, cosine_weight: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.temperature = temperature
         self.cosine_weight = cosine_weight
 

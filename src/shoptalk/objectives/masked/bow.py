@@ -18,7 +18,7 @@ Run alone on a toy: python -m shoptalk.objectives.masked.bow
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,9 +26,10 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from shoptalk.nn.encoder import Product, evaluating
+from shoptalk.nn.encoder import TextEncoder, evaluating
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.deletion import delete, ordinary_ids
@@ -53,6 +54,7 @@ class BowSpec(Spec):
     """Bag-of-words prediction: a text's words, told from the vector of its remains."""
 
     kind: Literal["bow"] = "bow"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=2e-4, gt=0)
     batch: int = Field(default=128, ge=1)
     passes: float = Field(default=5.0, gt=0)
@@ -62,22 +64,20 @@ class BowSpec(Spec):
         """Every text."""
         return range(len(corpus))
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], BagBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], BagBatch]:
         """Texts damaged anew at every visit, and the words of the whole ones."""
-        ordinary = ordinary_ids(product.tokenizer)
-        rarity = weights_of(tokens, ordinary)
+        ordinary = ordinary_ids(material.product.tokenizer)
+        rarity = weights_of(material.inputs, ordinary)
 
         def collate(examples: Sequence[int], key: Key) -> BagBatch:
-            rows = [tokens[example] for example in examples]
+            rows = [material.inputs[example] for example in examples]
             damaged = delete(rows, examples, ordinary=ordinary, share=self.deletion, seed=key.seed, step=key.step)
             bags = [np.unique(row[ordinary[row]]) for row in rows]
             words = np.concatenate(bags)
             owners = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
             weights = rarity[words] / np.bincount(owners, rarity[words], minlength=len(bags))[owners]
             return BagBatch(
-                texts=product.batch(damaged),
+                texts=material.product.batch(damaged),
                 words=torch.from_numpy(words),
                 owners=torch.from_numpy(owners),
                 weights=torch.from_numpy(weights.astype(np.float32)),
@@ -85,7 +85,7 @@ class BowSpec(Spec):
 
         return collate
 
-    def build(self, product: Product) -> "BagOfWords":
+    def build(self, product: TextEncoder) -> "BagOfWords":
         """The encoder, and a linear layer from its vector to the vocabulary."""
         return BagOfWords(product)
 
@@ -99,17 +99,17 @@ def weights_of(tokens: Tokenised, ordinary: Bool[np.ndarray, " V"]) -> Float[np.
     return np.asarray(COMMON / (COMMON + counts / max(counts.sum(), 1)))
 
 
-class BagOfWords(Objective[BagBatch]):
+class BagOfWords(Objective[TextEncoder, BagBatch]):
     """The encoder with a linear layer that tells words."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: TextEncoder) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
-        self.output = nn.Linear(product.encoder.dim, len(product.tokenizer))
+        self.encoder = product.network
+        self.output = nn.Linear(product.network.dim, len(product.tokenizer))
         # The table learns at a head's rate, ten times the encoder's; vectors that are ten times shorter than hidden
         # states make up for it.
-        self.scale = product.encoder.dim**0.5 / 10
+        self.scale = product.network.dim**0.5 / 10
         nn.init.normal_(self.output.weight, std=0.2)
         nn.init.zeros_(self.output.bias)
 

@@ -17,7 +17,7 @@ Run alone on a toy: python -m shoptalk.objectives.masked.data2vec
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -25,14 +25,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from shoptalk.nn import gather
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.teacher import Teacher, linear_momentum
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.masking import Masker
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Data2vecSpec(Spec):
     """data2vec: masked prediction of an averaged teacher's hidden states."""
 
     kind: Literal["data2vec"] = "data2vec"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=5e-5, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=10.0, gt=0)
@@ -60,18 +61,16 @@ class Data2vecSpec(Spec):
         """Every text; one alone is learned by heart."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], HiddenBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], HiddenBatch]:
         """Texts corrupted anew at every visit, and the same texts whole."""
-        masker = Masker(product.tokenizer, rate=self.mask_rate)
+        masker = Masker(material.product.tokenizer, rate=self.mask_rate)
 
         def collate(examples: Sequence[int], key: Key) -> HiddenBatch:
-            rows = [tokens[example] for example in examples]
+            rows = [material.inputs[example] for example in examples]
             masked = masker(rows, examples, seed=key.seed, step=key.step)
-            texts = product.batch(masked.rows)
+            texts = material.product.batch(masked.rows)
             # Where a text's tokens go depends on its length alone, which masking leaves as it is.
-            whole = product.batch(rows)
+            whole = material.product.batch(rows)
             return HiddenBatch(
                 texts=texts,
                 originals=tuple(group.ids for group in whole.groups),
@@ -80,7 +79,7 @@ class Data2vecSpec(Spec):
 
         return collate
 
-    def build(self, product: Product) -> "Data2vec":
+    def build(self, product: TextEncoder) -> "Data2vec":
         """The encoder, its average, and a linear layer with random weights."""
         return Data2vec(
             product,
@@ -91,15 +90,15 @@ class Data2vecSpec(Spec):
         )
 
 
-class Data2vec(Objective[HiddenBatch]):
+class Data2vec(Objective[TextEncoder, HiddenBatch]):
     """Student, teacher and regression head."""
 
-    def __init__(self, product: Product, *, top: int, beta: float, momentum: float, last_momentum: float) -> None:
+    def __init__(self, product: TextEncoder, *, top: int, beta: float, momentum: float, last_momentum: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
-        self.teacher = Teacher(product.encoder)
-        self.head = nn.Linear(product.encoder.dim, product.encoder.dim)
+        self.encoder = product.network
+        self.teacher = Teacher(product.network)
+        self.head = nn.Linear(product.network.dim, product.network.dim)
         self.top, self.beta = top, beta
         self.momentum, self.last_momentum = momentum, last_momentum
 

@@ -13,21 +13,21 @@ Run alone on a toy: python -m shoptalk.objectives.masked.mlm
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.masked_bits import masked_bits
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.token_head import TokenHead
-from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Probe, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.masking import Masker
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class MlmSpec(Spec):
     """Masked language modelling."""
 
     kind: Literal["mlm"] = "mlm"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=5e-5, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=10.0, gt=0)
@@ -52,34 +53,32 @@ class MlmSpec(Spec):
         """Every text."""
         return range(len(corpus))
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], MaskedBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], MaskedBatch]:
         """Texts corrupted anew at every visit."""
-        masker = Masker(product.tokenizer, rate=self.mask_rate, whole_word=self.whole_word)
+        masker = Masker(material.product.tokenizer, rate=self.mask_rate, whole_word=self.whole_word)
 
         def collate(examples: Sequence[int], key: Key) -> MaskedBatch:
-            masked = masker([tokens[example] for example in examples], examples, seed=key.seed, step=key.step)
-            texts = product.batch(masked.rows)
+            masked = masker([material.inputs[example] for example in examples], examples, seed=key.seed, step=key.step)
+            texts = material.product.batch(masked.rows)
             positions, labels = masked.targets(texts)
             return MaskedBatch(texts=texts, positions=positions, labels=labels)
 
         return collate
 
-    def build(self, product: Product) -> "MaskedLanguageModel":
+    def build(self, product: TextEncoder) -> "MaskedLanguageModel":
         """BERT's head on the encoder, its output layer tied to the input embeddings."""
         return MaskedLanguageModel(product)
 
 
-class MaskedLanguageModel(Objective[MaskedBatch]):
+class MaskedLanguageModel(Objective[TextEncoder, MaskedBatch]):
     """The encoder with BERT's prediction head."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: TextEncoder) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.encoder.read_rows(sparse=False)  # the output layer is the same table, and reads all of it
-        self.head = TokenHead(product.encoder.dim, len(product.tokenizer))
+        self.head = TokenHead(product.network.dim, len(product.tokenizer))
 
     def logits(self, hidden: Float[Tensor, "m D"]) -> Float[Tensor, "m V"]:
         """Scores of every vocabulary entry at m positions."""

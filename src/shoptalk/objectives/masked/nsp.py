@@ -25,14 +25,14 @@ from jaxtyping import Bool, Int
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.pair_head import PairHead
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.nn.product import TEXT, Kind
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.chance import uniform
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.pairs import PairForm
-from shoptalk.text.tokens import Tokenised
 
 TRIES = 8
 """Random replies that are looked at for one that is wrong; where all are from the same conversation or have the true
@@ -51,6 +51,7 @@ class NspSpec(Spec):
     """Next sentence prediction on consecutive turns."""
 
     kind: Literal["nsp"] = "nsp"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "consecutive turns of at least two conversations"
     lr: float = Field(default=5e-5, gt=0)
     batch: int = Field(default=64, ge=1)
@@ -62,22 +63,20 @@ class NspSpec(Spec):
         conversations = corpus.conversation[contexts.numbers]
         return contexts if len(conversations) and conversations.min() < conversations.max() else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], JudgedBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], JudgedBatch]:
         """Pairs, half of them true ones; which, is drawn anew at every visit."""
-        form = PairForm.of(product.tokenizer, max_length=product.max_length)
-        contexts = corpus.contexts().numbers
+        form = PairForm.of(material.product.tokenizer, max_length=material.product.max_length)
+        contexts = material.corpus.contexts().numbers
 
         def collate(examples: Sequence[int], key: Key) -> JudgedBatch:
             firsts = np.asarray(examples)
-            seconds, follows = choose(corpus, contexts, firsts, key)
-            rows = [form.join(tokens[a], tokens[b]) for a, b in zip(firsts, seconds, strict=True)]
-            return JudgedBatch(texts=product.batch(rows), follows=torch.from_numpy(follows))
+            seconds, follows = choose(material.corpus, contexts, firsts, key)
+            rows = [form.join(material.inputs[a], material.inputs[b]) for a, b in zip(firsts, seconds, strict=True)]
+            return JudgedBatch(texts=material.product.batch(rows), follows=torch.from_numpy(follows))
 
         return collate
 
-    def build(self, product: Product) -> "NextSentence":
+    def build(self, product: TextEncoder) -> "NextSentence":
         """The encoder and BERT's head for pairs."""
         return NextSentence(product)
 
@@ -97,14 +96,14 @@ def choose(
     return np.where(follows, firsts + 1, other), follows
 
 
-class NextSentence(Objective[JudgedBatch]):
+class NextSentence(Objective[TextEncoder, JudgedBatch]):
     """The encoder, and a head that says whether B followed A."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: TextEncoder) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
-        self.head = PairHead(product.encoder.dim)
+        self.encoder = product.network
+        self.head = PairHead(product.network.dim)
 
     def forward(self, batch: JudgedBatch) -> Loss:
         """Mean binary cross-entropy, and the share of pairs judged rightly."""

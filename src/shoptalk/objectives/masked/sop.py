@@ -25,14 +25,14 @@ from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.pair_head import PairHead
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.nn.product import TEXT, Kind
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.chance import uniform
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.pairs import PairForm
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class SopSpec(Spec):
     """Sentence order prediction on consecutive turns."""
 
     kind: Literal["sop"] = "sop"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "consecutive turns of conversations that differ in words"
     lr: float = Field(default=5e-5, gt=0)
     batch: int = Field(default=64, ge=1)
@@ -56,35 +57,33 @@ class SopSpec(Spec):
         contexts = corpus.contexts().numbers
         return Positions(contexts[corpus.wording[contexts] != corpus.wording[contexts + 1]])
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], OrderBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], OrderBatch]:
         """Pairs, half of them swapped; which, is drawn anew at every visit."""
-        form = PairForm.of(product.tokenizer, max_length=product.max_length)
+        form = PairForm.of(material.product.tokenizer, max_length=material.product.max_length)
 
         def collate(examples: Sequence[int], key: Key) -> OrderBatch:
             earlier = np.asarray(examples)
             ordered = uniform(key.seed, key.step, earlier, np.zeros_like(earlier), stream=0) < 0.5
             firsts = np.where(ordered, earlier, earlier + 1)
             seconds = np.where(ordered, earlier + 1, earlier)
-            rows = [form.join(tokens[a], tokens[b]) for a, b in zip(firsts, seconds, strict=True)]
-            return OrderBatch(texts=product.batch(rows), ordered=torch.from_numpy(ordered))
+            rows = [form.join(material.inputs[a], material.inputs[b]) for a, b in zip(firsts, seconds, strict=True)]
+            return OrderBatch(texts=material.product.batch(rows), ordered=torch.from_numpy(ordered))
 
         return collate
 
-    def build(self, product: Product) -> "SentenceOrder":
+    def build(self, product: TextEncoder) -> "SentenceOrder":
         """The encoder and BERT's head for pairs."""
         return SentenceOrder(product)
 
 
-class SentenceOrder(Objective[OrderBatch]):
+class SentenceOrder(Objective[TextEncoder, OrderBatch]):
     """The encoder, and a head that says whether two turns are in order."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: TextEncoder) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
-        self.head = PairHead(product.encoder.dim)
+        self.encoder = product.network
+        self.head = PairHead(product.network.dim)
 
     def forward(self, batch: OrderBatch) -> Loss:
         """Mean binary cross-entropy, and the share of pairs judged rightly."""

@@ -21,7 +21,7 @@ Run alone on a toy: python -m shoptalk.objectives.masked.tsdae
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,14 +31,14 @@ from torch import Tensor, nn
 
 from shoptalk.nn import gather
 from shoptalk.nn.attention import Packing, packed_attention
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.token_head import TokenHead
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import Group, TokenBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.deletion import delete, ordinary_ids
-from shoptalk.text.tokens import Tokenised
 
 FAR_BELOW = -1e9  # any score; finite, so that no softmax becomes NaN
 
@@ -65,6 +65,7 @@ class TsdaeSpec(Spec):
     """Denoising auto-encoder: a text is written again from the vector of a part of its tokens."""
 
     kind: Literal["tsdae"] = "tsdae"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=5.0, gt=0)
@@ -75,20 +76,18 @@ class TsdaeSpec(Spec):
         """Every text."""
         return range(len(corpus))
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], DenoisingBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], DenoisingBatch]:
         """Texts damaged anew at every visit, and whole."""
-        ordinary = ordinary_ids(product.tokenizer)
+        ordinary = ordinary_ids(material.product.tokenizer)
 
         def collate(examples: Sequence[int], key: Key) -> DenoisingBatch:
-            rows = [tokens[example] for example in examples]
+            rows = [material.inputs[example] for example in examples]
             damaged = delete(rows, examples, ordinary=ordinary, share=self.deletion, seed=key.seed, step=key.step)
-            return DenoisingBatch(damaged=product.batch(damaged), whole=product.batch(rows))
+            return DenoisingBatch(damaged=material.product.batch(damaged), whole=material.product.batch(rows))
 
         return collate
 
-    def build(self, product: Product) -> "DenoisingAutoencoder":
+    def build(self, product: TextEncoder) -> "DenoisingAutoencoder":
         """The encoder, and a decoder of `layers` layers."""
         return DenoisingAutoencoder(product, layers=self.layers)
 
@@ -151,17 +150,17 @@ class Decoder(nn.Module):
         return found
 
 
-class DenoisingAutoencoder(Objective[DenoisingBatch]):
+class DenoisingAutoencoder(Objective[TextEncoder, DenoisingBatch]):
     """The encoder of damaged texts, and the decoder that writes them whole."""
 
-    def __init__(self, product: Product, *, layers: int) -> None:
+    def __init__(self, product: TextEncoder, *, layers: int) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.encoder.read_rows(sparse=False)  # the output layer is the same table, and reads all of it
-        heads = int(product.encoder.backbone.config.num_attention_heads)  # type: ignore[union-attr, arg-type]
-        self.decoder = Decoder(product.encoder.dim, heads, layers=layers, longest=product.max_length)
-        self.head = TokenHead(product.encoder.dim, len(product.tokenizer))
+        heads = int(product.network.backbone.config.num_attention_heads)  # type: ignore[union-attr, arg-type]
+        self.decoder = Decoder(product.network.dim, heads, layers=layers, longest=product.max_length)
+        self.head = TokenHead(product.network.dim, len(product.tokenizer))
 
     def forward(self, batch: DenoisingBatch) -> Loss:
         """Mean cross-entropy, in nats, of every token that follows another in its text."""

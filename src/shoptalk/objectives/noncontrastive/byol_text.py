@@ -15,18 +15,18 @@ Run alone on a toy: python -m shoptalk.objectives.noncontrastive.byol_text
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.teacher import Teacher, cosine_momentum
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch, TokenBatch
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ByolTextSpec(Spec):
     """BYOL on text: two dropout views and an averaged target network."""
 
     kind: Literal["byol_text"] = "byol_text"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=3e-5, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=1.0, gt=0)
@@ -50,32 +51,30 @@ class ByolTextSpec(Spec):
         """Every text; one alone is learned by heart."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], ViewsBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], ViewsBatch]:
         """Every text twice for one network, once for the other."""
 
         def collate(examples: Sequence[int], key: Key) -> ViewsBatch:
-            rows = [tokens[i] for i in examples]
-            return ViewsBatch(texts=product.batch([*rows, *rows]), once=product.batch(rows))
+            rows = [material.inputs[i] for i in examples]
+            return ViewsBatch(texts=material.product.batch([*rows, *rows]), once=material.product.batch(rows))
 
         return collate
 
-    def build(self, product: Product) -> "ByolText":
+    def build(self, product: TextEncoder) -> "ByolText":
         """The encoder, its average, and a predictor with random weights."""
         return ByolText(product, momentum=self.momentum, hidden=self.hidden)
 
 
-class ByolText(Objective[ViewsBatch]):
+class ByolText(Objective[TextEncoder, ViewsBatch]):
     """Online network, target network and predictor."""
 
-    def __init__(self, product: Product, *, momentum: float, hidden: int) -> None:
+    def __init__(self, product: TextEncoder, *, momentum: float, hidden: int) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
-        self.target = Teacher(product.encoder)
+        self.encoder = product.network
+        self.target = Teacher(product.network)
         self.momentum = momentum
-        width = product.encoder.dim
+        width = product.network.dim
         self.predictor = nn.Sequential(
             nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, width)
         )

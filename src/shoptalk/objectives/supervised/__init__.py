@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shoptalk.errors import ConfigError
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.objective import Targets
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.tokens import Tokenised
@@ -68,7 +68,7 @@ def needs_labels(kind: str) -> str:
     )
 
 
-def gather_texts(product: Product, tokens: Tokenised, labels: Labels, chosen: Sequence[int]) -> LabelledBatch:
+def gather_texts(product: TextEncoder, tokens: Tokenised, labels: Labels, chosen: Sequence[int]) -> LabelledBatch:
     """The batch of the chosen texts, in their order."""
     return LabelledBatch(
         texts=product.batch([tokens[i] for i in chosen]),

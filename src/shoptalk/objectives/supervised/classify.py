@@ -27,12 +27,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.objectives.supervised import LabelledBatch, gather_texts, labels_of
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 class ClassifySpec(Spec):
@@ -41,6 +41,7 @@ class ClassifySpec(Spec):
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least two texts"
     kind: Literal["classify"] = "classify"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=8.0, gt=0)
@@ -53,35 +54,33 @@ class ClassifySpec(Spec):
         """Every text; one alone has nothing to be told from."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], LabelledBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], LabelledBatch]:
         """The examples with their `targets` [N, C] and, if there are any, `weights` [N].
 
         Raises:
             ConfigError: the targets are missing, or do not fit the texts or the classes.
         """
-        labels = labels_of(targets, kind=self.kind, texts=len(corpus), classes=self.classes)
+        labels = labels_of(material.targets, kind=self.kind, texts=len(material.corpus), classes=self.classes)
 
         def collate(examples: Sequence[int], key: Key) -> LabelledBatch:
-            return gather_texts(product, tokens, labels, examples)
+            return gather_texts(material.product, material.inputs, labels, examples)
 
         return collate
 
-    def build(self, product: Product) -> "Classify":
+    def build(self, product: TextEncoder) -> "Classify":
         """The encoder, and a head of zeros."""
         return Classify(
             product, classes=self.classes, multi_label=self.multi_label, dropout=self.dropout, scale=self.scale
         )
 
 
-class Classify(Objective[LabelledBatch]):
+class Classify(Objective[TextEncoder, LabelledBatch]):
     """The encoder and its head learn together."""
 
-    def __init__(self, product: Product, *, classes: int, multi_label: bool, dropout: float, scale: float) -> None:
+    def __init__(self, product: TextEncoder, *, classes: int, multi_label: bool, dropout: float, scale: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.encoder.dim, classes)
         nn.init.zeros_(self.head.weight)

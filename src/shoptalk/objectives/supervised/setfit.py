@@ -24,13 +24,13 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from shoptalk.nn.encoder import Product
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.losses import similarity_distribution
+from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Objective, Spec, Targets
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.objectives.supervised import LabelledBatch, gather_texts, labels_of
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised
 
 
 class SetfitSpec(Spec):
@@ -39,6 +39,7 @@ class SetfitSpec(Spec):
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least two texts"
     kind: Literal["setfit"] = "setfit"
+    takes: ClassVar[frozenset[Kind]] = TEXT
     lr: float = Field(default=5e-5, gt=0)
     batch: int = Field(default=32, ge=1)
     passes: float = Field(default=15.0, gt=0)
@@ -48,24 +49,22 @@ class SetfitSpec(Spec):
         """Every text; one alone has nothing to be told from."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
-    def collate(
-        self, corpus: Corpus, tokens: Tokenised, product: Product, targets: Targets | None
-    ) -> Callable[[Sequence[int], Key], LabelledBatch]:
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], LabelledBatch]:
         """The examples, then a partner of each. `targets` [N, C] and, if there are any, `weights` [N].
 
         Raises:
             ConfigError: the targets are missing, or do not fit the texts.
         """
-        labels = labels_of(targets, kind=self.kind, texts=len(corpus))
+        labels = labels_of(material.targets, kind=self.kind, texts=len(material.corpus))
         partner_of = _Partners(labels.targets)
 
         def collate(examples: Sequence[int], key: Key) -> LabelledBatch:
             partners = [partner_of(i, np.random.default_rng([key.seed, key.step, i])) for i in examples]
-            return gather_texts(product, tokens, labels, [*examples, *partners])
+            return gather_texts(material.product, material.inputs, labels, [*examples, *partners])
 
         return collate
 
-    def build(self, product: Product) -> "Setfit":
+    def build(self, product: TextEncoder) -> "Setfit":
         """The encoder and no more."""
         return Setfit(product, temperature=self.temperature)
 
@@ -93,13 +92,13 @@ class _Partners:
         return min(int(np.searchsorted(running, at, side="right")), len(running) - 1)
 
 
-class Setfit(Objective[LabelledBatch]):
+class Setfit(Objective[TextEncoder, LabelledBatch]):
     """Texts with a label in common attract, all others repel."""
 
-    def __init__(self, product: Product, *, temperature: float) -> None:
+    def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()
         self.product = product
-        self.encoder = product.encoder
+        self.encoder = product.network
         self.temperature = temperature
 
     def forward(self, batch: LabelledBatch) -> Loss:

@@ -1,0 +1,72 @@
+"""What outlives training: the four kinds of product, by what all of them can do (DESIGN, section 4).
+
+A stage knows a product only by this contract: it makes its inputs from a corpus, trains, is measured, copied and saved.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from shoptalk.nn.precision import Precision
+from shoptalk.text.corpus import Corpus
+
+Kind = Literal["text", "image", "pair", "lm"]
+TEXT: frozenset[Kind] = frozenset({"text"})
+
+
+class Product(ABC):
+    """A model as it is trained, measured and shipped."""
+
+    kind: ClassVar[Kind]
+    name: str
+    network: nn.Module
+    """All that trains and ships."""
+    precision: Precision
+    """Of its layers when it is measured."""
+
+    @abstractmethod
+    def inputs(self, corpus: Corpus, folder: Path | None = None) -> Any:
+        """What batches of the corpus's items are made from: token ids, pixels. One for each item, in order.
+
+        In a `folder` they are kept as an artifact, mapped into memory and made once; without one they are in memory.
+        """
+
+    @abstractmethod
+    def units(self, items: Sequence[Any]) -> int:
+        """How much of a budget the items are, in the unit that batches count: real tokens."""
+
+    @abstractmethod
+    def save(self, folder: Path, *, card: str) -> None:
+        """Write it as a folder that opens where Shoptalk is not installed; `card` becomes its model card."""
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """The same with weights of its own."""
+
+    @abstractmethod
+    def in_precision(self, precision: Precision) -> Self:
+        """The same network, measured in another precision."""
+
+    @abstractmethod
+    def ready_to_train(self) -> None:
+        """Called before an objective is built on it; an objective that needs something else then says so."""
+
+
+class Embedder(Product):
+    """An encoder: items to unit vectors."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """The width of its vectors."""
+
+    @abstractmethod
+    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+        """Unit vectors of the items in their order, float32; nothing is learned. Layers run in `precision`, else in the
+        product's own.
+        """
