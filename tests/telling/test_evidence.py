@@ -151,7 +151,7 @@ def test_evidence_is_a_timed_stage_that_is_opened_again_and_not_made_again(
     before = open_artifact(finished / "evidence")
     listener = Listener()
     config = config_for(tiny_base, smallest_gain=1.5)  # another decision about the same entries
-    adapt([world.conversations], out=finished, config=config, report=listener, labels=world.labels)
+    adapt([world.conversations], out=finished, config=config, report=listener, labels=world.labels, force=True)
     assert open_artifact(finished / "evidence") == before
     assert not [line for line in listener.said if line.startswith("evidence")]
     again = open_facts(finished)

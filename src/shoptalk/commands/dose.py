@@ -111,15 +111,15 @@ def _verdict(run: Path) -> dict[str, Any]:
             "makes one."
         )
     verdict: dict[str, Any] = json.loads((run / "decision" / "verdict.json").read_text(encoding="utf-8"))
-    if verdict["gain"] is None:
-        raise SourceError(
-            f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
-            f"{verdict['labels_needed']} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
-        )
     if verdict["objective"] is None:
         raise SourceError(
             f"Nothing was trained in {run}, so there is no dose of it. Run `shoptalk adapt` with --candidates other "
             "than none, or with a larger --budget."
+        )
+    if verdict["gain"] is None:
+        raise SourceError(
+            f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
+            f"{verdict['labels_needed']} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
     return verdict
 
