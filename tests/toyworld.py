@@ -27,7 +27,7 @@ class ToyWorld:
     targets: Targets | None
     data: Sequence[int]
     collate: Callable[..., Any]
-    objective: Objective[Any]
+    objective: Objective[Any, Any]
 
 
 def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from shoptalk.adaptation import Verdict, adapt
     from shoptalk.nn.bases import open_base as open_encoder
     from shoptalk.nn.encoder import TextEncoder, embed
-    from shoptalk.objective import Examples, Key, Loss, Objective, Probe, Spec, Targets
+    from shoptalk.nn.product import Embedder, Product
+    from shoptalk.objective import Examples, Key, Loss, Material, Objective, Probe, Spec, Targets
     from shoptalk.training.loop import LoopConfig, Step, observing, train
 
 __version__ = "0.1.0"
@@ -26,9 +27,12 @@ _HOMES = {
     "open_encoder": "shoptalk.nn.bases:open_base",
     "embed": "shoptalk.nn.encoder",
     "TextEncoder": "shoptalk.nn.encoder",
+    "Embedder": "shoptalk.nn.product",
+    "Product": "shoptalk.nn.product",
     "Examples": "shoptalk.objective",
     "Key": "shoptalk.objective",
     "Loss": "shoptalk.objective",
+    "Material": "shoptalk.objective",
     "Objective": "shoptalk.objective",
     "Probe": "shoptalk.objective",
     "Spec": "shoptalk.objective",
@@ -41,12 +45,15 @@ _HOMES = {
 """Where each public name lives, with its name there where that is another one."""
 
 __all__ = [
+    "Embedder",
     "Examples",
     "Key",
     "LoopConfig",
     "Loss",
+    "Material",
     "Objective",
     "Probe",
+    "Product",
     "Spec",
     "Step",
     "Targets",

@@ -7,7 +7,7 @@ product it takes; its types name the one product and batch that it is written fo
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,6 +23,7 @@ Probe = Callable[[Any], Reading]
 Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What one step learns from. Budgets are counted in `tokens`: real tokens of text; a picture's are its width times
     its height / 256.

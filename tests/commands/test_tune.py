@@ -254,4 +254,4 @@ def test_where_there_is_only_text_it_is_refused_before_anything_is_read(method: 
     with pytest.raises(ConfigError, match=rf"'{method}' learns from labels.*Use `shoptalk finetune"):
         pretrain(World(tmp_path, config, Silent()), [tmp_path / "none"], objective=method, steps=1, card="")
     with pytest.raises(ConfigError, match=rf"'{method}' learns from labels.*Use `shoptalk finetune"):
-        plan._specs(config, CORPUS)
+        plan._specs(config, CORPUS, "text")

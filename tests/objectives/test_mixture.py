@@ -204,7 +204,7 @@ class Nothing:
     cells: int = 4
 
 
-class Told(Objective[Nothing]):
+class Told(Objective[Any, Nothing]):
     """Notes what `after_step` is told."""
 
     def __init__(self, product: TextEncoder, answer: float) -> None:
@@ -221,7 +221,7 @@ class Told(Objective[Nothing]):
 
 def test_every_part_is_told_its_own_outputs_after_a_step():
     product = tiny_product()
-    parts: dict[str, Objective[Any]] = {"a": Told(product, 1.0), "b": Told(product, 2.0)}
+    parts: dict[str, Objective[Any, Any]] = {"a": Told(product, 1.0), "b": Told(product, 2.0)}
     mixture = Mixture(product, parts=parts, weights=[1.0, 0.5])
     loss = mixture(MixedBatch((Nothing(), Nothing())))
     assert loss.total.item() == 2.0

@@ -44,7 +44,7 @@ def test_the_loss_is_kl_divergence_plus_weighted_cosine_distance(temperature: fl
 def test_a_student_that_is_its_target_has_nothing_to_learn():
     batch = WORLD.collate(list(range(8)), Key(0, 0))
     texts = batch.texts
-    vectors = WORLD.objective.eval().network(texts).detach()  # type: ignore[operator]
+    vectors = WORLD.objective.eval().encoder(texts).detach()  # type: ignore[operator]
     loss = WORLD.objective(type(batch)(texts=texts, targets=vectors))
     assert loss.total.item() == pytest.approx(0, abs=1e-5)
 

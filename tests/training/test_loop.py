@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.errors import DivergedError
+from shoptalk.errors import ConfigError, DivergedError
 from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
@@ -238,7 +238,7 @@ def test_heads_learn_faster_and_only_matrices_decay():
     assert not settings
 
 
-class Counting(Objective[Any]):
+class Counting(Objective[Any, Any]):
     """Notes what `after_step` is told."""
 
     def __init__(self, world: ToyWorld) -> None:
@@ -253,6 +253,21 @@ class Counting(Objective[Any]):
 
     def after_step(self, progress: float, outputs: Any) -> None:
         self.told.append((progress, outputs.shape[0], torch.is_grad_enabled()))
+
+
+class Forgetful(Counting):
+    """Has a head to train, and has forgotten the network that it is about."""
+
+    def __init__(self, world: ToyWorld) -> None:
+        super().__init__(world)
+        del self.encoder
+        self.head = torch.nn.Linear(3, 3)
+
+
+def test_an_objective_that_forgot_its_products_network_is_refused():
+    world = toy_world(small_spec("simcse"))
+    with pytest.raises(ConfigError, match=r"Forgetful holds a product whose network is not one of its modules"):
+        next(train(Forgetful(world), world.data, world.collate, CONFIG))
 
 
 def test_after_step_is_told_the_progress_and_the_outputs():

@@ -17,13 +17,13 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Product
+from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim
 from shoptalk.records import Frozen
-from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets
+from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets, unable
 from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
@@ -71,7 +71,8 @@ def pretrain(
     if len(specs) == 1:
         return train_on(world, curated.train, specs[0], objective=objective, steps=steps, card=card, begun=begun)
     first, second = (phase.name for phase in Recipe.parse(objective).phases)
-    _refuse_nothing(curated.train, specs[1], second)  # before the first phase is trained for nothing
+    kind = open_base(world.config.base).kind
+    _refuse_nothing(curated.train, specs[1], second, kind)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
     then, done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
     world.report.say(f"pretrain: phase 2 of 2, {second}")
@@ -158,8 +159,8 @@ def train_on(
     parents = {"corpus": corpus.digest, "base": base_digest(config.base)}
     key = key_of(kind="encoder", config=settings, parents=parents)
     if not launch.agree(lambda: open_artifact(folder / "encoder", key=key) is not None):
-        _refuse_nothing(corpus, spec, objective)
         product = open_product(config)
+        _refuse_nothing(corpus, spec, objective, product.kind)
         inputs = launch.shared(
             folder / "tokens",
             make=lambda: product.inputs(corpus, folder / "tokens"),
@@ -228,7 +229,12 @@ def train_on(
     return launch.arrived(folder / "encoder", key)
 
 
-def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str) -> None:
+def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> None:
+    if not spec.accepts(kind):
+        raise ConfigError(
+            f"{objective!r} cannot train this base: {unable(spec, corpus, kind)}. Give another --base, or another "
+            "objective; `shoptalk objectives` lists them."
+        )
     if not len(spec.examples(corpus)):
         raise SourceError(
             f"{objective!r} finds nothing to learn from in these sources ({len(corpus)} texts): it needs "

@@ -6,7 +6,7 @@ A stage knows a product only by this contract: it makes its inputs from a corpus
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,13 @@ from shoptalk.nn.precision import Precision
 from shoptalk.text.corpus import Corpus
 
 Kind = Literal["text", "image", "pair", "lm"]
+CALLED: dict[Kind, str] = {
+    "text": "text encoders",
+    "image": "image encoders",
+    "pair": "encoders of pictures and texts",
+    "lm": "language models",
+}
+"""What people are told of each kind, in the plural."""
 TEXT: frozenset[Kind] = frozenset({"text"})
 
 
@@ -45,11 +52,11 @@ class Product(ABC):
         """Write it as a folder that opens where Shoptalk is not installed; `card` becomes its model card."""
 
     @abstractmethod
-    def copy(self) -> Self:
+    def copy(self) -> "Product":
         """The same with weights of its own."""
 
     @abstractmethod
-    def in_precision(self, precision: Precision) -> Self:
+    def in_precision(self, precision: Precision) -> "Product":
         """The same network, measured in another precision."""
 
     @abstractmethod
@@ -70,3 +77,11 @@ class Embedder(Product):
         """Unit vectors of the items in their order, float32; nothing is learned. Layers run in `precision`, else in the
         product's own.
         """
+
+    @abstractmethod
+    def copy(self) -> "Embedder":
+        """The same with weights of its own."""
+
+    @abstractmethod
+    def in_precision(self, precision: Precision) -> "Embedder":
+        """The same network, measured in another precision."""

@@ -9,7 +9,7 @@ from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.config import Config
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import CALLED, Embedder, Kind
 from shoptalk.objective import Spec, Targets
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
@@ -30,6 +30,15 @@ class PreparedCandidate:
     def learns_from(self, corpus: Corpus) -> bool:
         """Whether every phase finds something to learn from."""
         return all(len(spec.examples(corpus)) for spec in (self.spec, self.then) if spec is not None)
+
+
+def unable(spec: Spec, corpus: Corpus, kind: Kind) -> str | None:
+    """Why an objective cannot train a product of this kind on this corpus; None where it can."""
+    if not spec.accepts(kind):
+        return f"it trains {' and '.join(CALLED[each] for each in sorted(spec.takes))}, and the base is none"
+    if not len(spec.examples(corpus)):
+        return f"it needs {spec.needs}"
+    return None
 
 
 def prepare_targets(

@@ -11,13 +11,13 @@ from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import prepare
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.candidate import PreparedCandidate, prepare_targets
+from shoptalk.stages.candidate import PreparedCandidate, prepare_targets, unable
 from shoptalk.stages.candidate_costs import (
     CandidateTiming,
     evidence_seconds,
@@ -97,7 +97,7 @@ def plan_stage(
     config, begun = world.config, time.perf_counter()
     product = open_product(config)
     corpus = _affordable_corpus(world, curated, baseline, product)
-    specs, skipped = _specs(config, corpus)
+    specs, skipped = _specs(config, corpus, product.kind)
     if baseline.bench.labelled is None and not baseline.bench.pairs and len(specs) > 1:
         first = min(specs, key=_preference)
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
@@ -235,18 +235,18 @@ def _affordable(
     return corpus.sample(max(1000, int(tokens / mean)), seed=seed)
 
 
-def _specs(config: Config, corpus: Corpus) -> tuple[dict[str, tuple[Spec, ...]], dict[str, str]]:
+def _specs(config: Config, corpus: Corpus, kind: Kind) -> tuple[dict[str, tuple[Spec, ...]], dict[str, str]]:
     """The specs of each candidate's phases, and why the others cannot train here."""
     specs, skipped = {}, {}
     for name in dict.fromkeys(config.candidates):
         if name == NONE:
             continue
         phases = phase_specs(config, name)
-        lacking = next((spec for spec in phases if not len(spec.examples(corpus))), None)
-        if lacking is None:
-            specs[name] = phases
+        reasons = [reason for spec in phases if (reason := unable(spec, corpus, kind)) is not None]
+        if reasons:
+            skipped[name] = reasons[0]
         else:
-            skipped[name] = f"it needs {lacking.needs}"
+            specs[name] = phases
     return specs, skipped
 
 
