@@ -19,6 +19,7 @@ from shoptalk.decide import (
     estimate_on_test,
     halve,
     overfitting,
+    so_far,
     verdict,
 )
 from shoptalk.errors import ConfigError, InputError
@@ -296,6 +297,27 @@ def test_seventeen_labels_decide_nothing_whatever_they_show(gain: float):
     assert answer.decision.choice == "inconclusive"
     assert "17 independent labelled examples are too few to decide by (at least 100)" in answer.decision.sentence
     assert answer.labels_needed is not None and answer.labels_needed >= 100
+
+
+def test_seventeen_labels_decide_nothing_of_what_is_outside_its_guards_either():
+    answer = decided(an_estimate([3.0], [0.1], n=17), {"entry0": "it forgot too much."}, n_clusters=17)
+    assert answer.decision.choice == "inconclusive"
+    assert "no challenger stayed within its guards (it forgot too much), and 17 indep" in answer.decision.sentence
+
+
+def test_labels_needed_where_hardly_an_outcome_differs_fall_as_the_rule_of_three_does():
+    right = np.random.default_rng(0).random((20, 17)) < 0.7
+    outcomes = Outcomes(("same",), np.stack([right, right]), np.ones((20, 17), dtype=bool), np.arange(17))
+    needed = decided(estimate(outcomes, seed=0), n_clusters=17).labels_needed
+    assert needed is not None and 200 <= needed <= 400  # by 1 / sqrt(n) it would be thousands
+
+
+def test_what_is_shown_on_the_way_has_no_width_of_nought_either():
+    right = np.random.default_rng(0).random((20, 60)) < 0.7
+    gain, (low, high) = so_far(
+        Outcomes(("same",), np.stack([right, right]), np.ones((20, 60), dtype=bool), np.arange(60))
+    )
+    assert (gain, low, high) == (0.0, pytest.approx(-5.0), pytest.approx(5.0))
 
 
 def test_where_nothing_was_trained_there_is_no_gain_and_no_interval():

@@ -114,7 +114,7 @@ def _tell(
             entries, eliminated = _trained(world, prepared, baseline, chosen)
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
-        judged = decide_stage(world, curated, baseline, entries)
+        judged = decide_stage(world, curated, baseline, entries, left_out=skipped)
         best_targets = _ceiling(world, baseline, prepared)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)

@@ -109,3 +109,9 @@ def test_the_gain_in_retrieval_is_resampled_by_conversation() -> None:
 def test_fewer_than_two_conversations_give_no_gain_in_retrieval(conversations: list[int]) -> None:
     ranks = [0.5] * len(conversations)
     assert retrieval_gain(ranks, ranks, conversations, seed=0) is None
+
+
+def test_retrieval_in_which_no_conversation_differs_is_equal_only_up_to_the_rule_of_three() -> None:
+    found = retrieval_gain([0.5] * 40, [0.5] * 40, list(range(40)), seed=0)
+    assert found is not None
+    assert (found["gain"], found["interval"]) == (0.0, [pytest.approx(-7.5), pytest.approx(7.5)])

@@ -175,3 +175,11 @@ def test_a_candidate_that_took_long_to_prepare_gets_a_shorter_pilot_but_never_to
 
     assert pilot(0.0) > pilot(60.0) == 600 * LOSER_MOST - 5 - 60
     assert pilot(500.0) == PILOT_FEWEST
+
+
+def test_no_checkpoint_lies_inside_the_decay() -> None:
+    costs = {name: Cost(seconds=0.1, tokens=100, most_steps=10_000) for name in ("mlm", "simcse")}
+    plain = plan_for(costs, look_seconds=0.5).candidates["mlm"]
+    kept = plan_for(costs, look_seconds=0.5, decays={"mlm": 0.2, "simcse": 0.2}).candidates["mlm"]
+    assert len(plain.checkpoints) == 7 and plain.checkpoints[-2] > 0.8 * plain.steps
+    assert kept.checkpoints == (*plain.checkpoints[:-2], plain.steps)

@@ -189,7 +189,7 @@ def train_on(
             inputs=inputs,
             product=product,
             targets=targets,
-            config=loop_config(spec, config, steps=plan.steps, precision=plan.precision),
+            config=loop_config(spec, config, name=objective, steps=plan.steps, precision=plan.precision),
             folder=folder,
             snapshot_seconds=config.train.snapshot_seconds,
         )

@@ -20,9 +20,11 @@ from shoptalk.decide.intervals import (
     Outcomes,
     Points,
     band,
+    error_of_no_difference,
     estimate,
     estimate_chosen,
     estimate_on_test,
+    least_error,
 )
 from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws
 
@@ -43,10 +45,12 @@ __all__ = [
     "continue_training",
     "deal_folds",
     "draws",
+    "error_of_no_difference",
     "estimate",
     "estimate_chosen",
     "estimate_on_test",
     "halve",
+    "least_error",
     "overfitting",
     "so_far",
     "verdict",

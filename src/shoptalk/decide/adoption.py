@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shoptalk.decide.intervals import Estimate
+from shoptalk.decide.intervals import Estimate, error_of_no_difference
 from shoptalk.errors import ConfigError
 from shoptalk.records import Decision
 
@@ -66,8 +66,8 @@ def verdict(
     if not estimate.entries:
         return _verdict(_KEEP, "Keep the base model: nothing was trained that could replace it.", estimate, None)
     best = max(inside or range(len(estimate.entries)), key=lambda e: estimate.gain[e])
-    if not inside:
-        reason = guarded[estimate.entries[best]].rstrip(".")
+    reason = guarded.get(estimate.entries[best], "").rstrip(".")
+    if not inside and enough:
         sentence = (
             f"Keep the base model: {_finding(estimate, best)}, but no challenger stayed within its guards: {reason}."
         )
@@ -76,7 +76,10 @@ def verdict(
         return _verdict(_KEEP, _keep_sentence(estimate, best, smallest_gain), estimate, best)
     needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
     if not enough:
-        why = f"{n_clusters} independent labelled examples are too few to decide by (at least {FEWEST_CLUSTERS})"
+        outside = f"no challenger stayed within its guards ({reason}), and " if not inside else ""
+        why = (
+            f"{outside}{n_clusters} independent labelled examples are too few to decide by (at least {FEWEST_CLUSTERS})"
+        )
     else:
         why = f"{estimate.n_examples:,} labelled examples cannot tell if it is worth having ({smallest_gain:g} points)"
     sentence = (
@@ -125,11 +128,13 @@ def _labels_needed(
     half-way towards δ until more labels are needed than there are. The observed gain plays no part: planning on a
     number that was selected for being large promises too much.
     """
-    n, gain = estimate.n_examples, settle_gain
-    needed = n * ((estimate.c + POWER_QUANTILE) * float(estimate.se[entry]) / (gain - smallest_gain)) ** 2
+    n, gain, error = estimate.n_examples, settle_gain, float(estimate.se[entry])
+    # Where hardly any outcome differs no more is known than the rule of three says, and that falls as 1 / n.
+    power = 1 if math.isclose(error, error_of_no_difference(n_clusters)) else 2
+    needed = n * ((estimate.c + POWER_QUANTILE) * error / (gain - smallest_gain)) ** power
     while 0 < needed <= n:
         gain = smallest_gain + (gain - smallest_gain) / 2
-        needed *= 4
+        needed *= 2**power
     return _round_up(max(needed, n + 1.0, n * FEWEST_CLUSTERS / n_clusters)), gain
 
 

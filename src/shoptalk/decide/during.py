@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.decide.intervals import Outcomes, by_cluster, estimate
+from shoptalk.decide.intervals import Outcomes, by_cluster, estimate, least_error
 from shoptalk.records import Decision
 
 
@@ -79,7 +79,8 @@ def so_far(checkpoints: Outcomes) -> tuple[float, tuple[float, float]]:
     """
     sums, counts = by_cluster(checkpoints)
     differences = sums[-1] - sums[0]
-    gain, error = 100.0 * float(differences.sum()) / float(counts.sum()), _paired_error(differences, counts)
+    gain = 100.0 * float(differences.sum()) / float(counts.sum())
+    error = max(_paired_error(differences, counts), float(least_error(differences[None])[0]))
     return gain, (gain - 1.96 * error, gain + 1.96 * error)
 
 

@@ -202,14 +202,18 @@ def _spread(
     if c is None:
         c = INFLATION * _simultaneous(resampled - gain, spread)
     error = np.maximum(spread, _jackknife(differences, counts, rng))
-    return _Spread(np.maximum(error, _least_error(differences)), c, resampled)
+    return _Spread(np.maximum(error, least_error(differences)), c, resampled)
 
 
-def _least_error(differences: Float[np.ndarray, "E R G"]) -> Float[np.ndarray, "E"]:
+def least_error(differences: Float[np.ndarray, "E R G"]) -> Float[np.ndarray, "E"]:
     """The smallest standard error to be believed, in points: 0 where enough clusters differ (`_RULE_OF_THREE`)."""
     differing = (differences != 0).any(axis=1).sum(axis=1)
-    least = 100.0 * _RULE_OF_THREE / 1.96 / differences.shape[2]
-    return np.where(differing < _FEWEST_DIFFERING, least, 0.0)
+    return np.where(differing < _FEWEST_DIFFERING, error_of_no_difference(differences.shape[2]), 0.0)
+
+
+def error_of_no_difference(n_clusters: int) -> float:
+    """The standard error, in points, of a gain of which no cluster has shown anything: 1.96 of them are 3 / n."""
+    return 100.0 * _RULE_OF_THREE / 1.96 / n_clusters
 
 
 def by_cluster(outcomes: Outcomes) -> tuple[Float[np.ndarray, "E1 R G"], Float[np.ndarray, "R G"]]:

@@ -67,8 +67,8 @@ def open_targets(folder: Path) -> Targets | None:
     return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
 
 
-def loop_config(spec: Spec, config: Config, *, steps: int, precision: Precision) -> LoopConfig:
-    """The loop's settings for a spec."""
+def loop_config(spec: Spec, config: Config, *, name: str, steps: int, precision: Precision) -> LoopConfig:
+    """The loop's settings for a spec, whose objective the settings call `name`."""
     return LoopConfig(
         steps=steps,
         batch=spec.batch,
@@ -80,4 +80,5 @@ def loop_config(spec: Spec, config: Config, *, steps: int, precision: Precision)
         clip=config.train.clip,
         precision=precision,
         shard=config.train.shard,
+        name=name,
     )

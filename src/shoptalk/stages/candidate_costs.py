@@ -59,7 +59,9 @@ def time_candidate(
             inputs=inputs,
             product=product,
             targets=candidate.targets,
-            config=loop_config(candidate.spec, config, steps=1, precision=precision),
+            config=loop_config(
+                candidate.spec, config, name=Recipe.parse(candidate.name).phases[0].name, steps=1, precision=precision
+            ),
             folder=Path(folder),
             snapshot_seconds=float("inf"),
         )
@@ -96,7 +98,8 @@ def time_second(
     seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
     if len(part) < len(corpus):
         inputs = product.inputs(part)
-    timing = time_candidate(PreparedCandidate(candidate.name, spec, targets), part, inputs, config, precision)
+    phase = PreparedCandidate(Recipe.parse(candidate.name).phases[1].name, spec, targets)
+    timing = time_candidate(phase, part, inputs, config, precision)
     most = _most_steps(spec, len(spec.examples(corpus)))
     return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
 

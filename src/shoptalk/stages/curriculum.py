@@ -60,6 +60,14 @@ def turn_of(name: str, steps: int, config: Config) -> int:
     return min(max(1, round(config.train.curriculum_share * steps)), steps - 1)
 
 
+def decay_share(name: str, config: Config) -> float:
+    """The share of a candidate's steps, at their end, in which the learning rate falls: of a curriculum, of the second
+    phase's.
+    """
+    phases = len(Recipe.parse(name).phases)
+    return config.train.decay * (1.0 if phases == 1 else 1.0 - config.train.curriculum_share)
+
+
 def first_budget(config: Config) -> Budget:
     """The first phase's part of the settings' budget; the second may take what the first one leaves of the whole."""
     share, whole = config.train.curriculum_share, config.limits()

@@ -1,7 +1,7 @@
 """Decide: `adopt`, `keep_base` or `inconclusive`, and what that rests on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,13 +56,37 @@ def guarded(world: World, baseline: Baseline, entries: Sequence[Entry]) -> dict[
     return found
 
 
-def decide_stage(world: World, curated: Curated, baseline: Baseline, entries: Sequence[Entry]) -> Judged:
-    """`adopt`, `keep_base` or `inconclusive`, by the rules of `decide`."""
-    config = world.config
+def decide_stage(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    entries: Sequence[Entry],
+    *,
+    left_out: Mapping[str, str] | None = None,
+) -> Judged:
+    """`adopt`, `keep_base` or `inconclusive`, by the rules of `decide`. `left_out` are candidates that could not train,
+    and why.
+    """
     outside = guarded(world, baseline, entries)
     if baseline.bench.labelled is None:
-        return _judge_unlabelled(world, baseline, entries, outside)
+        judged = _judge_unlabelled(world, baseline, entries, outside)
+    else:
+        judged = _judge_labelled(world, curated, baseline, entries, outside)
+    if not left_out:
+        return judged
+    facts = judged.facts | {"left_out": dict(left_out)}
+    if not entries:
+        reasons = "; ".join(f"{name}: {why.rstrip('.')}" for name, why in left_out.items())
+        facts["sentence"] += f" Left out were {reasons}."
+    return replace(judged, facts=facts)
+
+
+def _judge_labelled(
+    world: World, curated: Curated, baseline: Baseline, entries: Sequence[Entry], outside: dict[str, str]
+) -> Judged:
+    config = world.config
     labelled = baseline.bench.labelled
+    assert labelled is not None
     measured = outcomes(baseline, entries)
     estimate = decide.estimate(measured, seed=config.seed)
     rows = _candidate_rows(baseline, entries, outside, estimate)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from shoptalk.errors import BaseModelError, ConfigError, DivergedError, ShoptalkError
+from shoptalk.objectives.recipe import Recipe
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -16,18 +17,19 @@ def eliminating(eliminated: dict[str, str], name: str) -> Iterator[None]:
     try:
         yield
     except (ShoptalkError, MemoryError, RuntimeError) as error:
-        reason = _why_not(error)
+        reason = _why_not(error, name)
         if reason is None:
             raise
         eliminated[name] = reason
 
 
-def _why_not(error: BaseException) -> str | None:
+def _why_not(error: BaseException, name: str) -> str | None:
     """Why a candidate is out, where the candidate failed; None for what ends the run: a full disk, a bug."""
     if isinstance(error, DivergedError):
         return f"it diverged: {error}"
     if isinstance(error, (ConfigError, BaseModelError)):
         return f"it cannot run here: {error}"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in _NO_MEMORY):
-        return "it needs more memory than this machine has: give it a smaller objectives.NAME.batch"
+        batch = f"objectives.{Recipe.parse(name).phases[-1].name}.batch"
+        return f"it needs more memory than this machine has: give it a smaller {batch}, or leave it out"
     return None

@@ -17,6 +17,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
+from shoptalk.training.advance import refuse_diverged
 from shoptalk.training.forecast import peak_memory
 from shoptalk.training.loop import observing
 
@@ -63,6 +64,7 @@ def train_to(
         leg = leg_to(world, prepared, name, step, done=done)
         training, training_seconds = leg.training, leg.before_seconds
         training_seconds += train_leg(world, leg, until=step, done=done, decay_from=decay_from)
+        refuse_diverged(training)
         rows = leg.log()
         with observing(training.objective) as observed:
             measured = measure(observed, baseline.bench, base=baseline.measured)

@@ -53,9 +53,8 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     turn = turn_of(name, steps, world.config)
     work = world.run / "work" / f"{name}-{prepared.key[:12]}"
     if candidate.then is None:
-        training = _training(
-            world, prepared, candidate.spec, candidate.targets, open_product(world.config), steps, work
-        )
+        product = open_product(world.config)
+        training = _training(world, prepared, name, candidate.spec, candidate.targets, product, steps, work)
         return Leg(name, training, step_seconds=prepared.plan.candidates[name].seconds_per_step)
     phases = Recipe.parse(name).phases
     if step > turn:
@@ -63,11 +62,12 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
         base = str(folder / "encoder")
         product = open_product(world.config, base)
         targets = prepare_targets(world, name, candidate.then, prepared.corpus, product, base)
-        training = _training(world, prepared, candidate.then, targets, product, steps - turn, work)
+        training = _training(world, prepared, phases[1].name, candidate.then, targets, product, steps - turn, work)
         before = tuple(read_log(folder))
         return Leg(f"{name}, phase 2 ({phases[1].name})", training, turn, before, before_seconds=seconds)
     work = work.with_name(f"{work.name}.1")
-    training = _training(world, prepared, candidate.spec, candidate.targets, open_product(world.config), turn, work)
+    product = open_product(world.config)
+    training = _training(world, prepared, phases[0].name, candidate.spec, candidate.targets, product, turn, work)
     return Leg(f"{name}, phase 1 ({phases[0].name})", training)
 
 
@@ -107,6 +107,7 @@ def _first_phase(world: World, prepared: Prepared, name: str, turn: int, *, done
 def _training(
     world: World,
     prepared: Prepared,
+    objective: str,
     spec: Spec,
     targets: Targets | None,
     product: Embedder,
@@ -119,7 +120,7 @@ def _training(
         inputs=prepared.inputs,
         product=product,
         targets=targets,
-        config=loop_config(spec, world.config, steps=steps, precision=prepared.plan.precision),
+        config=loop_config(spec, world.config, name=objective, steps=steps, precision=prepared.plan.precision),
         folder=folder,
         snapshot_seconds=world.config.train.snapshot_seconds,
     )

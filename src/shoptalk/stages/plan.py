@@ -13,7 +13,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES
+from shoptalk.objectives import OBJECTIVES, spec_for
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.stages.baseline import Baseline
@@ -28,7 +28,7 @@ from shoptalk.stages.candidate_costs import (
     verdict_looks,
 )
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.curriculum import joint_cost, phase_specs
+from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
 from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.text.corpus import Corpus
@@ -84,6 +84,9 @@ def check_candidates(config: Config) -> None:
     for name in config.candidates:
         if name != NONE:
             phase_specs(config, name)
+    for name in config.objectives:  # a typo in the settings of what is no candidate is a typo all the same
+        if len(Recipe.parse(name).phases) == 1:
+            spec_for(name, config.objectives)
 
 
 def plan_stage(
@@ -147,6 +150,7 @@ def plan_stage(
             rates=matmul_rates(),
             machine=prepare(best_device()),
             seed=config.seed,
+            decays={name: decay_share(name, config) for name in costs},
         ).model_copy(update={"eliminated": failed})
         write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     skipped |= plan.eliminated

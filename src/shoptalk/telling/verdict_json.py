@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from shoptalk.quantities import Spending
 from shoptalk.records import Frozen
 
@@ -89,6 +91,8 @@ class Verdict(Frozen):
     heads: ChosenHeads | None = None
     on_test: bool = False
     candidates: tuple[CandidateRow, ...]
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Candidates that came to no entry or not to their end, and why: they diverged, or cannot train here."""
     spent: Spent
 
     def told(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from shoptalk.artifact import storage_errors, write_text
+from shoptalk.errors import DivergedError
 from shoptalk.nn import gather
 from shoptalk.nn.product import Product
 from shoptalk.objective import Examples, Key, Material, Objective, Spec, Targets
@@ -93,6 +94,22 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
             yield step
             if finished:
                 step.steer("stop")
+
+
+def refuse_diverged(training: Training) -> None:
+    """Refuse weights that the last step has ruined: the loop sees that only in the loss of a next one.
+
+    Raises:
+        DivergedError: a weight is not a finite number.
+    """
+    broken = [name for name, weight in training.objective.named_parameters() if not bool(weight.isfinite().all())]
+    if broken:
+        config = training.config
+        raise DivergedError(
+            f"The weights of {config.name or type(training.objective).__name__} are not finite after its last step "
+            f"({broken[0]}), with a learning rate of {config.lr:g}. Lower it (--set objectives.{config.name or 'NAME'}"
+            ".lr=...), or leave the candidate out."
+        )
 
 
 def _prepare(folder: Path, until: int) -> int:

@@ -44,6 +44,8 @@ class LoopConfig:
     """Where several processes train: whether each holds a part of the parameters, or all of them. Changes no result."""
     decay_from: int | None = None
     """Begin the decay after this many steps instead of at the planned place."""
+    name: str = ""
+    """Of the objective in the settings, for messages; without one they name its class."""
 
 
 @dataclass
@@ -126,9 +128,9 @@ def train(
                 loss = module(batch)
             if not torch.isfinite(loss.total):
                 raise DivergedError(
-                    f"The loss of {type(objective).__name__} is {loss.total.item()} at step {done + 1} with a "
-                    f"learning rate of {config.lr:g}. Lower it (--set objectives.NAME.lr=...), or leave the candidate "
-                    "out."
+                    f"The loss of {config.name or type(objective).__name__} is {loss.total.item()} at step {done + 1} "
+                    f"with a learning rate of {config.lr:g}. Lower it (--set objectives.{config.name or 'NAME'}.lr=...)"
+                    ", or leave the candidate out."
                 )
             optimizer.zero_grad()
             loss.total.backward()

@@ -105,11 +105,14 @@ def make_plan(
     rates: dict[str, float],
     machine: Machine,
     seed: int,
+    decays: Mapping[str, float] | None = None,
 ) -> Plan:
     """Allocate what is left of the budget to the candidates.
 
     Of a time budget `before_seconds` are gone already, `look_seconds` go into every checkpoint (measuring, opening,
     saving), `end_seconds` into the verdict, and the rest into training; a token budget is for training alone.
+    `decays` tells of each candidate the share of its steps, at the end, in which its learning rate falls: no checkpoint
+    lies inside of that, so that nothing is measured (and perhaps shipped) half decayed.
     `costs` is in order of preference: where the budget does not pay for pilots that tell anything, the last are left
     out.
 
@@ -120,7 +123,9 @@ def make_plan(
     most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
     seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
     while True:
-        plans, overhead = _allocate(costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds, pilot_most=most)
+        plans, overhead = _allocate(
+            costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds, pilot_most=most, decays=decays or {}
+        )
         if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
             break
         costs = dict(list(costs.items())[:-1])
@@ -184,6 +189,7 @@ def _allocate(
     tokens: int | None,
     look_seconds: float,
     pilot_most: float | None,
+    decays: Mapping[str, float],
 ) -> tuple[dict[str, CandidatePlan], float]:
     """Each candidate's steps, and the seconds that probing takes of the budget. Of a time budget a pilot with all that
     went before it takes at most `pilot_most` seconds.
@@ -202,7 +208,7 @@ def _allocate(
                 left = max(pilot_most - cost.before_seconds, min(pilot_most, PILOT_FEWEST * unit))
                 allowed = max(0.0, min(allowed, left))
             pilot = max(1, min(int(allowed / unit + 1e-9), steps // 2))
-            plans[name] = _candidate_plan(steps, pilot, checkpoints, n > 1, cost)
+            plans[name] = _candidate_plan(steps, pilot, checkpoints, n > 1, cost, decays.get(name, 0.0))
     return plans, overhead
 
 
@@ -212,9 +218,11 @@ def _winner_checkpoints(n_candidates: int, seconds: float | None, look_seconds: 
     return max(2, min(affordable, MENU_MOST - n_candidates, 6))
 
 
-def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cost: Cost) -> CandidatePlan:
+def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cost: Cost, decay: float) -> CandidatePlan:
+    falls_from = steps - max(1, round(decay * steps)) if decay else steps
     begin = pilot if piloted else 0
     later = {begin + round((steps - begin) * (i + 1) / checkpoints) for i in range(checkpoints)}
+    later = {step for step in later if step <= falls_from or step == steps}
     return CandidatePlan(
         steps=steps,
         checkpoints=tuple(sorted(({pilot} if piloted else set()) | later)),
