@@ -189,3 +189,8 @@ def test_the_markdown_has_a_line_for_each_run_and_for_each_setting_that_differs(
     row = next(line for line in told.splitlines() if line.startswith("| a "))
     assert "minilm" in row and "+2.3" in row and "+1.3 to +3.3" in row and "8 min 40 s" in row and "731" in row
     assert "| seed | 0 | 7 |" in told
+
+
+def test_the_title_of_several_runs_is_text_without_markup() -> None:
+    page = render_comparison(compared([run("a"), run("b", 2.0)]))
+    assert re.findall("<title>(.*?)</title>", page) == ["Shoptalk: 2 runs compared"]
