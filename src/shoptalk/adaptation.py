@@ -23,7 +23,7 @@ from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import pretrain_stage
 from shoptalk.stages.ship import encoder_stage, finetune_stage
-from shoptalk.stages.world import Reporter, World, open_product
+from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, open_facts, spent, verdict_text
@@ -35,13 +35,13 @@ __all__ = ["Verdict", "adapt"]
 
 
 def adapt(
-    sources: Sequence[Path],
+    sources: Sequence[str | Path],
     *,
-    out: Path,
-    config: Config,
-    report: Reporter,
-    labels: Path | None = None,
-    test: Path | None = None,
+    out: str | Path,
+    config: Config | None = None,
+    report: Reporter | None = None,
+    labels: str | Path | None = None,
+    test: str | Path | None = None,
     accept_unproven: bool = False,
     command: str = "",
     verb: str = "adapt",
@@ -49,6 +49,7 @@ def adapt(
 ) -> Verdict:
     """Adapt `config.base` to the sources, decide whether that helped, and leave the run in `out`.
 
+    Without `config` every setting has its default, and without `report` nothing is printed.
     Returns what `out/verdict.json` holds. The same call again is instant; after an interruption it continues and ends
     with the same result. `verb` is the command that the folder belongs to, and `force` lets it answer another question.
 
@@ -56,9 +57,33 @@ def adapt(
         InputError: a source, a labels file or a setting is wrong.
         StorageError: `out` cannot be written, is in use, or holds the finished answer to another question.
     """
+    config = config or Config()
     check_candidates(config)
+    return _adapted(
+        World(run=Path(out), config=config, report=report or Silent()),
+        [Path(source) for source in sources],
+        None if labels is None else Path(labels),
+        None if test is None else Path(test),
+        accept_unproven=accept_unproven,
+        command=command,
+        verb=verb,
+        force=force,
+    )
+
+
+def _adapted(
+    world: World,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    *,
+    accept_unproven: bool,
+    command: str,
+    verb: str,
+    force: bool,
+) -> Verdict:
+    out, config = world.run, world.config
     with locked(out):
-        world = World(run=out, config=config, report=report)
         files = dict(source_fingerprint(sources, config.curate, out=out))
         inputs = {"base": base_digest(config.base)}
         inputs |= {

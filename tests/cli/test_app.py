@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import io
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shoptalk import __version__
 from shoptalk.cli import app
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.evaluate.menu import measure
@@ -340,6 +342,29 @@ def test_finetune_leaves_what_predict_answers_with(
     shown, probability, text = output.rstrip("\n").split("\t")
     assert rows[0]["label"] in shown and ("out of scope" in shown) == (not rows[0]["in_scope"])
     assert float(probability) == pytest.approx(rows[0]["probability"], abs=0.01) and text == "card card card"
+
+
+def test_predict_reads_a_file_or_standard_input(
+    shoptalk: Any, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, messages = tmp_path / "l.csv", tmp_path / "m.jsonl"
+    labels.write_text("text,label\n" + "".join(f"card {i},card\nrefund {i},refund\n" for i in range(6)))
+    messages.write_text('{"text": "card\\tcard"}\n{"text": "refund\\nnow"}\n')
+    words = ["finetune", tiny_base, "--labels", labels, "--out", tmp_path / "f", "--set", "curate.near_duplicate=1.0"]
+    assert shoptalk(*words)[0] == 0
+    status, output, error = shoptalk("predict", tmp_path / "f", "--file", messages)
+    assert status == 0, error
+    assert [line.split("\t")[2] for line in output.splitlines()] == ["card\\tcard", "refund\\nnow"]
+    for words in (["-"], ["--file", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"card card\nrefund refund\n")))
+        status, output, _ = shoptalk("predict", tmp_path / "f", *words, "--json")
+        assert status == 0 and [row["text"] for row in json.loads(output)] == ["card card", "refund refund"]
+    assert shoptalk("predict", tmp_path / "f")[0] == 2
+    assert "not both" in shoptalk("predict", tmp_path / "f", "hello", "--file", messages)[2]
+
+
+def test_the_version_is_printed(shoptalk: Any) -> None:
+    assert shoptalk("--version")[:2] == (0, f"shoptalk {__version__}\n")
 
 
 def test_predict_shows_no_label_and_several_as_they_are(shoptalk: Any, tiny_base: Path, tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_answers_out_of_scope_say_so_and_no_label_is_a_dash() -> None:
     assert printed.answer(row | {"labels": ["a", "b"]}).startswith("a|b\t")
 
 
+def test_an_answer_is_one_line_with_two_tabs_whatever_the_message_holds() -> None:
+    row = {"labels": ["a\tb"], "in_scope": True, "probability": 0.5, "text": "one\ttwo\r\nthree\u2028four\x1b[2J é"}
+    told = printed.answer(row)
+    assert told.count("\t") == 2 and len(told.splitlines()) == 1
+    assert told == "a\\tb\t0.50\tone\\ttwo\\r\\nthree\\u2028four\\x1b[2J é"
+
+
 def test_a_comparison_has_a_line_for_each_number_of_shots_and_ends_with_its_sentence() -> None:
     row = {"base": 61.0, "adapted": 63.5, "gain": 2.5, "interval": [-0.5, 5.5]}
     told = printed.comparison({"shots": {"1": row, "full": row}, "sentence": "Better at no shot count."}).splitlines()

@@ -189,3 +189,8 @@ def test_the_markdown_has_a_line_for_each_run_and_for_each_setting_that_differs(
     row = next(line for line in told.splitlines() if line.startswith("| a "))
     assert "minilm" in row and "+2.3" in row and "+1.3 to +3.3" in row and "8 min 40 s" in row and "731" in row
     assert "| seed | 0 | 7 |" in told
+
+
+def test_the_title_of_a_page_of_runs_holds_no_markup() -> None:
+    title = re.search("<title>(.*?)</title>", render_comparison(compared([run("a"), run("b")])), re.DOTALL)
+    assert title and title[1] == "Shoptalk: 2 runs compared"

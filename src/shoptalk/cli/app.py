@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shoptalk import __version__
 from shoptalk.cli import encoders, printed
 from shoptalk.cli.options import (
     Base,
@@ -36,6 +37,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"shoptalk {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 @app.command()
@@ -73,6 +90,7 @@ def adapt(
 ) -> None:
     """Measure, choose, train, prove: adapt an encoder to your text and say whether that helped."""
     from shoptalk.adaptation import adapt as run
+    from shoptalk.curate.curation import count_drops
 
     chosen = load(
         config,
@@ -97,7 +115,7 @@ def adapt(
             force=force,
         )
     told = verdict.told()
-    show(told, as_json, lambda: printed.verdict(told, out))
+    show(told, as_json, lambda: printed.verdict(told, out, drops=count_drops(out / "corpus")))
 
 
 @app.command()
@@ -111,6 +129,7 @@ def curate(
 ) -> None:
     """Read sources into a corpus: documents.jsonl, and drops.jsonl with the reason for each drop."""
     from shoptalk.artifact import locked
+    from shoptalk.curate.curation import count_drops
     from shoptalk.curate.sources import source_fingerprint
     from shoptalk.question import Question, claim
     from shoptalk.stages.curate import curate_stage
@@ -123,13 +142,10 @@ def curate(
         claim(out, question, force=force)
         world = World(run=out, config=chosen, report=console)
         curated = curate_stage(world, sources, None, None)
-    reasons: dict[str, int] = {}
-    for drop in curated.drops:
-        reasons[drop.reason] = reasons.get(drop.reason, 0) + 1
     result = {
         "documents": curated.n_documents,
         "texts": len(curated.train) + len(curated.held_out),
-        "drops": reasons,
+        "drops": count_drops(out / "corpus"),
         "corpus": str(out / "corpus"),
     }
     show(result, as_json, lambda: printed.curated(result))

@@ -28,6 +28,7 @@ from shoptalk.cli.options import (
     show,
 )
 from shoptalk.config import Config, load
+from shoptalk.errors import InputError
 from shoptalk.progress import Console
 
 commands = typer.Typer()
@@ -261,12 +262,20 @@ def export(
 @commands.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="The folder of a run that had labels.")],
-    texts: Annotated[list[str], typer.Argument(help="Messages to classify.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Messages to classify; - alone reads them from standard input.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Messages: one a line, or JSON Lines with a text.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What each message is, by the encoder and head that a run ships; texts out of scope are marked."""
+    """What each message is, by the encoder and head that a run ships; texts out of scope are marked.
+
+    A line for each message: label, probability and text, between tabs. Tabs and line ends inside are shown as \\t and
+    \\n there; --json has the text as it is.
+    """
     from shoptalk.nn.heads.answering import answers
 
+    messages = _messages(texts or [], file)
     rows = [
         {
             "text": text,
@@ -275,9 +284,21 @@ def predict(
             "probability": answer.probability,
             "in_scope": answer.in_scope,
         }
-        for text, answer in zip(texts, answers(model, texts), strict=True)
+        for text, answer in zip(messages, answers(model, messages), strict=True)
     ]
     show(rows, as_json, lambda: "\n".join(map(printed.answer, rows)))
+
+
+def _messages(texts: list[str], file: Path | None) -> list[str]:
+    if file is not None and texts:
+        raise InputError("Give messages or --file, not both.")
+    if file is None and not texts:
+        raise InputError("No message was given. Give one or more, --file FILE, or - to read standard input.")
+    if file is None and texts != ["-"]:
+        return texts
+    from shoptalk.curate.messages import read_messages, read_standard_input  # slow to import, and needed here only
+
+    return read_standard_input() if file is None or str(file) == "-" else read_messages(file)
 
 
 def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:

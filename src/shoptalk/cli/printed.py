@@ -1,5 +1,6 @@
 """What the commands print for people: pure functions from a result, as `--json` prints it, to text."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,36 @@ from typing import Any
 from shoptalk.quantities import Spending, compared, span
 
 Result = Mapping[str, Any]
+MEANINGS = {
+    "bad-csv": "the row cannot be read as CSV",
+    "bad-json": "the line is not JSON",
+    "binary": "not text",
+    "contradiction": "labelled text with two labels",
+    "duplicate": "the same text came before",
+    "empty": "no text",
+    "hidden": "its name begins with a dot",
+    "in-labelled-cluster": "a labelled or tested message, or nearly",
+    "in-test-cluster": "a labelled message that is nearly one of the test",
+    "line-too-long": "over a million characters in one line",
+    "link-outside": "a link that leads out of the folder",
+    "linked-folder": "a link to a folder, which is not followed",
+    "made-by-shoptalk": "a run or a model, never a source",
+    "no-label": "no label",
+    "no-text": "no text column or key",
+    "not-utf8": "bytes that are no UTF-8",
+    "too-large": "over the size that the settings allow",
+    "too-many-cells": "more cells than the header has",
+    "unknown-format": "a kind of file that is not read",
+    "unreadable": "cannot be opened",
+    "wrong-type": "not what the row should hold",
+}
+"""What the reasons of drops mean, in few words."""
+_BREAKING = {"Cc", "Zl", "Zp", "Cs"}
+"""Unicode's categories of control characters, line and paragraph separators, and halves of characters."""
 
 
-def verdict(found: Result, out: Path) -> str:
-    """What `adapt` ends with."""
+def verdict(found: Result, out: Path, *, drops: Mapping[str, int]) -> str:
+    """What `adapt` ends with; `drops` are what was left out, by reason."""
     lines = [f"verdict: {found['choice']}", found["sentence"], ""]
     if found["gain"] is not None:
         low, high = found["interval"]
@@ -22,13 +49,30 @@ def verdict(found: Result, out: Path) -> str:
         lines.append(found["heads"]["sentence"])
     lines.append(f"spent {_spent_text(found['spent'])}")
     lines += _losers_text(found["spent"])
+    lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
 
 
 def curated(result: Result) -> str:
-    """What `curate` kept and dropped."""
-    return "\n".join(f"{name}: {value}" for name, value in result.items())
+    """What `curate` kept and dropped, with what each reason means."""
+    kept = f"{_many(result['texts'], 'text')} in {_many(result['documents'], 'document')}"
+    corpus = Path(result["corpus"])
+    lines = [f"kept: {kept}, in {corpus / 'documents.jsonl'}", left_out(result["drops"], corpus / "drops.jsonl")]
+    width = max(map(len, result["drops"]), default=0)
+    lines += [
+        f"{count:>9,}  {reason:<{width}}  {MEANINGS.get(reason, '')}".rstrip()
+        for reason, count in result["drops"].items()
+    ]
+    return "\n".join(lines)
+
+
+def left_out(drops: Mapping[str, int], path: Path) -> str:
+    """How much was left out, for which reasons, and where each of it stands with its reason."""
+    if not drops:
+        return "left out: nothing"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in drops.items())
+    return f"left out: {sum(drops.values()):,} ({reasons}), each with its reason in {path}"
 
 
 def probe(shots: Mapping[str, Result]) -> str:
@@ -69,15 +113,18 @@ def export(result: Result) -> str:
 
 
 def answer(row: Result) -> str:
-    """What a message is, how sure that is, and the message; between tabs."""
+    """What a message is, how sure that is, and the message, between tabs; always one line with two tabs."""
     said = "|".join(row["labels"]) or "-"
-    return f"{said if row['in_scope'] else f'out of scope ({said})'}\t{row['probability']:.2f}\t{row['text']}"
+    shown = said if row["in_scope"] else f"out of scope ({said})"
+    return f"{_one_line(shown)}\t{row['probability']:.2f}\t{_one_line(row['text'])}"
 
 
 def finetuned(result: Result, out: Path) -> str:
-    """The kind of head that was chosen, and its test."""
+    """The kind of head that was chosen, its test, and what was left out."""
     lines = [f"{result['task']}: {result['sentence']}"]
     lines += [f"test: {name.replace('_', ' ')} {value:.1f} %" for name, value in (result["test"] or {}).items()]
+    if "drops" in result:  # an earlier version did not count them
+        lines.append(left_out(result["drops"], out / result["drops_file"]))
     return "\n".join([*lines, f"encoder and head: {out / 'encoder'}, {out / 'head'}"])
 
 
@@ -103,6 +150,20 @@ def objectives(rows: Sequence[Result]) -> str:
 def models(rows: Sequence[Result]) -> str:
     """One base model a line."""
     return "\n".join(f"{row['name']:<13} {row['about']}" for row in rows)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _one_line(text: str) -> str:
+    """Control characters and line ends as escapes, such as \\t and \\n: they would break a table apart."""
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _BREAKING
+        else character
+        for character in text
+    )
 
 
 def _gain_text(row: Result) -> str:

@@ -33,7 +33,7 @@ from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import launch, snapshot
-from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.training.advance import Training, advance, read_log, refuse_diverged
 from shoptalk.training.forecast import peak_memory, peak_to_come
 from shoptalk.training.pace import watched
 
@@ -202,6 +202,7 @@ def train_on(
         )
         for _ in world.report.track(steps_taken, done=0, total=plan.steps, name=objective):
             pass
+        refuse_diverged(training)
         sharded = gather.sharded(training.objective)
 
         def finish() -> None:

@@ -153,6 +153,15 @@ def read_drops(folder: Path) -> Iterator[Drop]:
     return _records(folder / DROPS, Drop)
 
 
+def count_drops(folder: Path) -> dict[str, int]:
+    """How many of them there are for each reason, the most frequent first.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    return dict(Counter(drop.reason for drop in read_drops(folder)).most_common())
+
+
 # The rules
 
 

@@ -34,7 +34,7 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
         ("cost", "What they cost", _costs(top["runs"])),
         ("settings", "Settings that differ", _settings(top)),
     ]
-    title = el("title", "Shoptalk: ", fig(wording.how_many, top["runs"]), " runs compared")
+    title = el("title", f"Shoptalk: {wording.how_many(top['runs'].value)} runs compared")
     above = el("p", "Shoptalk, several runs", class_="soft")
     head = el("h1", fig(wording.how_many, top["runs"]), " runs compared")
     main = el("main", sectioned(sections), id="evidence", tabindex="-1")
