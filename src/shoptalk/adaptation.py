@@ -8,21 +8,21 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, sound, write_text
+from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
-from shoptalk.stages.choose import Chosen, choose_stage
+from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.decide import ceiling, decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
-from shoptalk.stages.pretrain import pretrain_stage
-from shoptalk.stages.ship import encoder_stage, finetune_stage
+from shoptalk.stages.pretrain import train_stage
+from shoptalk.stages.ship import handed_out_whole, ship_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
@@ -97,7 +97,7 @@ def _adapted(
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not _handed_out_whole(world):
+        if told is None or not handed_out_whole(world):
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
@@ -136,7 +136,7 @@ def _tell(
         with timed("choose"):
             chosen = choose_stage(world, prepared, baseline)
         with timed("pretrain"):
-            entries, eliminated = _trained(world, prepared, baseline, chosen)
+            entries, eliminated = train_stage(world, prepared, baseline, chosen)
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, curated, baseline, entries, left_out=skipped)
@@ -147,7 +147,7 @@ def _tell(
     verdict = Verdict.model_validate(judged.facts | {"spent": taken})
     with timed("finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None
-        told = origin(
+        made_from = origin(
             world,
             curated,
             baseline,
@@ -158,20 +158,11 @@ def _tell(
             test=test,
             accept_unproven=accept_unproven,
         )
-        if judged.entry is not None:
-            encoder_stage(
-                str(judged.entry.folder / "encoder"),
-                world.run / "candidate" / "encoder",
-                parents={"entry": judged.entry.artifact.content},
-                cards=encoder_cards(told, verdict.told(), adapted=True),
-            )
-        encoder = encoder_stage(
-            str(served.folder / "encoder") if served else world.config.base,
-            world.run / "encoder",
-            parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
-            cards=encoder_cards(told, verdict.told(), adapted=served is not None),
-        )
-        finetune_stage(world, curated, baseline, encoder)
+
+        def cards(adapted: bool) -> dict[str, str]:
+            return encoder_cards(made_from, verdict.told(), adapted=adapted)
+
+        ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
     facts = collect(
         world,
         curated,
@@ -190,39 +181,12 @@ def _tell(
     return verdict, facts
 
 
-def _handed_out_whole(world: World) -> bool:
-    """Whether what a finished run hands out is still what it was; says what is not, which is then made anew."""
-    names = ["encoder", *(name for name in ("candidate/encoder", "head") if (world.run / name).exists())]
-    damaged = [name for name in names if sound(world.run / name) is None]
-    if damaged:
-        world.report.say(f"adapt: {', '.join(damaged)} of this run is missing or damaged, and is made anew")
-    return not damaged
-
-
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:
     """What the neighbours' targets themselves score, where they were prepared."""
     candidate = prepared.candidates.get("neighbours") if prepared else None
     if candidate is None or candidate.targets is None:
         return None
     return ceiling(baseline, candidate.targets, open_product(world.config))
-
-
-def _trained(
-    world: World, prepared: Prepared, baseline: Baseline, chosen: Chosen
-) -> tuple[list[Entry], dict[str, str]]:
-    """The menu's entries, and which candidates failed. Where the first of them fails, the next best goes on."""
-    eliminated: dict[str, str] = {}
-    entries = list(chosen.entries)
-    for name in chosen.ranking:
-        trained, reason = pretrain_stage(world, prepared, baseline, name, chosen.entries)
-        entries += trained
-        if reason is None:
-            break
-        world.report.say(f"pretrain: {name} is out, {reason}")
-        eliminated[name] = reason
-        if trained:
-            break  # what it had learned before stays on the menu, measured like everything else
-    return entries, eliminated
 
 
 @contextmanager

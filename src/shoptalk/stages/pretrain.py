@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shoptalk import decide
 from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.choose import Chosen
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, outcomes, train_to
@@ -12,6 +13,24 @@ from shoptalk.stages.legs import decay_end
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
+
+
+def train_stage(
+    world: World, prepared: Prepared, baseline: Baseline, chosen: Chosen
+) -> tuple[list[Entry], dict[str, str]]:
+    """The menu's entries, and which candidates failed. Where the first of them fails, the next best goes on."""
+    eliminated: dict[str, str] = {}
+    entries = list(chosen.entries)
+    for name in chosen.ranking:
+        trained, reason = pretrain_stage(world, prepared, baseline, name, chosen.entries)
+        entries += trained
+        if reason is None:
+            break
+        world.report.say(f"pretrain: {name} is out, {reason}")
+        eliminated[name] = reason
+        if trained:
+            break  # what it had learned before stays on the menu, measured like everything else
+    return entries, eliminated
 
 
 def pretrain_stage(

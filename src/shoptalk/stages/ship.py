@@ -1,17 +1,56 @@
 """Ship: the folders that are handed out, encoders and head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from shoptalk.artifact import MANIFEST, Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
 from shoptalk.nn.bases import open_base
+from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+
+
+def ship_stage(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    *,
+    challenger: Entry | None,
+    served: Entry | None,
+    cards: Callable[[bool], Mapping[str, str]],
+) -> None:
+    """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
+    `RUN/head` on it. `served` is None where that is the base; `cards` are those of an adapted encoder, or of the base.
+    """
+    if challenger is not None:
+        encoder_stage(
+            str(challenger.folder / "encoder"),
+            world.run / "candidate" / "encoder",
+            parents={"entry": challenger.artifact.content},
+            cards=cards(True),
+        )
+    encoder = encoder_stage(
+        str(served.folder / "encoder") if served else world.config.base,
+        world.run / "encoder",
+        parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
+        cards=cards(served is not None),
+    )
+    finetune_stage(world, curated, baseline, encoder)
+
+
+def handed_out_whole(world: World) -> bool:
+    """Whether what a finished run hands out is still what it was; says what is not, which is then made anew."""
+    names = ["encoder", *(name for name in ("candidate/encoder", "head") if (world.run / name).exists())]
+    damaged = [name for name in names if sound(world.run / name) is None]
+    if damaged:
+        world.report.say(f"adapt: {', '.join(damaged)} of this run is missing or damaged, and is made anew")
+    return not damaged
 
 
 def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], cards: Mapping[str, str]) -> Artifact:
