@@ -193,6 +193,28 @@ def test_curate_counts_what_it_kept_and_dropped(shoptalk: Any, world: SmallWorld
     assert found["documents"] == 40 and found["drops"] == {"duplicate": 40}
 
 
+def test_curate_adapt_and_finetune_say_what_was_left_out_and_where_it_stands(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    with world.labels.open("a", encoding="utf-8") as file:
+        file.write("no label at all,\n,card\n")
+    said = shoptalk("curate", world.conversations, world.labels, "--out", tmp_path / "c")[1]
+    assert f"left out: 1 (1 empty), each with its reason in {tmp_path / 'c' / 'corpus' / 'drops.jsonl'}" in said
+    words = ["adapt", world.conversations, "--labels", world.labels, "--base", tiny_base, "--out", tmp_path / "a"]
+    status, said, error = shoptalk(*words, *TINY[:-3], "none")
+    assert status == 0, error
+    reasons = dict.fromkeys(["no-label", "empty"], 1)
+    assert f"left out: 2 (1 no-label, 1 empty), each with its reason in {tmp_path / 'a' / 'corpus'}" in said
+    words = ["finetune", tiny_base, "--labels", world.labels, "--out", tmp_path / "f"]
+    said = shoptalk(*words)[1]
+    path = tmp_path / "f" / "head" / "drops.jsonl"
+    assert f"left out: 2 (1 no-label, 1 empty), each with its reason in {path}" in said
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["labels.csv#122", "labels.csv#123"]
+    assert json.loads(shoptalk(*words, "--json")[1])["drops"] == reasons
+    words = [*words[:-1], tmp_path / "u", "--unlabelled", world.conversations]
+    assert json.loads(shoptalk(*words, "--json")[1])["drops_file"] == "corpus/drops.jsonl"
+
+
 @pytest.mark.parametrize("command", ["objectives", "models"])
 def test_lists_are_there_for_people_and_for_scripts(shoptalk: Any, command: str) -> None:
     assert shoptalk(command)[0] == 0

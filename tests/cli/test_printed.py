@@ -29,7 +29,7 @@ def verdict(**more: Any) -> dict[str, Any]:
 
 
 def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things_are() -> None:
-    lines = printed.verdict(verdict(), RUN).splitlines()
+    lines = printed.verdict(verdict(), RUN, drops={}).splitlines()
     assert lines[:2] == ["verdict: adopt", "Adopt neighbours@180."]
     assert "base 78.1 %, adapted 80.4 %: gain +2.3 points (95 % interval +1.3 to +3.3)" in lines
     assert "A smoothed head serves both best." in lines
@@ -37,14 +37,32 @@ def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things
     assert lines[-2:] == [f"encoder to serve: {RUN / 'encoder'}", f"report: {RUN / 'report.html'}"]
 
 
+def test_what_was_left_out_is_told_by_reason_with_where_it_stands() -> None:
+    line = f"left out: 1,204 (1,200 duplicate, 4 bad-csv), each with its reason in {RUN / 'corpus' / 'drops.jsonl'}"
+    drops = {"duplicate": 1200, "bad-csv": 4}
+    assert line in printed.verdict(verdict(), RUN, drops=drops).splitlines()
+    assert "left out: nothing" in printed.verdict(verdict(), RUN, drops={}).splitlines()
+    result = {"texts": 3417, "documents": 1, "drops": drops | {"of-tomorrow": 1}, "corpus": str(RUN / "corpus")}
+    told = printed.curated(result).splitlines()
+    assert told[0] == f"kept: 3,417 texts in 1 document, in {RUN / 'corpus' / 'documents.jsonl'}"
+    assert told[1].startswith("left out: 1,205 (1,200 duplicate, 4 bad-csv, 1 of-tomorrow)")
+    assert told[2:] == [
+        "    1,200  duplicate    the same text came before",
+        "        4  bad-csv      the row cannot be read as CSV",
+        "        1  of-tomorrow",
+    ]
+
+
 def test_a_verdict_without_labels_names_no_gain() -> None:
-    told = printed.verdict(verdict(choice="inconclusive", gain=None, interval=None, heads=None), RUN)
+    told = printed.verdict(verdict(choice="inconclusive", gain=None, interval=None, heads=None), RUN, drops={})
     assert "gain" not in told and "head" not in told
 
 
 def test_forecast_and_fact_stand_side_by_side_where_there_was_a_forecast() -> None:
     forecast = {"seconds": 186.0, "tokens": 3_100_000, "memory_bytes": 1_900_000_000, "euros": None}
-    assert "fact / forecast: time 2.00, tokens 1.00" in printed.verdict(verdict(spent=spent(forecast=forecast)), RUN)
+    assert "fact / forecast: time 2.00, tokens 1.00" in printed.verdict(
+        verdict(spent=spent(forecast=forecast)), RUN, drops={}
+    )
 
 
 def test_what_losers_cost_is_told_where_several_candidates_trained_the_dearest_first() -> None:
@@ -53,9 +71,9 @@ def test_what_losers_cost_is_told_where_several_candidates_trained_the_dearest_f
         {"objective": "neighbours", "seconds": 200.0, "share": 0.54},
     ]
     assert "did not go on: 31 s, 8% (neighbours 54%, mlm 8%)" in printed.verdict(
-        verdict(spent=spent(candidates=rows)), RUN
+        verdict(spent=spent(candidates=rows)), RUN, drops={}
     )
-    assert "did not go on" not in printed.verdict(verdict(spent=spent(candidates=rows[1:])), RUN)
+    assert "did not go on" not in printed.verdict(verdict(spent=spent(candidates=rows[1:])), RUN, drops={})
 
 
 def test_answers_out_of_scope_say_so_and_no_label_is_a_dash() -> None:

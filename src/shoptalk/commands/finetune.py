@@ -16,6 +16,7 @@ from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, wr
 from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
 from shoptalk.commands.tune import Method
 from shoptalk.curate.consistency import spelling
+from shoptalk.curate.curation import DROPS, by_reason, count_drops, write_drops
 from shoptalk.curate.labels import read_label_sets, read_labels
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError, SourceError
@@ -27,7 +28,7 @@ from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
-from shoptalk.records import Example, Frozen, LabelSet
+from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_product
 from shoptalk.telling.cards import plain_card
@@ -80,7 +81,10 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
         product = open_product(config, request.model)
-        product, found, result = (_several if request.multi_label else _single)(world, request, product)
+        left_out: list[Drop] = []
+        learn = _several if request.multi_label else _single
+        product, found, result = learn(world, request, product, left_out)
+        result |= _counted(world, request, left_out)
         card = plain_card(
             base_of(request.model),
             f"finetuned for {request.task}",
@@ -92,8 +96,18 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
         with create(folder, kind="head", config=settings, parents=named, readings=dict(found.dev)) as inside:
             classifier.save(found, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
+            write_drops(inside, left_out)
         shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
     return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def _counted(world: World, request: Request, left_out: Sequence[Drop]) -> dict[str, Any]:
+    """What was left out, by reason, and the file in which each of it stands: with unlabelled text that of its corpus,
+    which holds the rows of labels and test too.
+    """
+    if request.unlabelled:
+        return {"drops": count_drops(world.run / "corpus"), "drops_file": f"corpus/{DROPS}"}
+    return {"drops": by_reason(left_out), "drops_file": f"head/{DROPS}"}
 
 
 def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, str]) -> bool:
@@ -128,9 +142,13 @@ def _check(request: Request) -> None:
 # --- one label a text ---------------------------------------------------------------------------------------------
 
 
-def _single(world: World, request: Request, product: Embedder) -> tuple[Embedder, Classifier, dict[str, Any]]:
+def _single(
+    world: World, request: Request, product: Embedder, left_out: list[Drop]
+) -> tuple[Embedder, Classifier, dict[str, Any]]:
+    """What is left out of labels and test is added to `left_out`."""
     config, seed = world.config, world.config.seed
-    examples, _ = read_labels(request.labels, config.curate, say=world.report.say)
+    examples, drops = read_labels(request.labels, config.curate, say=world.report.say)
+    left_out += drops
     given = {example.label for example in examples}
     meant = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
     nothing = _spelled_like(given, meant)
@@ -154,11 +172,11 @@ def _single(world: World, request: Request, product: Embedder) -> tuple[Embedder
         )
         if found is not None:
             tuned, head = found
-            return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing))
+            return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing, left_out))
     head = lesson.classifier(
         seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
-    return product, head, _result(request, head, _judged(world, request, product, head, nothing))
+    return product, head, _result(request, head, _judged(world, request, product, head, nothing, left_out))
 
 
 def _pool(world: World, request: Request) -> list[str]:
@@ -177,13 +195,14 @@ def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
 
 
 def _judged(
-    world: World, request: Request, product: Embedder, head: Classifier, nothing: set[str]
+    world: World, request: Request, product: Embedder, head: Classifier, nothing: set[str], left_out: list[Drop]
 ) -> dict[str, float] | None:
     """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
     if request.test is None:
         return None
     taught = set(head.head.labels.tolist())
-    tests, _ = read_labels(request.test, world.config.curate, like=taught | nothing, say=world.report.say)
+    tests, drops = read_labels(request.test, world.config.curate, like=taught | nothing, say=world.report.say)
+    left_out += drops
     # Such labels are to be known without having been taught.
     nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
     said = head.answers(embed(product, _texts(tests)))
@@ -200,8 +219,11 @@ def _judged(
 # --- several labels a text ----------------------------------------------------------------------------------------
 
 
-def _several(world: World, request: Request, product: Embedder) -> tuple[Embedder, Classifier, dict[str, Any]]:
-    rows, _ = read_label_sets(request.labels, world.config.curate, say=world.report.say)
+def _several(
+    world: World, request: Request, product: Embedder, left_out: list[Drop]
+) -> tuple[Embedder, Classifier, dict[str, Any]]:
+    rows, drops = read_label_sets(request.labels, world.config.curate, say=world.report.say)
+    left_out += drops
     head = classifier.train_multi(
         embed(product, _texts(rows)),
         [row.labels for row in rows],
@@ -211,7 +233,8 @@ def _several(world: World, request: Request, product: Embedder) -> tuple[Embedde
     judged = None
     if request.test is not None:
         known = head.head.labels.tolist()
-        tests, _ = read_label_sets(request.test, world.config.curate, like=known, say=world.report.say)
+        tests, drops = read_label_sets(request.test, world.config.curate, like=known, say=world.report.say)
+        left_out += drops
         names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
         said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
         given = np.array([[name in labels for name in names] for labels in said])

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from shoptalk.artifact import storage_errors
+from shoptalk.artifact import storage_errors, write_text
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
 from shoptalk.curate.dedup import Reference, normalise
@@ -154,12 +154,26 @@ def read_drops(folder: Path) -> Iterator[Drop]:
 
 
 def count_drops(folder: Path) -> dict[str, int]:
-    """How many of them there are for each reason, the most frequent first.
+    """How many of them there are, by reason.
 
     Raises:
         ArtifactError: the file is missing or damaged.
     """
-    return dict(Counter(drop.reason for drop in read_drops(folder)).most_common())
+    return by_reason(read_drops(folder))
+
+
+def by_reason(drops: Iterable[Drop]) -> dict[str, int]:
+    """How many drops there are for each reason, the most frequent first."""
+    return dict(Counter(drop.reason for drop in drops).most_common())
+
+
+def write_drops(folder: Path, drops: Iterable[Drop]) -> None:
+    """Write drops where `read_drops` finds them, for a folder that holds no corpus.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_text(folder / DROPS, "".join(drop.model_dump_json(exclude_defaults=True) + "\n" for drop in drops))
 
 
 # The rules
