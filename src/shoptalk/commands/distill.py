@@ -23,7 +23,7 @@ from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import TextEncoder, embed
+from shoptalk.nn.encoder import TextEncoder, embed, text_encoder
 from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec

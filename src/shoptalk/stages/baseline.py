@@ -35,14 +35,14 @@ class Baseline:
     """What measuring took: the forecast of every later look."""
     tokens_per_second: float
     """Of embedding, real tokens."""
-    pool_tokens: int
-    """Of the unlabelled texts that heads may learn from."""
     kinds: Mapping[str, np.ndarray]
     """With labels, each kind of head's answers on the draws of `judged` [R, N], as label numbers."""
     kinds_seconds: float
     """What those took: the forecast of the same for the challenger."""
     seen: Seen | None = None
     """With labels, the vectors that the heads saw."""
+    pool_tokens: int = 0
+    """Of the unlabelled texts that heads may learn from."""
 
     @property
     def judged(self) -> Labelled:
@@ -106,10 +106,10 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         load_measured(folder),
         timing.value,
         float(timing.detail["tokens_per_second"]),
-        int(timing.detail["pool_tokens"]),
         kinds=kinds,
         kinds_seconds=float(timing.detail["kinds_seconds"]),
         seen=seen,
+        pool_tokens=int(timing.detail["pool_tokens"]),
     )
 
 

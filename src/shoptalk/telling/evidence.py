@@ -84,8 +84,9 @@ def _weights(base: Embedder, adapted: Embedder) -> Iterator[tuple[str, np.ndarra
     """Both networks' parameters by name; BERT's pooler, which nothing here uses, is left out."""
     after = dict(adapted.network.named_parameters())
     for name, before in base.network.named_parameters():
-        if name in after and not name.startswith("pooler."):
-            yield name, before.detach().float().cpu().numpy(), after[name].detach().float().cpu().numpy()
+        of_backbone = name.removeprefix("backbone.")
+        if name in after and not of_backbone.startswith("pooler."):
+            yield of_backbone, before.detach().float().cpu().numpy(), after[name].detach().float().cpu().numpy()
 
 
 # --- gains --------------------------------------------------------------------------------------------------------
