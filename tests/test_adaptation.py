@@ -1,3 +1,4 @@
+import hashlib
 import html
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
 from shoptalk.commands.finetune import Request, finetune
 from shoptalk.commands.pretrain import pretrain
+from shoptalk.commands.verify import verify
 from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError, ConfigError, DivergedError, SourceError, StorageError
 from shoptalk.evaluate.best_head import Seen, kind_answers
@@ -422,6 +425,58 @@ def test_what_is_handed_out_is_checked_and_made_anew(
     cut.write_bytes(bytes(changed))
     run(world, tiny_base, out, Listener())
     assert cut.read_bytes() == whole
+
+
+def test_a_head_that_was_deleted_is_made_anew_and_changed_weights_are_not_answered_with(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener, candidates=("none",))
+    said = answers(out, ["card"])
+    shutil.rmtree(out / "head")
+    run(world, tiny_base, out, Listener(), candidates=("none",))
+    assert answers(out, ["card"]) == said
+    weights = out / "encoder" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=r"changed 'model.safetensors'.*run the command that made it again"):
+        answers(out, ["card"])
+
+
+def test_what_replaces_an_encoder_leaves_no_verdict_head_or_challenger_of_another_beside_it(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    out = tmp_path / "run"
+    run(world, tiny_base, out, listener, candidates=("mlm", "none"))
+    assert (out / "candidate" / "encoder").exists()
+    config = config_for(tiny_base, candidates=("none",))
+    adapt([world.conversations], out=out, config=config, report=listener, labels=None, force=True)
+    assert not (out / "candidate" / "encoder").exists() and not (out / "head").exists()
+    inside = World(run=out, config=config_for(tiny_base), report=listener)
+    pretrain(inside, [world.conversations], objective="mlm", steps=2, card="", force=True)
+    assert not any((out / name).exists() for name in ("verdict.json", "report.html", "decision", "evidence"))
+    assert verify(out, report=listener)["damaged"] == []
+
+
+def test_weights_sources_and_labels_are_hashed_once_in_a_run(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    given = [world.conversations, world.labels, base / "model.safetensors"]
+    for path in given:
+        os.utime(path, (10**9, 10**9))  # long settled
+    hashed: list[str] = []
+    real = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        hashed.append(file.name)
+        return real(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    run(world, base, tmp_path / "run", listener, candidates=("mlm", "none"))
+    assert [hashed.count(str(path)) for path in given] == [1, 1, 1]
 
 
 def test_one_command_does_not_overwrite_the_finished_work_of_another(

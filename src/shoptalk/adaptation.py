@@ -97,7 +97,7 @@ def _adapted(
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not handed_out_whole(world):
+        if told is None or not handed_out_whole(world, decision):
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))

@@ -7,13 +7,13 @@ The question is written into `FOLDER/question.json` before anything else.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from shoptalk.artifact import digest, open_artifact, write_text
+from shoptalk.artifact import MANIFEST, digest, discard, open_artifact, write_text
 from shoptalk.errors import StorageError
 from shoptalk.records import Frozen
 
@@ -32,6 +32,9 @@ _RESULTS = {
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }
+# What an answer may consist of beside `encoder`: artifacts, the one that vouches for the others first, and files.
+_PARTS = ("decision", "evidence", "head", "candidate/encoder")
+_PAGES = ("verdict.json", "report.html", "dose.json", "distill.json")
 
 
 class Question(Frozen):
@@ -95,6 +98,18 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
                 "--out to keep it, or --force to replace it; what has not changed is not made again."
             )
     write_text(folder / FILE, question.model_dump_json(indent=1))
+
+
+def withdraw(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Take an earlier answer out of a folder, at the moment when a new encoder is to take its place: no verdict, page,
+    head or challenger may stand beside an encoder that they are not about. `but` names what is to stay.
+    """
+    for name in _PAGES:
+        if name not in but:
+            (folder / name).unlink(missing_ok=True)
+    for name in _PARTS:
+        if name not in but and (folder / name / MANIFEST).is_file():
+            discard(folder / name)
 
 
 def question_of(folder: Path) -> Question | None:

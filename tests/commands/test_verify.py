@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,17 @@ def test_a_copied_verdict_that_was_edited_is_found(run: Path, listener: Listener
     assert verify(run, report=listener)["damaged"] == [
         {"path": "verdict.json", "problem": "differs from decision/verdict.json"}
     ]
+
+
+def test_a_head_of_another_encoder_and_a_run_without_its_encoder_are_found(run: Path, listener: Listener) -> None:
+    with create(run / "head", kind="head", config={}, parents={"encoder": "0" * 64}) as inside:
+        (inside / "head.json").write_text("{}")
+    assert [row["path"] for row in verify(run, report=listener)["damaged"]] == ["head"]
+    with create(run / "decision", kind="decision", config={}, parents={}) as inside:
+        (inside / "facts.json").write_text("{}")
+    shutil.rmtree(run / "encoder")
+    (row,) = verify(run, report=listener)["damaged"]
+    assert row["path"] == "encoder" and "is missing" in row["problem"]
 
 
 def test_a_folder_without_artifacts_has_nothing_to_verify(tmp_path: Path, listener: Listener) -> None:

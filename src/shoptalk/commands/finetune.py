@@ -27,7 +27,7 @@ from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.nn.product import Embedder
-from shoptalk.question import Question, claim
+from shoptalk.question import Question, claim, withdraw
 from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_product
@@ -90,6 +90,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
             f"finetuned for {request.task}",
             f"Made by `shoptalk finetune`. {result['sentence']}",
         )
+        withdraw(world.run)
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             product.save(inside, card=card)
         named = parents | {"encoder": handed_out(world.run / "encoder").content}

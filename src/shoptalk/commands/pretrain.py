@@ -21,7 +21,7 @@ from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
-from shoptalk.question import Question, claim
+from shoptalk.question import Question, claim, withdraw
 from shoptalk.records import Frozen
 from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets, unable
 from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
@@ -208,6 +208,7 @@ def train_on(
         def finish() -> None:
             trained = training.objective.product
             whole = _from_snapshot(training, spec, config, corpus, inputs, targets) if sharded else trained
+            withdraw(folder)
             with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
                 whole.save(inside, card=card)
             snapshot.keep_only(folder, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from shoptalk.artifact import MANIFEST, Artifact, damages, open_manifest
 from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.nn.heads.answering import belongs
 from shoptalk.stages.world import Reporter
 
 COPIES = (("verdict.json", "decision/verdict.json"),)
@@ -39,7 +40,20 @@ def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
         if (run / original).is_file()
         and (not (run / copy).is_file() or (run / copy).read_bytes() != (run / original).read_bytes())
     ]
+    damaged += _apart(run)
     return {"artifacts": len(manifests), "sound": sound, "files": n_files, "bytes": n_bytes, "damaged": damaged}
+
+
+def _apart(run: Path) -> Iterator[dict[str, str]]:
+    """What a run should hand out and does not, and a head that was fitted on another encoder than its neighbour."""
+    try:
+        decision, encoder, head = (open_manifest(run / name) for name in ("decision", "encoder", "head"))
+    except ArtifactError:  # told already
+        return
+    if decision is not None and encoder is None:
+        yield {"path": "encoder", "problem": "is missing, and the run has a verdict; the command that made it mends it"}
+    if head is not None and encoder is not None and not belongs(head, encoder):
+        yield {"path": "head", "problem": "was fitted on another encoder than the one in encoder"}
 
 
 def _read(folder: Path) -> Iterator[tuple[str, int, str | None]]:

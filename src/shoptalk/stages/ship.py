@@ -1,5 +1,6 @@
 """Ship: the folders that are handed out, encoders and head."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, names
+from shoptalk.question import withdraw
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
@@ -28,6 +30,7 @@ def ship_stage(
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
     `RUN/head` on it. `served` is None where that is the base; `cards` are those of an adapted encoder, or of the base.
     """
+    withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
     if challenger is not None:
         encoder_stage(
             str(challenger.folder / "encoder"),
@@ -44,10 +47,13 @@ def ship_stage(
     finetune_stage(world, curated, baseline, encoder)
 
 
-def handed_out_whole(world: World) -> bool:
+def handed_out_whole(world: World, decision: Path) -> bool:
     """Whether what a finished run hands out is still what it was; says what is not, which is then made anew."""
-    names = ["encoder", *(name for name in ("candidate/encoder", "head") if (world.run / name).exists())]
-    damaged = [name for name in names if sound(world.run / name) is None]
+    verdict = json.loads((decision / "verdict.json").read_text(encoding="utf-8"))
+    parts = ["encoder"]
+    parts += ["candidate/encoder"] if verdict["entry"] is not None else []
+    parts += ["head"] if verdict["n_examples"] else []
+    damaged = [name for name in parts if sound(world.run / name) is None]
     if damaged:
         world.report.say(f"adapt: {', '.join(damaged)} of this run is missing or damaged, and is made anew")
     return not damaged

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from shoptalk.artifact import open_artifact
+from shoptalk.artifact import Artifact, handed_out, open_artifact
 from shoptalk.errors import ArtifactError
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
@@ -20,7 +20,7 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
     A text with nothing in it to read (empty, spaces, invisible characters) has no label and is out of scope.
 
     Raises:
-        ArtifactError: there is no head.
+        ArtifactError: there is no head, it was fitted on another encoder, or one of the two is damaged.
     """
     head = open_artifact(model / "head")
     if head is None:
@@ -29,18 +29,25 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             "that `shoptalk finetune MODEL --labels FILE --out DIR` left."
         )
     encoder = open_artifact(model / "encoder")
-    # A head of `finetune` before 0.1.0 shares its encoder's parents where later ones name the encoder itself.
-    if encoder is None or (head.parents.get("encoder") != encoder.content and head.parents != encoder.parents):
+    if encoder is None or not belongs(head, encoder):
         raise ArtifactError(
             f"The head in {model / 'head'} was fitted on another encoder than the one in {model / 'encoder'}, and "
             "would answer wrongly. Run the command that made the folder again, or give the folder of another run."
         )
+    for part in ("encoder", "head"):
+        handed_out(model / part)
     readable = [text for text in texts if _has_something(text)]
     if not readable:
         return [NO_ANSWER] * len(texts)
     vectors = embed(open_to_read(model / "encoder"), readable)
     given = iter(classifier.load(model / "head").answers(vectors))
     return [next(given) if _has_something(text) else NO_ANSWER for text in texts]
+
+
+def belongs(head: Artifact, encoder: Artifact) -> bool:
+    """Whether a head was fitted on an encoder: it names its content."""
+    # A head of `finetune` before 0.1.0 shares its encoder's parents where later ones name the encoder itself.
+    return head.parents.get("encoder") == encoder.content or head.parents == encoder.parents
 
 
 def _has_something(text: str) -> bool:
