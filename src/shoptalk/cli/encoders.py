@@ -302,10 +302,17 @@ def _messages(texts: list[str], file: Path | None) -> list[str]:
 
 
 def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:
+    from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
+    from shoptalk.curate.clean import printable
     from shoptalk.curate.labels import read_labels
 
     config: Config = load(overrides=settings or [])
     say = partial(typer.echo, err=True)
     examples, _ = read_labels(labels, config.curate, say=say)
     known = {example.label for example in examples}
-    return examples, read_labels(test, config.curate, like=known, say=say)[0]
+    tests, _ = read_labels(test, config.curate, like=known, say=say)
+    names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
+    unknown = labels_unknown(tests, known, **names, instead=COUNTED_WRONG)
+    for sentence in (*unknown, *texts_shared(tests, examples, config.curate, **names)):
+        say(sentence)
+    return examples, tests

@@ -15,6 +15,8 @@ import numpy as np
 from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, write_text
 from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
 from shoptalk.commands.tune import Method
+from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
+from shoptalk.curate.clean import printable
 from shoptalk.curate.consistency import spelling
 from shoptalk.curate.curation import DROPS, by_reason, count_drops, write_drops
 from shoptalk.curate.labels import read_label_sets, read_labels
@@ -157,6 +159,7 @@ def _single(
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
     inside = [example for example in examples if example.label not in nothing]
     outside = [example.text for example in examples if example.label in nothing]
+    tests = _tests(world, request, examples, left_out)
     pool = _pool(world, request)
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
     lesson = Lesson.of(inside, pool)
@@ -173,11 +176,11 @@ def _single(
         )
         if found is not None:
             tuned, head = found
-            return tuned, head, _result(request, head, _judged(world, request, tuned, head, nothing, left_out))
+            return tuned, head, _result(request, head, _judged(tests, tuned, head, nothing))
     head = lesson.classifier(
         seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
-    return product, head, _result(request, head, _judged(world, request, product, head, nothing, left_out))
+    return product, head, _result(request, head, _judged(tests, product, head, nothing))
 
 
 def _pool(world: World, request: Request) -> list[str]:
@@ -195,16 +198,30 @@ def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
     return {label for label in labels if spelling(label) in wanted}
 
 
-def _judged(
-    world: World, request: Request, product: Embedder, head: Classifier, nothing: set[str], left_out: list[Drop]
-) -> dict[str, float] | None:
-    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+def _tests(world: World, request: Request, examples: list[Example], left_out: list[Drop]) -> list[Example] | None:
+    """The test file's examples; what no head can get right, and what heads have seen, is told before training."""
     if request.test is None:
         return None
-    taught = set(head.head.labels.tolist())
-    tests, drops = read_labels(request.test, world.config.curate, like=taught | nothing, say=world.report.say)
+    config, say = world.config.curate, world.report.say
+    taught = {example.label for example in examples}
+    tests, drops = read_labels(request.test, config, like=taught, say=say)
     left_out += drops
-    # Such labels are to be known without having been taught.
+    # Labels of what is out of scope are to be known without having been taught.
+    known = taught | _spelled_like((example.label for example in tests), OUT_OF_SCOPE)
+    names = {"test_name": printable(request.test.name), "labels_name": printable(request.labels.name)}
+    unknown = labels_unknown(tests, known, **names, instead=COUNTED_WRONG)
+    for sentence in (*unknown, *texts_shared(tests, examples, config, **names)):
+        say(sentence)
+    return tests
+
+
+def _judged(
+    tests: list[Example] | None, product: Embedder, head: Classifier, nothing: set[str]
+) -> dict[str, float] | None:
+    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+    if tests is None:
+        return None
+    taught = set(head.head.labels.tolist())
     nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
     said = head.answers(embed(product, _texts(tests)))
     inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]

@@ -77,7 +77,7 @@ def one_spelling(
         others = [label for label in spellings if label != chosen]
         names |= {label: chosen if config.label_spelling == "merge" else label for label in spellings}
         if others:
-            several.append(f"{chosen!r} ({counts[chosen]:,} rows) also as {_counts(others, counts)}")
+            several.append(f"{chosen!r}{_rows(counts[chosen])} also as {_counts(others, counts)}")
     if not several:
         return names, []
     what = f"{name}: {_number(len(several), 'label')} spelled in several ways"
@@ -89,7 +89,8 @@ def one_spelling(
     if config.label_spelling == "keep":
         return names, [f"{what}, kept apart as curate.label_spelling = 'keep' asks for: {_some(several)}"]
     advice = "--set curate.label_spelling=keep keeps them apart"
-    return names, [f"{what}, now one each, by its most frequent spelling: {_some(several)} ({advice})"]
+    whose = "that of the labels file, or the most frequent" if known else "its most frequent spelling"
+    return names, [f"{what}, now one each, by {whose}: {_some(several)} ({advice})"]
 
 
 def without_conflicts(
@@ -175,6 +176,11 @@ def _only_spelling(labels: Iterable[str]) -> dict[str, str]:
 def _counts(labels: Sequence[str], counts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{label!r} ({counts[label]:,})" for label in labels[:SHOWN])
     return listed + (", ..." if len(labels) > SHOWN else "")
+
+
+def _rows(count: int) -> str:
+    """In brackets, where a file has any."""
+    return f" ({count:,} rows)" if count else ""
 
 
 def _labels_of(same: Sequence[Example]) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact
 from shoptalk.config import CurateConfig
+from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
+from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
-from shoptalk.curate.dedup import matches
 from shoptalk.curate.labels import read_labels
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
@@ -54,7 +55,8 @@ def curate_stage(
     What is wrong with the labels is told, unless the caller has told it already (`tell_labels`).
 
     Raises:
-        SourceError: a file named by the user cannot be used, or nothing is left to learn from.
+        SourceError: a file named by the user cannot be used, labels and test do not fit together, or nothing is left
+            to learn from.
     """
     config = world.config
     parents = dict(source_fingerprint(sources, config.curate, out=world.run))
@@ -70,7 +72,7 @@ def curate_stage(
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
-        read = _read_labelled(labels, test, config.curate, of_labels)
+        read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels)
         _make_corpus(folder, sources, read, config.curate, settings, parents, remarks)
     return open_curated(world)
 
@@ -129,13 +131,19 @@ class _Labelled:
 
 
 def _read_labelled(
-    labels: Path | None, test: Path | None, config: CurateConfig, say: Callable[[str], None]
+    labels: Path | None, test: Path | None, config: CurateConfig, say: Callable[[str], None], *, tell_pair: bool
 ) -> _Labelled:
+    """Both files; with `tell_pair`, also whether they fit together: else the caller has told that in its own words."""
     examples, label_drops = read_labels(labels, config, say=say) if labels else ([], [])
     known = {example.label for example in examples}
     tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
-    examples, leaks = _without_tests(examples, tests, config.near_duplicate)
-    return _Labelled(examples, tests, [*label_drops, *test_drops, *leaks])
+    kept, leaks = without_tests(examples, tests, config)
+    if labels and test and tell_pair:
+        names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
+        unknown = labels_unknown(tests, known, **names, instead=LEFT_OUT)
+        for sentence in (*unknown, *labels_left(examples, kept, **names)):
+            say(sentence)
+    return _Labelled(kept, tests, [*label_drops, *test_drops, *leaks])
 
 
 def _make_corpus(
@@ -167,22 +175,6 @@ def _make_corpus(
         (inside / REMARKS).write_text(json.dumps(remarks.kept, ensure_ascii=False), encoding="utf-8")
         _write_examples(inside / "labels.jsonl", examples)
         _write_examples(inside / "test.jsonl", tests)
-
-
-def _without_tests(
-    examples: Sequence[Example], tests: Sequence[Example], threshold: float
-) -> tuple[list[Example], list[Drop]]:
-    """Labelled examples that are near duplicates of a test example would make the test easier than life."""
-    if not examples or not tests:
-        return list(examples), []
-    leaks = matches([example.text for example in examples], [example.text for example in tests], threshold)
-    kept = [example for example, leak in zip(examples, leaks, strict=True) if not leak]
-    dropped = [
-        Drop(id=example.id, source="labels", reason="in-test-cluster", sample=example.text[:200])
-        for example, leak in zip(examples, leaks, strict=True)
-        if leak
-    ]
-    return kept, dropped
 
 
 class HoldOut:

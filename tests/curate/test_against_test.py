@@ -1,0 +1,66 @@
+"""A labels file beside its test file: what does not fit together is told, or refused before anything is trained."""
+
+import pytest
+
+from shoptalk.config import CurateConfig
+from shoptalk.curate.against_test import COUNTED_WRONG, labels_left, labels_unknown, texts_shared, without_tests
+from shoptalk.curate.consistency import one_spelling
+from shoptalk.errors import SourceError
+from shoptalk.records import Example
+
+NAMES = {"test_name": "test.csv", "labels_name": "labels.csv"}
+
+
+def examples(*rows: tuple[str, str]) -> list[Example]:
+    return [Example(id=f"x#{i}", text=text, label=label, cluster=i) for i, (text, label) in enumerate(rows)]
+
+
+LABELS = examples(("where is my parcel", "parcel"), ("i want my money back", "refund"), ("sing me a song", "chat"))
+
+
+def test_labels_that_only_the_test_has_are_told_with_their_number_and_what_becomes_of_them() -> None:
+    tests = examples(("no scan yet", "parcel"), ("cancel it", "cancel"), ("please cancel", "cancel"))
+    (sentence,) = labels_unknown(tests, {"parcel", "refund"}, **NAMES, instead=COUNTED_WRONG)
+    assert sentence == (
+        "test.csv: 2 of 3 texts have labels that labels.csv does not have ('cancel'); no head can answer with them, so "
+        "these texts count as wrong"
+    )
+
+
+def test_a_test_of_known_labels_is_not_remarked_on() -> None:
+    assert labels_unknown(LABELS, {"parcel", "refund", "chat"}, **NAMES, instead=COUNTED_WRONG) == []
+
+
+def test_a_test_without_one_known_label_is_refused_and_both_files_labels_are_shown() -> None:
+    tests = examples(("no scan yet", "1"), ("cancel it", "2"))
+    with pytest.raises(SourceError, match=r"'1', '2', and none of them is in labels.csv, which has 'parcel', 'refund'"):
+        labels_unknown(tests, {"parcel", "refund"}, **NAMES, instead=COUNTED_WRONG)
+
+
+def test_test_texts_that_heads_learn_from_are_counted() -> None:
+    tests = examples(("Where is my parcel", "parcel"), ("a text of its own", "refund"))
+    (sentence,) = texts_shared(tests, LABELS, CurateConfig(), **NAMES)
+    assert sentence.startswith("test.csv: 1 of 2 texts stand in labels.csv too, or nearly so")
+    assert texts_shared(tests[1:], LABELS, CurateConfig(), **NAMES) == []
+
+
+def test_labelled_texts_that_the_test_repeats_are_counted_with_what_is_left_and_the_labels_that_are_lost() -> None:
+    kept, dropped = without_tests(LABELS, LABELS[:1], CurateConfig())
+    assert [drop.reason for drop in dropped] == ["in-test-cluster"]
+    assert labels_left(LABELS, kept, **NAMES) == [
+        "labels.csv: 1 of 3 labelled texts stand in test.csv too, or nearly so, and are left out of the labels; 2 are "
+        "left, and none of 'parcel'"
+    ]
+
+
+def test_labels_of_which_the_test_leaves_none_are_refused() -> None:
+    kept, _ = without_tests(LABELS, LABELS, CurateConfig())
+    with pytest.raises(SourceError, match=r"3 of 3 labelled texts stand in test.csv too.* Take the texts of test.csv"):
+        labels_left(LABELS, kept, **NAMES)
+
+
+def test_a_spelling_that_the_labels_file_decides_is_said_to_be_its_and_not_the_most_frequent_of_0_rows() -> None:
+    names, (sentence,) = one_spelling(["Refund", "Refund"], "test.csv", CurateConfig(), like=["REFUND"])
+    assert names == {"Refund": "REFUND"}
+    assert "0 rows" not in sentence
+    assert "by that of the labels file, or the most frequent: 'REFUND' also as 'Refund' (2)" in sentence
