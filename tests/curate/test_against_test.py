@@ -63,4 +63,4 @@ def test_a_spelling_that_the_labels_file_decides_is_said_to_be_its_and_not_the_m
     names, (sentence,) = one_spelling(["Refund", "Refund"], "test.csv", CurateConfig(), like=["REFUND"])
     assert names == {"Refund": "REFUND"}
     assert "0 rows" not in sentence
-    assert "by that of the labels file, or the most frequent: 'REFUND' also as 'Refund' (2)" in sentence
+    assert "as the labels file has it: 'REFUND' also as 'Refund' (2)" in sentence

@@ -89,8 +89,8 @@ def one_spelling(
     if config.label_spelling == "keep":
         return names, [f"{what}, kept apart as curate.label_spelling = 'keep' asks for: {_some(several)}"]
     advice = "--set curate.label_spelling=keep keeps them apart"
-    whose = "that of the labels file, or the most frequent" if known else "its most frequent spelling"
-    return names, [f"{what}, now one each, by {whose}: {_some(several)} ({advice})"]
+    whose = "as the labels file has it" if known else "by its most frequent spelling"
+    return names, [f"{what}, now one each, {whose}: {_some(several)} ({advice})"]
 
 
 def without_conflicts(
