@@ -75,6 +75,20 @@ def test_a_setting_that_a_later_version_added_makes_no_other_question(tmp_path: 
     claim(tmp_path, Question.of("pretrain", {"objective": "mlm", "new": True}, sources={"a.txt": "1"}, base="abc"))
 
 
+@pytest.mark.parametrize("rates", [(None, "0.1"), ("0.1", None), ("0.1", "0.2")])
+def test_an_objectives_setting_that_is_given_or_left_out_makes_another_question(
+    tmp_path: Path, rates: tuple[str | None, str | None]
+) -> None:
+    before, now = (
+        Question.of("pretrain", {"objectives": {"mlm": {} if rate is None else {"lr": rate}}}) for rate in rates
+    )
+    claim(tmp_path, before)
+    finish(tmp_path, "encoder")
+    shown = [rate or "its default" for rate in rates]
+    with pytest.raises(StorageError, match=rf"another question \(objectives.mlm.lr: {shown[0]} -> {shown[1]}\)"):
+        claim(tmp_path, now)
+
+
 def test_a_record_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
     with pytest.raises(StorageError, match=r"question.json cannot be read"):

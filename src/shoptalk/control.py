@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.labels import read_labels
-from shoptalk.errors import InputError
+from shoptalk.curate.sources import source_fingerprint
+from shoptalk.errors import InputError, SourceError
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.evaluate.menu import measure, save_measured
+from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
 from shoptalk.stages.baseline import Baseline, baseline_stage
@@ -32,8 +34,7 @@ from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.world import Reporter, World, best_device, open_product
 from shoptalk.training.forecast import peak_memory
 
-Kind = Literal["aa", "wrong-domain", "shuffled-labels"]
-KINDS: tuple[str, ...] = get_args(Kind)
+CONTROLS = ("aa", "wrong-domain", "shuffled-labels")
 NOISE = 0.02
 """Relative size of the noise in an A/A challenger's weights: outcomes flip here and there, accuracy hardly moves."""
 CHALLENGERS = 4
@@ -52,11 +53,13 @@ def control(
     """Run a control; returns its verdict, and whether the procedure `passed` (did not adopt).
 
     Raises:
-        InputError: there is no such control.
+        InputError: there is no such control, or a file or a setting is wrong.
         StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
-    if kind not in KINDS:
-        raise InputError(f"No control {kind!r}. There is: {', '.join(KINDS)}.")
+    if kind not in CONTROLS:
+        raise InputError(f"No control {kind!r}. There is: {', '.join(CONTROLS)}.")
+    if not labels.is_file():
+        raise SourceError(f"The labels file {labels} does not exist. Give a .csv or .jsonl file, gzip or not.")
     if kind == "aa":
         verdict = _aa(sources, labels, out, config, report, force=force)
     elif kind == "wrong-domain":
@@ -87,8 +90,9 @@ def _aa(
 ) -> dict[str, Any]:
     """Challengers that are the base with noise, through the stages of a run: the same precision, the same decision."""
     with locked(out):
-        asked = Question.of("control aa", config.of_answers(), labels=file_digest(labels))
-        claim(out, asked, force=force)
+        files = source_fingerprint(sources, config.curate, out=out)
+        inputs = {"labels": file_digest(labels), "base": base_digest(config.base)}
+        claim(out, Question.of("control aa", config.of_answers(), sources=files, **inputs), force=force)
         world = World(run=out, config=config, report=report)
         curated = curate_stage(world, sources, labels, None)
         world = base_stage(world, curated)

@@ -20,6 +20,9 @@ from shoptalk.records import Frozen
 FILE = "question.json"
 NOTHING = "none"
 """What stands for an input that was not given."""
+_DEFAULT = "its default"
+_OPTIONAL = ("objectives.", "objective.")
+"""Beginnings of settings that are recorded only where a user gives them: missing, such a one has its default."""
 _MOST_SHOWN = 5
 # By command, the artifact that it ends with, and what people call that.
 _RESULTS = {
@@ -61,13 +64,13 @@ class Question(Frozen):
     def differences(self, earlier: "Question") -> list[str]:
         """What was asked for otherwise, as `name: before -> now`.
 
-        A setting that only one of the two knows, because a version between them added it, does not count.
+        A setting that only one of the two knows, because a version between them added it, does not count; an
+        objective's settings do, which are recorded only where they are given.
         """
-        return [
-            f"{name}: {_short(earlier.asked[name])} -> {_short(value)}"
-            for name, value in self.asked.items()
-            if name in earlier.asked and earlier.asked[name] != value
-        ]
+        before, now = earlier.asked, self.asked
+        names = [name for name in now | before if name.startswith(_OPTIONAL) or (name in now and name in before)]
+        pairs = [(name, before.get(name, _DEFAULT), now.get(name, _DEFAULT)) for name in names]
+        return [f"{name}: {_short(then)} -> {_short(value)}" for name, then, value in pairs if then != value]
 
 
 def claim(folder: Path, question: Question, *, force: bool = False) -> None:

@@ -172,6 +172,27 @@ def test_a_control_of_equal_encoders_is_decided_as_a_run_is(
     assert len(verdict["candidates"]) == 4 and verdict["heads"]["base"] and verdict["rule"]
 
 
+def test_a_finished_control_is_not_replaced_by_one_of_other_sources(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    arguments = ("--labels", world.labels, "--base", tiny_base, "--out", tmp_path / "c", "--json", *TINY)
+    assert shoptalk("control", "aa", world.conversations, *arguments)[0] == 0
+    with world.conversations.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"text": "a text that was not there before"}) + "\n")
+    status, _, error = shoptalk("control", "aa", world.conversations, *arguments)
+    assert status == 2 and "a finished control for another question (sources: " in error
+
+
+def test_a_control_says_that_its_labels_file_does_not_exist(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    for kind in ("aa", "wrong-domain", "shuffled-labels"):
+        status, _, error = shoptalk(
+            "control", kind, world.conversations, "--labels", tmp_path / "no.csv", "--out", tmp_path / "c", *TINY
+        )
+        assert status == 2 and "no.csv does not exist" in error
+
+
 @pytest.mark.parametrize("kind", ["aa", "shuffled-labels", "wrong-domain"])
 def test_a_control_is_never_adopted(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, kind: str

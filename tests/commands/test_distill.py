@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from shoptalk.commands import distill as distilling
 from shoptalk.commands.distill import cross_validated, distill, parse_vocabulary, split, table
 from shoptalk.config import load
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ConfigError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives.toy import toy_corpus
@@ -85,6 +85,15 @@ def test_the_same_call_again_is_instant_and_says_the_same(
     again = distilled(out, tiny_base, [world.conversations], listener, vocabulary=200, labels=world.labels)
     assert again == result
     assert listener.said == []
+
+
+def test_another_setting_of_the_objective_does_not_replace_a_student_without_a_word(
+    done: tuple[Path, dict[str, Any], SmallWorld], tiny_base: Path, listener: Listener
+) -> None:
+    out, _, world = done
+    more = {"vocabulary": 200, "labels": world.labels, "settings": ["objectives.distil.lr=1e-6"]}
+    with pytest.raises(StorageError, match=r"a finished student for another question \(objectives.distil.lr: "):
+        distilled(out, tiny_base, [world.conversations], listener, **more)
 
 
 class _StoppedError(Exception):

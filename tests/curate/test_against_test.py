@@ -47,6 +47,7 @@ def test_test_texts_that_heads_learn_from_are_counted() -> None:
 def test_labelled_texts_that_the_test_repeats_are_counted_with_what_is_left_and_the_labels_that_are_lost() -> None:
     kept, dropped = without_tests(LABELS, LABELS[:1], CurateConfig())
     assert [drop.reason for drop in dropped] == ["in-test-cluster"]
+    assert dropped[0].source == "x"  # the labels file, to whose count in the dataset card it belongs
     assert labels_left(LABELS, kept, **NAMES) == [
         "labels.csv: 1 of 3 labelled texts stand in test.csv too, or nearly so, and are left out of the labels; 2 are "
         "left, and none of 'parcel'"

@@ -164,7 +164,7 @@ def nodes() -> list[dict[str, Any]]:
 
 
 def dose() -> dict[str, Any]:
-    """Dose curves, as `stages/dosing.py` writes them."""
+    """Dose curves, as `commands/dose.py` writes them."""
 
     def one(unit: str, gains: dict[int, float], said: str, of: str = "gain") -> dict[str, Any]:
         largest, last = max(gains.items())

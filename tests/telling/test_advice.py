@@ -53,6 +53,14 @@ def test_a_challenger_outside_its_guards_is_trained_more_gently() -> None:
     assert found[0][1] is not None and found[0][1].endswith("--set objectives.neighbours.lr=0.0001")
 
 
+def test_a_curriculum_is_trained_more_gently_by_the_setting_of_its_second_phase() -> None:
+    name = "mlm-then-neighbours"
+    rows = [entry(name, 180, 2.3, inside_guards=False, why_not="it forgets")]
+    sentences = asked(verdict("keep_base", objective=name, entry=f"{name}@180", candidates=rows), rates={name: 3e-4})
+    command = sentences[0][1]
+    assert command is not None and command.endswith("--set objectives.neighbours.lr=0.0001")
+
+
 def test_a_base_that_is_kept_has_other_candidates_and_more_text_suggested() -> None:
     found = asked(verdict("keep_base"), texts=200, skipped={"turns": "it needs conversations"})
     assert any("200 texts are few" in say for say, _ in found)

@@ -86,6 +86,7 @@ def distill(
         "steps": steps,
         "budget": None if steps else world.config.budget,
         "seed": world.config.seed,
+        "objectives": world.config.objectives,
         "curate": world.config.curate.model_dump(),
         "train": world.config.train.of_results(),
     }
@@ -249,7 +250,7 @@ def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
 
 
 def _probe(product: TextEncoder, examples: Sequence[Example], *, seed: int) -> float:
-    """Accuracy of logistic regression on the frozen vectors in per cent, over the folds of `classifier.folds`."""
+    """Accuracy of logistic regression on the frozen vectors in per cent, over the folds of `deal_folds`."""
     vectors, labels = embed(product, [example.text for example in examples]), [example.label for example in examples]
     return cross_validated(vectors, np.array(labels), np.array([example.cluster for example in examples]), seed=seed)
 

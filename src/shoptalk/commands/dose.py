@@ -168,7 +168,11 @@ def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
     found = {}
     for folder in sorted((run / "menu").iterdir()):
         artifact = open_artifact(folder)
-        if artifact is None or artifact.parents["plan"] != prepared.key or artifact.config["candidate"] != candidate:
+        if (
+            artifact is None
+            or artifact.parents.get("plan") != prepared.key
+            or artifact.config["candidate"] != candidate
+        ):
             continue
         entry = open_entry(folder, candidate)
         found[entry.name] = entry

@@ -62,7 +62,7 @@ def finished(run: Path) -> FinishedRun:
 
 
 def comparison(runs: Sequence[Path]) -> dict[str, Any]:
-    """Several finished runs side by side, as `evaluate.runs.compared` tells them.
+    """Several finished runs side by side, as `report.runs.compared` tells them.
 
     Raises:
         SourceError: one of them is not a finished run; the message names it.

@@ -123,7 +123,7 @@ def tune(
     with _folder(folder) as inside:
         key = tuning_key(product, task, spec, own, [seed, most_steps, seconds])
         plan = read_tune_plan(inside, key)
-        training = _training(_copy(product), task, spec, own, seed=seed, folder=inside)
+        training = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
         started = time.perf_counter()
         head = _fitted(training.objective.product, task, own)
         if isinstance(training.objective, Classify):
@@ -139,7 +139,7 @@ def tune(
             if most_steps is not None:
                 steps.append(most_steps)
             if seconds is not None:
-                trial = _training(_copy(product), task, spec, own, seed=seed, folder=inside)
+                trial = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
                 steps.append(_affordable(trial, until=begun + seconds, reserved=reserved))
             plan = write_tune_plan(inside, key, min(steps), looks=own.looks if dev is not None else 0)
         training = replace(training, config=replace(training.config, steps=plan.steps))
@@ -213,10 +213,6 @@ def _folder(given: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-
-
-def _copy(product: Embedder) -> Embedder:
-    return product.copy()
 
 
 def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:

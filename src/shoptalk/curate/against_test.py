@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate.clean import printable
+from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.dedup import matches
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example
@@ -77,7 +77,12 @@ def without_tests(
     leaks = matches([example.text for example in examples], [example.text for example in tests], config.near_duplicate)
     kept = [example for example, leak in zip(examples, leaks, strict=True) if not leak]
     dropped = [
-        Drop(id=example.id, source="labels", reason="in-test-cluster", sample=example.text[:200])
+        Drop(
+            id=example.id,
+            source=example.id.rsplit("#", 1)[0],
+            reason="in-test-cluster",
+            sample=sample(example.text),
+        )
         for example, leak in zip(examples, leaks, strict=True)
         if leak
     ]

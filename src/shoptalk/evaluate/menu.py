@@ -70,7 +70,7 @@ class Bench:
     held_out: tuple[str, ...] = ()
     """Held-out texts, for what a pretext task's own loss is on unseen text."""
     pool: tuple[str, ...] = ()
-    """Unlabelled texts that heads may learn from (`evaluate/heads.py`); only the verdict's looks need them."""
+    """Unlabelled texts that heads may learn from (`evaluate/best_head.py`); only the verdict's looks need them."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Fact:
 
 
 def fig(how: Callable[..., str], *places: Fact, tag: str = "span", class_: str | None = None) -> Html:
-    """The values at `places`, as `how` (a function of `text.py`) writes them; a dash where that is nothing."""
+    """The values at `places`, as `how` (a function of `wording.py`) writes them; a dash where that is nothing."""
     known = all(place.value is not None for place in places)
     said = clean(how(*(place.value for place in places))) if known else NONE
     if said in (NONE, ""):

@@ -1,6 +1,6 @@
 """Several runs on one page, or in short as Markdown: gains on one axis, what they cost, and which settings differ.
 
-    render_comparison(compared(runs))           # `compared` is in evaluate/runs.py
+    render_comparison(compared(runs))           # `compared` is in report/runs.py
 
 What may not be ranked is said first.
 """

@@ -16,7 +16,6 @@ from shoptalk.nn.heads.kinds import KINDS
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate, loop_config
@@ -91,7 +90,7 @@ def time_second(
     spec = candidate.then
     assert spec is not None
     part = corpus.sample(max(STAND_IN, 4 * spec.batch), seed=config.seed)
-    if not prepares(Recipe.parse(candidate.name).phases[1].name) or not len(spec.examples(part)):
+    if not spec.prepares or not len(spec.examples(part)):
         part = corpus
     begun = time.perf_counter()
     targets = spec.prepare(part, product)
@@ -129,7 +128,7 @@ def verdict_looks(curated: Curated, candidates: Mapping[str, PreparedCandidate])
 
 
 def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
-    """What gathering the evidence takes (`stages/evidence.py`), estimated and not timed.
+    """What gathering the evidence takes (`telling/evidence.py`), estimated and not timed.
 
     Fitting a head is taken to cost as much for each example that it learns from as the baseline's heads did, of which
     those of self-training learned from the pool again and again. `judging` is what one estimate of gains takes.
@@ -149,9 +148,3 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
     learned = draws * n_classes * sum(shots) + (decide.FOLDS - 1) * n
     points = min(n + len(pool), projection.MOST)
     return float(2 * learned * seconds + (len(shots) + 1) * judging + projection.SECONDS_A_POINT * points)
-
-
-def prepares(name: str) -> bool:
-    """Whether a candidate has targets to prepare, which takes the longer the larger the corpus is."""
-    objectives = Recipe.parse(name).objectives
-    return any(part in OBJECTIVES and OBJECTIVES[part].prepare is not Spec.prepare for part in objectives)

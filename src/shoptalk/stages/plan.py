@@ -22,7 +22,6 @@ from shoptalk.stages.candidate_costs import (
     CandidateTiming,
     evidence_seconds,
     judging_seconds,
-    prepares,
     time_candidate,
     time_second,
     verdict_looks,
@@ -168,8 +167,9 @@ def plan_stage(
 def _affordable_corpus(world: World, curated: Curated, baseline: Baseline, product: Product) -> Corpus:
     """The texts that targets can be prepared for within the budget; all of them where no candidate prepares any."""
     config, corpus = world.config, curated.train
-    if any(prepares(name) for name in config.candidates):
-        one = len(set(config.candidates) - {NONE}) == 1
+    names = set(config.candidates) - {NONE}
+    if any(spec.prepares for name in names for spec in phase_specs(config, name)):
+        one = len(names) == 1
         share = PREPARE_SHARE if one else PREPARE_SHARE_OF_MANY
         corpus = _affordable(corpus, config.limits(), baseline, product, share=share, seed=config.seed)
     if len(corpus) < len(curated.train):

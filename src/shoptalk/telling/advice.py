@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shoptalk.objectives.recipe import Recipe
+
 Advice = dict[str, str | None]
 
 RISING = 0.2
@@ -27,7 +29,7 @@ def advise(
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
-    `rates` are the candidates' learning rates.
+    `rates` are the candidates' learning rates; a curriculum's is its second phase's.
     """
     again = shlex.split(command)
     if verdict["metric"] is None or verdict["gain"] is None:
@@ -169,7 +171,8 @@ def _guarded(verdict: Mapping[str, Any], again: Sequence[str], rates: Mapping[st
     if mine is None or mine["inside_guards"]:
         return []
     name = mine["objective"]
-    lower = f"objectives.{name}.lr={rates[name] / 3:.1g}" if name in rates else None
+    phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
+    lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
     return [
         _advice(
             f"Train {name} more gently: {mine['entry']} was outside its guards ({mine['why_not']}).",

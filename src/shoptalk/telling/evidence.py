@@ -1,7 +1,7 @@
 """Evidence: what else the report shows of the entry that the verdict describes, beside the base; leaves `RUN/evidence`.
 
 The verdict is there already and nothing here can change it. Vectors that the heads saw are used again: with labels no
-text is embedded here, without labels a sample of at most `evaluate.heads.POOL` texts once with each encoder.
+text is embedded here, without labels a sample of at most `evaluate.best_head.POOL` texts once with each encoder.
 """
 
 import json

@@ -163,7 +163,7 @@ def collect(
             run=world.run,
             command=command,
             labels=labels,
-            rates={name: one.spec.lr for name, one in prepared.candidates.items()} if prepared else {},
+            rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()} if prepared else {},
         ),
         "reproduce": {
             "command": command,

@@ -1,7 +1,7 @@
 """Words of the user's own trade: which of them a tokenizer takes to pieces, and how to make it leave them whole.
 
 A sentence encoder's WordPiece vocabulary knows "delivery" and cuts "chargeback" into three. `find_words` picks what is
-worth a place of its own, `with_words` gives it one; the rows of the embedding table are `nn/extension.py`'s.
+worth a place of its own, `with_words` gives it one; the rows of the embedding table are `nn/extend.py`'s.
 
 The words become added tokens, which are found in a text before the tokenizer's own pieces and only as whole words. So a
 text without them has the ids that it had, even one with a longer word that begins alike; a vocabulary with new entries
