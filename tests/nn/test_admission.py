@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import bases
-from shoptalk.nn.admission import MOST_REPEATED, MOST_SETTINGS, admit
+from shoptalk.nn.admission import MOST_REPEATED, MOST_SETTINGS, admit, refuse_infinite
 from shoptalk.nn.bases import open_base
 from tests.tiny import tiny_product
 
@@ -123,6 +123,27 @@ def test_the_libraries_are_told_to_run_no_code_even_where_a_folder_was_let_in(
         open_base(str(saved))
     assert "[y/N]" not in capsys.readouterr().out
     assert not mark.exists()
+
+
+def test_an_adapter_that_names_another_model_is_refused(saved: Path):
+    (saved / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "x/y", "peft_type": "LORA"}))
+    with pytest.raises(BaseModelError, match="is an adapter"):
+        open_base(str(saved))
+
+
+@pytest.mark.parametrize("name", ["modules.json", "tokenizer_config.json", "sentence_bert_config.json"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(saved: Path, name: str):
+    (saved / name).unlink()
+    os.mkfifo(saved / name)
+    with pytest.raises(BaseModelError, match="is a pipe or a device"):
+        admit(saved, "ref")
+
+
+def test_a_device_in_place_of_a_file_is_refused_and_not_read(saved: Path):
+    (saved / "modules.json").unlink()
+    (saved / "modules.json").symlink_to("/dev/zero")
+    with pytest.raises(BaseModelError, match="is a pipe or a device"):
+        admit(saved, "ref")
 
 
 def test_attention_kernels_are_not_fetched_for_a_base(saved: Path):
@@ -247,10 +268,17 @@ def test_weights_that_are_not_finite_are_refused_by_the_tensors_name(saved: Path
 
 
 def test_weights_whose_sum_overflows_are_finite(saved: Path):
+    layer = torch.nn.Linear(2, 2)
+    torch.nn.init.constant_(layer.bias, 3e38)
+    refuse_infinite(layer, saved, "ref")
+
+
+def test_finite_weights_that_make_vectors_of_nan_are_refused(saved: Path):
     tensors = load_file(saved / "model.safetensors")
     tensors["encoder.layer.1.output.dense.bias"][:2] = 3e38
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
-    assert open_base(str(saved)).network.dim == 32
+    with pytest.raises(BaseModelError, match="makes vectors of NaN"):
+        open_base(str(saved))
 
 
 def test_opening_leaves_the_random_state_alone(saved: Path):

@@ -100,6 +100,19 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "tokenizer garbage": lambda f: (f / "tokenizer.json").write_text("{"),
     "tokenizer empty": lambda f: (f / "tokenizer.json").write_text("{}"),
     "tokenizer gone": lambda f: (f / "tokenizer.json").unlink(),
+    "width a word": edit("config.json", hidden_size="wide"),
+    "no width": edit("config.json", hidden_size=0),
+    "padding past the vocabulary": edit("config.json", pad_token_id=10**6),
+    "longest text negative": edit("sentence_bert_config.json", max_seq_length=-1),
+    "longest text a fraction": edit("sentence_bert_config.json", max_seq_length=1.5),
+    "tokenizer's limit negative": edit("tokenizer_config.json", model_max_length=-1),
+    "padding token unknown": edit("tokenizer_config.json", pad_token="zzz"),
+    "normalisation by NaN": edit("config.json", layer_norm_eps=float("nan")),
+    "tokenizer's pattern broken": edit(
+        "tokenizer.json",
+        pre_tokenizer={"type": "Split", "pattern": {"Regex": "((("}, "behavior": "Isolated", "invert": False},
+    ),
+    "tokenizer without a model": edit("tokenizer.json", model=None),
     "pooling garbage": lambda f: (f / "1_Pooling" / "config.json").write_text("{"),
     "pooling a list": lambda f: (f / "1_Pooling" / "config.json").write_text("[]"),
 }
@@ -110,6 +123,13 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 def test_a_damaged_folder_is_refused_by_name(saved: Path, damage: str):
     DAMAGES[damage](saved)
     with pytest.raises(BaseModelError, match=re.escape(str(saved))):
+        open_base(str(saved))
+
+
+def test_a_base_whose_tokenizer_has_no_vocabulary_is_refused(saved: Path):
+    (saved / "tokenizer.json").unlink()
+    edit("tokenizer_config.json", tokenizer_class="BertTokenizer")(saved)  # transformers makes up an empty one
+    with pytest.raises(BaseModelError, match="has no vocabulary"):
         open_base(str(saved))
 
 

@@ -1,24 +1,27 @@
 """What is asked of a base's folder before any library opens it.
 
-A folder may come from anyone. It is refused where it names Python of its own, where its weights would have to be
-unpickled, where a file is too large to be what it says it is, and where the safetensors headers or the configuration
-promise sizes that the files do not have. Nothing here runs anything from the folder, and nothing of the promised sizes
-is allocated: headers and JSON are read, and files are measured.
+A folder may come from anyone. It is refused where it names Python of its own or another model, where its weights would
+have to be unpickled, where an entry is a pipe or a device, where a file is too large to be what it says it is, and
+where the safetensors headers or the configuration promise sizes that the files do not have. Nothing here runs anything from
+the folder, and nothing of the promised sizes is allocated: headers and JSON are read, and files are measured.
 """
 
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from shoptalk.errors import BaseModelError
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 MOST_SETTINGS = 4 * 2**20
@@ -51,6 +54,11 @@ def admit(folder: Path, ref: str) -> int:
         BaseModelError: it is not, and the folder must not be opened.
     """
     for path in sorted(folder.iterdir()):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise BaseModelError(
+                f"{path} of {ref!r} is a pipe or a device, reading which may never end; expected a file. Delete it, or "
+                "fetch or write the model again."
+            )
         most = MOST_SETTINGS if path.name in _SETTINGS else MOST_VOCABULARY
         if path.suffix in {".json", ".txt", ".model"} and path.is_file() and path.stat().st_size > most:
             raise BaseModelError(
@@ -78,6 +86,11 @@ def _refuse_code(folder: Path, ref: str) -> None:
             # Such a name is fetched from the hub and run where the package `kernels` is installed.
             if key in {"attn_implementation", "_attn_implementation"} and "/" in str(value):
                 raise _foreign(folder / name, ref, f"asks for the attention kernel {value!r}")
+    if (folder / _ADAPTER).is_file():  # where the package `peft` is installed, it names the model that is opened
+        raise BaseModelError(
+            f"{ref!r} ({folder}) is an adapter: its {_ADAPTER} names another model, which nobody has looked at. "
+            "Expected a whole encoder. Merge the two (`merge_and_unload` of peft), save the result, and give that."
+        )
     modules = _read(folder / "modules.json")
     for row in modules if isinstance(modules, list) else []:
         kind = row.get("type") if isinstance(row, dict) else row
@@ -214,6 +227,30 @@ def refuse_infinite(module: torch.nn.Module, folder: Path, ref: str) -> None:
                 f"{values.numel():,} numbers in {name!r} are NaN or infinite. The training that wrote them diverged, "
                 "or the file is damaged: fetch or write the model again."
             )
+
+
+_TRIALS = ("hello", "where is my parcel? " * 100)
+"""A short text and one that must be cut: their batch needs padding, and every position."""
+
+
+def refuse_unable(embed: Callable[[Sequence[str]], Float[np.ndarray, "n D"]], folder: Path, ref: str) -> None:
+    """An encoder must be able to read, and what comes out must be numbers.
+
+    Raises:
+        BaseModelError: tokenizer and weights do not belong together, or a setting makes reading impossible.
+    """
+    try:
+        finite = bool(np.isfinite(embed(_TRIALS)).all())
+    except Exception as error:  # tokenizers raises nothing more special
+        raise BaseModelError(
+            f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that belong "
+            "together; fetch or write the model again."
+        ) from error
+    if not finite:
+        raise BaseModelError(
+            f"{ref!r} ({folder}) makes vectors of NaN or infinity of plain texts, though its weights are finite. "
+            "Expected a config.json that belongs to the weights; fetch or write the model again."
+        )
 
 
 def _read(path: Path) -> Mapping[str, Any] | list[Any]:

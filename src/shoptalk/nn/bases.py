@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
-from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
+from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, longest_of, pooling_of
@@ -51,11 +50,6 @@ BASES = {
     ),
 }
 
-# What the libraries raise at damaged files, as tried with a folder damaged in each way that the tests list.
-_UNREADABLE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError
-)  # fmt: skip
-
 
 def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
@@ -75,13 +69,20 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
         longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
         refuse_infinite(backbone, folder, ref)
         encoder = Encoder(backbone, pooling=pooling).eval()
-    except _UNREADABLE as error:
+    except BaseModelError:
+        raise
+    except Exception as error:  # a damaged folder can make the libraries raise anything at all
         raise BaseModelError(
             f"{ref!r} ({folder}) cannot be opened as an encoder: {error}. Expected a transformers folder with "
             "config.json, model.safetensors and a tokenizer."
         ) from error
     if tokenizer.pad_token_id is None:
         raise BaseModelError(f"The tokenizer of {ref!r} has no padding token; expected an encoder such as BERT.")
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes one up without files
+        raise BaseModelError(
+            f"The tokenizer of {ref!r} ({folder}) has no vocabulary, so every text would look alike to it. Expected "
+            "tokenizer.json, or the vocabulary's files, beside config.json; fetch or write the model again."
+        )
     # Weights that the file lacks would be random. Only BERT's pooler may be: nothing here uses it.
     lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if lacking:
@@ -92,12 +93,14 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
     if backbone.config.model_type in PACKABLE:
         try:
             pack_if_equal(encoder, tokenizer)
-        except _UNREADABLE as error:
+        except Exception as error:
             raise BaseModelError(
                 f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
                 "belong together; fetch or write the model again."
             ) from error
-    return TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+    product = TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+    refuse_unable(product.embed, folder, ref)
+    return product
 
 
 def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:

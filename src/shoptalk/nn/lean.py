@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from shoptalk.artifact import open_artifact
 from shoptalk.nn import attention, bertlike
-from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite
+from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite, refuse_unable
 from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, longest_of, pooling_of
 
 _PRESENT: dict[str, Any] = {
@@ -54,7 +54,7 @@ def _lean(folder: Path) -> TextEncoder | None:
         return None
     admit(folder, str(folder))
     # Whatever is amiss, `open_base` says it better.
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
+    with contextlib.suppress(Exception):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["model_type"] not in bertlike.FAMILY or any(config.get(k, v) != v for k, v in _PRESENT.items()):
             return None
@@ -65,7 +65,9 @@ def _lean(folder: Path) -> TextEncoder | None:
         refuse_infinite(backbone, folder, str(folder))
         longest = longest_of(folder, MAX_LENGTH, tokenizer.model_max_length, config["max_position_embeddings"])
         encoder = Encoder(backbone, pooling=pooling_of(folder)).eval()
-        return TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=str(folder))
+        product = TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=str(folder))
+        refuse_unable(product.embed, folder, str(folder))
+        return product
     return None
 
 
