@@ -2,8 +2,8 @@
 
 A folder may come from anyone. It is refused where it names Python of its own or another model, where its weights would
 have to be unpickled, where an entry is a pipe or a device, where a file is too large to be what it says it is, and
-where the safetensors headers or the configuration promise sizes that the files do not have. Nothing here runs anything from
-the folder, and nothing of the promised sizes is allocated: headers and JSON are read, and files are measured.
+where the safetensors headers or the configuration promise sizes that the files do not have. Nothing here runs anything
+from the folder, and nothing of the promised sizes is allocated: headers and JSON are read, and files are measured.
 """
 
 import json
