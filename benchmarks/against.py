@@ -10,6 +10,7 @@ it runs. `--only demo --rounds 1` runs the example's `adapt` with a fixed number
 import argparse
 import contextlib
 import csv
+import inspect
 import json
 import os
 import subprocess
@@ -113,10 +114,12 @@ def train(objective: str, steps: int) -> Result:
         product, spec = open_base("minilm", max_length=MAX_LENGTH), make_spec(objective, {"batch": BATCH})
         config: dict[str, Any] = {"steps": steps + WARMUP, "batch": BATCH, "lr": spec.lr, "precision": precision}
         with tempfile.TemporaryDirectory() as folder:
+            # Checkouts before decision 0010 call the inputs tokens.
+            named = "inputs" if "inputs" in inspect.signature(Training.build).parameters else "tokens"
             training = Training.build(
                 spec,
                 corpus=corpus,
-                inputs=tokenise(product.tokenizer, lines, max_length=product.max_length),
+                **{named: tokenise(product.tokenizer, lines, max_length=product.max_length)},
                 product=product,
                 targets=spec.prepare(corpus, product),
                 config=LoopConfig(**config),

@@ -12,6 +12,7 @@ kernels add in another order.
 """
 
 import argparse
+import inspect
 import json
 import sys
 import tempfile
@@ -49,10 +50,12 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
     for phase in name.split("-then-"):
         spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
         with tempfile.TemporaryDirectory() as folder:
+            # Checkouts before decision 0010 call the inputs tokens.
+            named = "inputs" if "inputs" in inspect.signature(advance.Training.build).parameters else "tokens"
             training = advance.Training.build(
                 spec,
                 corpus=corpus,
-                inputs=tokens,
+                **{named: tokens},
                 product=product,
                 targets=toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product),
                 config=LoopConfig(steps=steps, batch=BATCH, lr=1e-3, seed=3),
