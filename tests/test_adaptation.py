@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from shoptalk import decide
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
+from shoptalk.commands import pretrain as pretrain_module
 from shoptalk.commands.finetune import Request, finetune
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.verify import verify
@@ -703,3 +704,34 @@ def test_from_python_paths_may_be_strings_and_settings_and_report_may_be_left_ou
 ) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.txt"):
         adapt([str(tmp_path / "nowhere.txt")], out=str(tmp_path / "run"), labels=str(world.labels))
+
+
+def test_weights_so_large_that_vectors_are_not_numbers_count_as_diverged(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grown(training: Training, *, until: int, decay_from: int | None = None) -> Iterator[Step]:
+        yield from advance(training, until=until, decay_from=decay_from)
+        if training.config.name == "mlm":
+            with torch.no_grad():
+                for weight in training.objective.product.network.parameters():
+                    weight.fill_(3e38)
+
+    monkeypatch.setattr(legs, "advance", grown)
+    verdict = run(world, tiny_base, tmp_path / "run", listener, candidates=("mlm", "simcse", "none"))
+    assert {row["objective"] for row in verdict["candidates"]} == {"simcse"}
+    assert re.match(r"it diverged: .* texts vectors that are NaN or infinite", verdict["left_out"]["mlm"])
+
+
+def test_pretraining_whose_last_step_has_ruined_the_weights_ships_nothing(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ruined(training: Training, *, until: int) -> Iterator[Step]:
+        yield from advance(training, until=until)
+        with torch.no_grad():
+            next(training.objective.product.network.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(pretrain_module, "advance", ruined)
+    inside = World(run=tmp_path / "run", config=config_for(tiny_base), report=listener)
+    with pytest.raises(DivergedError, match=r"The weights of simcse are not finite .* objectives\.simcse\.lr"):
+        pretrain(inside, [world.conversations], objective="simcse", steps=2, card="")
+    assert not (tmp_path / "run" / "encoder").exists()

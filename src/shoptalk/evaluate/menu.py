@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from shoptalk import decide
+from shoptalk.errors import DivergedError
 from shoptalk.evaluate.labelfree import label_free_score
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
@@ -110,11 +111,14 @@ def measure(product: Embedder, bench: Bench, *, base: Measured | None = None) ->
     """Measure a frozen product; each group of texts is embedded once.
 
     `base` is the base's measurement, where the product is a challenger: without labels it is scored against that.
+
+    Raises:
+        DivergedError: vectors are NaN or infinite.
     """
     readings = [general_similarity()(product)]
     sample = None
     if len(bench.sample) > 1:
-        sample = embed(product, bench.sample)
+        sample = _embedded(product, bench.sample)
         alarm = collapse(sample)
         readings += [
             _reading("RankMe", rankme(sample), "effective dimensions", len(sample)),
@@ -125,8 +129,8 @@ def measure(product: Embedder, bench: Bench, *, base: Measured | None = None) ->
             score = label_free_score(sample, base.vectors)
             readings += [score] if score else []
     if len(bench.pairs) > 1:
-        contexts = embed(product, [context for context, _ in bench.pairs])
-        replies = embed(product, [reply for _, reply in bench.pairs])
+        contexts = _embedded(product, [context for context, _ in bench.pairs])
+        replies = _embedded(product, [reply for _, reply in bench.pairs])
         ranks = reciprocal_ranks(contexts, replies)
         readings += [
             _reading("alignment", float(squared_distances(contexts, replies).mean()), "squared distance", len(ranks)),
@@ -141,7 +145,7 @@ def measure(product: Embedder, bench: Bench, *, base: Measured | None = None) ->
         ]
     correct = None
     if bench.labelled is not None:
-        vectors = embed(product, bench.labelled.texts)
+        vectors = _embedded(product, bench.labelled.texts)
         correct = kshot_outcomes(vectors, bench.labelled.labels, bench.labelled.draws.training)
         tested = bench.labelled.draws.tested
         accuracy = 100 * float(correct[tested].mean())
@@ -152,6 +156,18 @@ def measure(product: Embedder, bench: Bench, *, base: Measured | None = None) ->
             _reading(f"{bench.labelled.shots}-shot accuracy", accuracy, "per cent", int(tested.any(0).sum()))
         )
     return Measured(tuple(readings), correct, sample if bench.labelled is None and base is None else None)
+
+
+def _embedded(product: Embedder, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
+    """The vectors of texts, all of them finite numbers. Finite weights give others where they have grown very large."""
+    vectors = embed(product, texts)
+    broken = int((~np.isfinite(vectors)).any(axis=1).sum())
+    if broken:
+        raise DivergedError(
+            f"The encoder gives {broken:,} of {len(vectors):,} texts vectors that are NaN or infinite: the training "
+            "that made it diverged. Lower its learning rate, or leave the candidate out."
+        )
+    return vectors
 
 
 def per_class(
