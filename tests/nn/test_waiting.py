@@ -2,9 +2,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.waiting import SETTINGS, let_threads_sleep
+from shoptalk.probes.rank import rankme
 
 
 def test_threads_sleep_where_the_user_said_nothing():
@@ -44,3 +49,22 @@ def test_torchs_runtime_obeys_it():
     environment["OMP_DISPLAY_ENV"] = "VERBOSE"
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_small_fits_and_measures_use_one_blas_thread_and_give_the_others_back(monkeypatch: pytest.MonkeyPatch):
+    seen: list[set[int]] = []
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    singular_values, fit_whole = np.linalg.svd, LogisticRegression.fit
+    monkeypatch.setattr(
+        np.linalg, "svd", lambda *of, **more: (seen.append(blas_threads()), singular_values(*of, **more))[1]
+    )
+    monkeypatch.setattr(LogisticRegression, "fit", lambda *of: (seen.append(blas_threads()), fit_whole(*of))[1])
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        rankme(vectors)
+        fit(vectors, np.arange(60) % 3)
+        assert seen == [{1}, {1}] and blas_threads() == before

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from shoptalk.nn.waiting import one_blas_thread
+
 MOST = 2_500
 """Points drawn: a page stays below a megabyte."""
 SECONDS_A_POINT = 0.0055
@@ -85,7 +87,8 @@ def layout(
 def main_axes(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N 2"]:
     """Coordinates along the two directions of largest spread; the sign is that of the longest vector along each."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    _, directions = np.linalg.eigh(centred.T @ centred)
+    with one_blas_thread():
+        _, directions = np.linalg.eigh(centred.T @ centred)
     points = centred @ directions[:, :-3:-1]
     signs = np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
     return np.asarray(points * np.where(signs == 0, 1.0, signs))

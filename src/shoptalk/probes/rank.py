@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
+from shoptalk.nn.waiting import one_blas_thread
 from shoptalk.records import Reading
 
 # The paper's constant for vectors computed in float32.
@@ -28,7 +29,8 @@ def rankme(vectors: Float[np.ndarray, "N D"]) -> float:
     """
     if vectors.size == 0:
         raise ValueError(f"RankMe of an array of shape {vectors.shape} is undefined; give at least one vector.")
-    sigma = np.linalg.svd(vectors.astype(np.float64), compute_uv=False)
+    with one_blas_thread():
+        sigma = np.linalg.svd(vectors.astype(np.float64), compute_uv=False)
     # Vectors that are all zero have no shares; the smallest float keeps their rank at 1 instead of not-a-number.
     shares = sigma / max(sigma.sum(), np.finfo(np.float64).tiny) + EPSILON
     return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from shoptalk.nn.waiting import one_blas_thread
+
 MOST_STEPS = 200
 _STEPS = 60
 _HISTORY = 6
@@ -40,7 +42,9 @@ def fit(vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, "N"], C: f
     """Multinomial logistic regression on all the examples, C · Σᵢ cross-entropy + ½‖W‖² with free intercepts."""
     from sklearn.linear_model import LogisticRegression  # here, because answering needs no scikit-learn
 
-    model = LogisticRegression(C=C, max_iter=MOST_STEPS).fit(vectors, labels)
+    few = vectors.size * len(np.unique(labels)) < _FEW_PRODUCTS
+    with one_blas_thread() if few else contextlib.nullcontext():
+        model = LogisticRegression(C=C, max_iter=MOST_STEPS).fit(vectors, labels)
     weights, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row, the second label's logit
         weights, intercepts = np.concatenate([-weights, weights]) / 2, np.concatenate([-intercepts, intercepts]) / 2
