@@ -622,11 +622,24 @@ def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
     monkeypatch.setattr(baseline_module, "kind_answers", slow)
     config = config_for(tiny_base, draws=12, budget="16s")  # 0.3 * 16 s / 3 / 0.2 s a draw: 8 draws and no more
     part = baseline_stage(World(tmp_path / "b", config, listener), curated)
-    assert len(whole.judged.draws.training) == 12
-    assert 5 <= len(part.judged.draws.training) <= 8
-    assert len(part.bench.labelled.draws.training) == 12  # plain heads are tried on all of them
+    assert len(whole.tried.draws.training) == len(whole.judged.draws.training) == 12
+    assert whole.rest_seconds == 0
+    assert 5 <= len(part.tried.draws.training) <= 8
+    assert len(part.judged.draws.training) == 12  # for the kinds that are chosen 0.25 * 16 s / 2 / 0.2 s: 10 draws more
+    assert part.rest_seconds == pytest.approx(2 * part.kinds_seconds * (12 / len(part.tried.draws.training) - 1))
     for kind, answers_of_kind in part.kinds.items():
         np.testing.assert_array_equal(answers_of_kind, whole.kinds[kind][: len(answers_of_kind)])
+
+
+def test_what_the_first_draws_have_chosen_is_judged_on_all_of_them(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baseline_module, "HEADS_SHARE", 0.0)  # five draws are tried whatever the budget
+    out = tmp_path / "run"
+    verdict = run(world, tiny_base, out, listener, candidates=("mlm",), budget="30s", draws=9)
+    with np.load(out / "baseline" / "kinds.npz") as tried:
+        assert tried["answers"].shape[1] == 5
+    assert verdict["n_draws"] == 9
 
 
 def test_a_winner_that_diverges_after_its_pilot_makes_room_for_the_next_best(

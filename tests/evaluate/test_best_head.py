@@ -7,10 +7,10 @@ import pytest
 from tests.tiny import tiny_product
 
 from shoptalk import decide
-from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, load_heads, save_heads, with_best_kind
+from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, load_heads, save_heads, served_best
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, cross_fitted, fit_kind, views_of
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, chosen_kinds, fit_kind, views_of
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.tiny import WORDS
 
@@ -69,16 +69,34 @@ def test_one_kind_that_is_asked_for_is_the_same_as_among_all() -> None:
     np.testing.assert_array_equal(alone[name], kind_outcomes(product, TEXTS, LABELS, TRAINING, POOL)[name])
 
 
+def labelled_by(draws: decide.Draws) -> Labelled:
+    return Labelled(tuple(TEXTS), LABELS, np.arange(36) // 2, TOPICS, draws)
+
+
 def test_an_encoders_own_best_kind_is_chosen_on_the_draws_tests_and_clusters() -> None:
     rng = np.random.default_rng(0)
-    draws = decide.draws(LABELS, np.arange(36), shots=3, n_draws=4, seed=0)
-    cluster = np.arange(36) // 2
-    labelled = Labelled(tuple(TEXTS), LABELS, cluster, TOPICS, draws)
-    outcomes = {name: rng.random((4, 36)) < 0.6 for name in KINDS}
-    correct, kind = with_best_kind(outcomes, labelled, seed=3)
-    expected, best = cross_fitted(outcomes, draws.tested, cluster, seed=3)
-    np.testing.assert_array_equal(correct, expected)
-    assert kind == best == max(KINDS, key=lambda name: outcomes[name][draws.tested].mean())
+    labelled = labelled_by(decide.draws(LABELS, np.arange(36), shots=3, n_draws=4, seed=0))
+    answers = {name: np.where(rng.random((4, 36)) < 0.6, LABELS, (LABELS + 1) % 3).astype(np.int32) for name in KINDS}
+    outcomes = {name: found == LABELS for name, found in answers.items()}
+    served = served_best(Seen.by(tiny_product(), TEXTS, POOL), answers, labelled, seed=3)
+    chosen = chosen_kinds(outcomes, labelled.draws.tested, labelled.cluster, seed=3)
+    np.testing.assert_array_equal(served.correct, chosen.outcomes(outcomes))
+    assert served.kind == max(KINDS, key=lambda name: outcomes[name][labelled.draws.tested].mean())
+    np.testing.assert_array_equal(served.answers, answers[served.kind])
+
+
+def test_kinds_that_the_first_draws_choose_answer_all_of_them() -> None:
+    seen = Seen.by(tiny_product(), TEXTS, POOL)
+    labelled = labelled_by(decide.draws(LABELS, np.arange(36), shots=3, n_draws=6, seed=0))
+    everything = kind_answers(seen, LABELS, labelled.draws.training)
+    first = {name: found[:2] for name, found in everything.items()}
+    outcomes = {name: found == LABELS for name, found in everything.items()}
+    chosen = chosen_kinds(
+        {name: found[:2] for name, found in outcomes.items()}, labelled.draws.tested[:2], labelled.cluster, seed=3
+    )
+    served = served_best(seen, first, labelled, seed=3)
+    np.testing.assert_array_equal(served.correct, chosen.outcomes(outcomes))
+    np.testing.assert_array_equal(served.answers, everything[chosen.best])
 
 
 def test_answers_are_labels_and_what_is_right_of_them_are_the_outcomes() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Int32
 from shoptalk.evaluate.menu import Labelled
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import names
-from shoptalk.nn.heads.kinds import KINDS, cross_fitted, fit_kind, usable, views_of
+from shoptalk.nn.heads.kinds import KINDS, chosen_kinds, fit_kind, usable, views_of
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.product import Embedder
 
@@ -83,11 +84,30 @@ def outcomes_of(
     return {kind: found == labels for kind, found in answers.items()}
 
 
-def with_best_kind(
-    outcomes: Mapping[str, Bool[np.ndarray, "R N"]], labelled: Labelled, *, seed: int
-) -> tuple[Bool[np.ndarray, "R N"], str]:
-    """Outcomes of an encoder's best kind, chosen on other clusters than it is judged on; and the best on all."""
-    return cross_fitted(outcomes, labelled.draws.tested, labelled.cluster, seed=seed)
+class Served(NamedTuple):
+    """An encoder's best kind of head: what it answers on every draw, and which answers are right.
+
+    The outcomes are of kinds that were chosen on other clusters than they are judged on, the answers of the kind that
+    is best on all.
+    """
+
+    correct: Bool[np.ndarray, "R N"]
+    kind: str
+    answers: Int[np.ndarray, "R N"]
+
+
+def served_best(seen: Seen, tried: Mapping[str, Int[np.ndarray, "T N"]], labelled: Labelled, *, seed: int) -> Served:
+    """Choose kinds by what they answer on the first draws of `labelled`, `tried`; those that are chosen, and no others,
+    answer its other draws too.
+    """
+    labels, (training, tested) = labelled.labels, labelled.draws
+    n_tried = len(next(iter(tried.values())))
+    chosen = chosen_kinds(outcomes_of(tried, labels), tested[:n_tried], labelled.cluster, seed=seed)
+    answers = {kind: tried[kind] for kind in (chosen.first, chosen.second, chosen.best)}
+    if n_tried < len(training):
+        rest = {kind: kind_answers(seen, labels, training[n_tried:], only=kind)[kind] for kind in answers}
+        answers = {kind: np.concatenate([first, rest[kind]]) for kind, first in answers.items()}
+    return Served(chosen.outcomes(outcomes_of(answers, labels)), chosen.best, answers[chosen.best])
 
 
 def save_heads(folder: Path, answers: Mapping[str, Int32[np.ndarray, "R N"]], seen: Seen | None) -> None:

@@ -141,7 +141,7 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
         )
     n, n_classes = len(labelled.texts), len(labelled.names)
     draws, size = labelled.draws.training.shape
-    tried = len(baseline.judged.draws.training)
+    tried = len(baseline.tried.draws.training)
     rounds = [KINDS[kind].rounds for kind in baseline.kinds]
     seconds = baseline.kinds_seconds / (tried * sum((1 + more) * size + more * len(pool) for more in rounds))
     shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]

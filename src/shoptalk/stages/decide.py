@@ -11,7 +11,7 @@ from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.errors import InputError
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, outcomes_of, with_best_kind
+from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, served_best
 from shoptalk.evaluate.menu import Labelled, per_class
 from shoptalk.index import build, search
 from shoptalk.nn.encoder import embed
@@ -169,15 +169,13 @@ def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Ent
     world.report.say(f"decide: trying each kind of head on {entry.name}")
     product = open_product(world.config, str(entry.folder / "encoder"))
     seen = Seen.by(product, labelled.texts, baseline.bench.pool, labels=labelled.names)
-    mine = kind_answers(seen, labelled.labels, labelled.draws.training)
-    rows, kinds = [], []
-    for answers in (baseline.kinds, mine):
-        correct, kind = with_best_kind(outcomes_of(answers, labelled.labels), labelled, seed=world.config.seed)
-        rows.append(correct)
-        kinds.append(kind)
-    found = decide.Outcomes((entry.name,), np.stack(rows), tested=labelled.draws.tested, cluster=labelled.cluster)
-    base, adapted = kinds
-    return Heads(found, base, adapted, (baseline.kinds[base], mine[adapted]), seen, c)
+    mine = kind_answers(seen, labelled.labels, baseline.tried.draws.training)
+    assert baseline.seen is not None
+    base = served_best(baseline.seen, baseline.kinds, labelled, seed=world.config.seed)
+    adapted = served_best(seen, mine, labelled, seed=world.config.seed)
+    rows = np.stack([base.correct, adapted.correct])
+    found = decide.Outcomes((entry.name,), rows, tested=labelled.draws.tested, cluster=labelled.cluster)
+    return Heads(found, base.kind, adapted.kind, (base.answers, adapted.answers), seen, c)
 
 
 def _heads_facts(heads: Heads, plain_gain: float, *, crossed: bool) -> dict[str, Any]:

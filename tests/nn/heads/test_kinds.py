@@ -11,7 +11,7 @@ from shoptalk.nn.heads.kinds import (
     INVERSE_PENALTY,
     KINDS,
     Kind,
-    cross_fitted,
+    chosen_kinds,
     fit_kind,
     usable,
     views_of,
@@ -67,7 +67,9 @@ def who(correct: np.ndarray, tested: np.ndarray, cluster: np.ndarray, seed: int)
     marks = np.repeat(np.eye(kinds, dtype=bool)[:, :, None], n, axis=2)
     rows = np.concatenate([correct, marks], axis=1)
     shown = np.concatenate([tested, np.zeros((kinds, n), dtype=bool)])
-    chosen, best = cross_fitted(dict(zip(NAMES, rows, strict=True)), shown, cluster, seed=seed)
+    by_name = dict(zip(NAMES, rows, strict=True))
+    kinds_of = chosen_kinds(by_name, shown, cluster, seed=seed)
+    chosen, best = kinds_of.outcomes(by_name), kinds_of.best
     assert (chosen[-kinds:].sum(axis=0) == 1).all()
     return chosen[:-kinds], chosen[-kinds:].argmax(axis=0), best
 

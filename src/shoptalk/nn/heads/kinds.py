@@ -71,17 +71,30 @@ def fit_kind(
     return head
 
 
-def cross_fitted(
+class ChosenKinds(NamedTuple):
+    """Which kind answers a text: that which did best on the half of the clusters that the text is not in."""
+
+    in_second: Bool[np.ndarray, " N"]
+    """Whether a text is in the second half."""
+    first: str
+    """Of the texts in the first half."""
+    second: str
+    best: str
+    """On all texts: what is shipped."""
+
+    def outcomes(self, correct: Mapping[str, Bool[np.ndarray, "R N"]]) -> Bool[np.ndarray, "R N"]:
+        """Of each text, those of the kind that answers it."""
+        return np.where(self.in_second, correct[self.second], correct[self.first])
+
+
+def chosen_kinds(
     correct: Mapping[str, Bool[np.ndarray, "R N"]],
     tested: Bool[np.ndarray, "R N"],
     cluster: Int[np.ndarray, " N"],
     *,
     seed: int,
-) -> tuple[Bool[np.ndarray, "R N"], str]:
-    """Outcomes of the best kind, each half of the clusters answered by the other half's best; and the best on all.
-
-    `correct[kind][r, i]`: whether the head of draw r answers text i; read where `tested`.
-    """
+) -> ChosenKinds:
+    """Choose by outcomes: `correct[kind][r, i]` is whether the head of draw r answers text i; read where `tested`."""
     kinds = list(correct)
     _, number = np.unique(cluster, return_inverse=True)
     half = np.random.default_rng(seed).permutation(int(number.max()) + 1) % 2
@@ -91,5 +104,4 @@ def cross_fitted(
         cells = tested & where
         return max(kinds, key=lambda kind: correct[kind][cells].mean() if cells.any() else 0.0)
 
-    chosen = np.where(side == 0, correct[best(side == 1)], correct[best(side == 0)])
-    return chosen, best(np.ones(len(cluster), dtype=bool))
+    return ChosenKinds(side == 1, best(side == 1), best(side == 0), best(np.ones(len(cluster), dtype=bool)))
