@@ -15,7 +15,7 @@ from shoptalk.probes.rank import rankme
 def test_threads_sleep_where_the_user_said_nothing():
     environment = {"PATH": "/bin"}
     let_threads_sleep(environment)
-    assert environment == {"PATH": "/bin", "OMP_WAIT_POLICY": "PASSIVE"}
+    assert environment == {"PATH": "/bin", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -48,7 +48,7 @@ def test_torchs_runtime_obeys_it():
     environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     environment["OMP_DISPLAY_ENV"] = "VERBOSE"
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr and "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
 def blas_threads() -> set[int]:
