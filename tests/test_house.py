@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import shoptalk
+from tests.undefined_names import undefined
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "shoptalk"
@@ -71,6 +72,21 @@ def test_the_public_surface_is_complete_and_the_readme_lists_it() -> None:
 def test_an_unknown_public_name_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(AttributeError, match=r"it has .*open_encoder"):
         shoptalk.open_model  # noqa: B018
+
+
+def test_no_name_is_undefined() -> None:
+    assert undefined([str(ROOT / room) for room in ("src", "tests", "benchmarks")]) == []
+
+
+def test_an_undefined_name_is_found_and_the_axes_of_a_shape_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "trial.py"
+    file.write_text(
+        "import numpy as np\nfrom jaxtyping import Float\n\n\n"
+        'def mean(x: Float[np.ndarray, "N"], y: "Vectors") -> Float[nump.ndarray, "N"]:\n    return x + z["N"]\n',
+        encoding="utf-8",
+    )
+    found = [line.partition(": ")[2] for line in undefined([str(file)])]
+    assert found == ["Undefined name `Vectors`", "Undefined name `nump`", "Undefined name `z`"]
 
 
 def lines_of(path: Path) -> int:
