@@ -17,7 +17,9 @@ from shoptalk.decide import (
     estimate,
     estimate_chosen,
     estimate_on_test,
+    fewer_shots,
     halve,
+    independent,
     overfitting,
     so_far,
     verdict,
@@ -105,6 +107,34 @@ def test_a_label_with_one_distinct_example_is_refused_by_name():
     labels, clusters = ["pay", "pay", "refund", "refund"], np.array([0, 1, 2, 2])
     with pytest.raises(InputError, match=r"1 of 2 labels .* 'refund'.*Add examples"):
         draws(labels, clusters, shots=5, n_draws=3, seed=0)
+
+
+def test_labels_that_make_draws_smaller_are_named_with_their_examples_and_what_to_do() -> None:
+    labels = ["card"] * 10 + ["fee"] * 4 + ["odd"] * 5
+    clusters = np.arange(19)
+    assert draws(labels, clusters, shots=5, n_draws=2, seed=0).training.shape == (2, 9)
+    assert independent(labels, clusters) == {"fee": 4, "odd": 5, "card": 10}
+    assert fewer_shots(labels, clusters, shots=5) == (
+        "Heads learn from 3 examples of every label instead of the 5 asked for (--shots): 5 take 7 independent "
+        "examples of each label (near duplicates count as one), and 'fee' has 4, 'odd' has 5. Add examples of them, or "
+        "merge them with other labels."
+    )
+    clusters[:3] = 0  # near duplicates
+    assert "and 'odd' has 5. Add examples of it, or merge it with another label." in str(
+        fewer_shots(labels[:10] + labels[14:], np.delete(clusters, slice(10, 14)), shots=5)
+    )
+
+
+@given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=6), shots=st.integers(1, 12))
+def test_fewer_shots_are_told_where_and_only_where_draws_are_smaller(counts: list[int], shots: int) -> None:
+    labels = [f"label{i}" for i, count in enumerate(counts) for _ in range(count)]
+    clusters = np.arange(len(labels))
+    k = draws(labels, clusters, shots=shots, n_draws=1, seed=0).training.shape[1] // len(counts)
+    sentence = fewer_shots(labels, clusters, shots=shots)
+    assert (sentence is None) == (k == shots)
+    if sentence is not None:
+        rarest = f"label{counts.index(min(counts))}"
+        assert f"from {k} example" in sentence and f"{rarest!r} has {min(counts)}" in sentence
 
 
 def test_draws_do_not_depend_on_the_order_of_the_file():

@@ -26,7 +26,7 @@ from shoptalk.decide.intervals import (
     estimate_on_test,
     least_error,
 )
-from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws
+from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, fewer_shots, independent
 
 __all__ = [
     "CONFIDENCE",
@@ -49,7 +49,9 @@ __all__ = [
     "estimate",
     "estimate_chosen",
     "estimate_on_test",
+    "fewer_shots",
     "halve",
+    "independent",
     "least_error",
     "overfitting",
     "so_far",

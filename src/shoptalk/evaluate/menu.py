@@ -58,6 +58,10 @@ class Labelled:
         """Labels per class in a draw."""
         return int(self.draws.training.shape[1]) // len(self.names)
 
+    def fewer_shots(self, asked: int) -> str | None:
+        """Which labels make a draw smaller than is asked for, and what to do; None where none do."""
+        return decide.fewer_shots(np.array(self.names)[self.labels], self.cluster, shots=asked)
+
 
 @dataclass(frozen=True)
 class Bench:

@@ -76,6 +76,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     labelled = None
     if curated.examples:
         labelled = Labelled.draw(curated.examples, shots=config.shots, n_draws=config.draws, seed=config.seed)
+        if (sentence := labelled.fewer_shots(config.shots)) is not None:
+            world.report.say(f"baseline: {sentence}")
     size = len(curated.train)
     places = permuted(size, range(min(size, SAMPLE)), seed=config.seed, epoch=0)
     bench = Bench(

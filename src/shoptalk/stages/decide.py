@@ -111,6 +111,7 @@ def _judge_labelled(
         n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
+    fewer = labelled.fewer_shots(config.shots)
     facts = {
         "choice": verdict.decision.choice,
         "objective": chosen.candidate if chosen else None,
@@ -125,7 +126,7 @@ def _judge_labelled(
         "n_draws": estimate.n_draws,
         "shots": labelled.shots,
         "labels_needed": verdict.labels_needed,
-        "sentence": verdict.decision.sentence,
+        "sentence": verdict.decision.sentence + (f" {fewer}" if fewer else ""),
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain,
         "heads": told,
