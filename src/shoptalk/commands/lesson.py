@@ -99,7 +99,10 @@ def tuned_or_none(
     dev = deal_folds(lesson.codes, lesson.cluster, seed=seed) == 0
     rest, every = ~dev, np.ones(len(dev), dtype=bool)
     if not dev.any() or len(np.unique(lesson.codes[rest])) < len(lesson.labels):
-        raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")
+        raise InputError(
+            "Tuning holds a fifth of the labels out: give at least two distinct examples of each label, or leave "
+            "labels with fewer out with --set curate.rare_labels=drop."
+        )
     truth = lesson.codes[dev]
     frozen = lesson.classifier(before, rest, seed=seed)
     trial = learn(world, product, lesson, before, frozen, rest, method, dev=dev)

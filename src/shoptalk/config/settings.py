@@ -41,6 +41,10 @@ class CurateConfig(Frozen):
     label_conflicts: Literal["drop", "keep", "refuse"] = Field(
         default="drop", description="equal texts with different labels"
     )
+    rare_labels: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="labels with fewer than two independent examples, in files with one label a text",
+    )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
     label_megabytes: float = Field(default=200.0, gt=0.0, description="largest labels file, unpacked: it is held whole")
     unpack_ratio: float = Field(default=200.0, ge=1.0, description="most that a gzip file over 100 MB may unpack to")

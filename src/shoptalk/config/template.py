@@ -27,6 +27,7 @@ passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file
 label_conflicts = "drop"   # equal texts with different labels: drop them, keep them all, or refuse the file
+rare_labels = "refuse"     # a label with fewer than two independent examples: refuse the file, or drop its rows
 file_megabytes = 4000.0    # a larger source file is left out, by what it unpacks to
 label_megabytes = 200.0    # a larger labels file is refused: labels are held in memory
 unpack_ratio = 200.0       # a gzip file that unpacks to over 100 MB and over this many times its size is left out
