@@ -18,9 +18,11 @@ import torch
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.curate.labels import read_labels
-from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import InputError, SourceError
+from shoptalk.curate.clean import printable
+from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.listing import list_files
+from shoptalk.curate.sources import rows_left_out, source_fingerprint
+from shoptalk.errors import InputError
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.evaluate.menu import measure, save_measured
 from shoptalk.nn.digests import base_digest
@@ -58,8 +60,8 @@ def control(
     """
     if kind not in CONTROLS:
         raise InputError(f"No control {kind!r}. There is: {', '.join(CONTROLS)}.")
-    if not labels.is_file():
-        raise SourceError(f"The labels file {labels} does not exist. Give a .csv or .jsonl file, gzip or not.")
+    refuse_missing(labels)
+    list_files(sources, out=out)  # what is wrong with them is wrong before anything is written
     if kind == "aa":
         verdict = _aa(sources, labels, out, config, report, force=force)
     elif kind == "wrong-domain":
@@ -130,7 +132,9 @@ def _noisy(product: Embedder, *, seed: int) -> Embedder:
 
 
 def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
-    examples, _ = read_labels(labels, config.curate, say=say)
+    examples, drops = read_labels(labels, config.curate, say=say)
+    if drops:
+        say(rows_left_out(printable(labels.name), drops))
     order = np.random.default_rng(config.seed).permutation(len(examples))
     text = io.StringIO()
     rows = csv.writer(text)
