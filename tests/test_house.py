@@ -47,6 +47,25 @@ def test_a_class_name_says_one_thing_in_the_whole_tree() -> None:
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
+@pytest.mark.parametrize("room", ["stages", "training", "telling"])
+def test_no_stage_asks_for_a_concrete_product_or_objective(room: str) -> None:
+    concrete = {
+        node.name
+        for path in (*(SOURCE / "objectives").rglob("*.py"), SOURCE / "nn" / "encoder.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {"TextEncoder", "Neighbours", "MixtureSpec"} <= concrete
+    asked = {
+        f"{path.name}:{node.lineno}": ast.unparse(node)
+        for path in (SOURCE / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type")
+        if {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & concrete
+    }
+    assert asked == {}
+
+
 def test_importing_shoptalk_loads_no_torch() -> None:
     code = "import sys, shoptalk; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

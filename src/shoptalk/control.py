@@ -23,8 +23,8 @@ from shoptalk.curate.labels import read_labels, refuse_missing
 from shoptalk.curate.listing import list_files
 from shoptalk.curate.sources import rows_left_out, source_fingerprint
 from shoptalk.errors import InputError
+from shoptalk.evaluate.bench import measure, save_measured
 from shoptalk.evaluate.foreign import foreign_sentences
-from shoptalk.evaluate.menu import measure, save_measured
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
@@ -33,7 +33,7 @@ from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry, open_entry
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.world import Reporter, World, best_device, open_product
+from shoptalk.stages.world import Reporter, World, best_device, open_embedder
 from shoptalk.training.forecast import peak_memory
 
 CONTROLS = ("aa", "wrong-domain", "shuffled-labels")
@@ -100,7 +100,7 @@ def _aa(
         world = base_stage(world, curated)
         baseline = baseline_stage(world, curated)
         entries = [_challenger(world, baseline, number) for number in range(1, CHALLENGERS + 1)]
-        return decide_stage(world, curated, baseline, entries).facts
+        return decide_stage(world, baseline, entries).facts
 
 
 def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
@@ -109,7 +109,7 @@ def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
     folder, key = world.run / "menu" / f"noise-{number}", key_of(kind="entry", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"control: challenger {number} of {CHALLENGERS}")
-        product = _noisy(open_product(world.config), seed=world.config.seed + number)
+        product = _noisy(open_embedder(world.config), seed=world.config.seed + number)
         measured = measure(product, baseline.bench, base=baseline.measured)
         progress = {"step": number, "tokens": 0, "seconds": 0.0, "memory_bytes": peak_memory(best_device())}
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from shoptalk.nn.product import Kind, Product
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.records import Frozen, Reading
 from shoptalk.text.corpus import Corpus
 
@@ -103,6 +103,8 @@ class Spec(Frozen, ABC):
     passes: float
     """Most times that training goes through the corpus; past that more steps have not been seen to help."""
     needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, as people are told
+    has_ceiling: ClassVar[bool] = False
+    """Whether `ceiling` gives one."""
 
     def accepts(self, kind: Kind) -> bool:
         """Whether it trains products of this kind."""
@@ -119,6 +121,12 @@ class Spec(Frozen, ABC):
 
     def prepare(self, corpus: Corpus, product: Any) -> Targets | None:
         """Corpus-wide knowledge, computed once a phase and kept as an artifact; None where none is needed."""
+        return None
+
+    def ceiling(self, product: Any, targets: Targets) -> Embedder | None:
+        """The encoder as training would make it if it met its targets, where they say so of any item: what it could
+        reach, at the price of having the whole corpus at hand whenever an item is read.
+        """
         return None
 
     @abstractmethod

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from shoptalk import __version__
 from shoptalk.cli import app
+from shoptalk.evaluate.bench import measure
 from shoptalk.evaluate.foreign import foreign_sentences
-from shoptalk.evaluate.menu import measure
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.probes.forgetting import general_pairs
 from tests.conftest import SmallWorld

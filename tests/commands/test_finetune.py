@@ -106,7 +106,7 @@ def test_the_same_call_again_is_instant_and_says_the_same(
     first = run(tmp_path / "out", request)
     head = open_artifact(tmp_path / "out" / "head")
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "open_product", lambda *_: pytest.fail("the base was opened again"))
+        patch.setattr(finetuning, "open_embedder", lambda *_: pytest.fail("the base was opened again"))
         assert run(tmp_path / "out", request) == first
     assert open_artifact(tmp_path / "out" / "head") == head
     other = run(tmp_path / "other", request)
@@ -417,7 +417,7 @@ def test_settings_that_do_not_go_together_are_refused(
 def test_a_file_that_is_not_there_is_said_before_anything_is_done(
     tiny_base: Path, tmp_path: Path, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "open_product", lambda *_: pytest.fail("the base was opened"))
+    monkeypatch.setattr(finetuning, "open_embedder", lambda *_: pytest.fail("the base was opened"))
     request = request_for(tiny_base, csv_of(tmp_path / "l.csv", rows_of(3)))
     request = request.model_copy(update={role: tmp_path / "none.csv"})
     with pytest.raises(SourceError, match=rf"The {role} file .*none\.csv does not exist"):

@@ -36,7 +36,7 @@ from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder
 from shoptalk.quantities import span
 from shoptalk.records import Document, Drop
-from shoptalk.stages.world import Reporter, open_product
+from shoptalk.stages.world import Reporter, open_embedder
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -105,7 +105,7 @@ def embed_sources(
     work = Work.beside(out)
     with locked(work.folder):
         plan = work.resumed(key)
-        product = open_product(config, model)
+        product = open_embedder(config, model)
         if plan is None:
             begun = VectorsCard(
                 key=key,

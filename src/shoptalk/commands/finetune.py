@@ -33,7 +33,7 @@ from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
-from shoptalk.stages.world import World, open_product
+from shoptalk.stages.world import World, open_embedder
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.order import permuted
@@ -83,7 +83,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     claim(world.run, Question.of("finetune", asked, sources=files, **hashes), force=force)
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
-        product = open_product(config, request.model)
+        product = open_embedder(config, request.model)
         left_out: list[Drop] = []
         learn = _several if request.multi_label else _single
         product, found, result = learn(world, request, product, left_out)

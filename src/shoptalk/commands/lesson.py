@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from shoptalk.commands.tune import Method, Tuned, tune
 from shoptalk.decide import deal_folds
 from shoptalk.errors import InputError
-from shoptalk.evaluate.best_head import Seen
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.classifier import Classifier
+from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, fit_kind, views_of
 from shoptalk.nn.heads.logistic import log_softmax, one_hot
 from shoptalk.nn.heads.pool import Pool

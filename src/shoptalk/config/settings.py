@@ -25,6 +25,7 @@ class Guards(Frozen):
     """What must not get worse, whatever the gain. Points are hundredths of the measure's range."""
 
     forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
+    tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, in its own measure")
 
 
 class CurateConfig(Frozen):
@@ -79,7 +80,8 @@ class TrainConfig(Frozen):
 class Config(Frozen):
     """The goal in the user's own terms, and how to reach it. `shoptalk init` writes it with comments."""
 
-    task: Literal["intent"] = "intent"
+    task: str = Field(default="intent", description="what must gain")
+    other_tasks: tuple[str, ...] = Field(default=(), description="tasks that must not lose (`guards.tasks`)")
     metric: Literal["accuracy"] = "accuracy"
     smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
     settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")

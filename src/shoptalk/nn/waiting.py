@@ -19,8 +19,9 @@ SPINS = 1_000
 
 
 def let_threads_sleep(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Have the threads of this process, and of those that it starts, sleep when they have waited for `SPINS`; call before
-    torch is there. Other runtimes than GNU's have them sleep at once.
+    """Have the threads of this process, and of those that it starts, sleep when they have waited for `SPINS`.
+
+    Call it before torch is imported. Other runtimes than GNU's have them sleep at once.
 
     Where the user has set any of `SETTINGS`, it is as the user set it.
     """

@@ -5,9 +5,9 @@ for: an objective's own file runs alone (`python -m shoptalk.objectives.masked.m
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoptalk.objectives.registry import OBJECTIVES, make_pretext, make_spec, spec_for
+    from shoptalk.objectives.registry import OBJECTIVES, PREFERENCE, make_pretext, make_spec, spec_for
 
-__all__ = ["OBJECTIVES", "make_pretext", "make_spec", "spec_for"]
+__all__ = ["OBJECTIVES", "PREFERENCE", "make_pretext", "make_spec", "spec_for"]
 
 
 def __getattr__(name: str) -> Any:
