@@ -71,13 +71,13 @@ def search(
     """Similarities and positions of each query's nearest vectors, nearest first; K is `k`, or N where that is less."""
     rows = _rows(queries)
     k = min(k, len(index))
-    asked = min(max(k, _RECALL_AT + 1), len(index))  # fewer would keep fewer candidates than the index was tuned for
+    count = min(max(k, _RECALL_AT + 1), len(index))  # fewer would keep fewer candidates than the index was tuned for
     similarities = np.empty((len(rows), k), dtype=np.float32)
     positions = np.empty((len(rows), k), dtype=np.int64)
     for begin in range(0, len(rows), _QUERIES):
         part = slice(begin, begin + _QUERIES)
-        found = index.inner.search(rows[part], asked)
-        similarities[part], positions[part] = found[0][:, :k], found[1][:, :k]
+        nearest = index.inner.search(rows[part], count)
+        similarities[part], positions[part] = nearest[0][:, :k], nearest[1][:, :k]
     # A query whose cells hold fewer than k vectors is asked again in all of them.
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):
@@ -144,13 +144,13 @@ def _look_far_enough(refined: Any, rows: Float32[np.ndarray, "N D"], trials: Int
 
     def recall(nprobe: int, k_factor: float) -> float:
         inner.nprobe, refined.k_factor = nprobe, k_factor
-        found, _ = refined.search(rows[trials], _RECALL_AT + 1)  # the query itself is in the index
+        similarities, _ = refined.search(rows[trials], _RECALL_AT + 1)  # the query itself is in the index
         # By similarity and not by position: among equally near vectors either answer is right.
-        return float(((found >= exact[:, -1:] - _TIE).sum(axis=1) - 1).mean() / _RECALL_AT)
+        return float(((similarities >= exact[:, -1:] - _TIE).sum(axis=1) - 1).mean() / _RECALL_AT)
 
-    here, reached = (1, float(_K_FACTOR)), 0.0
+    setting, reached = (1, float(_K_FACTOR)), 0.0
     while reached < _TUNED_RECALL:
-        nprobe, k_factor = here
+        nprobe, k_factor = setting
         options = []
         if nprobe < inner.nlist:
             options.append((min(2 * nprobe, inner.nlist), k_factor))
@@ -158,8 +158,8 @@ def _look_far_enough(refined: Any, rows: Float32[np.ndarray, "N D"], trials: Int
             options.append((nprobe, 2 * k_factor))
         if not options:
             break
-        reached, here = max((recall(*option), option) for option in options)
-    inner.nprobe, refined.k_factor = here
+        reached, setting = max((recall(*option), option) for option in options)
+    inner.nprobe, refined.k_factor = setting
 
 
 def _search_everywhere(

@@ -68,8 +68,8 @@ def compared(fact: Spending, forecast: Spending) -> str:
     """One line, for after the run: what it took; what was forecast; and how the two compare."""
     shares = ratios(fact, forecast)
     named = (("time", "seconds"), ("tokens", "tokens"), ("memory", "memory_bytes"))
-    told = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
-    return f"{fact}; forecast {forecast} (fact / forecast: {told})"
+    comparison = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
+    return f"{fact}; forecast {forecast} (fact / forecast: {comparison})"
 
 
 def span(seconds: float) -> str:

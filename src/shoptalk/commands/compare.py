@@ -92,9 +92,9 @@ def _sentence(rows: dict[str, Any]) -> str:
     better = [k for k, row in rows.items() if row["interval"][0] > 0]
     worse = [k for k, row in rows.items() if row["interval"][1] < 0]
     parts = []
-    for words, found in (("better", better), ("worse", worse)):
-        if found:
-            gains = ", ".join(f"{rows[k]['gain']:+.1f} points at {_shots(k)}" for k in found)
+    for words, shots in (("better", better), ("worse", worse)):
+        if shots:
+            gains = ", ".join(f"{rows[k]['gain']:+.1f} points at {_shots(k)}" for k in shots)
             parts.append(f"The adapted encoder is {words}: {gains}.")
     open_cases = [k for k in rows if k not in better and k not in worse]
     if open_cases:

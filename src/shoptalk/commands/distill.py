@@ -101,10 +101,10 @@ def distill(
     )
     corpus, held_out = split(curated.train, seed=world.config.seed)
     teacher = text_encoder(open_product(world.config))
-    kept = layers or max(1, layer_count(teacher) // 2)
-    with_layers(teacher, kept)  # what is wrong with the number of layers is wrong before training
+    student_layers = layers or max(1, layer_count(teacher) // 2)
+    with_layers(teacher, student_layers)  # what is wrong with the number of layers is wrong before training
     pruned = launch.agree(lambda: _pruned_base(world, teacher, corpus, vocabulary))
-    config = _config_of_student(world.config, pruned, kept)
+    config = _config_of_student(world.config, pruned, student_layers)
     encoder = train_on(
         replace(world, config=config),
         corpus,
@@ -113,7 +113,7 @@ def distill(
         steps=steps,
         card=plain_card(
             base_of(model),
-            f"distilled to {kept} layers",
+            f"distilled to {student_layers} layers",
             "Made by `shoptalk distill`; `distill.json` beside this folder compares it with its teacher.",
         ),
         begun=begun,
@@ -143,8 +143,8 @@ def _part(corpus: Corpus, places: Int[np.ndarray, " P"], name: str) -> Corpus:
 
 def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary: int | None) -> str | None:
     """The folder of the teacher with a pruned vocabulary, `DIR/pruned`; None where the vocabulary stays whole."""
-    there = len(teacher.tokenizer)
-    if vocabulary is None or vocabulary >= there:
+    pieces = len(teacher.tokenizer)
+    if vocabulary is None or vocabulary >= pieces:
         return None
     settings, parents = {"most": vocabulary}, {"corpus": corpus.digest, "base": base_digest(world.config.base)}
     folder = world.run / "pruned"
@@ -156,8 +156,8 @@ def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary:
             max_length=teacher.max_length,
             digest=corpus.digest,
         )
-        tokenizer, rows = prune(teacher.tokenizer, piece_counts(tokens, there), most=vocabulary)
-        world.report.say(f"distill: a vocabulary of {len(rows):,} of {there:,} pieces")
+        tokenizer, rows = prune(teacher.tokenizer, piece_counts(tokens, pieces), most=vocabulary)
+        world.report.say(f"distill: a vocabulary of {len(rows):,} of {pieces:,} pieces")
         with create(folder, kind="base", config=settings, parents=parents) as inside:
             with_vocabulary(teacher, tokenizer, rows).save(inside, card="# A teacher with fewer pieces\n")
     return str(folder)
@@ -165,10 +165,10 @@ def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary:
 
 def _config_of_student(config: Config, pruned: str | None, layers: int) -> Config:
     """Settings by which the student learns from the whole teacher, whatever its own vocabulary is."""
-    own: dict[str, Any] = {**config.objectives.get(OBJECTIVE, {}), "layers": layers}
+    student_settings: dict[str, Any] = {**config.objectives.get(OBJECTIVE, {}), "layers": layers}
     if pruned is None:
-        return config.model_copy(update={"objectives": config.objectives | {OBJECTIVE: own}})
-    objectives = config.objectives | {OBJECTIVE: {"teacher": config.base} | own}
+        return config.model_copy(update={"objectives": config.objectives | {OBJECTIVE: student_settings}})
+    objectives = config.objectives | {OBJECTIVE: {"teacher": config.base} | student_settings}
     return config.model_copy(update={"base": pruned, "objectives": objectives})
 
 
@@ -189,8 +189,8 @@ def _compared(
     """The contents of `DIR/distill.json`, from there where they are of this student."""
     path, folder = world.run / "distill.json", world.run / "encoder"
     key = key_of(kind="distilled", config={"held_out": held_out.digest}, parents={"encoder": encoder.content})
-    if path.exists() and (found := _read(path)).get("key") == key:
-        return found
+    if path.exists() and (earlier := _read(path)).get("key") == key:
+        return earlier
     world.report.say("distill: measuring teacher and student")
     student = text_encoder(open_product(world.config, str(folder)))
     sides = {"teacher": _Side(teacher, resolve(world.config.base)), "student": _Side(student, folder)}
@@ -217,10 +217,10 @@ def _compared(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        contents = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # a killed process's, or somebody else's
         return {}
-    return found if isinstance(found, dict) else {}
+    return contents if isinstance(contents, dict) else {}
 
 
 def _size(side: _Side) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _speeds(sides: Mapping[str, _Side], texts: Sequence[str]) -> dict[str, float
             begun = time.perf_counter()
             embed(side.product, texts)
             seconds[name].append(time.perf_counter() - begun)
-    return {name: len(texts) / statistics.median(taken[1:]) for name, taken in seconds.items()}
+    return {name: len(texts) / statistics.median(rounds[1:]) for name, rounds in seconds.items()}
 
 
 def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:

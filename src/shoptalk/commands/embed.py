@@ -77,7 +77,7 @@ def embed_sources(
         StorageError: the disk has no room for the result, another process is writing it, or there is another result
             and `force` was not given.
     """
-    kind, wanted = _dtype(dtype), _precision(precision)
+    kind, requested = _dtype(dtype), _precision(precision)
     _check_out(out, sources)
     fingerprint = source_fingerprint(sources, config.curate)
     key = digest(
@@ -108,7 +108,7 @@ def embed_sources(
                 key=key,
                 model=model,
                 dtype=kind,
-                precision=wanted or product.precision,
+                precision=requested or product.precision,
                 texts=0,
                 dimensions=product.dim,
                 left_out=0,
@@ -195,8 +195,8 @@ def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Report
 def _vectors(product: Embedder, texts: Sequence[str], precision: Precision) -> Float32[np.ndarray, "n D"]:
     """Unit vectors of the texts; one that comes several times, such as "ok thanks", is embedded once."""
     distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    found = embed(product, list(distinct), precision=precision)
-    return found[[distinct[text] for text in texts]]
+    vectors = embed(product, list(distinct), precision=precision)
+    return vectors[[distinct[text] for text in texts]]
 
 
 def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
@@ -214,10 +214,10 @@ class _Progress:
     def __init__(self, plan: ShardPlan, first: int, report: Reporter) -> None:
         self.plan, self.first, self.report = plan, first, report
         self.begun = self.said = time.monotonic()
-        kept = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""
+        earlier = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""
         size = plan.card.texts * plan.card.dimensions * np.dtype(plan.card.dtype).itemsize
         report.say(
-            f"embed: {plan.card.texts:,} texts{kept}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
+            f"embed: {plan.card.texts:,} texts{earlier}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
             f"computed in {plan.card.precision}"
         )
 
@@ -237,12 +237,12 @@ class _Progress:
         last = shard + 1 == self.plan.shards
         if now - self.said < SAY_EVERY and not last:
             return
-        done = min((shard + 1) * self.plan.shard, self.plan.card.texts)
+        texts = min((shard + 1) * self.plan.shard, self.plan.card.texts)
         seconds = max(now - self.begun, 1e-9)
-        rate = (done - self.first * self.plan.shard) / seconds
+        rate = (texts - self.first * self.plan.shard) / seconds
         per_byte = seconds / (offsets[shard + 1] - offsets[self.first])
         rest = (
             f"done in {span(seconds)}" if last else f"about {span((offsets[-1] - offsets[shard + 1]) * per_byte)} left"
         )
-        self.report.say(f"embed: {done:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
+        self.report.say(f"embed: {texts:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
         self.said = now

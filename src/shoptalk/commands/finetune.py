@@ -77,15 +77,15 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}
     if request.method != FROZEN:
         settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
-    asked = {name: value for name, value in settings.items() if name != "accept_unproven"}
+    question_settings = {name: value for name, value in settings.items() if name != "accept_unproven"}
     hashes: dict[str, str | None] = {"test": None, **inputs}
-    claim(world.run, Question.of("finetune", asked, sources=files, **hashes), force=force)
+    claim(world.run, Question.of("finetune", question_settings, sources=files, **hashes), force=force)
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
         product = open_product(config, request.model)
         left_out: list[Drop] = []
         learn = _several if request.multi_label else _single
-        product, found, result = learn(world, request, product, left_out)
+        product, head, result = learn(world, request, product, left_out)
         result |= _counted(world, request, left_out)
         card = plain_card(
             base_of(request.model),
@@ -96,8 +96,8 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             product.save(inside, card=card)
         named = parents | {"encoder": handed_out(world.run / "encoder").content}
-        with create(folder, kind="head", config=settings, parents=named, readings=dict(found.dev)) as inside:
-            classifier.save(found, inside)
+        with create(folder, kind="head", config=settings, parents=named, readings=dict(head.dev)) as inside:
+            classifier.save(head, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, left_out)
         shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
@@ -152,9 +152,9 @@ def _single(
     config, seed = world.config, world.config.seed
     examples, drops = read_labels(request.labels, config.curate, say=world.report.say)
     left_out += drops
-    given = {example.label for example in examples}
+    labels = {example.label for example in examples}
     meant = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
-    nothing = _spelled_like(given, meant)
+    nothing = _spelled_like(labels, meant)
     if request.out_of_scope is not None and not nothing:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
     inside = [example for example in examples if example.label not in nothing]
@@ -165,7 +165,7 @@ def _single(
     lesson = Lesson.of(inside, pool)
     seen = lesson.seen_by(product)
     if request.method != FROZEN:
-        found = tuned_or_none(
+        tuned_and_head = tuned_or_none(
             world,
             product,
             lesson,
@@ -174,8 +174,8 @@ def _single(
             scope_loss=request.scope_loss,
             accept_unproven=request.accept_unproven,
         )
-        if found is not None:
-            tuned, head = found
+        if tuned_and_head is not None:
+            tuned, head = tuned_and_head
             return tuned, head, _result(request, head, _judged(tests, tuned, head, nothing))
     head = lesson.classifier(
         seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
@@ -194,8 +194,8 @@ def _pool(world: World, request: Request) -> list[str]:
 
 def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
     """Those of the labels that are one of the names, in whatever spelling."""
-    wanted = {spelling(name) for name in names}
-    return {label for label in labels if spelling(label) in wanted}
+    spellings = {spelling(name) for name in names}
+    return {label for label in labels if spelling(label) in spellings}
 
 
 def _tests(world: World, request: Request, examples: list[Example], left_out: list[Drop]) -> list[Example] | None:
@@ -223,12 +223,15 @@ def _judged(
         return None
     taught = set(head.head.labels.tolist())
     nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
-    said = head.answers(embed(product, _texts(tests)))
-    inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]
+    answers = head.answers(embed(product, _texts(tests)))
+    inside = [(answer, example) for answer, example in zip(answers, tests, strict=True) if example.label not in nothing]
     right = [answer.labels == (example.label,) for answer, example in inside]
-    kept = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
-    result = {"accuracy": 100 * float(np.mean(right)), "accuracy_when_abstaining": 100 * float(np.mean(kept))}
-    outside = [not answer.in_scope for answer, example in zip(said, tests, strict=True) if example.label in nothing]
+    right_and_admitted = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
+    result = {
+        "accuracy": 100 * float(np.mean(right)),
+        "accuracy_when_abstaining": 100 * float(np.mean(right_and_admitted)),
+    }
+    outside = [not answer.in_scope for answer, example in zip(answers, tests, strict=True) if example.label in nothing]
     if outside:
         result["out_of_scope_recall"] = 100 * float(np.mean(outside))
     return result
@@ -254,11 +257,11 @@ def _several(
         tests, drops = read_label_sets(request.test, world.config.curate, like=known, say=world.report.say)
         left_out += drops
         names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
-        said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
-        given = np.array([[name in labels for name in names] for labels in said])
+        answered = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
+        predicted = np.array([[name in labels for name in names] for labels in answered])
         true = np.array([[name in row.labels for name in names] for row in tests])
-        exact = [set(labels) == set(row.labels) for labels, row in zip(said, tests, strict=True)]
-        judged = {"micro_f1": 100 * classifier.micro_f1(given, true), "exact_match": 100 * float(np.mean(exact))}
+        exact = [set(labels) == set(row.labels) for labels, row in zip(answered, tests, strict=True)]
+        judged = {"micro_f1": 100 * classifier.micro_f1(predicted, true), "exact_match": 100 * float(np.mean(exact))}
     return product, head, _result(request, head, judged)
 
 

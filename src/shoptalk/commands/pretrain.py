@@ -74,11 +74,13 @@ def pretrain(
     kind = open_base(world.config.base).kind
     _refuse_nothing(curated.train, specs[1], second, kind)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
-    then, done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
+    second_world, phase_done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
     world.report.say(f"pretrain: phase 2 of 2, {second}")
     left = None if steps is None or turn is None else steps - turn
-    begun = time.perf_counter() - done.seconds  # the first phase may have been another process's work
-    return train_on(then, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=done)
+    begun = time.perf_counter() - phase_done.seconds  # the first phase may have been another process's work
+    return train_on(
+        second_world, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=phase_done
+    )
 
 
 def _question(world: World, sources: Sequence[Path], objective: str, steps: int | None) -> Question:
@@ -116,16 +118,16 @@ def _first_phase(
     def work() -> dict[str, Any]:
         plan = SinglePlan.model_validate_json((inside.run / "plan.json").read_text(encoding="utf-8"))
         rows = read_log(inside.run)
-        taken = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
+        seconds = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
         tokens = sum(row["tokens"] for row in rows)
-        return Phase(objective=objective, folder=name, steps=plan.steps, seconds=taken, tokens=tokens).model_dump()
+        return Phase(objective=objective, folder=name, steps=plan.steps, seconds=seconds, tokens=tokens).model_dump()
 
-    done = Phase.model_validate(launch.agree(work))
+    phase = Phase.model_validate(launch.agree(work))
     budget = config.limits()
     changed = {"base": str(inside.run / "encoder")}
     if budget.tokens is not None:
-        changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - done.tokens)}))
-    return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), done
+        changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - phase.tokens)}))
+    return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), phase
 
 
 def train_on(
@@ -223,8 +225,8 @@ def train_on(
                 memory_bytes=peak_memory(best_device()),
             )
             fact = fact.priced(budget.price_per_hour)
-            done = plan.model_copy(update={"spent": forecast.against(fact)})
-            write_text(folder / "plan.json", done.model_dump_json(indent=1))
+            finished_plan = plan.model_copy(update={"spent": forecast.against(fact)})
+            write_text(folder / "plan.json", finished_plan.model_dump_json(indent=1))
             world.report.say(f"pretrain: took {compared(fact, forecast.expected)}")
 
         launch.agree(finish)
@@ -303,9 +305,9 @@ def _plan(
 ) -> SinglePlan:
     """Steps and precision, decided once and kept in `DIR/plan.json`; `begun` is when the run began (`perf_counter`)."""
     path = world.run / "plan.json"
-    found = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
-    if found is not None:
-        return SinglePlan.model_validate(found)
+    stored = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
+    if stored is not None:
+        return SinglePlan.model_validate(stored)
     precision, rates = usual_precision(world.config), matmul_rates()
     timing = time_candidate(candidate, corpus, inputs, world.config, precision)  # of steps that all processes take
 
@@ -358,10 +360,10 @@ def _decided(
 def _read_plan(path: Path, key: str) -> SinglePlan | None:
     """The plan that is there, where it is that of `key`; one in another version's form belongs to another key."""
     try:
-        found = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None
-    return found if found.key == key else None
+    return plan if plan.key == key else None
 
 
 def _forget_other_runs(folder: Path, key: str) -> None:

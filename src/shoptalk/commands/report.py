@@ -82,7 +82,7 @@ def _of_one(run: Path, form: str) -> str:
 
 
 def _of_several(runs: Sequence[Path], form: str) -> str:
-    found = comparison(runs)
+    facts = comparison(runs)
     if form == "html":
-        return render_comparison(found)
-    return json.dumps(found, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(found)
+        return render_comparison(facts)
+    return json.dumps(facts, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(facts)

@@ -119,13 +119,13 @@ def tune(
     begun = time.perf_counter()
     task = TuneTask(texts, targets, np.ones(len(targets)) if weights is None else weights, dev, multi_label)
     _check(task)
-    spec, own = _settings(method, settings, task)
+    spec, tuning = _settings(method, settings, task)
     with _folder(folder) as inside:
-        key = tuning_key(product, task, spec, own, [seed, most_steps, seconds])
+        key = tuning_key(product, task, spec, tuning, [seed, most_steps, seconds])
         plan = read_tune_plan(inside, key)
-        training = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
+        training = _training(product.copy(), task, spec, tuning, seed=seed, folder=inside)
         started = time.perf_counter()
-        head = _fitted(training.objective.product, task, own)
+        head = _fitted(training.objective.product, task, tuning)
         if isinstance(training.objective, Classify):
             training.objective.start(torch.from_numpy(head.weights), torch.from_numpy(head.intercepts))
         fitted = time.perf_counter()
@@ -134,23 +134,23 @@ def tune(
             looks = look(0, looks, training, head, task)
         if plan is None:
             refit = fitted - started if method == "setfit" else 0.0
-            reserved = refit + (own.looks * (refit + time.perf_counter() - fitted) if dev is not None else 0.0)
+            reserved = refit + (tuning.looks * (refit + time.perf_counter() - fitted) if dev is not None else 0.0)
             steps = [usual_steps(spec, len(texts))]
             if most_steps is not None:
                 steps.append(most_steps)
             if seconds is not None:
-                trial = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
+                trial = _training(product.copy(), task, spec, tuning, seed=seed, folder=inside)
                 steps.append(_affordable(trial, until=begun + seconds, reserved=reserved))
-            plan = write_tune_plan(inside, key, min(steps), looks=own.looks if dev is not None else 0)
+            plan = write_tune_plan(inside, key, min(steps), looks=tuning.looks if dev is not None else 0)
         training = replace(training, config=replace(training.config, steps=plan.steps))
-        looks = _trained(training, plan, looks, task, own, report or Silent(), name=method)
+        looks = _trained(training, plan, looks, task, tuning, report or Silent(), name=method)
         if looks:
             restore_best(training)
-        head = _head(training, task, own)
-    found = training.objective.product
-    found.network.zero_grad(set_to_none=True)
-    found.network.eval()
-    return Tuned(found, head, tuple(looks), best_of(looks).step if looks else plan.steps)
+        head = _head(training, task, tuning)
+    tuned_product = training.objective.product
+    tuned_product.network.zero_grad(set_to_none=True)
+    tuned_product.network.eval()
+    return Tuned(tuned_product, head, tuple(looks), best_of(looks).step if looks else plan.steps)
 
 
 def _trained(
@@ -158,13 +158,13 @@ def _trained(
     plan: TunePlan,
     looks: list[DevScore],
     task: TuneTask,
-    own: TuneSettings,
+    tuning: TuneSettings,
     report: Reporter,
     *,
     name: str,
 ) -> list[DevScore]:
     """Train as planned, or until looks have found nothing better for too long; all looks, those before included."""
-    if exhausted(looks, own.patience):
+    if exhausted(looks, tuning.patience):
         return looks
     newest = snapshot.newest(training.folder, most=plan.steps)
     done = snapshot.steps_done(newest) if newest else 0
@@ -172,8 +172,8 @@ def _trained(
     for step in report.track(steps, done=done, total=plan.steps, name=name):
         if step.number in plan.looks and step.number > looks[-1].step:
             with observing(training.objective):
-                looks = look(step.number, looks, training, _head(training, task, own), task)
-        if exhausted(looks, own.patience):
+                looks = look(step.number, looks, training, _head(training, task, tuning), task)
+        if exhausted(looks, tuning.patience):
             step.steer("stop")
     return looks
 
@@ -199,23 +199,25 @@ def _settings(method: Method, settings: Mapping[str, Any], task: TuneTask) -> tu
         if name not in of_spec | TuneSettings.model_fields.keys():
             known = sorted(of_spec | TuneSettings.model_fields.keys())
             raise ConfigError(f"Unknown setting {name!r} of {method!r}. {did_you_mean(name, known)}")
-    own = {name: value for name, value in settings.items() if name in TuneSettings.model_fields}
-    rest = {name: value for name, value in settings.items() if name not in own}
-    return make_spec(method, rest | of_task), validate(TuneSettings, own, prefix=method)
+    of_tuning = {name: value for name, value in settings.items() if name in TuneSettings.model_fields}
+    rest = {name: value for name, value in settings.items() if name not in of_tuning}
+    return make_spec(method, rest | of_task), validate(TuneSettings, of_tuning, prefix=method)
 
 
 @contextlib.contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder that the caller gave, else one that goes away."""
-    if given is not None:
-        given.mkdir(parents=True, exist_ok=True)
-        yield given
+def _folder(folder: Path | None) -> Iterator[Path]:
+    """The folder that the caller gave, else a temporary one."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
-def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
+def _training(
+    product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettings, *, seed: int, folder: Path
+) -> Training:
     """The training of `product`, of one step until a plan says how many."""
     n = len(task.texts)
     corpus = Corpus(
@@ -235,10 +237,10 @@ def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, 
             batch=spec.batch,
             lr=spec.lr,
             seed=seed,
-            warmup=own.warmup,
-            decay=own.decay,
-            weight_decay=own.weight_decay,
-            clip=own.clip,
+            warmup=tuning.warmup,
+            decay=tuning.decay,
+            weight_decay=tuning.weight_decay,
+            clip=tuning.clip,
             precision=product.precision,
         ),
         folder=folder,
@@ -249,8 +251,8 @@ def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, 
 def usual_steps(spec: Spec, examples: int) -> int:
     """The steps of a tuning on so many examples that nothing else limits."""
     batch = min(spec.batch, examples)
-    wanted = max(STEPS, FEWEST_PASSES * examples / batch)
-    return max(1, round(min(wanted, spec.passes * examples / batch)))
+    steps = max(STEPS, FEWEST_PASSES * examples / batch)
+    return max(1, round(min(steps, spec.passes * examples / batch)))
 
 
 def _affordable(trial: Training, *, until: float, reserved: float) -> int:
@@ -267,15 +269,15 @@ def _affordable(trial: Training, *, until: float, reserved: float) -> int:
     return steps
 
 
-def _head(training: Training, task: TuneTask, own: TuneSettings) -> LinearHead:
+def _head(training: Training, task: TuneTask, tuning: TuneSettings) -> LinearHead:
     """The objective's own head, or where it has none a logistic regression on the vectors as they are now."""
     if isinstance(training.objective, Classify):
         weights, intercepts = training.objective.linear()
         return LinearHead(weights.cpu().numpy(), intercepts.cpu().numpy(), np.arange(len(weights)))
-    return _fitted(training.objective.product, task, own)
+    return _fitted(training.objective.product, task, tuning)
 
 
-def _fitted(product: Embedder, task: TuneTask, own: TuneSettings) -> LinearHead:
+def _fitted(product: Embedder, task: TuneTask, tuning: TuneSettings) -> LinearHead:
     """A logistic regression on the vectors as they are, of scikit-learn's strength `C`."""
     regression = fit_multi if task.multi_label else fit_soft
     return regression(
@@ -283,6 +285,6 @@ def _fitted(product: Embedder, task: TuneTask, own: TuneSettings) -> LinearHead:
         task.targets,
         np.arange(task.targets.shape[1]),
         weights=task.weights,
-        penalty=1 / (own.C * len(task.texts)),
+        penalty=1 / (tuning.C * len(task.texts)),
         steps=MOST_STEPS,
     )

@@ -67,7 +67,7 @@ class TunePlan(Frozen):
 _LOOKS, _BEST = "looks.json", "best.safetensors"
 
 
-def tuning_key(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, limits: list[Any]) -> str:
+def tuning_key(product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettings, limits: list[Any]) -> str:
     """What a tuning is a function of, as one hash."""
     contents = hashlib.sha256()
     arrays = [task.targets, task.weights, *(task.dev[1:] if task.dev else ())]
@@ -75,7 +75,12 @@ def tuning_key(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings,
     for array in arrays:
         contents.update(np.ascontiguousarray(array).data)
     texts = [list(task.texts), list(task.dev[0]) if task.dev else None]
-    settings = {"spec": spec.model_dump(), "own": own.model_dump(), "multi_label": task.multi_label, "limits": limits}
+    settings = {
+        "spec": spec.model_dump(),
+        "own": tuning.model_dump(),
+        "multi_label": task.multi_label,
+        "limits": limits,
+    }
     settings |= {"precision": product.precision}
     return key_of(kind="tuned", config=settings, parents={"texts": digest(texts), "arrays": contents.hexdigest()})
 

@@ -176,13 +176,13 @@ class Work:
             write_text(out.with_suffix(".json"), card.model_dump_json(indent=1))
             if card.dtype != "int8":
                 out.with_suffix(".scales.npy").unlink(missing_ok=True)
-            for made, place in (
+            for written, place in (
                 (self._rows, out.with_suffix(".jsonl")),
                 (self._scales, out.with_suffix(".scales.npy")),
                 (self._vectors, out),
             ):
-                if made.exists():
-                    made.replace(place)
+                if written.exists():
+                    written.replace(place)
             shutil.rmtree(self.folder)
 
 

@@ -70,7 +70,7 @@ def disagreement(encoder: Encoder, rows: Sequence[Int[np.ndarray, " _"]], *, pad
             packed = _packed(encoder, rows, pad_id)
         except Exception as error:  # whatever a renamed part of a stock model may raise
             return f"{type(error).__name__}: {error}"
-    off = max(float(_distance(found, expected)) for found, expected in zip(packed, alone, strict=True))
+    off = max(float(_distance(states, expected)) for states, expected in zip(packed, alone, strict=True))
     return None if off <= TOLERANCE else f"a state is off by {off:.1g} of its length"
 
 
@@ -84,8 +84,8 @@ def _packed(encoder: Encoder, rows: Sequence[Int[np.ndarray, " _"]], pad_id: int
     return [states[text] for text in range(len(rows))]
 
 
-def _distance(found: Float[Tensor, "L D"], expected: Float[Tensor, "L D"]) -> Float[Tensor, ""]:
+def _distance(states: Float[Tensor, "L D"], expected: Float[Tensor, "L D"]) -> Float[Tensor, ""]:
     """The largest distance of a token's states, as a share of their length; infinite for NaN."""
-    off = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
+    off = (states - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
     largest: Tensor = off.nan_to_num(nan=float("inf")).max()
     return largest

@@ -96,10 +96,10 @@ def varlen_kernel(dropout: float) -> Kernel | None:
         def packaged(
             q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float
         ) -> Tensor:
-            found: Tensor = flash_attn_varlen_func(
+            attended: Tensor = flash_attn_varlen_func(
                 q, k, v, starts, starts, longest, longest, dropout_p=dropout, softmax_scale=scale
             )
-            return found
+            return attended
 
         return packaged
     if dropout > 0:
@@ -107,9 +107,9 @@ def varlen_kernel(dropout: float) -> Kernel | None:
     from torch.nn.attention.varlen import varlen_attn
 
     def native(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float) -> Tensor:
-        found = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scale)
-        assert isinstance(found, Tensor)  # a pair only where more is asked for
-        return found
+        attended = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scale)
+        assert isinstance(attended, Tensor)  # a pair only where more is asked for
+        return attended
 
     return native
 
@@ -124,9 +124,9 @@ def _varlen(
     def tokens(states: Tensor) -> Float[Tensor, "t H d"]:
         return states.transpose(1, 2).reshape(rows * width, heads, size)[packing.cells].to(dtype)
 
-    found = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
+    attended = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
     out = torch.zeros(rows * width, heads, size, dtype=query.dtype, device=query.device)
-    return out.index_copy(0, packing.cells, found.to(query.dtype)).reshape(rows, width, heads, size)
+    return out.index_copy(0, packing.cells, attended.to(query.dtype)).reshape(rows, width, heads, size)
 
 
 def register() -> None:

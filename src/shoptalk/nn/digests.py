@@ -15,5 +15,9 @@ def base_digest(ref: str) -> str:
     if size is not None:
         return digest(vars(size))
     folder = resolve(ref)
-    made = open_artifact(folder)
-    return made.content if made is not None and made.kind == "base" else file_digest(folder / "model.safetensors")
+    artifact = open_artifact(folder)
+    return (
+        artifact.content
+        if artifact is not None and artifact.kind == "base"
+        else file_digest(folder / "model.safetensors")
+    )

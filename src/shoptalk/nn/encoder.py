@@ -303,6 +303,6 @@ def longest_of(folder: Path, *limits: int) -> int:
     cannot be read.
     """
     path = folder / "sentence_bert_config.json"
-    said = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
-    limit = min(*limits, said or limits[0])
+    stated = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
+    limit = min(*limits, stated or limits[0])
     return max((length for length in LADDER if length <= limit), default=limit)

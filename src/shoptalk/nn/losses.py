@@ -25,10 +25,10 @@ def info_nce(
     Rows are unit vectors; `excluded[i, j]` takes key j out of query i's negatives (never its own key).
     """
     logits = _inner_products(queries, keys) / temperature
-    own = torch.arange(len(queries), device=logits.device)
+    numbers = torch.arange(len(queries), device=logits.device)
     if excluded is not None:
-        logits = logits.masked_fill(excluded & (own[:, None] != own[None, :]), EXCLUDED)
-    return torch.nn.functional.cross_entropy(logits, own)
+        logits = logits.masked_fill(excluded & (numbers[:, None] != numbers[None, :]), EXCLUDED)
+    return torch.nn.functional.cross_entropy(logits, numbers)
 
 
 def similarity_distribution(vectors: Float[Tensor, "n D"], *, temperature: float) -> Float[Tensor, "n n"]:
@@ -45,9 +45,9 @@ def similarity_divergence(
 
     Rows are unit vectors.
     """
-    theirs = similarity_distribution(targets, temperature=temperature)
-    ours = similarity_distribution(students, temperature=temperature)
-    return (theirs.exp() * (theirs - ours)).sum(-1).mean()
+    teacher = similarity_distribution(targets, temperature=temperature)
+    student = similarity_distribution(students, temperature=temperature)
+    return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
 def _inner_products(left: Float[Tensor, "n D"], right: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:

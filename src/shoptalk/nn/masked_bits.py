@@ -40,8 +40,8 @@ def choose_masked(
     chosen = []
     for i in range(len(tokens)):
         regular = np.flatnonzero(~np.isin(tokens[i], list(special)))
-        wanted = max(1, round(mask_rate * len(regular)))
-        chosen.append(np.sort(np.random.default_rng((seed, i)).permutation(regular)[:wanted]))
+        count = max(1, round(mask_rate * len(regular)))
+        chosen.append(np.sort(np.random.default_rng((seed, i)).permutation(regular)[:count]))
     return chosen
 
 

@@ -42,9 +42,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: Encoder, *, momentum: float) -> None:
         """One step of the average above; `momentum` is τ, from 0 (become the student) to 1 (stay). For `after_step`."""
-        own = [gather.local(parameter) for parameter in self.encoder.parameters()]
-        theirs = [gather.local(parameter) for parameter in student.parameters()]
-        torch._foreach_lerp_(own, theirs, 1 - momentum)
+        averaged = [gather.local(parameter) for parameter in self.encoder.parameters()]
+        current = [gather.local(parameter) for parameter in student.parameters()]
+        torch._foreach_lerp_(averaged, current, 1 - momentum)
 
 
 def cosine_momentum(progress: float, *, start: float) -> float:

@@ -19,10 +19,10 @@ SPINS = 1_000
 
 
 def let_threads_sleep(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Have the threads of this process, and of those that it starts, sleep when they have waited for `SPINS`; call before
-    torch is there. Other runtimes than GNU's have them sleep at once.
+    """Have the threads of this process, and of the processes that it starts, sleep after `SPINS` turns of waiting.
 
-    Where the user has set any of `SETTINGS`, it is as the user set it.
+    To be called before torch is imported. Runtimes other than GNU's have their threads sleep at once. Where the user
+    has set any of `SETTINGS`, nothing is changed.
     """
     if not any(name in environment for name in SETTINGS):
         environment["OMP_WAIT_POLICY"] = "PASSIVE"

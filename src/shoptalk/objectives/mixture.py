@@ -75,8 +75,8 @@ class MixtureSpec(Spec):
 
     def examples(self, corpus: Corpus) -> Examples:
         """The first part's; none where any part finds none."""
-        found = [part.spec.examples(corpus) for part in self.parts]
-        return found[0] if all(len(examples) for examples in found) else []
+        examples = [part.spec.examples(corpus) for part in self.parts]
+        return examples[0] if all(map(len, examples)) else []
 
     @property
     def prepares(self) -> bool:
@@ -85,11 +85,11 @@ class MixtureSpec(Spec):
 
     def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets | None:
         """The parts' targets, each under its part's name: `neighbours.targets`."""
-        found: dict[str, np.ndarray] = {}
+        merged: dict[str, np.ndarray] = {}
         for part in self.parts:
             targets = part.spec.prepare(corpus, product) or {}
-            found |= {f"{part.name}.{name}": array for name, array in targets.items()}
-        return found or None
+            merged |= {f"{part.name}.{name}": array for name, array in targets.items()}
+        return merged or None
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], MixedBatch]:
         """The first part's batch of the examples, and of each other part the next batch of its own."""
@@ -102,9 +102,9 @@ class MixtureSpec(Spec):
         def collate(examples: Sequence[int], key: Key) -> MixedBatch:
             batches = [makers[0](examples, key)]
             for number, (make, (data, size)) in enumerate(zip(makers[1:], others, strict=True), start=1):
-                own = Key(seed=_seed_of(key.seed, number), step=key.step)
-                chosen = drawn(len(data), size, seed=own.seed, step=own.step)
-                batches.append(make([int(data[i]) for i in chosen], own))
+                part_key = Key(seed=_seed_of(key.seed, number), step=key.step)
+                chosen = drawn(len(data), size, seed=part_key.seed, step=part_key.step)
+                batches.append(make([int(data[i]) for i in chosen], part_key))
             return MixedBatch(tuple(batches))
 
         return collate
@@ -120,8 +120,8 @@ class MixtureSpec(Spec):
 
 def _targets_of(name: str, targets: Targets | None) -> Targets | None:
     prefix = f"{name}."
-    found = {key.removeprefix(prefix): array for key, array in (targets or {}).items() if key.startswith(prefix)}
-    return found or None
+    unprefixed = {key.removeprefix(prefix): array for key, array in (targets or {}).items() if key.startswith(prefix)}
+    return unprefixed or None
 
 
 def _seed_of(seed: int, number: int) -> int:
@@ -150,8 +150,8 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
         """The weighted sum; terms are each part's loss, unweighted, and its own terms, under its name."""
         total = torch.zeros((), device=self.product.network.device)
         terms, outputs = {}, []
-        for (name, part), weight, own in zip(self.parts.items(), self.weights, batch.parts, strict=True):
-            loss = part(own)
+        for (name, part), weight, part_batch in zip(self.parts.items(), self.weights, batch.parts, strict=True):
+            loss = part(part_batch)
             total = total + weight * loss.total
             terms[f"{name}.loss"] = loss.total.detach()
             terms |= {f"{name}.{term}": value for term, value in loss.terms.items()}
@@ -160,9 +160,9 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
 
     def after_step(self, progress: float, outputs: Any) -> None:
         """Each part's own, with its own outputs."""
-        for part, own in zip(self.parts.values(), outputs, strict=True):
+        for part, part_outputs in zip(self.parts.values(), outputs, strict=True):
             assert isinstance(part, Objective)
-            part.after_step(progress, own)
+            part.after_step(progress, part_outputs)
 
     def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:
         """That of the first part that has one."""

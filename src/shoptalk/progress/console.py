@@ -134,8 +134,8 @@ class Console:
         for step in steps:
             training = training.after(step)
             if self.now() - last >= PLAIN_EVERY or step.number == total:
-                told = f"step {step.number} of {total}, {_note(training)}, about {training.left:.0f} s left"
-                self.say(f"{name}: {told}")
+                line = f"step {step.number} of {total}, {_note(training)}, about {training.left:.0f} s left"
+                self.say(f"{name}: {line}")
                 last = self.now()
             yield step
 

@@ -94,8 +94,8 @@ def _squeezed(values: Sequence[float], width: int) -> list[float]:
 
 def _section(rows: Iterable[Text]) -> list[Text]:
     """The rows after an empty line; nothing where there are none."""
-    found = list(rows)
-    return [Text(""), *found] if found else []
+    lines = list(rows)
+    return [Text(""), *lines] if lines else []
 
 
 def _cut(text: Text) -> Text:
@@ -170,14 +170,14 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
 
 def _training(training: TrainingState, width: int, blocks: str) -> list[Text]:
     counted = f"step {training.step:,} of {training.total:,}"
-    told = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
+    figures = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
     if width >= NARROW and training.steps:
-        told += f"  {training.waste:.0%} padding"
-    first = Text.assemble((training.name, "bold"), f"  {counted}" + (told if width >= NARROW else ""))
+        figures += f"  {training.waste:.0%} padding"
+    first = Text.assemble((training.name, "bold"), f"  {counted}" + (figures if width >= NARROW else ""))
     bars = sparkline(training.losses.values, width - 6, blocks=blocks)
     rows = [_cut(first)]
-    if width < NARROW and told:
-        rows.append(_cut(Text(told.strip())))
+    if width < NARROW and figures:
+        rows.append(_cut(Text(figures.strip())))
     if bars:
         rows.append(_cut(Text.assemble("loss  ", (bars, "yellow"))))
     return rows
@@ -187,17 +187,17 @@ def _money_and_time(state: State, now: float, *, brief: bool) -> str:
     """How much of the budget has gone, and how long the forecast says that it still takes."""
     outlook = state.outlook
     assert outlook is not None
-    gone = state.spent_seconds(now)
+    spent = state.spent_seconds(now)
     budget = outlook.budget
     if budget.euros is not None and budget.price_per_hour is not None:
-        used = f"{money(gone / 3600 * budget.price_per_hour)} of {money(budget.euros)}"
+        used = f"{money(spent / 3600 * budget.price_per_hour)} of {money(budget.euros)}"
     elif budget.tokens is not None:
         used = f"{_kilo(state.spent_tokens())} of {_kilo(budget.tokens)} tokens"
     else:
-        used = f"{_seconds(gone)} of {_seconds(budget.time or 0.0)}"
-    left = outlook.seconds - gone
-    told = f"{_seconds(left)} left" if left >= 1 else "longer than forecast"
-    return f"{used}, {told}" if brief else f"budget: {used} used; {'about ' if left >= 1 else ''}{told}"
+        used = f"{_seconds(spent)} of {_seconds(budget.time or 0.0)}"
+    left = outlook.seconds - spent
+    remaining = f"{_seconds(left)} left" if left >= 1 else "longer than forecast"
+    return f"{used}, {remaining}" if brief else f"budget: {used} used; {'about ' if left >= 1 else ''}{remaining}"
 
 
 def _seconds(seconds: float) -> str:

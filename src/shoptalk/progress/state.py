@@ -143,8 +143,8 @@ class State:
 
     def entered(self, name: str, now: float) -> "State":
         """A stage begins, the one before it ends, and so does what was trained in that."""
-        done = tuple(stage if stage.ended is not None else replace(stage, ended=now) for stage in self.stages)
-        return replace(self, stages=(*done, Stage(name, now)), training=None)
+        ended = tuple(stage if stage.ended is not None else replace(stage, ended=now) for stage in self.stages)
+        return replace(self, stages=(*ended, Stage(name, now)), training=None)
 
     def looked(self, look: Look, now: float) -> "State":
         """A candidate was measured; one that was not announced is added."""
@@ -180,5 +180,5 @@ class State:
 
     def spent_tokens(self) -> int:
         """Training tokens of every candidate so far."""
-        done = sum(max((look.tokens for look in candidate.looks), default=0) for candidate in self.candidates)
-        return done + (self.training.tokens if self.training else 0)
+        of_candidates = sum(max((look.tokens for look in candidate.looks), default=0) for candidate in self.candidates)
+        return of_candidates + (self.training.tokens if self.training else 0)

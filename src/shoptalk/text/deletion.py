@@ -30,8 +30,8 @@ def delete(
     places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     luck = uniform(seed, step, np.asarray(examples)[text], places, stream=0)
     stays = survivors(text, luck, ordinary[ids], share)
-    kept = np.bincount(text[stays], minlength=len(rows))
-    return np.split(ids[stays], np.cumsum(kept)[:-1])
+    counts = np.bincount(text[stays], minlength=len(rows))
+    return np.split(ids[stays], np.cumsum(counts)[:-1])
 
 
 def survivors(

@@ -77,8 +77,8 @@ class Masker:
         where = np.asarray(examples)[text], np.arange(len(ids)) - starts[text]
         order, fate, other = (uniform(seed, step, *where, stream=stream) for stream in range(3))
         picks = choose(ids, text, order, self.ordinary, self.continues, self.rate)
-        seen = corrupt(ids, picks, fate, other, mask_id=self.mask_id, vocabulary=self.vocabulary)
-        return Masked(rows=np.split(seen, starts[1:]), ids=ids, starts=starts, picks=picks)
+        corrupted = corrupt(ids, picks, fate, other, mask_id=self.mask_id, vocabulary=self.vocabulary)
+        return Masked(rows=np.split(corrupted, starts[1:]), ids=ids, starts=starts, picks=picks)
 
 
 def choose(
@@ -95,19 +95,19 @@ def choose(
     vocabulary entries continue a word) whole words are, in the order of their first pieces, until the share is reached.
     """
     at = np.flatnonzero(ordinary[ids])
-    own, rank = text[at], order[at]
-    begins = np.r_[True, own[1:] != own[:-1]][: len(at)]
+    texts, rank = text[at], order[at]
+    begins = np.r_[True, texts[1:] != texts[:-1]][: len(at)]
     words = np.cumsum(begins | ~continues[ids[at]]) - 1 if continues is not None else np.arange(len(at))
     first_piece = np.r_[True, words[1:] != words[:-1]][: len(at)]
-    sorting = np.lexsort((words, rank[first_piece][words], own))  # the last key counts most
-    own, words = own[sorting], words[sorting]
-    sizes = np.bincount(own, minlength=int(text[-1]) + 1 if len(text) else 0)
-    wanted = np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0)
+    sorting = np.lexsort((words, rank[first_piece][words], texts))  # the last key counts most
+    texts, words = texts[sorting], words[sorting]
+    sizes = np.bincount(texts, minlength=int(text[-1]) + 1 if len(text) else 0)
+    counts = np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0)
     # A word is chosen where fewer tokens of its text than wanted come before its first piece.
     first = np.maximum.accumulate(np.where(np.r_[True, words[1:] != words[:-1]][: len(at)], np.arange(len(at)), 0))
-    before = first - (np.cumsum(sizes) - sizes)[own]
+    before = first - (np.cumsum(sizes) - sizes)[texts]
     picks = np.zeros(len(ids), dtype=bool)
-    picks[at[sorting[before < wanted[own]]]] = True
+    picks[at[sorting[before < counts[texts]]]] = True
     return picks
 
 

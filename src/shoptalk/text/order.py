@@ -42,18 +42,18 @@ def permuted(
         return np.asarray(order[places])
     side = np.uint64(math.isqrt(n - 1) + 1)
     keys = np.asarray(np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64), dtype=np.uint64)
-    found = _encrypted(places.astype(np.uint64), side, keys)
-    while len(outside := np.flatnonzero(found >= n)):
-        found[outside] = _encrypted(found[outside], side, keys)
-    return found.astype(np.int64)
+    numbers = _encrypted(places.astype(np.uint64), side, keys)
+    while len(outside := np.flatnonzero(numbers >= n)):
+        numbers[outside] = _encrypted(numbers[outside], side, keys)
+    return numbers.astype(np.int64)
 
 
 def drawn(n: int, batch: int, *, seed: int, step: int) -> list[int]:
     """Which of n things make batch `step`: every pass is a new permutation; no thing comes twice in a batch."""
     batch = min(batch, n)
     number, place = divmod(step, n // batch)
-    found: list[int] = permuted(n, range(place * batch, (place + 1) * batch), seed=seed, epoch=number).tolist()
-    return found
+    positions: list[int] = permuted(n, range(place * batch, (place + 1) * batch), seed=seed, epoch=number).tolist()
+    return positions
 
 
 def _encrypted(

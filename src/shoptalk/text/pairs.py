@@ -26,8 +26,8 @@ class PairForm:
         Raises:
             ConfigError: it puts nothing around a text, so nothing would tell where the second begins.
         """
-        found = tokenizer("a", return_special_tokens_mask=True)
-        ids, special = np.array(found["input_ids"], dtype=np.int64), np.array(found["special_tokens_mask"])
+        encoded = tokenizer("a", return_special_tokens_mask=True)
+        ids, special = np.array(encoded["input_ids"], dtype=np.int64), np.array(encoded["special_tokens_mask"])
         text = np.flatnonzero(special == 0)
         before, after = ids[: text[0]], ids[text[-1] + 1 :]
         if not len(before) + len(after):

@@ -123,8 +123,8 @@ def _alphabet(
         for number, letter in enumerate(word):
             counts[letter] += count
             within[letter] += count * (number > 0)
-    own = [*string.ascii_lowercase, *string.digits]
-    letters, continuing = [*own, *string.punctuation], list(own)
+    alphanumeric = [*string.ascii_lowercase, *string.digits]
+    letters, continuing = [*alphanumeric, *string.punctuation], list(alphanumeric)
     known = set(letters)
     for letter, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if count < FEWEST or len(letters) + len(continuing) + 2 > most:

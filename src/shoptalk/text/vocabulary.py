@@ -68,8 +68,8 @@ def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[
 def _pipeline(tokenizer: Any) -> dict[str, Any]:
     """All that a fast tokenizer does, as the `tokenizers` library writes it; nothing of a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    found: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
-    return found
+    pipeline: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
+    return pipeline
 
 
 def _renumbered(part: Any, new: dict[int, int]) -> Any:
@@ -78,13 +78,13 @@ def _renumbered(part: Any, new: dict[int, int]) -> Any:
         return [_renumbered(item, new) for item in part]
     if not isinstance(part, dict):
         return part
-    found = {name: _renumbered(value, new) for name, value in part.items()}
+    renumbered = {name: _renumbered(value, new) for name, value in part.items()}
     if "ids" in part:
-        found["ids"] = [new[number] for number in part["ids"]]
+        renumbered["ids"] = [new[number] for number in part["ids"]]
     for name in {"sep", "cls"} & part.keys():
         token, number = part[name]
-        found[name] = [token, new[number]]
-    return found
+        renumbered[name] = [token, new[number]]
+    return renumbered
 
 
 def _opened(tokenizer: Any, pipeline: dict[str, Any]) -> Any:

@@ -144,6 +144,6 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def _truncate(log: Path, done: int) -> None:
     """Forget the rows after the snapshot; a killed process may have logged steps that will now be taken again."""
-    kept = "".join(json.dumps(row) + "\n" for row in read_log(log.parent) if row["step"] <= done)
-    if log.exists() and log.read_text(encoding="utf-8") != kept:  # a killed process may also leave half a row
-        write_text(log, kept)
+    text = "".join(json.dumps(row) + "\n" for row in read_log(log.parent) if row["step"] <= done)
+    if log.exists() and log.read_text(encoding="utf-8") != text:  # a killed process may also leave half a row
+        write_text(log, text)

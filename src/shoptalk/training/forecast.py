@@ -132,7 +132,7 @@ def _average_batch(training: Training, batch: int) -> tuple[float, float]:
     tokens, cells = [], []
     for number in range(min(SAMPLED, max(1, len(training.data) // batch))):
         key = Key(seed=training.config.seed, step=number)
-        made = training.collate([training.data[i] for i in batch_positions(len(training.data), batch, key)], key)
-        tokens.append(made.tokens)
-        cells.append(made.cells)
+        collated = training.collate([training.data[i] for i in batch_positions(len(training.data), batch, key)], key)
+        tokens.append(collated.tokens)
+        cells.append(collated.cells)
     return float(np.mean(tokens)), float(np.mean(cells))

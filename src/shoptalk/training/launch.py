@@ -82,20 +82,20 @@ def _join(device: torch.device) -> dist.Store:
             "their gradients. Expected CPUs or CUDA: start one process, without torchrun."
         )
     if device.type == "cuda":
-        place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if place >= there:
+        place, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= gpus:
             raise ConfigError(
-                f"This host has {there} GPUs and process {place + 1} was started on it. Expected one process a GPU: "
-                f"torchrun --nproc-per-node {there}."
+                f"This host has {gpus} GPUs and process {place + 1} was started on it. Expected one process a GPU: "
+                f"torchrun --nproc-per-node {gpus}."
             )
         torch.cuda.set_device(place)
     try:
         # The store is kept: through it a process says why it leaves. Where it is torchrun's own it outlives a restart,
         # and holds the addresses of processes that are gone (seen in torch 2.13): each start gets keys of its own.
-        found, rank, world_size = next(rendezvous("env://", timeout=STEP))
+        torchrun_store, rank, world_size = next(rendezvous("env://", timeout=STEP))
         lasts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if lasts else "0"
-        store = PrefixStore(f"shoptalk/{start}", found)
+        store = PrefixStore(f"shoptalk/{start}", torchrun_store)
         dist.init_process_group(
             backend, store=PrefixStore("group", store), rank=rank, world_size=world_size, timeout=STEP
         )
@@ -123,18 +123,18 @@ def _farewell(store: dist.Store, error: BaseException) -> int | None:
     """
     rank, size = dist.get_rank(), dist.get_world_size()
     lost = _is_lost_peer(error)
-    own = said = f"{rank}:{130 if lost else status_of(error)}"
+    report = first_report = f"{rank}:{130 if lost else status_of(error)}"
     with contextlib.suppress(RuntimeError):  # the store is gone where the process that held it was killed
         if lost:  # one that failed has said so before it went; one that was killed has not
             _until(lambda: store.check(["failed"]), LOST)
-        said = bytes(store.compare_set("failed", "", own)).decode()
+        first_report = bytes(store.compare_set("failed", "", report)).decode()
         store.add("left", 1)
     # The others, waiting for this one in the middle of a step, notice now.
     _leave()
     if not lost:
         with contextlib.suppress(RuntimeError):
             _until(lambda: store.add("left", 0) >= size, LEAVING)
-    first, status = said.split(":")
+    first, status = first_report.split(":")
     if int(first) != rank:
         return int(status)
     if lost:
@@ -181,10 +181,10 @@ def agree(work: Callable[[], T]) -> T:
         with gather.alone():
             text = json.dumps(work()).encode()
     head = _sent((str(len(text)).encode() + b"\n" + text)[:_HEAD], _HEAD)
-    size, _, found = head.partition(b"\n")
-    if int(size) > len(found):  # most values come with the head, in one message
-        found = _sent(text, int(size))
-    value: T = json.loads(found[: int(size)])
+    size, _, payload = head.partition(b"\n")
+    if int(size) > len(payload):  # most values come with the head, in one message
+        payload = _sent(text, int(size))
+    value: T = json.loads(payload[: int(size)])
     return value
 
 

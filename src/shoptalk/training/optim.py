@@ -50,8 +50,8 @@ class RowAdamW(torch.optim.Optimizer):
         second = seconds[rows].mul_(second_rate).addcmul_(values, values, value=1 - second_rate)
         firsts[rows], seconds[rows] = first, second
         denominator = (second / (1 - second_rate**step)).sqrt_().add_(group["eps"])
-        kept = table[rows].mul_(1 - group["lr"] * group["weight_decay"])
-        table[rows] = kept.addcdiv_(first, denominator, value=-group["lr"] / (1 - first_rate**step))
+        decayed = table[rows].mul_(1 - group["lr"] * group["weight_decay"])
+        table[rows] = decayed.addcdiv_(first, denominator, value=-group["lr"] / (1 - first_rate**step))
 
 
 def _rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,8 +142,8 @@ def make_optimizer(
                 and (parameter.ndim > 1) == matrices
             ]
             settings = {"base_lr": rate, "lr": rate, "weight_decay": weight_decay if matrices else 0.0}
-            for groups, wanted in ((dense, False), (rows, True)):
-                if parameters := [parameter for parameter in chosen if (id(parameter) in by_rows) == wanted]:
+            for groups, in_table in ((dense, False), (rows, True)):
+                if parameters := [parameter for parameter in chosen if (id(parameter) in by_rows) == in_table]:
                     groups.append({"params": parameters} | settings)
     parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(dense, fused=True)] if dense else []
     if rows:

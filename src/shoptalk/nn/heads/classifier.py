@@ -76,14 +76,14 @@ class Classifier:
         """What to say of each text."""
         chances, admitted = self.probabilities(vectors), self.admits(vectors)
         names = [str(label) for label in self.head.labels]
-        found = []
+        answers = []
         for row, inside in zip(chances, admitted, strict=True):
             best = int(row.argmax())
             given = (
                 tuple(names[c] for c in np.flatnonzero(row >= self.threshold)) if self.multi_label else (names[best],)
             )
-            found.append(Answer(given, float(row[best]), bool(inside)))
-        return found
+            answers.append(Answer(given, float(row[best]), bool(inside)))
+        return answers
 
     def admits(self, vectors: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which texts are in scope; all of them where there is no gate."""
@@ -300,9 +300,9 @@ def _known(kinds: Sequence[str], pool: Pool | None) -> tuple[str, ...]:
 
 def _judged(codes: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """Which texts' labels are taught by another fold too: what nobody taught, no head can know."""
-    there = np.zeros((int(codes.max()) + 1, FOLDS), dtype=bool)
-    there[codes, fold] = True
-    return np.asarray(there.sum(axis=1)[codes] > 1)
+    taught = np.zeros((int(codes.max()) + 1, FOLDS), dtype=bool)
+    taught[codes, fold] = True
+    return np.asarray(taught.sum(axis=1)[codes] > 1)
 
 
 def _held_out(
@@ -315,12 +315,12 @@ def _held_out(
     spoken: Mapping[bool, Float[np.ndarray, "C D"]],
 ) -> Float[np.ndarray, "N C"]:
     """Each text's scores by a head that was trained on the other folds, and on names that those believe."""
-    seen, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
+    vectors, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
     for part in range(FOLDS):
         rest = fold != part
         if rest.any() and not rest.all():
-            head = fit_kind(kind, seen[rest], codes[rest], names, pool, spoken.get(kind.smoothed))
-            scores[~rest] = head.scores(seen[~rest])
+            head = fit_kind(kind, vectors[rest], codes[rest], names, pool, spoken.get(kind.smoothed))
+            scores[~rest] = head.scores(vectors[~rest])
     return scores
 
 
@@ -345,14 +345,14 @@ def _gate(
     names, other = np.arange(classes + 1), np.arange(len(outside)) % FOLDS
     points, numbers = np.concatenate([vectors, outside]), np.concatenate([codes, np.full(len(outside), classes)])
     where, targets = np.concatenate([fold, other]), one_hot(numbers, classes + 1)
-    seen = np.zeros((len(points), 6))
+    features = np.zeros((len(points), 6))
     for part in range(FOLDS):
         rest, apart = where != part, where == part
         head = fit_soft(points[rest], targets[rest], names, penalty=1 / (INVERSE_PENALTY * int(rest.sum())))
         near = nearest(build(vectors[rest[: len(vectors)]]), points[apart])
-        seen[apart] = features_of(head.scores(points[apart]), near)
+        features[apart] = features_of(head.scores(points[apart]), near)
     none = fit_soft(points, targets, names, penalty=1 / (INVERSE_PENALTY * len(points)))
-    return fit_gate(seen[: len(vectors)], right, seen[len(vectors) :], loss=loss), none
+    return fit_gate(features[: len(vectors)], right, features[len(vectors) :], loss=loss), none
 
 
 def _unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:

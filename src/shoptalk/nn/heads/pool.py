@@ -19,13 +19,13 @@ MOST = 20_000
 
 
 def smooth(
-    own: Float[np.ndarray, "N D"], corpus: Float[np.ndarray, "M D"], positions: Int[np.ndarray, "N k"]
+    vectors: Float[np.ndarray, "N D"], corpus: Float[np.ndarray, "M D"], positions: Int[np.ndarray, "N k"]
 ) -> Float[np.ndarray, "N D"]:
     """Each vector plus the mean of its neighbours' vectors, normalised: the equation above."""
-    smoothed = np.empty_like(own)
-    for begin in range(0, len(own), 4096):  # blocks: the gathered neighbours take k times a block's memory
+    smoothed = np.empty_like(vectors)
+    for begin in range(0, len(vectors), 4096):  # blocks: the gathered neighbours take k times a block's memory
         part = slice(begin, begin + 4096)
-        smoothed[part] = own[part] + corpus[positions[part]].mean(axis=1)
+        smoothed[part] = vectors[part] + corpus[positions[part]].mean(axis=1)
     smoothed /= np.maximum(np.linalg.norm(smoothed, axis=1, keepdims=True), 1e-12)
     return smoothed
 
@@ -52,14 +52,14 @@ class Pool:
         if len(vectors) < 2:
             raise ValueError(f"A pool needs at least two vectors, got {len(vectors)}.")
         k = min(k or min(10, max(4, len(vectors) // 500)), len(vectors) - 1)
-        own = np.ascontiguousarray(vectors, dtype=np.float32)
-        _, positions = neighbours(own, k)
-        return cls(own, smooth(own, own, positions), build(own), k)
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        _, positions = neighbours(vectors, k)
+        return cls(vectors, smooth(vectors, vectors, positions), build(vectors), k)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def smooth(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
         """Other texts' vectors, moved towards their neighbourhoods in the pool as its own were."""
-        own = np.ascontiguousarray(vectors, dtype=np.float32)
-        return smooth(own, self.vectors, search(self.index, own, self.k)[1])
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        return smooth(vectors, self.vectors, search(self.index, vectors, self.k)[1])

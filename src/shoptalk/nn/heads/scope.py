@@ -99,6 +99,6 @@ def fit_gate(
 
 def _strictest(scores: Float[np.ndarray, " N"], right: Bool[np.ndarray, " N"], *, loss: float) -> float:
     """The largest threshold below which at most `loss` per cent of the texts lie that were answered rightly."""
-    kept = np.sort(scores[right])
-    lost = min(int(loss / 100 * len(scores)), len(kept) - 1)
-    return float(kept[lost])
+    ordered = np.sort(scores[right])
+    lost = min(int(loss / 100 * len(scores)), len(ordered) - 1)
+    return float(ordered[lost])

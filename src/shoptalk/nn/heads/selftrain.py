@@ -23,11 +23,11 @@ _SINKHORN = 20
 
 def balanced(log_probabilities: Float[np.ndarray, "M C"], shares: Float[np.ndarray, " C"]) -> Float[np.ndarray, "M C"]:
     """The probabilities, scaled until class c gets about `shares[c]` of all texts; rows add up to 1."""
-    found = np.exp(log_probabilities - log_probabilities.max(axis=1, keepdims=True))
+    probabilities = np.exp(log_probabilities - log_probabilities.max(axis=1, keepdims=True))
     for _ in range(_SINKHORN):
-        found *= shares * len(found) / np.maximum(found.sum(axis=0), 1e-9)
-        found /= np.maximum(found.sum(axis=1, keepdims=True), 1e-30)
-    return np.asarray(found, dtype=np.float32)
+        probabilities *= shares * len(probabilities) / np.maximum(probabilities.sum(axis=0), 1e-9)
+        probabilities /= np.maximum(probabilities.sum(axis=1, keepdims=True), 1e-30)
+    return np.asarray(probabilities, dtype=np.float32)
 
 
 def self_train(

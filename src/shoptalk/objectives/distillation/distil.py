@@ -113,7 +113,7 @@ class DistilSpec(Spec):
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], DistilBatch]:
         """Texts with the teacher's vectors; corrupted anew at every visit where their tokens are predicted too."""
         assert material.targets is not None  # `prepare` always returns them
-        wanted = material.targets["vectors"]
+        teacher_vectors = material.targets["vectors"]
         masker = Masker(material.product.tokenizer, rate=self.mask_rate) if self.mlm_weight else None
 
         def collate(examples: Sequence[int], key: Key) -> DistilBatch:
@@ -122,7 +122,7 @@ class DistilSpec(Spec):
                 masked = masker(rows, examples, seed=key.seed, step=key.step)
                 texts = material.product.batch(masked.rows)
                 corrupted = Corrupted(texts, *masked.targets(texts))
-            vectors = torch.from_numpy(np.asarray(wanted[list(examples)], dtype=np.float32))
+            vectors = torch.from_numpy(np.asarray(teacher_vectors[list(examples)], dtype=np.float32))
             return DistilBatch(texts=material.product.batch(rows), targets=vectors, corrupted=corrupted)
 
         return collate

@@ -82,7 +82,7 @@ class NeighboursSpec(Spec):
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], TargetBatch]:
         """The examples, one random neighbour of each, and other random texts in place of those that came twice."""
         assert material.targets is not None  # `prepare` always returns them
-        wanted, neighbours = material.targets["targets"], material.targets["neighbours"]
+        targets, neighbours = material.targets["targets"], material.targets["neighbours"]
 
         def collate(examples: Sequence[int], key: Key) -> TargetBatch:
             companions = []
@@ -95,7 +95,7 @@ class NeighboursSpec(Spec):
             chosen = list(dict.fromkeys([*examples, *companions, *fill]))[: 2 * len(examples)]
             return TargetBatch(
                 texts=material.product.batch([material.inputs[i] for i in chosen]),
-                targets=torch.from_numpy(np.asarray(wanted[chosen], dtype=np.float32)),
+                targets=torch.from_numpy(np.asarray(targets[chosen], dtype=np.float32)),
             )
 
         return collate

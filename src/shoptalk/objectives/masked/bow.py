@@ -117,11 +117,13 @@ class BagOfWords(Objective[TextEncoder, BagBatch]):
         """The weighted cross-entropy of a text's words, in nats, mean over the texts that have any."""
         with evaluating(self.encoder):
             vectors = self.encoder(batch.texts)
-        told = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
-        weights = sent(batch.weights, told.device)
+        log_probabilities = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
+        weights = sent(batch.weights, log_probabilities.device)
         texts = int((torch.bincount(batch.owners) > 0).sum())
-        found = told[sent(batch.owners, told.device), sent(batch.words, told.device)]
-        total = -(weights * found).sum() / max(texts, 1)
+        of_words = log_probabilities[
+            sent(batch.owners, log_probabilities.device), sent(batch.words, log_probabilities.device)
+        ]
+        total = -(weights * of_words).sum() / max(texts, 1)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 
 

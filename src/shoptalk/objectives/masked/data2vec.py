@@ -110,11 +110,11 @@ class Data2vec(Objective[TextEncoder, HiddenBatch]):
         for number, group, counts in self.encoder.share(batch.texts):
             chosen = sent(batch.positions[number] if counts else batch.positions[number][:0], self.encoder.device)
             layers = self.teacher.top_layers(replace(group, ids=batch.originals[number]), self.top)
-            wanted = target([states.flatten(0, 1)[chosen] for states in layers])
-            found = self.head(self.encoder.hidden(group).flatten(0, 1)[chosen]).float()
-            distance = nn.functional.smooth_l1_loss(found, wanted, beta=self.beta, reduction="sum")
+            targets = target([states.flatten(0, 1)[chosen] for states in layers])
+            predicted = self.head(self.encoder.hidden(group).flatten(0, 1)[chosen]).float()
+            distance = nn.functional.smooth_l1_loss(predicted, targets, beta=self.beta, reduction="sum")
             total = total + distance / (count * self.encoder.dim)
-            spread = spread + wanted.square().sum() / (count * self.encoder.dim)
+            spread = spread + targets.square().sum() / (count * self.encoder.dim)
         # A collapsed teacher gives every token one state; the paper watches the targets' size for it too.
         terms = {"target_square": gather.sum_across(spread)}
         return Loss(total=gather.sum_across(total), terms=terms)

@@ -114,8 +114,8 @@ class DecoderLayer(nn.Module):
         attended, _ = packed_attention(self, query, key, value, bias)
         states = self.after_attention(states + self.attended(attended.reshape(rows, width, dim)))
         states = self.after_memory(states + self.memory(vectors))
-        found: Tensor = self.after_dense(states + self.narrow(nn.functional.gelu(self.widen(states))))
-        return found
+        output: Tensor = self.after_dense(states + self.narrow(nn.functional.gelu(self.widen(states))))
+        return output
 
 
 class Decoder(nn.Module):
@@ -138,16 +138,16 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "R W D"]:
         """The states at every cell of a group; `vectors` are those of all the batch's texts."""
         segments = sent(group.segments, vectors.device)
-        own = nn.functional.pad(vectors[sent(group.rows, vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
+        memories = nn.functional.pad(vectors[sent(group.rows, vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
         embedded = nn.functional.embedding(sent(group.ids, vectors.device), table)
         states = self.norm(embedded + self.positions(sent(group.positions, vectors.device)))
         ahead = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool, device=vectors.device).triu(1)
         bias = Packing(group, vectors.device).bias.masked_fill(ahead, FAR_BELOW)
-        memory = own[segments] * own.shape[1] ** 0.5
+        memory = memories[segments] * memories.shape[1] ** 0.5
         for layer in self.layers:
             states = layer(states, bias, memory)
-        found: Tensor = states
-        return found
+        decoded: Tensor = states
+        return decoded
 
 
 class DenoisingAutoencoder(Objective[TextEncoder, DenoisingBatch]):

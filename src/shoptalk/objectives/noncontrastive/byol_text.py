@@ -81,9 +81,9 @@ class ByolText(Objective[TextEncoder, ViewsBatch]):
 
     def forward(self, batch: ViewsBatch) -> Loss:
         """The mean of L + L̃ over the texts, from 0 to 8; needs training mode, where the two views differ."""
-        wanted = self.target(batch.once)
+        targets = self.target(batch.once)
         first, second = self.predictor(self.encoder(batch.texts)).chunk(2)
-        total = _distance(first, wanted) + _distance(second, wanted)
+        total = _distance(first, targets) + _distance(second, targets)
         return Loss(total=total, terms={"cosine": 1 - total.detach() / 4})
 
     def after_step(self, progress: float, outputs: Any) -> None:
@@ -91,9 +91,9 @@ class ByolText(Objective[TextEncoder, ViewsBatch]):
         self.target.follow(self.encoder, momentum=cosine_momentum(progress, start=self.momentum))
 
 
-def _distance(predicted: Float[Tensor, "n D"], wanted: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+def _distance(predicted: Float[Tensor, "n D"], targets: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
     """Equation 2: 2 - 2 cos, averaged; in float32, whatever precision the layers have."""
-    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), wanted, dim=-1)).mean()
+    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), targets, dim=-1)).mean()
 
 
 if __name__ == "__main__":

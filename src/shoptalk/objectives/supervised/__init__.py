@@ -41,23 +41,23 @@ def labels_of(targets: Targets | None, *, kind: str, texts: int, classes: int | 
     """
     if targets is None or "targets" not in targets:
         raise ConfigError(needs_labels(kind))
-    wanted = np.asarray(targets["targets"], dtype=np.float32)
-    weights = np.asarray(targets.get("weights", np.ones(len(wanted))), dtype=np.float64)
-    if wanted.shape[0] != texts or wanted.ndim != 2 or weights.shape != (texts,):
+    rows = np.asarray(targets["targets"], dtype=np.float32)
+    weights = np.asarray(targets.get("weights", np.ones(len(rows))), dtype=np.float64)
+    if rows.shape[0] != texts or rows.ndim != 2 or weights.shape != (texts,):
         raise ConfigError(
-            f"{kind!r} was given targets of shape {wanted.shape} and weights of shape {weights.shape} for {texts} "
+            f"{kind!r} was given targets of shape {rows.shape} and weights of shape {weights.shape} for {texts} "
             f"texts. Give a row of targets a text, a column a class, and a weight a text."
         )
-    if classes is not None and wanted.shape[1] != classes:
+    if classes is not None and rows.shape[1] != classes:
         raise ConfigError(
-            f"{kind!r} was given targets of {wanted.shape[1]} classes and built for {classes}. Set objectives.{kind}."
-            f"classes={wanted.shape[1]}."
+            f"{kind!r} was given targets of {rows.shape[1]} classes and built for {classes}. Set objectives.{kind}."
+            f"classes={rows.shape[1]}."
         )
-    if not (np.isfinite(wanted).all() and wanted.min(initial=0) >= 0 and wanted.max(initial=0) <= 1):
+    if not (np.isfinite(rows).all() and rows.min(initial=0) >= 0 and rows.max(initial=0) <= 1):
         raise ConfigError(f"{kind!r} was given targets outside 0 to 1. Give shares or probabilities of classes.")
     if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0 and weights.sum() > 0):
         raise ConfigError(f"{kind!r} was given weights that are below 0, not finite, or all 0. Give some above 0.")
-    return Labels(wanted, (weights / weights.mean()).astype(np.float32))
+    return Labels(rows, (weights / weights.mean()).astype(np.float32))
 
 
 def needs_labels(kind: str) -> str:

@@ -79,16 +79,16 @@ class _Partners:
 
     def __call__(self, i: int, rng: np.random.Generator) -> int:
         shares = self._targets[i].astype(np.float64)
-        own, totals = shares, self._running[:, -1]
+        totals = self._running[:, -1]
         # A label's chance is its share, if any other text has it.
-        chances = shares * (totals - own > 1e-6)
+        chances = shares * (totals - shares > 1e-6)
         if not chances.sum():
             return i
         label = int(rng.choice(len(chances), p=chances / chances.sum()))
         running = self._running[label]
-        at = rng.random() * (totals[label] - own[label])
-        if at >= running[i] - own[label]:
-            at += own[label]  # past the text itself
+        at = rng.random() * (totals[label] - shares[label])
+        if at >= running[i] - shares[label]:
+            at += shares[label]  # past the text itself
         return min(int(np.searchsorted(running, at, side="right")), len(running) - 1)
 
 
@@ -106,9 +106,9 @@ class Setfit(Objective[TextEncoder, LabelledBatch]):
         vectors = self.encoder(batch.texts)
         targets, weights = sent(batch.targets, vectors.device), sent(batch.weights, vectors.device)
         shared = (targets @ targets.T).fill_diagonal_(0)
-        found = shared.sum(1)
-        weights = weights * (found > 0)
-        shares = shared / found.clamp(min=1e-12)[:, None]
+        labels_shared = shared.sum(1)
+        weights = weights * (labels_shared > 0)
+        shares = shared / labels_shared.clamp(min=1e-12)[:, None]
         losses = -(shares * similarity_distribution(vectors, temperature=self.temperature)).sum(1)
         return Loss(total=(weights * losses).sum() / weights.sum().clamp(min=1e-12), terms={})
 
