@@ -408,7 +408,7 @@ def test_a_label_for_what_is_out_of_scope_must_be_one(tiny_base: Path, tmp_path:
 
 def test_one_answer_besides_out_of_scope_is_too_few(tiny_base: Path, tmp_path: Path) -> None:
     labels = csv_of(tmp_path / "l.csv", [row for row in rows_of(4, strange=4) if row[1] in ("card", "oos")])
-    with pytest.raises(InputError, match=r"at least two labels, got \['card'\]"):
+    with pytest.raises(InputError, match=r"at least two labels, and was given \['card'\]"):
         run(tmp_path / "out", request_for(tiny_base, labels))
 
 

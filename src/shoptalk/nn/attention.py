@@ -24,20 +24,20 @@ from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group
 
 NAME = "shoptalk"
-# Far below any score, and finite: a row of nothing but padding must not become NaN.
+# Far below any score, but finite, so that a row that is all padding does not become NaN.
 _APART = -1e9
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the texts of a group lie, on the device and in the forms that attention needs; each made once a group."""
+    """Where the texts of a group lie, on the device and in the forms that attention needs; each computed only once."""
 
     group: Group
     device: torch.device
 
     @cached_property
     def bias(self) -> Float[Tensor, "R 1 W W"]:
-        """0 between cells of one text, and among the padding of a row; far below any score between others."""
+        """0 between cells of the same text, and among the padding of a row; between all others far below any score."""
         segments = sent(self.group.segments, self.device)
         apart = segments[:, None, :, None] != segments[:, None, None, :]
         return torch.zeros(apart.shape, device=self.device).masked_fill(apart, _APART)

@@ -23,8 +23,8 @@ from shoptalk.text.batching import Group
 FAMILY = ("bert", "roberta", "xlm-roberta", "camembert")
 """Model types whose modules are named and wired as BERT's are."""
 LONG = 40
-"""Mean tokens a text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
-are too small for them. Reckoned from timings without matrix units; on a machine that has them it was not measured."""
+"""Mean tokens per text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
+are too small for them. Estimated from timings without matrix units; not measured on a machine that has them."""
 
 
 def serves(backbone: nn.Module) -> bool:
@@ -55,7 +55,7 @@ class _Texts:
 
 @dataclass(frozen=True)
 class Weights:
-    """One layer's matrices and biases in the precision of the products: converted once a batch, not once a group."""
+    """One layer's matrices and biases in the precision of the products: converted once per batch, not per group."""
 
     projection: tuple[Float[Tensor, "D3 D"], Float[Tensor, " D3"]]
     attended: tuple[Float[Tensor, "D D"], Float[Tensor, " D"]]

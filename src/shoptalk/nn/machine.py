@@ -1,6 +1,6 @@
-"""What is set on a machine before anything runs on it: threads, memory, products. Said in every plan.
+"""What is set on a machine before anything runs on it: threads, memory, matrix products. Every plan records it.
 
-settings = prepare(device)        # once a process; `shoptalk pretrain` and `adapt` write it into plan.json
+settings = prepare(device)        # once per process; `shoptalk pretrain` and `adapt` write it into plan.json
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Machine(Frozen):
 
 @functools.cache
 def prepare(device: torch.device) -> Machine:
-    """Settle threads, malloc and the precision of CUDA's products for this process; the same again is free.
+    """Set threads, malloc and the precision of CUDA's products for this process; further calls cost nothing.
 
     Threads: torch's own number, but no more than this process may use: in a container torch counts the machine's
     cores. An `OMP_NUM_THREADS` that is set is obeyed. On CUDA, float32 products may use TF32.

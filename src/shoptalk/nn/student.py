@@ -1,4 +1,4 @@
-"""A smaller encoder made from a larger one: fewer of its layers, fewer rows of its vocabulary.
+"""A smaller encoder made from a larger one: some of its layers, some rows of its vocabulary.
 
 Sanh et al. (2019, DistilBERT, section 3) start the student from one out of two of the teacher's layers.
 """
@@ -61,7 +61,7 @@ def with_layers(product: TextEncoder, kept: int) -> TextEncoder:
 
 
 def with_vocabulary(product: TextEncoder, tokenizer: Any, rows: Int[np.ndarray, " V"]) -> TextEncoder:
-    """A copy of the product that reads with `tokenizer`, whose id i is id `rows[i]` of the product's own."""
+    """A copy of the product with another tokenizer, whose id i is id `rows[i]` of the old one."""
     encoder = copy.deepcopy(product.network)
     backbone: Any = encoder.backbone
     old = backbone.get_input_embeddings()

@@ -1,8 +1,8 @@
 """The kinds of heads there are, and which of them to ship.
 
 Which kind serves best depends on the data, on how many labels there are and on the encoder, so it is chosen by outcomes
-on labelled texts that were not trained on, for each encoder by itself. What is then reported of the choice comes from
-other texts than those it was made on: the labelled clusters are split in two, and the texts of each half are answered
+on labelled texts that were not trained on, separately for each encoder. What is reported of the choice comes from other
+texts than those it was made on: the labelled clusters are split in two halves, and the texts of each half are answered
 by the kind that did best on the other half.
 """
 
@@ -72,7 +72,7 @@ def fit_kind(
 
 
 class ChosenKinds(NamedTuple):
-    """Which kind answers a text: that which did best on the half of the clusters that the text is not in."""
+    """Which kind answers a text: the one that did best on the other half of the clusters."""
 
     in_second: Bool[np.ndarray, " N"]
     """Whether a text is in the second half."""

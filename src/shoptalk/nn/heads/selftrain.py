@@ -1,4 +1,4 @@
-"""Self-training with balanced classes: a head's own opinion of unlabelled texts, sharpened, teaches the next head.
+"""Self-training with balanced classes: a head's sharpened predictions on unlabelled texts are targets of the next.
 
 Each round, the pool's class probabilities are scaled in turn to rows that add up to one and to classes that get their
 share of the pool (Sinkhorn's iteration, as in Asano et al. 2020, equation 6), sharpened, p <- p^2 / sum p^2, and a head
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from shoptalk.nn.heads.logistic import LinearHead, fit_soft, log_softmax, one_hot
 
 STEPS_A_ROUND = 6
-"""Of L-BFGS, from the round before: the targets move anyway. Twelve gain 0.3 points (BANKING77) for twice the time."""
+"""Of L-BFGS per round, starting from the round before. Twelve gain 0.3 points (BANKING77) and take twice the time."""
 SHARPENING = 2.0
 PENALTY = 1e-4
 _SINKHORN = 20
@@ -39,11 +39,11 @@ def self_train(
     counts: Float[np.ndarray, " N"] | None = None,
     rounds: int,
 ) -> LinearHead:
-    """The head after some rounds of it. `codes` are the numbers of the labels in `head.labels`; each labelled text
-    counts as many times as `counts` says, once by default.
+    """The head after `rounds` of self-training. `codes` number the labels in `head.labels`; `counts` weights the
+    labelled texts, each 1 by default.
 
-    Classes' shares of the pool are taken to lie half way between their shares of the labels, which people balance, and
-    of the head's first opinion, which may favour the easy ones.
+    A class's share of the pool is estimated as the mean of two: its share of the labels, which people balance, and its
+    share of the head's first predictions, which may favour the easy classes.
     """
     known = one_hot(codes, len(head.labels))
     counts = np.ones(len(vectors)) if counts is None else counts
