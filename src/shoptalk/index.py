@@ -7,8 +7,8 @@ Beyond `EXACT` vectors, faiss sorts them into about 2 √N cells around k-means 
 nearest (the inverted file of Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011). There
 it compares 4-bit codes of four dimensions each, 32 vectors at once in the processor's registers (André, Kermarrec and
 Le Scouarnec, "Quicker ADC", 2019), and the best `k_factor` × k of them are compared again exactly: so similarities are
-exact, and only who is found is approximate. How many cells to visit and how many candidates to keep is measured on the
-vectors themselves, not guessed. Beside its input an index takes a copy of it and an eighth more at most.
+exact, and only which vectors are returned is approximate. How many cells to visit and how many candidates to keep is
+measured on the vectors themselves. Besides its input an index takes the memory of a copy and at most an eighth more.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _TIE = 1e-6
 
 @dataclass(frozen=True)
 class Index:
-    """N vectors in a faiss index, whose rows are known by their position."""
+    """N vectors in a faiss index, identified by their position."""
 
     inner: Any
 
@@ -86,7 +86,7 @@ def search(
 
 
 def neighbours(vectors: Float[np.ndarray, "N D"], k: int) -> tuple[Float32[np.ndarray, "N K"], Int[np.ndarray, "N K"]]:
-    """Each vector's nearest among all the others; K is `k`, or N - 1 where that is less."""
+    """The nearest neighbours of each vector among all the others; K is `k`, or N - 1 where that is less."""
     k = min(k, len(vectors) - 1)
     similarities, positions = search(build(vectors), vectors, k + 1)
     keep = positions != np.arange(len(vectors))[:, None]
@@ -108,7 +108,7 @@ def save(index: Index, path: Path) -> None:
 
 
 def load(path: Path) -> Index:
-    """Read what `save` wrote, how far to look included.
+    """Read what `save` wrote, the search settings included.
 
     Raises:
         ArtifactError: the file is missing or damaged.
@@ -127,7 +127,7 @@ def _cells(rows: Float32[np.ndarray, "N D"], random: np.random.Generator) -> Any
     codes = dimension // next(size for size in range(_DIMENSIONS_PER_CODE, 0, -1) if dimension % size == 0)
     centres = faiss.IndexFlatIP(dimension)
     inner = faiss.IndexIVFPQFastScan(centres, dimension, cells, codes, 4, faiss.METRIC_INNER_PRODUCT, _BLOCK)
-    inner.by_residual = False  # codes of the vectors themselves: one table a query, whatever cells it visits
+    inner.by_residual = False  # codes of the vectors themselves: one table per query, whatever cells it visits
     inner.cp.seed = _SEED
     inner.cp.niter = _ROUNDS
     inner.cp.spherical = True
@@ -138,7 +138,7 @@ def _cells(rows: Float32[np.ndarray, "N D"], random: np.random.Generator) -> Any
 
 
 def _look_far_enough(refined: Any, rows: Float32[np.ndarray, "N D"], trials: Int[np.ndarray, " T"]) -> None:
-    """Visit twice the cells, or keep twice the candidates, whichever finds more, until enough true ones are found."""
+    """Double the cells visited or the candidates kept, whichever gains more recall, until recall is `_TUNED_RECALL`."""
     inner: Any = faiss.downcast_index(refined.base_index)
     exact, _ = faiss.knn(rows[trials], rows, _RECALL_AT + 1, metric=faiss.METRIC_INNER_PRODUCT)
 

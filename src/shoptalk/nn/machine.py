@@ -30,7 +30,8 @@ class Machine(Frozen):
     def __str__(self) -> str:
         if self.device != "cpu":
             return self.device
-        return f"{self.threads} threads, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{threads}, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
 
 
 @functools.cache

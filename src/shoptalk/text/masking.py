@@ -1,7 +1,7 @@
-"""Choosing tokens to predict and hiding them (Devlin et al. 2019, BERT, section 3.1): what masked objectives share.
+"""Choosing tokens to predict and corrupting them (Devlin et al. 2019, BERT, section 3.1), for all masked objectives.
 
-Of a share of the tokens 80 % become [MASK], 10 % a random token, 10 % stay. What happens to a token is decided by the
-seed, the step, its example and its place alone (`text/chance.py`).
+Of the chosen tokens 80 % become [MASK], 10 % a random token, and 10 % stay. What happens to a token depends on seed,
+step, example and place alone (`text/chance.py`).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RANDOM_SHARE, KEPT_SHARE = 0.1, 0.1
 
 @dataclass(frozen=True)
 class Masked:
-    """Texts as the model sees them, and what was there."""
+    """Corrupted texts, and their original tokens."""
 
     rows: Sequence[Int[np.ndarray, " _"]]
     """Each text's tokens, corrupted."""
@@ -31,7 +31,7 @@ class Masked:
     starts: Int[np.ndarray, " n"]
     """Where each text begins among them."""
     picks: Bool[np.ndarray, " T"]
-    """Which of them are to be predicted."""
+    """Which tokens are to be predicted."""
 
     def targets(self, batch: TokenBatch) -> tuple[tuple[Int[Tensor, " _"], ...], tuple[Int[Tensor, " _"], ...]]:
         """The chosen cells of each group (flattened) and their original tokens; `batch` was made of `rows`."""
@@ -70,7 +70,7 @@ class Masker:
     def __call__(
         self, rows: Sequence[Int[np.ndarray, " _"]], examples: Sequence[int], *, seed: int, step: int
     ) -> Masked:
-        """The texts' tokens corrupted; `examples` numbers the texts, and with seed and step decides what happens."""
+        """The texts with tokens corrupted, a function of `seed`, `step` and `examples`, the numbers of the texts."""
         lengths = np.array([len(row) for row in rows])
         ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
         starts = np.cumsum(lengths) - lengths

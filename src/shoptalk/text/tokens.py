@@ -1,4 +1,4 @@
-"""Every text's token ids: what batches are cut from. In memory for a few texts, on disk for a corpus.
+"""Every text's token ids, from which batches are made: in memory for a few texts, on disk for a corpus.
 
 Ids are kept in as few bytes as the vocabulary needs: two for the usual 30,000 pieces.
 """
@@ -46,7 +46,7 @@ class Tokenised:
 
     @property
     def lengths(self) -> Int[np.ndarray, " N"]:
-        """Tokens of each text: 4 bytes a text, computed at each call."""
+        """Tokens of each text: 4 bytes per text, computed at each call."""
         lengths = np.empty(len(self), dtype=np.int32)
         for begin in range(0, len(self), _LENGTHS_AT_ONCE):
             part = self.starts[begin : begin + _LENGTHS_AT_ONCE + 1]

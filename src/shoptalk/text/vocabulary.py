@@ -31,8 +31,8 @@ def piece_counts(tokens: Tokenised, vocabulary: int) -> Int[np.ndarray, " V"]:
 def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[Any, Int[np.ndarray, " v"]]:
     """A tokenizer of at most `most` pieces, and the old id of each of its ids, ascending.
 
-    Special and added tokens and single characters stay in any case; then pieces by `counts`, the most frequent first;
-    those of one count, such as 0, in the vocabulary's order, which is that of frequency where the model comes from.
+    Special and added tokens and single characters always stay; then the pieces with the largest `counts`, and among
+    equal counts the first in the vocabulary, which are the most frequent where the model was trained.
 
     Raises:
         ConfigError: the tokenizer is not WordPiece, or `most` has no room for what must stay.
@@ -41,8 +41,8 @@ def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[
     kind = pipeline.get("model", {}).get("type", type(tokenizer).__name__)
     if kind != "WordPiece":
         raise ConfigError(
-            f"This model's tokenizer is {kind}, whose vocabulary cannot be pruned: a piece there is made of others. "
-            "Expected WordPiece, as BERT has it. Give --vocabulary full."
+            f"This model's tokenizer is {kind}, whose vocabulary cannot be pruned, because its pieces are made of "
+            "others. Expected WordPiece, as BERT has it. Give --vocabulary full."
         )
     pieces: dict[str, int] = pipeline["model"]["vocab"]
     continuing = pipeline["model"]["continuing_subword_prefix"]

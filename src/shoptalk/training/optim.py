@@ -1,7 +1,7 @@
-"""AdamW (Loshchilov & Hutter 2019): fused for dense gradients, and by rows for tables of which a batch reads few.
+"""AdamW (Loshchilov & Hutter 2019): fused for dense gradients, and row-wise for tables of which a batch reads few rows.
 
 A vocabulary's embeddings are half of a small encoder's parameters, and a batch of chat turns reads one row in fifty.
-A gradient that holds those rows alone, and an optimizer that moves those alone, leave the other rows' memory alone.
+With gradients and updates of those rows only, the memory of the others is not touched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from shoptalk.nn import gather
 
 HEAD_LR = 10.0
-"""A head starts from random weights and needs a higher rate than the body it sits on."""
+"""A head's learning rate, relative to the encoder's: it starts from random weights and needs a higher one."""
 
 
 class RowAdamW(torch.optim.Optimizer):
     """AdamW for tables [N, D]: rows without a gradient stay as they are, moments included.
 
-    A row has none where it is nothing but zeros: sparse gradients of one process and dense ones, which several
-    processes may have to add up, then train alike.
+    A row whose gradient is all zeros has none: so sparse gradients train as the dense ones do that several processes
+    may have to add up.
 
-    What differs from the paper, as in torch.optim.SparseAdam: such rows neither decay nor drift on old momentum.
+    What differs from the paper, as in torch.optim.SparseAdam: such rows have neither weight decay nor momentum updates.
     """
 
     def __init__(self, params: list[dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Snapshots: all that exact resumption needs, as safetensors and JSON. Nothing is ever pickled.
 
-A snapshot holds whole tensors by their names, however many processes trained and however they held them: any other
-number of processes can go on from it.
+A snapshot holds whole tensors by name, whether or not they were sharded over processes, so that any number of processes
+can resume from it.
 """
 
 import json
@@ -53,7 +53,7 @@ def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, 
 
 
 def load_module(folder: Path, objective: nn.Module) -> None:
-    """Put only the module's tensors back in place: for probing or shipping what a snapshot holds."""
+    """Put only the module's tensors back in place, to probe or ship the weights of a snapshot."""
     tensors = load_file(folder / "tensors.safetensors")
     with torch.no_grad():
         for name, tensor in _module_tensors(objective).items():
@@ -77,9 +77,9 @@ def path_for(parent: Path, step: int) -> Path:
 
 
 def keep_only(parent: Path, path: Path | None) -> None:
-    """Delete every other snapshot, all of them for None; called once the new one is complete, so that one always is.
+    """Delete every snapshot but `path`, or all for None. To be called when the new one is complete: one always is.
 
-    What a killed process left of snapshots it was writing goes too.
+    Snapshots that a killed process left unfinished are deleted too.
     """
     for other in parent.glob("step-*"):
         if other != path:

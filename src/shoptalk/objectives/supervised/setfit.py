@@ -1,4 +1,4 @@
-"""SetFit-style tuning: texts of one class move together, those of others apart (Tunstall et al. 2022, section 3).
+"""SetFit-style tuning: texts of one class attract, texts of different classes repel (Tunstall et al. 2022, section 3).
 
 SetFit tunes a sentence encoder on pairs of texts with and without a label in common and fits a logistic regression on
 the tuned vectors. Its loss, a cosine made 1 or 0, sees one partner of a text at a time. Here all pairs of a batch are
@@ -34,7 +34,7 @@ from shoptalk.text.corpus import Corpus
 
 
 class SetfitSpec(Spec):
-    """Contrastive tuning from few labels. A step sees twice `batch` texts. For `shoptalk finetune`."""
+    """Contrastive tuning from few labels. A step reads 2 `batch` texts. For `shoptalk finetune`."""
 
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least two texts"
@@ -46,7 +46,7 @@ class SetfitSpec(Spec):
     temperature: float = Field(default=0.1, gt=0)
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone has nothing to be told from."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], LabelledBatch]:
@@ -65,7 +65,7 @@ class SetfitSpec(Spec):
         return collate
 
     def build(self, product: TextEncoder) -> "Setfit":
-        """The encoder and no more."""
+        """The encoder, without a head."""
         return Setfit(product, temperature=self.temperature)
 
 
@@ -74,7 +74,7 @@ class _Partners:
 
     def __init__(self, targets: Float[np.ndarray, "N C"]) -> None:
         self._targets = targets
-        # Of each class, the running sum of its texts' shares: drawing one is a search in it.
+        # For each class, the cumulative sum of its texts' shares, in which a search draws a text.
         self._running = np.cumsum(targets.T, axis=1, dtype=np.float64)
 
     def __call__(self, i: int, rng: np.random.Generator) -> int:
@@ -93,7 +93,7 @@ class _Partners:
 
 
 class Setfit(Objective[TextEncoder, LabelledBatch]):
-    """Texts with a label in common attract, all others repel."""
+    """Supervised contrastive learning: texts with a label in common attract, all others repel."""
 
     def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()
