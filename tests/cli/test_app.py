@@ -429,7 +429,7 @@ def test_predict_shows_no_label_and_several_as_they_are(shoptalk: Any, tiny_base
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--method", "clasify"], "there is frozen, classify, setfit"),
+        (["--method", "clasify"], "Give one of: frozen, classify, setfit"),
         (["--multi-label", "--unlabelled", "some.txt"], "Leave out --unlabelled"),
         (["--out-of-scope", "nothing"], "'nothing' is not a label"),
         (["--scope-loss", "-3"], "give one from 0 to 100"),

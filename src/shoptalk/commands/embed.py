@@ -57,22 +57,22 @@ def embed_sources(
     precision: str = "auto",
     force: bool = False,
 ) -> int:
-    """Write the unit vectors of every turn and passage, and what the module says lies beside them.
+    """Write the unit vectors of every turn and passage, with the files beside them that the table above lists.
 
-    Nothing is deduplicated: row i of the array is line i of the JSONL file. The same call continues what a crash
-    left, and is instant where all is done. Returns the number of rows.
+    Nothing is deduplicated: row i of the array is line i of the JSONL file. The same call continues after a crash, and
+    returns at once where all is done. Returns the number of rows.
 
     Args:
         model: a reference, as `nn/bases.py` takes them.
         sources: files and folders.
         out: ends in .npy.
         config: how sources are read.
-        report: where progress is told.
-        dtype: what is stored: float32, float16, or int8 with a scale a vector (`vectors.quantise`).
+        report: where progress is reported.
+        dtype: what is stored: float32, float16, or int8 with one scale per vector (`vectors.quantise`).
         precision: what is computed in: float32, bfloat16, or auto for the one this machine is faster in.
 
     Raises:
-        InputError: a setting is unknown, or `out` would overwrite or later be read as somebody's source.
+        InputError: a setting is unknown, or `out` would overwrite a source, or would later be read as one.
         SourceError: the sources hold no text.
         StorageError: the disk has no room for the result, another process is writing it, or there is another result
             and `force` was not given.
@@ -118,7 +118,7 @@ def embed_sources(
             items = stream_sources(sources, config.curate, say=report.say)
             plan = work.prepared(begun, items, shard=SHARD, passage_characters=config.curate.passage_characters)
         if not plan.card.texts:
-            raise SourceError(f"No text in {', '.join(map(str, sources))}. Give files that hold some.")
+            raise SourceError(f"There is no text in {', '.join(map(str, sources))}. Give files that hold some.")
         _embed_shards(work, plan, product, report)
         work.publish(plan.card, out)
     return plan.card.texts
@@ -209,7 +209,7 @@ def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
 
 
 class _Progress:
-    """How much is done and how long the rest takes; time goes with the bytes of the rows, not with their number."""
+    """How much is done and how long the rest takes, in proportion to the bytes of the rows, not to their number."""
 
     def __init__(self, plan: ShardPlan, first: int, report: Reporter) -> None:
         self.plan, self.first, self.report = plan, first, report
@@ -226,7 +226,7 @@ class _Progress:
         return max(0, self.plan.card.texts - self.first * self.plan.shard)
 
     def forecast(self, seconds_per_byte: float) -> None:
-        """Say how long the whole will take."""
+        """Say how long all of it will take."""
         left = self.plan.offsets[-1] - self.plan.offsets[self.first]
         self.report.say(f"embed: about {span(left * seconds_per_byte)} expected")
         self.begun = self.said = time.monotonic()

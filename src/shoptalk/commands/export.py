@@ -98,7 +98,7 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
 
 
 class Graph(nn.Module):
-    """What is exported: tokens in, unit vectors out."""
+    """The module that is exported: from tokens to unit vectors."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ def _write_graph(product: TextEncoder, path: Path) -> None:
 
 @contextlib.contextmanager
 def _plain_attention(backbone: Any) -> Iterator[None]:
-    """Stock matmul attention inside: the fast ones read packed rows, which a graph for others should not."""
+    """Stock matmul attention inside: the fast kinds read packed rows, which the exported graph does not have."""
     implementation = backbone.config._attn_implementation
     backbone.set_attn_implementation("eager")
     try:

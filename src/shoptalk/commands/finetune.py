@@ -1,4 +1,4 @@
-"""Finetune: from labels to what is shipped for a task: an encoder with a classifier on it.
+"""Finetune: from labels to an encoder with a classifier on it, as they are shipped for a task.
 
 The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
 `setfit`) and shipped where it is clearly better (`lesson.py`).
@@ -42,7 +42,7 @@ OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")
 
 
 class Request(Frozen):
-    """What is asked for."""
+    """The inputs and options of a fine-tuning."""
 
     model: str
     labels: Path
@@ -57,9 +57,9 @@ class Request(Frozen):
 
 
 def finetune(world: World, request: Request, *, force: bool = False) -> dict[str, Any]:
-    """Fit and choose; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
+    """Fit heads and choose one; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
 
-    The same call again is instant.
+    The same call again returns at once.
 
     Raises:
         InputError: a file or a setting is wrong.
@@ -105,8 +105,8 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
 
 
 def _counted(world: World, request: Request, left_out: Sequence[Drop]) -> dict[str, Any]:
-    """What was left out, by reason, and the file in which each of it stands: with unlabelled text that of its corpus,
-    which holds the rows of labels and test too.
+    """How many texts were left out, by reason, and the file that lists them. With unlabelled text that is the file of
+    the corpus, which includes rows of the labels and the test.
     """
     if request.unlabelled:
         return {"drops": count_drops(world.run / "corpus"), "drops_file": f"corpus/{DROPS}"}
@@ -125,24 +125,25 @@ def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, s
 def _check(request: Request) -> None:
     known = (FROZEN, *get_args(Method))
     if request.method not in known:
-        raise ConfigError(f"--method {request.method!r}: there is {', '.join(known)}.")
+        raise ConfigError(f"--method {request.method!r} is not known. Give one of: {', '.join(known)}.")
     if request.multi_label and (request.unlabelled or request.method != FROZEN or request.out_of_scope):
         raise ConfigError(
-            "With --multi-label there are frozen linear heads alone, without a label for what is out of scope: a text "
-            "without labels says that. Leave out --unlabelled, --method and --out-of-scope."
+            "--multi-label fits a linear head on the frozen encoder, and takes a text without labels as out of scope. "
+            "Leave out --unlabelled, --method and --out-of-scope."
         )
     if request.accept_unproven and request.method == FROZEN:
         raise ConfigError(
-            "--accept-unproven is about a tuned encoder: add --method classify or setfit, or leave it out."
+            "--accept-unproven ships a tuned encoder, and --method frozen tunes none: add --method classify or setfit, "
+            "or leave --accept-unproven out."
         )
     if not 0 <= request.scope_loss <= 100:
-        raise ConfigError(f"--scope-loss {request.scope_loss:g} is a number of points: give one from 0 to 100.")
+        raise ConfigError(f"--scope-loss {request.scope_loss:g}: expected a number of points from 0 to 100.")
     for role, path in (("labels", request.labels), ("test", request.test)):
         if path is not None and not path.is_file():
             raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
 
 
-# --- one label a text ---------------------------------------------------------------------------------------------
+# --- one label per text -------------------------------------------------------------------------------------------
 
 
 def _single(
@@ -193,13 +194,13 @@ def _pool(world: World, request: Request) -> list[str]:
 
 
 def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Those of the labels that are one of the names, in whatever spelling."""
+    """The labels that equal one of the names in any spelling."""
     spellings = {spelling(name) for name in names}
     return {label for label in labels if spelling(label) in spellings}
 
 
 def _tests(world: World, request: Request, examples: list[Example], left_out: list[Drop]) -> list[Example] | None:
-    """The test file's examples; what no head can get right, and what heads have seen, is told before training."""
+    """The examples of the test file. Labels that no head can predict and texts that heads have seen are reported."""
     if request.test is None:
         return None
     config, say = world.config.curate, world.report.say
@@ -218,7 +219,7 @@ def _tests(world: World, request: Request, examples: list[Example], left_out: li
 def _judged(
     tests: list[Example] | None, product: Embedder, head: Classifier, nothing: set[str]
 ) -> dict[str, float] | None:
-    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+    """Accuracy on the test file, in per cent; where it has texts out of scope, also the gate's recall of them."""
     if tests is None:
         return None
     taught = set(head.head.labels.tolist())
@@ -237,7 +238,7 @@ def _judged(
     return result
 
 
-# --- several labels a text ----------------------------------------------------------------------------------------
+# --- several labels per text --------------------------------------------------------------------------------------
 
 
 def _several(

@@ -1,15 +1,15 @@
-"""Tune a copy of an encoder on labels or pseudo-labels, and say what the dev set said on the way.
+"""Tune a copy of an encoder on labels or pseudo-labels, and measure it on a dev set along the way.
 
     tuned = tune(product, texts, targets, method="classify", dev=(dev_texts, dev_targets), multi_label=False, seed=0,
                  most_steps=None, seconds=180)
     tuned.product, tuned.head, tuned.history
 
-How many steps is decided before the first one: by the number of examples, and where there is a limit of time by steps
-that were timed on this machine. Looks at the dev set are part of that plan. The first look is at the untouched
-encoder under a logistic regression; what is returned is the best look's weights, so tuning that does not help is
-not shipped. Without a dev set the last step's weights are returned.
+The number of steps is fixed before the first one: from the number of examples and, with a limit of time, from steps
+that were timed on this machine. Looks at the dev set are part of that plan. The first look is at the unchanged encoder
+under a logistic regression, and the weights of the best look are returned, so tuning that does not help is not shipped.
+Without a dev set the last step's weights are returned.
 
-`classify` starts from that logistic regression's head (Kumar et al. 2022); `setfit` has it fitted anew at each look.
+`classify` starts from that logistic regression (Kumar et al. 2022); `setfit` fits it anew at each look.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ Method = Literal["classify", "setfit"]
 
 
 STEPS, FEWEST_PASSES = 400, 3
-"""As many steps as STEPS, if that is at most the objective's `passes` through the examples and at least these."""
+"""The usual number of steps, and the fewest passes through the examples; never more than the objective's `passes`."""
 
 
 _SNAPSHOT_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Tuned:
     """For the product's unit vectors; its labels are the columns of the targets. Multi-label: a label is on above 0."""
     history: tuple[DevScore, ...]
     steps: int
-    """After how many steps these weights were; 0 is the untouched encoder."""
+    """The steps after which these weights were taken; 0 is the unchanged encoder."""
 
 
 def tune(
@@ -101,7 +101,7 @@ def tune(
         texts: the N examples.
         targets: 0 to 1: one-hot, soft (pseudo-labels), or with `multi_label` any number of ones a row.
         method: the objective.
-        dev: texts and targets that training stops by, and that choose among its looks; not test data.
+        dev: texts and targets by which training stops and its best weights are chosen; not test data.
         multi_label: whether a text may have any number of labels.
         seed: of all randomness.
         settings: those of the objective (`ClassifySpec`, `SetfitSpec`) and of `TuneSettings`, by name.
@@ -109,7 +109,7 @@ def tune(
         seconds: a limit on the whole call's time, which becomes a number of steps before the first one.
         folder: where log, snapshots and looks are kept, so that the same call resumes; otherwise nothing is kept.
         weights: how much each example counts; only their ratios matter.
-        report: where progress is told.
+        report: where progress is reported.
 
     Raises:
         ConfigError: a setting is unknown or impossible, there are fewer than two examples, the targets do not fit the
@@ -163,7 +163,9 @@ def _trained(
     *,
     name: str,
 ) -> list[DevScore]:
-    """Train as planned, or until looks have found nothing better for too long; all looks, those before included."""
+    """Train as planned, or until `patience` looks were not better than one before. Returns all looks, earlier ones
+    included.
+    """
     if exhausted(looks, tuning.patience):
         return looks
     newest = snapshot.newest(training.folder, most=plan.steps)
@@ -182,7 +184,8 @@ def _check(task: TuneTask) -> None:
     n = len(task.targets)
     if n < 2 or n != len(task.texts):
         raise ConfigError(
-            f"Tuning was given {len(task.texts)} texts with {n} rows of targets. Give two or more, a row each."
+            f"Tuning was given {len(task.texts)} texts with {n} rows of targets. Give at least two texts, and one row "
+            "of targets per text."
         )
     if task.dev is not None and not 0 < len(task.dev[0]) == len(task.dev[1]):
         raise ConfigError(
@@ -192,7 +195,7 @@ def _check(task: TuneTask) -> None:
 
 
 def _settings(method: Method, settings: Mapping[str, Any], task: TuneTask) -> tuple[Spec, TuneSettings]:
-    """The objective's settings and tuning's own, from one mapping."""
+    """The objective's settings and those of tuning, from one mapping."""
     of_task = {"classes": task.targets.shape[1], "multi_label": task.multi_label} if method == "classify" else {}
     of_spec = OBJECTIVES[method].model_fields.keys() - of_task.keys() - {"kind"}
     for name in settings:
@@ -218,7 +221,7 @@ def _folder(folder: Path | None) -> Iterator[Path]:
 def _training(
     product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettings, *, seed: int, folder: Path
 ) -> Training:
-    """The training of `product`, of one step until a plan says how many."""
+    """The training of `product`, with one step until a plan sets the number."""
     n = len(task.texts)
     corpus = Corpus(
         texts=tuple(task.texts),
@@ -249,14 +252,14 @@ def _training(
 
 
 def usual_steps(spec: Spec, examples: int) -> int:
-    """The steps of a tuning on so many examples that nothing else limits."""
+    """The steps of a tuning on this many examples, if nothing else limits them."""
     batch = min(spec.batch, examples)
     steps = max(STEPS, FEWEST_PASSES * examples / batch)
     return max(1, round(min(steps, spec.passes * examples / batch)))
 
 
 def _affordable(trial: Training, *, until: float, reserved: float) -> int:
-    """The steps that can be taken by `until` (`perf_counter`) if `reserved` seconds go into other things."""
+    """The steps that fit before `until` (`perf_counter`) if `reserved` seconds are spent on other work."""
     timed = time_training(trial)
     # Besides those on the way, a snapshot is written at the end.
     left = until - time.perf_counter() - reserved - timed.save_seconds
@@ -270,7 +273,7 @@ def _affordable(trial: Training, *, until: float, reserved: float) -> int:
 
 
 def _head(training: Training, task: TuneTask, tuning: TuneSettings) -> LinearHead:
-    """The objective's own head, or where it has none a logistic regression on the vectors as they are now."""
+    """The objective's head, or where it has none a logistic regression on the current vectors."""
     if isinstance(training.objective, Classify):
         weights, intercepts = training.objective.linear()
         return LinearHead(weights.cpu().numpy(), intercepts.cpu().numpy(), np.arange(len(weights)))
@@ -278,7 +281,7 @@ def _head(training: Training, task: TuneTask, tuning: TuneSettings) -> LinearHea
 
 
 def _fitted(product: Embedder, task: TuneTask, tuning: TuneSettings) -> LinearHead:
-    """A logistic regression on the vectors as they are, of scikit-learn's strength `C`."""
+    """A logistic regression on the current vectors, with scikit-learn's inverse penalty `C`."""
     regression = fit_multi if task.multi_label else fit_soft
     return regression(
         embed(product, task.texts),
