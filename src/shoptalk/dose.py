@@ -1,18 +1,18 @@
-"""How much is enough: a saturating law through the points of a dose curve, and what it allows to say.
+"""How much is enough: a saturating law fitted to the points of a dose curve, and what follows from it.
 
     curve = band(points, seed=0)                               # decide: gains with simultaneous intervals
     judgement = judge([61e3, 122e3, 245e3, 490e3], curve)
     print(sentence(judgement, curve, what="tokens of self-supervision"))
 
-Two laws compete: the power law y(n) = a - b n^-c of learning curves (Cortes et al. 1994, "Learning curves: asymptotic
-values and rate of convergence") and the exponential y(n) = a (1 - e^(-n/s)). Each is fitted without the largest dose
-and must predict it; the nearer one is taken, and none where both miss by more than the noise allows. For a fixed shape
+Two laws are compared, the power law y(n) = a - b n^-c of learning curves (Cortes et al. 1994, "Learning curves:
+asymptotic values and rate of convergence") and the exponential y(n) = a (1 - e^(-n/s)). Each is fitted without the
+largest dose and must predict it; the nearer one is chosen, or none if both miss by more than the noise. For a fixed shape
 (c or s) both are linear, so fits are weighted least squares over a grid of shapes: no starting values, and the 2,000
 bootstrap resamples are fitted together.
 
 All intervals come from refitting the resamples, widened as the verdict's are (`decide.INFLATION`). Where both laws
-predicted the held-back point they span both: which law is right is then part of what is not known. They know nothing
-of how another training seed would have turned out.
+predicted the held-back point, the intervals span both, because it is not known which law is right. They do not include
+the variation between training seeds.
 """
 
 import math
@@ -29,9 +29,9 @@ Law = Literal["power", "exponential"]
 LAWS: tuple[Law, ...] = get_args(Law)
 PARAMETERS: dict[Law, int] = {"power": 3, "exponential": 2}
 SHARES = (0.9, 0.95)
-"""Of the asymptote: the doses at which so much of it is reached are told."""
+"""Shares of the asymptote, for each of which the dose that reaches it is reported."""
 FARTHEST = 10.0
-"""Nothing is said about doses beyond so many times the largest one measured."""
+"""Nothing is said about doses beyond this many times the largest one measured."""
 _EXPONENTS = np.geomspace(0.1, 3.0, 120)  # below 0.1 the power law is a logarithm over any range that is measured
 _SCALES = np.geomspace(0.02, 20.0, 180)  # in largest doses: from a step to a straight line
 _TAIL = 0.025
@@ -39,7 +39,7 @@ _TAIL = 0.025
 
 @dataclass(frozen=True)
 class HeldBack:
-    """What a law fitted to the smaller doses says of the largest one, and what was measured there."""
+    """The prediction for the largest dose by a law that was fitted to the smaller ones, and the measurement there."""
 
     law: Law
     dose: float
@@ -47,7 +47,7 @@ class HeldBack:
     predicted_interval: tuple[float, float]
     measured: float
     interval: tuple[float, float]
-    """The measured one's, simultaneous over the curve."""
+    """The interval of `measured`, simultaneous over the curve."""
     miss: tuple[float, float]
     """The interval of predicted minus measured, which come from the same resamples."""
 
@@ -77,20 +77,20 @@ class Twice:
 
 @dataclass(frozen=True)
 class CurveJudgement:
-    """What a curve's points allow to say. Without a `law` nothing is said beyond them, and `why_not` is the reason."""
+    """What follows from a curve's points. Without a `law` nothing is said beyond them, and `why_not` is the reason."""
 
     doses: tuple[float, ...]
     checks: tuple[HeldBack, ...]
     law: Law | None
     asymptote: float | None
     reaches: tuple[Reach, ...]
-    """Empty where the curve does not rise to its asymptote, so that a share of it is no milestone."""
+    """Empty where the curve does not rise to its asymptote."""
     twice: Twice | None
     why_not: str
 
 
 def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
-    """Fit the laws to a curve, check them at its largest dose, and say what the better one tells.
+    """Fit the laws to a curve, check them at its largest dose, and judge the curve by the better one.
 
     Args:
         doses: of each point, increasing, in any unit.
@@ -153,7 +153,7 @@ def amount(number: float | int) -> str:
 
 def _saturation(judgement: CurveJudgement) -> str:
     if not judgement.reaches:
-        return "it does not rise with the dose, so there is no dose at which it is nearly all there"
+        return "it does not rise with the dose, so there is no dose at which it levels off"
     reach, largest = judgement.reaches[0], judgement.doses[-1]
     if math.isinf(reach.dose):
         return f"it does not level off within {FARTHEST:g} times what was measured"

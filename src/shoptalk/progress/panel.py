@@ -1,4 +1,4 @@
-"""The live panel of `adapt`: a pure function from what is known to something that rich can draw.
+"""The live panel of `adapt`: a pure function from the state of a run to something that rich can draw.
 
 panel(state, now, width=80, height=24)
 """
@@ -17,7 +17,7 @@ from shoptalk.records import Look
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SAID_MOST = 5
-"""Lines of what was said that are shown; all of them are printed when the panel closes."""
+"""The most messages that are shown; all of them are printed when the panel closes."""
 NARROW = 60
 """Columns below which intervals are left out."""
 
@@ -26,10 +26,10 @@ def panel(state: State, now: float, *, width: int, height: int, ascii_only: bool
     """The whole panel, for a terminal of `width` columns and `height` lines.
 
     Args:
-        state: what is known.
-        now: the clock's reading, of the same clock as `state`'s.
+        state: the state of the run.
+        now: the time, by the clock of `state`.
         width: of the terminal, in columns.
-        height: of the terminal, in lines; the panel shows fewer sayings rather than exceed it.
+        height: of the terminal, in lines; the panel shows fewer messages rather than exceed it.
         ascii_only: for terminals that cannot show block characters.
     """
     inside = max(16, width - 4)
@@ -52,8 +52,8 @@ def sparkline(
 ) -> str:
     """The values as bars of eight heights, at most `width` of them: neighbours are averaged where there are more.
 
-    The lowest and the highest bar stand for `low` and `high`, by default the least and the largest value. What is not
-    finite is a blank.
+    The lowest and the highest bar stand for `low` and `high`, by default the least and the largest value. A value that
+    is not finite is a blank.
     """
     known = [value for value in values if math.isfinite(value)]
     if not known or width < 1:
@@ -104,8 +104,8 @@ def _cut(text: Text) -> Text:
 
 
 def _stages(state: State, now: float, width: int) -> list[Text]:
-    """The stages in order, on as many lines as they take: seconds behind those that have begun, brackets around the one
-    that goes on.
+    """The stages in order, on as many lines as they need: those that have begun with their seconds, and the current one
+    in brackets.
     """
     begun = {stage.name: stage for stage in state.stages}
     names = [*state.planned, *(name for name in begun if name not in state.planned)]
@@ -184,7 +184,7 @@ def _training(training: TrainingState, width: int, blocks: str) -> list[Text]:
 
 
 def _money_and_time(state: State, now: float, *, brief: bool) -> str:
-    """How much of the budget has gone, and how long the forecast says that it still takes."""
+    """How much of the budget is spent, and how much time is left by the forecast."""
     outlook = state.outlook
     assert outlook is not None
     spent = state.spent_seconds(now)
