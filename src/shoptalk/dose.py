@@ -6,9 +6,9 @@
 
 Two laws are compared, the power law y(n) = a - b n^-c of learning curves (Cortes et al. 1994, "Learning curves:
 asymptotic values and rate of convergence") and the exponential y(n) = a (1 - e^(-n/s)). Each is fitted without the
-largest dose and must predict it; the nearer one is chosen, or none if both miss by more than the noise. For a fixed shape
-(c or s) both are linear, so fits are weighted least squares over a grid of shapes: no starting values, and the 2,000
-bootstrap resamples are fitted together.
+largest dose and must predict it; the nearer one is chosen, or none if both miss by more than the noise. For a fixed
+shape (c or s) both are linear, so fits are weighted least squares over a grid of shapes: no starting values are needed,
+and the 2,000 bootstrap resamples are fitted together.
 
 All intervals come from refitting the resamples, widened as the verdict's are (`decide.INFLATION`). Where both laws
 predicted the held-back point, the intervals span both, because it is not known which law is right. They do not include
@@ -131,17 +131,17 @@ def sentence(judgement: CurveJudgement, curve: Band, *, what: str, of: str = "ga
     """One sentence for people. `what` names the dose ("texts"), `of` what is measured ("gain", "accuracy")."""
     sign, unit = ("+", "points") if of == "gain" else ("", "%")
     last, first = judgement.doses[-1], judgement.doses[0]
-    here = (
+    at_largest = (
         f"{curve.gain[-1]:{sign}.1f} {unit} ({curve.low[-1]:{sign}.1f} to {curve.high[-1]:{sign}.1f}) "
         f"with {amount(last)} {what}"
     )
-    start = f", {curve.gain[0]:{sign}.1f} with {amount(first)}" if len(judgement.doses) > 1 else ""
+    at_smallest = f", {curve.gain[0]:{sign}.1f} with {amount(first)}" if len(judgement.doses) > 1 else ""
     if judgement.twice is None:
-        return f"The {of} is {here}{start}; what more would bring cannot be told: {judgement.why_not}."
+        return f"The {of} is {at_largest}{at_smallest}; what more would bring cannot be told: {judgement.why_not}."
     change, (low, high) = judgement.twice.change, judgement.twice.interval
     worth = "" if low > 0 or high < 0 else ", which may be nothing"
     more = f"twice as many would change it by {change:+.1f} points ({low:+.1f} to {high:+.1f}){worth}"
-    return f"The {of} is {here}{start}; {_saturation(judgement)}; {more}."
+    return f"The {of} is {at_largest}{at_smallest}; {_saturation(judgement)}; {more}."
 
 
 def amount(number: float | int) -> str:
@@ -159,8 +159,8 @@ def _saturation(judgement: CurveJudgement) -> str:
         return f"it does not level off within {FARTHEST:g} times what was measured"
     low, high = reach.interval
     upper = "more than can be told" if math.isinf(high) else amount(high)
-    done = "is there already" if high <= largest else "would be there"
-    return f"{100 * reach.share:.0f} % of its limit {done} at about {amount(reach.dose)} ({amount(low)} to {upper})"
+    reached = "is there already" if high <= largest else "would be there"
+    return f"{100 * reach.share:.0f} % of its limit {reached} at about {amount(reach.dose)} ({amount(low)} to {upper})"
 
 
 # --- fits ---------------------------------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
         withdraw(world.run)
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             product.save(inside, card=card)
-        named = parents | {"encoder": handed_out(world.run / "encoder").content}
-        with create(folder, kind="head", config=settings, parents=named, readings=dict(head.dev)) as inside:
+        head_parents = parents | {"encoder": handed_out(world.run / "encoder").content}
+        with create(folder, kind="head", config=settings, parents=head_parents, readings=dict(head.dev)) as inside:
             classifier.save(head, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, left_out)
@@ -118,8 +118,8 @@ def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, s
     encoder = sound(run / "encoder", key=key_of(kind="encoder", config=settings, parents=parents))
     if encoder is None:
         return False
-    named = dict(parents) | {"encoder": encoder.content}
-    return sound(run / "head", key=key_of(kind="head", config=settings, parents=named)) is not None
+    head_parents = dict(parents) | {"encoder": encoder.content}
+    return sound(run / "head", key=key_of(kind="head", config=settings, parents=head_parents)) is not None
 
 
 def _check(request: Request) -> None:
@@ -154,12 +154,12 @@ def _single(
     examples, drops = read_labels(request.labels, config.curate, say=world.report.say)
     left_out += drops
     labels = {example.label for example in examples}
-    meant = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
-    nothing = _spelled_like(labels, meant)
-    if request.out_of_scope is not None and not nothing:
+    none_of_them = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
+    out_of_scope = _spelled_like(labels, none_of_them)
+    if request.out_of_scope is not None and not out_of_scope:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
-    inside = [example for example in examples if example.label not in nothing]
-    outside = [example.text for example in examples if example.label in nothing]
+    inside = [example for example in examples if example.label not in out_of_scope]
+    outside = [example.text for example in examples if example.label in out_of_scope]
     tests = _tests(world, request, examples, left_out)
     pool = _pool(world, request)
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
@@ -177,11 +177,11 @@ def _single(
         )
         if tuned_and_head is not None:
             tuned, head = tuned_and_head
-            return tuned, head, _result(request, head, _judged(tests, tuned, head, nothing))
+            return tuned, head, _result(request, head, _judged(tests, tuned, head, out_of_scope))
     head = lesson.classifier(
         seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
-    return product, head, _result(request, head, _judged(tests, product, head, nothing))
+    return product, head, _result(request, head, _judged(tests, product, head, out_of_scope))
 
 
 def _pool(world: World, request: Request) -> list[str]:
@@ -217,22 +217,26 @@ def _tests(world: World, request: Request, examples: list[Example], left_out: li
 
 
 def _judged(
-    tests: list[Example] | None, product: Embedder, head: Classifier, nothing: set[str]
+    tests: list[Example] | None, product: Embedder, head: Classifier, out_of_scope: set[str]
 ) -> dict[str, float] | None:
     """Accuracy on the test file, in per cent; where it has texts out of scope, also the gate's recall of them."""
     if tests is None:
         return None
     taught = set(head.head.labels.tolist())
-    nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
+    out_of_scope = out_of_scope | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
     answers = head.answers(embed(product, _texts(tests)))
-    inside = [(answer, example) for answer, example in zip(answers, tests, strict=True) if example.label not in nothing]
+    inside = [
+        (answer, example) for answer, example in zip(answers, tests, strict=True) if example.label not in out_of_scope
+    ]
     right = [answer.labels == (example.label,) for answer, example in inside]
     right_and_admitted = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
     result = {
         "accuracy": 100 * float(np.mean(right)),
         "accuracy_when_abstaining": 100 * float(np.mean(right_and_admitted)),
     }
-    outside = [not answer.in_scope for answer, example in zip(answers, tests, strict=True) if example.label in nothing]
+    outside = [
+        not answer.in_scope for answer, example in zip(answers, tests, strict=True) if example.label in out_of_scope
+    ]
     if outside:
         result["out_of_scope_recall"] = 100 * float(np.mean(outside))
     return result

@@ -70,8 +70,8 @@ class TrainConfig(Frozen):
     )
 
     def of_results(self) -> dict[str, Any]:
-        """The settings on which all results depend: without those about sharding and saving, and without that of
-        curricula, which is recorded with their steps.
+        """The settings on which all results depend. Sharding and saving change no result, and the share of a
+        curriculum's first phase is recorded with its steps.
         """
         return self.model_dump(exclude={"snapshot_seconds", "shard", "curriculum_share"})
 

@@ -54,7 +54,7 @@ def watched(
     """
     timed = expected is not None
     recent: deque[float] = deque(maxlen=STEPS)
-    said = 1.0
+    reported = 1.0
     for number, step in enumerate(steps):
         yield step
         if number == 0:
@@ -67,7 +67,7 @@ def watched(
             expected = usual
         notice = slowdown_notice(usual, expected, left=total - step.number, timed=timed)
         if notice is None:
-            said = 1.0
-        elif usual / expected >= SLOWER * said:
-            said = usual / expected
+            reported = 1.0
+        elif usual / expected >= SLOWER * reported:
+            reported = usual / expected
             say(f"{name}: {notice}")

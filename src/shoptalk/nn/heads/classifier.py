@@ -79,10 +79,10 @@ class Classifier:
         answers = []
         for row, inside in zip(chances, admitted, strict=True):
             best = int(row.argmax())
-            given = (
+            labels = (
                 tuple(names[c] for c in np.flatnonzero(row >= self.threshold)) if self.multi_label else (names[best],)
             )
-            answers.append(Answer(given, float(row[best]), bool(inside)))
+            answers.append(Answer(labels, float(row[best]), bool(inside)))
         return answers
 
     def admits(self, vectors: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
@@ -199,10 +199,10 @@ def train_multi(
     return Classifier("linear", head, 1.0, multi_label=True, threshold=threshold, dev={"linear": score})
 
 
-def micro_f1(given: Bool[np.ndarray, "N C"], true: Bool[np.ndarray, "N C"]) -> float:
+def micro_f1(predicted: Bool[np.ndarray, "N C"], true: Bool[np.ndarray, "N C"]) -> float:
     """2 TP / (2 TP + FP + FN) over all texts and labels; 1 where no label is true and none was predicted."""
-    hits = 2 * float((given & true).sum())
-    total = float(given.sum() + true.sum())
+    hits = 2 * float((predicted & true).sum())
+    total = float(predicted.sum() + true.sum())
     return hits / total if total else 1.0
 
 

@@ -41,13 +41,13 @@ def embedded(product: Embedder, labels: Sequence[str]) -> Float[np.ndarray, "C D
     return embed(product, words)
 
 
-def speak(named: Float[np.ndarray, "C D"], seen: Float[np.ndarray, "N D"], codes: Int[np.ndarray, " N"]) -> bool:
-    """Whether the names are to be used, by the rule above; `seen` are labelled texts, in the space of `named`.
+def speak(named: Float[np.ndarray, "C D"], vectors: Float[np.ndarray, "N D"], codes: Int[np.ndarray, " N"]) -> bool:
+    """Whether the names are to be used, by the rule above; `vectors` are labelled texts, in the space of `named`.
 
     Chance is the share of hits if names were given independently of the texts, each as often as here.
     """
-    nearest = (seen @ named.T).argmax(axis=1)
-    given, true = (np.bincount(numbers, minlength=len(named)) for numbers in (nearest, codes))
-    chance = float(given @ true) / len(codes) ** 2
+    nearest = (vectors @ named.T).argmax(axis=1)
+    predicted, actual = (np.bincount(numbers, minlength=len(named)) for numbers in (nearest, codes))
+    chance = float(predicted @ actual) / len(codes) ** 2
     hits = int((nearest == codes).sum())
     return hits > 0 and hits * math.log2((1 + chance) / (2 * chance)) > len(codes) - hits

@@ -47,15 +47,15 @@ def self_train(
     """
     known = one_hot(codes, len(head.labels))
     counts = np.ones(len(vectors)) if counts is None else counts
-    opinion = log_softmax(head.scores(unlabelled))
-    shares = (np.average(known, axis=0, weights=counts) + np.exp(opinion).mean(axis=0)) / 2
+    predicted = log_softmax(head.scores(unlabelled))
+    shares = (np.average(known, axis=0, weights=counts) + np.exp(predicted).mean(axis=0)) / 2
     points = np.concatenate([vectors, unlabelled])
     # The labels count as much as the pool, however few they are.
     weights = np.concatenate([counts * len(unlabelled) / counts.sum(), np.ones(len(unlabelled))])
     for _ in range(rounds):
-        targets = np.concatenate([known, sharpened(balanced(opinion, shares))])
+        targets = np.concatenate([known, sharpened(balanced(predicted, shares))])
         head = fit_soft(points, targets, head.labels, weights=weights, penalty=PENALTY, start=head, steps=STEPS_A_ROUND)
-        opinion = log_softmax(head.scores(unlabelled))
+        predicted = log_softmax(head.scores(unlabelled))
     return head
 
 
