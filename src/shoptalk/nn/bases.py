@@ -127,9 +127,7 @@ def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]
 
 
 def hush() -> None:
-    """What the library prints while loading and saving (progress bars, notes on unused heads) is not the user's
-    concern.
-    """
+    """Silence what the library prints while loading and saving: progress bars, notes on unused heads."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 

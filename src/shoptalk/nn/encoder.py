@@ -63,7 +63,7 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def read_rows(self, *, sparse: bool) -> None:
-        """Whether the token embeddings' gradient holds only the rows that a batch reads, or the whole table."""
+        """Let the token embeddings' gradient hold only the rows that a batch reads (`sparse`), or the whole table."""
         table = self.backbone.get_input_embeddings()  # type: ignore[operator]
         table.sparse = sparse
 
@@ -249,7 +249,9 @@ class TextEncoder(Embedder):
         return replace(self, precision=precision)
 
     def ready_to_train(self) -> None:
-        """Word embeddings get gradients for the rows that a batch reads; an output layer that reads all says so."""
+        """Let the word embeddings' gradient hold only the rows that a batch reads. An objective whose output layer reads
+        the whole table sets it back.
+        """
         self.network.read_rows(sparse=True)
 
 

@@ -1,7 +1,7 @@
 """Compiles the kernels of this folder on first use, with the user's own C++ compiler, and opens them.
 
-No compiler, no writable cache folder, or anything else that fails: there is no library, and callers use torch's own
-operations.
+Without a compiler or a writable cache folder, or if anything else fails, there is no library, and callers use torch's
+own operations.
 
 The compiled file lies in a cache folder of the user under a name that is a hash of sources, compiler, flags and
 processor, so that a home shared between machines, or a new version, never meets code made for another. Beside it lies
@@ -135,7 +135,7 @@ def _compile(compiler: str, sources: list[Path], path: Path) -> None:
 
 
 def _prune(folder: Path, used: Path) -> None:
-    """Leave the newest libraries, the one in use among them. Who has another one open keeps it: only its name goes."""
+    """Delete all but the newest libraries and the one in use. A process that has a deleted one open can keep it."""
     others = [path for path in folder.glob("kernels-*.so") if path != used]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[KEPT - 1 :]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from shoptalk.nn.native import ops
 from shoptalk.nn.native.handle import Library, on_trial
 
-_Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # what was found, and what should be
+_Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # computed values, and expected ones
 _Named = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 _WIDTH = 37  # no multiple of any vector's width, and more than two of the widest
@@ -141,7 +141,7 @@ def _parts(rows: Tensor) -> list[Tensor]:
 
 
 def _both(mine: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Tensor) -> _Pair:
-    """Values and gradients by both ways, from the same inputs and the same slope of the outcome."""
+    """Values and gradients of both functions, from the same inputs and the same gradient of the output."""
     results = []
     for function, arguments in ((mine, inputs), (theirs, [x.double() for x in inputs])):
         leaves = [x.detach().requires_grad_() for x in arguments]
