@@ -249,8 +249,8 @@ class TextEncoder(Embedder):
         return replace(self, precision=precision)
 
     def ready_to_train(self) -> None:
-        """Let the word embeddings' gradient hold only the rows that a batch reads. An objective whose output layer reads
-        the whole table sets it back.
+        """Let the word embeddings' gradient hold only the rows that a batch reads. An objective whose output layer
+        reads the whole table sets it back.
         """
         self.network.read_rows(sparse=True)
 
