@@ -72,7 +72,7 @@ def packed_attention(
 ) -> tuple[Float[Tensor, "R W H d"], None]:
     """Softmax attention (Vaswani et al. 2017, equation 1) of each text to itself; the signature is transformers'.
 
-    Without `packing` the mask says who may see whom, as in any other model.
+    Without `packing` the mask decides which positions attend to which, as in any other model.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if packing is not None and query.is_cuda and (kernel := varlen_kernel(dropout)) is not None:

@@ -1,4 +1,4 @@
-"""Several processes, one batch: who encodes which groups, and results that every process can see.
+"""Several processes with one batch: which process encodes which groups, and gathers of their results.
 
 Every process knows the whole batch, encodes its share of the groups, and computes the same global loss. A gather's
 backward pass therefore sums N equal gradients, and averaging parameter gradients over N processes, as

@@ -33,7 +33,7 @@ FEWEST_FOR_GATE = 50
 
 @dataclass(frozen=True)
 class Answer:
-    """What the classifier says of one text. `labels` holds one label, or any number where a text may have several."""
+    """The prediction for one text. `labels` holds one label, or any number where a text may have several."""
 
     labels: tuple[str, ...]
     probability: float
@@ -73,7 +73,7 @@ class Classifier:
         return np.asarray(1 / (1 + np.exp(-scores)) if self.multi_label else np.exp(log_softmax(scores)))
 
     def answers(self, vectors: Float[np.ndarray, "N D"]) -> list[Answer]:
-        """What to say of each text."""
+        """The prediction for each text."""
         chances, admitted = self.probabilities(vectors), self.admits(vectors)
         names = [str(label) for label in self.head.labels]
         answers = []

@@ -33,7 +33,7 @@ KINDS: Mapping[str, Kind] = {
 """Plain logistic regression first: where kinds do equally well, the earlier one is shipped."""
 INVERSE_PENALTY = 20.0
 FEWEST_IN_POOL = 50
-"""Below this a pool says nothing of neighbourhoods, and plain regression stays alone."""
+"""In a smaller pool neighbourhoods mean nothing, and only plain regression is fitted."""
 
 
 def usable(pool: Pool | None) -> tuple[str, ...]:
