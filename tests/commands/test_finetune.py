@@ -375,7 +375,7 @@ def test_with_unlabelled_text_a_tuned_encoder_gets_a_head_of_the_kind_that_is_as
     [
         ({"method": "clasify"}, r"--method 'clasify' is not known. Give one of: frozen, classify, setfit"),
         ({"multi_label": True, "method": "classify"}, "--multi-label fits a linear head on the frozen encoder"),
-        ({"multi_label": True, "out_of_scope": "oos"}, "With --multi-label .*Leave out"),
+        ({"multi_label": True, "out_of_scope": "oos"}, "--multi-label fits .*Leave out"),
         ({"multi_label": True, "unlabelled": (Path("x.txt"),)}, r"Leave out --unlabelled"),
         ({"accept_unproven": True}, r"--accept-unproven ships a tuned encoder.*add --method classify or setfit"),
         ({"scope_loss": -1.0}, r"--scope-loss -1: expected a number of points from 0 to 100"),
