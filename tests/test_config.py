@@ -120,8 +120,8 @@ def test_euros_without_a_price_are_refused_and_no_price_is_made_up():
     ("text", "price", "message"),
     [
         ("2eur@1.20", 1.5, r"'2eur@1\.20' states one price.*states 1\.5 EUR"),
-        ("2eur@0", None, r"a price of 0 EUR an hour"),
-        ("2eur@0." + "0" * 20 + "1", None, r"has no end"),
+        ("2eur@0", None, r"a price of 0 EUR per hour sets no limit"),
+        ("2eur@0." + "0" * 20 + "1", None, r"sets no limit"),
         ("2eur", -1.0, r"price_per_hour = -1\.0"),
     ],
 )

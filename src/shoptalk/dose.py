@@ -1,18 +1,18 @@
-"""How much is enough: a saturating law through the points of a dose curve, and what it allows to say.
+"""How much is enough: a saturating law fitted to the points of a dose curve, and what follows from it.
 
     curve = band(points, seed=0)                               # decide: gains with simultaneous intervals
-    found = judge([61e3, 122e3, 245e3, 490e3], curve)
-    print(sentence(found, curve, what="tokens of self-supervision"))
+    judgement = judge([61e3, 122e3, 245e3, 490e3], curve)
+    print(sentence(judgement, curve, what="tokens of self-supervision"))
 
-Two laws compete: the power law y(n) = a - b n^-c of learning curves (Cortes et al. 1994, "Learning curves: asymptotic
-values and rate of convergence") and the exponential y(n) = a (1 - e^(-n/s)). Each is fitted without the largest dose
-and must predict it; the nearer one is taken, and none where both miss by more than the noise allows. For a fixed shape
-(c or s) both are linear, so fits are weighted least squares over a grid of shapes: no starting values, and the 2,000
-bootstrap resamples are fitted together.
+Two laws are compared, the power law y(n) = a - b n^-c of learning curves (Cortes et al. 1994, "Learning curves:
+asymptotic values and rate of convergence") and the exponential y(n) = a (1 - e^(-n/s)). Each is fitted without the
+largest dose and must predict it; the nearer one is chosen, or none if both miss by more than the noise. For a fixed
+shape (c or s) both are linear, so fits are weighted least squares over a grid of shapes: no starting values are needed,
+and the 2,000 bootstrap resamples are fitted together.
 
 All intervals come from refitting the resamples, widened as the verdict's are (`decide.INFLATION`). Where both laws
-predicted the held-back point they span both: which law is right is then part of what is not known. They know nothing
-of how another training seed would have turned out.
+predicted the held-back point, the intervals span both, because it is not known which law is right. They do not include
+the variation between training seeds.
 """
 
 import math
@@ -29,9 +29,9 @@ Law = Literal["power", "exponential"]
 LAWS: tuple[Law, ...] = get_args(Law)
 PARAMETERS: dict[Law, int] = {"power": 3, "exponential": 2}
 SHARES = (0.9, 0.95)
-"""Of the asymptote: the doses at which so much of it is reached are told."""
+"""Shares of the asymptote, for each of which the dose that reaches it is reported."""
 FARTHEST = 10.0
-"""Nothing is said about doses beyond so many times the largest one measured."""
+"""Nothing is said about doses beyond this many times the largest one measured."""
 _EXPONENTS = np.geomspace(0.1, 3.0, 120)  # below 0.1 the power law is a logarithm over any range that is measured
 _SCALES = np.geomspace(0.02, 20.0, 180)  # in largest doses: from a step to a straight line
 _TAIL = 0.025
@@ -39,7 +39,7 @@ _TAIL = 0.025
 
 @dataclass(frozen=True)
 class HeldBack:
-    """What a law fitted to the smaller doses says of the largest one, and what was measured there."""
+    """The prediction for the largest dose by a law that was fitted to the smaller ones, and the measurement there."""
 
     law: Law
     dose: float
@@ -47,7 +47,7 @@ class HeldBack:
     predicted_interval: tuple[float, float]
     measured: float
     interval: tuple[float, float]
-    """The measured one's, simultaneous over the curve."""
+    """The interval of `measured`, simultaneous over the curve."""
     miss: tuple[float, float]
     """The interval of predicted minus measured, which come from the same resamples."""
 
@@ -77,20 +77,20 @@ class Twice:
 
 @dataclass(frozen=True)
 class CurveJudgement:
-    """What a curve's points allow to say. Without a `law` nothing is said beyond them, and `why_not` is the reason."""
+    """What follows from a curve's points. Without a `law` nothing is said beyond them, and `why_not` is the reason."""
 
     doses: tuple[float, ...]
     checks: tuple[HeldBack, ...]
     law: Law | None
     asymptote: float | None
     reaches: tuple[Reach, ...]
-    """Empty where the curve does not rise to its asymptote, so that a share of it is no milestone."""
+    """Empty where the curve does not rise to its asymptote."""
     twice: Twice | None
     why_not: str
 
 
 def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
-    """Fit the laws to a curve, check them at its largest dose, and say what the better one tells.
+    """Fit the laws to a curve, check them at its largest dose, and judge the curve by the better one.
 
     Args:
         doses: of each point, increasing, in any unit.
@@ -127,21 +127,21 @@ def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
     )
 
 
-def sentence(found: CurveJudgement, curve: Band, *, what: str, of: str = "gain") -> str:
+def sentence(judgement: CurveJudgement, curve: Band, *, what: str, of: str = "gain") -> str:
     """One sentence for people. `what` names the dose ("texts"), `of` what is measured ("gain", "accuracy")."""
     sign, unit = ("+", "points") if of == "gain" else ("", "%")
-    last, first = found.doses[-1], found.doses[0]
-    here = (
+    last, first = judgement.doses[-1], judgement.doses[0]
+    at_largest = (
         f"{curve.gain[-1]:{sign}.1f} {unit} ({curve.low[-1]:{sign}.1f} to {curve.high[-1]:{sign}.1f}) "
         f"with {amount(last)} {what}"
     )
-    start = f", {curve.gain[0]:{sign}.1f} with {amount(first)}" if len(found.doses) > 1 else ""
-    if found.twice is None:
-        return f"The {of} is {here}{start}; what more would bring cannot be told: {found.why_not}."
-    change, (low, high) = found.twice.change, found.twice.interval
+    at_smallest = f", {curve.gain[0]:{sign}.1f} with {amount(first)}" if len(judgement.doses) > 1 else ""
+    if judgement.twice is None:
+        return f"The {of} is {at_largest}{at_smallest}; what more would bring cannot be told: {judgement.why_not}."
+    change, (low, high) = judgement.twice.change, judgement.twice.interval
     worth = "" if low > 0 or high < 0 else ", which may be nothing"
     more = f"twice as many would change it by {change:+.1f} points ({low:+.1f} to {high:+.1f}){worth}"
-    return f"The {of} is {here}{start}; {_saturation(found)}; {more}."
+    return f"The {of} is {at_largest}{at_smallest}; {_saturation(judgement)}; {more}."
 
 
 def amount(number: float | int) -> str:
@@ -151,16 +151,16 @@ def amount(number: float | int) -> str:
     return f"{number:,.0f}" if number < 1e4 else f"{number / 1e3:,.0f} k"
 
 
-def _saturation(found: CurveJudgement) -> str:
-    if not found.reaches:
-        return "it does not rise with the dose, so there is no dose at which it is nearly all there"
-    reach, largest = found.reaches[0], found.doses[-1]
+def _saturation(judgement: CurveJudgement) -> str:
+    if not judgement.reaches:
+        return "it does not rise with the dose, so there is no dose at which it levels off"
+    reach, largest = judgement.reaches[0], judgement.doses[-1]
     if math.isinf(reach.dose):
         return f"it does not level off within {FARTHEST:g} times what was measured"
     low, high = reach.interval
     upper = "more than can be told" if math.isinf(high) else amount(high)
-    done = "is there already" if high <= largest else "would be there"
-    return f"{100 * reach.share:.0f} % of its limit {done} at about {amount(reach.dose)} ({amount(low)} to {upper})"
+    reached = "is there already" if high <= largest else "would be there"
+    return f"{100 * reach.share:.0f} % of its limit {reached} at about {amount(reach.dose)} ({amount(low)} to {upper})"
 
 
 # --- fits ---------------------------------------------------------------------------------------------------------
@@ -186,9 +186,9 @@ class _Fit:
         """The n at which `share` of the asymptote is reached; infinite where it never rises to it."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             left = (share - 1) * self.asymptote / self.slope  # what `falling` must have come down to
-            found = -self.shape * np.log(left) if self.law == "exponential" else left ** (-1 / self.shape)
+            doses = -self.shape * np.log(left) if self.law == "exponential" else left ** (-1 / self.shape)
         rises = (self.asymptote > 0) & (self.slope < 0)
-        return np.where(rises & (found <= FARTHEST), found, np.inf)
+        return np.where(rises & (doses <= FARTHEST), doses, np.inf)
 
 
 def _falling(law: Law, n: Float[np.ndarray, "..."], shape: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -205,10 +205,10 @@ def _fit(law: Law, doses: Float[np.ndarray, "P"], values: Float[np.ndarray, "B P
     falling = _falling(law, n, shapes[:, None])  # S P
     columns = np.stack([np.ones_like(falling), falling], axis=2) if law == "power" else (1 - falling)[:, :, None]
     weighted = columns * weight[:, None]
-    found = (values * weight) @ np.linalg.pinv(weighted).transpose(0, 2, 1)  # S B, and the law's linear parameters
-    residual = (values * weight - found @ weighted.transpose(0, 2, 1)) ** 2
+    parameters = (values * weight) @ np.linalg.pinv(weighted).transpose(0, 2, 1)  # S B, and the law's linear parameters
+    residual = (values * weight - parameters @ weighted.transpose(0, 2, 1)) ** 2
     best, curves = residual.sum(axis=2).argmin(axis=0), np.arange(len(values))
-    chosen = found[best, curves]
+    chosen = parameters[best, curves]
     return _Fit(law, chosen[:, 0], chosen[:, 1] if law == "power" else -chosen[:, 0], shapes[best])
 
 
@@ -240,13 +240,13 @@ def _reaches(fits: Sequence[_Fit], doses: Float[np.ndarray, "P"]) -> tuple[Reach
     """Doses with intervals, none where the chosen law does not rise to a positive asymptote."""
     if not (fits[0].asymptote[0] > 0 and fits[0].slope[0] < 0):
         return ()
-    largest, found = float(doses[-1]), []
+    largest, reaches = float(doses[-1]), []
     for share in SHARES:
         reached = [fit.reach(share) for fit in fits]
         ends = [_dose_interval(one) for one in reached]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        found.append(Reach(share, largest * float(reached[0][0]), (largest * low, largest * high)))
-    return tuple(found)
+        reaches.append(Reach(share, largest * float(reached[0][0]), (largest * low, largest * high)))
+    return tuple(reaches)
 
 
 def _interval(values: Float[np.ndarray, "B"]) -> tuple[float, float]:

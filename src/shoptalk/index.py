@@ -7,8 +7,8 @@ Beyond `EXACT` vectors, faiss sorts them into about 2 √N cells around k-means 
 nearest (the inverted file of Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011). There
 it compares 4-bit codes of four dimensions each, 32 vectors at once in the processor's registers (André, Kermarrec and
 Le Scouarnec, "Quicker ADC", 2019), and the best `k_factor` × k of them are compared again exactly: so similarities are
-exact, and only who is found is approximate. How many cells to visit and how many candidates to keep is measured on the
-vectors themselves, not guessed. Beside its input an index takes a copy of it and an eighth more at most.
+exact, and only which vectors are returned is approximate. How many cells to visit and how many candidates to keep is
+measured on the vectors themselves. Besides its input an index takes the memory of a copy and at most an eighth more.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _TIE = 1e-6
 
 @dataclass(frozen=True)
 class Index:
-    """N vectors in a faiss index, whose rows are known by their position."""
+    """N vectors in a faiss index, identified by their position."""
 
     inner: Any
 
@@ -71,13 +71,13 @@ def search(
     """Similarities and positions of each query's nearest vectors, nearest first; K is `k`, or N where that is less."""
     rows = _rows(queries)
     k = min(k, len(index))
-    asked = min(max(k, _RECALL_AT + 1), len(index))  # fewer would keep fewer candidates than the index was tuned for
+    count = min(max(k, _RECALL_AT + 1), len(index))  # fewer would keep fewer candidates than the index was tuned for
     similarities = np.empty((len(rows), k), dtype=np.float32)
     positions = np.empty((len(rows), k), dtype=np.int64)
     for begin in range(0, len(rows), _QUERIES):
         part = slice(begin, begin + _QUERIES)
-        found = index.inner.search(rows[part], asked)
-        similarities[part], positions[part] = found[0][:, :k], found[1][:, :k]
+        nearest = index.inner.search(rows[part], count)
+        similarities[part], positions[part] = nearest[0][:, :k], nearest[1][:, :k]
     # A query whose cells hold fewer than k vectors is asked again in all of them.
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):
@@ -86,7 +86,7 @@ def search(
 
 
 def neighbours(vectors: Float[np.ndarray, "N D"], k: int) -> tuple[Float32[np.ndarray, "N K"], Int[np.ndarray, "N K"]]:
-    """Each vector's nearest among all the others; K is `k`, or N - 1 where that is less."""
+    """The nearest neighbours of each vector among all the others; K is `k`, or N - 1 where that is less."""
     k = min(k, len(vectors) - 1)
     similarities, positions = search(build(vectors), vectors, k + 1)
     keep = positions != np.arange(len(vectors))[:, None]
@@ -108,7 +108,7 @@ def save(index: Index, path: Path) -> None:
 
 
 def load(path: Path) -> Index:
-    """Read what `save` wrote, how far to look included.
+    """Read what `save` wrote, the search settings included.
 
     Raises:
         ArtifactError: the file is missing or damaged.
@@ -127,7 +127,7 @@ def _cells(rows: Float32[np.ndarray, "N D"], random: np.random.Generator) -> Any
     codes = dimension // next(size for size in range(_DIMENSIONS_PER_CODE, 0, -1) if dimension % size == 0)
     centres = faiss.IndexFlatIP(dimension)
     inner = faiss.IndexIVFPQFastScan(centres, dimension, cells, codes, 4, faiss.METRIC_INNER_PRODUCT, _BLOCK)
-    inner.by_residual = False  # codes of the vectors themselves: one table a query, whatever cells it visits
+    inner.by_residual = False  # codes of the vectors themselves: one table per query, whatever cells it visits
     inner.cp.seed = _SEED
     inner.cp.niter = _ROUNDS
     inner.cp.spherical = True
@@ -138,19 +138,19 @@ def _cells(rows: Float32[np.ndarray, "N D"], random: np.random.Generator) -> Any
 
 
 def _look_far_enough(refined: Any, rows: Float32[np.ndarray, "N D"], trials: Int[np.ndarray, " T"]) -> None:
-    """Visit twice the cells, or keep twice the candidates, whichever finds more, until enough true ones are found."""
+    """Double the cells visited or the candidates kept, whichever gains more recall, until recall is `_TUNED_RECALL`."""
     inner: Any = faiss.downcast_index(refined.base_index)
     exact, _ = faiss.knn(rows[trials], rows, _RECALL_AT + 1, metric=faiss.METRIC_INNER_PRODUCT)
 
     def recall(nprobe: int, k_factor: float) -> float:
         inner.nprobe, refined.k_factor = nprobe, k_factor
-        found, _ = refined.search(rows[trials], _RECALL_AT + 1)  # the query itself is in the index
+        similarities, _ = refined.search(rows[trials], _RECALL_AT + 1)  # the query itself is in the index
         # By similarity and not by position: among equally near vectors either answer is right.
-        return float(((found >= exact[:, -1:] - _TIE).sum(axis=1) - 1).mean() / _RECALL_AT)
+        return float(((similarities >= exact[:, -1:] - _TIE).sum(axis=1) - 1).mean() / _RECALL_AT)
 
-    here, reached = (1, float(_K_FACTOR)), 0.0
+    setting, reached = (1, float(_K_FACTOR)), 0.0
     while reached < _TUNED_RECALL:
-        nprobe, k_factor = here
+        nprobe, k_factor = setting
         options = []
         if nprobe < inner.nlist:
             options.append((min(2 * nprobe, inner.nlist), k_factor))
@@ -158,8 +158,8 @@ def _look_far_enough(refined: Any, rows: Float32[np.ndarray, "N D"], trials: Int
             options.append((nprobe, 2 * k_factor))
         if not options:
             break
-        reached, here = max((recall(*option), option) for option in options)
-    inner.nprobe, refined.k_factor = here
+        reached, setting = max((recall(*option), option) for option in options)
+    inner.nprobe, refined.k_factor = setting
 
 
 def _search_everywhere(

@@ -20,22 +20,22 @@ from shoptalk.text.corpus import Corpus
 Examples = Sequence[int] | Int[np.ndarray, " E"]
 Probe = Callable[[Any], Reading]
 """A cheap, frozen measurement of a product, which leaves a training run unchanged."""
-Targets = Mapping[str, np.ndarray]  # by name: what `prepare` found out about the whole corpus
+Targets = Mapping[str, np.ndarray]  # by name: what `prepare` computed from the whole corpus
 
 
 @runtime_checkable
 class Batch(Protocol):
-    """What one step learns from. Budgets are counted in `tokens`: real tokens of text; a picture's are its width times
-    its height / 256.
+    """The examples of one step. Budgets are counted in its `tokens`: real tokens of text; for a picture, its width
+    times its height / 256.
     """
 
     @property
     def tokens(self) -> int:
-        """Of what is there to learn from, without padding."""
+        """Real tokens, without padding."""
 
     @property
     def cells(self) -> int:
-        """With padding: what is computed."""
+        """All cells that are computed: real tokens and padding."""
 
 
 P = TypeVar("P", bound=Product)
@@ -43,7 +43,7 @@ B = TypeVar("B", bound=Batch)
 
 
 class Key(NamedTuple):
-    """The only source of randomness in a batch: the same key, the same batch."""
+    """The only source of randomness in a batch: the same key gives the same batch."""
 
     seed: int
     step: int
@@ -56,9 +56,9 @@ class Material(Generic[P]):
     corpus: Corpus
     product: P
     inputs: Any
-    """What the product has made of the corpus's items, one for each, in order: token ids, pixels."""
+    """What the product made of the corpus's items (token ids, pixels), one per item, in order."""
     targets: Targets | None
-    """What `prepare` has found out about the whole corpus, or a caller's labels."""
+    """What `prepare` computed from the whole corpus, or the labels that a caller gave."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ class Objective(nn.Module, ABC, Generic[P, B]):
     """The paper's loss as one module."""
 
     product: P
-    """Whose `network` is trained, and must be among the module's parts: the loop refuses one that forgot it."""
+    """What is trained. Its `network` must be a submodule of the objective: the loop refuses an objective without it."""
 
     @abstractmethod
     def forward(self, batch: B) -> Loss:
-        """The loss of a batch; pure."""
+        """The loss of a batch, without side effects."""
 
     def after_step(self, progress: float, outputs: Any) -> None:
-        """Teachers, queues, centres, temperatures; nothing else. `progress` runs from 0 to 1."""
+        """Update teachers, queues, centres and temperatures, and nothing else. `progress` runs from 0 to 1."""
 
     def unseen(self, held_out: Sequence[Any], *, seed: int) -> Probe | None:
         """A probe of the pretext task's own loss on items that training has not seen, where that makes sense."""
@@ -101,8 +101,8 @@ class Spec(Frozen, ABC):
     lr: float
     batch: int
     passes: float
-    """Most times that training goes through the corpus; past that more steps have not been seen to help."""
-    needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, as people are told
+    """The most passes through the corpus; no gain from more of them has been seen."""
+    needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, in words for messages
     has_ceiling: ClassVar[bool] = False
     """Whether `ceiling` gives one."""
 
@@ -112,15 +112,15 @@ class Spec(Frozen, ABC):
 
     @abstractmethod
     def examples(self, corpus: Corpus) -> Examples:
-        """What one step samples from: positions in the corpus. Empty where the corpus has nothing to learn from."""
+        """The positions in the corpus that steps sample from; empty where there is nothing to learn from."""
 
     @property
     def prepares(self) -> bool:
-        """Whether `prepare` computes anything: it may take minutes, and people are told what takes them."""
+        """Whether `prepare` computes anything, which may take minutes and is then announced."""
         return False
 
     def prepare(self, corpus: Corpus, product: Any) -> Targets | None:
-        """Corpus-wide knowledge, computed once a phase and kept as an artifact; None where none is needed."""
+        """Targets from the whole corpus, computed once per phase and kept as an artifact; None where there are none."""
         return None
 
     def ceiling(self, product: Any, targets: Targets) -> Embedder | None:
@@ -131,8 +131,8 @@ class Spec(Frozen, ABC):
 
     @abstractmethod
     def collate(self, material: Material[Any]) -> Callable[[Sequence[int], Key], Any]:
-        """Examples and a key to a `Batch`."""
+        """The function that makes a `Batch` of positions in the corpus and a key."""
 
     @abstractmethod
     def build(self, product: Any) -> Objective[Any, Any]:
-        """The module to train; it holds `product`, and new heads of its own where it needs them."""
+        """The module to train: it holds `product`, and new heads where it needs them."""

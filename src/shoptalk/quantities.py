@@ -1,4 +1,4 @@
-"""Quantities of a run, and how people read them: time, tokens, memory, money; forecast beside fact.
+"""The quantities of a run, as people read them: time, tokens, memory and money; what was forecast and what it took.
 
 print(Spending(seconds=360, tokens=3_100_000, memory_bytes=1_900_000_000))
 6.0 min, 1.9 GB, 3.1 M tokens
@@ -20,7 +20,7 @@ class Spending(Frozen):
     euros: float | None = None
 
     def priced(self, price_per_hour: float | None) -> "Spending":
-        """The same with what it costs at so many euros an hour; without euros where no price is known."""
+        """The same with its cost, at a price in euros per hour; without a cost where no price is known."""
         euros = None if price_per_hour is None else self.seconds / 3600 * price_per_hour
         return self.model_copy(update={"euros": euros})
 
@@ -37,13 +37,13 @@ class Spending(Frozen):
 
 
 def ratios(fact: Spending, forecast: Spending) -> dict[str, float | None]:
-    """Fact divided by forecast, by name; None where the forecast is nothing or unknown."""
+    """Fact divided by forecast, by name; None where the forecast is 0 or unknown."""
     pairs = {name: (getattr(fact, name), getattr(forecast, name)) for name in Spending.model_fields}
     return {name: round(done / said, 3) if done is not None and said else None for name, (done, said) in pairs.items()}
 
 
 class Forecast(Frozen):
-    """What a whole run was expected to take when its plan was made, and the seconds that had gone by then."""
+    """What a whole run was expected to take when its plan was made, and the seconds that had passed by then."""
 
     expected: Spending
     before: float
@@ -68,8 +68,8 @@ def compared(fact: Spending, forecast: Spending) -> str:
     """One line, for after the run: what it took; what was forecast; and how the two compare."""
     shares = ratios(fact, forecast)
     named = (("time", "seconds"), ("tokens", "tokens"), ("memory", "memory_bytes"))
-    told = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
-    return f"{fact}; forecast {forecast} (fact / forecast: {told})"
+    comparison = ", ".join(f"{word} {shares[name]:.2f}" for word, name in named if shares[name] is not None)
+    return f"{fact}; forecast {forecast} (fact / forecast: {comparison})"
 
 
 def span(seconds: float) -> str:

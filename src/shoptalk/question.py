@@ -1,5 +1,5 @@
-"""What a folder was asked for. A folder belongs to one command and one question, so that no finished work is replaced
-without a word.
+"""The question that a folder answers: a command and its settings. A folder belongs to one command and one question, so
+that no finished work is replaced silently.
 
     claim(out, Question.of("adapt", settings, sources=fingerprint, labels=digest, base=digest), force=False)
 
@@ -19,12 +19,12 @@ from shoptalk.records import Frozen
 
 FILE = "question.json"
 NOTHING = "none"
-"""What stands for an input that was not given."""
+"""Recorded for an input that was not given."""
 _DEFAULT = "its default"
 _OPTIONAL = ("objectives.", "objective.")
-"""Beginnings of settings that are recorded only where a user gives them: missing, such a one has its default."""
+"""Prefixes of settings that are recorded only where a user gives them; one that is missing has its default."""
 _MOST_SHOWN = 5
-# By command, the artifact that it ends with, and what people call that.
+# For each command, the artifact that it ends with, and its name in messages.
 _RESULTS = {
     "adapt": ("decision", "a finished verdict"),
     "control aa": ("menu/noise-4", "a finished control"),
@@ -35,7 +35,7 @@ _RESULTS = {
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }
-# What an answer may consist of beside `encoder`: artifacts, the one that vouches for the others first, and files.
+# The parts of an answer besides `encoder`: artifacts, first the one that marks the others as complete, and files.
 _PARTS = ("decision", "evidence", "head", "candidate/encoder")
 _PAGES = ("verdict.json", "report.html", "dose.json", "distill.json")
 
@@ -62,10 +62,10 @@ class Question(Frozen):
         return cls(command=command, asked=asked | {name: (value or NOTHING)[:64] for name, value in inputs.items()})
 
     def differences(self, earlier: "Question") -> list[str]:
-        """What was asked for otherwise, as `name: before -> now`.
+        """The settings and inputs that differ, as `name: before -> now`.
 
-        A setting that only one of the two knows, because a version between them added it, does not count; an
-        objective's settings do, which are recorded only where they are given.
+        A setting that only one of the two has, because a version between them added it, is not a difference; that of an
+        objective is, because those are recorded only where they are given.
         """
         before, now = earlier.asked, self.asked
         names = [name for name in now | before if name.startswith(_OPTIONAL) or (name in now and name in before)]
@@ -74,7 +74,7 @@ class Question(Frozen):
 
 
 def claim(folder: Path, question: Question, *, force: bool = False) -> None:
-    """Take a folder for a question: the same one goes on, another is refused where that would lose finished work.
+    """Claim a folder for a question: the same question continues, another is refused if finished work would be lost.
 
     Raises:
         StorageError: the folder belongs to another command, or holds the finished answer to another question.
@@ -82,9 +82,9 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
     earlier = question_of(folder)
     if earlier is None and not force and (command := _command_without_record(folder)) is not None:
         raise StorageError(
-            f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that kept no "
-            "record of what was asked. Its encoder, head and report can be used as they are. Give another --out, or "
-            "--force to make it anew."
+            f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that did not "
+            "record the settings. Its encoder, head and report can be used as they are. Give another --out, or "
+            "--force to make it again."
         )
     if earlier is not None and not force:
         if earlier.command != question.command:
@@ -104,8 +104,8 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
 
 
 def withdraw(folder: Path, *, but: Collection[str] = ()) -> None:
-    """Take an earlier answer out of a folder, at the moment when a new encoder is to take its place: no verdict, page,
-    head or challenger may stand beside an encoder that they are not about. `but` names what is to stay.
+    """Remove an earlier answer from a folder just before a new encoder replaces the old one: no verdict, page, head or
+    challenger may lie beside an encoder that it is not about. `but` names what stays.
     """
     for name in _PAGES:
         if name not in but:
@@ -116,10 +116,10 @@ def withdraw(folder: Path, *, but: Collection[str] = ()) -> None:
 
 
 def question_of(folder: Path) -> Question | None:
-    """What a folder was asked for, None where nothing was.
+    """The question that a folder belongs to; None where there is no record of one.
 
     Raises:
-        StorageError: its record cannot be read.
+        StorageError: the record cannot be read.
     """
     try:
         return Question.model_validate_json((folder / FILE).read_bytes())
@@ -130,7 +130,7 @@ def question_of(folder: Path) -> Question | None:
 
 
 def _command_without_record(folder: Path) -> str | None:
-    """Which command left a finished folder before there were records: the first whose result is there."""
+    """The command that left a finished folder without a record: the first one whose result is there."""
     if open_artifact(folder / "decision") is not None:
         return "adapt"
     if open_artifact(folder / "head") is not None:

@@ -544,10 +544,10 @@ def test_predict_shows_no_label_and_several_as_they_are(shoptalk: Any, tiny_base
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--method", "clasify"], "there is frozen, classify, setfit"),
+        (["--method", "clasify"], "Give one of: frozen, classify, setfit"),
         (["--multi-label", "--unlabelled", "some.txt"], "Leave out --unlabelled"),
         (["--out-of-scope", "nothing"], "'nothing' is not a label"),
-        (["--scope-loss", "-3"], "give one from 0 to 100"),
+        (["--scope-loss", "-3"], "expected a number of points from 0 to 100"),
         (["--test", "missing.csv"], "The test file missing.csv does not exist"),
         (["--set", "train.clipp=1"], "Did you mean 'clip'"),
     ],

@@ -397,12 +397,12 @@ def test_with_unlabelled_text_a_tuned_encoder_gets_a_head_of_the_kind_that_is_as
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"method": "clasify"}, r"--method 'clasify': there is frozen, classify, setfit"),
-        ({"multi_label": True, "method": "classify"}, "With --multi-label there are frozen linear heads alone"),
-        ({"multi_label": True, "out_of_scope": "oos"}, "With --multi-label .*Leave out"),
+        ({"method": "clasify"}, r"--method 'clasify' is not known. Give one of: frozen, classify, setfit"),
+        ({"multi_label": True, "method": "classify"}, "--multi-label fits a linear head on the frozen encoder"),
+        ({"multi_label": True, "out_of_scope": "oos"}, "--multi-label fits .*Leave out"),
         ({"multi_label": True, "unlabelled": (Path("x.txt"),)}, r"Leave out --unlabelled"),
-        ({"accept_unproven": True}, r"--accept-unproven is about a tuned encoder: add --method classify or setfit"),
-        ({"scope_loss": -1.0}, r"--scope-loss -1 is a number of points: give one from 0 to 100"),
+        ({"accept_unproven": True}, r"--accept-unproven ships a tuned encoder.*add --method classify or setfit"),
+        ({"scope_loss": -1.0}, r"--scope-loss -1: expected a number of points from 0 to 100"),
         ({"scope_loss": 101.0}, r"--scope-loss 101"),
     ],
 )
@@ -432,7 +432,7 @@ def test_a_label_for_what_is_out_of_scope_must_be_one(tiny_base: Path, tmp_path:
 
 def test_one_answer_besides_out_of_scope_is_too_few(tiny_base: Path, tmp_path: Path) -> None:
     labels = csv_of(tmp_path / "l.csv", [row for row in rows_of(4, strange=4) if row[1] in ("card", "oos")])
-    with pytest.raises(InputError, match=r"at least two labels, got \['card'\]"):
+    with pytest.raises(InputError, match=r"at least two labels, and was given \['card'\]"):
         run(tmp_path / "out", request_for(tiny_base, labels))
 
 

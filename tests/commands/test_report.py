@@ -67,7 +67,7 @@ def test_the_run_that_is_not_finished_is_named(runs: list[Path]) -> None:
 def test_a_run_given_twice_and_an_unknown_form_are_refused(runs: list[Path]) -> None:
     with pytest.raises(InputError, match="given more than once"):
         report([runs[0], runs[1], Path("runs/../runs/a")], form="md")
-    with pytest.raises(InputError, match="'pdf': there is html, md and json"):
+    with pytest.raises(InputError, match=r"'pdf' is not known\. Give one of: html, md, json"):
         report(runs, form="pdf")
 
 

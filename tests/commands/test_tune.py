@@ -237,7 +237,7 @@ def test_another_tunings_folder_is_started_over(tmp_path: Path):
         ({"settings": {"looks": 0}}, r"classify\.looks = 0"),
         ({"settings": {"dropuot": 0.2}}, "Unknown setting 'dropuot' of 'classify'. Did you mean 'dropout'"),
         ({"settings": {"classes": 3}}, "Unknown setting 'classes'"),
-        ({"texts": TEXTS[:1], "targets": TARGETS[:1]}, "1 texts with 1 rows of targets. Give two or more"),
+        ({"texts": TEXTS[:1], "targets": TARGETS[:1]}, "1 texts with 1 rows of targets. Give at least two texts"),
         ({"texts": TEXTS[:5]}, "5 texts with 32 rows"),
         ({"dev": (TEXTS[:3], TARGETS[:2])}, "The dev set has 3 texts with 2 rows"),
         ({"dev": ([], TARGETS[:0])}, "The dev set has 0 texts"),

@@ -57,13 +57,13 @@ def test_embedding_has_no_dropout_and_leaves_no_trace():
     assert all(parameter.grad is None for parameter in product.network.parameters())
 
 
-@pytest.mark.parametrize("way", ["kernels", "stock", "a text a row"])
+@pytest.mark.parametrize("way", ["kernels", "stock", "one text per row"])
 @pytest.mark.parametrize("top", [1, 2, 5])
 def test_the_top_layers_are_the_stock_models_hidden_states(top: int, way: str, monkeypatch: pytest.MonkeyPatch):
     product = tiny_product()
     if way == "stock":
         monkeypatch.setattr("shoptalk.nn.bertlike.serves", lambda backbone: False)
-    elif way == "a text a row":
+    elif way == "one text per row":
         product.network.backbone.set_attn_implementation("eager")
     rows = [np.array(product.tokenizer(text)["input_ids"]) for text in TEXTS if len(text) < 200]
     for group in product.batch(rows).groups:

@@ -39,7 +39,7 @@ def test_threads_that_the_user_set_are_obeyed(monkeypatch: pytest.MonkeyPatch):
         found = prepare(torch.device("cpu"))
         assert found.threads == threads == torch.get_num_threads()
         assert found.kernels == (library() is not None)
-        assert str(found).startswith(f"{threads} threads, ")
+        assert str(found).startswith(f"{threads} thread{'s' if threads > 1 else ''}, ")
     finally:
         prepare.cache_clear()
 

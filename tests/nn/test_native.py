@@ -555,7 +555,7 @@ def test_gradients_may_arrive_strided():
         (lambda: native_norm(*norm_inputs(2, 8, *TYPES), dropout=1.0), "dropout is a share .* given 1.0"),
         (
             lambda: ops.varlen_attention(torch.zeros(4, 36), int32(0), int32(4), 1),
-            "rows of 36 for 1 heads; it takes heads of 8 to 128 in steps of 8",
+            "rows of 36 for 1 heads; it takes heads that are 8 to 128 wide, in steps of 8",
         ),
         (lambda: ops.varlen_attention(torch.zeros(4, 24), int32(0, 2), int32(3, 2), 1), "document 1 begins at 2"),
         (lambda: ops.varlen_attention(torch.zeros(4, 24), int32(2), int32(3), 1), "within 4 tokens; document 0"),

@@ -181,8 +181,8 @@ def test_it_is_no_pretext_task(name: str):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"targets": np.zeros((N - 1, 2))}, rf"shape \({N - 1}, 2\).* for {N} texts\. Give a row"),
-        ({"targets": np.zeros((N, 3))}, r"3 classes and built for 2\. Set objectives\.classify\.classes=3"),
+        ({"targets": np.zeros((N - 1, 2))}, rf"shape \({N - 1}, 2\).* for {N} texts\. Give one row"),
+        ({"targets": np.zeros((N, 3))}, r"3 classes, and was built for 2\. Set objectives\.classify\.classes=3"),
         ({"targets": np.full((N, 2), 1.5)}, "outside 0 to 1"),
         ({"targets": np.full((N, 2), np.nan)}, "outside 0 to 1"),
         ({"weights": np.zeros(N)}, "weights that are below 0, not finite, or all 0"),

@@ -119,9 +119,9 @@ def test_a_name_tells_its_phases(name: str, phases: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mlm-then-simcse-then-turns", "two phases are what is supported, and it has 3"),
-        ("mlm-then-", "two phases are what is supported, and it has 1"),
-        ("-then-mlm", "two phases are what is supported, and it has 1"),
+        ("mlm-then-simcse-then-turns", "expected two phases, and it has 3"),
+        ("mlm-then-", "expected two phases, and it has 1"),
+        ("-then-mlm", "expected two phases, and it has 1"),
         ("mlm-then-neighbors", r"'neighbors'\. Did you mean 'neighbours'"),
         ("0.2*mml+turns-then-mlm", r"'mml'\. Did you mean 'mlm'"),
         ("mlm-then-none", r"'none'\. "),

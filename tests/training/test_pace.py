@@ -33,7 +33,7 @@ def test_a_machine_that_became_slower_is_told_with_both_times_that_are_left():
     notice = slowdown_notice(4.2, 2.0, left=180)
     assert notice is not None
     assert "2.1 times slower than when it was timed" in notice
-    assert "about 13 min of training are left where 6.0 min were forecast" in notice
+    assert "about 13 min of training are left, where 6.0 min were forecast" in notice
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(2.0, 100), (2.9, 100), (1.0, 100), (9.0, 0)])

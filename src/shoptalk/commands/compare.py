@@ -43,7 +43,7 @@ def outcomes_by_shots(
     draws: int,
     seed: int,
 ) -> list[Bool[np.ndarray, "R M"]]:
-    """Per number of shots, which test examples each draw's head got right; the same draws for every encoder."""
+    """For each number of shots, which test examples each draw's head got right; every encoder has the same draws."""
     train_vectors = embed(product, [example.text for example in labels])
     test_vectors = embed(product, [example.text for example in tests])
     train_labels = np.array([example.label for example in labels])
@@ -92,9 +92,9 @@ def _sentence(rows: dict[str, Any]) -> str:
     better = [k for k, row in rows.items() if row["interval"][0] > 0]
     worse = [k for k, row in rows.items() if row["interval"][1] < 0]
     parts = []
-    for words, found in (("better", better), ("worse", worse)):
-        if found:
-            gains = ", ".join(f"{rows[k]['gain']:+.1f} points at {_shots(k)}" for k in found)
+    for words, shots in (("better", better), ("worse", worse)):
+        if shots:
+            gains = ", ".join(f"{rows[k]['gain']:+.1f} points at {_shots(k)}" for k in shots)
             parts.append(f"The adapted encoder is {words}: {gains}.")
     open_cases = [k for k in rows if k not in better and k not in worse]
     if open_cases:
@@ -103,4 +103,4 @@ def _sentence(rows: dict[str, Any]) -> str:
 
 
 def _shots(k: str) -> str:
-    return "the full label set" if k == FULL else f"{k} label{'s' if k != '1' else ''} a class"
+    return "the full label set" if k == FULL else f"{k} label{'s' if k != '1' else ''} per class"

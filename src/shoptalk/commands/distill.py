@@ -1,7 +1,7 @@
-"""Distil: a student of fewer layers and fewer pieces from a teacher, and both side by side.
+"""Distil: a student with fewer layers and a smaller vocabulary than its teacher, and a comparison of the two.
 
-`DIR/encoder` is the student, `DIR/distill.json` what it gained in size and speed and what that cost. A part of the
-texts is held out: the student is compared with its teacher on texts that it was not trained on.
+`DIR/encoder` is the student; `DIR/distill.json` compares size, speed and accuracy with the teacher's. A part of the
+texts is held out, so that the two are compared on texts that the student was not trained on.
 """
 
 import json
@@ -42,9 +42,9 @@ from shoptalk.training import launch
 
 OBJECTIVE = "distil"
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
-"""Of the texts, kept from training to compare student and teacher on."""
+"""The share of the texts that are held out, to compare student and teacher on, and their largest number."""
 ROUNDS = 5
-"""How often each encoder's speed is taken, in turn."""
+"""How often each encoder's speed is measured, in turn."""
 
 
 def distill(
@@ -60,15 +60,15 @@ def distill(
 ) -> dict[str, Any]:
     """Train a student of `model` on the sources; returns what `DIR/distill.json` holds.
 
-    Several processes may call this together, as with `pretrain`. The same call resumes, or is instant.
+    Several processes may call this together, as with `pretrain`. The same call resumes, or returns at once.
 
     Args:
-        world: the folder and the settings; `config.base` does not count.
+        world: the folder and the settings; `config.base` is ignored.
         model: the teacher.
         sources: text that the student learns from.
-        layers: of the student; by default half the teacher's.
-        vocabulary: pieces that the student keeps; by default all, because fewer cost a little accuracy on texts whose
-            words the sources lack (benchmarks/README.md) and gain disk but no speed.
+        layers: of the student; by default half as many as the teacher has.
+        vocabulary: pieces that the student keeps. By default all of them: fewer cost a little accuracy on texts with
+            words that the sources lack (benchmarks/README.md), and save disk space but no time.
         labels: for a linear probe of both encoders; their texts are kept from training.
         steps: how many; else the budget decides.
 
@@ -101,10 +101,10 @@ def distill(
     )
     corpus, held_out = split(curated.train, seed=world.config.seed)
     teacher = text_encoder(open_embedder(world.config))
-    kept = layers or max(1, layer_count(teacher) // 2)
-    with_layers(teacher, kept)  # what is wrong with the number of layers is wrong before training
+    student_layers = layers or max(1, layer_count(teacher) // 2)
+    with_layers(teacher, student_layers)  # what is wrong with the number of layers is wrong before training
     pruned = launch.agree(lambda: _pruned_base(world, teacher, corpus, vocabulary))
-    config = _config_of_student(world.config, pruned, kept)
+    config = _config_of_student(world.config, pruned, student_layers)
     encoder = train_on(
         replace(world, config=config),
         corpus,
@@ -113,7 +113,7 @@ def distill(
         steps=steps,
         card=plain_card(
             base_of(model),
-            f"distilled to {kept} layers",
+            f"distilled to {student_layers} layers",
             "Made by `shoptalk distill`; `distill.json` beside this folder compares it with its teacher.",
         ),
         begun=begun,
@@ -123,7 +123,7 @@ def distill(
 
 
 def split(corpus: Corpus, *, seed: int) -> tuple[Corpus, Corpus]:
-    """The texts to train on, and those held out: a tenth at random, at most `HELD_OUT_MOST`. Texts are not copied."""
+    """The texts to train on, and a random tenth that is held out, at most `HELD_OUT_MOST`. Texts are not copied."""
     n = len(corpus)
     most = min(max(1, int(HELD_OUT_SHARE * n)), HELD_OUT_MOST, n)
     chosen = np.sort(permuted(n, range(most), seed=seed, epoch=0))
@@ -143,8 +143,8 @@ def _part(corpus: Corpus, places: Int[np.ndarray, " P"], name: str) -> Corpus:
 
 def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary: int | None) -> str | None:
     """The folder of the teacher with a pruned vocabulary, `DIR/pruned`; None where the vocabulary stays whole."""
-    there = len(teacher.tokenizer)
-    if vocabulary is None or vocabulary >= there:
+    pieces = len(teacher.tokenizer)
+    if vocabulary is None or vocabulary >= pieces:
         return None
     settings, parents = {"most": vocabulary}, {"corpus": corpus.digest, "base": base_digest(world.config.base)}
     folder = world.run / "pruned"
@@ -156,19 +156,19 @@ def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary:
             max_length=teacher.max_length,
             digest=corpus.digest,
         )
-        tokenizer, rows = prune(teacher.tokenizer, piece_counts(tokens, there), most=vocabulary)
-        world.report.say(f"distill: a vocabulary of {len(rows):,} of {there:,} pieces")
+        tokenizer, rows = prune(teacher.tokenizer, piece_counts(tokens, pieces), most=vocabulary)
+        world.report.say(f"distill: a vocabulary of {len(rows):,} of {pieces:,} pieces")
         with create(folder, kind="base", config=settings, parents=parents) as inside:
             with_vocabulary(teacher, tokenizer, rows).save(inside, card="# A teacher with fewer pieces\n")
     return str(folder)
 
 
 def _config_of_student(config: Config, pruned: str | None, layers: int) -> Config:
-    """Settings by which the student learns from the whole teacher, whatever its own vocabulary is."""
-    own: dict[str, Any] = {**config.objectives.get(OBJECTIVE, {}), "layers": layers}
+    """The student's settings, by which it learns from the teacher with its full vocabulary."""
+    student_settings: dict[str, Any] = {**config.objectives.get(OBJECTIVE, {}), "layers": layers}
     if pruned is None:
-        return config.model_copy(update={"objectives": config.objectives | {OBJECTIVE: own}})
-    objectives = config.objectives | {OBJECTIVE: {"teacher": config.base} | own}
+        return config.model_copy(update={"objectives": config.objectives | {OBJECTIVE: student_settings}})
+    objectives = config.objectives | {OBJECTIVE: {"teacher": config.base} | student_settings}
     return config.model_copy(update={"base": pruned, "objectives": objectives})
 
 
@@ -186,11 +186,11 @@ class _Side:
 def _compared(
     world: World, teacher: TextEncoder, encoder: Artifact, held_out: Corpus, examples: Sequence[Example]
 ) -> dict[str, Any]:
-    """The contents of `DIR/distill.json`, from there where they are of this student."""
+    """The contents of `DIR/distill.json`, measured unless that file is already about this student."""
     path, folder = world.run / "distill.json", world.run / "encoder"
     key = key_of(kind="distilled", config={"held_out": held_out.digest}, parents={"encoder": encoder.content})
-    if path.exists() and (found := _read(path)).get("key") == key:
-        return found
+    if path.exists() and (earlier := _read(path)).get("key") == key:
+        return earlier
     world.report.say("distill: measuring teacher and student")
     student = text_encoder(open_embedder(world.config, str(folder)))
     sides = {"teacher": _Side(teacher, resolve(world.config.base)), "student": _Side(student, folder)}
@@ -217,10 +217,10 @@ def _compared(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        contents = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # a killed process's, or somebody else's
         return {}
-    return found if isinstance(found, dict) else {}
+    return contents if isinstance(contents, dict) else {}
 
 
 def _size(side: _Side) -> dict[str, Any]:
@@ -233,14 +233,14 @@ def _size(side: _Side) -> dict[str, Any]:
 
 
 def _speeds(sides: Mapping[str, _Side], texts: Sequence[str]) -> dict[str, float]:
-    """Texts embedded a second by each: the median of `ROUNDS`, taken in turn after one round that does not count."""
+    """Texts per second of each encoder: the median of `ROUNDS`, in turn, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS + 1):
         for name, side in sides.items():
             begun = time.perf_counter()
             embed(side.product, texts)
             seconds[name].append(time.perf_counter() - begun)
-    return {name: len(texts) / statistics.median(taken[1:]) for name, taken in seconds.items()}
+    return {name: len(texts) / statistics.median(rounds[1:]) for name, rounds in seconds.items()}
 
 
 def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
@@ -250,7 +250,7 @@ def _ratio(facts: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
 
 
 def _probe(product: TextEncoder, examples: Sequence[Example], *, seed: int) -> float:
-    """Accuracy of logistic regression on the frozen vectors in per cent, over the folds of `deal_folds`."""
+    """Cross-validated accuracy in per cent of logistic regression on the frozen vectors."""
     vectors, labels = embed(product, [example.text for example in examples]), [example.label for example in examples]
     return cross_validated(vectors, np.array(labels), np.array([example.cluster for example in examples]), seed=seed)
 
@@ -258,7 +258,7 @@ def _probe(product: TextEncoder, examples: Sequence[Example], *, seed: int) -> f
 def cross_validated(
     vectors: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, " N"], cluster: Int[np.ndarray, " N"], *, seed: int
 ) -> float:
-    """Per cent of the examples that a head fitted on the other folds labels correctly."""
+    """Per cent of the examples that are labelled correctly by a head fitted on the other folds."""
     fold = deal_folds(np.unique(labels, return_inverse=True)[1], cluster, seed=seed)
     correct = np.zeros(len(labels), dtype=bool)
     for number in range(FOLDS):
@@ -291,7 +291,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def parse_vocabulary(text: str) -> int | None:
-    """What `--vocabulary` says: how many pieces, or None for `full`.
+    """The value of `--vocabulary`: a number of pieces, or None for `full`.
 
     Raises:
         ConfigError: it is neither a number of pieces nor `full`.

@@ -60,27 +60,27 @@ def embed_sources(
     precision: str = "auto",
     force: bool = False,
 ) -> int:
-    """Write the unit vectors of every turn and passage, and what the module says lies beside them.
+    """Write the unit vectors of every turn and passage, with the files beside them that the table above lists.
 
-    Nothing is deduplicated: row i of the array is line i of the JSONL file. The same call continues what a crash
-    left, and is instant where all is done. Returns the number of rows.
+    Nothing is deduplicated: row i of the array is line i of the JSONL file. The same call continues after a crash, and
+    returns at once where all is done. Returns the number of rows.
 
     Args:
         model: a reference, as `nn/bases.py` takes them.
         sources: files and folders.
         out: ends in .npy.
         config: how sources are read.
-        report: where progress is told.
-        dtype: what is stored: float32, float16, or int8 with a scale a vector (`vectors.quantise`).
+        report: where progress is reported.
+        dtype: what is stored: float32, float16, or int8 with one scale per vector (`vectors.quantise`).
         precision: what is computed in: float32, bfloat16, or auto for the one this machine is faster in.
 
     Raises:
-        InputError: a setting is unknown, or `out` would overwrite or later be read as somebody's source.
+        InputError: a setting is unknown, or `out` would overwrite a source, or would later be read as one.
         SourceError: the sources hold no text.
         StorageError: the disk has no room for the result, another process is writing it, or there is another result
             and `force` was not given.
     """
-    kind, wanted = _dtype(dtype), _precision(precision)
+    kind, requested = _dtype(dtype), _precision(precision)
     _check_out(out, sources)
     fingerprint = source_fingerprint(sources, config.curate)
     key = digest(
@@ -111,7 +111,7 @@ def embed_sources(
                 key=key,
                 model=model,
                 dtype=kind,
-                precision=wanted or product.precision,
+                precision=requested or product.precision,
                 texts=0,
                 dimensions=product.dim,
                 left_out=0,
@@ -124,7 +124,7 @@ def embed_sources(
             if reasons:
                 report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")
         if not plan.card.texts:
-            raise SourceError(f"No text in {', '.join(map(str, sources))}. Give files that hold some.")
+            raise SourceError(f"There is no text in {', '.join(map(str, sources))}. Give files that hold some.")
         _embed_shards(work, plan, product, report)
         work.publish(plan.card, out)
     return plan.card.texts
@@ -209,8 +209,8 @@ def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Report
 def _vectors(product: Embedder, texts: Sequence[str], precision: Precision) -> Float32[np.ndarray, "n D"]:
     """Unit vectors of the texts; one that comes several times, such as "ok thanks", is embedded once."""
     distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    found = embed(product, list(distinct), precision=precision)
-    return found[[distinct[text] for text in texts]]
+    vectors = embed(product, list(distinct), precision=precision)
+    return vectors[[distinct[text] for text in texts]]
 
 
 def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
@@ -223,15 +223,15 @@ def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
 
 
 class _Progress:
-    """How much is done and how long the rest takes; time goes with the bytes of the rows, not with their number."""
+    """How much is done and how long the rest takes, in proportion to the bytes of the rows, not to their number."""
 
     def __init__(self, plan: ShardPlan, first: int, report: Reporter) -> None:
         self.plan, self.first, self.report = plan, first, report
         self.begun = self.said = time.monotonic()
-        kept = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""
+        earlier = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""
         size = plan.card.texts * plan.card.dimensions * np.dtype(plan.card.dtype).itemsize
         report.say(
-            f"embed: {plan.card.texts:,} texts{kept}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
+            f"embed: {plan.card.texts:,} texts{earlier}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
             f"computed in {plan.card.precision}"
         )
 
@@ -240,7 +240,7 @@ class _Progress:
         return max(0, self.plan.card.texts - self.first * self.plan.shard)
 
     def forecast(self, seconds_per_byte: float) -> None:
-        """Say how long the whole will take."""
+        """Say how long all of it will take."""
         left = self.plan.offsets[-1] - self.plan.offsets[self.first]
         self.report.say(f"embed: about {span(left * seconds_per_byte)} expected")
         self.begun = self.said = time.monotonic()
@@ -251,12 +251,12 @@ class _Progress:
         last = shard + 1 == self.plan.shards
         if now - self.said < SAY_EVERY and not last:
             return
-        done = min((shard + 1) * self.plan.shard, self.plan.card.texts)
+        texts = min((shard + 1) * self.plan.shard, self.plan.card.texts)
         seconds = max(now - self.begun, 1e-9)
-        rate = (done - self.first * self.plan.shard) / seconds
+        rate = (texts - self.first * self.plan.shard) / seconds
         per_byte = seconds / (offsets[shard + 1] - offsets[self.first])
         rest = (
             f"done in {span(seconds)}" if last else f"about {span((offsets[-1] - offsets[shard + 1]) * per_byte)} left"
         )
-        self.report.say(f"embed: {done:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
+        self.report.say(f"embed: {texts:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
         self.said = now

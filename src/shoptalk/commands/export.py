@@ -74,11 +74,11 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
     settings = {"format": form, "quantize": rounding, "model": model}
     parents = {"model": base_digest(model), "folder": digest(str(resolve(model)))}
     product = open_base(model)
-    key, there = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
-    if there is not None and there.key != key and not force:
+    key, earlier = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
+    if earlier is not None and earlier.key != key and not force:
         raise StorageError(
-            f"{out} holds another artifact ({there.kind}, made {there.created[:10]}). Give another --out, or --force "
-            "to replace it."
+            f"{out} holds another artifact ({earlier.kind}, made {earlier.created[:10]}). Give another --out, or "
+            "--force to replace it."
         )
     readings: dict[str, float] = {}
     with create(out, kind="export", config=settings, parents=parents, readings=readings) as folder:
@@ -98,7 +98,7 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
 
 
 class Graph(nn.Module):
-    """What is exported: tokens in, unit vectors out."""
+    """The module that is exported: from tokens to unit vectors."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -151,13 +151,13 @@ def _write_graph(product: TextEncoder, path: Path) -> None:
 
 @contextlib.contextmanager
 def _plain_attention(backbone: Any) -> Iterator[None]:
-    """Stock matmul attention inside: the fast ones read packed rows, which a graph for others should not."""
-    own = backbone.config._attn_implementation
+    """Stock matmul attention inside: the fast kinds read packed rows, which the exported graph does not have."""
+    implementation = backbone.config._attn_implementation
     backbone.set_attn_implementation("eager")
     try:
         yield
     finally:
-        backbone.set_attn_implementation(own)
+        backbone.set_attn_implementation(implementation)
 
 
 def _round_weights(path: Path) -> None:
@@ -189,15 +189,15 @@ def _run(product: TextEncoder, path: Path, texts: Sequence[str]) -> Float32[np.n
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    found = []
+    batches = []
     for begin in range(0, len(texts), 4):  # several shapes, the last batch of another height
         part = list(texts[begin : begin + 4])
         tokens = product.tokenizer(
             part, padding=True, truncation=True, max_length=product.max_length, return_tensors="np"
         )
         names = ("input_ids", "attention_mask")
-        found.append(session.run(["vectors"], {name: tokens[name].astype(np.int64) for name in names})[0])
-    return np.concatenate(found).astype(np.float32)
+        batches.append(session.run(["vectors"], {name: tokens[name].astype(np.int64) for name in names})[0])
+    return np.concatenate(batches).astype(np.float32)
 
 
 def _refusal(model: str, rounding: Quantize, cosines: Float32[np.ndarray, " N"]) -> str:

@@ -1,4 +1,4 @@
-"""Finetune: from labels to what is shipped for a task: an encoder with a classifier on it.
+"""Finetune: from labels to an encoder with a classifier on it, as they are shipped for a task.
 
 The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
 `setfit`) and shipped where it is clearly better (`lesson.py`).
@@ -43,7 +43,7 @@ OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")
 
 
 class Request(Frozen):
-    """What is asked for."""
+    """The inputs and options of a fine-tuning."""
 
     model: str
     labels: Path
@@ -58,9 +58,9 @@ class Request(Frozen):
 
 
 def finetune(world: World, request: Request, *, force: bool = False) -> dict[str, Any]:
-    """Fit and choose; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
+    """Fit heads and choose one; leaves `DIR/encoder` and `DIR/head`, and returns what `DIR/head/result.json` holds.
 
-    The same call again is instant.
+    The same call again returns at once.
 
     Raises:
         InputError: a file or a setting is wrong.
@@ -78,15 +78,15 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}
     if request.method != FROZEN:
         settings |= {"objective": config.objectives.get(request.method, {}), "budget": config.budget}
-    asked = {name: value for name, value in settings.items() if name != "accept_unproven"}
+    question_settings = {name: value for name, value in settings.items() if name != "accept_unproven"}
     hashes: dict[str, str | None] = {"test": None, **inputs}
-    claim(world.run, Question.of("finetune", asked, sources=files, **hashes), force=force)
+    claim(world.run, Question.of("finetune", question_settings, sources=files, **hashes), force=force)
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
         product = open_embedder(config, request.model)
         left_out: list[Drop] = []
         learn = _several if request.multi_label else _single
-        product, found, result = learn(world, request, product, left_out)
+        product, head, result = learn(world, request, product, left_out)
         result |= _counted(world, request, left_out)
         card = plain_card(
             base_of(request.model),
@@ -96,9 +96,9 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
         withdraw(world.run)
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
             product.save(inside, card=card)
-        named = parents | {"encoder": handed_out(world.run / "encoder").content}
-        with create(folder, kind="head", config=settings, parents=named, readings=dict(found.dev)) as inside:
-            classifier.save(found, inside)
+        head_parents = parents | {"encoder": handed_out(world.run / "encoder").content}
+        with create(folder, kind="head", config=settings, parents=head_parents, readings=dict(head.dev)) as inside:
+            classifier.save(head, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, left_out)
         shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
@@ -106,8 +106,8 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
 
 
 def _counted(world: World, request: Request, left_out: Sequence[Drop]) -> dict[str, Any]:
-    """What was left out, by reason, and the file in which each of it stands: with unlabelled text that of its corpus,
-    which holds the rows of labels and test too.
+    """How many texts were left out, by reason, and the file that lists them. With unlabelled text that is the file of
+    the corpus, which includes rows of the labels and the test.
     """
     if request.unlabelled:
         return {"drops": count_drops(world.run / "corpus"), "drops_file": f"corpus/{DROPS}"}
@@ -119,31 +119,32 @@ def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, s
     encoder = sound(run / "encoder", key=key_of(kind="encoder", config=settings, parents=parents))
     if encoder is None:
         return False
-    named = dict(parents) | {"encoder": encoder.content}
-    return sound(run / "head", key=key_of(kind="head", config=settings, parents=named)) is not None
+    head_parents = dict(parents) | {"encoder": encoder.content}
+    return sound(run / "head", key=key_of(kind="head", config=settings, parents=head_parents)) is not None
 
 
 def _check(request: Request) -> None:
     known = (FROZEN, *get_args(Method))
     if request.method not in known:
-        raise ConfigError(f"--method {request.method!r}: there is {', '.join(known)}.")
+        raise ConfigError(f"--method {request.method!r} is not known. Give one of: {', '.join(known)}.")
     if request.multi_label and (request.unlabelled or request.method != FROZEN or request.out_of_scope):
         raise ConfigError(
-            "With --multi-label there are frozen linear heads alone, without a label for what is out of scope: a text "
-            "without labels says that. Leave out --unlabelled, --method and --out-of-scope."
+            "--multi-label fits a linear head on the frozen encoder, and takes a text without labels as out of scope. "
+            "Leave out --unlabelled, --method and --out-of-scope."
         )
     if request.accept_unproven and request.method == FROZEN:
         raise ConfigError(
-            "--accept-unproven is about a tuned encoder: add --method classify or setfit, or leave it out."
+            "--accept-unproven ships a tuned encoder, and --method frozen tunes none: add --method classify or setfit, "
+            "or leave --accept-unproven out."
         )
     if not 0 <= request.scope_loss <= 100:
-        raise ConfigError(f"--scope-loss {request.scope_loss:g} is a number of points: give one from 0 to 100.")
+        raise ConfigError(f"--scope-loss {request.scope_loss:g}: expected a number of points from 0 to 100.")
     for role, path in (("labels", request.labels), ("test", request.test)):
         if path is not None:
             refuse_missing(path, role)
 
 
-# --- one label a text ---------------------------------------------------------------------------------------------
+# --- one label per text -------------------------------------------------------------------------------------------
 
 
 def _single(
@@ -153,27 +154,27 @@ def _single(
     config, seed = world.config, world.config.seed
     examples, drops = read_labels(request.labels, config.curate, say=world.report.say)
     left_out += drops
-    given = {example.label for example in examples}
-    meant = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
-    nothing = _spelled_like(given, meant)
-    if request.out_of_scope is not None and not nothing:
+    labels = {example.label for example in examples}
+    none_of_them = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
+    out_of_scope = _spelled_like(labels, none_of_them)
+    if request.out_of_scope is not None and not out_of_scope:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
     inside, rare, sentences = without_rare(
-        [example for example in examples if example.label not in nothing],
+        [example for example in examples if example.label not in out_of_scope],
         printable(request.labels.name),
         config.curate,
     )
     for sentence in sentences:
         world.report.say(sentence)
     left_out += rare
-    outside = [example for example in examples if example.label in nothing]
+    outside = [example for example in examples if example.label in out_of_scope]
     tests = _tests(world, request, [*inside, *outside], left_out)
     pool = _pool(world, request)
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
     lesson = Lesson.of(inside, pool)
     seen = lesson.seen_by(product)
     if request.method != FROZEN:
-        found = tuned_or_none(
+        tuned_and_head = tuned_or_none(
             world,
             product,
             lesson,
@@ -182,13 +183,13 @@ def _single(
             scope_loss=request.scope_loss,
             accept_unproven=request.accept_unproven,
         )
-        if found is not None:
-            tuned, head = found
-            return tuned, head, _result(request, head, _judged(tests, tuned, head, nothing))
+        if tuned_and_head is not None:
+            tuned, head = tuned_and_head
+            return tuned, head, _result(request, head, _judged(tests, tuned, head, out_of_scope))
     head = lesson.classifier(
         seen, outside=embed(product, _texts(outside)) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
-    return product, head, _result(request, head, _judged(tests, product, head, nothing))
+    return product, head, _result(request, head, _judged(tests, product, head, out_of_scope))
 
 
 def _pool(world: World, request: Request) -> list[str]:
@@ -201,13 +202,13 @@ def _pool(world: World, request: Request) -> list[str]:
 
 
 def _spelled_like(labels: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Those of the labels that are one of the names, in whatever spelling."""
-    wanted = {spelling(name) for name in names}
-    return {label for label in labels if spelling(label) in wanted}
+    """The labels that equal one of the names in any spelling."""
+    spellings = {spelling(name) for name in names}
+    return {label for label in labels if spelling(label) in spellings}
 
 
 def _tests(world: World, request: Request, examples: list[Example], left_out: list[Drop]) -> list[Example] | None:
-    """The test file's examples; what no head can get right, and what heads have seen, is told before training."""
+    """The examples of the test file. Labels that no head can predict and texts that heads have seen are reported."""
     if request.test is None:
         return None
     config, say = world.config.curate, world.report.say
@@ -224,25 +225,32 @@ def _tests(world: World, request: Request, examples: list[Example], left_out: li
 
 
 def _judged(
-    tests: list[Example] | None, product: Embedder, head: Classifier, nothing: set[str]
+    tests: list[Example] | None, product: Embedder, head: Classifier, out_of_scope: set[str]
 ) -> dict[str, float] | None:
-    """Accuracy on the test file, in per cent; where it has texts out of scope, what the gate makes of it."""
+    """Accuracy on the test file, in per cent; where it has texts out of scope, also the gate's recall of them."""
     if tests is None:
         return None
     taught = set(head.head.labels.tolist())
-    nothing = nothing | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
-    said = head.answers(embed(product, _texts(tests)))
-    inside = [(answer, example) for answer, example in zip(said, tests, strict=True) if example.label not in nothing]
+    out_of_scope = out_of_scope | (_spelled_like((example.label for example in tests), OUT_OF_SCOPE) - taught)
+    answers = head.answers(embed(product, _texts(tests)))
+    inside = [
+        (answer, example) for answer, example in zip(answers, tests, strict=True) if example.label not in out_of_scope
+    ]
     right = [answer.labels == (example.label,) for answer, example in inside]
-    kept = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
-    result = {"accuracy": 100 * float(np.mean(right)), "accuracy_when_abstaining": 100 * float(np.mean(kept))}
-    outside = [not answer.in_scope for answer, example in zip(said, tests, strict=True) if example.label in nothing]
+    right_and_admitted = [hit and answer.in_scope for hit, (answer, _) in zip(right, inside, strict=True)]
+    result = {
+        "accuracy": 100 * float(np.mean(right)),
+        "accuracy_when_abstaining": 100 * float(np.mean(right_and_admitted)),
+    }
+    outside = [
+        not answer.in_scope for answer, example in zip(answers, tests, strict=True) if example.label in out_of_scope
+    ]
     if outside:
         result["out_of_scope_recall"] = 100 * float(np.mean(outside))
     return result
 
 
-# --- several labels a text ----------------------------------------------------------------------------------------
+# --- several labels per text --------------------------------------------------------------------------------------
 
 
 def _several(
@@ -260,11 +268,11 @@ def _several(
     judged = None
     if tests is not None:
         names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
-        said = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
-        given = np.array([[name in labels for name in names] for labels in said])
+        answered = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
+        predicted = np.array([[name in labels for name in names] for labels in answered])
         true = np.array([[name in row.labels for name in names] for row in tests])
-        exact = [set(labels) == set(row.labels) for labels, row in zip(said, tests, strict=True)]
-        judged = {"micro_f1": 100 * classifier.micro_f1(given, true), "exact_match": 100 * float(np.mean(exact))}
+        exact = [set(labels) == set(row.labels) for labels, row in zip(answered, tests, strict=True)]
+        judged = {"micro_f1": 100 * classifier.micro_f1(predicted, true), "exact_match": 100 * float(np.mean(exact))}
     return product, head, _result(request, head, judged)
 
 

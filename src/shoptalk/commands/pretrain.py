@@ -1,4 +1,4 @@
-"""One objective, one encoder, no questions asked: what `shoptalk pretrain` does."""
+"""Training with one objective on one encoder, without measuring it: what `shoptalk pretrain` does."""
 
 import time
 from collections.abc import Sequence
@@ -43,15 +43,15 @@ def pretrain(
 ) -> Artifact:
     """Train `config.base` on the sources; leaves `DIR/encoder` and `DIR/log.jsonl` in the world's folder.
 
-    Where several processes call this together (`training/launch.py`) the first one reads the sources, makes what all
-    of them open, and writes.
+    Where several processes call this together (`training/launch.py`), the first one reads the sources, makes the files
+    that all of them open, and writes the results.
 
     Without `steps` the budget decides how many, once, in `DIR/plan.json`, which also forecasts what the run will take
-    and afterwards holds what it took. The same call resumes, or is instant.
+    and afterwards holds what it took. The same call resumes, or returns at once where all is done.
 
-    The first phase of a curriculum is such a training too, in `DIR/phases/1-NAME`; `DIR/plan.json` names it under
-    `earlier`, and `DIR/log.jsonl` is the second phase's. Of `steps` or the budget the first one gets
-    `train.curriculum_share`, and the second what is left.
+    The first phase of a curriculum is such a training too, in `DIR/phases/1-NAME`; `DIR/plan.json` lists it under
+    `earlier`, and `DIR/log.jsonl` is the log of the second phase. The first phase gets `train.curriculum_share` of
+    `steps` or of the budget, and the second the rest.
 
     Raises:
         ConfigError: no such objective, or another setting is wrong.
@@ -74,11 +74,13 @@ def pretrain(
     kind = open_base(world.config.base).kind
     _refuse_nothing(curated.train, specs[1], second, kind)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
-    then, done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
+    second_world, phase_done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
     world.report.say(f"pretrain: phase 2 of 2, {second}")
     left = None if steps is None or turn is None else steps - turn
-    begun = time.perf_counter() - done.seconds  # the first phase may have been another process's work
-    return train_on(then, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=done)
+    begun = time.perf_counter() - phase_done.seconds  # the first phase may have been another process's work
+    return train_on(
+        second_world, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=phase_done
+    )
 
 
 def _question(world: World, sources: Sequence[Path], objective: str, steps: int | None) -> Question:
@@ -104,7 +106,7 @@ def _question(world: World, sources: Sequence[Path], objective: str, steps: int 
 def _first_phase(
     world: World, corpus: Corpus, spec: Spec, objective: str, *, steps: int | None, begun: float
 ) -> tuple[World, Phase]:
-    """Train the first phase of a curriculum: the world whose base is what it leaves, and what it took."""
+    """Train the first phase of a curriculum. Returns a world with its result as the base, and what it took."""
     config, name = world.config, f"phases/1-{objective}"
     inside = replace(
         world, run=world.run / name, config=config.model_copy(update={"budget": str(first_budget(config))})
@@ -116,16 +118,16 @@ def _first_phase(
     def work() -> dict[str, Any]:
         plan = SinglePlan.model_validate_json((inside.run / "plan.json").read_text(encoding="utf-8"))
         rows = read_log(inside.run)
-        taken = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
+        seconds = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
         tokens = sum(row["tokens"] for row in rows)
-        return Phase(objective=objective, folder=name, steps=plan.steps, seconds=taken, tokens=tokens).model_dump()
+        return Phase(objective=objective, folder=name, steps=plan.steps, seconds=seconds, tokens=tokens).model_dump()
 
-    done = Phase.model_validate(launch.agree(work))
+    phase = Phase.model_validate(launch.agree(work))
     budget = config.limits()
     changed = {"base": str(inside.run / "encoder")}
     if budget.tokens is not None:
-        changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - done.tokens)}))
-    return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), done
+        changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - phase.tokens)}))
+    return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), phase
 
 
 def train_on(
@@ -139,10 +141,10 @@ def train_on(
     begun: float,
     after: Phase | None = None,
 ) -> Artifact:
-    """Train `config.base` on a corpus by the objective of `spec`; the rest is as `pretrain` has it.
+    """Train `config.base` on a corpus by the objective of `spec`; the results are those of `pretrain`.
 
-    `begun` is when the run began (`time.perf_counter`): its budget pays for what has been done since, too. `after` is
-    the phase before this training, where it is a curriculum's second; what that took counts in forecast and fact.
+    `begun` is when the run began (`time.perf_counter`): the work since then is paid from the budget too. `after` is the
+    first phase of a curriculum, where this training is the second; forecast and fact include it.
 
     Raises:
         SourceError: the corpus has nothing that this objective can learn from.
@@ -213,7 +215,8 @@ def train_on(
                 whole.save(inside, card=card)
             snapshot.keep_only(folder, None)
             rows = read_log(folder)
-            # By this process's clock and earlier ones' log, or by the plan and the whole log: each may miss some work.
+            # Two estimates, each of which may miss some work: the logs of earlier processes plus this one's clock, and
+            # the plan plus the whole log.
             seconds = max(
                 earlier + time.perf_counter() - begun, plan.before_seconds + sum(row["seconds"] for row in rows)
             )
@@ -223,8 +226,8 @@ def train_on(
                 memory_bytes=peak_memory(best_device()),
             )
             fact = fact.priced(budget.price_per_hour)
-            done = plan.model_copy(update={"spent": forecast.against(fact)})
-            write_text(folder / "plan.json", done.model_dump_json(indent=1))
+            finished_plan = plan.model_copy(update={"spent": forecast.against(fact)})
+            write_text(folder / "plan.json", finished_plan.model_dump_json(indent=1))
             world.report.say(f"pretrain: took {compared(fact, forecast.expected)}")
 
         launch.agree(finish)
@@ -247,7 +250,7 @@ def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> N
 def _from_snapshot(
     training: Training, spec: Spec, config: Config, corpus: Corpus, inputs: Any, targets: Targets | None
 ) -> Product:
-    """The trained product whole, where each process holds a part of it: from the snapshot at the training's end."""
+    """The whole trained product, where each process holds a part of it: read from the training's last snapshot."""
     copy = Training.build(
         spec,
         corpus=corpus,
@@ -266,7 +269,7 @@ def _from_snapshot(
 
 
 class SinglePlan(Frozen):
-    """How long and in which arithmetic, for the training that `key` names."""
+    """The steps, precision and forecast of the training that `key` identifies."""
 
     key: str
     steps: int
@@ -276,9 +279,9 @@ class SinglePlan(Frozen):
     machine: Machine
     seed: int
     before_seconds: float
-    """What had gone by when the plan was made."""
+    """The time before the plan was made."""
     forecast: Spending
-    """Of the whole run, what had gone by included; without a price, which may be stated otherwise the next time."""
+    """Of the whole run, the time before the plan included. It has no price, which the next call may change."""
     earlier: tuple[Phase, ...] = ()
     """The phases that were trained before; `forecast` and `spent` include them."""
     spent: dict[str, Any] | None = None
@@ -286,7 +289,7 @@ class SinglePlan(Frozen):
 
     @property
     def step_seconds(self) -> float:
-        """What a step was forecast to take, its share of saving the encoder included."""
+        """The forecast seconds of a step, including its share of the time to save the encoder."""
         return (self.forecast.seconds - self.before_seconds) / self.steps
 
 
@@ -303,9 +306,9 @@ def _plan(
 ) -> SinglePlan:
     """Steps and precision, decided once and kept in `DIR/plan.json`; `begun` is when the run began (`perf_counter`)."""
     path = world.run / "plan.json"
-    found = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
-    if found is not None:
-        return SinglePlan.model_validate(found)
+    stored = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
+    if stored is not None:
+        return SinglePlan.model_validate(stored)
     precision, rates = usual_precision(world.config), matmul_rates()
     timing = time_candidate(candidate, corpus, inputs, world.config, precision)  # of steps that all processes take
 
@@ -335,7 +338,9 @@ def _decided(
         affordable = (budget.tokens or 0) / timing.cost.tokens if left is None else left / timing.cost.seconds
         steps = min(int(affordable), timing.cost.most_steps)
         if steps < 1:
-            raise ConfigError(f"The budget {config.budget} does not pay for one step of {candidate.name!r}; give more.")
+            raise ConfigError(
+                f"The budget {config.budget} does not pay for one step of {candidate.name!r}. Give a larger --budget."
+            )
     forecast = Spending(
         seconds=round(before + steps * timing.cost.seconds + timing.entry_seconds, 1),
         tokens=round(steps * timing.cost.tokens) + (after.tokens if after else 0),
@@ -356,16 +361,18 @@ def _decided(
 
 
 def _read_plan(path: Path, key: str) -> SinglePlan | None:
-    """The plan that is there, where it is that of `key`; one in another version's form belongs to another key."""
+    """The stored plan, if it is that of `key`; a plan in another version's format is that of another key."""
     try:
-        found = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None
-    return found if found.key == key else None
+    return plan if plan.key == key else None
 
 
 def _forget_other_runs(folder: Path, key: str) -> None:
-    """Snapshots and log of a training with other settings would be resumed by mistake; `key` marks whose they are."""
+    """Delete snapshots and log of a training with other settings, which would otherwise be resumed. A file with the
+    `key` marks whose they are.
+    """
     mark = folder / ".training"
     if not mark.exists() or mark.read_text(encoding="utf-8") != key:
         snapshot.keep_only(folder, None)

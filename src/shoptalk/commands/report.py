@@ -19,8 +19,8 @@ COMPARISON = Path("comparison.html")
 
 
 def report(runs: Sequence[Path], *, form: str, out: Path | None = None) -> str:
-    """What `shoptalk report` prints: the path of a page, Markdown or JSON. With `out` it goes there, and its path is
-    printed.
+    """What `shoptalk report` prints: the path of a page, or Markdown or JSON. With `out` that is written there, and its
+    path is printed.
 
     Raises:
         InputError: there is no such form, or a run is given twice.
@@ -28,7 +28,7 @@ def report(runs: Sequence[Path], *, form: str, out: Path | None = None) -> str:
         StorageError: `out` cannot be written.
     """
     if form not in FORMS:
-        raise InputError(f"--format {form!r}: there is html, md and json.")
+        raise InputError(f"--format {form!r} is not known. Give one of: {', '.join(FORMS)}.")
     single = len(runs) == 1
     if single and form == "html" and out is None:
         finished(runs[0])
@@ -56,7 +56,7 @@ def finished(run: Path) -> FinishedRun:
     artifact = open_artifact(run / "decision")
     if artifact is None:
         raise SourceError(
-            f"{run} is not a finished run: it has no decision. `shoptalk adapt ... --out {run}` makes one."
+            f"{run} is not a finished run: it has no decision. Finish it with `shoptalk adapt ... --out {run}`."
         )
     return FinishedRun(str(run), open_facts(run), artifact.config, artifact.parents, artifact.versions)
 
@@ -82,7 +82,7 @@ def _of_one(run: Path, form: str) -> str:
 
 
 def _of_several(runs: Sequence[Path], form: str) -> str:
-    found = comparison(runs)
+    facts = comparison(runs)
     if form == "html":
-        return render_comparison(found)
-    return json.dumps(found, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(found)
+        return render_comparison(facts)
+    return json.dumps(facts, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(facts)

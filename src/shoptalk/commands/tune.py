@@ -1,15 +1,15 @@
-"""Tune a copy of an encoder on labels or pseudo-labels, and say what the dev set said on the way.
+"""Tune a copy of an encoder on labels or pseudo-labels, and measure it on a dev set along the way.
 
     tuned = tune(product, texts, targets, method="classify", dev=(dev_texts, dev_targets), multi_label=False, seed=0,
                  most_steps=None, seconds=180)
     tuned.product, tuned.head, tuned.history
 
-How many steps is decided before the first one: by the number of examples, and where there is a limit of time by steps
-that were timed on this machine. Looks at the dev set are part of that plan. The first look is at the untouched
-encoder under a logistic regression; what is returned is the best look's weights, so tuning that does not help is
-not shipped. Without a dev set the last step's weights are returned.
+The number of steps is fixed before the first one: from the number of examples and, with a limit of time, from steps
+that were timed on this machine. Looks at the dev set are part of that plan. The first look is at the unchanged encoder
+under a logistic regression, and the weights of the best look are returned, so tuning that does not help is not shipped.
+Without a dev set the last step's weights are returned.
 
-`classify` starts from that logistic regression's head (Kumar et al. 2022); `setfit` has it fitted anew at each look.
+`classify` starts from that logistic regression (Kumar et al. 2022); `setfit` fits it anew at each look.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ Method = Literal["classify", "setfit"]
 
 
 STEPS, FEWEST_PASSES = 400, 3
-"""As many steps as STEPS, if that is at most the objective's `passes` through the examples and at least these."""
+"""The usual number of steps, and the fewest passes through the examples; never more than the objective's `passes`."""
 
 
 _SNAPSHOT_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Tuned:
     """For the product's unit vectors; its labels are the columns of the targets. Multi-label: a label is on above 0."""
     history: tuple[DevScore, ...]
     steps: int
-    """After how many steps these weights were; 0 is the untouched encoder."""
+    """The steps after which these weights were taken; 0 is the unchanged encoder."""
 
 
 def tune(
@@ -101,7 +101,7 @@ def tune(
         texts: the N examples.
         targets: 0 to 1: one-hot, soft (pseudo-labels), or with `multi_label` any number of ones a row.
         method: the objective.
-        dev: texts and targets that training stops by, and that choose among its looks; not test data.
+        dev: texts and targets by which training stops and its best weights are chosen; not test data.
         multi_label: whether a text may have any number of labels.
         seed: of all randomness.
         settings: those of the objective (`ClassifySpec`, `SetfitSpec`) and of `TuneSettings`, by name.
@@ -109,7 +109,7 @@ def tune(
         seconds: a limit on the whole call's time, which becomes a number of steps before the first one.
         folder: where log, snapshots and looks are kept, so that the same call resumes; otherwise nothing is kept.
         weights: how much each example counts; only their ratios matter.
-        report: where progress is told.
+        report: where progress is reported.
 
     Raises:
         ConfigError: a setting is unknown or impossible, there are fewer than two examples, the targets do not fit the
@@ -119,13 +119,13 @@ def tune(
     begun = time.perf_counter()
     task = TuneTask(texts, targets, np.ones(len(targets)) if weights is None else weights, dev, multi_label)
     _check(task)
-    spec, own = _settings(method, settings, task)
+    spec, tuning = _settings(method, settings, task)
     with _folder(folder) as inside:
-        key = tuning_key(product, task, spec, own, [seed, most_steps, seconds])
+        key = tuning_key(product, task, spec, tuning, [seed, most_steps, seconds])
         plan = read_tune_plan(inside, key)
-        training = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
+        training = _training(product.copy(), task, spec, tuning, seed=seed, folder=inside)
         started = time.perf_counter()
-        head = _fitted(training.objective.product, task, own)
+        head = _fitted(training.objective.product, task, tuning)
         if isinstance(training.objective, Classify):
             training.objective.start(torch.from_numpy(head.weights), torch.from_numpy(head.intercepts))
         fitted = time.perf_counter()
@@ -134,23 +134,23 @@ def tune(
             looks = look(0, looks, training, head, task)
         if plan is None:
             refit = fitted - started if method == "setfit" else 0.0
-            reserved = refit + (own.looks * (refit + time.perf_counter() - fitted) if dev is not None else 0.0)
+            reserved = refit + (tuning.looks * (refit + time.perf_counter() - fitted) if dev is not None else 0.0)
             steps = [usual_steps(spec, len(texts))]
             if most_steps is not None:
                 steps.append(most_steps)
             if seconds is not None:
-                trial = _training(product.copy(), task, spec, own, seed=seed, folder=inside)
+                trial = _training(product.copy(), task, spec, tuning, seed=seed, folder=inside)
                 steps.append(_affordable(trial, until=begun + seconds, reserved=reserved))
-            plan = write_tune_plan(inside, key, min(steps), looks=own.looks if dev is not None else 0)
+            plan = write_tune_plan(inside, key, min(steps), looks=tuning.looks if dev is not None else 0)
         training = replace(training, config=replace(training.config, steps=plan.steps))
-        looks = _trained(training, plan, looks, task, own, report or Silent(), name=method)
+        looks = _trained(training, plan, looks, task, tuning, report or Silent(), name=method)
         if looks:
             restore_best(training)
-        head = _head(training, task, own)
-    found = training.objective.product
-    found.network.zero_grad(set_to_none=True)
-    found.network.eval()
-    return Tuned(found, head, tuple(looks), best_of(looks).step if looks else plan.steps)
+        head = _head(training, task, tuning)
+    tuned_product = training.objective.product
+    tuned_product.network.zero_grad(set_to_none=True)
+    tuned_product.network.eval()
+    return Tuned(tuned_product, head, tuple(looks), best_of(looks).step if looks else plan.steps)
 
 
 def _trained(
@@ -158,13 +158,15 @@ def _trained(
     plan: TunePlan,
     looks: list[DevScore],
     task: TuneTask,
-    own: TuneSettings,
+    tuning: TuneSettings,
     report: Reporter,
     *,
     name: str,
 ) -> list[DevScore]:
-    """Train as planned, or until looks have found nothing better for too long; all looks, those before included."""
-    if exhausted(looks, own.patience):
+    """Train as planned, or until `patience` looks were not better than one before. Returns all looks, earlier ones
+    included.
+    """
+    if exhausted(looks, tuning.patience):
         return looks
     newest = snapshot.newest(training.folder, most=plan.steps)
     done = snapshot.steps_done(newest) if newest else 0
@@ -172,8 +174,8 @@ def _trained(
     for step in report.track(steps, done=done, total=plan.steps, name=name):
         if step.number in plan.looks and step.number > looks[-1].step:
             with observing(training.objective):
-                looks = look(step.number, looks, training, _head(training, task, own), task)
-        if exhausted(looks, own.patience):
+                looks = look(step.number, looks, training, _head(training, task, tuning), task)
+        if exhausted(looks, tuning.patience):
             step.steer("stop")
     return looks
 
@@ -182,7 +184,8 @@ def _check(task: TuneTask) -> None:
     n = len(task.targets)
     if n < 2 or n != len(task.texts):
         raise ConfigError(
-            f"Tuning was given {len(task.texts)} texts with {n} rows of targets. Give two or more, a row each."
+            f"Tuning was given {len(task.texts)} texts with {n} rows of targets. Give at least two texts, and one row "
+            "of targets per text."
         )
     if task.dev is not None and not 0 < len(task.dev[0]) == len(task.dev[1]):
         raise ConfigError(
@@ -192,31 +195,33 @@ def _check(task: TuneTask) -> None:
 
 
 def _settings(method: Method, settings: Mapping[str, Any], task: TuneTask) -> tuple[Spec, TuneSettings]:
-    """The objective's settings and tuning's own, from one mapping."""
+    """The objective's settings and those of tuning, from one mapping."""
     of_task = {"classes": task.targets.shape[1], "multi_label": task.multi_label} if method == "classify" else {}
     of_spec = OBJECTIVES[method].model_fields.keys() - of_task.keys() - {"kind"}
     for name in settings:
         if name not in of_spec | TuneSettings.model_fields.keys():
             known = sorted(of_spec | TuneSettings.model_fields.keys())
             raise ConfigError(f"Unknown setting {name!r} of {method!r}. {did_you_mean(name, known)}")
-    own = {name: value for name, value in settings.items() if name in TuneSettings.model_fields}
-    rest = {name: value for name, value in settings.items() if name not in own}
-    return make_spec(method, rest | of_task), validate(TuneSettings, own, prefix=method)
+    of_tuning = {name: value for name, value in settings.items() if name in TuneSettings.model_fields}
+    rest = {name: value for name, value in settings.items() if name not in of_tuning}
+    return make_spec(method, rest | of_task), validate(TuneSettings, of_tuning, prefix=method)
 
 
 @contextlib.contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder that the caller gave, else one that goes away."""
-    if given is not None:
-        given.mkdir(parents=True, exist_ok=True)
-        yield given
+def _folder(folder: Path | None) -> Iterator[Path]:
+    """The folder that the caller gave, else a temporary one."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
-def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, *, seed: int, folder: Path) -> Training:
-    """The training of `product`, of one step until a plan says how many."""
+def _training(
+    product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettings, *, seed: int, folder: Path
+) -> Training:
+    """The training of `product`, with one step until a plan sets the number."""
     n = len(task.texts)
     corpus = Corpus(
         texts=tuple(task.texts),
@@ -235,10 +240,10 @@ def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, 
             batch=spec.batch,
             lr=spec.lr,
             seed=seed,
-            warmup=own.warmup,
-            decay=own.decay,
-            weight_decay=own.weight_decay,
-            clip=own.clip,
+            warmup=tuning.warmup,
+            decay=tuning.decay,
+            weight_decay=tuning.weight_decay,
+            clip=tuning.clip,
             precision=product.precision,
         ),
         folder=folder,
@@ -247,14 +252,14 @@ def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, 
 
 
 def usual_steps(spec: Spec, examples: int) -> int:
-    """The steps of a tuning on so many examples that nothing else limits."""
+    """The steps of a tuning on this many examples, if nothing else limits them."""
     batch = min(spec.batch, examples)
-    wanted = max(STEPS, FEWEST_PASSES * examples / batch)
-    return max(1, round(min(wanted, spec.passes * examples / batch)))
+    steps = max(STEPS, FEWEST_PASSES * examples / batch)
+    return max(1, round(min(steps, spec.passes * examples / batch)))
 
 
 def _affordable(trial: Training, *, until: float, reserved: float) -> int:
-    """The steps that can be taken by `until` (`perf_counter`) if `reserved` seconds go into other things."""
+    """The steps that fit before `until` (`perf_counter`) if `reserved` seconds are spent on other work."""
     timed = time_training(trial)
     # Besides those on the way, a snapshot is written at the end.
     left = until - time.perf_counter() - reserved - timed.save_seconds
@@ -267,22 +272,22 @@ def _affordable(trial: Training, *, until: float, reserved: float) -> int:
     return steps
 
 
-def _head(training: Training, task: TuneTask, own: TuneSettings) -> LinearHead:
-    """The objective's own head, or where it has none a logistic regression on the vectors as they are now."""
+def _head(training: Training, task: TuneTask, tuning: TuneSettings) -> LinearHead:
+    """The objective's head, or where it has none a logistic regression on the current vectors."""
     if isinstance(training.objective, Classify):
         weights, intercepts = training.objective.linear()
         return LinearHead(weights.cpu().numpy(), intercepts.cpu().numpy(), np.arange(len(weights)))
-    return _fitted(training.objective.product, task, own)
+    return _fitted(training.objective.product, task, tuning)
 
 
-def _fitted(product: Embedder, task: TuneTask, own: TuneSettings) -> LinearHead:
-    """A logistic regression on the vectors as they are, of scikit-learn's strength `C`."""
+def _fitted(product: Embedder, task: TuneTask, tuning: TuneSettings) -> LinearHead:
+    """A logistic regression on the current vectors, with scikit-learn's inverse penalty `C`."""
     regression = fit_multi if task.multi_label else fit_soft
     return regression(
         embed(product, task.texts),
         task.targets,
         np.arange(task.targets.shape[1]),
         weights=task.weights,
-        penalty=1 / (own.C * len(task.texts)),
+        penalty=1 / (tuning.C * len(task.texts)),
         steps=MOST_STEPS,
     )

@@ -25,7 +25,7 @@ from shoptalk.training.advance import Training
 
 
 class TuneSettings(Frozen):
-    """What tuning is set to, besides the objective's own settings."""
+    """The settings of tuning, besides those of the objective."""
 
     weight_decay: float = Field(default=0.01, ge=0.0)
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0, description="share of the steps spent warming up")
@@ -37,16 +37,16 @@ class TuneSettings(Frozen):
 
 
 class DevScore(Frozen):
-    """The dev set's word on the weights after `step` steps."""
+    """The score on the dev set of the weights after `step` steps."""
 
     step: int
     score: float
-    """In per cent: accuracy, or for multi-label tasks micro-averaged F1."""
+    """Accuracy in per cent, or for multi-label tasks micro-averaged F1."""
 
 
 @dataclass(frozen=True)
 class TuneTask:
-    """What is to be learned."""
+    """The examples of a tuning, and its dev set."""
 
     texts: Sequence[str]
     targets: Float[np.ndarray, "N C"]
@@ -56,32 +56,37 @@ class TuneTask:
 
 
 class TunePlan(Frozen):
-    """Decided before the first step, and kept for the resumption."""
+    """The plan of a tuning, fixed before the first step and kept so that it can resume."""
 
     key: str
     steps: int
     looks: tuple[int, ...]
-    """The steps after which the dev set is looked at."""
+    """The steps after which the dev set is measured."""
 
 
 _LOOKS, _BEST = "looks.json", "best.safetensors"
 
 
-def tuning_key(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, limits: list[Any]) -> str:
-    """What a tuning is a function of, as one hash."""
+def tuning_key(product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettings, limits: list[Any]) -> str:
+    """The hash of everything that determines a tuning."""
     contents = hashlib.sha256()
     arrays = [task.targets, task.weights, *(task.dev[1:] if task.dev else ())]
     arrays += [tensor.detach().cpu().numpy() for tensor in product.network.state_dict().values()]
     for array in arrays:
         contents.update(np.ascontiguousarray(array).data)
     texts = [list(task.texts), list(task.dev[0]) if task.dev else None]
-    settings = {"spec": spec.model_dump(), "own": own.model_dump(), "multi_label": task.multi_label, "limits": limits}
+    settings = {
+        "spec": spec.model_dump(),
+        "own": tuning.model_dump(),
+        "multi_label": task.multi_label,
+        "limits": limits,
+    }
     settings |= {"precision": product.precision}
     return key_of(kind="tuned", config=settings, parents={"texts": digest(texts), "arrays": contents.hexdigest()})
 
 
 def read_tune_plan(folder: Path, key: str) -> TunePlan | None:
-    """The plan that is there, if it is that of `key`; what another tuning left is deleted."""
+    """The stored plan, if it is that of `key`; otherwise what another tuning left is deleted."""
     with contextlib.suppress(FileNotFoundError, ValidationError):
         plan = TunePlan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
         if plan.key == key:
@@ -93,7 +98,7 @@ def read_tune_plan(folder: Path, key: str) -> TunePlan | None:
 
 
 def write_tune_plan(folder: Path, key: str, steps: int, *, looks: int) -> TunePlan:
-    """The plan of so many steps, written down: its looks lie at equal distances, the last one at the end."""
+    """Write the plan of a tuning with this many steps; its looks are evenly spaced, with the last one at the end."""
     at = sorted({max(1, round(steps * (i + 1) / looks)) for i in range(looks)})
     plan = TunePlan(key=key, steps=steps, looks=tuple(at))
     write_text(folder / "plan.json", plan.model_dump_json(indent=1))
@@ -101,7 +106,7 @@ def write_tune_plan(folder: Path, key: str, steps: int, *, looks: int) -> TunePl
 
 
 def look(step: int, looks: Sequence[DevScore], training: Training, head: LinearHead, task: TuneTask) -> list[DevScore]:
-    """The looks with one more; weights that are the best so far are kept."""
+    """Measure the dev set and return the looks with the new one; the best weights so far are kept on disk."""
     assert task.dev is not None
     texts, targets = task.dev
     score = score_of(head, embed(training.objective.product, texts), targets, multi_label=task.multi_label)
@@ -117,7 +122,7 @@ def look(step: int, looks: Sequence[DevScore], training: Training, head: LinearH
 
 
 def restore_best(training: Training) -> None:
-    """The best look's weights."""
+    """Load the weights of the best look."""
     training.objective.load_state_dict(load_file(training.folder / _BEST))
 
 
@@ -130,12 +135,12 @@ def read_looks(folder: Path) -> list[DevScore]:
 
 
 def best_of(looks: Sequence[DevScore]) -> DevScore:
-    """The one with the highest score; of equal ones the first, which moved the encoder least."""
+    """The look with the highest score; among equal ones the first, which changed the encoder least."""
     return max(looks, key=lambda look: look.score)
 
 
 def exhausted(looks: Sequence[DevScore], patience: int) -> bool:
-    """Whether the last `patience` scores have not been better than one before them."""
+    """Whether none of the last `patience` scores was better than the best one before them."""
     return bool(looks) and len(looks) - 1 - looks.index(best_of(looks)) >= patience
 
 

@@ -5,8 +5,8 @@
     for number in range(work.finished_shards(), plan.shards): ... work.write(plan, number, vectors)
     work.publish(plan.card, out)
 
-A shard is on the disk before it is counted, and the array takes its place last: after a crash anywhere the same calls
-go on. Nothing here knows what an encoder is.
+A shard is on the disk before it is counted, and the array is moved to its place last: after any crash the same calls
+continue. Nothing here knows what an encoder is.
 """
 
 import json
@@ -33,7 +33,7 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
 class VectorsCard(Frozen):
-    """`NAME.json`: what the vectors beside it are. The same `key` means that nothing is left to do."""
+    """`NAME.json`, the description of the vectors beside it. The same `key` means that nothing is left to do."""
 
     kind: Literal["vectors"] = "vectors"
     key: str
@@ -55,7 +55,7 @@ def card_of(out: Path) -> VectorsCard | None:
 
 
 class ShardPlan(Frozen):
-    """What the work folder is being filled with: written after the rows and before the first vector."""
+    """The plan of the work folder: written after the rows and before the first vector."""
 
     card: VectorsCard
     shard: int
@@ -112,7 +112,7 @@ class Work:
             plan = None
         if plan is not None and plan.card.key == key:
             return plan
-        # The plan goes first: it vouches for the rest.
+        # The plan is deleted first: while it is there, the other files are taken to be complete.
         for file in (self._plan, self._done, self._rows, self._vectors, self._scales):
             file.unlink(missing_ok=True)
         return None
@@ -176,22 +176,22 @@ class Work:
             write_text(out.with_suffix(".json"), card.model_dump_json(indent=1))
             if card.dtype != "int8":
                 out.with_suffix(".scales.npy").unlink(missing_ok=True)
-            for made, place in (
+            for written, place in (
                 (self._rows, out.with_suffix(".jsonl")),
                 (self._scales, out.with_suffix(".scales.npy")),
                 (self._vectors, out),
             ):
-                if made.exists():
-                    made.replace(place)
+                if written.exists():
+                    written.replace(place)
             shutil.rmtree(self.folder)
 
 
 def quantise(
     vectors: Float32[np.ndarray, "n D"],
 ) -> tuple[Int8[np.ndarray, "n D"], Float32[np.ndarray, "n 1"]]:
-    """Symmetric 8-bit integers with one scale a vector, its largest magnitude over 127: vectors ≈ integers * scales.
+    """Symmetric 8-bit integers with one scale per vector, its largest magnitude over 127: vectors ≈ integers * scales.
 
-    A scale a vector needs no pass over the corpus beforehand, and cosines between the integers need no scale at all.
+    Scales per vector need no pass over the corpus beforehand, and cosines between the integers need no scale at all.
     """
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     # A vector of zeros, or of numbers too small for float32 to divide by, becomes zeros.
@@ -202,7 +202,9 @@ def quantise(
 def _write_rows(
     path: Path, items: Iterable[Document | Drop], passage_characters: int, shard: int
 ) -> tuple[int, int, tuple[int, ...]]:
-    """Write a JSON line for each text; how many, how much was left out, and where every shard begins, and the end."""
+    """Write one JSON line per text. Returns how many there are, how many documents were left out, and the offsets at
+    which the shards begin and the last one ends.
+    """
     texts, left_out, at = 0, 0, 0
     offsets: list[int] = []
     with path.open("wb") as file:
@@ -235,14 +237,14 @@ def _make_room(folder: Path, needed: int) -> None:
 
 
 def _empty_array(path: Path, shape: tuple[int, int], dtype: str) -> None:
-    """A .npy file with its header and all its room, whose blocks the file system fills in as they are written."""
+    """Write a .npy file of full size, whose blocks the file system allocates as they are written."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
 def _place(path: Path, first: int, rows: Shaped[np.ndarray, "n D"]) -> None:
     """Write rows into a .npy file from row `first` on, and wait until the disk has them.
 
-    By an ordinary write: a memory map would be killed by the system where the disk is full.
+    By an ordinary write: with a memory map the system would kill the process where the disk is full.
     """
     header = int(np.load(path, mmap_mode="r").offset)
     with storage_errors(path), path.open("r+b") as file:

@@ -10,12 +10,12 @@ from shoptalk.nn.heads.answering import belongs
 from shoptalk.stages.world import Reporter
 
 COPIES = (("verdict.json", "decision/verdict.json"),)
-"""Files that are to be the same: the one that people read, and the artifact's."""
+"""Files that must be equal: the copy that people read, and the artifact's."""
 
 
 def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
-    """What is wrong with the artifacts in a folder, read anew: `artifacts` and `files` that were read, `bytes` of them,
-    and `damaged`, a list of paths with what is wrong with each.
+    """Read every artifact in a folder anew and compare it with its hashes: how many `artifacts`, `files` and `bytes`
+    were read, and the list `damaged` of paths, each with its problem.
 
     Raises:
         SourceError: there is no artifact in it.
@@ -45,13 +45,13 @@ def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
 
 
 def _apart(run: Path) -> Iterator[dict[str, str]]:
-    """What a run should hand out and does not, and a head that was fitted on another encoder than its neighbour."""
+    """A run with a verdict but without its encoder, and a head that was fitted on another encoder than the run's."""
     try:
         decision, encoder, head = (open_manifest(run / name) for name in ("decision", "encoder", "head"))
-    except ArtifactError:  # told already
+    except ArtifactError:  # reported already
         return
     if decision is not None and encoder is None:
-        yield {"path": "encoder", "problem": "is missing, and the run has a verdict; the command that made it mends it"}
+        yield {"path": "encoder", "problem": "is missing though the run has a verdict; run its command again"}
     if head is not None and encoder is not None and not belongs(head, encoder):
         yield {"path": "head", "problem": "was fitted on another encoder than the one in encoder"}
 
@@ -70,5 +70,5 @@ def _read(folder: Path) -> Iterator[tuple[str, int, str | None]]:
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Whether it lies in a folder that a crash has left half made, which nothing reads."""
+    """Whether it lies in a folder that a crash has left unfinished, which nothing reads."""
     return any(part.startswith(".") for part in path.parts)

@@ -18,7 +18,7 @@ class Budget(Frozen):
     tokens: int | None = None
     euros: float | None = None
     price_per_hour: float | None = None
-    """EUR an hour of this machine, as its user states it; None where that is not known."""
+    """EUR per hour of this machine, as its user states it; None where that is not known."""
 
     @classmethod
     def parse(cls, text: str, *, price_per_hour: float | None = None) -> "Budget":
@@ -42,7 +42,7 @@ class Budget(Frozen):
         price = _one_price(text, match[3], price_per_hour)
         if not amount / price * 3600 < _MOST:
             raise ConfigError(
-                f"budget = {text!r} at {price:g} EUR an hour has no end. Give less money, or the real price."
+                f"budget = {text!r} at {price:g} EUR per hour sets no limit. Give less money, or the real price."
             )
         return cls(euros=amount, price_per_hour=price)
 
@@ -54,7 +54,7 @@ class Budget(Frozen):
         return self.seconds
 
     def __str__(self) -> str:
-        """As it is written after --budget, in the largest unit that divides it."""
+        """The value for --budget, in the largest unit that divides it."""
         if self.euros is not None:
             return f"{_plain(self.euros)}eur@{_plain(self.price_per_hour or 0)}"
         if self.tokens is not None:
@@ -81,15 +81,15 @@ _MOST = 1e15
 
 
 def _one_price(text: str, inside: str | None, outside: float | None) -> float:
-    """The price of an hour that a budget in euros is to be divided by."""
+    """The price of an hour, by which a budget in euros is divided."""
     if inside is None and outside is None:
         raise ConfigError(
             f"budget = {text!r} is money, and the price of an hour of this machine is not known. Expected both: add "
-            f"--price 1.20 (EUR an hour; price_per_hour in shoptalk.toml), or write {text.strip()}@1.20."
+            f"--price 1.20 (EUR per hour; price_per_hour in shoptalk.toml), or write {text.strip()}@1.20."
         )
     price = float(inside) if inside is not None else outside
     if price is None or not price > 0:
-        raise ConfigError(f"budget = {text!r}: a price of 0 EUR an hour buys no end of time. Give the real price.")
+        raise ConfigError(f"budget = {text!r}: a price of 0 EUR per hour sets no limit. Give the real price.")
     if outside is not None and price != outside:
         raise ConfigError(
             f"budget = {text!r} states one price of an hour, and --price (price_per_hour) states {outside:g} EUR. "

@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Frozen)
 
 
 class Guards(Frozen):
-    """What must not get worse, whatever the gain. Points are hundredths of the measure's range."""
+    """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
     forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
     tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, in its own measure")
@@ -47,8 +47,12 @@ class CurateConfig(Frozen):
         description="labels with fewer than two independent examples, in files with one label a text",
     )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
-    label_megabytes: float = Field(default=200.0, gt=0.0, description="largest labels file, unpacked: it is held whole")
-    unpack_ratio: float = Field(default=200.0, ge=1.0, description="most that a gzip file over 100 MB may unpack to")
+    label_megabytes: float = Field(
+        default=200.0, gt=0.0, description="largest labels file, unpacked and held in memory"
+    )
+    unpack_ratio: float = Field(
+        default=200.0, ge=1.0, description="most times its size that a gzip file over 100 MB may unpack to"
+    )
 
 
 class TrainConfig(Frozen):
@@ -63,7 +67,7 @@ class TrainConfig(Frozen):
     shard: bool = Field(
         default=False,
         description="spread parameters over the processes that torchrun starts, for a model whose weights, gradients "
-        "and optimizer state (16 bytes a parameter) do not fit each; slower where they do",
+        "and optimizer state (16 bytes per parameter) do not fit into one; slower where they do",
     )
 
     curriculum_share: float = Field(
@@ -71,8 +75,8 @@ class TrainConfig(Frozen):
     )
 
     def of_results(self) -> dict[str, Any]:
-        """The settings on which all results depend: where to keep parameters and how often to save them does not count,
-        and what only curricula depend on is told with their steps.
+        """The settings on which all results depend. Sharding and saving change no result, and the share of a
+        curriculum's first phase is recorded with its steps.
         """
         return self.model_dump(exclude={"snapshot_seconds", "shard", "curriculum_share"})
 
@@ -88,7 +92,7 @@ class Config(Frozen):
     shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
     draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
     budget: str = "10m"
-    price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR an hour of this machine")
+    price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR per hour of this machine")
     base: str = "minilm"
     vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
@@ -104,7 +108,7 @@ class Config(Frozen):
         return self
 
     def of_answers(self) -> dict[str, Any]:
-        """The settings that a verdict depends on: not what an hour costs, nor where and how often training is kept."""
+        """The settings that a verdict depends on: without the price of an hour, and those about sharding and saving."""
         return self.model_dump(exclude={"price_per_hour": True, "train": {"snapshot_seconds", "shard"}})
 
     def limits(self) -> Budget:
@@ -142,7 +146,7 @@ def validate(model: type[F], tree: Mapping[str, Any], *, prefix: str = "") -> F:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" or the list of what there is."""
+    """ "Did you mean 'x'?", or where nothing is near, the list of known names."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(known)}."

@@ -1,4 +1,4 @@
-"""What is asked of a base's folder before any library opens it.
+"""What is checked of a base's folder before any library opens it.
 
 A folder may come from anyone. It is refused where it names Python of its own or another model, where its weights would
 have to be unpickled, where an entry is a pipe or a device, where a file is too large to be what it says it is, and
@@ -37,8 +37,8 @@ MOST_COUNTED = 1_000_000
 _REPEATED = ("layer", "expert", "block", "group", "stage")
 
 SLACK = 2.0
-"""A configuration may ask for this many times the parameters that the file holds before it is refused unbuilt. What it
-asks for beyond the file by less is found when the two are put together, and costs no memory worth speaking of."""
+"""A configuration that asks for more than this many times the parameters in the file is refused before anything is
+built. A smaller excess is noticed when the weights are loaded, and costs little memory."""
 _SPARE = 2**24  # parameters that a tiny model may ask for beyond that
 
 _BYTES = {
@@ -48,10 +48,10 @@ _BYTES = {
 
 
 def admit(folder: Path, ref: str) -> int:
-    """How many numbers the folder's weights hold, once all of the above is in order.
+    """How many numbers the folder's weights hold, after all of the checks above.
 
     Raises:
-        BaseModelError: it is not, and the folder must not be opened.
+        BaseModelError: a check failed, and the folder must not be opened.
     """
     for path in sorted(folder.iterdir()):
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -88,7 +88,7 @@ def _refuse_code(folder: Path, ref: str) -> None:
                 raise _foreign(folder / name, ref, f"asks for the attention kernel {value!r}")
     if (folder / _ADAPTER).is_file():  # where the package `peft` is installed, it names the model that is opened
         raise BaseModelError(
-            f"{ref!r} ({folder}) is an adapter: its {_ADAPTER} names another model, which nobody has looked at. "
+            f"{ref!r} ({folder}) is an adapter: its {_ADAPTER} names another model, which has not been checked. "
             "Expected a whole encoder. Merge the two (`merge_and_unload` of peft), save the result, and give that."
         )
     modules = _read(folder / "modules.json")
@@ -170,10 +170,10 @@ def _weights(folder: Path, ref: str) -> list[Path]:
     pickled = next((path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLED), None)
     if pickled is not None:
         raise BaseModelError(
-            f"The weights of {ref!r} are in {folder / pickled}, a pickle: opening one may run whatever code it holds, "
-            f"so Shoptalk never does. Expected {WEIGHTS}. Fetch a version of the model that has it; or, if you trust "
-            "the file, convert it: `python -c \"from transformers import AutoModel; AutoModel.from_pretrained('OLD')."
-            "save_pretrained('NEW')\"`, and copy the tokenizer's files to NEW."
+            f"The weights of {ref!r} are in {folder / pickled}, a pickle. Opening a pickle may run any code that is in "
+            f"it, so Shoptalk never does. Expected {WEIGHTS}. Fetch a version of the model that has it; or, if you "
+            'trust the file, convert it: `python -c "from transformers import AutoModel; '
+            "AutoModel.from_pretrained('OLD').save_pretrained('NEW')\"`, and copy the tokenizer's files to NEW."
         )
     raise BaseModelError(
         f"{ref!r} ({folder}) has no weights: expected {WEIGHTS} beside config.json. Fetch or write the model again."
@@ -213,7 +213,7 @@ def _numbers(path: Path, ref: str) -> int:
 
 
 def refuse_infinite(module: torch.nn.Module, folder: Path, ref: str) -> None:
-    """Every weight must be a finite number.
+    """Refuse weights that are not finite numbers.
 
     Raises:
         BaseModelError: a tensor holds NaN or infinity.
@@ -234,7 +234,7 @@ _TRIALS = ("hello", "where is my parcel? " * 100)
 
 
 def refuse_unable(embed: Callable[[Sequence[str]], Float[np.ndarray, "n D"]], folder: Path, ref: str) -> None:
-    """An encoder must be able to read, and what comes out must be numbers.
+    """Refuse an encoder that cannot embed two sample texts, or whose vectors are not finite.
 
     Raises:
         BaseModelError: tokenizer and weights do not belong together, or a setting makes reading impossible.
@@ -248,13 +248,13 @@ def refuse_unable(embed: Callable[[Sequence[str]], Float[np.ndarray, "n D"]], fo
         ) from error
     if not finite:
         raise BaseModelError(
-            f"{ref!r} ({folder}) makes vectors of NaN or infinity of plain texts, though its weights are finite. "
+            f"{ref!r} ({folder}) turns plain texts into vectors with NaN or infinity, though its weights are finite. "
             "Expected a config.json that belongs to the weights; fetch or write the model again."
         )
 
 
 def _read(path: Path) -> Mapping[str, Any] | list[Any]:
-    """A JSON file; empty where there is none, or none that can be read, of which whoever needs it will complain."""
+    """A JSON file; empty where there is none, or none that can be read, which whoever needs it reports."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -24,15 +24,15 @@ from shoptalk.text.tokens import tokenise
 
 TEXTS = ("Hello.", "Where is my order?", "I was charged twice for one ticket; please refund the second of them.")
 TOLERANCE = 1e-3
-"""Most that a token's state may be off, as a share of its length. Rounding in float32 is 1e-6 of it, after a dozen
-layers 1e-5; a wrong mask, position or norm is off by more than 1e-2."""
+"""Largest error of a token's state, relative to its length. Rounding in float32 gives 1e-6, after a dozen layers 1e-5;
+a wrong mask, position or norm gives more than 1e-2."""
 
 _equal: set[str] = set()
 
 
 def pack_if_equal(encoder: Encoder, tokenizer: Any) -> None:
-    """Let several texts share a row where that gives the stock model's states; else one line on standard error says
-    why the stock model serves, with a text a row.
+    """Let several texts share a row where that gives the stock model's states. Otherwise the stock model is used, with
+    one text per row, and one line on standard error says why.
 
     `encoder` is in evaluation mode, on the CPU, and has its stock attention.
     """
@@ -53,8 +53,8 @@ def pack_if_equal(encoder: Encoder, tokenizer: Any) -> None:
 
     sys.stderr.write(
         f"shoptalk: packed rows of this {config['model_type']} do not give what transformers "
-        f"{transformers.__version__} gives ({wrong}), so its stock model is used, a text a row: right, "
-        "and slower. Please report it.\n"
+        f"{transformers.__version__} gives ({wrong}), so its stock model is used, with one text per row. The results "
+        "are right, but come more slowly. Please report it.\n"
     )
 
 
@@ -70,7 +70,7 @@ def disagreement(encoder: Encoder, rows: Sequence[Int[np.ndarray, " _"]], *, pad
             packed = _packed(encoder, rows, pad_id)
         except Exception as error:  # whatever a renamed part of a stock model may raise
             return f"{type(error).__name__}: {error}"
-    off = max(float(_distance(found, expected)) for found, expected in zip(packed, alone, strict=True))
+    off = max(float(_distance(states, expected)) for states, expected in zip(packed, alone, strict=True))
     return None if off <= TOLERANCE else f"a state is off by {off:.1g} of its length"
 
 
@@ -84,8 +84,8 @@ def _packed(encoder: Encoder, rows: Sequence[Int[np.ndarray, " _"]], pad_id: int
     return [states[text] for text in range(len(rows))]
 
 
-def _distance(found: Float[Tensor, "L D"], expected: Float[Tensor, "L D"]) -> Float[Tensor, ""]:
+def _distance(states: Float[Tensor, "L D"], expected: Float[Tensor, "L D"]) -> Float[Tensor, ""]:
     """The largest distance of a token's states, as a share of their length; infinite for NaN."""
-    off = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
+    off = (states - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
     largest: Tensor = off.nan_to_num(nan=float("inf")).max()
     return largest

@@ -24,20 +24,20 @@ from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group
 
 NAME = "shoptalk"
-# Far below any score, and finite: a row of nothing but padding must not become NaN.
+# Far below any score, but finite, so that a row that is all padding does not become NaN.
 _APART = -1e9
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the texts of a group lie, on the device and in the forms that attention needs; each made once a group."""
+    """Where the texts of a group lie, on the device and in the forms that attention needs; each computed only once."""
 
     group: Group
     device: torch.device
 
     @cached_property
     def bias(self) -> Float[Tensor, "R 1 W W"]:
-        """0 between cells of one text, and among the padding of a row; far below any score between others."""
+        """0 between cells of the same text, and among the padding of a row; between all others far below any score."""
         segments = sent(self.group.segments, self.device)
         apart = segments[:, None, :, None] != segments[:, None, None, :]
         return torch.zeros(apart.shape, device=self.device).masked_fill(apart, _APART)
@@ -72,7 +72,7 @@ def packed_attention(
 ) -> tuple[Float[Tensor, "R W H d"], None]:
     """Softmax attention (Vaswani et al. 2017, equation 1) of each text to itself; the signature is transformers'.
 
-    Without `packing` the mask says who may see whom, as in any other model.
+    Without `packing` the mask decides which positions attend to which, as in any other model.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if packing is not None and query.is_cuda and (kernel := varlen_kernel(dropout)) is not None:
@@ -96,10 +96,10 @@ def varlen_kernel(dropout: float) -> Kernel | None:
         def packaged(
             q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float
         ) -> Tensor:
-            found: Tensor = flash_attn_varlen_func(
+            attended: Tensor = flash_attn_varlen_func(
                 q, k, v, starts, starts, longest, longest, dropout_p=dropout, softmax_scale=scale
             )
-            return found
+            return attended
 
         return packaged
     if dropout > 0:
@@ -107,9 +107,9 @@ def varlen_kernel(dropout: float) -> Kernel | None:
     from torch.nn.attention.varlen import varlen_attn
 
     def native(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int, scale: float, dropout: float) -> Tensor:
-        found = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scale)
-        assert isinstance(found, Tensor)  # a pair only where more is asked for
-        return found
+        attended = varlen_attn(q, k, v, starts, starts, longest, longest, scale=scale)
+        assert isinstance(attended, Tensor)  # a pair only where more is asked for
+        return attended
 
     return native
 
@@ -124,9 +124,9 @@ def _varlen(
     def tokens(states: Tensor) -> Float[Tensor, "t H d"]:
         return states.transpose(1, 2).reshape(rows * width, heads, size)[packing.cells].to(dtype)
 
-    found = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
+    attended = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
     out = torch.zeros(rows * width, heads, size, dtype=query.dtype, device=query.device)
-    return out.index_copy(0, packing.cells, found.to(query.dtype)).reshape(rows, width, heads, size)
+    return out.index_copy(0, packing.cells, attended.to(query.dtype)).reshape(rows, width, heads, size)
 
 
 def register() -> None:

@@ -127,9 +127,7 @@ def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]
 
 
 def hush() -> None:
-    """What the library prints while loading and saving (progress bars, notes on unused heads) is not the user's
-    concern.
-    """
+    """Silence what the library prints while loading and saving: progress bars, notes on unused heads."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 
@@ -152,9 +150,9 @@ def resolve(ref: str) -> Path:
     if path.is_dir():
         return _folder(path, ref)
     if ref.count("/") == 1 and not ref.startswith((".", "/", "~")):
-        found = _hub(ref, local_files_only=True) or _hub(ref, local_files_only=_offline())
-        if found is not None:
-            return found
+        folder = _hub(ref, local_files_only=True) or _hub(ref, local_files_only=_offline())
+        if folder is not None:
+            return folder
         raise BaseModelError(
             f"The model {ref!r} is neither in the local cache nor can it be fetched from the hub"
             f"{' (HF_HUB_OFFLINE is set)' if _offline() else ''}. Give a folder that holds it, or one of: "
@@ -198,10 +196,10 @@ def _known(base: KnownBase) -> Path:
         folder = source(base)
         if folder is None:
             continue
-        found = file_digest(folder / "model.safetensors")
-        if found == base.sha256:
+        sha256 = file_digest(folder / "model.safetensors")
+        if sha256 == base.sha256:
             return folder
-        refused.append(f"{folder / 'model.safetensors'} has sha256 {found}")
+        refused.append(f"{folder / 'model.safetensors'} has sha256 {sha256}")
     if refused:
         raise BaseModelError(
             f"The weights of {base.name!r} are not the expected ones ({base.sha256}): {'; '.join(refused)}. "

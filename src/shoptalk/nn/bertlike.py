@@ -23,8 +23,8 @@ from shoptalk.text.batching import Group
 FAMILY = ("bert", "roberta", "xlm-roberta", "camembert")
 """Model types whose modules are named and wired as BERT's are."""
 LONG = 40
-"""Mean tokens a text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
-are too small for them. Reckoned from timings without matrix units; on a machine that has them it was not measured."""
+"""Mean tokens per text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
+are too small for them. Estimated from timings without matrix units; not measured on a machine that has them."""
 
 
 def serves(backbone: nn.Module) -> bool:
@@ -55,7 +55,7 @@ class _Texts:
 
 @dataclass(frozen=True)
 class Weights:
-    """One layer's matrices and biases in the precision of the products: converted once a batch, not once a group."""
+    """One layer's matrices and biases in the precision of the products: converted once per batch, not per group."""
 
     projection: tuple[Float[Tensor, "D3 D"], Float[Tensor, " D3"]]
     attended: tuple[Float[Tensor, "D D"], Float[Tensor, " D"]]
@@ -67,7 +67,7 @@ def weights(backbone: nn.Module) -> list[Weights]:
     """The layers' weights, in bfloat16 under autocast; gradients flow back to the backbone's own parameters."""
     first = next(backbone.encoder.layer.parameters())  # type: ignore[union-attr]
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else first.dtype
-    found = []
+    converted = []
     for layer in backbone.encoder.layer:  # type: ignore[union-attr]
         inner = layer.attention.self
         projection = (
@@ -75,8 +75,8 @@ def weights(backbone: nn.Module) -> list[Weights]:
             torch.cat([inner.query.bias, inner.key.bias, inner.value.bias]).to(dtype),
         )
         dense = (layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
-        found.append(Weights(projection, *((part.weight.to(dtype), part.bias.to(dtype)) for part in dense)))
-    return found
+        converted.append(Weights(projection, *((part.weight.to(dtype), part.bias.to(dtype)) for part in dense)))
+    return converted
 
 
 def contextualize(
@@ -96,11 +96,11 @@ def contextualize(
     dtype = weights[0].projection[0].dtype
     states = embedded.reshape(rows * width, dim).to(dtype)
     texts = _texts(group, in_rows=dtype == torch.bfloat16)
-    found: deque[Tensor] = deque(maxlen=top)
-    for layer, own in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
-        states = _layer(layer, own, states, texts, training)
-        found.append(states)
-    return [states.reshape(rows, width, dim) for states in found]
+    kept: deque[Tensor] = deque(maxlen=top)
+    for layer, matrices in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
+        states = _layer(layer, matrices, states, texts, training)
+        kept.append(states)
+    return [states.reshape(rows, width, dim) for states in kept]
 
 
 def _texts(group: Group, *, in_rows: bool) -> _Texts:
@@ -116,13 +116,13 @@ def _texts(group: Group, *, in_rows: bool) -> _Texts:
 
 
 def _layer(
-    layer: Any, own: Weights, states: Float[Tensor, "T D"], texts: _Texts, training: bool
+    layer: Any, matrices: Weights, states: Float[Tensor, "T D"], texts: _Texts, training: bool
 ) -> Float[Tensor, "T D"]:
     inner = layer.attention.self
     dropout = inner.dropout.p if training else 0.0
-    attended = _attend(linear(states, *own.projection), texts, inner.num_attention_heads, dropout)
-    states = _output(layer.attention.output, linear(attended, *own.attended), states, training)
-    return _output(layer.output, linear(gelu(linear(states, *own.widen)), *own.narrow), states, training)
+    attended = _attend(linear(states, *matrices.projection), texts, inner.num_attention_heads, dropout)
+    states = _output(layer.attention.output, linear(attended, *matrices.attended), states, training)
+    return _output(layer.output, linear(gelu(linear(states, *matrices.widen)), *matrices.narrow), states, training)
 
 
 def _attend(projected: Float[Tensor, "T D3"], texts: _Texts, heads: int, dropout: float) -> Float[Tensor, "T D"]:
@@ -133,9 +133,9 @@ def _attend(projected: Float[Tensor, "T D3"], texts: _Texts, heads: int, dropout
     query, key, value = (part.reshape(texts.rows * heads, texts.width, size) for part in parts)
     scores = torch.bmm(query, key.transpose(1, 2)).reshape(texts.rows, heads, texts.width, texts.width)
     weights = segment_softmax(scores, *texts.edges, scale=size**-0.5, dropout=dropout, seed=_seed(dropout))
-    found = torch.bmm(weights.reshape(texts.rows * heads, texts.width, texts.width), value)
-    found = found.reshape(texts.rows, heads, texts.width, size).transpose(1, 2)
-    return found.reshape(texts.rows * texts.width, heads * size)
+    mixed = torch.bmm(weights.reshape(texts.rows * heads, texts.width, texts.width), value)
+    mixed = mixed.reshape(texts.rows, heads, texts.width, size).transpose(1, 2)
+    return mixed.reshape(texts.rows * texts.width, heads * size)
 
 
 def _output(output: Any, states: Float[Tensor, "T D"], residual: Float[Tensor, "T D"], training: bool) -> Tensor:
@@ -148,8 +148,8 @@ def linear(
     states: Float[Tensor, "T N"], weight: Float[Tensor, "M N"], bias: Float[Tensor, " M"]
 ) -> Float[Tensor, "T M"]:
     """states weightᵀ + bias, all of one precision, whatever autocast says."""
-    found: Tensor = _Linear.apply(states, weight, bias)  # type: ignore[no-untyped-call]
-    return found
+    product: Tensor = _Linear.apply(states, weight, bias)  # type: ignore[no-untyped-call]
+    return product
 
 
 class _Linear(torch.autograd.Function):

@@ -6,14 +6,18 @@ from shoptalk.nn.scratch import size_of
 
 
 def base_digest(ref: str) -> str:
-    """What a base is, as one hash: the SHA-256 of its weights.
+    """The hash that identifies a base: the SHA-256 of its weights.
 
-    A base that is yet to be made from the corpus (`scratch:mini`) is what it is to be. One that was made (`RUN/base`)
-    is all of its folder: equal random weights may come with the tokenizer of another corpus.
+    A base that has yet to be made from the corpus (`scratch:mini`) is identified by its architecture, and one that was
+    made (`RUN/base`) by all of its folder: equal random weights may come with the tokenizer of another corpus.
     """
     size = size_of(ref)
     if size is not None:
         return digest(vars(size))
     folder = resolve(ref)
-    made = open_artifact(folder)
-    return made.content if made is not None and made.kind == "base" else file_digest(folder / "model.safetensors")
+    artifact = open_artifact(folder)
+    return (
+        artifact.content
+        if artifact is not None and artifact.kind == "base"
+        else file_digest(folder / "model.safetensors")
+    )

@@ -63,7 +63,7 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def read_rows(self, *, sparse: bool) -> None:
-        """Whether the token embeddings' gradient holds only the rows that a batch reads, or the whole table."""
+        """Let the token embeddings' gradient hold only the rows that a batch reads (`sparse`), or the whole table."""
         table = self.backbone.get_input_embeddings()  # type: ignore[operator]
         table.sparse = sparse
 
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
             torch.manual_seed(base)
 
     def forward(self, batch: TokenBatch) -> Float[Tensor, "n D"]:
-        """One unit vector a text, in the batch's order; with several processes, on each of them."""
+        """One unit vector per text, in the batch's order; with several processes, on each of them."""
         parts = []
         for _, group, counts in self.share(batch):
             vectors = self.pool(self.hidden(group), group)
@@ -152,7 +152,7 @@ class Encoder(nn.Module):
 
 
 def _last(output: Any, top: int) -> list[Tensor]:
-    """A stock model's states of its last layers; `hidden_states` begins with those that no layer has seen."""
+    """A stock model's states of its last layers; `hidden_states` begins with the embeddings, before any layer."""
     return [output.last_hidden_state] if top == 1 else list(output.hidden_states[1:][-top:])
 
 
@@ -171,7 +171,7 @@ class TextEncoder(Embedder):
     max_length: int
     name: str
     precision: Precision = "float32"
-    """Of the layers when it embeds; a bfloat16 that this machine is fast at moves a vector by a cosine of 1e-4."""
+    """Of the layers when it embeds. bfloat16 instead of float32 lowers a vector's cosine to itself by about 1e-4."""
 
     @property
     def dim(self) -> int:
@@ -249,7 +249,9 @@ class TextEncoder(Embedder):
         return replace(self, precision=precision)
 
     def ready_to_train(self) -> None:
-        """Word embeddings get gradients for the rows that a batch reads; an output layer that reads all says so."""
+        """Let the word embeddings' gradient hold only the rows that a batch reads. An objective whose output layer
+        reads the whole table sets it back.
+        """
         self.network.read_rows(sparse=True)
 
 
@@ -282,7 +284,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def pooling_of(folder: Path) -> Pooling:
-    """What a sentence-transformers folder says of its pooling; mean where it says nothing."""
+    """The pooling that a sentence-transformers folder asks for; mean where it says nothing."""
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
@@ -292,17 +294,19 @@ def pooling_of(folder: Path) -> Pooling:
         return "mean"
     if config.get("pooling_mode_cls_token") or mode == "cls":
         return "cls"
-    raise BaseModelError(f"{path} asks for a pooling other than mean or cls, which are the ones Shoptalk trains.")
+    raise BaseModelError(
+        f"{path} asks for a pooling other than mean or cls, which are the ones that Shoptalk trains. Give another "
+        "model."
+    )
 
 
 def longest_of(folder: Path, *limits: int) -> int:
-    """The longest text in tokens that a folder's encoder takes, and a length that batches have.
+    """The most tokens per text that a folder's encoder takes, rounded down to a length of `LADDER`.
 
-    `limits` are what is asked for and what model and tokenizer take: of RoBERTa's 514 positions two are no token's. A
-    limit between two lengths of the ladder is rounded down, because a text padded past the last position embedding
-    cannot be read.
+    `limits` are the length that is asked for, and what model and tokenizer take. Rounded down, because a text padded
+    past the last position embedding cannot be read: of RoBERTa's 514 positions, two never hold a token.
     """
     path = folder / "sentence_bert_config.json"
-    said = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
-    limit = min(*limits, said or limits[0])
+    stated = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
+    limit = min(*limits, stated or limits[0])
     return max((length for length in LADDER if length <= limit), default=limit)

@@ -2,7 +2,7 @@
 
 The row of a new word is the mean of its pieces' rows: Gee et al. 2022 ("Fast Vocabulary Transfer for Language Model
 Compression", section 3), after Hewitt 2021 ("Initializing New Word Embeddings for Pretrained Language Models"), who
-takes the mean of all rows. The word then begins near what its pieces said, and training goes on from there.
+takes the mean of all rows. So the vector of a new word starts near those of its pieces.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ from shoptalk.text.extension import with_words
 
 
 def extend(product: TextEncoder, words: Sequence[str]) -> TextEncoder:
-    """The product with these words as whole tokens; its encoder is changed in place, by new rows alone.
-
-    Texts without the words have the vectors that they had.
+    """The product with these words as whole tokens. Its encoder is changed in place, by new rows only: texts without
+    the words keep their vectors.
     """
     old = product.tokenizer
     pieces = [old(word, add_special_tokens=False)["input_ids"] for word in words]

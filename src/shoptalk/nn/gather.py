@@ -1,4 +1,4 @@
-"""Several processes, one batch: who encodes which groups, and results that every process can see.
+"""Several processes with one batch: which process encodes which groups, and gathers of their results.
 
 Every process knows the whole batch, encodes its share of the groups, and computes the same global loss. A gather's
 backward pass therefore sums N equal gradients, and averaging parameter gradients over N processes, as
@@ -32,7 +32,7 @@ def rank() -> int:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """What this process does inside, the others do not: everything here is the identity, as for a single process."""
+    """Inside, this process works alone while the others do not: everything here is the identity."""
     global _alone  # noqa: PLW0603 (as the process group is)
     before, _alone = _alone, True
     try:
@@ -87,10 +87,10 @@ def owner(number: int) -> int:
 
 
 def share(groups: Sequence[Group]) -> list[tuple[int, bool]]:
-    """(group number, whether its result counts) for this process, as many for each process.
+    """(group number, whether its result counts) for this process; every process has equally many.
 
-    Where groups do not divide evenly, the last turns of some repeat the batch's first group for nothing: sharded
-    models need every process to take part in every forward pass.
+    Where groups do not divide evenly, some processes end with the batch's first group, whose result does not count:
+    sharded models need every process to take part in every forward pass.
     """
     turns = -(-len(groups) // world_size())
     numbers = [rank() + turn * world_size() for turn in range(turns)]

@@ -1,9 +1,9 @@
-"""An encoder that only reads, opened without transformers: `predict` starts in half the time.
+"""An encoder for embedding alone, opened without transformers, so that `predict` starts in half the time.
 
-Importing transformers' models takes longer than importing torch and answering together. What Shoptalk itself has saved
-needs none of it: the layers of BERT and its kin are run by `bertlike.py`, which asks of a model no more than weights
-under the usual names, and `tokenizer.json` is all that the tokenizers library needs. Any other folder, and any machine
-without the kernels, is opened as always. The vectors are the same, bit for bit.
+Importing transformers' models takes longer than importing torch and answering together. An encoder that Shoptalk itself
+has saved does not need them: `bertlike.py` runs the layers of BERT and its kin, and needs of a model only the weights
+under their usual names; the tokenizers library needs only `tokenizer.json`. Any other folder is opened by transformers,
+and so is every folder on a machine without the kernels. The vectors are the same, bit for bit.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def _lean(folder: Path) -> TextEncoder | None:
     if artifact is None or artifact.kind not in {"encoder", "base"}:
         return None
     admit(folder, str(folder))
-    # Whatever is amiss, `open_base` says it better.
+    # Whatever is wrong, `open_base` has the message for it.
     with contextlib.suppress(Exception):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["model_type"] not in bertlike.FAMILY or any(config.get(k, v) != v for k, v in _PRESENT.items()):

@@ -1,4 +1,4 @@
-"""Losses that more than one objective is made of."""
+"""Losses that several objectives share."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ def info_nce(
     temperature: float,
     excluded: Bool[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of each query finding its own key among all keys (van den Oord et al. 2018, equation 4).
+    """Mean cross-entropy of identifying each query's key among all keys (van den Oord et al. 2018, equation 4).
 
-    Rows are unit vectors; `excluded[i, j]` takes key j out of query i's negatives (never its own key).
+    Rows are unit vectors, and key i belongs to query i; `excluded[i, j]` takes key j out of query i's negatives.
     """
     logits = _inner_products(queries, keys) / temperature
-    own = torch.arange(len(queries), device=logits.device)
+    numbers = torch.arange(len(queries), device=logits.device)
     if excluded is not None:
-        logits = logits.masked_fill(excluded & (own[:, None] != own[None, :]), EXCLUDED)
-    return torch.nn.functional.cross_entropy(logits, own)
+        logits = logits.masked_fill(excluded & (numbers[:, None] != numbers[None, :]), EXCLUDED)
+    return torch.nn.functional.cross_entropy(logits, numbers)
 
 
 def similarity_distribution(vectors: Float[Tensor, "n D"], *, temperature: float) -> Float[Tensor, "n n"]:
@@ -45,19 +45,19 @@ def similarity_divergence(
 
     Rows are unit vectors.
     """
-    theirs = similarity_distribution(targets, temperature=temperature)
-    ours = similarity_distribution(students, temperature=temperature)
-    return (theirs.exp() * (theirs - ours)).sum(-1).mean()
+    teacher = similarity_distribution(targets, temperature=temperature)
+    student = similarity_distribution(students, temperature=temperature)
+    return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
 def _inner_products(left: Float[Tensor, "n D"], right: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
-    """In float32 under autocast too: a cosine rounded to bfloat16 and divided by a temperature is off by tenths."""
+    """In float32, also under autocast: a cosine rounded to bfloat16 and divided by a temperature is off by tenths."""
     with torch.autocast(left.device.type, enabled=False):
         return left.float() @ right.float().T
 
 
 CHUNK = 512
-"""Rows of logits that exist at once; of a vocabulary of 30,000 they take 60 MB."""
+"""Rows of logits that are in memory at once; with a vocabulary of 30,000 they take 60 MB."""
 
 
 def linear_cross_entropy(
@@ -86,9 +86,8 @@ def _has_kernel(rows: Tensor, bias: Tensor) -> bool:
 def _errors_by_kernel(
     scores: Tensor, bias: Tensor, labels: Tensor, weight: float, to_bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The loss of logits that lack their bias, and its gradient by the logits if the bias's is wanted (added to it).
-
-    The gradient takes the logits' place.
+    """The loss of logits to which `bias` has yet to be added. With `to_bias` also its gradient by the logits, which
+    overwrites them, while that by the bias is added to `to_bias`.
     """
     bias, labels = bias.contiguous(), labels.long().contiguous()
     if to_bias is None:

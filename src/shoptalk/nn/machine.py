@@ -1,6 +1,6 @@
-"""What is set on a machine before anything runs on it: threads, memory, products. Said in every plan.
+"""What is set on a machine before anything runs on it: threads, memory, matrix products. Every plan records it.
 
-settings = prepare(device)        # once a process; `shoptalk pretrain` and `adapt` write it into plan.json
+settings = prepare(device)        # once per process; `shoptalk pretrain` and `adapt` write it into plan.json
 """
 
 import contextlib
@@ -30,12 +30,13 @@ class Machine(Frozen):
     def __str__(self) -> str:
         if self.device != "cpu":
             return self.device
-        return f"{self.threads} threads, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{threads}, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
 
 
 @functools.cache
 def prepare(device: torch.device) -> Machine:
-    """Settle threads, malloc and the precision of CUDA's products for this process; the same again is free.
+    """Set threads, malloc and the precision of CUDA's products for this process; further calls cost nothing.
 
     Threads: torch's own number, but no more than this process may use: in a container torch counts the machine's
     cores. An `OMP_NUM_THREADS` that is set is obeyed. On CUDA, float32 products may use TF32.

@@ -1,4 +1,4 @@
-"""Bits per masked token on held-out text: how well the hidden states and a head predict words from their context.
+"""Bits per masked token on held-out text: how well a head predicts tokens from the hidden states of their context.
 
 Source: the masked language model of Devlin, Chang, Lee, Toutanova, "BERT", NAACL 2019, section 3.1, as a measurement:
 every chosen token becomes the mask token, and the same tokens are chosen each time.
@@ -40,15 +40,15 @@ def choose_masked(
     chosen = []
     for i in range(len(tokens)):
         regular = np.flatnonzero(~np.isin(tokens[i], list(special)))
-        wanted = max(1, round(mask_rate * len(regular)))
-        chosen.append(np.sort(np.random.default_rng((seed, i)).permutation(regular)[:wanted]))
+        count = max(1, round(mask_rate * len(regular)))
+        chosen.append(np.sort(np.random.default_rng((seed, i)).permutation(regular)[:count]))
     return chosen
 
 
 def masked_bits(
     texts: Sequence[str], *, mask_rate: float = 0.15, seed: int, head: Head
 ) -> Callable[[TextEncoder], Reading]:
-    """A probe: mean cross-entropy of the masked tokens of the texts, in bits; every masked token counts the same.
+    """A probe: the mean cross-entropy of the texts' masked tokens, in bits; every masked token has the same weight.
 
     Outcomes are one per text: its summed bits times texts / masked tokens, so that their mean is the value and a
     paired test can resample whole texts. `head` is applied without dropout and without gradients.

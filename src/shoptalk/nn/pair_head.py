@@ -8,7 +8,7 @@ from shoptalk.nn.transfer import sent
 
 
 class PairHead(nn.Module):
-    """Yes or no from a vector; one logit does what the paper's softmax over two does."""
+    """A binary classifier of a vector; its one logit is equivalent to the paper's softmax over two."""
 
     def __init__(self, width: int) -> None:
         """`width` is that of the vectors."""

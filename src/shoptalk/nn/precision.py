@@ -14,7 +14,7 @@ _WORTHWHILE = 1.3
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device, *, size: int = 1024, seconds: float = 0.05) -> float:
-    """Floating-point operations a second of a square matmul, in GFLOP/s; best of the repeats that fit the time."""
+    """The speed of a square matmul in GFLOP/s (10^9 operations per second): the best of the repeats in that time."""
     a = torch.ones(size, size, dtype=dtype, device=device)
     best, begun, done = 0.0, time.perf_counter(), 0
     # Where the machine lacks units for this type, one small product may take long: one is then enough.

@@ -1,4 +1,4 @@
-"""Bases that begin with random weights: `scratch:mini` and `scratch:small`, for text that no base model knows.
+"""Bases with random weights, `scratch:mini` and `scratch:small`, for text that no base model was trained on.
 
 Both are BERT (Devlin et al. 2019), so packed rows and the CPU kernels serve them. The sizes are chosen for two CPU
 cores, where an hour of training is a few million tokens:
@@ -8,8 +8,8 @@ cores, where an hour of training is a few million tokens:
   half an hour goes through some millions of tokens.
 - `small` has MiniLM's width and depth, 6 layers of 384, for a corpus and a budget of hours.
 
-Every encoder that began so says it in its config.json (`shoptalk_base`), wherever it is trained further: young weights
-want another learning rate than a base that has read a library.
+Every encoder that began so says it in its config.json (`shoptalk_base`), wherever it is trained further: random weights
+need a higher learning rate than a trained base.
 """
 
 from dataclasses import dataclass

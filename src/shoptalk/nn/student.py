@@ -1,4 +1,4 @@
-"""A smaller encoder made from a larger one: fewer of its layers, fewer rows of its vocabulary.
+"""A smaller encoder made from a larger one: some of its layers, some rows of its vocabulary.
 
 Sanh et al. (2019, DistilBERT, section 3) start the student from one out of two of the teacher's layers.
 """
@@ -37,16 +37,16 @@ def with_layers(product: TextEncoder, kept: int) -> TextEncoder:
     Raises:
         ConfigError: it has fewer layers, or they are not one stack.
     """
-    there = layer_count(product)
-    if not 1 <= kept <= there:
-        raise ConfigError(f"layers = {kept}: {product.name!r} has {there} layers. Give a number from 1 to {there}.")
+    layers = layer_count(product)
+    if not 1 <= kept <= layers:
+        raise ConfigError(f"layers = {kept}: {product.name!r} has {layers} layers. Give a number from 1 to {layers}.")
     encoder = copy.deepcopy(product.network)
     backbone: Any = encoder.backbone
     stacks = [
         (owner, name)
         for owner in backbone.modules()
         for name, part in owner.named_children()
-        if isinstance(part, nn.ModuleList) and len(part) == there
+        if isinstance(part, nn.ModuleList) and len(part) == layers
     ]
     if len(stacks) != 1:
         raise ConfigError(
@@ -55,13 +55,13 @@ def with_layers(product: TextEncoder, kept: int) -> TextEncoder:
         )
     owner, name = stacks[0]
     stack = getattr(owner, name)
-    setattr(owner, name, nn.ModuleList([stack[place] for place in kept_layers(there, kept)]))
+    setattr(owner, name, nn.ModuleList([stack[place] for place in kept_layers(layers, kept)]))
     backbone.config.num_hidden_layers = kept
-    return replace(product, network=encoder, name=f"{product.name}, {kept} of {there} layers")
+    return replace(product, network=encoder, name=f"{product.name}, {kept} of {layers} layers")
 
 
 def with_vocabulary(product: TextEncoder, tokenizer: Any, rows: Int[np.ndarray, " V"]) -> TextEncoder:
-    """A copy of the product that reads with `tokenizer`, whose id i is id `rows[i]` of the product's own."""
+    """A copy of the product with another tokenizer, whose id i is id `rows[i]` of the old one."""
     encoder = copy.deepcopy(product.network)
     backbone: Any = encoder.backbone
     old = backbone.get_input_embeddings()
@@ -79,5 +79,5 @@ def with_vocabulary(product: TextEncoder, tokenizer: Any, rows: Int[np.ndarray, 
 
 
 def _place(rows: Sequence[int] | Int[np.ndarray, " V"], was: int) -> int | None:
-    found = np.flatnonzero(np.asarray(rows) == was)
-    return int(found[0]) if len(found) else None
+    places = np.flatnonzero(np.asarray(rows) == was)
+    return int(places[0]) if len(places) else None

@@ -19,16 +19,16 @@ from shoptalk.text.batching import Group, TokenBatch
 
 
 class Teacher(nn.Module):
-    """A copy of an encoder that follows it slowly; always in evaluation mode, never with gradients."""
+    """The moving average of an encoder: always in evaluation mode, never with gradients."""
 
     def __init__(self, student: Encoder) -> None:
-        """The teacher begins as the student is."""
+        """The teacher begins as a copy of the student."""
         super().__init__()
         self.encoder = copy.deepcopy(student).requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, batch: TokenBatch) -> Float[Tensor, "n D"]:
-        """One unit vector a text, in the batch's order; with several processes, on each of them."""
+        """One unit vector per text, in the batch's order; with several processes, on each of them."""
         with evaluating(self.encoder):  # the loop puts the whole objective into training mode
             vectors: Tensor = self.encoder(batch)
             return vectors
@@ -42,9 +42,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: Encoder, *, momentum: float) -> None:
         """One step of the average above; `momentum` is τ, from 0 (become the student) to 1 (stay). For `after_step`."""
-        own = [gather.local(parameter) for parameter in self.encoder.parameters()]
-        theirs = [gather.local(parameter) for parameter in student.parameters()]
-        torch._foreach_lerp_(own, theirs, 1 - momentum)
+        averaged = [gather.local(parameter) for parameter in self.encoder.parameters()]
+        current = [gather.local(parameter) for parameter in student.parameters()]
+        torch._foreach_lerp_(averaged, current, 1 - momentum)
 
 
 def cosine_momentum(progress: float, *, start: float) -> float:

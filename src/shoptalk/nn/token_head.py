@@ -37,7 +37,7 @@ class TokenHead(nn.Module):
     def loss(
         self, hidden: Float[Tensor, "m D"], table: Float[Tensor, "V D"], labels: Int[Tensor, " m"], *, weight: float
     ) -> Float[Tensor, ""]:
-        """`weight` times the summed cross-entropy of the labels, in nats; the m x V logits never exist together."""
+        """`weight` times the summed cross-entropy of the labels, in nats; the m x V logits are never held at once."""
         return linear_cross_entropy(self.transform(hidden), table, self.bias, labels, weight=weight)
 
     def masked_loss(

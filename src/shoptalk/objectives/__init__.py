@@ -1,5 +1,5 @@
-"""Every objective by name. The one literal dict is in `registry.py`, which is read when a name of it is first asked
-for: an objective's own file runs alone (`python -m shoptalk.objectives.masked.mlm`) and was not imported before.
+"""Every objective by name. The literal dict is in `registry.py`, which is imported when one of its names is first used,
+so that an objective's file can run alone (`python -m shoptalk.objectives.masked.mlm`) without being imported before.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -2,11 +2,11 @@
 
     L = sum_p w_p L_p
 
-One part's loss often guards what another's forgets: a little masked language modelling keeps the words' meanings while
-a contrastive loss moves the texts' vectors (multi-task learning by a weighted sum: Caruana 1997).
+One part's loss can preserve what another's destroys: a little masked language modelling keeps the meanings of words
+while a contrastive loss moves the texts' vectors (multi-task learning by a weighted sum: Caruana 1997).
 
-Every part sees texts of its own. The loop gives the examples of the first; each other part draws its own batch, of its
-own size, in an order that is a function of (seed, step, part), so a resumed run draws the same.
+Every part has its own batches. The loop gives the examples of the first part; every other part draws a batch of its own
+size, as a function of (seed, step, part), so a resumed run draws the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from shoptalk.text.order import drawn
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """A batch of each part, in their order."""
+    """One batch per part, in the order of the parts."""
 
     parts: tuple[Any, ...]
 
@@ -64,35 +64,35 @@ class MixtureSpec(Spec):
     parts: tuple[Part, ...] = Field(min_length=1)
 
     def accepts(self, kind: Kind) -> bool:
-        """Whether all of its parts do."""
+        """Whether all of its parts train products of this kind."""
         return all(part.spec.accepts(kind) for part in self.parts)
 
     @staticmethod
     def defaults(parts: Sequence[Part]) -> dict[str, Any]:
-        """The settings of a mixture that states none: rate and batch of its first part, the fewest passes of any."""
+        """A mixture's default settings: rate and batch of its first part, and the fewest passes of any part."""
         first = parts[0].spec
         return {"lr": first.lr, "batch": first.batch, "passes": min(part.spec.passes for part in parts)}
 
     def examples(self, corpus: Corpus) -> Examples:
-        """The first part's; none where any part finds none."""
-        found = [part.spec.examples(corpus) for part in self.parts]
-        return found[0] if all(len(examples) for examples in found) else []
+        """The examples of the first part; none where a part has none."""
+        examples = [part.spec.examples(corpus) for part in self.parts]
+        return examples[0] if all(map(len, examples)) else []
 
     @property
     def prepares(self) -> bool:
-        """Whether any part does."""
+        """Whether any part prepares targets."""
         return any(part.spec.prepares for part in self.parts)
 
     def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets | None:
         """The parts' targets, each under its part's name: `neighbours.targets`."""
-        found: dict[str, np.ndarray] = {}
+        merged: dict[str, np.ndarray] = {}
         for part in self.parts:
             targets = part.spec.prepare(corpus, product) or {}
-            found |= {f"{part.name}.{name}": array for name, array in targets.items()}
-        return found or None
+            merged |= {f"{part.name}.{name}": array for name, array in targets.items()}
+        return merged or None
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], MixedBatch]:
-        """The first part's batch of the examples, and of each other part the next batch of its own."""
+        """The first part's batch from the examples, and from every other part its own next batch."""
         makers = [
             part.spec.collate(replace(material, targets=_targets_of(part.name, material.targets)))
             for part in self.parts
@@ -102,9 +102,9 @@ class MixtureSpec(Spec):
         def collate(examples: Sequence[int], key: Key) -> MixedBatch:
             batches = [makers[0](examples, key)]
             for number, (make, (data, size)) in enumerate(zip(makers[1:], others, strict=True), start=1):
-                own = Key(seed=_seed_of(key.seed, number), step=key.step)
-                chosen = drawn(len(data), size, seed=own.seed, step=own.step)
-                batches.append(make([int(data[i]) for i in chosen], own))
+                part_key = Key(seed=_seed_of(key.seed, number), step=key.step)
+                chosen = drawn(len(data), size, seed=part_key.seed, step=part_key.step)
+                batches.append(make([int(data[i]) for i in chosen], part_key))
             return MixedBatch(tuple(batches))
 
         return collate
@@ -120,12 +120,12 @@ class MixtureSpec(Spec):
 
 def _targets_of(name: str, targets: Targets | None) -> Targets | None:
     prefix = f"{name}."
-    found = {key.removeprefix(prefix): array for key, array in (targets or {}).items() if key.startswith(prefix)}
-    return found or None
+    unprefixed = {key.removeprefix(prefix): array for key, array in (targets or {}).items() if key.startswith(prefix)}
+    return unprefixed or None
 
 
 def _seed_of(seed: int, number: int) -> int:
-    """Parts that draw from the same texts must neither draw the same ones nor corrupt them alike."""
+    """A seed per part, so that parts neither draw the same texts nor corrupt them in the same way."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
@@ -139,7 +139,7 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
         apart = [name for name, part in parts.items() if part.product is not product]
         if apart:
             raise ConfigError(
-                f"{', '.join(apart)} trains an encoder of its own (a student) and cannot share one with "
+                f"{', '.join(apart)} trains an encoder of its own (a student), which it cannot share with "
                 f"{', '.join(name for name in parts if name not in apart) or 'another'}. Train one after the other."
             )
         self.product = product
@@ -147,11 +147,11 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
         self.weights = tuple(weights)
 
     def forward(self, batch: MixedBatch) -> Loss:
-        """The weighted sum; terms are each part's loss, unweighted, and its own terms, under its name."""
+        """The weighted sum. The terms are each part's unweighted loss and its own terms, under the part's name."""
         total = torch.zeros((), device=self.product.network.device)
         terms, outputs = {}, []
-        for (name, part), weight, own in zip(self.parts.items(), self.weights, batch.parts, strict=True):
-            loss = part(own)
+        for (name, part), weight, part_batch in zip(self.parts.items(), self.weights, batch.parts, strict=True):
+            loss = part(part_batch)
             total = total + weight * loss.total
             terms[f"{name}.loss"] = loss.total.detach()
             terms |= {f"{name}.{term}": value for term, value in loss.terms.items()}
@@ -159,13 +159,13 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
         return Loss(total=total, terms=terms, outputs=tuple(outputs))
 
     def after_step(self, progress: float, outputs: Any) -> None:
-        """Each part's own, with its own outputs."""
-        for part, own in zip(self.parts.values(), outputs, strict=True):
+        """Call every part's `after_step` with that part's outputs."""
+        for part, part_outputs in zip(self.parts.values(), outputs, strict=True):
             assert isinstance(part, Objective)
-            part.after_step(progress, own)
+            part.after_step(progress, part_outputs)
 
     def unseen(self, held_out: Sequence[str], *, seed: int) -> Probe | None:
-        """That of the first part that has one."""
+        """The probe of the first part that has one."""
         for part in self.parts.values():
             assert isinstance(part, Objective)
             probe = part.unseen(held_out, seed=seed)

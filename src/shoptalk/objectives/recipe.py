@@ -1,9 +1,9 @@
-"""Recipes: what a candidate's name says is trained, as a value.
+"""Recipes: the objectives, weights and phases that a candidate's name stands for, as a value.
 
     Recipe.parse("0.3*mlm+turns-then-neighbours").phases
     (Phase(name="0.3*mlm+turns", weights={"mlm": 0.3, "turns": 1.0}), Phase(name="neighbours", weights={...}))
 
-A name is parsed here and nowhere else. Whether there are such objectives, `spec_for` says.
+A name is parsed here and nowhere else. `spec_for` checks that its objectives exist.
 """
 
 import math
@@ -60,8 +60,8 @@ class Recipe:
         phases = tuple(phase.strip() for phase in name.split(THEN))
         if len(phases) > 2 or not all(phases):
             raise ConfigError(
-                f"{name!r} is no curriculum: two phases are what is supported, and it has "
-                f"{sum(map(bool, phases))}. Join two objectives by {THEN}, such as mlm{THEN}neighbours."
+                f"{name!r} is no curriculum: expected two phases, and it has {sum(map(bool, phases))}. Join two "
+                f"objectives by {THEN}, such as mlm{THEN}neighbours."
             )
         return cls(name, tuple(map(PhaseRecipe.parse, phases)))
 

@@ -76,8 +76,8 @@ def spec_for(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
         if spec.supervised:
             raise ConfigError(f"In {name!r}: {needs_labels(part)}")
     parts = [Part(name=part, weight=weight, spec=specs[part]) for part, weight in weights.items()]
-    own = MixtureSpec.defaults(parts) | dict(settings.get(name, {})) | {"parts": parts}
-    return validate(MixtureSpec, own, prefix=f"objectives.{name}")
+    merged = MixtureSpec.defaults(parts) | dict(settings.get(name, {})) | {"parts": parts}
+    return validate(MixtureSpec, merged, prefix=f"objectives.{name}")
 
 
 def make_pretext(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:

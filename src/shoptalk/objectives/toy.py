@@ -31,8 +31,8 @@ def toy_dialogues(conversations: int = 64, *, seed: int = 0) -> Corpus:
     rng = np.random.default_rng(seed)
     texts = []
     for number in range(conversations):
-        thing = ("card", "ticket")[number % 2]
-        texts += [f"{word} {thing} {thing} {thing} {rng.choice(WORDS)}" for word in ("hello", "thanks")]
+        topic = ("card", "ticket")[number % 2]
+        texts += [f"{word} {topic} {topic} {topic} {rng.choice(WORDS)}" for word in ("hello", "thanks")]
     return Corpus(
         texts=tuple(texts),
         conversation=np.repeat(np.arange(conversations), 2),

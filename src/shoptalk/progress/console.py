@@ -24,11 +24,11 @@ from shoptalk.records import Look
 PLAIN_EVERY = 15.0
 """Seconds between two lines where there is no terminal to redraw."""
 REDRAWS = 2.0
-"""Of the panel, a second: each takes some milliseconds from the run."""
+"""Redraws of the panel per second, each of which costs the run some milliseconds."""
 
 
 class Console:
-    """Says what is going on. A reporter for `stages.world.World`; leaving it closes the panel, whatever the reason."""
+    """Reports progress, for `stages.world.World`. Leaving it closes the panel, whatever the reason."""
 
     def __init__(self, rich: RichConsole | None = None, *, now: Callable[[], float] = time.monotonic) -> None:
         self.rich = rich or RichConsole(stderr=True, highlight=False)
@@ -44,7 +44,7 @@ class Console:
         if self._live is not None:
             self._live.stop()
             self._live = None
-            for line in self._log:  # what the panel showed a part of stays in the terminal as a whole
+            for line in self._log:  # the panel showed only the last lines; all of them stay in the terminal
                 self._print(line)
         sys.stderr.flush()
 
@@ -58,7 +58,7 @@ class Console:
             self.state = replace(self.state, said=(*self.state.said, text)[-20:])
 
     def track(self, steps: Iterable[Any], *, done: int, total: int, name: str) -> Iterator[Any]:
-        """Pass steps through, showing loss, real tokens a second, padding wasted and the time left."""
+        """Pass steps through, showing loss, real tokens per second, the share of padding and the time left."""
         if self._live is not None:
             return self._in_panel(steps, done, total, name)
         return self._on_a_line(steps, done, total, name) if self._redraws else self._plain(steps, total, name)
@@ -94,7 +94,7 @@ class Console:
 
     @property
     def _redraws(self) -> bool:
-        """Whether lines on the screen can be drawn again: not in a pipe, and not where TERM is dumb."""
+        """Whether lines on the screen can be redrawn: not in a pipe, and not where TERM is dumb."""
         return self.rich.is_interactive and not self.rich.is_dumb_terminal
 
     def _print(self, line: str) -> None:
@@ -134,14 +134,14 @@ class Console:
         for step in steps:
             training = training.after(step)
             if self.now() - last >= PLAIN_EVERY or step.number == total:
-                told = f"step {step.number} of {total}, {_note(training)}, about {training.left:.0f} s left"
-                self.say(f"{name}: {told}")
+                line = f"step {step.number} of {total}, {_note(training)}, about {training.left:.0f} s left"
+                self.say(f"{name}: {line}")
                 last = self.now()
             yield step
 
 
 class _View:
-    """What rich draws again and again: the panel of the console's state at that moment."""
+    """The renderable that rich redraws: the panel of the console's current state."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The live panel of `adapt`: a pure function from what is known to something that rich can draw.
+"""The live panel of `adapt`: a pure function from the state of a run to something that rich can draw.
 
 panel(state, now, width=80, height=24)
 """
@@ -17,7 +17,7 @@ from shoptalk.records import Look
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SAID_MOST = 5
-"""Lines of what was said that are shown; all of them are printed when the panel closes."""
+"""The most messages that are shown; all of them are printed when the panel closes."""
 NARROW = 60
 """Columns below which intervals are left out."""
 
@@ -26,10 +26,10 @@ def panel(state: State, now: float, *, width: int, height: int, ascii_only: bool
     """The whole panel, for a terminal of `width` columns and `height` lines.
 
     Args:
-        state: what is known.
-        now: the clock's reading, of the same clock as `state`'s.
+        state: the state of the run.
+        now: the time, by the clock of `state`.
         width: of the terminal, in columns.
-        height: of the terminal, in lines; the panel shows fewer sayings rather than exceed it.
+        height: of the terminal, in lines; the panel shows fewer messages rather than exceed it.
         ascii_only: for terminals that cannot show block characters.
     """
     inside = max(16, width - 4)
@@ -52,8 +52,8 @@ def sparkline(
 ) -> str:
     """The values as bars of eight heights, at most `width` of them: neighbours are averaged where there are more.
 
-    The lowest and the highest bar stand for `low` and `high`, by default the least and the largest value. What is not
-    finite is a blank.
+    The lowest and the highest bar stand for `low` and `high`, by default the least and the largest value. A value that
+    is not finite is a blank.
     """
     known = [value for value in values if math.isfinite(value)]
     if not known or width < 1:
@@ -94,8 +94,8 @@ def _squeezed(values: Sequence[float], width: int) -> list[float]:
 
 def _section(rows: Iterable[Text]) -> list[Text]:
     """The rows after an empty line; nothing where there are none."""
-    found = list(rows)
-    return [Text(""), *found] if found else []
+    lines = list(rows)
+    return [Text(""), *lines] if lines else []
 
 
 def _cut(text: Text) -> Text:
@@ -104,8 +104,8 @@ def _cut(text: Text) -> Text:
 
 
 def _stages(state: State, now: float, width: int) -> list[Text]:
-    """The stages in order, on as many lines as they take: seconds behind those that have begun, brackets around the one
-    that goes on.
+    """The stages in order, on as many lines as they need: those that have begun with their seconds, and the current one
+    in brackets.
     """
     begun = {stage.name: stage for stage in state.stages}
     names = [*state.planned, *(name for name in begun if name not in state.planned)]
@@ -170,34 +170,34 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
 
 def _training(training: TrainingState, width: int, blocks: str) -> list[Text]:
     counted = f"step {training.step:,} of {training.total:,}"
-    told = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
+    figures = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
     if width >= NARROW and training.steps:
-        told += f"  {training.waste:.0%} padding"
-    first = Text.assemble((training.name, "bold"), f"  {counted}" + (told if width >= NARROW else ""))
+        figures += f"  {training.waste:.0%} padding"
+    first = Text.assemble((training.name, "bold"), f"  {counted}" + (figures if width >= NARROW else ""))
     bars = sparkline(training.losses.values, width - 6, blocks=blocks)
     rows = [_cut(first)]
-    if width < NARROW and told:
-        rows.append(_cut(Text(told.strip())))
+    if width < NARROW and figures:
+        rows.append(_cut(Text(figures.strip())))
     if bars:
         rows.append(_cut(Text.assemble("loss  ", (bars, "yellow"))))
     return rows
 
 
 def _money_and_time(state: State, now: float, *, brief: bool) -> str:
-    """How much of the budget has gone, and how long the forecast says that it still takes."""
+    """How much of the budget is spent, and how much time is left by the forecast."""
     outlook = state.outlook
     assert outlook is not None
-    gone = state.spent_seconds(now)
+    spent = state.spent_seconds(now)
     budget = outlook.budget
     if budget.euros is not None and budget.price_per_hour is not None:
-        used = f"{money(gone / 3600 * budget.price_per_hour)} of {money(budget.euros)}"
+        used = f"{money(spent / 3600 * budget.price_per_hour)} of {money(budget.euros)}"
     elif budget.tokens is not None:
         used = f"{_kilo(state.spent_tokens())} of {_kilo(budget.tokens)} tokens"
     else:
-        used = f"{_seconds(gone)} of {_seconds(budget.time or 0.0)}"
-    left = outlook.seconds - gone
-    told = f"{_seconds(left)} left" if left >= 1 else "longer than forecast"
-    return f"{used}, {told}" if brief else f"budget: {used} used; {'about ' if left >= 1 else ''}{told}"
+        used = f"{_seconds(spent)} of {_seconds(budget.time or 0.0)}"
+    left = outlook.seconds - spent
+    remaining = f"{_seconds(left)} left" if left >= 1 else "longer than forecast"
+    return f"{used}, {remaining}" if brief else f"budget: {used} used; {'about ' if left >= 1 else ''}{remaining}"
 
 
 def _seconds(seconds: float) -> str:

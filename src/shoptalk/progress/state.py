@@ -1,7 +1,7 @@
-"""What is known of a run that goes on: frozen values, each replaced as a whole by the next.
+"""The state of a run, as immutable values: each change makes a new one.
 
-The panel is drawn by a thread of rich's while the run's own thread reports; a drawing sees one state or the next, never
-half of one.
+A thread of rich draws the panel while the run's own thread reports. Because states are immutable, a drawing never sees
+one that is half changed.
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from shoptalk.config import Budget
 from shoptalk.records import Look
 
 CURVE_MOST = 128
-"""Points of a curve that are kept; beyond them neighbours are averaged."""
+"""The most points that are kept of a curve; beyond that neighbours are averaged."""
 
 
 @runtime_checkable
 class TrackedStep(Protocol):
-    """What a training tells of a step; `training.loop.Step` is one."""
+    """What is shown of a step; `training.loop.Step` has it."""
 
     number: int
     loss: float
@@ -47,7 +47,7 @@ class Curve:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """What there is to draw, the latest last."""
+        """The points to draw, the latest last."""
         return (*self.means, sum(self.pending) / len(self.pending)) if self.pending else self.means
 
 
@@ -80,7 +80,7 @@ class TrainingState:
 
     @property
     def rate(self) -> float:
-        """Real tokens a second."""
+        """Real tokens per second."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
     @property
@@ -90,13 +90,13 @@ class TrainingState:
 
     @property
     def left(self) -> float:
-        """Seconds to the last step, if the rest goes like what has gone."""
+        """Seconds to the last step, at the speed so far."""
         return (self.total - self.step) * self.seconds / self.steps if self.steps else 0.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the story, by the clock."""
+    """A stage of the run, and when it began and ended."""
 
     name: str
     begun: float
@@ -105,7 +105,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class CandidateState:
-    """What was seen of a candidate."""
+    """A candidate and its looks so far."""
 
     name: str
     looks: tuple[Look, ...] = ()
@@ -113,13 +113,13 @@ class CandidateState:
 
     @property
     def gains(self) -> list[float]:
-        """Of the base, which is 0, and of each look that has one."""
+        """The gain of the base, which is 0, and of each look that has one."""
         return [0.0, *(look.gain for look in self.looks if look.gain is not None)]
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """The plan's forecast of the whole run: seconds, and those that had gone when it was made."""
+    """The plan's forecast of the whole run in seconds, and those before the plan was made."""
 
     seconds: float
     before: float
@@ -142,12 +142,12 @@ class State:
     said: tuple[str, ...] = ()
 
     def entered(self, name: str, now: float) -> "State":
-        """A stage begins, the one before it ends, and so does what was trained in that."""
-        done = tuple(stage if stage.ended is not None else replace(stage, ended=now) for stage in self.stages)
-        return replace(self, stages=(*done, Stage(name, now)), training=None)
+        """The state after a stage begins: the one before it ends, and so does its training."""
+        ended = tuple(stage if stage.ended is not None else replace(stage, ended=now) for stage in self.stages)
+        return replace(self, stages=(*ended, Stage(name, now)), training=None)
 
     def looked(self, look: Look, now: float) -> "State":
-        """A candidate was measured; one that was not announced is added."""
+        """The state after a look at a candidate, which is added if it was not announced."""
         known = {candidate.name: candidate for candidate in self.candidates}
         mine = known.get(look.candidate, CandidateState(look.candidate))
         known[look.candidate] = replace(mine, looks=(*mine.looks, look))
@@ -155,13 +155,13 @@ class State:
         return replace(self, candidates=tuple(known.values()), outlook=outlook, training=None)
 
     def chosen(self, name: str) -> "State":
-        """One candidate goes on."""
+        """The state after one candidate is chosen: all others are eliminated."""
         marked = tuple(replace(one, eliminated=one.name != name) for one in self.candidates)
         return replace(self, candidates=marked)
 
     @property
     def looks(self) -> list[Look]:
-        """All of them."""
+        """The looks at all candidates."""
         return [look for candidate in self.candidates for look in candidate.looks]
 
     @property
@@ -171,8 +171,8 @@ class State:
         return max(known, key=lambda look: look.gain or 0.0, default=None)
 
     def spent_seconds(self, now: float) -> float:
-        """Of the whole run, in earlier processes too: what had gone when the plan was made, what every entry since then
-        took, and what has gone since the last of them.
+        """Seconds of the whole run, in earlier processes too: those before the plan was made, those of every look since
+        then, and those since the last look.
         """
         if self.outlook is None:
             return now - self.begun
@@ -180,5 +180,5 @@ class State:
 
     def spent_tokens(self) -> int:
         """Training tokens of every candidate so far."""
-        done = sum(max((look.tokens for look in candidate.looks), default=0) for candidate in self.candidates)
-        return done + (self.training.tokens if self.training else 0)
+        of_candidates = sum(max((look.tokens for look in candidate.looks), default=0) for candidate in self.candidates)
+        return of_candidates + (self.training.tokens if self.training else 0)

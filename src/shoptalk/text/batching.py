@@ -1,12 +1,12 @@
-"""Texts of unequal length into tensors of a small fixed set of shapes, with next to no padding.
+"""Texts of unequal length as tensors of a small fixed set of shapes, with next to no padding.
 
 On CPUs every new shape costs a new kernel, and padding costs as much as text. So texts are packed: several share a row
 of 64, 128, 256 or 512 tokens, positions start again with each, and attention stays within each (`nn/attention.py`).
 Rows come in groups of a few sizes. Which text goes where is best-fit decreasing bin packing (Johnson 1974), which
 Krell et al. (2021, "Efficient sequence packing without cross-contamination") found enough for training.
 
-Models that are not on the list of those tested with packed rows (`nn/bases.py`) get a text a row, in groups of about
-one length. What is left of padding is counted and reported as waste.
+Models that are not on the list of those tested with packed rows (`nn/encoder.py`) get one text per row, in groups of
+about one length. The padding that remains is counted and reported as waste.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ CELLS = 4096
 SHARED_CELLS = 1024
 """A batch of at least twice this many cells has at least two groups, so that two processes can share it."""
 
-# One text a row
+# One text per row
 UNIT = 8
 ROWS = 32
 GROUP_COST = 64
@@ -53,7 +53,7 @@ class Group:
     begins: Int[Tensor, " m"]
     lengths: Int[Tensor, " m"]
     rows: Int[Tensor, " m"]
-    """Which of the batch's texts each is."""
+    """The number of each text within the batch."""
 
     @property
     def segments(self) -> Int[Tensor, "R W"]:
@@ -104,7 +104,7 @@ class TextBatch:
 
 
 def make_batch(rows: Sequence[Ids], *, pad_id: int, packed: bool = True) -> TokenBatch:
-    """Texts as groups of fixed shapes: packed rows, or a text a row for models that cannot read those."""
+    """Texts as groups of fixed shapes: packed rows, or one text per row for models that cannot read packed ones."""
     groups = tuple((_packed if packed else _by_length)(rows, pad_id))
     return TokenBatch(
         groups=groups,
@@ -170,7 +170,7 @@ def _cost(layout: dict[int, list[list[int]]]) -> float:
 
 
 def _row_count(rows: int) -> int:
-    """Rows of a group: any number up to 32, then even ones; so the set of shapes stays small at 1 % of padding."""
+    """Rows of a group: any number up to 32, then even ones, which keeps the set of shapes small at 1 % of padding."""
     return rows if rows <= 32 else rows + rows % 2
 
 
@@ -206,7 +206,7 @@ def _group(rows: Sequence[Ids], bins: Sequence[Sequence[int]], width: int, heigh
     )
 
 
-# A text a row
+# One text per row, for models that cannot read packed rows
 
 
 def padded_length(length: int) -> int:
@@ -224,9 +224,10 @@ def _by_length(rows: Sequence[Ids], pad_id: int) -> Iterator[Group]:
 
 
 def _cuts(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Where to cut texts of ascending padded widths for the fewest cells plus `GROUP_COST` a group: a shortest path.
+    """Where to cut texts of ascending padded widths into groups, for the least sum of cells and `GROUP_COST` per group:
+    a shortest path.
 
-    What 8 does not divide goes first, among the shortest texts, where a partly filled group costs least.
+    Where 8 does not divide the number of texts, the smaller group comes first: among the shortest texts it costs least.
     """
     first = len(widths) % UNIT
     ends = range(first, len(widths) + 1, UNIT)

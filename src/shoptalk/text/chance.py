@@ -1,7 +1,7 @@
-"""Randomness as a function of where it is used: no generator, no state, no order of calls.
+"""Counter-based randomness: a number is a function of where it is used, without a generator or state.
 
-What happens to token j of example e at step i is decided by (seed, i, e, j) alone, so masks depend neither on the batch
-that an example is in nor on the number of processes, and a whole batch is drawn at once.
+What happens to token j of example e at step i depends on (seed, i, e, j) alone. So masks depend neither on the batch
+that an example is in nor on the number of processes, and those of a whole batch are drawn at once.
 """
 
 import numpy as np

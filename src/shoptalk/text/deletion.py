@@ -1,4 +1,4 @@
-"""Which tokens of a text stay when a share of them is deleted: the damage of denoising auto-encoders."""
+"""Deletion of a random share of a text's tokens: the noise of denoising auto-encoders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from shoptalk.text.chance import uniform
 
 
 def ordinary_ids(tokenizer: Any) -> Bool[np.ndarray, " V"]:
-    """Which ids stand for text: all but the special ones, of which "unknown" stands for text too."""
+    """Which ids stand for text: all but the special ones, and of those "unknown", which stands for text too."""
     special = [number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id]
     return ~np.isin(np.arange(len(tokenizer)), special)
 
@@ -24,22 +24,23 @@ def delete(
     seed: int,
     step: int,
 ) -> list[Int[np.ndarray, " _"]]:
-    """The rows with that share of their ordinary tokens deleted, anew at every step; at least one of each stays."""
+    """The rows without a random share of their ordinary tokens, drawn anew at every step; each keeps at least one."""
     lengths = np.array([len(row) for row in rows])
     ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
     places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     luck = uniform(seed, step, np.asarray(examples)[text], places, stream=0)
     stays = survivors(text, luck, ordinary[ids], share)
-    kept = np.bincount(text[stays], minlength=len(rows))
-    return np.split(ids[stays], np.cumsum(kept)[:-1])
+    counts = np.bincount(text[stays], minlength=len(rows))
+    return np.split(ids[stays], np.cumsum(counts)[:-1])
 
 
 def survivors(
     text: Int[np.ndarray, " T"], luck: Float[np.ndarray, " T"], ordinary: Bool[np.ndarray, " T"], share: float
 ) -> Bool[np.ndarray, " T"]:
-    """Which tokens stay: each ordinary one whose luck in [0, 1) reaches `share`, and each text's luckiest anyway.
+    """Which tokens stay: special ones, ordinary ones whose `luck` in [0, 1) is at least `share`, and in every text the
+    ordinary one with the most luck.
 
-    `text` numbers each token's text.
+    `text` is the number of each token's text.
     """
     best = np.zeros(int(text.max(initial=-1)) + 1)
     np.maximum.at(best, text[ordinary], luck[ordinary])

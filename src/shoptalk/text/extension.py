@@ -1,4 +1,4 @@
-"""Words of the user's own trade: which of them a tokenizer takes to pieces, and how to make it leave them whole.
+"""Words of the user's own trade: which of them a tokenizer splits into pieces, and how to make it keep them whole.
 
 A sentence encoder's WordPiece vocabulary knows "delivery" and cuts "chargeback" into three. `find_words` picks what is
 worth a place of its own, `with_words` gives it one; the rows of the embedding table are `nn/extend.py`'s.
@@ -19,14 +19,14 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.text.trained import sampled, words_of
 
 FEWEST_DOCUMENTS = 5
-"""Documents or conversations that must hold a word: one that few do is no jargon, and may be somebody's name."""
+"""Documents or conversations that must contain a word: a rarer word is no jargon, and may be somebody's name."""
 
 
 def find_words(corpus: Corpus, tokenizer: Any, *, most: int) -> dict[str, int]:
-    """Up to `most` words that fall into several pieces, and in how many documents each was seen.
+    """Up to `most` words that the tokenizer splits into several pieces, with the number of documents that contain each.
 
-    Those come first that would save the most tokens: documents times pieces saved. Words have three characters or
-    more, letters only. Of a corpus of more than `LOOK` texts (`text/trained.py`) a sample is read.
+    They are ordered by the tokens that they would save, which is documents times pieces saved. A word has three letters
+    or more, and nothing but letters. Of a corpus of more than `LOOK` texts (`text/trained.py`) a sample is read.
 
     Raises:
         ConfigError: the tokenizer is of another kind than WordPiece.
@@ -34,8 +34,8 @@ def find_words(corpus: Corpus, tokenizer: Any, *, most: int) -> dict[str, int]:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if type(getattr(backend, "model", None)).__name__ != "WordPiece":
         raise ConfigError(
-            f"vocabulary = {most}: words can be added to WordPiece tokenizers (BERT's kind), and that of this base is "
-            "of another kind. Set vocabulary = 0, or give another base, such as minilm."
+            f"vocabulary = {most}: words can be added to WordPiece tokenizers (BERT's kind) only, and this base has "
+            "another kind. Set vocabulary = 0, or give another base, such as minilm."
         )
     documents, seen, current = Counter[str](), set[str](), -1
     for place in sampled(len(corpus)):
@@ -56,7 +56,7 @@ def find_words(corpus: Corpus, tokenizer: Any, *, most: int) -> dict[str, int]:
 
 
 def with_words(tokenizer: Any, words: list[str]) -> Any:
-    """A copy of the tokenizer that leaves these words whole; their ids follow those it had, in order."""
+    """A copy of the tokenizer that keeps these words whole; their ids follow the existing ones, in order."""
     extended = copy.deepcopy(tokenizer)
     extended.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
     return extended

@@ -1,7 +1,7 @@
-"""Choosing tokens to predict and hiding them (Devlin et al. 2019, BERT, section 3.1): what masked objectives share.
+"""Choosing tokens to predict and corrupting them (Devlin et al. 2019, BERT, section 3.1), for all masked objectives.
 
-Of a share of the tokens 80 % become [MASK], 10 % a random token, 10 % stay. What happens to a token is decided by the
-seed, the step, its example and its place alone (`text/chance.py`).
+Of the chosen tokens 80 % become [MASK], 10 % a random token, and 10 % stay. What happens to a token depends on seed,
+step, example and place alone (`text/chance.py`).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RANDOM_SHARE, KEPT_SHARE = 0.1, 0.1
 
 @dataclass(frozen=True)
 class Masked:
-    """Texts as the model sees them, and what was there."""
+    """Corrupted texts, and their original tokens."""
 
     rows: Sequence[Int[np.ndarray, " _"]]
     """Each text's tokens, corrupted."""
@@ -31,7 +31,7 @@ class Masked:
     starts: Int[np.ndarray, " n"]
     """Where each text begins among them."""
     picks: Bool[np.ndarray, " T"]
-    """Which of them are to be predicted."""
+    """Which tokens are to be predicted."""
 
     def targets(self, batch: TokenBatch) -> tuple[tuple[Int[Tensor, " _"], ...], tuple[Int[Tensor, " _"], ...]]:
         """The chosen cells of each group (flattened) and their original tokens; `batch` was made of `rows`."""
@@ -70,15 +70,15 @@ class Masker:
     def __call__(
         self, rows: Sequence[Int[np.ndarray, " _"]], examples: Sequence[int], *, seed: int, step: int
     ) -> Masked:
-        """The texts' tokens corrupted; `examples` numbers the texts, and with seed and step decides what happens."""
+        """The texts with tokens corrupted, a function of `seed`, `step` and `examples`, the numbers of the texts."""
         lengths = np.array([len(row) for row in rows])
         ids, text = np.concatenate(rows), np.repeat(np.arange(len(rows)), lengths)
         starts = np.cumsum(lengths) - lengths
         where = np.asarray(examples)[text], np.arange(len(ids)) - starts[text]
         order, fate, other = (uniform(seed, step, *where, stream=stream) for stream in range(3))
         picks = choose(ids, text, order, self.ordinary, self.continues, self.rate)
-        seen = corrupt(ids, picks, fate, other, mask_id=self.mask_id, vocabulary=self.vocabulary)
-        return Masked(rows=np.split(seen, starts[1:]), ids=ids, starts=starts, picks=picks)
+        corrupted = corrupt(ids, picks, fate, other, mask_id=self.mask_id, vocabulary=self.vocabulary)
+        return Masked(rows=np.split(corrupted, starts[1:]), ids=ids, starts=starts, picks=picks)
 
 
 def choose(
@@ -95,19 +95,19 @@ def choose(
     vocabulary entries continue a word) whole words are, in the order of their first pieces, until the share is reached.
     """
     at = np.flatnonzero(ordinary[ids])
-    own, rank = text[at], order[at]
-    begins = np.r_[True, own[1:] != own[:-1]][: len(at)]
+    texts, rank = text[at], order[at]
+    begins = np.r_[True, texts[1:] != texts[:-1]][: len(at)]
     words = np.cumsum(begins | ~continues[ids[at]]) - 1 if continues is not None else np.arange(len(at))
     first_piece = np.r_[True, words[1:] != words[:-1]][: len(at)]
-    sorting = np.lexsort((words, rank[first_piece][words], own))  # the last key counts most
-    own, words = own[sorting], words[sorting]
-    sizes = np.bincount(own, minlength=int(text[-1]) + 1 if len(text) else 0)
-    wanted = np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0)
+    sorting = np.lexsort((words, rank[first_piece][words], texts))  # the last key counts most
+    texts, words = texts[sorting], words[sorting]
+    sizes = np.bincount(texts, minlength=int(text[-1]) + 1 if len(text) else 0)
+    counts = np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0)
     # A word is chosen where fewer tokens of its text than wanted come before its first piece.
     first = np.maximum.accumulate(np.where(np.r_[True, words[1:] != words[:-1]][: len(at)], np.arange(len(at)), 0))
-    before = first - (np.cumsum(sizes) - sizes)[own]
+    before = first - (np.cumsum(sizes) - sizes)[texts]
     picks = np.zeros(len(ids), dtype=bool)
-    picks[at[sorting[before < wanted[own]]]] = True
+    picks[at[sorting[before < counts[texts]]]] = True
     return picks
 
 

@@ -1,4 +1,4 @@
-"""A random order of n things of which only the places that are asked for are computed.
+"""A random permutation of n positions, of which only those that are asked for are computed.
 
 A corpus of a hundred million texts has no room for a shuffled list of its positions, and a step needs only a batch of
 them. So the order is a cipher: position i goes to the number that i encrypts to. Black and Rogaway, "Ciphers with
@@ -7,7 +7,7 @@ added modulo m, for m² the next square (their "generalized Feistel", with equal
 again until it falls inside (their "cycle-walking"). A Feistel network is a bijection whatever its round function
 is, and the walk keeps it one. There is hardly any walking: m² - n is at most 2 m.
 
-Nobody needs to be kept from guessing here: the round function is a cheap mixing of bits, not a cryptographic one.
+No secret is kept here, so the round function is a cheap mixing of bits, not a cryptographic one.
 """
 
 import math
@@ -21,7 +21,7 @@ from shoptalk.text.chance import mixed
 ROUNDS = 8
 """Luby and Rackoff (1988) need four rounds of ideal functions; over small halves twice that mixes ours better."""
 PLAIN = 256
-"""Below this many a shuffled list is as cheap, and a network over such small halves mixes less well than it."""
+"""Below this many, a shuffled list is as cheap, and a Feistel network over such small halves mixes less well."""
 
 
 def permuted(
@@ -42,18 +42,18 @@ def permuted(
         return np.asarray(order[places])
     side = np.uint64(math.isqrt(n - 1) + 1)
     keys = np.asarray(np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64), dtype=np.uint64)
-    found = _encrypted(places.astype(np.uint64), side, keys)
-    while len(outside := np.flatnonzero(found >= n)):
-        found[outside] = _encrypted(found[outside], side, keys)
-    return found.astype(np.int64)
+    numbers = _encrypted(places.astype(np.uint64), side, keys)
+    while len(outside := np.flatnonzero(numbers >= n)):
+        numbers[outside] = _encrypted(numbers[outside], side, keys)
+    return numbers.astype(np.int64)
 
 
 def drawn(n: int, batch: int, *, seed: int, step: int) -> list[int]:
-    """Which of n things make batch `step`: every pass is a new permutation; no thing comes twice in a batch."""
+    """Which of n positions make batch `step`: every pass is a new permutation, and no position is twice in a batch."""
     batch = min(batch, n)
     number, place = divmod(step, n // batch)
-    found: list[int] = permuted(n, range(place * batch, (place + 1) * batch), seed=seed, epoch=number).tolist()
-    return found
+    positions: list[int] = permuted(n, range(place * batch, (place + 1) * batch), seed=seed, epoch=number).tolist()
+    return positions
 
 
 def _encrypted(

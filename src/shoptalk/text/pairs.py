@@ -26,8 +26,8 @@ class PairForm:
         Raises:
             ConfigError: it puts nothing around a text, so nothing would tell where the second begins.
         """
-        found = tokenizer("a", return_special_tokens_mask=True)
-        ids, special = np.array(found["input_ids"], dtype=np.int64), np.array(found["special_tokens_mask"])
+        encoded = tokenizer("a", return_special_tokens_mask=True)
+        ids, special = np.array(encoded["input_ids"], dtype=np.int64), np.array(encoded["special_tokens_mask"])
         text = np.flatnonzero(special == 0)
         before, after = ids[: text[0]], ids[text[-1] + 1 :]
         if not len(before) + len(after):
@@ -39,9 +39,9 @@ class PairForm:
         return cls(before, after, max_length)
 
     def join(self, first: Ids, second: Ids) -> Ids:
-        """Two texts' rows, as the tokenizer made them, as one row of at most `max_length`.
+        """The token ids of two texts joined into one row of at most `max_length`.
 
-        Between the texts stands what ends a text, or where a tokenizer ends none what begins one.
+        Between the texts stand the tokens that end a text; where the tokenizer has none, those that begin one.
         """
         between = self.after if len(self.after) else self.before
         first, second = (row[len(self.before) : len(row) - len(self.after)] for row in (first, second))
@@ -51,7 +51,7 @@ class PairForm:
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of each text stay, where the longer one gives the next until both fit (BERT's own rule)."""
+    """How many tokens of each text stay when the longer one is cut by one until both fit (BERT's rule)."""
     if first + second <= room:
         return first, second
     kept = min(first, max(room - second, -(-room // 2)))

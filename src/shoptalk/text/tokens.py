@@ -1,4 +1,4 @@
-"""Every text's token ids: what batches are cut from. In memory for a few texts, on disk for a corpus.
+"""Every text's token ids, from which batches are made: in memory for a few texts, on disk for a corpus.
 
 Ids are kept in as few bytes as the vocabulary needs: two for the usual 30,000 pieces.
 """
@@ -46,12 +46,12 @@ class Tokenised:
 
     @property
     def lengths(self) -> Int[np.ndarray, " N"]:
-        """Tokens of each text: 4 bytes a text, computed at each call."""
-        found = np.empty(len(self), dtype=np.int32)
+        """Tokens of each text: 4 bytes per text, computed at each call."""
+        lengths = np.empty(len(self), dtype=np.int32)
         for begin in range(0, len(self), _LENGTHS_AT_ONCE):
             part = self.starts[begin : begin + _LENGTHS_AT_ONCE + 1]
-            found[begin : begin + len(part) - 1] = np.diff(part)
-        return found
+            lengths[begin : begin + len(part) - 1] = np.diff(part)
+        return lengths
 
 
 def tokenise(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Tokenised:
@@ -131,15 +131,15 @@ def _encoded(
     """The flat ids and the lengths of `AT_ONCE` texts at a time."""
     for begin in range(places.start, places.stop, AT_ONCE):
         part = list(texts[begin : min(begin + AT_ONCE, places.stop)])
-        found = tokenizer(
+        rows = tokenizer(
             part,
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-        flat = np.fromiter(itertools.chain.from_iterable(found), dtype=np.int64, count=int(lengths.sum()))
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
         yield flat, lengths
 
 

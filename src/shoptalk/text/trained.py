@@ -27,15 +27,15 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUES = "##"
 """Before a piece that does not begin a word."""
 FEWEST = 5
-"""A piece or a character seen less often than this gets no place: its embedding would learn next to nothing."""
+"""A piece or a character seen less often than this is left out: its embedding would learn next to nothing."""
 LONGEST_WORD = 1000
 LOOK = 100_000
-"""Texts that are looked at; of a larger corpus a sample."""
+"""Most texts that are read; of a larger corpus this many are sampled."""
 _AT_ONCE = 1_000
 
 
 def train_tokenizer(texts: Sequence[str], *, most: int, max_length: int) -> Any:
-    """A lower-casing WordPiece tokenizer of up to `most` pieces; of fewer where the texts hold fewer that recur.
+    """A lower-casing WordPiece tokenizer of up to `most` pieces; fewer where the texts have fewer that recur.
 
     Args:
         texts: the corpus; of more than `LOOK` texts a sample is read.
@@ -98,7 +98,7 @@ def as_fast(tokenizer: Tokenizer, *, max_length: int) -> PreTrainedTokenizerFast
 
 
 def sampled(size: int) -> list[int]:
-    """Which of `size` texts are looked at, ascending: all, or `LOOK` of them at random, always the same."""
+    """Which of `size` texts are read, ascending: all, or `LOOK` of them at random, always the same."""
     return sorted(permuted(size, range(min(size, LOOK)), seed=0, epoch=0).tolist())
 
 
@@ -111,9 +111,9 @@ def words_of(tokenizer: Tokenizer, text: str) -> Iterator[str]:
 def _alphabet(
     tokenizer: Tokenizer, texts: Sequence[str], places: Sequence[int], *, most: int
 ) -> tuple[list[str], list[str]]:
-    """The characters that get a place in the vocabulary, and those of them that a word goes on with.
+    """The characters that get an entry in the vocabulary, and those that also occur after the first one of a word.
 
-    ASCII's come first, then those of the corpus, the more frequent first. Both lists together have up to `most`.
+    ASCII comes first, then the characters of the corpus, most frequent first. Both lists together have up to `most`.
     """
     words = Counter[str]()
     for part in _parts(texts, places):
@@ -123,8 +123,8 @@ def _alphabet(
         for number, letter in enumerate(word):
             counts[letter] += count
             within[letter] += count * (number > 0)
-    own = [*string.ascii_lowercase, *string.digits]
-    letters, continuing = [*own, *string.punctuation], list(own)
+    alphanumeric = [*string.ascii_lowercase, *string.digits]
+    letters, continuing = [*alphanumeric, *string.punctuation], list(alphanumeric)
     known = set(letters)
     for letter, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if count < FEWEST or len(letters) + len(continuing) + 2 > most:

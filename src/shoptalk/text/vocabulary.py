@@ -31,8 +31,8 @@ def piece_counts(tokens: Tokenised, vocabulary: int) -> Int[np.ndarray, " V"]:
 def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[Any, Int[np.ndarray, " v"]]:
     """A tokenizer of at most `most` pieces, and the old id of each of its ids, ascending.
 
-    Special and added tokens and single characters stay in any case; then pieces by `counts`, the most frequent first;
-    those of one count, such as 0, in the vocabulary's order, which is that of frequency where the model comes from.
+    Special and added tokens and single characters always stay; then the pieces with the largest `counts`, and among
+    equal counts the first in the vocabulary, which are the most frequent where the model was trained.
 
     Raises:
         ConfigError: the tokenizer is not WordPiece, or `most` has no room for what must stay.
@@ -41,8 +41,8 @@ def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[
     kind = pipeline.get("model", {}).get("type", type(tokenizer).__name__)
     if kind != "WordPiece":
         raise ConfigError(
-            f"This model's tokenizer is {kind}, whose vocabulary cannot be pruned: a piece there is made of others. "
-            "Expected WordPiece, as BERT has it. Give --vocabulary full."
+            f"This model's tokenizer is {kind}, whose vocabulary cannot be pruned, because its pieces are made of "
+            "others. Expected WordPiece, as BERT has it. Give --vocabulary full."
         )
     pieces: dict[str, int] = pipeline["model"]["vocab"]
     continuing = pipeline["model"]["continuing_subword_prefix"]
@@ -68,8 +68,8 @@ def prune(tokenizer: Any, counts: Int[np.ndarray, " V"], *, most: int) -> tuple[
 def _pipeline(tokenizer: Any) -> dict[str, Any]:
     """All that a fast tokenizer does, as the `tokenizers` library writes it; nothing of a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    found: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
-    return found
+    pipeline: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
+    return pipeline
 
 
 def _renumbered(part: Any, new: dict[int, int]) -> Any:
@@ -78,13 +78,13 @@ def _renumbered(part: Any, new: dict[int, int]) -> Any:
         return [_renumbered(item, new) for item in part]
     if not isinstance(part, dict):
         return part
-    found = {name: _renumbered(value, new) for name, value in part.items()}
+    renumbered = {name: _renumbered(value, new) for name, value in part.items()}
     if "ids" in part:
-        found["ids"] = [new[number] for number in part["ids"]]
+        renumbered["ids"] = [new[number] for number in part["ids"]]
     for name in {"sep", "cls"} & part.keys():
         token, number = part[name]
-        found[name] = [token, new[number]]
-    return found
+        renumbered[name] = [token, new[number]]
+    return renumbered
 
 
 def _opened(tokenizer: Any, pipeline: dict[str, Any]) -> Any:

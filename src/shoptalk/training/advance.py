@@ -1,8 +1,8 @@
-"""Bring one training to a given step and no further, through any number of interruptions.
+"""Train up to a given step, through any number of interruptions.
 
-A training folder holds `log.jsonl` (one line a step, flushed) and the newest snapshot. Whatever killed the process,
-the same call continues from that snapshot and leaves the same log and the same weights. Several processes make the
-call together, as many as there happen to be this time; the first of them writes.
+A training folder holds `log.jsonl` (one line per step, flushed) and the newest snapshot. Whatever killed the process,
+the same call continues from that snapshot and leaves the same log and the same weights. With several processes all of
+them make the call, and the first one writes; their number may change between calls.
 """
 
 import json
@@ -26,7 +26,7 @@ from shoptalk.training.loop import LoopConfig, Step, train
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a training is a function of, and its folder."""
+    """Everything that determines a training, and its folder."""
 
     folder: Path
     objective: Objective[Any, Any]
@@ -65,9 +65,9 @@ class Training:
 
 
 def advance(training: Training, *, until: int, decay_from: int | None = None) -> Iterator[Step]:
-    """Train to step `until`, yielding each new step; a snapshot stands at `until` when it is done.
+    """Train to step `until`, yielding each new step and leaving a snapshot at `until`.
 
-    Does nothing but load the weights where a snapshot at `until` is already there.
+    Where that snapshot exists already, its weights are loaded and nothing is trained.
     """
     log = training.folder / "log.jsonl"
     done = launch.agree(lambda: _prepare(training.folder, until))
@@ -97,7 +97,7 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
 
 
 def refuse_diverged(training: Training) -> None:
-    """Refuse weights that the last step has ruined: the loop sees that only in the loss of a next one.
+    """Refuse weights that the last step has made infinite or NaN, which the loop would only see in the next loss.
 
     Raises:
         DivergedError: a weight is not a finite number.
@@ -113,7 +113,7 @@ def refuse_diverged(training: Training) -> None:
 
 
 def _prepare(folder: Path, until: int) -> int:
-    """The step to go on from; what the log says of later ones is forgotten."""
+    """The number of steps to resume from; rows of the log after that are deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     resume = snapshot.newest(folder, most=until)
     done = snapshot.steps_done(resume) if resume else 0
@@ -143,7 +143,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def _truncate(log: Path, done: int) -> None:
-    """Forget the rows after the snapshot; a killed process may have logged steps that will now be taken again."""
-    kept = "".join(json.dumps(row) + "\n" for row in read_log(log.parent) if row["step"] <= done)
-    if log.exists() and log.read_text(encoding="utf-8") != kept:  # a killed process may also leave half a row
-        write_text(log, kept)
+    """Delete the rows after the snapshot: a killed process may have logged steps that will now be taken again."""
+    text = "".join(json.dumps(row) + "\n" for row in read_log(log.parent) if row["step"] <= done)
+    if log.exists() and log.read_text(encoding="utf-8") != text:  # a killed process may also leave half a row
+        write_text(log, text)

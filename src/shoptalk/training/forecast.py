@@ -1,4 +1,4 @@
-"""What a run will take, from a few steps timed on this machine, and what it took: the two stand side by side.
+"""Forecasts of time and memory, from a few steps timed on this machine, to be compared with what the run then took.
 
 timed = time_training(training)          # seconds and tokens of a step, seconds of a snapshot, memory
 """
@@ -21,19 +21,19 @@ from shoptalk.training.advance import Training
 from shoptalk.training.loop import batch_positions, train
 
 WARM_STEPS, FRACTION = 2, 4
-"""Steps that warm up and do not count, with this part of the batch. The last of them tells how long a whole one takes:
-the first also pays for what is done once a process.
+"""Warm-up steps that do not count, each with 1 / `FRACTION` of the batch. The last of them predicts how long a whole
+step takes; the first includes work that is done once per process.
 """
 FULL_STEPS, FULL_SECONDS = 4, 3.0
-"""Steps that are timed with the whole batch: so many, or until so much time has gone."""
+"""Steps that are timed with the whole batch: this many, or until this many seconds have passed."""
 LONGEST = 20.0
-"""Where one step would take longer than this, a part of the batch is timed instead and scaled."""
+"""Where one step would take longer than this many seconds, a part of the batch is timed and scaled."""
 SAMPLED = 16
-"""Batches that are collated, without training on them, to know how large a batch is on average."""
+"""Batches that are collated, without training on them, to measure their mean size."""
 
 
 class Timed(Frozen):
-    """What a few real steps took."""
+    """The measurements of a few real steps."""
 
     seconds: float
     """Of an average step."""
@@ -46,14 +46,14 @@ class Timed(Frozen):
 
 
 def time_training(training: Training) -> Timed:
-    """Time a few real steps of a training that is thrown away, and one snapshot.
+    """Time a few real steps of a training that is then thrown away, and one snapshot.
 
-    Steps with a part of the batch fill the optimizer's state and warm up; they do not count. Then come steps with
+    First come steps with a part of the batch, which fill the optimizer's state and do not count. Then come steps with
     the whole batch: scaling a part up would count the fixed cost of a step (the optimizer, every layer's call) several
-    times, and would leave out how the allocator's memory grows with the batch. The first whole one does not count
-    either (fresh memory, new shapes) unless it is so long that it is the only one. Time grows with cells (tokens and
-    padding) and batches differ: so the mean of `SAMPLED` collated batches, not that of the few timed ones, sets the
-    seconds and the tokens of a step.
+    times, and would miss how the allocator's memory grows with the batch. The first whole step does not count either
+    (fresh memory, new shapes), unless it is so long that it is the only one. Time is proportional to cells (tokens and
+    padding), and batches differ in size, so seconds and tokens of a step are those of the mean of `SAMPLED` collated
+    batches, not of the few timed ones.
     """
     config = training.config
     full = min(config.batch, len(training.data))
@@ -95,8 +95,8 @@ def peak_to_come(device: torch.device, timed: Iterable[Timed], arrays: Iterable[
     Measured: the process's peak after real steps with the whole batch, the optimizer's state and a snapshot included.
     Estimated: `Timed.more_bytes` where the whole batch was not tried, and on the CPU all of those `arrays` that are
     files mapped into memory (targets), whose pages count as resident once training has read them: an upper bound.
-    Token ids on disk are read and not mapped; they add nothing. Not foreseen: larger batches than those tried, and
-    memory that an allocator splinters over time.
+    Token ids on disk are read and not mapped; they add nothing. Not included: larger batches than those tried, and
+    memory that is lost to fragmentation over time.
     """
     mapped = 0 if device.type == "cuda" else sum(a.nbytes for a in arrays if isinstance(a, np.memmap))
     return peak_memory(device) + mapped + max((one.more_bytes for one in timed), default=0)
@@ -132,7 +132,7 @@ def _average_batch(training: Training, batch: int) -> tuple[float, float]:
     tokens, cells = [], []
     for number in range(min(SAMPLED, max(1, len(training.data) // batch))):
         key = Key(seed=training.config.seed, step=number)
-        made = training.collate([training.data[i] for i in batch_positions(len(training.data), batch, key)], key)
-        tokens.append(made.tokens)
-        cells.append(made.cells)
+        collated = training.collate([training.data[i] for i in batch_positions(len(training.data), batch, key)], key)
+        tokens.append(collated.tokens)
+        cells.append(collated.cells)
     return float(np.mean(tokens)), float(np.mean(cells))

@@ -1,7 +1,7 @@
-"""One process or many: joining the others that `torchrun` started, and what the first of them does for all.
+"""Training with one process or several: joining the processes that `torchrun` started, and the work of the first one.
 
-    with joined(device):                                    # alone where torchrun did not start this process
-        tokens = shared(folder, make=..., read=...)         # the first makes an artifact, all read it
+    with joined(device):                                    # one process, unless torchrun started it
+        tokens = shared(folder, make=..., read=...)         # the first process makes an artifact, all read it
         with distributed(objective, shard=False, tables=[]) as module:
             module(batch).total.backward()                  # gradients are averaged: see nn/gather.py
 
@@ -31,13 +31,13 @@ from shoptalk.nn import gather
 T = TypeVar("T")
 
 STEP = timedelta(minutes=10)
-"""Longest that a process waits for the others within a step. A host that vanishes without a word costs this much."""
+"""The longest that a process waits for the others within a step; a host that vanishes without notice costs this."""
 ALONE = timedelta(hours=24)
-"""Longest that the others wait for what the first process does for all, such as reading the sources."""
+"""The longest that the others wait for work that the first process does for all, such as reading the sources."""
 VISIBLE = timedelta(minutes=1)
-"""Longest until a finished artifact shows on other hosts: network file systems answer from memory for a while."""
+"""The longest until a finished artifact is visible on other hosts: network file systems cache listings for a while."""
 LOST, LEAVING = timedelta(seconds=1), timedelta(seconds=5)
-"""Longest to look for the reason why another process has gone; longest to wait until the others have read it."""
+"""The longest to look for another process's reason to end, and to wait until the others have read one's own."""
 
 _HEAD = 256  # bytes
 _BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
@@ -49,7 +49,7 @@ _waiting: dist.ProcessGroup | None = None  # all processes, with the patience of
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Be one of the processes that `torchrun` started, inside; nothing where it started none or one.
+    """Join the processes that `torchrun` started; does nothing where it started none or one.
 
     Args:
         device: the kind of device to train on. On CUDA each process gets the GPU of its number on the host.
@@ -82,20 +82,20 @@ def _join(device: torch.device) -> dist.Store:
             "their gradients. Expected CPUs or CUDA: start one process, without torchrun."
         )
     if device.type == "cuda":
-        place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if place >= there:
+        place, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= gpus:
             raise ConfigError(
-                f"This host has {there} GPUs and process {place + 1} was started on it. Expected one process a GPU: "
-                f"torchrun --nproc-per-node {there}."
+                f"This host has {gpus} GPUs, and process {place + 1} was started on it. Expected one process per GPU: "
+                f"torchrun --nproc-per-node {gpus}."
             )
         torch.cuda.set_device(place)
     try:
         # The store is kept: through it a process says why it leaves. Where it is torchrun's own it outlives a restart,
         # and holds the addresses of processes that are gone (seen in torch 2.13): each start gets keys of its own.
-        found, rank, world_size = next(rendezvous("env://", timeout=STEP))
+        torchrun_store, rank, world_size = next(rendezvous("env://", timeout=STEP))
         lasts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if lasts else "0"
-        store = PrefixStore(f"shoptalk/{start}", found)
+        store = PrefixStore(f"shoptalk/{start}", torchrun_store)
         dist.init_process_group(
             backend, store=PrefixStore("group", store), rank=rank, world_size=world_size, timeout=STEP
         )
@@ -117,24 +117,24 @@ def _leave() -> None:
 
 
 def _farewell(store: dist.Store, error: BaseException) -> int | None:
-    """Tell the others why this process goes, or learn it from them: the status to leave with, None for `error`'s own.
+    """Report to the others why this process ends, or read their report: the exit status, or None for that of `error`.
 
-    The first to fail is the one that speaks: with N processes, most errors would be told N times.
+    Only the first process to fail prints its error: most errors would otherwise be printed once per process.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
     lost = _is_lost_peer(error)
-    own = said = f"{rank}:{130 if lost else status_of(error)}"
+    report = first_report = f"{rank}:{130 if lost else status_of(error)}"
     with contextlib.suppress(RuntimeError):  # the store is gone where the process that held it was killed
-        if lost:  # one that failed has said so before it went; one that was killed has not
+        if lost:  # a process that failed has reported before it ended; one that was killed has not
             _until(lambda: store.check(["failed"]), LOST)
-        said = bytes(store.compare_set("failed", "", own)).decode()
+        first_report = bytes(store.compare_set("failed", "", report)).decode()
         store.add("left", 1)
     # The others, waiting for this one in the middle of a step, notice now.
     _leave()
     if not lost:
         with contextlib.suppress(RuntimeError):
             _until(lambda: store.add("left", 0) >= size, LEAVING)
-    first, status = said.split(":")
+    first, status = first_report.split(":")
     if int(first) != rank:
         return int(status)
     if lost:
@@ -166,13 +166,13 @@ def _is_lost_peer(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
 
-# What one does for all
+# What the first process does for all
 
 
 def agree(work: Callable[[], T]) -> T:
-    """What `work` returns on the first process, on every process; the others wait for it. None or a JSON value.
+    """Run `work` on the first process, and return its result (None or a JSON value) on every process.
 
-    Inside, the first process is alone (`gather.alone`): nothing waits for the others.
+    Within `work` the first process is alone (`gather.alone`): nothing waits for the others.
     """
     if gather.world_size() == 1:
         return work()
@@ -181,10 +181,10 @@ def agree(work: Callable[[], T]) -> T:
         with gather.alone():
             text = json.dumps(work()).encode()
     head = _sent((str(len(text)).encode() + b"\n" + text)[:_HEAD], _HEAD)
-    size, _, found = head.partition(b"\n")
-    if int(size) > len(found):  # most values come with the head, in one message
-        found = _sent(text, int(size))
-    value: T = json.loads(found[: int(size)])
+    size, _, payload = head.partition(b"\n")
+    if int(size) > len(payload):  # most values come with the head, in one message
+        payload = _sent(text, int(size))
+    value: T = json.loads(payload[: int(size)])
     return value
 
 
@@ -202,7 +202,7 @@ def of_first(value: T) -> T:
 
 
 def shared(folder: Path, *, make: Callable[[], object], read: Callable[[], T]) -> T:
-    """`make` on the first process, which leaves an artifact in `folder` or none; then `read` on every process."""
+    """Call `make` on the first process, which may leave an artifact in `folder`; then `read` on every process."""
 
     def work() -> str | None:
         make()
@@ -216,10 +216,10 @@ def shared(folder: Path, *, make: Callable[[], object], read: Callable[[], T]) -
 
 
 def arrived(folder: Path, key: str | None = None) -> Artifact:
-    """The artifact (of that key) that the first process has left in `folder`, as soon as it shows here.
+    """The artifact (of that key) that the first process has left in `folder`, as soon as it is visible here.
 
     Raises:
-        StorageError: it does not, so this process sees another folder.
+        StorageError: it does not appear, so this process sees another folder.
     """
     end = time.monotonic() + VISIBLE.total_seconds()
     while True:
@@ -230,7 +230,7 @@ def arrived(folder: Path, key: str | None = None) -> Artifact:
         if time.monotonic() >= end:
             raise StorageError(
                 f"Process 0 has written {folder.resolve()}, and process {gather.rank()} does not find it there. "
-                "Expected one folder that all hosts share: give such an --out."
+                "Expected one folder that all hosts share: give an --out that is such a folder."
             )
         time.sleep(0.1)
 
@@ -260,7 +260,7 @@ def distributed(objective: nn.Module, *, shard: bool, tables: Sequence[nn.Embedd
             _shard(objective, device)
             yield objective
         else:
-            # Buffers follow from what all processes computed alike, so nobody needs to send them.
+            # All processes compute equal buffers, so they need not be sent.
             yield nn.parallel.DistributedDataParallel(
                 objective, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
@@ -270,7 +270,7 @@ def distributed(objective: nn.Module, *, shard: bool, tables: Sequence[nn.Embedd
 
 
 def _shard(objective: nn.Module, device: torch.device) -> None:
-    """Layer by layer, so that one layer's parameters are whole at a time; then what belongs to no layer."""
+    """Shard layer by layer, so that one layer's parameters at a time are whole; then what belongs to no layer."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 

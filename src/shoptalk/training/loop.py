@@ -1,4 +1,4 @@
-"""The only training loop: a generator of steps. The caller owns its life; there are no callbacks.
+"""The only training loop: a generator of steps. The caller decides when it ends; there are no callbacks.
 
 Batch i is a function of (seed, i) and the weights at step i are a function of the batches before it, so a run that
 was killed and resumed from a snapshot is bit-identical to one that was not.
@@ -50,10 +50,10 @@ class LoopConfig:
 
 @dataclass
 class Step:
-    """What one step did. `steer` decides what comes next; `save` writes a snapshot to resume from.
+    """The result of one step. `steer` decides what comes next; `save` writes a snapshot to resume from.
 
-    Both belong before the next step is asked for, and `steer` before `save`: the snapshot holds the choice. With
-    several processes the first one's choice counts, and `save` must be called by all of them.
+    Call them before the next step is taken, and `steer` before `save`: the snapshot holds the choice. With several
+    processes the first one's choice counts, and all of them must call `save`.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Step:
     cells: int
     """Tokens and padding of this step's batch."""
     seconds: float
-    """By the clock of the first process, on every process: what is decided by it is decided alike."""
+    """By the clock of the first process, on every process, so that all of them decide alike."""
     lr: float
     last: bool
     write: Callable[[Path, Choice], None] = field(repr=False)
@@ -163,7 +163,7 @@ def train(
 
 
 def _refuse_forgotten(objective: Objective[Any, Any]) -> None:
-    """An objective that lacks its product's network would train its own heads alone, in silence.
+    """Refuse an objective without its product's network, which would silently train only its own heads.
 
     Raises:
         ConfigError: the network is not among the objective's modules.

@@ -1,7 +1,7 @@
-"""AdamW (Loshchilov & Hutter 2019): fused for dense gradients, and by rows for tables of which a batch reads few.
+"""AdamW (Loshchilov & Hutter 2019): fused for dense gradients, and row-wise for tables of which a batch reads few rows.
 
 A vocabulary's embeddings are half of a small encoder's parameters, and a batch of chat turns reads one row in fifty.
-A gradient that holds those rows alone, and an optimizer that moves those alone, leave the other rows' memory alone.
+With gradients and updates of those rows only, the memory of the others is not touched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from shoptalk.nn import gather
 
 HEAD_LR = 10.0
-"""A head starts from random weights and needs a higher rate than the body it sits on."""
+"""A head's learning rate, relative to the encoder's: it starts from random weights and needs a higher one."""
 
 
 class RowAdamW(torch.optim.Optimizer):
     """AdamW for tables [N, D]: rows without a gradient stay as they are, moments included.
 
-    A row has none where it is nothing but zeros: sparse gradients of one process and dense ones, which several
-    processes may have to add up, then train alike.
+    A row whose gradient is all zeros has none: so sparse gradients train as the dense ones do that several processes
+    may have to add up.
 
-    What differs from the paper, as in torch.optim.SparseAdam: such rows neither decay nor drift on old momentum.
+    What differs from the paper, as in torch.optim.SparseAdam: such rows have neither weight decay nor momentum updates.
     """
 
     def __init__(self, params: list[dict[str, Any]]) -> None:
@@ -50,8 +50,8 @@ class RowAdamW(torch.optim.Optimizer):
         second = seconds[rows].mul_(second_rate).addcmul_(values, values, value=1 - second_rate)
         firsts[rows], seconds[rows] = first, second
         denominator = (second / (1 - second_rate**step)).sqrt_().add_(group["eps"])
-        kept = table[rows].mul_(1 - group["lr"] * group["weight_decay"])
-        table[rows] = kept.addcdiv_(first, denominator, value=-group["lr"] / (1 - first_rate**step))
+        decayed = table[rows].mul_(1 - group["lr"] * group["weight_decay"])
+        table[rows] = decayed.addcdiv_(first, denominator, value=-group["lr"] / (1 - first_rate**step))
 
 
 def _rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,8 +142,8 @@ def make_optimizer(
                 and (parameter.ndim > 1) == matrices
             ]
             settings = {"base_lr": rate, "lr": rate, "weight_decay": weight_decay if matrices else 0.0}
-            for groups, wanted in ((dense, False), (rows, True)):
-                if parameters := [parameter for parameter in chosen if (id(parameter) in by_rows) == wanted]:
+            for groups, in_table in ((dense, False), (rows, True)):
+                if parameters := [parameter for parameter in chosen if (id(parameter) in by_rows) == in_table]:
                     groups.append({"params": parameters} | settings)
     parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(dense, fused=True)] if dense else []
     if rows:

@@ -1,6 +1,6 @@
-"""Whether training still goes as fast as the plan was told: other work may have begun on the machine since.
+"""Whether training is still as fast as the plan assumed: other work may have begun on the machine since.
 
-The plan, and not the clock, governs a run: it is not changed. But people who were promised six minutes are told.
+The plan, and not the clock, governs a run, so it is not changed. But the user, who was promised a time, is notified.
 """
 
 import statistics
@@ -11,13 +11,14 @@ from shoptalk.quantities import span
 from shoptalk.training.loop import Step
 
 SLOWER = 1.5
-"""So many times the forecast is told: steps differ by their texts' lengths, and forecasts of them are means."""
+"""A slowdown by this factor is reported. Less is not: steps differ by the lengths of their texts, and the forecast is
+their mean."""
 STEPS, SECONDS = 8, 20.0
-"""What is judged: the median of the last steps, so many and so long together."""
+"""The median of the last steps is judged, once there are this many and they took this many seconds together."""
 
 
 def slowdown_notice(seconds: float, expected: float, *, left: int, timed: bool = True) -> str | None:
-    """One line where steps take much longer than they should; None where they do not.
+    """One line for the user where steps take much longer than they should; None where they do not.
 
     Args:
         seconds: of a step, lately.
@@ -31,7 +32,8 @@ def slowdown_notice(seconds: float, expected: float, *, left: int, timed: bool =
     since = "when it was timed" if timed else "when this training began"
     return (
         f"this machine has become {ratio:.1f} times slower than {since}: about {span(left * seconds)} of training are "
-        f"left where {span(left * expected)} were forecast. The plan stays; other programs that compute slow it down."
+        f"left, where {span(left * expected)} were forecast. The plan stays as it is. Other programs that compute slow "
+        "training down."
     )
 
 
@@ -40,7 +42,8 @@ def watched(
 ) -> Iterator[Step]:
     """Pass the steps through; where they have become much slower than `expected` seconds, say so.
 
-    It is said again only when it has become so much slower once more, or when it had been as fast as expected between.
+    It is said again only when the steps have become `SLOWER` times slower once more, or after they have been as fast as
+    expected in between.
 
     Args:
         steps: of one training; the first that this process takes does not count (it also pays for warming up).
@@ -51,7 +54,7 @@ def watched(
     """
     timed = expected is not None
     recent: deque[float] = deque(maxlen=STEPS)
-    said = 1.0
+    reported = 1.0
     for number, step in enumerate(steps):
         yield step
         if number == 0:
@@ -64,7 +67,7 @@ def watched(
             expected = usual
         notice = slowdown_notice(usual, expected, left=total - step.number, timed=timed)
         if notice is None:
-            said = 1.0
-        elif usual / expected >= SLOWER * said:
-            said = usual / expected
+            reported = 1.0
+        elif usual / expected >= SLOWER * reported:
+            reported = usual / expected
             say(f"{name}: {notice}")

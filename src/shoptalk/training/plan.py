@@ -1,4 +1,4 @@
-"""From a budget to a plan: how many steps each candidate gets, fixed before training starts.
+"""The plan of a run: how many steps of its budget each candidate gets, fixed before training starts.
 
 Successive halving (Jamieson & Talwalkar 2016; Li et al. 2018, rate eta): every candidate trains a short pilot, the best
 1/eta go on, the winner gets the rest. The plan also fixes the menu: the (candidate, step) pairs that the verdict may
@@ -22,17 +22,17 @@ PILOT_SHARE = 0.08
 """Share of the training budget that one candidate's pilot gets, unless all pilots together would exceed PILOTS_MOST."""
 PILOTS_MOST = 0.3
 LOSER_MOST = 0.15
-"""Share of the whole budget that a candidate may cost that does not go on: preparing and timing it, a pilot, a look.
+"""The largest share of the whole budget for a candidate that is eliminated: preparing and timing it, a pilot, a look.
 
-A pilot alone is at most 8 %, but a look has no share of its own: of ten minutes with looks of 100 s, two candidates
-left 200 s for training, and a loser took 16 s of pilot and 100 s of look, 19 %. So a pilot gets what the look leaves of
-15 %, and where five steps do not fit into that, fewer candidates are compared. What preparing and timing took is gone
-when the plan is made: it shortens the pilot, but not to less than five steps.
+A pilot alone is at most 8 %, but looks are not limited: in ten minutes with looks of 100 s, two candidates left 200 s
+for training, and the loser took 16 s of pilot and 100 s of look, 19 %. So a pilot gets what the look leaves of 15 %;
+where five steps do not fit into that, fewer candidates are compared. Preparing and timing are over when the plan is
+made: what they took shortens the pilot, but not to less than five steps.
 """
 MENU_MOST = 12
 FEWEST_STEPS = 4
 PILOT_FEWEST = 5
-"""Fewer steps than this tell nothing: a candidate is left out rather than compared on them."""
+"""Fewer steps than this show nothing: a candidate is left out rather than compared on them."""
 
 
 class Cost(Frozen):
@@ -46,7 +46,7 @@ class Cost(Frozen):
 
 
 class CandidatePlan(Frozen):
-    """How a candidate trains: `checkpoints` are its menu steps, the first is the end of its pilot."""
+    """How a candidate trains. `checkpoints` are its steps on the menu; the first one is the end of its pilot."""
 
     steps: int
     checkpoints: tuple[int, ...]
@@ -74,16 +74,16 @@ class Plan(Frozen):
     forecast_tokens: int
     seed: int
     before_seconds: float
-    """What had gone by when the plan was made: curating, the baseline, targets, timing."""
+    """The time before the plan was made: curating, the baseline, targets, timing."""
     memory_bytes: int
     """The forecast of the run's peak memory."""
     preparing_seconds: dict[str, float] = Field(default_factory=dict)
-    """Of `before_seconds`, what each candidate's targets and timing took, those left out included."""
+    """The part of `before_seconds` that each candidate's targets and timing took, those left out included."""
     eliminated: dict[str, str] = Field(default_factory=dict)
     """Candidates that failed while they were timed, and why."""
 
     def forecast(self, budget: Budget) -> Forecast:
-        """Of the whole run, what had gone by included."""
+        """The forecast of the whole run, the time before the plan included."""
         seconds = round(self.before_seconds + self.forecast_seconds, 1)
         expected = Spending(seconds=seconds, tokens=self.forecast_tokens, memory_bytes=self.memory_bytes)
         return Forecast(
@@ -107,17 +107,16 @@ def make_plan(
     seed: int,
     decays: Mapping[str, float] | None = None,
 ) -> Plan:
-    """Allocate what is left of the budget to the candidates.
+    """Allocate the rest of the budget to the candidates.
 
-    Of a time budget `before_seconds` are gone already, `look_seconds` go into every checkpoint (measuring, opening,
+    Of a time budget, `before_seconds` are spent already, `look_seconds` go into every checkpoint (measuring, opening,
     saving), `end_seconds` into the verdict, and the rest into training; a token budget is for training alone.
-    `decays` tells of each candidate the share of its steps, at the end, in which its learning rate falls: no checkpoint
-    lies inside of that, so that nothing is measured (and perhaps shipped) half decayed.
-    `costs` is in order of preference: where the budget does not pay for pilots that tell anything, the last are left
-    out.
+    `decays` has each candidate's share of final steps in which its learning rate falls: no checkpoint lies within them,
+    so that nothing is measured (and perhaps shipped) half decayed. `costs` is in order of preference: where the budget
+    does not pay for pilots that show anything, the last candidates are left out.
 
     Raises:
-        ConfigError: the budget does not pay for a handful of steps of any candidate, or the text does not last so long.
+        ConfigError: the budget does not pay for `FEWEST_STEPS` of any candidate, or there is too little text for them.
     """
     tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
     most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
@@ -133,15 +132,15 @@ def make_plan(
         name, cost = next(iter(costs.items()))
         if cost.most_steps < FEWEST_STEPS:
             raise ConfigError(
-                f"There is too little text for {name!r}: it would have been gone through often enough after "
-                f"{cost.most_steps} steps, and {FEWEST_STEPS} are the fewest that can be judged. Give more text, a "
-                f"smaller objectives.{name}.batch or more objectives.{name}.passes."
+                f"There is too little text for {name!r}: it suffices for {cost.most_steps} training steps, and "
+                f"{FEWEST_STEPS} are the fewest that can be judged. Give more text, a smaller objectives.{name}.batch "
+                f"or more objectives.{name}.passes."
             )
         need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
         enough = _enough(budget, need if seconds is None else before_seconds + need + overhead + end_seconds)
         raise ConfigError(
             f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {name!r} on this "
-            f"machine. Give --budget {enough}, or another of --candidates."
+            f"machine. Give --budget {enough}, or other --candidates."
         )
     keep, left = [], len(plans)
     while left > 1:
@@ -165,7 +164,7 @@ def make_plan(
 
 
 def _expected(plans: Mapping[str, CandidatePlan], unit: str) -> float:
-    """All pilots and the winner's other steps, where each candidate is as likely to win as the next."""
+    """The sum over all pilots and the winner's other steps, where every candidate is equally likely to win."""
     if len(plans) == 1:
         return sum(plan.steps * float(getattr(plan, unit)) for plan in plans.values())
     pilots = sum(plan.pilot * float(getattr(plan, unit)) for plan in plans.values())
@@ -191,8 +190,8 @@ def _allocate(
     pilot_most: float | None,
     decays: Mapping[str, float],
 ) -> tuple[dict[str, CandidatePlan], float]:
-    """Each candidate's steps, and the seconds that probing takes of the budget. Of a time budget a pilot with all that
-    went before it takes at most `pilot_most` seconds.
+    """Each candidate's steps, and the seconds of the budget that probing takes. With a time budget, a pilot and the
+    work before it take at most `pilot_most` seconds.
     """
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
@@ -213,7 +212,7 @@ def _allocate(
 
 
 def _winner_checkpoints(n_candidates: int, seconds: float | None, look_seconds: float) -> int:
-    """How often the winner is looked at: a look may cost a sixteenth of the time, and the menu has 12 places."""
+    """How often the winner is measured: a look may cost a sixteenth of the time, and the menu has 12 places."""
     affordable = 3 if seconds is None else int(seconds / (16 * max(look_seconds, 1e-3)))
     return max(2, min(affordable, MENU_MOST - n_candidates, 6))
 

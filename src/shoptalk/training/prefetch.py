@@ -1,8 +1,8 @@
-"""The next batch while the device is busy with this one.
+"""Makes the next batch while the device computes with this one.
 
-On accelerators the processor is idle during a step: it makes the next batch then, in page-locked memory from which CUDA
-copies without making anyone wait. On CPUs there is no idle time to use, and batches are made in turn. Either way batch
-i is a function of i, so what is trained on is the same.
+On accelerators the processor is idle during a step: it then makes the next batch, in page-locked memory, from which
+CUDA copies asynchronously. On CPUs there is no idle time to use, and batches are made in turn. Either way batch i is a
+function of i, so the training is the same.
 """
 
 import contextlib

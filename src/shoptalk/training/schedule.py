@@ -27,7 +27,7 @@ class Schedule:
         return replace(self, steps=step)
 
     def decaying_from(self, step: int) -> "Schedule":
-        """The schedule that begins its decay at `step` instead of later; the decay keeps its share of the steps."""
+        """The schedule with its decay begun at `step`, if that is earlier; the decay keeps its share of the steps."""
         if step >= self.steps - self.decay:
             return self
         share = self.decay / self.steps

@@ -1,7 +1,7 @@
 """Snapshots: all that exact resumption needs, as safetensors and JSON. Nothing is ever pickled.
 
-A snapshot holds whole tensors by their names, however many processes trained and however they held them: any other
-number of processes can go on from it.
+A snapshot holds whole tensors by name, whether or not they were sharded over processes, so that any number of processes
+can resume from it.
 """
 
 import json
@@ -39,21 +39,21 @@ def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, 
     """Put a snapshot's tensors back in place, bit for bit, and return its state."""
     tensors = load_file(folder / "tensors.safetensors")
     load_module(folder, objective)
-    for parameter_name, parameter, own in _optimizer_states(objective, optimizer):
+    for parameter_name, parameter, parameter_state in _optimizer_states(objective, optimizer):
         prefix = f"optimizer.{parameter_name}/"
-        found = {
+        stored = {
             name.removeprefix(prefix): _laid_out_like(parameter, value)
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
-        if found:
-            own.update(found)
+        if stored:
+            parameter_state.update(stored)
     state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     return state
 
 
 def load_module(folder: Path, objective: nn.Module) -> None:
-    """Put only the module's tensors back in place: for probing or shipping what a snapshot holds."""
+    """Put only the module's tensors back in place, to probe or ship the weights of a snapshot."""
     tensors = load_file(folder / "tensors.safetensors")
     with torch.no_grad():
         for name, tensor in _module_tensors(objective).items():
@@ -67,8 +67,8 @@ def steps_done(folder: Path) -> int:
 
 def newest(parent: Path, *, most: int) -> Path | None:
     """The complete snapshot with the most steps below `parent`, of those with at most `most`; or None."""
-    found = [path for path in parent.glob("step-*") if open_artifact(path) is not None and steps_done(path) <= most]
-    return max(found, key=steps_done, default=None)
+    paths = [path for path in parent.glob("step-*") if open_artifact(path) is not None and steps_done(path) <= most]
+    return max(paths, key=steps_done, default=None)
 
 
 def path_for(parent: Path, step: int) -> Path:
@@ -77,9 +77,9 @@ def path_for(parent: Path, step: int) -> Path:
 
 
 def keep_only(parent: Path, path: Path | None) -> None:
-    """Delete every other snapshot, all of them for None; called once the new one is complete, so that one always is.
+    """Delete every snapshot but `path`, or all for None. To be called when the new one is complete: one always is.
 
-    What a killed process left of snapshots it was writing goes too.
+    Snapshots that a killed process left unfinished are deleted too.
     """
     for other in parent.glob("step-*"):
         if other != path:
@@ -91,16 +91,16 @@ def keep_only(parent: Path, path: Path | None) -> None:
 def _tensors(objective: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """All tensors by name; on the first process alone, though the others take part in putting sharded ones together."""
     tensors = {f"module.{name}": tensor for name, tensor in _module_tensors(objective).items()}
-    for parameter_name, _, own in _optimizer_states(objective, optimizer):
-        for name, value in own.items():
+    for parameter_name, _, parameter_state in _optimizer_states(objective, optimizer):
+        for name, value in parameter_state.items():
             tensors[f"optimizer.{parameter_name}/{name}"] = value
-    found = {}
+    copies = {}
     for name, tensor in tensors.items():
         full = gather.whole(tensor.detach())
         if gather.rank() == 0:
             # Contiguous copies: safetensors refuses tensors that share memory (tied weights, for instance).
-            found[name] = full.cpu().clone().contiguous()
-    return found
+            copies[name] = full.cpu().clone().contiguous()
+    return copies
 
 
 def _module_tensors(objective: nn.Module) -> dict[str, torch.Tensor]:
@@ -112,7 +112,7 @@ def _optimizer_states(
 ) -> Iterator[tuple[str, torch.Tensor, dict[str, torch.Tensor]]]:
     """Each parameter's name, itself and its state. Names, because the optimizer's order may differ between runs."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
-    return ((names[id(parameter)], parameter, own) for parameter, own in optimizer.states)
+    return ((names[id(parameter)], parameter, state) for parameter, state in optimizer.states)
 
 
 def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -122,8 +122,8 @@ def test_a_label_with_one_example_does_not_count_against_the_kinds() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"kinds": ("linnear",)}, r"No kind of head 'linnear'\. There is: linear, smoothed"),
-        ({"kinds": ("linear", "smoothed")}, r"'smoothed' head needs unlabelled texts.*Give them"),
+        ({"kinds": ("linnear",)}, r"no kind of head 'linnear'\. Give one of: linear, smoothed"),
+        ({"kinds": ("linear", "smoothed")}, r"'smoothed' head needs at least two unlabelled texts.*Give them"),
     ],
 )
 def test_kinds_that_cannot_be_fitted_are_refused(change: dict[str, Any], complaint: str) -> None:
@@ -132,7 +132,7 @@ def test_kinds_that_cannot_be_fitted_are_refused(change: dict[str, Any], complai
 
 
 def test_one_label_is_refused() -> None:
-    with pytest.raises(InputError, match=r"at least two labels, got \['card'\]\. Add examples of another"):
+    with pytest.raises(InputError, match=r"at least two labels, and was given \['card'\]\. Add examples of another"):
         train(TEXTS[:3], ["card"] * 3, np.arange(3))
 
 

@@ -81,5 +81,5 @@ def test_the_number_of_neighbours_grows_with_the_pool_from_4_to_10(texts: int, k
 
 
 def test_one_text_is_no_pool() -> None:
-    with pytest.raises(ValueError, match="at least two vectors, got 1"):
+    with pytest.raises(ValueError, match="at least two vectors, and was given 1"):
         Pool.of(scattered(1))

@@ -1,4 +1,4 @@
-"""What a folder that is handed out says of a text: its encoder, then its head."""
+"""Predictions of a shipped folder: its encoder's vectors, then its head's answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from shoptalk.nn.heads.classifier import Answer
 from shoptalk.nn.lean import open_to_read
 
 NO_ANSWER = Answer(labels=(), probability=0.0, in_scope=False)
-"""What is said of a text with nothing in it: any label would be a guess about the training set, not about the text."""
+"""The answer to an empty text: any label would be a guess from the training set alone."""
 
 
 def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
-    """What the encoder and the head in a folder (of a run, or of `finetune`) say of each text.
+    """The predictions of the encoder and the head in a folder (of a run, or of `finetune`), one per text.
 
     A text with nothing in it to read (empty, spaces, invisible characters) has no label and is out of scope.
 
@@ -45,7 +45,7 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
 
 
 def belongs(head: Artifact, encoder: Artifact) -> bool:
-    """Whether a head was fitted on an encoder: it names its content."""
+    """Whether a head was fitted on this encoder, whose content hash it then names."""
     # A head of `finetune` before 0.1.0 shares its encoder's parents where later ones name the encoder itself.
     return head.parents.get("encoder") == encoder.content or head.parents == encoder.parents
 

@@ -33,7 +33,7 @@ FEWEST_FOR_GATE = 50
 
 @dataclass(frozen=True)
 class Answer:
-    """What the classifier says of one text. `labels` holds one label, or any number where a text may have several."""
+    """The prediction for one text. `labels` holds one label, or any number where a text may have several."""
 
     labels: tuple[str, ...]
     probability: float
@@ -43,14 +43,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A head that answers, abstains and knows how sure it is."""
+    """A head with calibrated probabilities and a gate, by which it abstains."""
 
     kind: str
     head: LinearHead
     temperature: float
     multi_label: bool = False
     threshold: float = 0.5
-    """Several labels a text: the least probability of a label that is given."""
+    """With several labels per text: the probability from which a label is given."""
     pool: Pool | None = field(default=None, repr=False)
     named: bool = False
     """Whether it learned from the labels' names too, as its kind sees them."""
@@ -73,17 +73,17 @@ class Classifier:
         return np.asarray(1 / (1 + np.exp(-scores)) if self.multi_label else np.exp(log_softmax(scores)))
 
     def answers(self, vectors: Float[np.ndarray, "N D"]) -> list[Answer]:
-        """What to say of each text."""
+        """The prediction for each text."""
         chances, admitted = self.probabilities(vectors), self.admits(vectors)
         names = [str(label) for label in self.head.labels]
-        found = []
+        answers = []
         for row, inside in zip(chances, admitted, strict=True):
             best = int(row.argmax())
-            given = (
+            labels = (
                 tuple(names[c] for c in np.flatnonzero(row >= self.threshold)) if self.multi_label else (names[best],)
             )
-            found.append(Answer(given, float(row[best]), bool(inside)))
-        return found
+            answers.append(Answer(labels, float(row[best]), bool(inside)))
+        return answers
 
     def admits(self, vectors: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which texts are in scope; all of them where there is no gate."""
@@ -129,7 +129,7 @@ def train(
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     if len(names) < 2:
         raise InputError(
-            f"A classifier needs at least two labels, got {list(map(str, names))}. Add examples of another."
+            f"A classifier needs at least two labels, and was given {list(map(str, names))}. Add examples of another."
         )
     pool = Pool.of(unlabelled) if unlabelled is not None and len(unlabelled) > 1 else None
     chosen = _known(kinds, pool) if kinds is not None else usable(pool)
@@ -145,7 +145,7 @@ def train(
         for kind, scores in held.items()
         if judged.any()
     }
-    # With one example a label a choice would rest on names alone; on public sets the last kind is best
+    # With one example per label a choice would rest on names alone; on public sets the last kind is best
     # (benchmarks/README.md).
     kind = max(chosen, key=lambda name: dev[name]) if several.any() else chosen[-1]
     smoothed = KINDS[kind].smoothed
@@ -171,7 +171,7 @@ def train_multi(
     *,
     seed: int = 0,
 ) -> Classifier:
-    """The classifier for texts with any number of labels, none included: a regression a label, and one threshold.
+    """The classifier for texts with any number of labels, or none: one regression per label, and one threshold.
 
     The threshold is the one with the best micro-F1 on texts left out of training.
 
@@ -199,18 +199,18 @@ def train_multi(
     return Classifier("linear", head, 1.0, multi_label=True, threshold=threshold, dev={"linear": score})
 
 
-def micro_f1(given: Bool[np.ndarray, "N C"], true: Bool[np.ndarray, "N C"]) -> float:
-    """2 TP / (2 TP + FP + FN) over all texts and labels; 1 where there is nothing to find and nothing was found."""
-    hits = 2 * float((given & true).sum())
-    total = float(given.sum() + true.sum())
+def micro_f1(predicted: Bool[np.ndarray, "N C"], true: Bool[np.ndarray, "N C"]) -> float:
+    """2 TP / (2 TP + FP + FN) over all texts and labels; 1 where no label is true and none was predicted."""
+    hits = 2 * float((predicted & true).sum())
+    total = float(predicted.sum() + true.sum())
     return hits / total if total else 1.0
 
 
 def temperature_of(scores: Float[np.ndarray, "N C"], codes: Int[np.ndarray, " N"]) -> float:
     """The temperature of least cross-entropy on texts that the head was not trained on (Guo et al. 2017).
 
-    Unlike there its logarithm has a normal prior, which a hundred texts outweigh: a few texts that were all answered
-    rightly would otherwise leave no doubt at all.
+    Unlike there, its logarithm has a normal prior, which a hundred texts outweigh: without it, a few texts that were
+    all answered correctly would give probabilities of 1.
     """
 
     from scipy.optimize import minimize_scalar  # here, because answering needs no scipy
@@ -286,23 +286,25 @@ def load(folder: Path) -> Classifier:
             dev=about["dev"],
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ArtifactError(f"{folder} holds no readable head: {error}. Delete it and make it again.") from error
+        raise ArtifactError(
+            f"{folder} holds no readable head: {error}. Delete it, and run the command that made it again."
+        ) from error
 
 
 def _known(kinds: Sequence[str], pool: Pool | None) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
-            raise InputError(f"No kind of head {kind!r}. There is: {', '.join(KINDS)}.")
+            raise InputError(f"There is no kind of head {kind!r}. Give one of: {', '.join(KINDS)}.")
         if pool is None and KINDS[kind].smoothed:
-            raise InputError(f"A {kind!r} head needs unlabelled texts, at least two. Give them, or leave it out.")
+            raise InputError(f"A {kind!r} head needs at least two unlabelled texts. Give them, or another kind.")
     return tuple(kinds)
 
 
 def _judged(codes: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Which texts' labels are taught by another fold too: what nobody taught, no head can know."""
-    there = np.zeros((int(codes.max()) + 1, FOLDS), dtype=bool)
-    there[codes, fold] = True
-    return np.asarray(there.sum(axis=1)[codes] > 1)
+    """Which texts have a label that another fold has too: no head can predict a label that it was not fitted on."""
+    taught = np.zeros((int(codes.max()) + 1, FOLDS), dtype=bool)
+    taught[codes, fold] = True
+    return np.asarray(taught.sum(axis=1)[codes] > 1)
 
 
 def _held_out(
@@ -314,13 +316,13 @@ def _held_out(
     pool: Pool | None,
     spoken: Mapping[bool, Float[np.ndarray, "C D"]],
 ) -> Float[np.ndarray, "N C"]:
-    """Each text's scores by a head that was trained on the other folds, and on names that those believe."""
-    seen, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
+    """Each text's scores by a head that was fitted on the other folds, and on the labels' names where they help."""
+    vectors, scores = views[kind.smoothed], np.zeros((len(codes), len(names)), dtype=np.float32)
     for part in range(FOLDS):
         rest = fold != part
         if rest.any() and not rest.all():
-            head = fit_kind(kind, seen[rest], codes[rest], names, pool, spoken.get(kind.smoothed))
-            scores[~rest] = head.scores(seen[~rest])
+            head = fit_kind(kind, vectors[rest], codes[rest], names, pool, spoken.get(kind.smoothed))
+            scores[~rest] = head.scores(vectors[~rest])
     return scores
 
 
@@ -345,14 +347,14 @@ def _gate(
     names, other = np.arange(classes + 1), np.arange(len(outside)) % FOLDS
     points, numbers = np.concatenate([vectors, outside]), np.concatenate([codes, np.full(len(outside), classes)])
     where, targets = np.concatenate([fold, other]), one_hot(numbers, classes + 1)
-    seen = np.zeros((len(points), 6))
+    features = np.zeros((len(points), 6))
     for part in range(FOLDS):
         rest, apart = where != part, where == part
         head = fit_soft(points[rest], targets[rest], names, penalty=1 / (INVERSE_PENALTY * int(rest.sum())))
         near = nearest(build(vectors[rest[: len(vectors)]]), points[apart])
-        seen[apart] = features_of(head.scores(points[apart]), near)
+        features[apart] = features_of(head.scores(points[apart]), near)
     none = fit_soft(points, targets, names, penalty=1 / (INVERSE_PENALTY * len(points)))
-    return fit_gate(seen[: len(vectors)], right, seen[len(vectors) :], loss=loss), none
+    return fit_gate(features[: len(vectors)], right, features[len(vectors) :], loss=loss), none
 
 
 def _unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:

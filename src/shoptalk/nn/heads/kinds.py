@@ -1,8 +1,8 @@
 """The kinds of heads there are, and which of them to ship.
 
 Which kind serves best depends on the data, on how many labels there are and on the encoder, so it is chosen by outcomes
-on labelled texts that were not trained on, for each encoder by itself. What is then reported of the choice comes from
-other texts than those it was made on: the labelled clusters are split in two, and the texts of each half are answered
+on labelled texts that were not trained on, separately for each encoder. What is reported of the choice comes from other
+texts than those it was made on: the labelled clusters are split in two halves, and the texts of each half are answered
 by the kind that did best on the other half.
 """
 
@@ -33,7 +33,7 @@ KINDS: Mapping[str, Kind] = {
 """Plain logistic regression first: where kinds do equally well, the earlier one is shipped."""
 INVERSE_PENALTY = 20.0
 FEWEST_IN_POOL = 50
-"""Below this a pool says nothing of neighbourhoods, and plain regression stays alone."""
+"""In a smaller pool neighbourhoods mean nothing, and only plain regression is fitted."""
 
 
 def usable(pool: Pool | None) -> tuple[str, ...]:
@@ -48,31 +48,31 @@ def views_of(vectors: Float[np.ndarray, "N D"], pool: Pool | None) -> dict[bool,
 
 def fit_kind(
     kind: Kind,
-    seen: Float[np.ndarray, "N D"],
+    vectors: Float[np.ndarray, "N D"],
     codes: Int[np.ndarray, " N"],
     labels: Shaped[np.ndarray, " C"],
     pool: Pool | None,
     named: Float[np.ndarray, "C D"] | None = None,
 ) -> LinearHead:
-    """A head of a kind. `seen` are the labelled texts as it sees them; `codes` number their labels in `labels`.
+    """A head of a kind. `vectors` are the labelled texts in its view; `codes` number their labels in `labels`.
 
-    `named` are the labels' names as it sees them. They are examples too, where the labelled texts say that names speak.
+    `named` are the labels' names in its view, which are examples too where `names.speak` says so.
     """
-    counts, total = None, float(len(seen))
-    if named is not None and names.speak(named, seen, codes):
-        counts = np.repeat([1.0, names.EXAMPLES], [len(seen), len(named)])
-        seen, codes = np.concatenate([seen, named]), np.concatenate([codes, np.arange(len(named))])
+    counts, total = None, float(len(vectors))
+    if named is not None and names.speak(named, vectors, codes):
+        counts = np.repeat([1.0, names.EXAMPLES], [len(vectors), len(named)])
+        vectors, codes = np.concatenate([vectors, named]), np.concatenate([codes, np.arange(len(named))])
         total = float(counts.sum())
     penalty = 1 / (INVERSE_PENALTY * total)
-    head = fit_soft(seen, one_hot(codes, len(labels)), labels, weights=counts, penalty=penalty)
+    head = fit_soft(vectors, one_hot(codes, len(labels)), labels, weights=counts, penalty=penalty)
     if kind.rounds and pool is not None:
         unlabelled = pool.smoothed if kind.smoothed else pool.vectors
-        head = self_train(head, seen, codes, unlabelled, counts=counts, rounds=kind.rounds)
+        head = self_train(head, vectors, codes, unlabelled, counts=counts, rounds=kind.rounds)
     return head
 
 
 class ChosenKinds(NamedTuple):
-    """Which kind answers a text: that which did best on the half of the clusters that the text is not in."""
+    """Which kind answers a text: the one that did best on the other half of the clusters."""
 
     in_second: Bool[np.ndarray, " N"]
     """Whether a text is in the second half."""

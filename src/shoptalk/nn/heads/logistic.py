@@ -1,7 +1,7 @@
 """Linear heads: a class's score is an inner product with the text's vector.
 
 Three ways to fit one: multinomial logistic regression on labels, the same on soft labels (rows of probabilities), and
-one logistic regression a label where a text may have several labels or none.
+one logistic regression per label where a text may have several labels or none.
 """
 
 import contextlib
@@ -114,11 +114,11 @@ def _minimise(
     start: LinearHead | None,
     steps: int,
 ) -> LinearHead:
-    points, wanted = torch.from_numpy(_plain(vectors)), torch.from_numpy(_plain(targets))
+    points, probabilities = torch.from_numpy(_plain(vectors)), torch.from_numpy(_plain(targets))
     shares = torch.full((len(points),), 1 / len(points))
     if weights is not None:
         shares = torch.from_numpy(_plain(weights / weights.sum()))
-    matrix, bias = torch.zeros(points.shape[1], wanted.shape[1]), torch.zeros(wanted.shape[1])
+    matrix, bias = torch.zeros(points.shape[1], probabilities.shape[1]), torch.zeros(probabilities.shape[1])
     if start is not None:
         matrix, bias = torch.from_numpy(_plain(start.weights.T)), torch.from_numpy(_plain(start.intercepts))
     matrix, bias = matrix.clone().requires_grad_(), bias.clone().requires_grad_()
@@ -128,20 +128,22 @@ def _minimise(
 
     def closure() -> float:
         solver.zero_grad()
-        value = (shares * loss(torch.addmm(bias, points, matrix), wanted)).sum() + penalty / 2 * matrix.square().sum()
+        value = (
+            shares * loss(torch.addmm(bias, points, matrix), probabilities)
+        ).sum() + penalty / 2 * matrix.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
-    with torch.enable_grad(), _threads_for(points.numel() * wanted.shape[1]):
+    with torch.enable_grad(), _threads_for(points.numel() * probabilities.shape[1]):
         solver.step(closure)  # type: ignore[no-untyped-call]
     return LinearHead(np.ascontiguousarray(matrix.detach().numpy().T), bias.detach().numpy(), labels)
 
 
 @contextlib.contextmanager
 def _threads_for(products: int) -> Iterator[None]:
-    """One thread where a step has few products: waiting for each other costs two threads more than they share.
+    """One thread where a step has few products: there, waiting for each other costs threads more than sharing saves.
 
-    Measured on two busy cores (825 texts, 25 classes, 384 dimensions): 4.0 s a self-trained head with two threads,
+    Measured on two busy cores (825 texts, 25 classes, 384 dimensions): 4.0 s per self-trained head with two threads,
     0.4 s with one.
     """
     threads = torch.get_num_threads()

@@ -2,9 +2,9 @@
 
 A name is read as words, embedded like a text, and counts as so many examples of its label ("dataless classification",
 Chang et al. 2008, section 3; there the names are all there is). Names may also say nothing (`intent_17`), so they are
-used only where they know labelled texts, which they were not fitted to: with h of n texts nearest to their own label's
-name where chance would have c n, the names are believed if that is likelier of names that know half of what chance does
-not,
+used only where they predict the labels of labelled texts: h of n texts are nearest to their own label's name, where
+chance alone would give c n. The names are used if h is likelier for names that get half of the rest right than for
+chance,
 
     h log((1 + c) / 2c) + (n - h) log(1 / 2) > 0
 
@@ -41,13 +41,13 @@ def embedded(product: Embedder, labels: Sequence[str]) -> Float[np.ndarray, "C D
     return embed(product, words)
 
 
-def speak(named: Float[np.ndarray, "C D"], seen: Float[np.ndarray, "N D"], codes: Int[np.ndarray, " N"]) -> bool:
-    """Whether the names are to be believed, from labelled texts seen as the names are: the rule above.
+def speak(named: Float[np.ndarray, "C D"], vectors: Float[np.ndarray, "N D"], codes: Int[np.ndarray, " N"]) -> bool:
+    """Whether the names are to be used, by the rule above; `vectors` are labelled texts, in the space of `named`.
 
-    Chance is what answers that had nothing to do with the texts would score, if each name were given as often.
+    Chance is the share of hits if names were given independently of the texts, each as often as here.
     """
-    nearest = (seen @ named.T).argmax(axis=1)
-    given, true = (np.bincount(numbers, minlength=len(named)) for numbers in (nearest, codes))
-    chance = float(given @ true) / len(codes) ** 2
+    nearest = (vectors @ named.T).argmax(axis=1)
+    predicted, actual = (np.bincount(numbers, minlength=len(named)) for numbers in (nearest, codes))
+    chance = float(predicted @ actual) / len(codes) ** 2
     hits = int((nearest == codes).sum())
     return hits > 0 and hits * math.log2((1 + chance) / (2 * chance)) > len(codes) - hits

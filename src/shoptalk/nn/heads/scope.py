@@ -1,12 +1,12 @@
-"""In scope or not: from how a text looks to a head, a gate that says when to abstain.
+"""In scope or not: a gate that decides from a head's scores of a text whether to abstain.
 
-What is known of a text: the head's largest log-probability (Hendrycks & Gimpel 2017) and its free energy
+Its features of a text: the head's largest log-probability (Hendrycks & Gimpel 2017) and its free energy
 log sum_c exp(score_c) (Liu et al. 2020, equation 4), the margin between the two likeliest labels, its cosine to the
 nearest labelled texts, and, where texts that are out of scope were given, how far ahead the likeliest label is of
 "none of them" in a head that has this class too. Without such texts the energy decides. With them a logistic regression
 on all of these does, fitted on texts that neither head was trained on.
 
-The threshold is the strictest one that costs at most a given share of right answers to texts in scope.
+The threshold is the highest one that loses at most a given share of the right answers to texts in scope.
 """
 
 from dataclasses import dataclass
@@ -99,6 +99,6 @@ def fit_gate(
 
 def _strictest(scores: Float[np.ndarray, " N"], right: Bool[np.ndarray, " N"], *, loss: float) -> float:
     """The largest threshold below which at most `loss` per cent of the texts lie that were answered rightly."""
-    kept = np.sort(scores[right])
-    lost = min(int(loss / 100 * len(scores)), len(kept) - 1)
-    return float(kept[lost])
+    ordered = np.sort(scores[right])
+    lost = min(int(loss / 100 * len(scores)), len(ordered) - 1)
+    return float(ordered[lost])

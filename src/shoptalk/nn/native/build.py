@@ -1,7 +1,7 @@
 """Compiles the kernels of this folder on first use, with the user's own C++ compiler, and opens them.
 
-No compiler, no writable cache folder, or anything else that fails: there is no library, and callers use torch's own
-operations.
+Without a compiler or a writable cache folder, or if anything else fails, there is no library, and callers use torch's
+own operations.
 
 The compiled file lies in a cache folder of the user under a name that is a hash of sources, compiler, flags and
 processor, so that a home shared between machines, or a new version, never meets code made for another. Beside it lies
@@ -84,9 +84,9 @@ def build(folder: Path) -> Library | None:
 
 
 def _compiler() -> str | None:
-    wanted = os.environ.get("CXX")
-    names = [wanted] if wanted else COMPILERS
-    return next((found for found in map(shutil.which, names) if found), None)
+    chosen = os.environ.get("CXX")
+    names = [chosen] if chosen else COMPILERS
+    return next((path for path in map(shutil.which, names) if path), None)
 
 
 def _flags() -> tuple[str, ...]:
@@ -111,8 +111,8 @@ def _processor() -> tuple[str, ...]:
     facts = [sys.platform, platform.machine(), platform.processor()]
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
-        facts += sorted({line for line in lines if line.startswith(wanted)})
+        fields = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
+        facts += sorted({line for line in lines if line.startswith(fields)})
     return tuple(facts)
 
 
@@ -126,16 +126,16 @@ def _compile(compiler: str, sources: list[Path], path: Path) -> None:
 
         with ThreadPoolExecutor(min(len(sources), os.cpu_count() or 1)) as pool:
             list(pool.map(compile_one, sources, objects))
-        made = Path(work) / "kernels.so"
-        _run([compiler, "-shared", *map(str, objects), "-o", str(made)])
+        library = Path(work) / "kernels.so"
+        _run([compiler, "-shared", *map(str, objects), "-o", str(library)])
         mark = Path(work) / "kernels.sha256"
-        mark.write_text(_digest(made), encoding="ascii")
-        made.replace(path)
+        mark.write_text(_digest(library), encoding="ascii")
+        library.replace(path)
         mark.replace(path.with_suffix(".sha256"))
 
 
 def _prune(folder: Path, used: Path) -> None:
-    """Leave the newest libraries, the one in use among them. Who has another one open keeps it: only its name goes."""
+    """Delete all but the newest libraries and the one in use. A process that has a deleted one open can keep it."""
     others = [path for path in folder.glob("kernels-*.so") if path != used]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[KEPT - 1 :]:
@@ -184,8 +184,8 @@ def _torch_fork() -> int | None:
     """The address of the GOMP_parallel that libtorch calls: first what the whole process sees, then torch's own."""
     import torch  # here, so that compiling alone does not take the seconds that torch takes to import
 
-    own = next((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"), None)
-    for place in (None, str(own) if own else None):
+    libtorch = next((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"), None)
+    for place in (None, str(libtorch) if libtorch else None):
         with contextlib.suppress(OSError, AttributeError):
             return ctypes.cast(ctypes.CDLL(place).GOMP_parallel, c_void_p).value
     return None

@@ -15,7 +15,7 @@ from torch import Tensor
 from shoptalk.nn.native import ops
 from shoptalk.nn.native.handle import Library, on_trial
 
-_Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # what was found, and what should be
+_Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # computed values, and expected ones
 _Named = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 _WIDTH = 37  # no multiple of any vector's width, and more than two of the widest
@@ -35,8 +35,8 @@ def disagreement(candidate: Library) -> str | None:
         for dtype in (torch.float32, torch.bfloat16):
             name = "what comes first"
             try:
-                for name, found, expected in _kernels(dtype):
-                    if not all(map(_close, found, expected)):
+                for name, values, expected in _kernels(dtype):
+                    if not all(map(_close, values, expected)):
                         return f"{name} in {dtype}"
             except (ValueError, IndexError) as error:  # a kernel that takes good input for bad
                 return f"what comes after {name} in {dtype}: {error}"
@@ -126,10 +126,10 @@ def _cross_entropy(dtype: torch.dtype) -> _Pair:
     wide = (scores.double() + bias).requires_grad_()
     loss = 0.5 * torch.nn.functional.cross_entropy(wide, labels, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, wide)
-    given, to_bias = scores.clone(), torch.ones(_WIDTH)
-    forward = ops.cross_entropy_rows(given, bias, labels, weight=0.5)
-    both = ops.cross_entropy_rows_(given, bias, labels, weight=0.5, to_bias=to_bias)
-    return (forward, both, given, to_bias), (loss, loss, gradient, gradient.sum(0) + 1)
+    gradients, to_bias = scores.clone(), torch.ones(_WIDTH)
+    forward = ops.cross_entropy_rows(gradients, bias, labels, weight=0.5)
+    both = ops.cross_entropy_rows_(gradients, bias, labels, weight=0.5, to_bias=to_bias)
+    return (forward, both, gradients, to_bias), (loss, loss, gradient, gradient.sum(0) + 1)
 
 
 def _documents() -> tuple[Tensor, Tensor]:
@@ -141,10 +141,10 @@ def _parts(rows: Tensor) -> list[Tensor]:
 
 
 def _both(mine: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Tensor) -> _Pair:
-    """Values and gradients by both ways, from the same inputs and the same slope of the outcome."""
+    """Values and gradients of both functions, from the same inputs and the same gradient of the output."""
     results = []
-    for function, given in ((mine, inputs), (theirs, [x.double() for x in inputs])):
-        leaves = [x.detach().requires_grad_() for x in given]
+    for function, arguments in ((mine, inputs), (theirs, [x.double() for x in inputs])):
+        leaves = [x.detach().requires_grad_() for x in arguments]
         out = function(*leaves)
         # A sum, because torch takes most of a second to import what looks at a slope that is given to it.
         slope = _values(*out.shape, dtype=torch.bfloat16)
@@ -152,11 +152,11 @@ def _both(mine: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: T
     return results[0], results[1]
 
 
-def _close(found: Tensor, expected: Tensor) -> bool:
+def _close(values: Tensor, expected: Tensor) -> bool:
     """To 1e-5 of the largest value; bfloat16 to a rounding of each value and of what was kept for backward."""
-    found, expected = found.detach(), expected.detach()
-    error, top = (found.double() - expected).abs(), max(1.0, float(expected.abs().max()))
-    half = found.dtype == torch.bfloat16
+    values, expected = values.detach(), expected.detach()
+    error, top = (values.double() - expected).abs(), max(1.0, float(expected.abs().max()))
+    half = values.dtype == torch.bfloat16
     return bool((error <= (2**-8 * expected.abs() + 2**-9 * top if half else 1e-5 * top)).all())
 
 

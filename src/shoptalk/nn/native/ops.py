@@ -70,8 +70,8 @@ def varlen_attention(
     width, rest = divmod(qkv.shape[-1], 3 * heads)
     if rest or width not in HEAD_WIDTHS:
         raise ValueError(
-            f"native attention was given rows of {qkv.shape[-1]} for {heads} heads; it takes heads of "
-            f"{HEAD_WIDTHS.start} to {HEAD_WIDTHS.stop - 1} in steps of {HEAD_WIDTHS.step}: use another attention"
+            f"native attention was given rows of {qkv.shape[-1]} for {heads} heads; it takes heads that are "
+            f"{HEAD_WIDTHS.start} to {HEAD_WIDTHS.stop - 1} wide, in steps of {HEAD_WIDTHS.step}: use another attention"
         )
     return _apply(_VarlenAttention, qkv, begins, lengths, heads, dropout, seed)
 
@@ -107,7 +107,7 @@ def segment_mean(
 def cross_entropy_rows(
     scores: Float[Tensor, "m V"], bias: Float32[Tensor, " V"], labels: Int64[Tensor, " m"], *, weight: float
 ) -> Float64[Tensor, ""]:
-    """`weight` times the summed cross-entropy, in nats, of softmax(scores + bias) against the labels (one a row).
+    """`weight` times the summed cross-entropy, in nats, of softmax(scores + bias) against the labels, one per row.
 
     No gradient flows through it: `cross_entropy_rows_` is for training.
     """

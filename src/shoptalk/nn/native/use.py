@@ -9,7 +9,7 @@ from shoptalk.nn.native.handle import Library, in_use, put_into_use, wanted
 
 
 def library() -> Library | None:
-    """The kernels, compiled first if need be (a few seconds, once a machine); None where that is not possible."""
+    """The kernels, compiled first if need be (a few seconds, once per machine); None where that is not possible."""
     if not wanted():
         return None
     return in_use() or _library()
@@ -30,7 +30,7 @@ def checked(candidate: Library | None) -> Library | None:
         return candidate
     sys.stderr.write(
         f"shoptalk: the compiled CPU kernels are wrong on this machine ({wrong}), so torch's own, slower operations "
-        "are used. Please report it with the processor and the compiler; CXX names another compiler, and "
-        "SHOPTALK_NATIVE=0 leaves the kernels out.\n"
+        "are used. Please report it with the processor and the compiler. Set CXX to try another compiler, or "
+        "SHOPTALK_NATIVE=0 to do without the kernels.\n"
     )
     return None

@@ -1,11 +1,11 @@
 """Unsupervised SimCSE (Gao, Yao & Chen 2021, equation 4): dropout as the only augmentation.
 
-Each text x_i is encoded twice with different dropout masks z, z'; the two vectors must find each other in the batch:
+Each text x_i is encoded twice with different dropout masks z, z'; each vector must identify the other in the batch:
 
     l_i = - log  exp(sim(h_i^z, h_i^z') / tau)  /  sum_j exp(sim(h_i^z, h_j^z') / tau)
 
 What differs from the paper: no extra MLP on top while training (sentence encoders have none to throw away).
-It often harms an encoder that was already trained with supervision; it is here to be measured.
+It often harms an encoder that was already trained with supervision, and is included as a baseline.
 
 Run alone on a toy: python -m shoptalk.objectives.contrastive.simcse
 """
@@ -47,7 +47,7 @@ class SimcseSpec(Spec):
         return collate
 
     def build(self, product: TextEncoder) -> "Simcse":
-        """The encoder and no more."""
+        """The encoder, without a head."""
         return Simcse(product, temperature=self.temperature)
 
 

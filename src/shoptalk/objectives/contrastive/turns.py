@@ -1,4 +1,4 @@
-"""Consecutive turns as positives: a turn must find the reply that followed it.
+"""Consecutive turns as positives: each turn must identify the reply that followed it.
 
 The lineage is ConveRT (Henderson et al. 2020, section 3: response selection with in-batch negatives) and Dialogue
 Sentence Embeddings (Zhou et al. 2022, DSE: consecutive utterances as positive pairs, equation 1, both directions):
@@ -32,10 +32,10 @@ from shoptalk.text.corpus import Corpus
 
 @dataclass(frozen=True)
 class PairBatch(TextBatch):
-    """n pairs: texts 0..n-1 are the contexts and n..2n-1 their replies; which replies are no fair negatives."""
+    """n pairs: texts 0..n-1 are the contexts, and n..2n-1 their replies."""
 
     related: Bool[Tensor, "n n"]
-    """related[i, j]: reply j is no negative of context i."""
+    """Which replies are no negatives: related[i, j] says so of reply j and context i."""
 
 
 class TurnsSpec(Spec):
@@ -76,12 +76,12 @@ class TurnsSpec(Spec):
         return collate
 
     def build(self, product: TextEncoder) -> "Turns":
-        """The encoder and no more."""
+        """The encoder, without a head."""
         return Turns(product, temperature=self.temperature)
 
 
 class Turns(Objective[TextEncoder, PairBatch]):
-    """Each turn finds its reply, each reply its turn."""
+    """Symmetric InfoNCE between turns and their replies."""
 
     def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()

@@ -1,17 +1,18 @@
 """Distillation into fewer layers (Sanh et al. 2019, DistilBERT, section 2), for sentence encoders.
 
-The student starts from every other layer of the teacher, which is the product as it was given. Three terms:
+The student starts from every other layer of the teacher, the product before training. The loss has three terms:
 
     L = a KL( p^t ‖ p^s )  +  b (1 / n) sum_i (1 - cos(s_i, t_i))  +  c L_mlm
     p_ij proportional to exp( <v_i, v_j> / tau ),  j != i
 
-t_i and s_i are the teacher's and the student's unit vectors of text i. What differs from the paper: sentence encoders
-have no language model's head on disk, so the soft labels are the similarity distributions within the batch (Fang et
-al. 2021, SEED, equation 3), at a temperature as the paper's are; the cosine is that of the text vectors, not of every
-token's states; masked language modelling reads the texts a second time, corrupted, with a new head tied to the
-embeddings, and is off by default: it doubles what a step costs, and without it 3 of MiniLM's 6 layers keep 99 % of the
-linear probe (benchmarks/README.md). The teacher reads the corpus once, before training: its vectors are targets, and no
-step waits for it.
+t_i and s_i are the teacher's and the student's unit vectors of text i.
+
+What differs from the paper: sentence encoders come without a language model's head, so the soft labels are the
+similarity distributions within the batch (Fang et al. 2021, SEED, equation 3), with a temperature as in the paper; the
+cosine is that of the text vectors, not of every token's states. Masked language modelling encodes the texts a second
+time, corrupted, with a new head tied to the embeddings. It is off by default, because it doubles the cost of a step and
+without it 3 of MiniLM's 6 layers keep 99 % of the linear probe (benchmarks/README.md). The teacher embeds the corpus
+once, before training; its vectors are the targets.
 
 Run alone on a toy: python -m shoptalk.objectives.distillation.distil
 """
@@ -85,12 +86,12 @@ class DistilSpec(Spec):
     mask_rate: float = Field(default=0.15, ge=0.15, le=0.4)
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone has nothing to be similar to."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     @property
     def prepares(self) -> bool:
-        """It does."""
+        """True: the teacher's vectors."""
         return True
 
     def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets:
@@ -104,8 +105,8 @@ class DistilSpec(Spec):
         teacher = open_base(self.teacher, max_length=product.max_length)
         if teacher.network.dim != product.network.dim:
             raise ConfigError(
-                f"The teacher {self.teacher!r} gives vectors of {teacher.network.dim} dimensions, the student's have "
-                f"{product.network.dim}. Name a teacher of the same width, or none."
+                f"The teacher {self.teacher!r} gives vectors of {teacher.network.dim} dimensions, and the student's "
+                f"have {product.network.dim}. Name a teacher of the same width, or none."
             )
         teacher.network.to(product.network.device)
         return {"vectors": embed(teacher, corpus.texts, precision=product.precision)}
@@ -113,7 +114,7 @@ class DistilSpec(Spec):
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], DistilBatch]:
         """Texts with the teacher's vectors; corrupted anew at every visit where their tokens are predicted too."""
         assert material.targets is not None  # `prepare` always returns them
-        wanted = material.targets["vectors"]
+        teacher_vectors = material.targets["vectors"]
         masker = Masker(material.product.tokenizer, rate=self.mask_rate) if self.mlm_weight else None
 
         def collate(examples: Sequence[int], key: Key) -> DistilBatch:
@@ -122,13 +123,13 @@ class DistilSpec(Spec):
                 masked = masker(rows, examples, seed=key.seed, step=key.step)
                 texts = material.product.batch(masked.rows)
                 corrupted = Corrupted(texts, *masked.targets(texts))
-            vectors = torch.from_numpy(np.asarray(wanted[list(examples)], dtype=np.float32))
+            vectors = torch.from_numpy(np.asarray(teacher_vectors[list(examples)], dtype=np.float32))
             return DistilBatch(texts=material.product.batch(rows), targets=vectors, corrupted=corrupted)
 
         return collate
 
     def build(self, product: TextEncoder) -> "Distil":
-        """The student: a copy of some of the product's layers, which it leaves as they are.
+        """The student, with copies of some of the product's layers; the product stays as it is.
 
         Raises:
             ConfigError: the product has fewer layers than are asked for.

@@ -1,4 +1,4 @@
-"""Neighbourhood self-distillation: the encoder learns to see each text as its neighbourhood sees it.
+"""Neighbourhood self-distillation: each text's target is its base vector, smoothed over its nearest neighbours.
 
 All texts are embedded once with the unadapted encoder. The target of text i is its embedding e_i moved towards the
 mean of its k nearest neighbours N(i), on the unit sphere:
@@ -10,11 +10,11 @@ The student's vectors s must match the targets' similarity distribution within t
     L = (1 / n) sum_i KL( p_i^t || p_i^s ) + w (1 / n) sum_i (1 - cos(s_i, t_i)),
     p_ij proportional to exp( <v_i, v_j> / tau ),  j != i
 
-A batch holds texts together with one random neighbour each, so that close pairs are there to be compared.
+A batch holds texts together with one random neighbour of each, so that it contains close pairs.
 
 Sources: distilling similarity distributions is SEED (Fang et al. 2021, equation 3); neighbours as positives are NNCLR
 (Dwibedi et al. 2021); smoothing embeddings over a neighbour graph is label spreading's operator (Zhou et al. 2004).
-What differs: the teacher is the student's own start, fixed, and its neighbours come from the whole corpus.
+What differs: the teacher is the encoder before training, fixed, and the neighbours come from the whole corpus.
 
 Run alone on a toy: python -m shoptalk.objectives.distillation.neighbours
 """
@@ -44,17 +44,17 @@ from shoptalk.text.corpus import Corpus
 
 @dataclass(frozen=True)
 class TargetBatch(TextBatch):
-    """n texts and the unit vectors they should get."""
+    """n texts and their target unit vectors."""
 
     targets: Float[Tensor, "n D"]
 
 
 class NeighboursSpec(Spec):
-    """Neighbourhood self-distillation. A step sees twice `batch` texts: each brings a neighbour."""
+    """Neighbourhood self-distillation. A step reads 2 `batch` texts, half of them neighbours of the others."""
 
     kind: Literal["neighbours"] = "neighbours"
     takes: ClassVar[frozenset[Kind]] = TEXT
-    needs: ClassVar[str] = "more texts than each gets neighbours (its setting k)"
+    needs: ClassVar[str] = "more texts than k, its number of neighbours"
     has_ceiling: ClassVar[bool] = True
     lr: float = Field(default=6e-5, gt=0)
     batch: int = Field(default=128, ge=2)
@@ -69,7 +69,7 @@ class NeighboursSpec(Spec):
 
     @property
     def prepares(self) -> bool:
-        """It does."""
+        """True: vectors, neighbours and targets."""
         return True
 
     def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets:
@@ -87,9 +87,9 @@ class NeighboursSpec(Spec):
         return SeenByNeighbours(product, np.asarray(targets["vectors"]), k=targets["neighbours"].shape[1])
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], TargetBatch]:
-        """The examples, one random neighbour of each, and other random texts in place of those that came twice."""
+        """The examples, one random neighbour of each, and random texts in place of those that would be in it twice."""
         assert material.targets is not None  # `prepare` always returns them
-        wanted, neighbours = material.targets["targets"], material.targets["neighbours"]
+        targets, neighbours = material.targets["targets"], material.targets["neighbours"]
 
         def collate(examples: Sequence[int], key: Key) -> TargetBatch:
             companions = []
@@ -102,13 +102,13 @@ class NeighboursSpec(Spec):
             chosen = list(dict.fromkeys([*examples, *companions, *fill]))[: 2 * len(examples)]
             return TargetBatch(
                 texts=material.product.batch([material.inputs[i] for i in chosen]),
-                targets=torch.from_numpy(np.asarray(wanted[chosen], dtype=np.float32)),
+                targets=torch.from_numpy(np.asarray(targets[chosen], dtype=np.float32)),
             )
 
         return collate
 
     def build(self, product: TextEncoder) -> "Neighbours":
-        """The encoder and no more."""
+        """The encoder, without a head."""
         return Neighbours(product, temperature=self.temperature, cosine_weight=self.cosine_weight)
 
 

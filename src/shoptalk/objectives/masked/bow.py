@@ -1,17 +1,17 @@
-"""Bag-of-words prediction: the vector of a text's remains must tell which words the whole text has.
+"""Bag-of-words prediction: the vector of a text with tokens deleted must predict the words of the whole text.
 
-The bag-of-words term of DupMAE (Liu et al. 2023, "RetroMAE-2", the auto-encoding of ordinary tokens), here on the
+The bag-of-words term of DupMAE (Liu et al. 2023, "RetroMAE-2", the auto-encoding of ordinary tokens), applied to the
 vector that is shipped. With s(x̃) the vector of text x without a share of its tokens, and W(x) its distinct tokens:
 
     L = - mean_x sum_{w in W(x)} a(w) log p(w | s(x̃)) / sum_{w in W(x)} a(w),    a(w) = c / (c + p(w))
 
 where p(w) is the token's share of the corpus, c = 0.001 and a(w) the weight of smooth inverse frequency (Arora et al.
-2017, SIF). Without a decoder that could lean on the words before, all that is told must be in the vector: random
-weights learn more from it than from replies or masked words, token for token (docs/guides/from-scratch.md).
+2017, SIF). There is no decoder that could use the preceding words, so all information must be in the vector: random
+weights learn more from it per token than from replies or masked words (docs/guides/from-scratch.md).
 
-What differs from the paper: alone, not beside a decoder; the pooled vector instead of a max over tokens' projections;
-tokens weighted by rarity; tokens are deleted, as TSDAE does, not masked, and the encoder runs without dropout, which
-cost random weights 1 to 2 points on top of that (docs/log.md). The output layer is fresh and its own.
+What differs from the paper: it is the only loss, without a decoder; the vector is pooled, not a max over the tokens'
+projections; tokens are weighted by rarity; tokens are deleted, as in TSDAE, not masked; the encoder runs without
+dropout, which costs random weights another 1 to 2 points (docs/log.md). The output layer is new, and not tied.
 
 Run alone on a toy: python -m shoptalk.objectives.masked.bow
 """
@@ -36,22 +36,22 @@ from shoptalk.text.deletion import delete, ordinary_ids
 from shoptalk.text.tokens import Tokenised
 
 COMMON = 1e-3
-"""c: a token this frequent counts half."""
+"""c: a token with this share of the corpus has the weight 1/2."""
 _AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
 class BagBatch(TextBatch):
-    """n texts without some of their tokens, and the m distinct tokens of the whole ones: which, whose, how heavy."""
+    """n texts with tokens deleted, and the m distinct tokens of the whole texts: their ids, texts and weights."""
 
     words: Int[Tensor, " m"]
     owners: Int[Tensor, " m"]
     weights: Float[Tensor, " m"]
-    """Those of a text sum to 1."""
+    """The weights of each text sum to 1."""
 
 
 class BowSpec(Spec):
-    """Bag-of-words prediction: a text's words, told from the vector of its remains."""
+    """Bag-of-words prediction: a text's words from its vector with tokens deleted."""
 
     kind: Literal["bow"] = "bow"
     takes: ClassVar[frozenset[Kind]] = TEXT
@@ -65,7 +65,7 @@ class BowSpec(Spec):
         return range(len(corpus))
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], BagBatch]:
-        """Texts damaged anew at every visit, and the words of the whole ones."""
+        """Texts with tokens deleted, drawn anew at every visit, and the words of the whole texts."""
         ordinary = ordinary_ids(material.product.tokenizer)
         rarity = weights_of(material.inputs, ordinary)
 
@@ -100,15 +100,15 @@ def weights_of(tokens: Tokenised, ordinary: Bool[np.ndarray, " V"]) -> Float[np.
 
 
 class BagOfWords(Objective[TextEncoder, BagBatch]):
-    """The encoder with a linear layer that tells words."""
+    """The encoder, with a linear layer that predicts words from its vector."""
 
     def __init__(self, product: TextEncoder) -> None:
         super().__init__()
         self.product = product
         self.encoder = product.network
         self.output = nn.Linear(product.network.dim, len(product.tokenizer))
-        # The table learns at a head's rate, ten times the encoder's; vectors that are ten times shorter than hidden
-        # states make up for it.
+        # The output table learns at a head's rate, ten times the encoder's; vectors a tenth as long as hidden states
+        # compensate for that.
         self.scale = product.network.dim**0.5 / 10
         nn.init.normal_(self.output.weight, std=0.2)
         nn.init.zeros_(self.output.bias)
@@ -117,11 +117,13 @@ class BagOfWords(Objective[TextEncoder, BagBatch]):
         """The weighted cross-entropy of a text's words, in nats, mean over the texts that have any."""
         with evaluating(self.encoder):
             vectors = self.encoder(batch.texts)
-        told = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
-        weights = sent(batch.weights, told.device)
+        log_probabilities = torch.log_softmax(self.output(vectors * self.scale).float(), dim=-1)
+        weights = sent(batch.weights, log_probabilities.device)
         texts = int((torch.bincount(batch.owners) > 0).sum())
-        found = told[sent(batch.owners, told.device), sent(batch.words, told.device)]
-        total = -(weights * found).sum() / max(texts, 1)
+        of_words = log_probabilities[
+            sent(batch.owners, log_probabilities.device), sent(batch.words, log_probabilities.device)
+        ]
+        total = -(weights * of_words).sum() / max(texts, 1)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 
 

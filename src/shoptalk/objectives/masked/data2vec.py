@@ -37,7 +37,7 @@ from shoptalk.text.masking import Masker
 
 @dataclass(frozen=True)
 class HiddenBatch(TextBatch):
-    """Corrupted texts; per group the tokens that were there, and the chosen positions in the flattened group."""
+    """Corrupted texts; per group the original tokens, and the chosen positions in the flattened group."""
 
     originals: tuple[Int[Tensor, "_ _"], ...]
     positions: tuple[Int[Tensor, " _"], ...]
@@ -58,18 +58,18 @@ class Data2vecSpec(Spec):
     last_momentum: float = Field(default=0.9999, ge=0, le=1, description="of the teacher, at the end")
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone is learned by heart."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], HiddenBatch]:
-        """Texts corrupted anew at every visit, and the same texts whole."""
+        """Texts corrupted anew at every visit, and the original texts."""
         masker = Masker(material.product.tokenizer, rate=self.mask_rate)
 
         def collate(examples: Sequence[int], key: Key) -> HiddenBatch:
             rows = [material.inputs[example] for example in examples]
             masked = masker(rows, examples, seed=key.seed, step=key.step)
             texts = material.product.batch(masked.rows)
-            # Where a text's tokens go depends on its length alone, which masking leaves as it is.
+            # The layout of a batch depends on the texts' lengths alone, which masking does not change.
             whole = material.product.batch(rows)
             return HiddenBatch(
                 texts=texts,
@@ -110,17 +110,17 @@ class Data2vec(Objective[TextEncoder, HiddenBatch]):
         for number, group, counts in self.encoder.share(batch.texts):
             chosen = sent(batch.positions[number] if counts else batch.positions[number][:0], self.encoder.device)
             layers = self.teacher.top_layers(replace(group, ids=batch.originals[number]), self.top)
-            wanted = target([states.flatten(0, 1)[chosen] for states in layers])
-            found = self.head(self.encoder.hidden(group).flatten(0, 1)[chosen]).float()
-            distance = nn.functional.smooth_l1_loss(found, wanted, beta=self.beta, reduction="sum")
+            targets = target([states.flatten(0, 1)[chosen] for states in layers])
+            predicted = self.head(self.encoder.hidden(group).flatten(0, 1)[chosen]).float()
+            distance = nn.functional.smooth_l1_loss(predicted, targets, beta=self.beta, reduction="sum")
             total = total + distance / (count * self.encoder.dim)
-            spread = spread + wanted.square().sum() / (count * self.encoder.dim)
+            spread = spread + targets.square().sum() / (count * self.encoder.dim)
         # A collapsed teacher gives every token one state; the paper watches the targets' size for it too.
         terms = {"target_square": gather.sum_across(spread)}
         return Loss(total=gather.sum_across(total), terms=terms)
 
     def after_step(self, progress: float, outputs: Any) -> None:
-        """The teacher follows."""
+        """Update the moving average."""
         momentum = linear_momentum(progress, start=self.momentum, end=self.last_momentum)
         self.teacher.follow(self.encoder, momentum=momentum)
 

@@ -1,16 +1,16 @@
 """Next sentence prediction (Devlin et al. 2019, BERT, section 3.1, task 2), on the turns of conversations.
 
 Half of the time B is the turn that followed A, half of the time another conversation's; a head on the encoded sequence
-"[CLS] A [SEP] B [SEP]" tells which (y = 1: it followed):
+"[CLS] A [SEP] B [SEP]" predicts which (y = 1: it followed):
 
     L = - (1 / n) sum_i [ y_i log sigmoid(z_i) + (1 - y_i) log(1 - sigmoid(z_i)) ]
 
 What differs from the paper: the head reads the encoder's pooled vector, because that is what is shipped (where pooling
 takes the first token it is the paper's). A and B have no segment types, which packed rows do not carry: [SEP] alone
-divides them. The wrong B is a reply in its own conversation too, so that replies cannot be told from openings, and has
-other words than the true one. Masked language modelling is not added: that is the mixture "mlm+nsp".
+divides them. The wrong B is a reply in its own conversation too, so that it does not suffice to recognise openings, and
+its words differ from the true one's. Masked language modelling is not added: that is the mixture "mlm+nsp".
 
-Liu et al. (2019, RoBERTa, section 4.2) found no gain from it in pre-training; it is here to be measured.
+Liu et al. (2019, RoBERTa, section 4.2) found no gain from it in pre-training; it is included as a baseline.
 
 Run alone on a toy: python -m shoptalk.objectives.masked.nsp
 """
@@ -35,8 +35,8 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.text.pairs import PairForm
 
 TRIES = 8
-"""Random replies that are looked at for one that is wrong; where all are from the same conversation or have the true
-one's words, the pair stays a true one.
+"""Random replies among which a wrong one is looked for; where all are from the same conversation or have the words of
+the true one, the pair keeps the true one.
 """
 
 
@@ -64,7 +64,7 @@ class NspSpec(Spec):
         return contexts if len(conversations) and conversations.min() < conversations.max() else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], JudgedBatch]:
-        """Pairs, half of them true ones; which, is drawn anew at every visit."""
+        """Pairs, each true with probability 1/2, drawn anew at every visit."""
         form = PairForm.of(material.product.tokenizer, max_length=material.product.max_length)
         contexts = material.corpus.contexts().numbers
 

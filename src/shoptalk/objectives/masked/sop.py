@@ -1,12 +1,12 @@
 """Sentence order prediction (Lan et al. 2020, ALBERT, section 3.1), on the turns of conversations.
 
 Two consecutive turns come in their order or swapped, each half of the time; a head on the encoded sequence
-"[CLS] A [SEP] B [SEP]" tells which (y = 1: in order):
+"[CLS] A [SEP] B [SEP]" predicts which (y = 1: in order):
 
     L = - (1 / n) sum_i [ y_i log sigmoid(z_i) + (1 - y_i) log(1 - sigmoid(z_i)) ]
 
 Both orders hold the same words, so unlike next sentence prediction this cannot be solved by the topic alone. In
-conversations of two turns it can be solved by who speaks, and teaches little else.
+conversations of two turns it can be solved by recognising the speaker, and teaches little else.
 
 What differs from the paper: the head reads the encoder's pooled vector, because that is what is shipped (where pooling
 takes the first token it is the paper's). A and B have no segment types, which packed rows do not carry: [SEP] alone
@@ -58,7 +58,7 @@ class SopSpec(Spec):
         return Positions(contexts[corpus.wording[contexts] != corpus.wording[contexts + 1]])
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], OrderBatch]:
-        """Pairs, half of them swapped; which, is drawn anew at every visit."""
+        """Pairs, each swapped with probability 1/2, drawn anew at every visit."""
         form = PairForm.of(material.product.tokenizer, max_length=material.product.max_length)
 
         def collate(examples: Sequence[int], key: Key) -> OrderBatch:

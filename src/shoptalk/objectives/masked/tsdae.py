@@ -1,18 +1,17 @@
 """Sequential denoising auto-encoder for sentence embeddings (Wang, Reimers & Gurevych 2021, TSDAE, section 3).
 
-A share r of a text's tokens is deleted; the encoder makes of the rest one vector s(x̃), and from that vector alone a
-decoder has to write the whole text, each token after the true ones before it:
+A share r of a text's tokens is deleted, and the encoder turns the rest into one vector s(x̃). From it alone a decoder
+predicts the whole text, each token given the true ones before it:
 
     L = - (1 / T) sum_x sum_t log p(x_t | x_<t, s(x̃))
 
-In the decoder's layers tokens see the tokens before them and, through cross-attention, the vector. Attention to one
-thing gives that thing, for the softmax over a single score is 1: cross-attention is the linear map W_o W_v s at every
-position, and is computed as that.
+In the decoder's layers, tokens attend to the tokens before them and, through cross-attention, to the vector. A softmax
+over a single score is 1, so cross-attention is the linear map W_o W_v s at every position, and is computed as that.
 
-What differs from the paper: the decoder is one fresh layer (`layers`), where the paper's has as many as the encoder and
-is tied to it: so it costs little, and knows little that the vector need not say. Its embeddings, in and out, are the
-encoder's. The vector is the one that is shipped: pooled as the encoder pools, of unit length (times sqrt(D) for the
-decoder). Special tokens are never deleted, and at least one other token stays. Batches are of 64 texts, not of 8.
+What differs from the paper: the decoder is one new layer (`layers`), where the paper's has as many as the encoder and
+shares its weights. So it costs little, and cannot predict much without the vector. Its input and output embeddings are
+the encoder's. The vector is the one that is shipped: pooled as the encoder pools, and of unit length (times sqrt(D) for
+the decoder). Special tokens are never deleted, and at least one other token stays. A batch has 64 texts, not 8.
 
 A batch counts the tokens that are encoded and those that are decoded.
 
@@ -45,7 +44,7 @@ FAR_BELOW = -1e9  # any score; finite, so that no softmax becomes NaN
 
 @dataclass(frozen=True)
 class DenoisingBatch:
-    """n texts as the encoder sees them and as the decoder must write them."""
+    """n texts with tokens deleted, for the encoder, and whole, for the decoder to predict."""
 
     damaged: TokenBatch
     whole: TokenBatch
@@ -62,7 +61,7 @@ class DenoisingBatch:
 
 
 class TsdaeSpec(Spec):
-    """Denoising auto-encoder: a text is written again from the vector of a part of its tokens."""
+    """Denoising auto-encoder: a text is predicted from its vector with tokens deleted."""
 
     kind: Literal["tsdae"] = "tsdae"
     takes: ClassVar[frozenset[Kind]] = TEXT
@@ -77,7 +76,7 @@ class TsdaeSpec(Spec):
         return range(len(corpus))
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], DenoisingBatch]:
-        """Texts damaged anew at every visit, and whole."""
+        """Texts with tokens deleted, drawn anew at every visit, and the whole texts."""
         ordinary = ordinary_ids(material.product.tokenizer)
 
         def collate(examples: Sequence[int], key: Key) -> DenoisingBatch:
@@ -93,7 +92,7 @@ class TsdaeSpec(Spec):
 
 
 class DecoderLayer(nn.Module):
-    """A transformer decoder's layer (Vaswani et al. 2017, section 3.1) whose memory is one vector a text; post-norm."""
+    """A post-norm transformer decoder layer (Vaswani et al. 2017, section 3.1) whose memory is one vector per text."""
 
     def __init__(self, width: int, heads: int) -> None:
         """`width` is that of the states and of the vectors."""
@@ -107,19 +106,19 @@ class DecoderLayer(nn.Module):
     def forward(
         self, states: Float[Tensor, "R W D"], bias: Float[Tensor, "R 1 W W"], vectors: Float[Tensor, "R W D"]
     ) -> Float[Tensor, "R W D"]:
-        """`bias` says who sees whom; `vectors` holds for each cell its text's vector."""
+        """`bias` masks the attention; `vectors` holds the vector of each cell's text."""
         rows, width, dim = states.shape
         projected = self.projection(states).reshape(rows, width, 3, self.heads, dim // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         attended, _ = packed_attention(self, query, key, value, bias)
         states = self.after_attention(states + self.attended(attended.reshape(rows, width, dim)))
         states = self.after_memory(states + self.memory(vectors))
-        found: Tensor = self.after_dense(states + self.narrow(nn.functional.gelu(self.widen(states))))
-        return found
+        output: Tensor = self.after_dense(states + self.narrow(nn.functional.gelu(self.widen(states))))
+        return output
 
 
 class Decoder(nn.Module):
-    """Token embeddings, a text's vector and the tokens so far to states that tell the next token; without dropout."""
+    """From the tokens so far and the text's vector to states that predict the next token; without dropout."""
 
     def __init__(self, width: int, heads: int, *, layers: int, longest: int) -> None:
         """`longest` is the most tokens of a text."""
@@ -138,20 +137,20 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "R W D"]:
         """The states at every cell of a group; `vectors` are those of all the batch's texts."""
         segments = sent(group.segments, vectors.device)
-        own = nn.functional.pad(vectors[sent(group.rows, vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
+        memories = nn.functional.pad(vectors[sent(group.rows, vectors.device)], (0, 0, 0, 1))  # padding's segment is -1
         embedded = nn.functional.embedding(sent(group.ids, vectors.device), table)
         states = self.norm(embedded + self.positions(sent(group.positions, vectors.device)))
         ahead = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool, device=vectors.device).triu(1)
         bias = Packing(group, vectors.device).bias.masked_fill(ahead, FAR_BELOW)
-        memory = own[segments] * own.shape[1] ** 0.5
+        memory = memories[segments] * memories.shape[1] ** 0.5
         for layer in self.layers:
             states = layer(states, bias, memory)
-        found: Tensor = states
-        return found
+        decoded: Tensor = states
+        return decoded
 
 
 class DenoisingAutoencoder(Objective[TextEncoder, DenoisingBatch]):
-    """The encoder of damaged texts, and the decoder that writes them whole."""
+    """The encoder of texts with tokens deleted, and the decoder that predicts the whole texts."""
 
     def __init__(self, product: TextEncoder, *, layers: int) -> None:
         super().__init__()
@@ -180,7 +179,7 @@ class DenoisingAutoencoder(Objective[TextEncoder, DenoisingBatch]):
 
 
 def next_tokens(group: Group) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-    """The cells of a group that another token of their text follows, and these tokens. A text's first is given."""
+    """The cells of a group that are followed by another token of their text, and that token."""
     cells = group.cells
     inner = torch.ones(len(cells), dtype=torch.bool)
     inner[(group.lengths.cumsum(0) - 1)[group.lengths > 0]] = False

@@ -1,4 +1,4 @@
-"""BYOL on text (Grill et al. 2020, equations 2 and 3): predict what a slow average of oneself says of the same text.
+"""BYOL on text (Grill et al. 2020, equations 2 and 3): predict the vector that a moving average of the encoder gives.
 
 The online network θ gives two views v, v' of each text the vectors z, z'; a predictor q maps them to the vectors that
 the target network ξ, an exponential moving average of θ, gives the text. With both sides of unit length,
@@ -8,7 +8,7 @@ the target network ξ, an exponential moving average of θ, gives the text. With
 
 What differs from the paper: dropout is the augmentation, as in SimCSE, and the target network runs without it, so its
 two views are one; there is no projector (sentence encoders have none to throw away), the predictor reads the text
-vector itself; the predictor's norm is LayerNorm, which does not depend on who else is in the batch.
+vector itself; the predictor's norm is LayerNorm, which does not depend on the other texts of the batch.
 
 Run alone on a toy: python -m shoptalk.objectives.noncontrastive.byol_text
 """
@@ -48,11 +48,11 @@ class ByolTextSpec(Spec):
     hidden: int = Field(default=4096, ge=1, description="width of the predictor's hidden layer")
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone is learned by heart."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], ViewsBatch]:
-        """Every text twice for one network, once for the other."""
+        """Every text twice for the online network, and once for the target network."""
 
         def collate(examples: Sequence[int], key: Key) -> ViewsBatch:
             rows = [material.inputs[i] for i in examples]
@@ -81,19 +81,19 @@ class ByolText(Objective[TextEncoder, ViewsBatch]):
 
     def forward(self, batch: ViewsBatch) -> Loss:
         """The mean of L + L̃ over the texts, from 0 to 8; needs training mode, where the two views differ."""
-        wanted = self.target(batch.once)
+        targets = self.target(batch.once)
         first, second = self.predictor(self.encoder(batch.texts)).chunk(2)
-        total = _distance(first, wanted) + _distance(second, wanted)
+        total = _distance(first, targets) + _distance(second, targets)
         return Loss(total=total, terms={"cosine": 1 - total.detach() / 4})
 
     def after_step(self, progress: float, outputs: Any) -> None:
-        """The target network follows."""
+        """Update the moving average."""
         self.target.follow(self.encoder, momentum=cosine_momentum(progress, start=self.momentum))
 
 
-def _distance(predicted: Float[Tensor, "n D"], wanted: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+def _distance(predicted: Float[Tensor, "n D"], targets: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
     """Equation 2: 2 - 2 cos, averaged; in float32, whatever precision the layers have."""
-    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), wanted, dim=-1)).mean()
+    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), targets, dim=-1)).mean()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Objectives that learn from labels: what a batch of theirs holds, and how targets that a caller gives are read."""
+"""Objectives that learn from labels: their batch, and how the targets that a caller gives are checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from shoptalk.text.tokens import Tokenised
 
 @dataclass(frozen=True)
 class LabelledBatch(TextBatch):
-    """n texts, how much each belongs to each of C classes, and how much each counts (1 on average over the corpus)."""
+    """n texts, with targets over C classes and a weight each (1 on average over the corpus)."""
 
     targets: Float[Tensor, "n C"]
     weights: Float[Tensor, " n"]
@@ -28,9 +28,9 @@ class Labels(NamedTuple):
     """The labels of a whole corpus."""
 
     targets: Float[np.ndarray, "N C"]
-    """How much each text belongs to each class: one-hot, smoothed, pseudo-labels, or several ones (multi-label)."""
+    """Each text's distribution over the classes: one-hot, smoothed or pseudo-labels; or several ones (multi-label)."""
     weights: Float[np.ndarray, " N"]
-    """How much each text counts, 1 on average."""
+    """The weight of each text, 1 on average."""
 
 
 def labels_of(targets: Targets | None, *, kind: str, texts: int, classes: int | None = None) -> Labels:
@@ -41,30 +41,30 @@ def labels_of(targets: Targets | None, *, kind: str, texts: int, classes: int | 
     """
     if targets is None or "targets" not in targets:
         raise ConfigError(needs_labels(kind))
-    wanted = np.asarray(targets["targets"], dtype=np.float32)
-    weights = np.asarray(targets.get("weights", np.ones(len(wanted))), dtype=np.float64)
-    if wanted.shape[0] != texts or wanted.ndim != 2 or weights.shape != (texts,):
+    rows = np.asarray(targets["targets"], dtype=np.float32)
+    weights = np.asarray(targets.get("weights", np.ones(len(rows))), dtype=np.float64)
+    if rows.shape[0] != texts or rows.ndim != 2 or weights.shape != (texts,):
         raise ConfigError(
-            f"{kind!r} was given targets of shape {wanted.shape} and weights of shape {weights.shape} for {texts} "
-            f"texts. Give a row of targets a text, a column a class, and a weight a text."
+            f"{kind!r} was given targets of shape {rows.shape} and weights of shape {weights.shape} for {texts} "
+            "texts. Give one row of targets and one weight per text, and one column per class."
         )
-    if classes is not None and wanted.shape[1] != classes:
+    if classes is not None and rows.shape[1] != classes:
         raise ConfigError(
-            f"{kind!r} was given targets of {wanted.shape[1]} classes and built for {classes}. Set objectives.{kind}."
-            f"classes={wanted.shape[1]}."
+            f"{kind!r} was given targets of {rows.shape[1]} classes, and was built for {classes}. "
+            f"Set objectives.{kind}.classes={rows.shape[1]}."
         )
-    if not (np.isfinite(wanted).all() and wanted.min(initial=0) >= 0 and wanted.max(initial=0) <= 1):
+    if not (np.isfinite(rows).all() and rows.min(initial=0) >= 0 and rows.max(initial=0) <= 1):
         raise ConfigError(f"{kind!r} was given targets outside 0 to 1. Give shares or probabilities of classes.")
     if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0 and weights.sum() > 0):
         raise ConfigError(f"{kind!r} was given weights that are below 0, not finite, or all 0. Give some above 0.")
-    return Labels(wanted, (weights / weights.mean()).astype(np.float32))
+    return Labels(rows, (weights / weights.mean()).astype(np.float32))
 
 
 def needs_labels(kind: str) -> str:
-    """What a user is told who asks to learn from labels where there is only text."""
+    """The message for a user who asks to learn from labels where there is only text."""
     return (
-        f"{kind!r} learns from labels, and here there is only text. Use `shoptalk finetune MODEL --labels FILE`; "
-        "`shoptalk objectives` lists what learns from text alone."
+        f"{kind!r} learns from labels, and here there is only text. Use `shoptalk finetune MODEL --labels FILE`, or an "
+        "objective that learns from text alone; `shoptalk objectives` lists them."
     )
 
 

@@ -1,20 +1,20 @@
 """Full fine-tuning of an encoder under a linear head (Devlin et al. 2019, section 3.2: "Fine-tuning BERT").
 
-Of a text's unit vector v, with dropout, the head makes a score for each of C classes, as large as a logit must be:
+From a text's unit vector v, with dropout, the head computes a logit for each of C classes:
 
     z_c = s <w_c, dropout(v)> + b_c
 
 The target t is a distribution over classes (one-hot, smoothed or pseudo-labels), or with `multi_label` one
-probability a label; text i counts w_i, 1 on average:
+probability per label; text i has the weight w_i, 1 on average:
 
     L = (1/n) sum_i w_i sum_c - t_ic log softmax(z_i)_c
     L = (1/n) sum_i w_i sum_c - t_ic log sigma(z_ic) - (1 - t_ic) log sigma(-z_ic)         multi-label
 
 What differs from the paper: the head sits on the vector that is served (the normalised mean) and not on BERT's pooler.
 Entries of a unit vector are about D^-1/2 where those of a pooler's are about 1, so a head would need weights too large
-for its few steps: hence the fixed scale s. The head starts at zero, and `start` puts a head that was fitted on the
-untouched vectors in its place: training that begins with a good head moves the body less for nothing (Kumar et al.
-2022, "Fine-tuning can distort pretrained features", section 3.4: linear probing, then fine-tuning).
+for its few steps: hence the fixed scale s. The head starts at zero; `start` replaces it by one that was fitted on the
+frozen vectors, because training that begins with a good head distorts the encoder less (Kumar et al. 2022, "Fine-tuning
+can distort pretrained features", section 3.4: linear probing, then fine-tuning).
 
 Run alone on a toy: python -m shoptalk.objectives.supervised.classify
 """
@@ -51,7 +51,7 @@ class ClassifySpec(Spec):
     scale: float = Field(default=20.0, gt=0, description="what the head's scores of unit vectors are multiplied by")
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone has nothing to be told from."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], LabelledBatch]:
@@ -75,7 +75,7 @@ class ClassifySpec(Spec):
 
 
 class Classify(Objective[TextEncoder, LabelledBatch]):
-    """The encoder and its head learn together."""
+    """The encoder and a linear head on it."""
 
     def __init__(self, product: TextEncoder, *, classes: int, multi_label: bool, dropout: float, scale: float) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Classify(Objective[TextEncoder, LabelledBatch]):
         self.scale = scale
 
     def start(self, weights: Float[Tensor, "C D"], intercepts: Float[Tensor, " C"]) -> None:
-        """Put a head for unit vectors, z = weights v + intercepts, in the place of the one that is there."""
+        """Replace the head by one for unit vectors: z = weights v + intercepts."""
         with torch.no_grad():
             self.head.weight.copy_(weights / self.scale)
             self.head.bias.copy_(intercepts)

@@ -1,4 +1,4 @@
-"""SetFit-style tuning: texts of one class move together, those of others apart (Tunstall et al. 2022, section 3).
+"""SetFit-style tuning: texts of one class attract, texts of different classes repel (Tunstall et al. 2022, section 3).
 
 SetFit tunes a sentence encoder on pairs of texts with and without a label in common and fits a logistic regression on
 the tuned vectors. Its loss, a cosine made 1 or 0, sees one partner of a text at a time. Here all pairs of a batch are
@@ -34,7 +34,7 @@ from shoptalk.text.corpus import Corpus
 
 
 class SetfitSpec(Spec):
-    """Contrastive tuning from few labels. A step sees twice `batch` texts. For `shoptalk finetune`."""
+    """Contrastive tuning from few labels. A step reads 2 `batch` texts. For `shoptalk finetune`."""
 
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least two texts"
@@ -46,7 +46,7 @@ class SetfitSpec(Spec):
     temperature: float = Field(default=0.1, gt=0)
 
     def examples(self, corpus: Corpus) -> Examples:
-        """Every text; one alone has nothing to be told from."""
+        """Every text, if there are at least two."""
         return range(len(corpus)) if len(corpus) > 1 else []
 
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], LabelledBatch]:
@@ -65,7 +65,7 @@ class SetfitSpec(Spec):
         return collate
 
     def build(self, product: TextEncoder) -> "Setfit":
-        """The encoder and no more."""
+        """The encoder, without a head."""
         return Setfit(product, temperature=self.temperature)
 
 
@@ -74,26 +74,26 @@ class _Partners:
 
     def __init__(self, targets: Float[np.ndarray, "N C"]) -> None:
         self._targets = targets
-        # Of each class, the running sum of its texts' shares: drawing one is a search in it.
+        # For each class, the cumulative sum of its texts' shares, in which a search draws a text.
         self._running = np.cumsum(targets.T, axis=1, dtype=np.float64)
 
     def __call__(self, i: int, rng: np.random.Generator) -> int:
         shares = self._targets[i].astype(np.float64)
-        own, totals = shares, self._running[:, -1]
+        totals = self._running[:, -1]
         # A label's chance is its share, if any other text has it.
-        chances = shares * (totals - own > 1e-6)
+        chances = shares * (totals - shares > 1e-6)
         if not chances.sum():
             return i
         label = int(rng.choice(len(chances), p=chances / chances.sum()))
         running = self._running[label]
-        at = rng.random() * (totals[label] - own[label])
-        if at >= running[i] - own[label]:
-            at += own[label]  # past the text itself
+        at = rng.random() * (totals[label] - shares[label])
+        if at >= running[i] - shares[label]:
+            at += shares[label]  # past the text itself
         return min(int(np.searchsorted(running, at, side="right")), len(running) - 1)
 
 
 class Setfit(Objective[TextEncoder, LabelledBatch]):
-    """Texts with a label in common attract, all others repel."""
+    """Supervised contrastive learning: texts with a label in common attract, all others repel."""
 
     def __init__(self, product: TextEncoder, *, temperature: float) -> None:
         super().__init__()
@@ -106,9 +106,9 @@ class Setfit(Objective[TextEncoder, LabelledBatch]):
         vectors = self.encoder(batch.texts)
         targets, weights = sent(batch.targets, vectors.device), sent(batch.weights, vectors.device)
         shared = (targets @ targets.T).fill_diagonal_(0)
-        found = shared.sum(1)
-        weights = weights * (found > 0)
-        shares = shared / found.clamp(min=1e-12)[:, None]
+        labels_shared = shared.sum(1)
+        weights = weights * (labels_shared > 0)
+        shares = shared / labels_shared.clamp(min=1e-12)[:, None]
         losses = -(shares * similarity_distribution(vectors, temperature=self.temperature)).sum(1)
         return Loss(total=(weights * losses).sum() / weights.sum().clamp(min=1e-12), terms={})
 
