@@ -122,5 +122,5 @@ def test_a_teacher_of_another_width_is_refused(tmp_path: Path):
     tiny_product().save(tmp_path, card="# x\n")
     product = tiny_product()
     product.network.backbone.config.hidden_size = 48  # type: ignore[union-attr]
-    with pytest.raises(ConfigError, match=r"32 dimensions, the student's have 48.*the same width"):
+    with pytest.raises(ConfigError, match=r"32 dimensions, and the student's have 48.*the same width"):
         DistilSpec(teacher=str(tmp_path)).prepare(toy_corpus(conversations=1), product)
