@@ -20,7 +20,7 @@ from shoptalk.commands.pretrain import train_on
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.decide import FOLDS, deal_folds
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ArtifactError, ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import TextEncoder, embed, text_encoder
@@ -28,6 +28,7 @@ from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
 from shoptalk.question import Question, claim
+from shoptalk.readback import read_json
 from shoptalk.records import Example
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.world import World, open_embedder
@@ -189,7 +190,7 @@ def _compared(
     """The contents of `DIR/distill.json`, measured unless that file is already about this student."""
     path, folder = world.run / "distill.json", world.run / "encoder"
     key = key_of(kind="distilled", config={"held_out": held_out.digest}, parents={"encoder": encoder.content})
-    if path.exists() and (earlier := _read(path)).get("key") == key:
+    if (earlier := _read(path)).get("key") == key:
         return earlier
     world.report.say("distill: measuring teacher and student")
     student = text_encoder(open_embedder(world.config, str(folder)))
@@ -217,10 +218,9 @@ def _compared(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # a killed process's, or somebody else's
+        return read_json(path, dict)
+    except ArtifactError:  # there is none yet, or it is damaged
         return {}
-    return contents if isinstance(contents, dict) else {}
 
 
 def _size(side: _Side) -> dict[str, Any]:

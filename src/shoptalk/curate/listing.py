@@ -24,10 +24,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shoptalk.artifact import MANIFEST
 from shoptalk.curate.clean import printable
 from shoptalk.curate.files import FORMATS, format_of
 from shoptalk.errors import SourceError
+from shoptalk.readback import MANIFEST, walk
 from shoptalk.records import Drop
 
 KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
@@ -114,21 +114,20 @@ class _Listing:
             self.seen += 1
             self._drop(_name_inside(folder, Path(error.filename)), "unreadable", error.strerror or str(error))
 
-        for place, folders, names in os.walk(folder, onerror=refuse):
-            root = Path(place)
+        for root, folders, names in walk(folder, refuse):
             if root != folder and self._is_ours(root, folders, names):
                 self._skip(folder, root, "a run folder or an artifact of Shoptalk is never a source")
                 folders[:] = []
                 continue
             self.walked.add(Path(os.path.realpath(root)))
-            folders[:] = list(self._folders_to_enter(folder, root, sorted(folders)))
-            for name in sorted(names):
+            folders[:] = list(self._folders_to_enter(folder, root, folders))
+            for name in names:
                 self._add_found(folder, root / name)
 
     def settled(self, paths: Sequence[Path]) -> tuple[list[SourceFile], list[Drop]]:
         """The files that are to be read, now that all folders are known, and every drop."""
         for path, name in self.links:
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112
                 self._judge_linked_folder(path, name)
             else:
                 self._judge_linked_file(path, name)
@@ -156,7 +155,7 @@ class _Listing:
             path = root / name
             if name.startswith("."):
                 self._drop(_name_inside(folder, path), HIDDEN, "a folder whose name begins with a dot is not read")
-            elif path.is_symlink():
+            elif os.path.islink(path):  # noqa: PTH114 (of a path that is too long, Path's raises)
                 self.links.append((path, _name_inside(folder, path)))
             else:
                 yield name
@@ -168,7 +167,7 @@ class _Listing:
             self._drop(name, HIDDEN, "a file whose name begins with a dot is not read")
         elif _left_by_embed(path):
             self._drop(name, OURS, "these rows are a result of `shoptalk embed`, and no source")
-        elif path.is_symlink():
+        elif os.path.islink(path):  # noqa: PTH114
             self.links.append((path, name))
         else:
             self.found.setdefault(os.path.realpath(path), (path, name, False))
@@ -225,7 +224,7 @@ def _left_by_embed(path: Path) -> bool:
     """Whether these are the rows that `embed` wrote beside its vectors: NAME.jsonl, with NAME.npy and NAME.json."""
     return (
         path.suffix == ".jsonl"
-        and path.with_suffix(".npy").is_file()
+        and os.path.isfile(path.with_suffix(".npy"))  # noqa: PTH113 (of a path that is too long, Path's raises)
         and _has_keys(path.with_suffix(".json"), _CARD_KEYS)
     )
 

@@ -16,7 +16,8 @@ from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_
 from shoptalk.curate.labels import read_labels, refuse_missing
 from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint, stream_sources
-from shoptalk.errors import SourceError
+from shoptalk.errors import AbsentError, SourceError
+from shoptalk.readback import as_written, read_json
 from shoptalk.records import Document, Drop, Example
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus, open_corpus
@@ -78,21 +79,28 @@ def curate_stage(
 
 
 def open_curated(world: World) -> Curated:
-    """What `curate_stage` has left in `RUN/corpus`."""
+    """What `curate_stage` has left in `RUN/corpus`.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
     folder = world.run / "corpus"
     artifact = open_artifact(folder)
-    assert artifact is not None
-    return Curated(
-        artifact=artifact,
-        train=open_corpus(folder / TRAIN, digest=artifact.content),
-        held_out=open_corpus(folder / HELD_OUT, digest=artifact.content),
-        examples=tuple(_read_examples(folder / "labels.jsonl")),
-        tests=tuple(_read_examples(folder / "test.jsonl")),
-        drops=_Drops(folder),
-        remarks=tuple(json.loads((folder / REMARKS).read_text(encoding="utf-8"))),
-        n_documents=int(artifact.readings["documents"]),
-        folder=folder,
-    )
+    if artifact is None:
+        raise AbsentError(f"{folder} is not there. Run the command that makes it again.")
+    remarks = read_json(folder / REMARKS, list)
+    with as_written(folder):
+        return Curated(
+            artifact=artifact,
+            train=open_corpus(folder / TRAIN, digest=artifact.content),
+            held_out=open_corpus(folder / HELD_OUT, digest=artifact.content),
+            examples=tuple(_read_examples(folder / "labels.jsonl")),
+            tests=tuple(_read_examples(folder / "test.jsonl")),
+            drops=_Drops(folder),
+            remarks=tuple(map(str, remarks)),
+            n_documents=int(artifact.readings["documents"]),
+            folder=folder,
+        )
 
 
 class _Remarks:
