@@ -250,15 +250,14 @@ def test_a_plan_that_is_no_plan_is_refused(copied: Path, strange: Callable[[Path
         ("baseline/timing.json", b"[]"),
         ("baseline/readings.jsonl", b"{}\n"),
         ("baseline/readings.jsonl", b"\xff"),
-        ("baseline/correct.npy", b"no array"),
-        ("baseline/kinds.npz", b"no archive"),
-        ("baseline/seen.texts.npy", b""),
+        ("baseline/scores.intent.npy", b"no array"),
+        ("baseline/final/*", b"no array"),
         ("corpus/remarks.json", b"{}"),
         ("corpus/labels.jsonl", b'{"id": 3}\n'),
         ("menu/*/progress.json", b'{"step": "far"}'),
         ("menu/*/progress.json", DEEP.encode()),
         ("menu/*/readings.jsonl", b"[]\n"),
-        ("menu/*/correct.npy", b""),
+        ("menu/*/scores.intent.npy", b""),
         ("dose/labels/correct.npy", b"no array"),
     ],
 )
@@ -269,7 +268,7 @@ def test_what_a_stage_has_left_and_somebody_has_changed_with_its_manifest_is_sai
     assert changed
     for path in changed:
         path.write_bytes(content)
-        reseal(path.parent)
+        reseal(copied / path.relative_to(copied).parts[0] if name.startswith("baseline") else path.parent)
     with pytest.raises(
         ArtifactError, match=r"(is damaged|does not hold what Shoptalk writes there).*Delete .* and run"
     ):
