@@ -18,7 +18,7 @@ from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
 CONFIG = CurateConfig()
-LINES = st.lists(st.text(st.sampled_from("ab é日,;\t|\"{}"), max_size=12), min_size=2, max_size=12)
+LINES = st.lists(st.text(st.sampled_from('ab é日,;\t|"{}'), max_size=12), min_size=2, max_size=12)
 
 
 def as_file(kind: str, texts: list[str]) -> tuple[str, int]:
