@@ -219,7 +219,7 @@ def _training(product: Embedder, task: TuneTask, spec: Spec, own: TuneSettings, 
     """The training of `product`, of one step until a plan says how many."""
     n = len(task.texts)
     corpus = Corpus(
-        texts=tuple(task.texts),
+        items=tuple(task.texts),
         conversation=np.arange(n, dtype=np.int32),
         turn=np.full(n, -1, dtype=np.int32),
         digest=digest(list(task.texts)),

@@ -2,7 +2,7 @@
 
     kept = curate(stream_sources(paths, config), reserved=[example.text for example in labelled], config=config)
     write_corpus(folder, kept, passage_characters=600, held_out=lambda document: False)
-    corpus = open_corpus(folder / TRAIN, digest=artifact.content)
+    train, held_out = open_corpora(folder, digest=artifact.content)
 
 A stream from end to end: what is held is a batch of documents, and for each document that came by, 30 to 60 bytes (the
 hashes of its id and of its text).
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar, overload
 
 import numpy as np
 from pydantic import ValidationError
@@ -23,11 +23,12 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.passages import units_of
 from shoptalk.curate.rules import RULES
 from shoptalk.errors import ArtifactError
-from shoptalk.records import Document, Drop, Frozen
-from shoptalk.text.corpus import Corpus, CorpusWriter
-from shoptalk.text.stored import ArrayWriter
+from shoptalk.records import Document, Drop, Frozen, Item
+from shoptalk.text.corpus import Corpus, CorpusWriter, open_corpus
+from shoptalk.text.stored import ArrayWriter, StoredTexts, TextWriter
 
 DOCUMENTS = "documents.jsonl"
+"""With `documents.starts.npy`, where each line begins."""
 DROPS = "drops.jsonl"
 TRAIN, HELD_OUT = "train", "held_out"
 """Folders of the two corpora."""
@@ -55,22 +56,38 @@ def curate(
 
 
 def to_corpus(documents: Iterable[Document], *, digest: str, passage_characters: int) -> Corpus:
-    """The texts that objectives see, in memory: one a turn or passage. Empty turns leave a gap in `turn`."""
-    texts: list[str] = []
+    """The items that objectives see, in memory: one a turn or passage. Empty turns leave a gap in `turn`."""
+    every = tuple(documents)
+    items: list[Item] = []
     conversation: list[int] = []
     turn: list[int] = []
-    for number, document in enumerate(documents):
-        for place, text in enumerate(units_of(document, passage_characters)):
-            if text:
-                texts.append(text)
+    role: list[int] = []
+    roles: dict[str, int] = {}
+    for number, document in enumerate(every):
+        for place, (item, name) in enumerate(zip(*_items_and_roles(document, passage_characters), strict=True)):
+            if item:
+                items.append(item)
                 conversation.append(number)
                 turn.append(place if document.turns else -1)
+                role.append(roles.setdefault(name, len(roles)) if name else -1)
     return Corpus(
-        texts=tuple(texts),
+        items=tuple(items),
         conversation=np.array(conversation, dtype=np.int64),
         turn=np.array(turn, dtype=np.int64),
         digest=digest,
+        role=np.array(role, dtype=np.int64),
+        roles=tuple(roles),
+        documents=every,
     )
+
+
+def _items_and_roles(document: Document, passage_characters: int) -> tuple[list[Item], list[str]]:
+    """A document's picture, then its turns or passages; and the role of each, empty where it has none."""
+    items: list[Item] = list(units_of(document, passage_characters))
+    roles = [turn.role for turn in document.turns] or [""] * len(items)
+    if document.picture is None:
+        return items, roles
+    return [document.picture, *items], ["", *roles]
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,7 @@ def write_corpus(
     passage_characters: int,
     held_out: Callable[[Document], bool],
 ) -> Written:
-    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the texts as two corpora, one of them held out, and
+    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the items as two corpora, one of them held out, and
     which documents those of the second are (`IS_HELD_OUT`, in the order of the documents).
 
     Raises:
@@ -98,20 +115,20 @@ def write_corpus(
     with storage_errors(folder), ExitStack() as stack:
         held_out_file = stack.enter_context(ArrayWriter(folder / IS_HELD_OUT, np.uint8))
         train, kept_back = (stack.enter_context(CorpusWriter(folder / name)) for name in (TRAIN, HELD_OUT))
-        kept_file, drops_file = (
-            stack.enter_context((folder / name).open("w", encoding="utf-8")) for name in (DOCUMENTS, DROPS)
-        )
+        kept = stack.enter_context(TextWriter(folder, "documents", suffix=".jsonl"))
+        drops_file = stack.enter_context((folder / DROPS).open("w", encoding="utf-8"))
         for item in items:
             if isinstance(item, Drop):
                 dropped[item.reason] += 1
                 drops_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
                 continue
-            documents += 1
-            kept_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
+            kept.append((item.model_dump_json(exclude_defaults=True) + "\n").encode("utf-8"))
             is_held_out = held_out(item)
             held_out_file.append(is_held_out)
             writer = kept_back if is_held_out else train
-            writer.add(units_of(item, passage_characters), are_turns=bool(item.turns))
+            parts, roles = _items_and_roles(item, passage_characters)
+            writer.add(parts, are_turns=bool(item.turns), roles=roles, document=documents)
+            documents += 1
     return Written(documents, dropped)
 
 
@@ -122,6 +139,42 @@ def read_documents(folder: Path) -> Iterator[Document]:
         ArtifactError: the file is missing or damaged.
     """
     return _records(folder / DOCUMENTS, Document)
+
+
+class StoredDocuments(Sequence[Document]):
+    """The same, each read when it is asked for, and none held.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = StoredTexts(folder, "documents", suffix=".jsonl")
+        self._path = folder / DOCUMENTS
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Document: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Document, ...]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Document | tuple[Document, ...]:
+        places = range(len(self))[at]
+        if isinstance(places, range):
+            return tuple(self[place] for place in places)
+        return _record(self._lines[places].encode("utf-8"), Document, self._path, places + 1)
+
+
+def open_corpora(folder: Path, *, digest: str) -> tuple[Corpus, Corpus]:
+    """The corpus to train on and the one held out that `write_corpus` left, with their documents.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    documents = StoredDocuments(folder)
+    train, held_out = (open_corpus(folder / name, digest=digest, documents=documents) for name in (TRAIN, HELD_OUT))
+    return train, held_out
 
 
 def read_drops(folder: Path) -> Iterator[Drop]:
@@ -160,9 +213,13 @@ def _records(path: Path, kind: type[F]) -> Iterator[F]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    yield kind.model_validate_json(line)
-                except ValidationError as error:
-                    raise ArtifactError(f"{path}, line {number} is damaged. Run `shoptalk curate` again.") from error
+                yield _record(line, kind, path, number)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror}). Run `shoptalk curate` again.") from error
+
+
+def _record(line: bytes, kind: type[F], path: Path, number: int) -> F:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise ArtifactError(f"{path}, line {number} is damaged. Run `shoptalk curate` again.") from error

@@ -20,7 +20,7 @@ from shoptalk.curate.clean import sample
 from shoptalk.curate.dedup import Reference, normalise
 from shoptalk.curate.passages import passages, units_of
 from shoptalk.curate.seen import Table, names
-from shoptalk.records import Document, Drop
+from shoptalk.records import Document, Drop, Metadata
 
 RESERVED = "in-labelled-cluster"
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
@@ -63,8 +63,8 @@ def each(judge: Callable[[Document], Document | Drop]) -> CurationRule:
 
 
 def drop_empty(document: Document) -> Document | Drop:
-    """Leave out a document without any text."""
-    if any(text.strip() for text in _texts(document)):
+    """Leave out a document without any text, unless it is a picture."""
+    if document.picture is not None or any(text.strip() for text in _texts(document)):
         return document
     return Drop(id=document.id, source=document.source, reason="empty", detail="no text")
 
@@ -72,7 +72,10 @@ def drop_empty(document: Document) -> Document | Drop:
 def drop_repeats(
     items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
 ) -> Iterator[Document | Drop]:
-    """Leave out a document whose whole text, normalised, came before: of each a hash of 64 bits is kept, and its id."""
+    """Leave out a document whose whole text, normalised, came before, with the same picture if it has one.
+
+    Of each document a hash of 64 bits is kept, and its id.
+    """
     first = Table()
     with names() as ids:
         for item in items:
@@ -80,7 +83,8 @@ def drop_repeats(
                 yield item
                 continue
             texts = _texts(item)
-            whole = "\n".join(normalise(text) for text in texts).encode("utf-8", "surrogatepass")
+            parts = [normalise(text) for text in texts] + ([item.picture.sha256] if item.picture else [])
+            whole = "\n".join(parts).encode("utf-8", "surrogatepass")
             if earlier := first.get(whole):
                 yield Drop(
                     id=item.id,
@@ -145,11 +149,16 @@ def _batches(items: Iterable[Document | Drop], passage_characters: int) -> Itera
         units = [] if isinstance(item, Drop) else units_of(item, passage_characters)
         batch.append(_Entry(item, units))
         size += max(1, len(units))
-        characters += sum(map(len, units))
+        characters += sum(map(len, units)) + (0 if isinstance(item, Drop) else _size(item.metadata))
         if size >= BATCH or characters >= _BATCH_CHARACTERS:
             yield batch
             batch, size, characters = [], 0, 0
     yield batch
+
+
+def _size(metadata: Metadata) -> int:
+    """The characters that are held with a document."""
+    return sum(len(value) for value in metadata.values() if isinstance(value, str))
 
 
 def _mark(batch: Sequence[_Entry], turns: Reference, plain: Reference) -> None:

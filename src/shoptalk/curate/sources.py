@@ -10,8 +10,9 @@
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
 
 Each may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the case of its
-name; any other, labels above all, is ignored. A `.md` or `.txt` of over a million characters becomes several documents,
-parted at blank lines, so that no file is ever held whole. `readers` has a file for each format.
+name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or `.txt` of over
+a million characters becomes several documents, parted at blank lines, so that no file is ever held whole. `readers` has
+a file for each format.
 """
 
 from collections import Counter

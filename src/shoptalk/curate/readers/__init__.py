@@ -4,8 +4,8 @@
 
 A reader gives a document or a drop for each text of a file, in the order in which they stand there: for each row of a
 table, for each line of a list, else for the file. What is wrong with the file as a whole raises `RefusedFile`. It
-repairs the texts that it reads (`clean.repair`), and holds one row, or a part
-of a text file, at a time.
+repairs the texts that it reads (`clean.repair`), keeps their roles and what a row says beside them (`metadata_of`), and
+holds one row, or a part of a text file, at a time.
 """
 
 from collections.abc import Callable, Iterator

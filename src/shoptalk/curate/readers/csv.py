@@ -1,4 +1,4 @@
-"""CSV: a document a row, from the column `curate.text_column`."""
+"""CSV: a document a row, from the column `curate.text_column`; the other columns are its metadata."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
 from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.files import Bad, RefusedFile, SourceFile
-from shoptalk.curate.readers.shared import left_out, one_text
+from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
@@ -39,7 +39,8 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
             detail = "the row is too short to reach the text column"
             yield left_out(file, Bad(row.number, "no-text", detail, sample(str(row.value))))
         else:
-            yield one_text(file, row.number, f"{file.name}#{row.number}", row.value[column])
+            metadata = metadata_of(row.value, read=(column,), config=config)
+            yield one_text(file, row.number, f"{file.name}#{row.number}", row.value[column], metadata)
 
 
 def _all_left_out(file: SourceFile, table: CsvTable, reason: str, refusal: str) -> Iterator[Drop]:

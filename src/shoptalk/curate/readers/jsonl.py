@@ -1,4 +1,8 @@
-"""JSON Lines: a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column."""
+"""JSON Lines: a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column.
+
+Roles stay as the file has them. The row's other keys are the document's metadata; what a message has beside its role
+and its text is not read.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +11,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, RefusedFile, Row, SourceFile, json_rows
-from shoptalk.curate.readers.shared import left_out, one_text
+from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.records import Document, Drop, Turn
 
 
@@ -30,9 +34,14 @@ def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Dr
     own = row.value.get("id")
     named = isinstance(own, str | int) and not isinstance(own, bool) and str(own).strip()
     id = f"{file.name}#{printable(str(own).strip()) if named else row.number}"
+    read = ("id",) if named else ()
     for key in ("turns", "messages"):
         if key in row.value:
-            return _conversation(file, row, id, key)
+            turns = _turns(row, key)
+            if isinstance(turns, Bad):
+                return turns
+            metadata = metadata_of(row.value, read=(*read, key), config=config)
+            return Document(id=id, source=file.name, turns=turns, metadata=metadata)
     # A file's own `text` still counts where the setting names the column of some other file.
     for wanted in (config.text_column, "text"):
         column = column_named(wanted, row.value)
@@ -40,13 +49,14 @@ def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Dr
             value = row.value[column]
             if not isinstance(value, str):
                 return _wrong(row, f"{column!r} is {type(value).__name__}, expected a string")
-            return one_text(file, row.number, id, value)
+            metadata = metadata_of(row.value, read=(*read, column), config=config)
+            return one_text(file, row.number, id, value, metadata)
     keys = ", ".join(printable(key) for key in row.value) or "none"
     expected = f"{config.text_column!r}, 'turns' or 'messages'"
     return Bad(row.number, "no-text", f"expected {expected}, found the keys: {keys}", sample(str(row.value)))
 
 
-def _conversation(file: SourceFile, row: Row, id: str, key: str) -> Document | Bad:
+def _turns(row: Row, key: str) -> tuple[Turn, ...] | Bad:
     """A conversation; a message without text keeps its place, so that its neighbours do not become consecutive."""
     messages = row.value[key]
     if not isinstance(messages, list):
@@ -63,7 +73,7 @@ def _conversation(file: SourceFile, row: Row, id: str, key: str) -> Document | B
         turns.append(Turn(role=repair(role), text=repair(text)))
     if not any(turn.text for turn in turns):
         return Bad(row.number, "empty", "no turn has text", sample(str(row.value)))
-    return Document(id=id, source=file.name, turns=tuple(turns))
+    return tuple(turns)
 
 
 def _message_text(message: dict[str, Any]) -> str | None:

@@ -1,21 +1,27 @@
 """What readers of several formats share: one text as a document, a whole file as documents, a row that is left out."""
 
-from collections.abc import Iterator, Sequence
+import functools
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
+from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.files import Bad, RefusedFile, SourceFile, lines
-from shoptalk.records import Document, Drop
+from shoptalk.records import Document, Drop, Metadata, Plain
 
 PART_CHARACTERS = 1_000_000
 """A text file longer than this is cut into documents of at least this length."""
+NOTHING = Metadata()
 
 
-def one_text(file: SourceFile, number: int, id: str, text: str) -> Document | Drop:
+def one_text(file: SourceFile, number: int, id: str, text: str, metadata: Metadata = NOTHING) -> Document | Drop:
     """The document of one text, repaired; `number` is the line that it begins on."""
     repaired = repair(text)
     if not repaired:
         return left_out(file, Bad(number, "empty", "no text", sample(text)))
-    return Document(id=id, source=file.name, text=repaired)
+    return Document(id=id, source=file.name, text=repaired, metadata=metadata)
 
 
 def left_out(file: SourceFile, bad: Bad) -> Drop:
@@ -27,6 +33,41 @@ def left_out(file: SourceFile, bad: Bad) -> Drop:
         detail=printable(bad.detail),
         sample=bad.sample,
     )
+
+
+def metadata_of(row: Mapping[str, Any], *, read: Collection[str], config: CurateConfig) -> Metadata:
+    """What a row says beside what was `read` of it: all other columns that hold something.
+
+    The label column stays out, whatever its case and with an s at its end, too: a run that is asked whether unlabelled
+    text helps must not find the answers lying beside it.
+    """
+    labels = _labels_of(config.label_column)
+    return Metadata(
+        {
+            printable(name): _plain(value)
+            for name, value in row.items()
+            if name not in read and value is not None and value != "" and name.strip().casefold() not in labels
+        }
+    )
+
+
+@functools.cache
+def _labels_of(column: str) -> frozenset[str]:
+    return frozenset(name.strip().casefold() for name in (column, f"{column}s"))
+
+
+def _plain(value: Any) -> Plain:
+    """A value of JSON as it is; a list, an object and a number that JSON does not have as text."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    try:
+        return printable(json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        return "(too deeply nested to be kept)"
 
 
 def whole_text(file: SourceFile, encoding: str) -> Iterator[Document | Drop]:
