@@ -36,7 +36,6 @@ from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import permuted
-from shoptalk.text.stored import ChosenTexts
 from shoptalk.text.tokens import tokenise_to
 from shoptalk.text.vocabulary import piece_counts, prune
 from shoptalk.training import launch
@@ -129,17 +128,8 @@ def split(corpus: Corpus, *, seed: int) -> tuple[Corpus, Corpus]:
     most = min(max(1, int(HELD_OUT_SHARE * n)), HELD_OUT_MOST, n)
     chosen = np.sort(permuted(n, range(most), seed=seed, epoch=0))
     rest = np.delete(np.arange(n), chosen)
-    return _part(corpus, rest, f"without {len(chosen)}:{seed}"), _part(corpus, chosen, f"of {len(chosen)}:{seed}")
-
-
-def _part(corpus: Corpus, places: Int[np.ndarray, " P"], name: str) -> Corpus:
-    return Corpus(
-        texts=ChosenTexts(corpus.texts, places),
-        conversation=corpus.conversation[places],
-        turn=corpus.turn[places],
-        digest=f"{corpus.digest}:{name}",
-        hashes=None if corpus.hashes is None else corpus.hashes[places],
-    )
+    trained_on = corpus.part(rest, digest=f"{corpus.digest}:without {len(chosen)}:{seed}")
+    return trained_on, corpus.part(chosen, digest=f"{corpus.digest}:of {len(chosen)}:{seed}")
 
 
 def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary: int | None) -> str | None:

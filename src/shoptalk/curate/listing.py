@@ -25,12 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoptalk.curate.clean import printable
-from shoptalk.curate.files import FORMATS, format_of
+from shoptalk.curate.files import SourceFile
+from shoptalk.curate.readers import READERS, format_of
 from shoptalk.errors import SourceError
 from shoptalk.readback import MANIFEST, walk
 from shoptalk.records import Drop
 
-KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
+KNOWN = f"{', '.join(READERS)} (each also with .gz)"
 HIDDEN, OURS, OUTSIDE, LINKED = "hidden", "made-by-shoptalk", "link-outside", "linked-folder"
 UNTOLD = (HIDDEN, OURS, OUTSIDE)
 """Reasons of drops that a fingerprint leaves out: what was never read may come and go without another result. An editor
@@ -39,17 +40,6 @@ _MANIFEST_KEYS = {"kind", "key", "content", "files", "parents"}
 _CARD_KEYS = {"key", "model", "dtype", "texts", "sources"}
 _RUN_FILES = {".lock", "verdict.json"}
 _LARGEST_MANIFEST = 64_000_000
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file to read."""
-
-    path: Path
-    name: str
-    """Such as "conversations/june.jsonl"; no other file of the listing has it."""
-    given: bool
-    """Named by the user, not found in a folder."""
 
 
 def list_files(paths: Sequence[Path], *, out: Path | None = None) -> tuple[list[SourceFile], list[Drop]]:
