@@ -14,7 +14,7 @@ from shoptalk.errors import ArtifactError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
-from shoptalk.readback import read_bytes, read_text
+from shoptalk.readback import read_json, read_text
 from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.reading import read_facts, read_verdict
 from shoptalk.report.verdict_json import Verdict
@@ -106,9 +106,8 @@ def _adapted(
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
             shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
-        text = read_text(decision / "verdict.json")
-        verdict = read_verdict(text, where=decision / "verdict.json")
-        write_text(out / "verdict.json", text)
+        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
+        write_text(out / "verdict.json", read_text(decision / "verdict.json"))
         write_page(out)
         return verdict
 
@@ -119,8 +118,8 @@ def _stands(world: World) -> bool:
     with suppress(ArtifactError):
         decision, facts = world.run / "decision", facts_of(world.run)
         handed_out(decision)
-        verdict = read_verdict(read_bytes(decision / "verdict.json"), where=decision / "verdict.json")
-        read_facts(read_bytes(facts), where=facts)
+        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
+        read_facts(read_json(facts, dict), where=facts)
         broken = damaged_parts(world.run, challenger=verdict.entry is not None, labels=verdict.n_examples > 0)
     if broken:
         world.report.say(f"adapt: {', '.join(broken)} of this run is missing or damaged, and is made anew")

@@ -67,7 +67,7 @@ def a_map(n: int) -> VectorMap:
 @given(records(RunFacts))
 def test_any_facts_come_back_from_their_json_as_they_were(told: RunFacts) -> None:
     text = json.dumps(told.told(), ensure_ascii=False)
-    again = read_facts(text)
+    again = read_facts(json.loads(text))
     assert again == told
     assert json.dumps(again.told(), ensure_ascii=False) == text
 
@@ -159,26 +159,23 @@ def test_a_value_of_another_kind_is_refused_with_its_place(path: tuple[Any, ...]
         parent = parent[step]
     parent[path[-1]] = value
     with pytest.raises(ArtifactError, match=said):
-        read_facts(json.dumps(changed), where=Path("runs/acme/decision/facts.json"))
+        read_facts(changed, where=Path("runs/acme/decision/facts.json"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{", "[" * 100_000, "\x00"])
-def test_what_is_no_object_is_refused_with_the_file_and_what_to_do(text: str) -> None:
+def test_the_message_names_the_file_and_says_what_to_do() -> None:
     path = Path("runs/acme/decision/facts.json")
-    with pytest.raises(
-        ArtifactError, match=r"^runs/acme/decision/facts.json: .*Delete runs/acme/decision and run the same"
-    ):
-        read_facts(text, where=path)
-    with pytest.raises(ArtifactError, match=r"^runs/acme/decision/verdict\.json: "):
-        read_verdict(text, where=path.with_name("verdict.json"))
-    with pytest.raises(ArtifactError, match=r"^runs/acme/dose.json: .*Run `shoptalk dose runs/acme` again"):
-        read_dose(text, where=Path("runs/acme/dose.json"))
+    with pytest.raises(ArtifactError, match=r"^runs/acme/decision/facts\.json .*Delete runs/acme/decision and run"):
+        read_facts({}, where=path)
+    with pytest.raises(ArtifactError, match=r"^runs/acme/decision/verdict\.json .*Delete runs/acme/decision and run"):
+        read_verdict({}, where=path.with_name("verdict.json"))
+    with pytest.raises(ArtifactError, match=r"^runs/acme/dose\.json .*Delete .* and run `shoptalk dose runs/acme`"):
+        read_dose({}, where=Path("runs/acme/dose.json"))
 
 
 def test_facts_of_the_version_before_remarks_still_open() -> None:
     earlier = facts()
     del earlier["remarks"]
-    assert read_facts(json.dumps(earlier)).remarks == ()
+    assert read_facts(earlier).remarks == ()
 
 
 def test_what_was_not_measured_is_absent_again_and_what_came_to_nothing_is_null_again() -> None:
@@ -193,8 +190,8 @@ def test_numbers_that_are_not_finite_are_texts_in_json_and_numbers_again() -> No
     odd["label_free"][0]["values"]["RankMe"] = float("nan")
     text = json.dumps(as_facts(odd).told(), allow_nan=False)
     assert json.loads(text)["label_free"][0]["values"]["RankMe"] == "NaN"
-    assert str(read_facts(text).label_free[0].values["RankMe"]) == "nan"
+    assert str(read_facts(json.loads(text)).label_free[0].values["RankMe"]) == "nan"
 
 
 def test_dose_curves_come_back_as_they_were() -> None:
-    assert read_dose(json.dumps(dose())).told() == json.loads(json.dumps(dose()))
+    assert read_dose(dose()).told() == json.loads(json.dumps(dose()))

@@ -33,7 +33,7 @@ from shoptalk.nn.encoder import embed
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.quantities import span
-from shoptalk.readback import as_written, read_bytes, read_text
+from shoptalk.readback import as_written, read_json, read_text
 from shoptalk.report.dose_json import (
     Accuracies,
     CurvesByDose,
@@ -121,7 +121,7 @@ def _verdict(run: Path) -> Verdict:
         )
     handed_out(decision)
     path = decision / "verdict.json"
-    verdict = read_verdict(read_bytes(path), where=path)
+    verdict = read_verdict(read_json(path, dict), where=path)
     if verdict.objective is None:
         raise SourceError(
             f"Nothing was trained in {run}, so there is no dose of it. Run `shoptalk adapt` with --candidates other "

@@ -1,6 +1,6 @@
-"""Records read back from JSON: what is published is what is read, and anything else is refused with its place.
+"""Records made of JSON that was read: what is published is what is read, and anything else is refused with its place.
 
-facts = read_facts(path.read_text(encoding="utf-8"), where=path)
+facts = read_facts(read_json(path, dict), where=path)
 """
 
 import json
@@ -24,39 +24,38 @@ _MISSING_FROM_EARLIER_RUNS: dict[str, Any] = {"remarks": []}
 """What runs of 24a6c83 did not tell of, by key."""
 
 
-def read_facts(text: str | bytes, *, where: Path | str = "These facts") -> RunFacts:
+def read_facts(told: Mapping[str, Any], *, where: Path | str = "This mapping") -> RunFacts:
     """The facts of a run, those of earlier versions too.
 
     Raises:
         ArtifactError: they are not in the form that this version reads; the message says what is wrong at which place.
     """
-    known = _object(text, where, _again(where))
-    return _record(RunFacts, _MISSING_FROM_EARLIER_RUNS | known, where, _again(where))
+    return _record(RunFacts, _MISSING_FROM_EARLIER_RUNS | dict(told), where, _of_adapt(where))
 
 
 def as_facts(given: RunFacts | Mapping[str, Any]) -> RunFacts:
     """Facts as a record, whether they are one or what its JSON holds; it raises as `read_facts` does."""
-    return given if isinstance(given, RunFacts) else read_facts(json.dumps(given))
+    return given if isinstance(given, RunFacts) else read_facts(given)
 
 
-def read_verdict(text: str | bytes, *, where: Path | str = "This verdict") -> Verdict:
+def read_verdict(told: Mapping[str, Any], *, where: Path | str = "This mapping") -> Verdict:
     """What a `verdict.json` holds; it raises as `read_facts` does."""
-    return _record(Verdict, _object(text, where, _again(where)), where, _again(where))
+    return _record(Verdict, told, where, _of_adapt(where))
 
 
-def read_evidence(text: str | bytes, *, where: Path | str = "This evidence") -> Evidence:
+def read_evidence(told: Mapping[str, Any], *, where: Path | str = "This mapping") -> Evidence:
     """What an `evidence.json` holds; it raises as `read_facts` does."""
-    return _record(Evidence, _object(text, where, _again(where)), where, _again(where))
+    return _record(Evidence, told, where, _of_adapt(where))
 
 
-def read_dose(text: str | bytes, *, where: Path | str = "These dose curves") -> DoseCurves:
+def read_dose(told: Mapping[str, Any], *, where: Path | str = "This mapping") -> DoseCurves:
     """What a `dose.json` holds; it raises as `read_facts` does."""
-    run = where.parent if isinstance(where, Path) else "RUN"
-    again = f"Run `shoptalk dose {run}` again, which measures them anew."
-    return _record(DoseCurves, _object(text, where, again), where, again)
+    file, run = (where, where.parent) if isinstance(where, Path) else ("RUN/dose.json", "RUN")
+    return _record(DoseCurves, told, where, f"Delete {file} and run `shoptalk dose {run}` again.")
 
 
-def _again(where: Path | str) -> str:
+def _of_adapt(where: Path | str) -> str:
+    """What to do where something of `shoptalk adapt` cannot be read."""
     folder = where.parent if isinstance(where, Path) else "RUN/decision"
     return (
         f"Delete {folder} and run the same `shoptalk adapt` again (with --force where it asks for it): what is "
@@ -64,29 +63,19 @@ def _again(where: Path | str) -> str:
     )
 
 
-def _object(text: str | bytes, where: Path | str, again: str) -> dict[str, Any]:
+def _record(model: type[M], told: Mapping[str, Any], where: Path | str, again: str) -> M:
     try:
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return model.model_validate_json(json.dumps(told, ensure_ascii=False).encode("utf-8"), strict=True)
     except UnicodeEncodeError as error:
-        raise ArtifactError(f"{where}: it holds half a character, which cannot be shown. {again}") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: this is not JSON that can be read ({error}). {again}") from error
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{where}: a JSON object was expected, and it is a {type(value).__name__}. {again}")
-    return value
-
-
-def _record(model: type[M], value: Mapping[str, Any], where: Path | str, again: str) -> M:
-    try:
-        return model.model_validate_json(json.dumps(value), strict=True)
+        said = "it holds half a character, which cannot be shown"
+        raise ArtifactError(f"{where} does not hold what Shoptalk writes there ({said}). {again}") from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        said = "; ".join(f"{_path(one['loc'], value)}: {one['msg']}" for one in problems[:_MOST_PROBLEMS])
+        said = "; ".join(f"{_path(one['loc'], told)}: {one['msg']}" for one in problems[:_MOST_PROBLEMS])
         more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
         raise ArtifactError(
-            f"{where}: this is not what this version of Shoptalk writes there ({said}{more}). It was changed, or "
-            f"another version made it. {again}"
+            f"{where} does not hold what Shoptalk writes there ({said}{more}). It was changed, or another version made "
+            f"it. {again}"
         ) from error
 
 

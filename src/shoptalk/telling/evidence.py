@@ -16,7 +16,7 @@ from shoptalk.evaluate import flips, projection, shot_gains
 from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.probes import retrieval
-from shoptalk.readback import read_bytes
+from shoptalk.readback import read_json
 from shoptalk.report.evidence_json import (
     ChangedText,
     ChangedTexts,
@@ -59,7 +59,7 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
             gathered = _gather(world, curated, baseline, entry, compared)
             write_text(inside / "evidence.json", json.dumps(gathered.told(), ensure_ascii=False))
-    return read_evidence(read_bytes(folder / "evidence.json"), where=folder / "evidence.json")
+    return read_evidence(read_json(folder / "evidence.json", dict), where=folder / "evidence.json")
 
 
 def _gather(

@@ -13,7 +13,7 @@ from shoptalk.errors import AbsentError
 from shoptalk.evaluate.bench import Bench, Measured
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
-from shoptalk.readback import as_written, read_bytes
+from shoptalk.readback import as_written, read_json
 from shoptalk.report import render
 from shoptalk.report.evidence_json import Evidence
 from shoptalk.report.facts_json import (
@@ -213,9 +213,9 @@ def open_facts(run: Path) -> RunFacts:
         ArtifactError: the facts are missing, or one of the two files is damaged or not in the form that this version
             reads.
     """
-    facts = read_facts(read_bytes(facts_of(run)), where=facts_of(run))
+    facts = read_facts(read_json(facts_of(run), dict), where=facts_of(run))
     try:
-        dose = read_dose(read_bytes(run / "dose.json"), where=run / "dose.json")
+        dose = read_dose(read_json(run / "dose.json", dict), where=run / "dose.json")
     except AbsentError:
         return facts
     decision = open_artifact(run / "decision")
