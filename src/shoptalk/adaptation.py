@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
@@ -15,7 +14,10 @@ from shoptalk.errors import ArtifactError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
-from shoptalk.readback import read_json, read_record, read_text
+from shoptalk.readback import read_json, read_text
+from shoptalk.report.facts_json import RunFacts
+from shoptalk.report.reading import read_facts, read_verdict
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import curate_stage
@@ -30,7 +32,6 @@ from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
 from shoptalk.telling.origin import origin
-from shoptalk.telling.verdict_json import Verdict
 from shoptalk.training.advance import read_log
 
 __all__ = ["Verdict", "adapt"]
@@ -103,9 +104,9 @@ def _adapted(
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
-                write_text(inside / "facts.json", json.dumps(facts, ensure_ascii=False))
+                write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
             shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
-        verdict = read_record(decision / "verdict.json", Verdict)
+        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
         write_text(out / "verdict.json", read_text(decision / "verdict.json"))
         write_page(out)
         return verdict
@@ -115,9 +116,10 @@ def _stands(world: World) -> bool:
     """Whether a finished run still holds what it did; says what is not, which is then made anew."""
     broken = ["decision"]
     with suppress(ArtifactError):
-        handed_out(world.run / "decision")
-        verdict = read_record(world.run / "decision" / "verdict.json", Verdict)
-        read_json(facts_of(world.run), dict)
+        decision, facts = world.run / "decision", facts_of(world.run)
+        handed_out(decision)
+        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
+        read_facts(read_json(facts, dict), where=facts)
         broken = damaged_parts(world.run, challenger=verdict.entry is not None, labels=verdict.n_examples > 0)
     if broken:
         world.report.say(f"adapt: {', '.join(broken)} of this run is missing or damaged, and is made anew")
@@ -132,7 +134,7 @@ def _tell(
     *,
     accept_unproven: bool,
     command: str,
-) -> tuple[Verdict, dict[str, Any]]:
+) -> tuple[Verdict, RunFacts]:
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
     stage_seconds: dict[str, float] = {}
 
@@ -175,7 +177,7 @@ def _tell(
         )
 
         def cards(adapted: bool) -> dict[str, str]:
-            return encoder_cards(made_from, verdict.told(), adapted=adapted)
+            return encoder_cards(made_from, verdict, adapted=adapted)
 
         ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
     facts = collect(

@@ -6,18 +6,20 @@ print(Spending(seconds=360, tokens=3_100_000, memory_bytes=1_900_000_000))
 
 import math
 
-from shoptalk.records import Frozen
+from shoptalk.records import Frozen, Published
 
 
-class Spending(Frozen):
-    """Wall-clock seconds, real training tokens, peak memory (resident; on a GPU allocated), euros where an hour has a
-    price.
-    """
+class Spending(Published):
+    """What a run takes, as far as it can be counted."""
 
     seconds: float
+    """Wall-clock seconds."""
     tokens: int
+    """Tokens trained on, without padding."""
     memory_bytes: int
+    """Peak memory: resident, on a GPU allocated."""
     euros: float | None = None
+    """Null where an hour has no price."""
 
     def priced(self, price_per_hour: float | None) -> "Spending":
         """The same with its cost, at a price in euros per hour; without a cost where no price is known."""

@@ -1,10 +1,13 @@
 """The nouns that travel between rooms: documents, drops, readings and decisions. All frozen, none knows torch."""
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, GetCoreSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
+
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 class Frozen(BaseModel):
@@ -12,6 +15,25 @@ class Frozen(BaseModel):
 
     # JSON has no NaN: as the strings "NaN" and "Infinity" such numbers survive being written and read again.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
+
+
+class Published(Frozen):
+    """A record that is written for others to read. Its fields' docstrings are the descriptions in its JSON schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, serialize_by_alias=True, validate_by_name=True)
+
+    def told(self) -> dict[str, Any]:
+        """As its JSON has it: what was not asked or measured in this run is left out."""
+        tree: dict[str, Any] = json.loads(self.model_dump_json(exclude_unset=True))
+        return tree
+
+
+Real = Annotated[
+    float,
+    BeforeValidator(lambda value: float(value) if value in _NOT_FINITE else value),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]}),
+]
+"""A measured number, which may be one of those that JSON has only as texts."""
 
 
 Plain = str | int | FiniteFloat | bool

@@ -19,7 +19,10 @@ def entry(name: str, step: int, gain: float | None, **more: Any) -> dict[str, An
         "forgetting": -0.2,
         "inside_guards": True,
         "why_not": "",
+        "seconds": 12.5,
+        "over_fitting": None,
         "eliminated": False,
+        "readings": {"RankMe": 210.3},
     } | more
 
 
@@ -194,6 +197,7 @@ def dose() -> dict[str, Any]:
         "entry": "neighbours@180",
         "shots": 5,
         "seed": 0,
+        "of": "86ae35d5" * 8,
         "curves": {
             "tokens": one(
                 "tokens of self-supervision", {240000: 1.2, 720000: 2.3}, "; twice as many might add -0.1 to 0.6."
@@ -205,6 +209,15 @@ def dose() -> dict[str, Any]:
     }
 
 
+def shares() -> list[dict[str, Any]]:
+    """What each candidate took."""
+    return [
+        {"objective": "neighbours", "seconds": 300.0, "tokens": 720000, "share": 0.5769, "went_on": True},
+        {"objective": "simcse", "seconds": 61.0, "tokens": 52345, "share": 0.1173, "went_on": False},
+        {"objective": "mlm", "seconds": 58.0, "tokens": 40000, "share": 0.1115, "went_on": False},
+    ]
+
+
 def facts() -> dict[str, Any]:
     """The whole shape that `render` takes."""
     return {
@@ -213,6 +226,7 @@ def facts() -> dict[str, Any]:
         "verdict": {
             "choice": "adopt",
             "objective": "neighbours",
+            "entry": "neighbours@180",
             "metric": "accuracy",
             "base": 78.1,
             "adapted": 80.4,
@@ -225,6 +239,8 @@ def facts() -> dict[str, Any]:
             "shots": 5,
             "labels_needed": None,
             "sentence": "Adopt neighbours@180, which is more than the 0.5 points worth having.",
+            "rule": "adopt if the interval lies above 0",
+            "on_test": False,
             "spent": {
                 "seconds": 520.0,
                 "tokens": 812345,
@@ -233,6 +249,8 @@ def facts() -> dict[str, Any]:
                 "price_per_hour": 1.2,
                 "forecast": {"seconds": 540.0, "tokens": 850000, "memory_bytes": 1_800_000_000, "euros": 0.18},
                 "ratio": {"seconds": 0.963, "tokens": 0.956, "memory_bytes": 1.056, "euros": 0.963},
+                "candidates": shares(),
+                "losers": {"seconds": 119.0, "tokens": 92345, "share": 0.2288},
             },
             "candidates": [
                 entry("neighbours", 60, 1.2),
@@ -257,7 +275,7 @@ def facts() -> dict[str, Any]:
         ],
         "label_free": [
             {"entry": "base", "values": {"RankMe": 210.3, "alignment": 0.4, "uniformity": -3.1, "next-turn MRR": 0.31}},
-            {"entry": "neighbours@180", "values": {"RankMe": 221.8, "alignment": 0.37, "next-turn MRR": None}},
+            {"entry": "neighbours@180", "values": {"RankMe": 221.8, "alignment": 0.37}},
         ],
         "ceiling": {"accuracy": 83.4, "base": 78.1},
         "guards": [
@@ -270,11 +288,7 @@ def facts() -> dict[str, Any]:
             "tokens": 812345,
             "waste": 0.08,
             "tokens_per_second": 1900.0,
-            "candidates": [
-                {"objective": "neighbours", "seconds": 300.0, "tokens": 720000, "share": 0.5769, "went_on": True},
-                {"objective": "simcse", "seconds": 61.0, "tokens": 52345, "share": 0.1173, "went_on": False},
-                {"objective": "mlm", "seconds": 58.0, "tokens": 40000, "share": 0.1115, "went_on": False},
-            ],
+            "candidates": shares(),
             "losers": {"seconds": 119.0, "tokens": 92345, "share": 0.2288},
         },
         "skipped": {"turns": "it needs conversations"},
@@ -336,5 +350,6 @@ def unlabelled() -> dict[str, Any]:
     """A run without labels: gains are null, and nothing that rests on them is there."""
     bare = facts()
     bare["verdict"] |= {"choice": "inconclusive", "base": None, "adapted": None, "gain": None, "interval": None}
+    bare["verdict"]["entry"] = "neighbours@60"
     bare["verdict"]["candidates"] = [entry("neighbours", 60, None), entry("simcse", 60, None)]
     return bare | {"curves": [], "per_class": [], "ceiling": None, "gains": [], "changed": None, "dose": None}

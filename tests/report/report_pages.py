@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
+from shoptalk.records import Published
 from shoptalk.report import render, sentences, wording
+from shoptalk.report.reading import as_facts
 from tests.report.report_facts import facts
 
 VOID = {"meta", "wbr", "input"}
@@ -88,11 +90,15 @@ def visible(source: str) -> str:
 
 
 def resolve(facts: Any, pointer: str) -> Any:
-    """What stands at a JSON pointer (RFC 6901). Raises LookupError where nothing does."""
+    """What stands at a JSON pointer (RFC 6901), in JSON or in records. Raises LookupError where nothing does."""
     assert pointer.startswith("/")
     for step in pointer[1:].split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
-        facts = facts[int(key)] if isinstance(facts, list) else facts[key]
+        if isinstance(facts, Published):
+            fields = {field.serialization_alias or name: name for name, field in type(facts).model_fields.items()}
+            facts = getattr(facts, fields[key])
+        else:
+            facts = facts[int(key)] if isinstance(facts, list | tuple) else facts[key]
     return facts
 
 
@@ -109,7 +115,7 @@ def expected(node: Node, facts: Any) -> str:
 
 def untraced(source: str, facts: Any) -> list[str]:
     """Every text of the page that is not what the facts say, and every number that points to none of them."""
-    return list(_untraced(parse(source), facts, in_picture=False))
+    return list(_untraced(parse(source), as_facts(facts), in_picture=False))
 
 
 def _untraced(node: Node, facts: Any, *, in_picture: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.report.charts import Axis, make_axis
+from shoptalk.report.facts_json import ClassGain, CurvePoint, GainCurve, GuardRow
 from shoptalk.report.figures import Fact, breaking, embedded, fig
 from shoptalk.report.lines import Point, read_curve, thin
 from shoptalk.report.markup import clean, el
@@ -45,10 +46,13 @@ def test_thinning_keeps_the_mean_of_equal_stretches_and_the_range(values: list[f
 
 
 def test_the_biggest_changes_are_in_order_and_leave_out_what_did_not_change() -> None:
-    classes = [{"label": str(gain), "gain": gain} for gain in (1.0, -3.0, 0.0, 5.0, -1.0, 2.0)]
+    classes = [
+        ClassGain(label=str(gain), n=9, base=50.0, adapted=50.0 + gain, gain=gain)
+        for gain in (1.0, -3.0, 0.0, 5.0, -1.0, 2.0)
+    ]
     gains, losses = biggest(classes, 2)
-    assert [row["gain"] for row in gains] == [5.0, 2.0]
-    assert [row["gain"] for row in losses] == [-3.0, -1.0]
+    assert [row.gain for row in gains] == [5.0, 2.0]
+    assert [row.gain for row in losses] == [-3.0, -1.0]
 
 
 def test_numbers_are_written_for_people() -> None:
@@ -89,15 +93,31 @@ def test_a_measure_is_explained_by_the_end_of_its_name_and_once() -> None:
 
 
 def test_a_curve_starts_at_the_base_and_leaves_out_what_was_not_measured() -> None:
-    points = [{"tokens": 100, "gain": 1, "low": 0.5, "high": None}, {"tokens": 200, "gain": None}]
-    assert read_curve(Fact({"points": points})) == (Point(0.0, 0.0, 0.0, 0.0), Point(100.0, 1.0, 0.5, 1.0))
-    assert read_curve(Fact({"points": []})) == ()
+    points = [
+        CurvePoint(entry="x@1", step=1, tokens=100, gain=1.0, low=0.5, high=None),
+        CurvePoint(entry="x@2", step=2, tokens=200, gain=float("nan"), low=None, high=None),
+    ]
+    curve = GainCurve(objective="x", eliminated=False, points=tuple(points))
+    assert read_curve(Fact(curve)) == (Point(0.0, 0.0, 0.0, 0.0), Point(100.0, 1.0, 0.5, 1.0))
+    assert read_curve(Fact(curve.model_copy(update={"points": ()}))) == ()
 
 
 def test_a_figure_knows_where_it_stands_in_the_facts() -> None:
     place = Fact({"a/b": [{"c~d": 2.34}]})["a/b"][0]["c~d"]
     assert fig(signed, place).text == '<span data-reading="/a~1b/0/c~0d" data-as="signed">+2.3</span>'
     assert fig(signed, place["deeper"]).text == "–"
+
+
+def test_a_field_of_a_record_is_an_attribute_and_stands_where_its_json_has_it() -> None:
+    row = Fact(GuardRow(entry="x@1", name="forgetting", change=-0.2, limit=-1.0, inside=True), "/guards/0")
+    assert (
+        (row.change.value, row.change.pointer)
+        == (-0.2, "/guards/0/value")
+        == (row["value"].value, row["value"].pointer)
+    )
+    with pytest.raises(AttributeError, match="GuardRow at /guards/0 has no field gian"):
+        row.gian  # noqa: B018
+    assert Fact(None).heads.sentence.value is None
 
 
 @settings(deadline=None)

@@ -11,9 +11,11 @@ import pytest
 
 from shoptalk.report import side_by_side as forms
 from shoptalk.report import wording as report_text
+from shoptalk.report.reading import as_facts
 from shoptalk.report.runs import FinishedRun, compared
 from shoptalk.report.side_by_side import comparison_markdown, render_comparison
 from tests.report.report_facts import facts, unlabelled
+from tests.report.report_pages import resolve
 
 LABELS, OTHER, TEST, BASE = "1a" * 32, "2b" * 32, "3c" * 32, "4d" * 32
 
@@ -26,14 +28,14 @@ def run(name: str, gain: float | None = 2.3, half: float = 1.0, **more: Any) -> 
         told["verdict"] |= {"gain": gain, "interval": [gain - half, gain + half], "adapted": adapted}
     parents = {"labels": LABELS, "base": BASE, "chats.jsonl": OTHER} | more.pop("parents", {})
     shots = more.pop("shots", 5)
-    told["verdict"]["shots"] = shots
+    told["verdict"] |= {"shots": shots} | ({"candidates": more.pop("candidates")} if "candidates" in more else {})
     settings = {"base": "minilm", "seed": 0, "shots": shots, "objectives": {"mlm": {"lr": 2e-5}}} | more
     known = {name: value for name, value in parents.items() if value is not None}
-    return FinishedRun(name, told, settings, known, {"torch": "2.13.0"})
+    return FinishedRun(name, as_facts(told), settings, known, {"torch": "2.13.0"})
 
 
 def said(*runs: FinishedRun) -> str:
-    return " ".join(compared(runs)["findings"])
+    return " ".join(compared(runs).findings)
 
 
 def test_runs_measured_alike_whose_intervals_overlap_cannot_be_told_apart() -> None:
@@ -61,9 +63,9 @@ def test_runs_whose_intervals_do_not_overlap_are_ranked_whatever_their_order() -
 )
 def test_runs_that_were_measured_otherwise_are_not_ranked_and_the_reason_is_said(other: FinishedRun, why: str) -> None:
     found = compared([run("a", 0.5), other])
-    told = " ".join(found["findings"])
+    told = " ".join(found.findings)
     assert "b may not be ranked with a:" in told and why in told
-    assert "gains more" not in told and found["groups"] == [[0], [1]]
+    assert "gains more" not in told and found.groups == ((0,), (1,))
 
 
 def test_where_only_the_base_differs_the_accuracies_are_told_instead() -> None:
@@ -74,21 +76,20 @@ def test_where_only_the_base_differs_the_accuracies_are_told_instead() -> None:
 
 
 def test_runs_without_a_gain_are_named_with_the_reason_and_left_out_of_the_ranking() -> None:
-    nothing = run("c", 1.0)
-    nothing.facts["verdict"]["candidates"].clear()
+    nothing = run("c", 1.0, candidates=[])
     found = compared([run("a"), run("b", None, parents={"labels": None}), nothing])
-    assert found["findings"][:2] == [
+    assert found.findings[:2] == (
         "b has no gain to compare: it had no labels.",
         "c has no gain to compare: nothing was trained.",
-    ]
-    assert found["groups"] == [[0]]
+    )
+    assert found.groups == ((0,),)
 
 
 def test_of_three_runs_only_those_measured_alike_are_ranked() -> None:
     found = compared([run("a", 0.5), run("b", 9.0), run("c", 9.0, shots=1)])
-    assert found["groups"] == [[0, 1], [2]]
-    assert any(line.startswith("c may not be ranked with a and b:") for line in found["findings"])
-    assert sum("can be told apart" in line for line in found["findings"]) == 1
+    assert found.groups == ((0, 1), (2,))
+    assert any(line.startswith("c may not be ranked with a and b:") for line in found.findings)
+    assert sum("can be told apart" in line for line in found.findings) == 1
 
 
 def test_other_random_label_sets_are_told_as_a_source_of_chance() -> None:
@@ -99,7 +100,7 @@ def test_other_random_label_sets_are_told_as_a_source_of_chance() -> None:
 def test_settings_inputs_and_versions_are_listed_only_where_they_differ() -> None:
     other = run("b", seed=1, price_per_hour=3.0, objectives={"mlm": {"lr": 1e-4}}, parents={"chats.jsonl": TEST})
     other.versions["torch"] = "2.14.0"  # type: ignore[index]
-    differ = {row["setting"]: row["values"] for row in compared([run("a"), other])["settings"]}
+    differ = {row.setting: list(row.values) for row in compared([run("a"), other]).settings}
     assert differ == {
         "seed": [0, 1],
         "objectives.mlm.lr": [2e-5, 1e-4],
@@ -110,12 +111,12 @@ def test_settings_inputs_and_versions_are_listed_only_where_they_differ() -> Non
 
 def test_many_source_files_that_differ_are_counted_and_not_listed() -> None:
     other = run("b", parents={"labels": TEST} | {f"notes/{number}.md": TEST for number in range(50)})
-    differ = {row["setting"]: row["values"] for row in compared([run("a"), other])["settings"]}
+    differ = {row.setting: list(row.values) for row in compared([run("a"), other]).settings}
     assert differ == {"SHA-256 of labels": ["1a1a1a1a", "3c3c3c3c"], "source files": [1, 51]}
 
 
 def test_the_comparison_is_plain_json_with_what_each_run_cost() -> None:
-    found = json.loads(json.dumps(compared([run("a"), run("b")])))
+    found = json.loads(json.dumps(compared([run("a"), run("b")]).told()))
     row = found["runs"][0]
     assert (row["seconds"], row["tokens"], row["euros"], row["texts"]) == (520.0, 812345, 0.1733, 731)
     assert found["smallest_gain"] == 0.5
@@ -147,12 +148,6 @@ class Readings(HTMLParser):
             self.open[-1] = (one[0], one[1], one[2] + data)
 
 
-def at(tree: Any, pointer: str) -> Any:
-    for step in pointer.split("/")[1:]:
-        tree = tree[int(step)] if isinstance(tree, list) else tree[step.replace("~1", "/").replace("~0", "~")]
-    return tree
-
-
 def test_every_figure_of_the_page_is_the_reading_that_it_names() -> None:
     found = compared([run("runs/a"), run("runs/b", 9.0, shots=10), run("c", None, parents={"labels": None})])
     page = Readings()
@@ -160,7 +155,7 @@ def test_every_figure_of_the_page_is_the_reading_that_it_names() -> None:
     assert len(page.found) > 50
     for pointers, form, shown in page.found:
         how = getattr(forms, form, None) or getattr(report_text, form)
-        assert how(*(at(found, pointer) for pointer in pointers.split(" "))) == shown
+        assert how(*(resolve(found, pointer) for pointer in pointers.split(" "))) == shown
 
 
 def test_the_page_says_first_what_may_not_be_ranked_and_keeps_those_measured_alike_together_on_one_axis() -> None:

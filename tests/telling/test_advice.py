@@ -3,26 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.telling.advice import advise
-from tests.report.report_facts import entry
+from tests.report.report_facts import entry, facts
 
 COMMAND = "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme"
 
 
-def verdict(choice: str, **more: Any) -> dict[str, Any]:
+def verdict(choice: str, **more: Any) -> Verdict:
     rows = [entry("mlm", 20, -1.0, eliminated=True), entry("neighbours", 60, 1.2), entry("neighbours", 180, 2.3)]
-    return {
+    whole = facts()["verdict"]
+    told = whole | {
         "choice": choice, "metric": "accuracy", "gain": 2.3, "objective": "neighbours", "entry": "neighbours@180",
-        "labels_needed": None, "n_examples": 300, "smallest_gain": 0.5, "candidates": rows, "spent": {"seconds": 100.0},
-        "on_test": False,
-    } | more  # fmt: skip
+        "labels_needed": None, "n_examples": 300, "smallest_gain": 0.5, "candidates": rows, "on_test": False,
+        "spent": whole["spent"] | {"seconds": 100.0},
+    }  # fmt: skip
+    return Verdict.model_validate(told | more)
 
 
-def asked(found: dict[str, Any], **more: Any) -> list[tuple[str, str | None]]:
+def asked(found: Verdict, **more: Any) -> list[tuple[str, str | None]]:
     usual = {"skipped": {}, "texts": 5000, "run": Path("runs/acme"), "command": COMMAND, "labels": Path("l.csv")}
-    return [
-        (str(row["say"]), row["command"]) for row in advise(found, **(usual | {"rates": {"neighbours": 3e-4}} | more))
-    ]
+    return [(step.say, step.command) for step in advise(found, **(usual | {"rates": {"neighbours": 3e-4}} | more))]
 
 
 def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_training() -> None:

@@ -13,9 +13,11 @@ from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
 from shoptalk.config import Config, load
 from shoptalk.nn.tiny import tiny_product
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.telling.cards import encoder_cards, plain_card
 from shoptalk.telling.origin import Base, CorpusFacts, Told, base_of, command_of
 from tests.conftest import Listener, SmallWorld
+from tests.report.report_facts import entry, facts
 
 CORPUS = CorpusFacts(
     documents=1_200,
@@ -40,8 +42,8 @@ TOLD = Told(
 )
 
 
-def verdict(**more: Any) -> dict[str, Any]:
-    found = {
+def verdict(**more: Any) -> Verdict:
+    told = facts()["verdict"] | {
         "choice": "adopt",
         "objective": "neighbours",
         "entry": "neighbours@180",
@@ -54,11 +56,16 @@ def verdict(**more: Any) -> dict[str, Any]:
         "n_draws": 20,
         "shots": 5,
         "sentence": "Adopt neighbours@180.",
-        "heads": {"base": "linear", "adapted": "smoothed", "sentence": "Each answers with its best head."},
+        "heads": {
+            "base": "linear",
+            "adapted": "smoothed",
+            "plain_gain": 2.1,
+            "sentence": "Each answers with its best head.",
+        },
         "on_test": False,
-        "candidates": [{"entry": "neighbours@180", "step": 180, "tokens": 731_000, "seconds": 99.0}],
+        "candidates": [entry("neighbours", 180, 2.3, tokens=731_000, seconds=99.0)],
     }
-    return found | more
+    return Verdict.model_validate(told | more)
 
 
 UNLABELLED = {"base": None, "adapted": None, "gain": None, "interval": None, "metric": None, "shots": None}

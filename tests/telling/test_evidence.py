@@ -41,7 +41,7 @@ def finished(world: SmallWorld, tiny_base: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def facts(finished: Path) -> dict[str, Any]:
-    return open_facts(finished)
+    return open_facts(finished).told()
 
 
 def test_gains_are_told_per_shots_and_per_task(facts: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ def test_evidence_is_a_timed_stage_that_is_opened_again_and_not_made_again(
     adapt([world.conversations], out=finished, config=config, report=listener, labels=world.labels, force=True)
     assert open_artifact(finished / "evidence") == before
     assert not [line for line in listener.said if line.startswith("evidence")]
-    again = open_facts(finished)
+    again = open_facts(finished).told()
     assert again["map"] == facts["map"] and again["gains"] == facts["gains"]
 
 
@@ -163,7 +163,7 @@ def test_without_labels_there_are_the_map_the_network_and_retrieval(
 ) -> None:
     config = config_for(tiny_base, candidates=("turns", "none"))
     adapt([world.conversations], out=tmp_path / "run", config=config, report=Listener())
-    facts = open_facts(tmp_path / "run")
+    facts = open_facts(tmp_path / "run").told()
     assert [row["task"] for row in facts["gains"]] == ["retrieval"]
     assert facts["changed"] is None
     assert facts["map"]["classes"] == [] and set(facts["map"]["class"]) == {None}
@@ -179,7 +179,7 @@ def test_a_handful_of_documents_is_enough_to_pass(tiny_base: Path, tmp_path: Pat
     source.write_text("\n".join(json.dumps({"text": f"where is my {word} number {word}"}) for word in words) + "\n")
     config = config_for(tiny_base, candidates=("mlm", "none"), budget="400tok")
     adapt([source], out=tmp_path / "run", config=config, report=Listener())
-    facts = open_facts(tmp_path / "run")
+    facts = open_facts(tmp_path / "run").told()
     assert facts["sources"][0]["documents"] == facts["moved"]["n"] == 3
     assert facts["map"] is None and facts["gains"] == []
 
@@ -194,7 +194,7 @@ def test_where_nothing_was_trained_there_are_the_sources_largest_first_with_what
     (folder / "again.md").write_text("Note 3: where is the very very very late parcel?\n")
     config = config_for(tiny_base, candidates=("none",))
     adapt([world.conversations, folder], out=tmp_path / "run", config=config, report=Listener())
-    facts = open_facts(tmp_path / "run")
+    facts = open_facts(tmp_path / "run").told()
     assert not {"gains", "map", "changed", "layers", "moved"} & set(facts)
     assert not [node for node in facts["trace"]["nodes"] if node["kind"] in ("entry", "targets", "head")]
     rows = facts["sources"]

@@ -217,7 +217,7 @@ def dose(
 
     limit = None if budget is None else Limit.parse(budget)
     with Console() as console:
-        found = measure(run, budget=limit, report=console)
+        found = measure(run, budget=limit, report=console).told()
     show(found, as_json, lambda: printed.dose(found, run))
 
 

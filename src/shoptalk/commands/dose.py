@@ -1,7 +1,7 @@
 """How much is enough: the dose curves of a finished run's winner, from what the run has kept.
 
     found = dose(Path("runs/acme"), budget=None, report=console)       # leaves runs/acme/dose.json
-    print(found["curves"]["texts"]["sentence"])
+    print(found.curves.texts.sentence)
 
 | curve  | dose                | what it takes                                                           |
 |--------|---------------------|-------------------------------------------------------------------------|
@@ -19,7 +19,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -34,7 +33,21 @@ from shoptalk.nn.encoder import embed
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.quantities import span
-from shoptalk.readback import as_written, read_record, read_text
+from shoptalk.readback import as_written, read_json, read_text
+from shoptalk.report.dose_json import (
+    Accuracies,
+    CurvesByDose,
+    DoseCurve,
+    DoseCurves,
+    DosePoint,
+    LabelsCurve,
+    LawCheck,
+    Saturation,
+    TextsCurve,
+    TwiceTheDose,
+)
+from shoptalk.report.reading import read_verdict
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.candidate import prepare_targets
 from shoptalk.stages.curate import open_curated
@@ -43,7 +56,6 @@ from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, plan_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_embedder, open_product
 from shoptalk.telling.facts import of_decision, write_page
-from shoptalk.telling.verdict_json import Verdict
 from shoptalk.text.corpus import Corpus
 
 FRACTIONS = (0.25, 0.5, 0.125)
@@ -68,7 +80,7 @@ class _Finished:
     decision: Artifact
 
 
-def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any]:
+def dose(run: Path, *, budget: Budget | None, report: Reporter) -> DoseCurves:
     """Measure the dose curves of a finished run's winner; leaves `run/dose.json` and returns what it holds.
 
     `budget` limits the new trainings; without one all fractions of the corpus are trained on.
@@ -80,31 +92,26 @@ def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any
     verdict = _verdict(run)
     with locked(run):
         done = _open(run, verdict, report)
-        curves = {
-            "tokens": _tokens_curve(done),
-            "texts": _texts_curve(done, budget),
-            "labels": _labels_curve(done),
-        }
-        found = {
-            "objective": verdict["objective"],
-            "entry": done.best.name,
-            "shots": _shots(done),
-            "seed": done.world.config.seed,
-            "of": of_decision(done.decision),
-            "curves": curves,
-        }
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        write_text(run / "dose.json", text)
+        curves = CurvesByDose(tokens=_tokens_curve(done), texts=_texts_curve(done, budget), labels=_labels_curve(done))
+        measured = DoseCurves(
+            objective=done.best.candidate,
+            entry=done.best.name,
+            shots=_shots(done),
+            seed=done.world.config.seed,
+            of=of_decision(done.decision) or "",
+            curves=curves,
+        )
+        write_text(run / "dose.json", json.dumps(measured.told(), indent=1, ensure_ascii=False))
         write_page(run)
         for part in (run / "dose").glob("texts-*/work"):
             shutil.rmtree(part, ignore_errors=True)
-    return dict(json.loads(text))
+    return measured
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-def _verdict(run: Path) -> dict[str, Any]:
+def _verdict(run: Path) -> Verdict:
     """The verdict of a run that can be dosed."""
     decision = run / "decision"
     if open_artifact(decision) is None:
@@ -113,21 +120,22 @@ def _verdict(run: Path) -> dict[str, Any]:
             "makes one."
         )
     handed_out(decision)
-    verdict = read_record(decision / "verdict.json", Verdict).told()
-    if verdict["objective"] is None:
+    path = decision / "verdict.json"
+    verdict = read_verdict(read_json(path, dict), where=path)
+    if verdict.objective is None:
         raise SourceError(
             f"Nothing was trained in {run}, so there is no dose of it. Run `shoptalk adapt` with --candidates other "
             "than none, or with a larger --budget."
         )
-    if verdict["gain"] is None:
+    if verdict.gain is None:
         raise SourceError(
             f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
-            f"{verdict['labels_needed']} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
+            f"{verdict.labels_needed} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
     return verdict
 
 
-def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
+def _open(run: Path, verdict: Verdict, report: Reporter) -> _Finished:
     """The run's stages again, all of which are done."""
     artifact = open_artifact(run / "decision")
     assert artifact is not None
@@ -146,9 +154,9 @@ def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
     baseline = baseline_stage(world, curated)
     prepared, _ = plan_stage(world, curated, baseline, spent=0.0)
     kept = _plan_text(plan_file)
-    names = [row["entry"] for row in verdict["candidates"] if row["objective"] == verdict["objective"]]
-    entries = _entries(run, prepared, verdict["objective"]) if prepared is not None else {}
-    best = entries.get(str(verdict["entry"]))
+    names = [row.entry for row in verdict.candidates if row.objective == verdict.objective]
+    entries = _entries(run, prepared, verdict.objective or "") if prepared is not None else {}
+    best = entries.get(verdict.entry or "")
     if prepared is None or planned != kept or best is None or not {best.name, *names} <= set(entries):
         if planned is not None:
             write_text(plan_file, planned)
@@ -194,7 +202,7 @@ def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
 # --- tokens -------------------------------------------------------------------------------------------------------
 
 
-def _tokens_curve(done: _Finished) -> dict[str, Any]:
+def _tokens_curve(done: _Finished) -> DoseCurve:
     """Gain against real training tokens, from the menu. Only the last checkpoint's learning rate has come down."""
     return _curve([entry.tokens for entry in done.entries], _gains(done, done.entries), "tokens of self-supervision")
 
@@ -209,7 +217,7 @@ def _gains(done: _Finished, entries: Sequence[Entry]) -> decide.Band:
 # --- texts --------------------------------------------------------------------------------------------------------
 
 
-def _texts_curve(done: _Finished, budget: Budget | None) -> dict[str, Any]:
+def _texts_curve(done: _Finished, budget: Budget | None) -> TextsCurve:
     """Gain against unlabelled texts, the training's steps held fixed: fewer texts are each seen more often."""
     whole = done.prepared.corpus
     candidate = done.prepared.candidates[done.best.candidate]
@@ -229,8 +237,8 @@ def _texts_curve(done: _Finished, budget: Budget | None) -> dict[str, Any]:
     entries = {len(parts[fraction]): _train_on(done, parts[fraction], fraction) for fraction in chosen}
     entries[len(whole)] = done.best
     found = _curve(sorted(entries), _gains(done, [entries[n] for n in sorted(entries)]), "unlabelled texts")
-    left_out = [f"{fraction:.1%}" for fraction in parts if fraction not in chosen]
-    return found | {"left_out": left_out, "steps": done.best.step}
+    left_out = tuple(f"{fraction:.1%}" for fraction in parts if fraction not in chosen)
+    return TextsCurve(**dict(found), left_out=left_out, steps=done.best.step)
 
 
 def _cost(done: _Finished) -> tuple[float, float]:
@@ -274,7 +282,7 @@ def _train_on(done: _Finished, part: Corpus, fraction: float) -> Entry:
 # --- labels -------------------------------------------------------------------------------------------------------
 
 
-def _labels_curve(done: _Finished) -> dict[str, Any]:
+def _labels_curve(done: _Finished) -> LabelsCurve:
     """Base and adapted encoder against labels a class: the gain, and what the adapted one itself gains from more."""
     shots, points = _label_points(done)
     seed = done.world.config.seed
@@ -284,7 +292,7 @@ def _labels_curve(done: _Finished) -> dict[str, Any]:
     for arm, correct in (("base", points.base), ("adapted", points.adapted)):
         band = decide.band(replace(points, base=nothing, adapted=correct), seed=seed)
         accuracies[arm] = _curve(shots, band, "labels a class", of=f"{arm} accuracy")
-    return found | {"accuracy": accuracies}
+    return LabelsCurve(**dict(found), accuracy=Accuracies(**accuracies))
 
 
 def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
@@ -327,33 +335,37 @@ def _untouched(training: Int[np.ndarray, "R K"], cluster: Int[np.ndarray, " N"])
 # --- what is told -------------------------------------------------------------------------------------------------
 
 
-def _curve(amounts: Sequence[float | int], band: decide.Band, what: str, *, of: str = "gain") -> dict[str, Any]:
-    """A curve as plain JSON; an infinite dose is null."""
+def _curve(amounts: Sequence[float | int], band: decide.Band, what: str, *, of: str = "gain") -> DoseCurve:
+    """A curve as it is told; an infinite dose is None."""
     judged = doses.judge(amounts, band)
-    points = [
-        {
-            "dose": amount,
-            "base": float(band.base[i]),
-            "adapted": float(band.adapted[i]),
-            "gain": float(band.gain[i]),
-            "interval": [float(band.low[i]), float(band.high[i])],
-        }
+    points = tuple(
+        DosePoint(
+            dose=amount,
+            base=float(band.base[i]),
+            adapted=float(band.adapted[i]),
+            gain=float(band.gain[i]),
+            interval=(float(band.low[i]), float(band.high[i])),
+        )
         for i, amount in enumerate(amounts)
-    ]
-    return {
-        "unit": what,
-        "points": points,
-        "law": judged.law,
-        "asymptote": judged.asymptote,
-        "checks": [asdict(check) | {"holds": check.holds} for check in judged.checks],
-        "saturation": [
-            {"share": reach.share, "dose": _finite(reach.dose), "interval": [_finite(end) for end in reach.interval]}
+    )
+    return DoseCurve(
+        unit=what,
+        points=points,
+        law=judged.law,
+        asymptote=judged.asymptote,
+        checks=tuple(LawCheck(**asdict(check), holds=check.holds) for check in judged.checks),
+        saturation=tuple(
+            Saturation(
+                share=reach.share,
+                dose=_finite(reach.dose),
+                interval=(_finite(reach.interval[0]), _finite(reach.interval[1])),
+            )
             for reach in judged.reaches
-        ],
-        "twice": asdict(judged.twice) if judged.twice is not None else None,
-        "why_not": judged.why_not,
-        "sentence": doses.sentence(judged, band, what=what, of=of),
-    }
+        ),
+        twice=TwiceTheDose(**asdict(judged.twice)) if judged.twice is not None else None,
+        why_not=judged.why_not,
+        sentence=doses.sentence(judged, band, what=what, of=of),
+    )
 
 
 def _finite(number: float) -> float | None:

@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from shoptalk.artifact import handed_out, open_artifact, write_text
 from shoptalk.errors import InputError, SourceError
 from shoptalk.readback import as_written, read_text
 from shoptalk.report import render_markdown
+from shoptalk.report.comparison_json import Comparison
 from shoptalk.report.runs import FinishedRun, compared
 from shoptalk.report.side_by_side import comparison_markdown, render_comparison
 from shoptalk.telling.facts import facts_of, open_facts, write_page
@@ -55,7 +55,8 @@ def finished(run: Path) -> FinishedRun:
 
     Raises:
         SourceError: it is not a finished run.
-        ArtifactError: a file of its decision is damaged, or is not what its manifest says.
+        ArtifactError: a file of its decision is damaged, is not what its manifest says, or is not in the form that
+            this version reads.
     """
     if open_artifact(run / "decision") is None:
         raise SourceError(
@@ -65,7 +66,7 @@ def finished(run: Path) -> FinishedRun:
     return FinishedRun(str(run), open_facts(run), artifact.config, artifact.parents, artifact.versions)
 
 
-def comparison(runs: Sequence[Path]) -> dict[str, Any]:
+def comparison(runs: Sequence[Path]) -> Comparison:
     """Several finished runs side by side, as `report.runs.compared` tells them.
 
     Raises:
@@ -89,7 +90,7 @@ def _of_one(run: Path, form: str) -> str:
     if form == "html":
         return _page(run)
     with as_written(facts_of(run)):
-        return json.dumps(facts, ensure_ascii=False) if form == "json" else render_markdown(facts)
+        return json.dumps(facts.told(), ensure_ascii=False) if form == "json" else render_markdown(facts)
 
 
 def _page(run: Path) -> str:
@@ -104,4 +105,4 @@ def _of_several(runs: Sequence[Path], form: str) -> str:
     facts = comparison(runs)
     if form == "html":
         return render_comparison(facts)
-    return json.dumps(facts, indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(facts)
+    return json.dumps(facts.told(), indent=1, ensure_ascii=False) if form == "json" else comparison_markdown(facts)

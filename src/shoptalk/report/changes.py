@@ -14,24 +14,22 @@ _OPEN_TEXTS = 3
 
 def classes(facts: Fact) -> Html:
     """All classes at one glance, the largest changes, and the numbers of every class."""
-    every = facts["per_class"]
+    every = facts.per_class
     if not every:
         return paragraphs("No class was measured, since that takes labelled messages and a trained challenger.")
-    known = sorted(
-        (row for row in every if row["gain"].number is not None), key=lambda row: -(row["gain"].number or 0.0)
-    )
-    rises = [row for row in known if (row["gain"].number or 0.0) > 0][:_MOST_CHANGED]
-    falls = [row for row in reversed(known) if (row["gain"].number or 0.0) < 0][:_MOST_CHANGED]
+    known = sorted((row for row in every if row.gain.number is not None), key=lambda row: -(row.gain.number or 0.0))
+    rises = [row for row in known if (row.gain.number or 0.0) > 0][:_MOST_CHANGED]
+    falls = [row for row in reversed(known) if (row.gain.number or 0.0) < 0][:_MOST_CHANGED]
     if not rises and not falls:
         return paragraphs("No class changed.")
     shown = [*rises, *reversed(falls)]
-    largest = max(abs(row["gain"].number or 0.0) for row in shown)
+    largest = max(abs(row.gain.number or 0.0) for row in shown)
     some: list[list[Child]] = [
         [
-            named(row["label"]),
-            fig(wording.count, row["n"]),
-            bar(row["gain"].number or 0.0, largest),
-            fig(signed, row["gain"]),
+            named(row.label),
+            fig(wording.count, row.n),
+            bar(row.gain.number or 0.0, largest),
+            fig(signed, row.gain),
         ]
         for row in shown
     ]
@@ -47,24 +45,24 @@ def classes(facts: Fact) -> Html:
             fig(wording.losing, every),
             " lost. Single classes have few messages and no interval of their own: look for a pattern, not at one row.",
         ),
-        _skyline([row["gain"].number or 0.0 for row in known]) if len(known) > 2 * _MOST_CHANGED else None,
+        _skyline([row.gain.number or 0.0 for row in known]) if len(known) > 2 * _MOST_CHANGED else None,
         table("The largest gains and losses, in points", head, some, words={2}),
         disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every)),
     )
 
 
 def _all(every: Fact) -> Html:
-    rows = sorted(every, key=lambda row: str(row["label"].value))
+    rows = sorted(every, key=lambda row: row.label.value)
     return table(
         "Accuracy per class",
         ["Class", "Messages", "Base", "Adapted", "Gain"],
         [
             [
-                named(row["label"]),
-                fig(wording.count, row["n"]),
-                fig(wording.percent, row["base"]),
-                fig(wording.percent, row["adapted"]),
-                fig(signed, row["gain"]),
+                named(row.label),
+                fig(wording.count, row.n),
+                fig(wording.percent, row.base),
+                fig(wording.percent, row.adapted),
+                fig(signed, row.gain),
             ]
             for row in rows
         ],
@@ -105,29 +103,27 @@ def _skyline(gains: Sequence[float]) -> Html:
 
 def texts(facts: Fact) -> Html | None:
     """The labelled texts that one encoder gets right and the other wrong."""
-    found = facts["changed"]
+    found = facts.changed
     if not found:
         return None
     about = el(
         "p",
-        fig(wording.count, found["n_gained"]),
+        fig(wording.count, found.n_gained),
         " labelled texts are answered rightly more often by ",
-        named(found["entry"]),
+        named(found.entry),
         " than by the base, ",
-        fig(wording.count, found["n_lost"]),
-        " less often",
-        join(", over ", fig(wording.count, found["draws"]), " draws of labels") if found["draws"].number else None,
+        fig(wording.count, found.n_lost),
+        " less often, over ",
+        fig(wording.count, found.draws),
+        " draws of labels",
         ". Each is shown with the three other labelled texts that lie nearest to it: ",
         el("span", "✓", class_="yes"),
         " marks one of the same class, ",
         el("mark", "both"),
         " one that is near before and after.",
     )
-    heads = found["base_head"], found["head"]
-    answered = None
-    if all(heads):
-        answered = note("Head of the base: ", told(heads[0]), "; of the adapted model: ", told(heads[1]), ".")
-    return join(about, answered, _side("Gained", found["gained"]), _side("Lost", found["lost"]))
+    answered = note("Head of the base: ", told(found.base_head), "; of the adapted model: ", told(found.head), ".")
+    return join(about, answered, _side("Gained", found.gained), _side("Lost", found.lost))
 
 
 def _side(title: str, rows: Fact) -> Html:
@@ -143,17 +139,17 @@ def _side(title: str, rows: Fact) -> Html:
 
 
 def _card(row: Fact) -> Html:
-    label = row["label"].value
-    before = {str(near["text"].value) for near in row["before"]}
-    shared = before & {str(near["text"].value) for near in row["after"]}
+    label = row.label.value
+    before = {near.text.value for near in row.before}
+    shared = before & {near.text.value for near in row.after}
     return el(
         "article",
-        el("blockquote", told(row["text"]), dir="auto"),
-        el("p", "Its label: ", el("strong", named(row["label"])), class_="label"),
+        el("blockquote", told(row.text), dir="auto"),
+        el("p", "Its label: ", el("strong", named(row.label)), class_="label"),
         el(
             "div",
-            _arm("Before", row["base"], row["base_share"], row["before"], label, shared),
-            _arm("After", row["adapted"], row["adapted_share"], row["after"], label, shared),
+            _arm("Before", row.base, row.base_share, row.before, label, shared),
+            _arm("After", row.adapted, row.adapted_share, row.after, label, shared),
             class_="arms",
         ),
     )
@@ -171,9 +167,9 @@ def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared:
 
 
 def _neighbour(one: Fact, label: object, shared: set[str]) -> Html:
-    same = one["label"].value is not None and one["label"].value == label
+    same = one.label.value is not None and one.label.value == label
     about: list[Child] = [el("span", "✓ ", class_="yes") if same else None]
-    about += [named(one["label"]), ", "] if one["label"].value is not None else []
-    about += ["cosine ", fig(wording.cosine, one["cosine"])]
-    both = join(" ", el("mark", "both")) if str(one["text"].value) in shared else None
-    return el("li", told(one["text"]), both, el("small", *about))
+    about += [named(one.label), ", "] if one.label.value is not None else []
+    about += ["cosine ", fig(wording.cosine, one.cosine)]
+    both = join(" ", el("mark", "both")) if one.text.value in shared else None
+    return el("li", told(one.text), both, el("small", *about))

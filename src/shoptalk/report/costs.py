@@ -8,15 +8,14 @@ from shoptalk.report.markup import Child, Html, definitions, el, join, note, par
 
 def costs(facts: Fact) -> Html:
     """The account of the run."""
-    cost, spent = facts["cost"], facts["verdict"]["spent"]
-    known = [(term, value) for term, value in _known(cost, spent) if "data-reading" in value.text]
-    stages = _stages(cost["stages"])
-    if not known and stages is None:
-        return paragraphs("This run kept no account of its time and tokens.")
-    pairs: list[tuple[Child, Child]] = list(known)
+    cost, spent = facts.cost, facts.verdict.spent
+    known: list[tuple[Child, Child]] = [
+        (term, value) for term, value in _known(cost, spent) if "data-reading" in value.text
+    ]
+    stages = _stages(cost.stages)
     return join(
-        definitions(pairs),
-        note(sentences.WASTE) if cost["waste"].number is not None else None,
+        definitions(known),
+        note(sentences.WASTE),
         _forecast(spent),
         _shares(cost),
         stages if stages is not None else paragraphs("The stages of this run were not timed."),
@@ -24,21 +23,18 @@ def costs(facts: Fact) -> Html:
 
 
 def _known(cost: Fact, spent: Fact) -> list[tuple[str, Html]]:
-    def either(name: str) -> Fact:
-        return spent[name] if spent[name].number is not None else cost[name]
-
     return [
-        ("Time", fig(wording.duration, either("seconds"))),
-        ("Cost", fig(wording.euros, spent["euros"])),
-        ("Peak memory", fig(wording.memory, spent["memory_bytes"])),
-        ("Training tokens", fig(wording.count, either("tokens"))),
-        ("Tokens a second", fig(wording.count, cost["tokens_per_second"])),
-        ("Waste", fig(wording.hundred, cost["waste"])),
+        ("Time", fig(wording.duration, spent.seconds)),
+        ("Cost", fig(wording.euros, spent.euros)),
+        ("Peak memory", fig(wording.memory, spent.memory_bytes)),
+        ("Training tokens", fig(wording.count, spent.tokens)),
+        ("Tokens a second", fig(wording.count, cost.tokens_per_second)),
+        ("Waste", fig(wording.hundred, cost.waste)),
     ]
 
 
 def _forecast(spent: Fact) -> Html | None:
-    said, ratio = spent["forecast"], spent["ratio"]
+    said, ratio = spent.forecast, spent.ratio
     made: list[list[Child]] = [
         [word, fig(told_as, said[name]), fig(told_as, spent[name]), fig(wording.ratio, ratio[name])]
         for word, name, told_as in wording.SPENDING
@@ -51,10 +47,10 @@ def _forecast(spent: Fact) -> Html | None:
 
 def _shares(cost: Fact) -> Html | None:
     """What each candidate took, and all losers together."""
-    rows, losers = cost["candidates"], cost["losers"]
+    rows, losers = cost.candidates, cost.losers
     if not rows:
         return None
-    made = [_share(named(row["objective"]), row, "went on" if row["went_on"].value else "lost") for row in rows]
+    made = [_share(named(row.objective), row, "went on" if row.went_on.value else "lost") for row in rows]
     if losers:
         made.append(_share(el("strong", "All that lost"), losers, ""))
     head: list[Child] = ["Candidate", el("span", class_="desk"), "Time", "Share", "Tokens", "What became of it"]
@@ -68,24 +64,24 @@ def _shares(cost: Fact) -> Html | None:
 def _share(called: Html, row: Fact, became: str) -> list[Child]:
     return [
         called,
-        el("span", meter(row["share"].number or 0.0), class_="desk"),
-        fig(wording.duration, row["seconds"]),
-        fig(wording.hundred, row["share"]),
-        fig(wording.short_count, row["tokens"]),
+        el("span", meter(row.share.number or 0.0), class_="desk"),
+        fig(wording.duration, row.seconds),
+        fig(wording.hundred, row.share),
+        fig(wording.short_count, row.tokens),
         became,
     ]
 
 
 def _stages(stages: Fact) -> Html | None:
-    total = sum(stage["seconds"].number or 0.0 for stage in stages)
+    total = sum(stage.seconds.number or 0.0 for stage in stages)
     if not total:
         return None
     made: list[list[Child]] = [
         [
-            told(stage["stage"]),
-            el("span", meter((stage["seconds"].number or 0.0) / total), class_="desk"),
-            fig(wording.duration, stage["seconds"]),
-            fig(wording.share_of_stages, stage["seconds"], stages),
+            told(stage.stage),
+            el("span", meter((stage.seconds.number or 0.0) / total), class_="desk"),
+            fig(wording.duration, stage.seconds),
+            fig(wording.share_of_stages, stage.seconds, stages),
         ]
         for stage in stages
     ]

@@ -13,21 +13,21 @@ def curves(facts: Fact) -> Html:
 
 def _gains(facts: Fact) -> Html:
     lines = [
-        Series(curve["objective"], points, index, dashed=bool(curve["eliminated"]))
-        for index, curve in enumerate(facts["curves"])
+        Series(curve.objective, points, index, dashed=bool(curve.eliminated))
+        for index, curve in enumerate(facts.curves)
         if (points := read_curve(curve))
     ]
     if not lines:
         return paragraphs(_no_gain(facts))
-    base, reached = facts["ceiling"]["base"], facts["ceiling"]["accuracy"]
-    smallest = facts["verdict"]["smallest_gain"]
+    base, reached = facts.ceiling.base, facts.ceiling.accuracy
+    smallest = facts.verdict.smallest_gain
     said: list[Child] = [
         "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
     ]
     references = []
     if any(line.dashed for line in lines):
         said.append(" Dashed lines were eliminated: their training was ended before its time.")
-    if facts["verdict"]["heads"]:
+    if facts.verdict.heads:
         said.append(f" {sentences.SAME_HEAD}")
     if smallest.number:
         references.append((smallest.number, "worth having"))
@@ -47,26 +47,26 @@ def _gains(facts: Fact) -> Html:
 
 
 def _no_gain(facts: Fact) -> str:
-    if not facts["verdict"]["candidates"]:
+    if not facts.verdict.candidates:
         return "Nothing was trained, so there is no curve of gains."
-    if not wording.gained(facts.value):
+    if not wording.gained(facts.verdict.value):
         return f"{sentences.NO_LABELS} So there is no curve of gains."
     return "No gain was measured while training went on; the table below has the final ones."
 
 
 def _losses(facts: Fact) -> Html:
     panels, broken = [], False
-    order = {str(curve["objective"].value): index for index, curve in enumerate(facts["curves"])}
-    for index, curve in enumerate(facts["losses"]):
-        logged = curve["points"].value or ()
+    order = {curve.objective.value: index for index, curve in enumerate(facts.curves)}
+    for index, curve in enumerate(facts.losses):
+        logged = curve.points.value
         points = [(float(step), float(loss)) for step, loss in logged if wording.number(loss) is not None]
         broken = broken or len(points) < len(logged)
         if points:
-            colour = order.get(str(curve["objective"].value), index)
-            panels.append(el("div", el("h3", named(curve["objective"])), loss_panel(f"loss-{index}", points, colour)))
+            colour = order.get(curve.objective.value, index)
+            panels.append(el("div", el("h3", named(curve.objective)), loss_panel(f"loss-{index}", points, colour)))
     if not panels:
         return paragraphs("No training step was logged.")
-    failed = note("Left out: ", fig(wording.not_finite, facts["losses"]), " logged losses that are not finite numbers.")
+    failed = note("Left out: ", fig(wording.not_finite, facts.losses), " logged losses that are not finite numbers.")
     return disclosure(
         "Training losses",
         el("div", *panels, class_="panels"),

@@ -10,17 +10,12 @@ _MOST_SOURCES = 8
 
 def data(facts: Fact) -> Html:
     """The sources and the drops, both with samples."""
-    kept = facts["kept"]
-    said = None
-    if kept:
-        said = join(
-            fig(wording.count, kept["texts"]),
-            " texts from ",
-            fig(wording.count, kept["documents"]),
-            " documents were kept.",
-        )
-    remarks = el("ul", *(el("li", told(remark)) for remark in facts["remarks"])) if facts["remarks"] else None
-    return join(paragraphs(said), remarks, _sources(facts["sources"]), _drops(facts["drops"]))
+    kept = facts.kept
+    said = join(
+        fig(wording.count, kept.texts), " texts from ", fig(wording.count, kept.documents), " documents were kept."
+    )
+    remarks = el("ul", *(el("li", told(remark)) for remark in facts.remarks)) if facts.remarks else None
+    return join(paragraphs(said), remarks, _sources(facts.sources), _drops(facts.drops))
 
 
 def _sources(rows: Fact) -> Html | None:
@@ -28,9 +23,9 @@ def _sources(rows: Fact) -> Html | None:
         return None
     made = [_source(row) for row in rows]
     samples = [
-        el("li", named(row["source"]), *(el("blockquote", told(sample), dir="auto") for sample in row["samples"]))
+        el("li", named(row.source), *(el("blockquote", told(sample), dir="auto") for sample in row.samples))
         for row in rows
-        if row["samples"]
+        if row.samples
     ]
     rest = made[_MOST_SOURCES:]
     more = _sources_table("The other sources", rest)
@@ -48,23 +43,23 @@ def _sources_table(caption: str, made: list[list[Child]]) -> Html:
 
 def _source(row: Fact) -> list[Child]:
     return [
-        named(row["source"]),
-        el("span", meter(row["share"].number or 0.0), class_="desk"),
-        fig(wording.hundred, row["share"]),
-        fig(wording.count, row["documents"]),
-        fig(wording.count, row["texts"]),
-        fig(wording.count, row["dropped"]),
+        named(row.source),
+        el("span", meter(row.share.number or 0.0), class_="desk"),
+        fig(wording.hundred, row.share),
+        fig(wording.count, row.documents),
+        fig(wording.count, row.texts),
+        fig(wording.count, row.dropped),
     ]
 
 
 def _drops(rows: Fact) -> Html:
     if not rows:
         return paragraphs("Nothing was left out.")
-    made: list[list[Child]] = [[told(row["reason"]), fig(wording.count, row["count"])] for row in rows]
+    made: list[list[Child]] = [[told(row.reason), fig(wording.count, row.count)] for row in rows]
     samples = [
-        disclosure(join("Samples: ", told(row["reason"])), el("ul", *(_sample(sample) for sample in row["samples"])))
+        disclosure(join("Samples: ", told(row.reason)), el("ul", *(_sample(sample) for sample in row.samples)))
         for row in rows
-        if row["samples"]
+        if row.samples
     ]
     return join(
         table("Left out, by reason", ["Reason", "How many"], made),
@@ -74,6 +69,6 @@ def _drops(rows: Fact) -> Html:
 
 
 def _sample(sample: Fact) -> Html:
-    detail = join(": ", told(sample["detail"])) if sample["detail"] else None
-    quoted = el("blockquote", told(sample["sample"]), dir="auto") if sample["sample"] else None
-    return el("li", told(sample["id"]), detail, quoted)
+    detail = join(": ", told(sample.detail)) if sample.detail else None
+    quoted = el("blockquote", told(sample.sample), dir="auto") if sample.sample else None
+    return el("li", told(sample.id), detail, quoted)

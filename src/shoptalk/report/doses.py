@@ -10,9 +10,8 @@ _TITLES = {"tokens": "Of training", "texts": "Of unlabelled texts", "labels": "O
 
 def doses(facts: Fact) -> Html | None:
     """A chart and a sentence for each curve."""
-    found = facts["dose"]["curves"]
-    if not found:
-        if not wording.gained(facts.value):
+    if not facts.dose:
+        if not wording.gained(facts.verdict.value):
             return None
         return paragraphs(
             join(
@@ -21,22 +20,22 @@ def doses(facts: Fact) -> Html | None:
                 " measures what more training, more texts and more labels would bring, and renders this page again.",
             )
         )
-    shots = facts["dose"]["shots"]
     about = el(
         "p",
         "Every point is the gain over the base",
-        join(", the first two curves at ", fig(wording.shots, shots)) if shots.number else None,
+        ", the first two curves at ",
+        fig(wording.shots, facts.dose.shots),
         ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
         "largest one.",
     )
-    return join(about, *(_curve(name, curve) for name, curve in found.items()))
+    return join(about, *(_curve(name, curve) for name, curve in facts.dose.curves.items()))
 
 
 def _curve(name: str, curve: Fact) -> Html:
-    points = _points(curve["points"], "gain")
+    points = _points(curve.points, "gain")
     if not points:
         return join()
-    unit = str(curve["unit"].value)
+    unit = curve.unit.value
     log = name == "labels" and min(point.x for point in points) > 0 and len(points) > 1
     lines = [Series("gain", points)]
     twice = _twice(curve, points[-1])
@@ -51,21 +50,20 @@ def _curve(name: str, curve: Fact) -> Html:
         height=250,
         log=log,
     )
-    arms = curve["accuracy"]
     return join(
-        el("h3", _TITLES.get(name, name)),
+        el("h3", _TITLES[name]),
         line_chart(frame, lines),
-        note(told(curve["sentence"], wording.sentence)) if curve["sentence"] else None,
-        _left_out(curve["left_out"]),
-        _accuracies(arms, unit, log) if arms else None,
-        disclosure("The numbers of this picture", _table(curve["points"], unit)),
+        note(told(curve.sentence, wording.sentence)),
+        _left_out(curve.left_out) if name == "texts" else None,
+        _accuracies(curve.accuracy, unit, log) if name == "labels" else None,
+        disclosure("The numbers of this picture", _table(curve.points, unit)),
     )
 
 
 def _points(rows: Fact, of: str) -> tuple[Point, ...]:
     found = []
     for row in rows:
-        x, y, ends = row["dose"].number, row[of].number, row["interval"].pair
+        x, y, ends = row.dose.number, row[of].number, row.interval.pair
         if x is not None and y is not None:
             found.append(Point(x, y, *(ends or (y, y))))
     return tuple(found)
@@ -73,8 +71,8 @@ def _points(rows: Fact, of: str) -> tuple[Point, ...]:
 
 def _twice(curve: Fact, last: Point) -> tuple[Point, ...]:
     """From the largest dose to twice of it, where a law allows to say so."""
-    twice = curve["twice"]
-    x, change, ends = twice["dose"].number, twice["change"].number, twice["interval"].pair
+    twice = curve.twice
+    x, change, ends = twice.dose.number, twice.change.number, twice.interval.pair
     if x is None or change is None or ends is None:
         return ()
     low, high = ends
@@ -86,7 +84,7 @@ def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
     lines = [
         Series(name, points, index, dashed=name == "base")
         for index, (name, arm) in enumerate(reversed(arms.items()))
-        if (points := _points(arm["points"], "gain"))
+        if (points := _points(arm.points, "gain"))
     ]
     if not lines:
         return join()
@@ -116,11 +114,11 @@ def _table(rows: Fact, unit: str) -> Html:
         head,
         [
             [
-                fig(wording.count, row["dose"]),
-                fig(wording.percent, row["base"]),
-                fig(wording.percent, row["adapted"]),
-                fig(wording.signed, row["gain"]),
-                fig(wording.interval, row["interval"]),
+                fig(wording.count, row.dose),
+                fig(wording.percent, row.base),
+                fig(wording.percent, row.adapted),
+                fig(wording.signed, row.gain),
+                fig(wording.interval, row.interval),
             ]
             for row in rows
         ],

@@ -1,7 +1,7 @@
 """Facts that know where they stand, so that every figure on the page can say which reading it is.
 
-    facts = Fact(json.loads(text))
-    fig(signed, facts["verdict"]["gain"])     # <span data-reading="/verdict/gain" data-as="signed">+2.3</span>
+    facts = Fact(read_facts(text))
+    fig(signed, facts.verdict.gain)     # <span data-reading="/verdict/gain" data-as="signed">+2.3</span>
 
 A test walks the page: it resolves each `data-reading`, formats what it finds there as `data-as` says, and compares.
 """
@@ -12,26 +12,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from shoptalk.report.markup import Html, clean, el, join
 from shoptalk.report.wording import NONE, number, words
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A place in the facts: the value there, and the JSON pointer (RFC 6901) that leads to it."""
+    """A place in the facts: the value there, and the JSON pointer (RFC 6901) that leads to it.
+
+    Fields of a record are attributes; what a list or a mapping holds is taken by its position or key. Where the name of
+    a field is only known as the page is made, it is a key too.
+    """
 
     value: Any
     pointer: str = ""
 
+    def __getattr__(self, name: str) -> "Fact":
+        """A record's field; a fact of None where there is no record.
+
+        Raises:
+            AttributeError: the record has no such field.
+        """
+        if self.value is None:
+            return self._at(name, None)
+        fields = type(self.value).model_fields if isinstance(self.value, BaseModel) else {}
+        if name not in fields:
+            raise AttributeError(f"{type(self.value).__name__} at {self.pointer or '/'} has no field {name}.")
+        return self._at(fields[name].serialization_alias or name, getattr(self.value, name))
+
     def __getitem__(self, key: str | int) -> "Fact":
         """What stands under a key or a position; a fact of None where there is nothing."""
-        step = str(key).replace("~", "~0").replace("/", "~1")
+        if isinstance(self.value, BaseModel):
+            names = {field.serialization_alias: name for name, field in type(self.value).model_fields.items()}
+            return self.__getattr__(names.get(str(key), str(key)))
         found = None
         if isinstance(self.value, Mapping):
             found = self.value.get(key)
         elif isinstance(self.value, Sequence) and isinstance(key, int) and -1 < key < len(self.value):
             found = self.value[key]
-        return Fact(found, f"{self.pointer}/{step}")
+        return self._at(key, found)
+
+    def _at(self, key: str | int, value: Any) -> "Fact":
+        step = str(key).replace("~", "~0").replace("/", "~1")
+        return Fact(value, f"{self.pointer}/{step}")
 
     def __iter__(self) -> Iterator["Fact"]:
         """The items of a list; nothing where there is none."""
@@ -44,7 +69,9 @@ class Fact:
         return bool(self.value)
 
     def items(self) -> list[tuple[str, "Fact"]]:
-        """The keys of a mapping and what stands under them; nothing where there is none."""
+        """The keys of a mapping, or the fields of a record, and what stands under them; nothing where there is none."""
+        if isinstance(self.value, BaseModel):
+            return [(name, self[name]) for name in type(self.value).model_fields]
         return [(key, self[key]) for key in self.value] if isinstance(self.value, Mapping) else []
 
     @property

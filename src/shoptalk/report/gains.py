@@ -18,55 +18,51 @@ from shoptalk.report.markup import (
 
 def gains(facts: Fact) -> Html | None:
     """The verdict's gain in full, and those of every task and number of labels on one axis."""
-    found = facts["verdict"]
-    if not found["candidates"]:
+    found = facts.verdict
+    if not found.candidates:
         return paragraphs("Nothing was trained, so there is no gain to show.")
-    if not wording.gained(facts.value):
+    if not wording.gained(found.value):
         return paragraphs(f"{sentences.NO_LABELS} So there are no gains to show.")
-    return join(_verdicts(found), _rows(facts["gains"], found["smallest_gain"], facts["gains_note"]))
+    return join(_verdicts(found), _rows(facts.gains, found.smallest_gain, facts.gains_note))
 
 
 def _verdicts(found: Fact) -> Html:
-    metric = told(found["metric"]) if found["metric"] else "score"
-    sure = found["confidence"]
+    metric, sure = told(found.metric), found.confidence
     pairs: list[tuple[Child, Child]] = [
-        ("Gain", join(fig(wording.signed, found["gain"]), " points")),
-        (
-            join(fig(wording.confidence, sure), " interval") if sure.number else "Interval",
-            fig(wording.interval, found["interval"]),
-        ),
-        (join("Base, ", metric), fig(wording.percent, found["base"])),
-        (join("Adapted, ", metric), fig(wording.percent, found["adapted"])),
-        ("Labelled messages", fig(wording.count, found["n_examples"])),
+        ("Gain", join(fig(wording.signed, found.gain), " points")),
+        (join(fig(wording.confidence, sure), " interval"), fig(wording.interval, found.interval)),
+        (join("Base, ", metric), fig(wording.percent, found.base)),
+        (join("Adapted, ", metric), fig(wording.percent, found.adapted)),
+        ("Labelled messages", fig(wording.count, found.n_examples)),
     ]
-    if found["labels_needed"].number is not None:
-        pairs.append(("Labels to settle it", join("about ", fig(wording.count, found["labels_needed"]))))
+    if found.labels_needed.number is not None:
+        pairs.append(("Labels to settle it", join("about ", fig(wording.count, found.labels_needed))))
     draws: Child = None
-    if found["n_draws"].number and found["shots"].number:
+    if found.n_draws.number and found.shots.number:
         draws = join(
             " Averages over ",
-            fig(wording.count, found["n_draws"]),
+            fig(wording.count, found.n_draws),
             " random sets of ",
-            fig(wording.count, found["shots"]),
+            fig(wording.count, found.shots),
             " labels per class.",
         )
-    heads = found["heads"]["sentence"]
+    heads = found.heads.sentence
     return join(
         definitions(pairs),
-        note(sentences.INTERVAL_ON_TEST if found["on_test"].value else sentences.INTERVAL, draws),
+        note(sentences.INTERVAL_ON_TEST if found.on_test.value else sentences.INTERVAL, draws),
         note(told(heads, wording.sentence)) if heads else None,
     )
 
 
 def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
-    known = [row for row in rows if Interval(row["gain"], row["interval"]).known is not None]
+    known = [row for row in rows if Interval(row.gain, row.interval).known is not None]
     if not known:
         return None
     chart = interval_rows(
         "gains",
         "Gains per task and number of labels",
         [
-            IntervalRow(_row_name(row, "tspan"), len(_plain_name(row)), Interval(row["gain"], row["interval"]))
+            IntervalRow(_row_name(row, "tspan"), len(_plain_name(row)), Interval(row.gain, row.interval))
             for row in known
         ],
         smallest,
@@ -75,12 +71,12 @@ def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
     made: list[list[Child]] = [
         [
             _row_name(row),
-            told(row["measure"]),
-            fig(wording.percent if row["unit"].value == "%" else wording.plain_value, row["base"]),
-            fig(wording.percent if row["unit"].value == "%" else wording.plain_value, row["adapted"]),
-            fig(wording.signed, row["gain"]),
-            fig(wording.interval, row["interval"]),
-            fig(wording.count, row["n"]),
+            told(row.measure),
+            fig(wording.percent if row.unit.value == "%" else wording.plain_value, row.base),
+            fig(wording.percent if row.unit.value == "%" else wording.plain_value, row.adapted),
+            fig(wording.signed, row.gain),
+            fig(wording.interval, row.interval),
+            fig(wording.count, row.n),
         ]
         for row in known
     ]
@@ -92,14 +88,14 @@ def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
 
 
 def _row_name(row: Fact, tag: str = "span") -> Html:
-    shots = row["shots"]
-    task = fig(wording.words, row["task"], tag=tag)
+    shots = row.shots
+    task = fig(wording.words, row.task, tag=tag)
     return task if shots.value is None else join(task, ", ", fig(wording.shots, shots, tag=tag))
 
 
 def _plain_name(row: Fact) -> str:
-    shots = row["shots"].value
-    return wording.words(row["task"].value) + ("" if shots is None else f", {wording.shots(shots)}")
+    shots = row.shots.value
+    return wording.words(row.task.value) + ("" if shots is None else f", {wording.shots(shots)}")
 
 
 # --- everything that was tried ------------------------------------------------------------------------------------
@@ -107,11 +103,11 @@ def _plain_name(row: Fact) -> str:
 
 def entries(facts: Fact) -> Html | None:
     """The menu: each entry with its gain, its forgetting, and what became of it; and what was left out of it."""
-    found = facts["verdict"]
-    menu = found["candidates"]
+    found = facts.verdict
+    menu = found.candidates
     if not menu:
         return join(paragraphs("Nothing was trained, so there is nothing to compare."), _skipped(facts))
-    labelled = wording.gained(facts.value)
+    labelled = wording.gained(found.value)
     scale = _common_scale(menu)
     drawn = [el("span", "Picture", class_="desk")] if scale is not None else []
     measured: list[Child] = ["Gain, interval", *drawn, el("span", "Adapted", class_="desk")] if labelled else []
@@ -121,7 +117,7 @@ def entries(facts: Fact) -> Html | None:
     caption = join("The menu: ", fig(wording.how_many, menu), " entries, differences in points")
     return join(
         paragraphs(sentences.ENTRY),
-        note(sentences.SAME_HEAD) if found["heads"] else None,
+        note(sentences.SAME_HEAD) if found.heads else None,
         table(caption, head, made, words=words),
         _skipped(facts),
     )
@@ -129,37 +125,36 @@ def entries(facts: Fact) -> Html | None:
 
 def _common_scale(menu: Fact) -> Axis | None:
     """One axis for the small pictures of all rows, where there is an interval to draw."""
-    known = [one for one in (Interval(entry["gain"], entry["interval"]) for entry in menu) if one.known is not None]
+    known = [one for one in (Interval(entry.gain, entry.interval) for entry in menu) if one.known is not None]
     return make_axis(*span_of(known), 6, 104, widen=False) if known else None
 
 
 def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None) -> list[Child]:
-    seen: list[Child] = [fig(wording.count, entry["step"]), " steps, "] if entry["step"].number is not None else []
-    seen += [fig(wording.short_count, entry["tokens"]), " tokens"] if entry["tokens"].number else []
-    called = named(entry["entry"])
-    if wording.is_described(entry.value, found.value):
+    seen: list[Child] = [fig(wording.count, entry.step), " steps, "]
+    seen += [fig(wording.short_count, entry.tokens), " tokens"] if entry.tokens.number else []
+    called = named(entry.entry)
+    if entry.entry.value == found.entry.value:
         called = el("strong", called)
     cells: list[Child] = [join(called, el("small", *seen))]
     if labelled:
-        one = Interval(entry["gain"], entry["interval"])
+        one = Interval(entry.gain, entry.interval)
         cells.append(join(fig(wording.signed, one.gain), " ", el("small", fig(wording.interval, one.ends))))
         if scale is not None:
             cells.append(el("span", small_interval(one, scale), class_="desk"))
-        cells.append(el("span", fig(wording.percent, entry["adapted"]), class_="desk"))
-    inside = entry["inside_guards"].value
-    guards = None if inside is None else wording.inside({"inside": inside})
-    return [*cells, join(fig(wording.signed, entry["forgetting"]), " ", el("small", guards)), _outcome(entry, found)]
+        cells.append(el("span", fig(wording.percent, entry.adapted), class_="desk"))
+    guards = wording.inside(entry.inside_guards.value)
+    return [*cells, join(fig(wording.signed, entry.forgetting), " ", el("small", guards)), _outcome(entry, found)]
 
 
 def _outcome(entry: Fact, found: Fact) -> Html:
     said = wording.became(entry.value, found.value)
-    why = told(entry["why_not"], wording.sentence) if str(entry["why_not"].value or "").strip() else None
+    why = told(entry.why_not, wording.sentence) if entry.why_not.value.strip() else None
     return join(said, ": " if said and why else None, why) if said or why else join(wording.NONE)
 
 
 def _skipped(facts: Fact) -> Html | None:
     """Candidates that were left out before training, with the reason."""
-    left = facts["skipped"].items()
+    left = facts.skipped.items()
     if not left:
         return None
     lines = (el("li", keyed(why), ": ", told(why, wording.sentence)) for _, why in left)

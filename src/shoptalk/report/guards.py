@@ -8,10 +8,10 @@ from shoptalk.report.markup import Child, Html, el, join, note, paragraphs, tabl
 
 def guards(facts: Fact) -> Html:
     """Every guard that was read, its value against its limit."""
-    found = facts["guards"]
+    found = facts.guards
     if not found:
         return paragraphs("No guard was read, since no entry came far enough to be held against one.")
-    values = [number for row in found for number in (row["value"].number, row["limit"].number) if number is not None]
+    values = [number for row in found for number in (row.change.number, row.limit.number) if number is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     scale = make_axis(low - 0.15 * (high - low), high, 6, 128, widen=False) if values else None
     head: list[Child] = ["Entry and guard", el("span", "Picture", class_="desk"), "Value", "Limit", "Result"]
@@ -25,27 +25,27 @@ def guards(facts: Fact) -> Html:
 
 
 def _guard(row: Fact, scale: Axis | None) -> list[Child]:
-    value, limit = row["value"].number, row["limit"].number
+    value, limit = row.change.number, row.limit.number
     drawn = against_limit(value, limit, scale) if scale and value is not None and limit is not None else None
-    inside = bool(row["inside"].value)
+    inside = row.inside.value
     return [
-        join(named(row["entry"]), " ", el("small", told(row["name"]))),
+        join(named(row.entry), " ", el("small", told(row.name))),
         el("span", drawn, class_="desk"),
-        fig(wording.places_2, row["value"]),
-        fig(wording.places_2, row["limit"]),
-        el("span", wording.inside({"inside": inside}), class_="yes" if inside else "no"),
+        fig(wording.places_2, row.change),
+        fig(wording.places_2, row.limit),
+        el("span", wording.inside(inside), class_="yes" if inside else "no"),
     ]
 
 
 def label_free(facts: Fact) -> Html:
     """What can be said of the encoders without labels, the change against the base beside it."""
-    found = facts["label_free"]
-    names = wording.measures(found.value or ())
+    found = facts.label_free
+    names = wording.measures(found.value)
     if not names:
         return paragraphs("No such measure was taken in this run.")
     first = found[0]
     made: list[list[Child]] = [
-        [named(row["entry"]), *(_change(row, first, measure) for measure in names)] for row in found
+        [named(row.entry), *(_change(row, first, measure) for measure in names)] for row in found
     ]
     explained = wording.explained(names)
     heads: list[Child] = ["Entry", *(el("span", _measure(found, measure), class_="measure") for measure in names)]
@@ -53,17 +53,17 @@ def label_free(facts: Fact) -> Html:
         paragraphs("They describe the encoder; none of them shows that an assistant answers better."),
         el("ul", *(el("li", said) for said in explained)) if explained else None,
         table("Measures", heads, made),
-        note("Small numbers are the change against ", named(first["entry"]), "."),
+        note("Small numbers are the change against ", named(first.entry), "."),
     )
 
 
 def _measure(found: Fact, measure: str) -> Html:
     """A measure's name, as the first row that has it calls it."""
-    return next(keyed(row["values"][measure]) for row in found if measure in (row["values"].value or {}))
+    return next(keyed(row.values[measure]) for row in found if measure in row.values.value)
 
 
 def _change(row: Fact, first: Fact, measure: str) -> Html:
-    value, base = row["values"][measure], first["values"][measure]
+    value, base = row.values[measure], first.values[measure]
     said = fig(wording.plain_value, value)
     if row == first or value.number is None or base.number is None:
         return said

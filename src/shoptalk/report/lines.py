@@ -76,10 +76,10 @@ class Frame:
 def read_curve(curve: Fact) -> tuple[Point, ...]:
     """A candidate's measured checkpoints from the base on, which has seen no tokens and gains nothing."""
     points = [Point(0.0, 0.0, 0.0, 0.0)]
-    for row in curve["points"]:
-        tokens, gain = row["tokens"].number, row["gain"].number
+    for row in curve.points:
+        tokens, gain = row.tokens.number, row.gain.number
         if tokens is not None and gain is not None:
-            low, high = row["low"].number, row["high"].number
+            low, high = row.low.number, row.high.number
             points.append(Point(tokens, gain, gain if low is None else low, gain if high is None else high))
     return tuple(sorted(points)) if len(points) > 1 else ()
 

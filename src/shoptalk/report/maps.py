@@ -19,12 +19,12 @@ _COLUMNS = ("classes", "sources", "text", "class", "source", "before", "after")
 
 def maps(facts: Fact) -> Html | None:
     """Both panels, their legend, and the data for the script."""
-    found = facts["map"]
-    if not found["before"] or len(found["before"]) != len(found["after"]):
+    found = facts.map
+    if not found:
         return None
-    kind = "class" if any(label is not None for label in found["class"].value or ()) else "source"
+    kind = "class" if any(label is not None for label in found.class_.value) else "source"
     groups = _groups(facts, kind)
-    held: dict[str, Any] = {name: found[name].value or [] for name in _COLUMNS}
+    held: dict[str, Any] = {name: found[name].value for name in _COLUMNS}
     held |= {"kind": kind, "groups": groups, "side": _SIDE, "edge": _EDGE, "shapes": [_split(m) for m in MARKERS]}
     names = found["classes" if kind == "class" else "sources"]
     return join(
@@ -34,8 +34,8 @@ def maps(facts: Fact) -> Html | None:
             _controls(),
             el(
                 "div",
-                _panel("before", "Before: the base model", found["before"].value, found[kind].value, groups),
-                _panel("after", "After: the adapted model", found["after"].value, found[kind].value, groups),
+                _panel("before", "Before: the base model", found.before.value, found[kind].value, groups),
+                _panel("after", "After: the adapted model", found.after.value, found[kind].value, groups),
                 el("div", class_="tip", hidden=""),
                 class_="panels-2",
             ),
@@ -48,16 +48,14 @@ def maps(facts: Fact) -> Html | None:
 
 
 def _about(found: Fact, kind: str) -> Html:
-    drawn = join(
-        fig(wording.how_many, found["before"]), " of ", fig(wording.count, found["n_all"]), " texts are drawn."
-    )
+    drawn = join(fig(wording.how_many, found.before), " of ", fig(wording.count, found.n_all), " texts are drawn.")
     which = " Coloured are the classes that changed most." if kind == "class" else ""
     return note(
         "Each mark is a text; near ones mean similar things to the encoder. ",
         drawn,
         which,
         " ",
-        told(found["method"], wording.sentence) if found["method"] else None,
+        told(found.method, wording.sentence),
     )
 
 
@@ -78,23 +76,23 @@ def _controls() -> Html:
 
 def _groups(facts: Fact, kind: str) -> list[int]:
     """At most as many classes or sources as there are colours: those that changed most, then the largest."""
-    found = facts["map"]
-    sizes = Counter(group for group in found[kind].value or () if group is not None)
+    found = facts.map
+    sizes = Counter(group for group in found[kind].value if group is not None)
     names = found["classes" if kind == "class" else "sources"]
     change = {}
     if kind == "class":
-        change = {row["label"].value: abs(row["gain"].number or 0.0) for row in facts["per_class"]}
+        change = {row.label.value: abs(row.gain.number or 0.0) for row in facts.per_class}
     ranked = sorted(sizes, key=lambda group: (-change.get(names[group].value, 0.0), -sizes[group], group))
     return ranked[:COLOURS]
 
 
 def _panel(
-    side: str, title: str, points: Sequence[Sequence[Number]], member: Sequence[int | None] | None, groups: list[int]
+    side: str, title: str, points: Sequence[Sequence[Number]], member: Sequence[int | None], groups: list[int]
 ) -> Html:
     place = {group: index for index, group in enumerate(groups)}
     rest: list[str] = []
     drawn: list[list[str]] = [[] for _ in range(COLOURS)]
-    for (x, y), group in zip(points, member or [None] * len(points), strict=True):
+    for (x, y), group in zip(points, member, strict=True):
         at = (_EDGE + x * (_SIDE - 2 * _EDGE), _EDGE + y * (_SIDE - 2 * _EDGE))
         if group in place:
             drawn[place[group]].append(_placed(MARKERS[place[group]], *at))

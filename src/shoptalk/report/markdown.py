@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shoptalk.report.facts_json import CostFacts, RunFacts
 from shoptalk.report.markup import clean
+from shoptalk.report.reading import as_facts
 from shoptalk.report.sentences import (
     FORECAST,
     GUARD,
@@ -15,6 +17,7 @@ from shoptalk.report.sentences import (
     SAME_HEAD,
     VERDICTS,
 )
+from shoptalk.report.verdict_json import Share, Spent
 from shoptalk.report.wording import (
     NONE,
     SPENDING,
@@ -34,11 +37,9 @@ from shoptalk.report.wording import (
     moment,
     number,
     outcome,
-    part,
     percent,
     plain,
     ratio,
-    rows,
     short_hash,
     shots,
     signed,
@@ -51,14 +52,15 @@ _TEXTS = 3
 _SOURCES = 10
 
 
-def render_markdown(facts: Mapping[str, Any]) -> str:
-    """The report's facts in short, as Markdown that reads well unrendered too. Raises nothing on missing parts."""
-    verdict = part(facts, "verdict")
+def render_markdown(facts: RunFacts | Mapping[str, Any]) -> str:
+    """The report's facts in short, as Markdown that reads well unrendered too; it raises as `page.render` does."""
+    facts = as_facts(facts)
+    verdict = facts.verdict
     blocks = [
-        f"# {VERDICTS.get(str(verdict.get('choice')), 'No verdict')}",
-        f"Run {plain_words(facts.get('run') or NONE)}, {plain_words(moment(facts.get('created') or 'date unknown'))}",
-        plain_words(verdict.get("sentence") or "This run has not come to a verdict yet."),
-        plain_words(part(verdict, "heads").get("sentence") or ""),
+        f"# {VERDICTS[verdict.choice]}",
+        f"Run {plain_words(facts.run or NONE)}, {plain_words(moment(facts.created))}",
+        plain_words(verdict.sentence),
+        plain_words(verdict.heads.sentence) if verdict.heads else "",
         *(block(facts) for block in _BLOCKS),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -80,119 +82,111 @@ def table(head: Sequence[str], body: Sequence[Sequence[Any]], *, words_last: boo
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _md_entries(facts: Mapping[str, Any]) -> str:
-    verdict, title = part(facts, "verdict"), "## Everything that was tried"
-    entries = rows(verdict, "candidates")
-    if not entries:
+def _md_entries(facts: RunFacts) -> str:
+    verdict, title = facts.verdict, "## Everything that was tried"
+    if not verdict.candidates:
         return f"{title}\n\nNothing was trained, so there is nothing to compare."
-    if not gained(facts):
+    if not gained(verdict):
         return f"{title}\n\n{NO_LABELS}\n\n" + table(
             ["entry", "forgetting", "outcome"],
-            [(row["entry"], signed(row.get("forgetting")), outcome(row, verdict)) for row in entries],
+            [(row.entry, signed(row.forgetting), outcome(row, verdict)) for row in verdict.candidates],
             words_last=True,
         )
     body = [
-        (
-            row["entry"],
-            signed(row.get("gain")),
-            interval(row.get("interval")),
-            signed(row.get("forgetting")),
-            outcome(row, verdict),
-        )
-        for row in entries
+        (row.entry, signed(row.gain), interval(row.interval), signed(row.forgetting), outcome(row, verdict))
+        for row in verdict.candidates
     ]
-    said = INTERVAL_ON_TEST if verdict.get("on_test") else INTERVAL
-    if verdict.get("heads"):
+    said = INTERVAL_ON_TEST if verdict.on_test else INTERVAL
+    if verdict.heads:
         said += f" {SAME_HEAD}"
     return f"{title}\n\n{said}\n\n" + table(
         ["entry", "gain", "interval", "forgetting", "outcome"], body, words_last=True
     )
 
 
-def _md_gains(facts: Mapping[str, Any]) -> str:
+def _md_gains(facts: RunFacts) -> str:
     body = [
         (
-            row["task"] if row.get("shots") is None else f"{row['task']}, {shots(row['shots'])}",
-            row.get("measure"),
-            plain(row.get("base")),
-            plain(row.get("adapted")),
-            signed(row.get("gain")),
-            interval(row.get("interval")),
+            row.task if row.shots is None else f"{row.task}, {shots(row.shots)}",
+            row.measure,
+            plain(row.base),
+            plain(row.adapted),
+            signed(row.gain),
+            interval(row.interval),
         )
-        for row in rows(facts, "gains")
+        for row in facts.gains
     ]
     if not body:
         return ""
-    said = plain_words(facts.get("gains_note") or ROWS)
+    said = plain_words(facts.gains_note or ROWS)
     head = ["task", "measure", "base", "adapted", "gain", "interval"]
     return f"## Gains per task and number of labels\n\n{said}\n\n{table(head, body)}"
 
 
-def _md_changed(facts: Mapping[str, Any]) -> str:
-    changed = part(facts, "changed")
+def _md_changed(facts: RunFacts) -> str:
+    changed = facts.changed
+    if changed is None or not (changed.gained or changed.lost):
+        return ""
     body = [
         (
             side,
-            cut(" ".join(clean(row["text"]).split()), 80),
-            row["label"],
-            f"{row['base']} ({whole_hundred(row.get('base_share'))})",
-            f"{row['adapted']} ({whole_hundred(row.get('adapted_share'))})",
+            cut(" ".join(clean(row.text).split()), 80),
+            row.label,
+            f"{row.base} ({whole_hundred(row.base_share)})",
+            f"{row.adapted} ({whole_hundred(row.adapted_share)})",
         )
-        for side in ("gained", "lost")
-        for row in rows(changed, side)[:_TEXTS]
+        for side, rows in (("gained", changed.gained), ("lost", changed.lost))
+        for row in rows[:_TEXTS]
     ]
-    if not body:
-        return ""
     said = (
-        f"{count(changed.get('n_gained'))} labelled texts are answered rightly more often than by the base, "
-        f"{count(changed.get('n_lost'))} less often. In brackets: the share of draws that were right."
+        f"{count(changed.n_gained)} labelled texts are answered rightly more often than by the base, "
+        f"{count(changed.n_lost)} less often. In brackets: the share of draws that were right."
     )
     head = ["", "text", "label", "base says", "adapted says"]
     return f"## Texts that changed sides\n\n{said}\n\n{table(head, body, words_last=True)}"
 
 
-def _md_dose(facts: Mapping[str, Any]) -> str:
-    curves = part(part(facts, "dose"), "curves").values()
-    said = [f"- {plain_words(curve['sentence'])}" for curve in curves if curve and curve.get("sentence")]
-    return "## How much is enough\n\n" + "\n".join(said) if said else ""
+def _md_dose(facts: RunFacts) -> str:
+    if facts.dose is None:
+        return ""
+    curves = facts.dose.curves
+    said = [f"- {plain_words(curve.sentence)}" for curve in (curves.tokens, curves.texts, curves.labels)]
+    return "## How much is enough\n\n" + "\n".join(said)
 
 
-def _md_model(facts: Mapping[str, Any]) -> str:
-    layers = rows(facts, "layers")
-    moved = part(part(facts, "moved"), "quantiles").get("0.5")
-    said = [f"{plain_words(layer['name'])} {change(layer.get('change'))}" for layer in layers]
+def _md_model(facts: RunFacts) -> str:
+    median = facts.moved.quantiles.get("0.5") if facts.moved else None
+    said = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
     found = [f"Change of the weights: {', '.join(said)}." if said else ""]
-    found.append(f"Median cosine between a text's vector before and after: {cosine(moved)}." if moved else "")
+    found.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
     return "\n\n".join(filter(None, ["## What changed in the model", *found])) if any(found) else ""
 
 
-def _md_classes(facts: Mapping[str, Any]) -> str:
-    gains, losses = biggest(rows(facts, "per_class"), 5)
+def _md_classes(facts: RunFacts) -> str:
+    gains, losses = biggest(facts.per_class, 5)
     if not gains and not losses:
         return ""
     body = [
-        (row["label"], count(row.get("n")), percent(row.get("base")), percent(row.get("adapted")), signed(row["gain"]))
+        (row.label, count(row.n), percent(row.base), percent(row.adapted), signed(row.gain))
         for row in [*gains, *reversed(losses)]
     ]
     return "## Classes that changed most\n\n" + table(["class", "messages", "base", "adapted", "gain"], body)
 
 
-def _md_label_free(facts: Mapping[str, Any]) -> str:
-    label_free = rows(facts, "label_free")
-    names = measures(label_free)
+def _md_label_free(facts: RunFacts) -> str:
+    names = measures(facts.label_free)
     if not names:
         return ""
-    body = [(row["entry"], *(plain(part(row, "values").get(name)) for name in names)) for row in label_free]
+    body = [(row.entry, *(plain(row.values.get(name)) for name in names)) for row in facts.label_free]
     said = " ".join(explained(names))
     return "\n\n".join(
         ["## Measures without labels", *([said] if said else []), table(["entry", *map(plain_words, names)], body)]
     )
 
 
-def _md_guards(facts: Mapping[str, Any]) -> str:
+def _md_guards(facts: RunFacts) -> str:
     body = [
-        (f"{row['name']}, {row['entry']}", signed(row.get("value")), signed(row.get("limit")), inside(row))
-        for row in rows(facts, "guards")
+        (f"{row.name}, {row.entry}", signed(row.change), signed(row.limit), inside(row.inside)) for row in facts.guards
     ]
     return (
         f"## Guards\n\n{GUARD}\n\n" + table(["guard", "value", "limit", "inside"], body, words_last=True)
@@ -201,82 +195,75 @@ def _md_guards(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _md_cost(facts: Mapping[str, Any]) -> str:
-    cost, spent = part(facts, "cost"), part(part(facts, "verdict"), "spent")
-    if not cost:
-        return ""
+def _md_cost(facts: RunFacts) -> str:
+    cost, spent = facts.cost, facts.verdict.spent
     forecast = _forecast_rows(spent)
-    stages = [(row["stage"], duration(row.get("seconds"))) for row in rows(cost, "stages")]
-    said = f"{duration(cost.get('seconds'))} and {count(cost.get('tokens'))} training tokens."
-    if number(spent.get("euros")) is not None and not forecast:
-        said += f" {euros(spent['euros'])}."
+    stages = [(row.stage, duration(row.seconds)) for row in cost.stages]
+    said = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
+    if spent.euros is not None and not forecast:
+        said += f" {euros(spent.euros)}."
     blocks = [
         f"## Cost\n\n{said}",
         f"{FORECAST}\n\n" + table(["what", "forecast", "fact", "ratio"], forecast) if forecast else "",
         table(["candidate", "time", "share", "tokens", "outcome"], _shares(cost), words_last=True)
-        if rows(cost, "candidates")
+        if cost.candidates
         else "",
         table(["stage", "time"], stages) if stages else "",
     ]
     return "\n\n".join(filter(None, blocks))
 
 
-def _shares(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+def _shares(cost: CostFacts) -> list[tuple[str, str, str, str, str]]:
     """What each candidate took, and all that lost together."""
-    every = [(row["objective"], row, "went on" if row.get("went_on") else "lost") for row in rows(cost, "candidates")]
-    every.append(("all that lost", part(cost, "losers"), ""))
-    return [
-        (name, duration(row.get("seconds")), hundred(row.get("share")), count(row.get("tokens")), became)
-        for name, row, became in every
+    every: list[tuple[str, Share, str]] = [
+        (row.objective, row, "went on" if row.went_on else "lost") for row in cost.candidates
     ]
+    every.append(("all that lost", cost.losers, ""))
+    return [(name, duration(row.seconds), hundred(row.share), count(row.tokens), became) for name, row, became in every]
 
 
-def _forecast_rows(spent: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _forecast_rows(spent: Spent) -> list[tuple[str, str, str, str]]:
     """What was forecast, what it was, and their ratio, for everything that has a forecast."""
-    said, share = part(spent, "forecast"), part(spent, "ratio")
+    if spent.forecast is None:
+        return []
+    forecast, ratios = spent.forecast.model_dump(), spent.ratio or {}
+    fact = spent.model_dump()
     return [
-        (word, told(said.get(name)), told(spent.get(name)), ratio(share.get(name)))
+        (word, told(forecast[name]), told(fact[name]), ratio(ratios.get(name)))
         for word, name, told in SPENDING
-        if number(said.get(name)) is not None
+        if number(forecast[name]) is not None
     ]
 
 
-def _md_data(facts: Mapping[str, Any]) -> str:
-    kept, dropped = part(facts, "kept"), [(row["reason"], count(row.get("count"))) for row in rows(facts, "drops")]
+def _md_data(facts: RunFacts) -> str:
+    kept, dropped = facts.kept, [(row.reason, count(row.count)) for row in facts.drops]
     sources = [
-        (row["source"], hundred(row.get("share")), count(row.get("documents")), count(row.get("texts")))
-        for row in rows(facts, "sources")[:_SOURCES]
+        (row.source, hundred(row.share), count(row.documents), count(row.texts)) for row in facts.sources[:_SOURCES]
     ]
     blocks = [
-        f"Kept: {count(kept.get('texts'))} texts from {count(kept.get('documents'))} documents." if kept else "",
+        f"Kept: {count(kept.texts)} texts from {count(kept.documents)} documents.",
         table(["source", "share", "documents", "texts"], sources) if sources else "",
         table(["left out because", "how many"], dropped) if dropped else "",
     ]
-    return "\n\n".join(filter(None, ["## Data", *blocks])) if any(blocks) else ""
+    return "\n\n".join(filter(None, ["## Data", *blocks]))
 
 
-def _md_trace(facts: Mapping[str, Any]) -> str:
-    body = [
-        (node["id"], f"{short_hash(node.get('hash'))}", node.get("says") or "")
-        for node in rows(part(facts, "trace"), "nodes")
-    ]
+def _md_trace(facts: RunFacts) -> str:
+    body = [(node.id, short_hash(node.hash), node.says) for node in facts.trace.nodes]
     if not body:
         return ""
     return "## Artifacts\n\n" + table(["artifact", "hash begins", "what it is"], body, words_last=True)
 
 
-def _md_again(facts: Mapping[str, Any]) -> str:
-    command = clean(part(facts, "reproduce").get("command") or "").strip()
-    if not command:
-        return ""
-    return f"## Again\n\n{_fenced(command)}"
+def _md_again(facts: RunFacts) -> str:
+    command = clean(facts.reproduce.command).strip()
+    return f"## Again\n\n{_fenced(command)}" if command else ""
 
 
-def _md_next(facts: Mapping[str, Any]) -> str:
+def _md_next(facts: RunFacts) -> str:
     steps = [
-        f"{place}. {plain_words(step['say'])}"
-        + (f"\n\n{_fenced(clean(step['command']).strip())}\n" if step.get("command") else "")
-        for place, step in enumerate(rows(facts, "next"), start=1)
+        f"{place}. {plain_words(step.say)}" + (f"\n\n{_fenced(clean(step.command).strip())}\n" if step.command else "")
+        for place, step in enumerate(facts.next, start=1)
     ]
     return "## What to try next\n\n" + "\n".join(steps).rstrip() if steps else ""
 

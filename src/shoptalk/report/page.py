@@ -1,16 +1,18 @@
 """The page: the verdict on the first screen, then the evidence, then how to go on.
 
-`facts` is plain JSON, the shape of which `tests/report/report_facts.py` shows in full. Parts that are absent, null or
-empty are left out, or a sentence says why they are missing.
+`report/facts_json.py` has the record that it is made from. Parts that are absent, null or empty are left out, or a
+sentence says why they are missing.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoptalk.report import again, changes, costs, curves, data, doses, gains, guards, maps, tracing
+from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markup import Html, el
+from shoptalk.report.reading import as_facts
 from shoptalk.report.verdict import verdict
 from shoptalk.report.wording import page_title
 
@@ -34,16 +36,19 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Fact], Html | None]], ...] = (
 )
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """The report as one HTML page. Everything in `facts` is escaped. Raises nothing on missing parts."""
-    top = Fact(facts)
+def render(facts: RunFacts | Mapping[str, Any]) -> str:
+    """The report as one HTML page. Everything in `facts` is escaped.
+
+    Raises:
+        ArtifactError: a mapping is not what the JSON of facts holds; the message says what is wrong at which place.
+    """
+    top = Fact(as_facts(facts))
     made: list[Section] = []
     for ident, heading, section in _SECTIONS:
         content = section(top)
         if content is not None:
             made.append((ident, heading, content))
-    choice, run = top["verdict"]["choice"], top["run"]
-    title = fig(page_title, choice, run, tag="title") if choice and run else el("title", page_title(None, None))
+    title = fig(page_title, top.verdict.choice, top.run, tag="title")
     skip = el("a", "Skip to the evidence", href="#evidence", class_="skip")
     main = el("main", sectioned(made), id="evidence", tabindex="-1")
     return document(title, skip, el("header", verdict(top)), contents(made), main)

@@ -5,11 +5,11 @@
 What may not be ranked is said first.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from shoptalk.report import wording
 from shoptalk.report.charts import Interval, IntervalRow, interval_rows
+from shoptalk.report.comparison_json import Comparison
 from shoptalk.report.figures import Fact, fig, listed, named, told
 from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markdown import plain_words
@@ -25,41 +25,39 @@ _INTERVALS = (
 )
 
 
-def render_comparison(comparison: Mapping[str, Any]) -> str:
+def render_comparison(comparison: Comparison) -> str:
     """The comparison as one HTML page in the report's style. Everything in it is escaped."""
     top = Fact(comparison)
     sections: list[Section] = [
         ("gains", "Gains on one axis", _gains(top)),
-        ("runs", "The runs side by side", _runs(top["runs"])),
-        ("cost", "What they cost", _costs(top["runs"])),
+        ("runs", "The runs side by side", _runs(top.runs)),
+        ("cost", "What they cost", _costs(top.runs)),
         ("settings", "Settings that differ", _settings(top)),
     ]
     title = el("title", f"Shoptalk: {wording.how_many(top['runs'].value)} runs compared")
     above = el("p", "Shoptalk, several runs", class_="soft")
-    head = el("h1", fig(wording.how_many, top["runs"]), " runs compared")
+    head = el("h1", fig(wording.how_many, top.runs), " runs compared")
     main = el("main", sectioned(sections), id="evidence", tabindex="-1")
-    return document(
-        title, el("header", above, head, _findings(top["findings"])), contents(sections), main, script=False
-    )
+    return document(title, el("header", above, head, _findings(top.findings)), contents(sections), main, script=False)
 
 
-def comparison_markdown(comparison: Mapping[str, Any]) -> str:
+def comparison_markdown(comparison: Comparison) -> str:
     """The comparison as Markdown that reads well unrendered too."""
-    runs = comparison["runs"]
+    runs = comparison.runs
     rows = [
         [
-            run["run"],
-            run["start"],
-            run["objective"] or wording.NONE,
-            choice(run["choice"]),
-            wording.signed(run["gain"]),
-            wording.interval(run["interval"]),
-            wording.percent(run["adapted"]),
-            wording.duration(run["seconds"]),
-            wording.count(run["tokens"]),
-            wording.euros(run["euros"]),
-            wording.count(run["texts"]),
-            run["seed"],
+            run.run,
+            run.start,
+            run.objective or wording.NONE,
+            choice(run.choice),
+            wording.signed(run.gain),
+            wording.interval(run.interval),
+            wording.percent(run.adapted),
+            wording.duration(run.seconds),
+            wording.count(run.tokens),
+            wording.euros(run.euros),
+            wording.count(run.texts),
+            run.seed,
         ]
         for run in runs
     ]
@@ -77,14 +75,14 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
         "texts",
         "seed",
     ]
-    differ = [[row["setting"], *map(setting, row["values"])] for row in comparison["settings"]]
+    differ = [[row.setting, *map(setting, row.values)] for row in comparison.settings]
     blocks = [
         f"# {len(runs)} runs compared",
-        "\n".join(f"- {plain_words(wording.sentence(line))}" for line in comparison["findings"]),
+        "\n".join(f"- {plain_words(wording.sentence(line))}" for line in comparison.findings),
         words_table(head, rows),
         f"{_INTERVALS} Gains are in points.",
         "## Settings that differ" if differ else "",
-        words_table(["setting", *(plain_words(run["run"]) for run in runs)], differ) if differ else "",
+        words_table(["setting", *(plain_words(run.run) for run in runs)], differ) if differ else "",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -119,46 +117,46 @@ def _findings(findings: Fact) -> Html:
 
 def _gains(top: Fact) -> Html:
     """All runs on one axis, those that were measured alike together: only these may be ranked."""
-    runs, groups = top["runs"], top["groups"]
+    runs, groups = top.runs, top.groups
     if not groups:
         return paragraphs("None of these runs has a gain: that takes labels and a trained challenger.")
-    rows = [_row(runs[int(place)]) for group in groups for place in group.value]
-    chart = interval_rows("gains", "Gains of all runs", rows, top["smallest_gain"])
+    rows = [_row(runs[place]) for group in groups for place in group.value]
+    chart = interval_rows("gains", "Gains of all runs", rows, top.smallest_gain)
     return join(_alike(runs, groups) if len(groups) > 1 else None, chart, note(_INTERVALS))
 
 
 def _alike(runs: Fact, groups: Fact) -> Html:
     """Who may be ranked with whom, in the order of the picture."""
-    items = [el("li", listed([named(runs[int(place)]["run"]) for place in group.value])) for group in groups]
+    items = [el("li", listed([named(runs[place].run) for place in group.value])) for group in groups]
     return join(paragraphs("Rank only runs that were measured alike, which stand together here:"), el("ul", *items))
 
 
 def _row(run: Fact) -> IntervalRow:
-    name = fig(run_name, run["run"], tag="tspan")
-    return IntervalRow(name, len(run_name(run["run"].value)), Interval(run["gain"], run["interval"]))
+    name = fig(run_name, run.run, tag="tspan")
+    return IntervalRow(name, len(run_name(run.run.value)), Interval(run.gain, run.interval))
 
 
 def _runs(runs: Fact) -> Html:
     found: list[list[Child]] = [
         [
-            named(run["run"]),
-            named(run["start"]),
-            named(run["objective"]) if run["objective"] else wording.NONE,
-            fig(choice, run["choice"]),
-            fig(wording.signed, run["gain"]),
-            fig(wording.interval, run["interval"]),
-            fig(wording.percent, run["adapted"]),
+            named(run.run),
+            named(run.start),
+            named(run.objective) if run.objective else wording.NONE,
+            fig(choice, run.choice),
+            fig(wording.signed, run.gain),
+            fig(wording.interval, run.interval),
+            fig(wording.percent, run.adapted),
         ]
         for run in runs
     ]
     measured: list[list[Child]] = [
         [
-            named(run["run"]),
-            fig(wording.percent, run["base"]),
-            fig(wording.count, run["n_examples"]),
-            fig(wording.count, run["n_draws"]),
-            fig(setting, run["shots"]),
-            fig(setting, run["seed"]),
+            named(run.run),
+            fig(wording.percent, run.base),
+            fig(wording.count, run.n_examples),
+            fig(wording.count, run.n_draws),
+            fig(setting, run.shots),
+            fig(setting, run.seed),
         ]
         for run in runs
     ]
@@ -180,12 +178,12 @@ def _runs(runs: Fact) -> Html:
 def _costs(runs: Fact) -> Html:
     body: list[list[Child]] = [
         [
-            named(run["run"]),
-            fig(wording.duration, run["seconds"]),
-            fig(wording.count, run["tokens"]),
-            fig(wording.euros, run["euros"]),
-            fig(wording.count, run["documents"]),
-            fig(wording.count, run["texts"]),
+            named(run.run),
+            fig(wording.duration, run.seconds),
+            fig(wording.count, run.tokens),
+            fig(wording.euros, run.euros),
+            fig(wording.count, run.documents),
+            fig(wording.count, run.texts),
         ]
         for run in runs
     ]
@@ -197,10 +195,10 @@ def _costs(runs: Fact) -> Html:
 
 
 def _settings(top: Fact) -> Html:
-    if not top["settings"]:
+    if not top.settings:
         return paragraphs("None: the runs were asked for the same, with the same versions.")
-    head: list[Child] = ["Setting", *(named(run["run"]) for run in top["runs"])]
+    head: list[Child] = ["Setting", *(named(run.run) for run in top.runs)]
     body: list[list[Child]] = [
-        [named(row["setting"]), *(fig(setting, value) for value in row["values"])] for row in top["settings"]
+        [named(row.setting), *(fig(setting, value) for value in row.values)] for row in top.settings
     ]
     return table("Each run's value, where they differ", head, body, words=set(range(1, len(head))))

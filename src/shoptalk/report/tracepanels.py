@@ -32,25 +32,18 @@ def _value(how: Callable[..., str], *places: Fact) -> Html:
 
 
 def _entered(facts: Fact, width: Number) -> tuple[Html, Number]:
-    kept, drops = facts["kept"], facts["drops"]
-    said = []
-    if kept:
-        said.append(
-            join(
-                _value(wording.count, kept["texts"]),
-                " texts from ",
-                _value(wording.count, kept["documents"]),
-                " documents",
-            )
-        )
+    kept, drops = facts.kept, facts.drops
+    said = [
+        join(_value(wording.count, kept.texts), " texts from ", _value(wording.count, kept.documents), " documents")
+    ]
     if drops:
         said.append(join(_value(wording.summed_counts, drops), " left out, each with its reason"))
     parts, y = _lines(said, 0.0)
-    for row in list(facts["sources"])[:_MOST_SOURCES]:
+    for row in list(facts.sources)[:_MOST_SOURCES]:
         y += _ROW
-        parts.append(write(0, y + 6, _value(wording.source_name, row["source"])))
-        parts += _bar(146, y - 4, width - 146 - 50, row["share"].number or 0.0)
-        parts.append(write(width, y + 6, _value(wording.hundred, row["share"]), anchor="end"))
+        parts.append(write(0, y + 6, _value(wording.source_name, row.source)))
+        parts += _bar(146, y - 4, width - 146 - 50, row.share.number or 0.0)
+        parts.append(write(width, y + 6, _value(wording.hundred, row.share), anchor="end"))
     return join(*parts), y + 12
 
 
@@ -60,18 +53,18 @@ def _bar(x: Number, y: Number, room: Number, share: Number) -> list[Html]:
 
 
 def _changed(facts: Fact, width: Number) -> tuple[Html, Number]:
-    layers, moved = list(facts["layers"])[:_MOST_LAYERS], facts["moved"]
+    layers, moved = list(facts.layers)[:_MOST_LAYERS], facts.moved
     parts: list[Html] = []
     y = 0.0
     if layers:
         parts.append(write(0, 14, "change of the weights, part by part", class_="soft"))
-        largest = max((layer["change"].number or 0.0 for layer in layers), default=0.0) or 1.0
+        largest = max((layer.change.number or 0.0 for layer in layers), default=0.0) or 1.0
         y = 16.0
         for layer in layers:
             y += _ROW
-            parts.append(write(0, y + 3, _value(wording.picture_name, layer["name"])))
-            parts += _bar(96, y - 7, width - 96 - 50, (layer["change"].number or 0.0) / largest)
-            parts.append(write(width, y + 3, _value(wording.change, layer["change"]), anchor="end"))
+            parts.append(write(0, y + 3, _value(wording.picture_name, layer.name)))
+            parts += _bar(96, y - 7, width - 96 - 50, (layer.change.number or 0.0) / largest)
+            parts.append(write(width, y + 3, _value(wording.change, layer.change), anchor="end"))
         y += 14
     if moved:
         content, height = _moved(moved, width)
@@ -84,11 +77,11 @@ def _changed(facts: Fact, width: Number) -> tuple[Html, Number]:
 
 def _moved(moved: Fact, width: Number) -> tuple[Html, Number]:
     """How far the texts moved: the middle half as a bar, nine in ten as a line, the middle one as a dot."""
-    known = {key: place.number for key, place in moved["quantiles"].items()}
+    known = {key: place.number for key, place in moved.quantiles.items()}
     parts = [write(0, 14, "cosine of a text before and after", class_="soft")]
     ends = [known.get(key) for key in ("0.05", "0.25", "0.5", "0.75", "0.95")]
     if any(end is None for end in ends):
-        parts.append(write(0, 32, join("mean ", _value(wording.cosine, moved["mean"]))))
+        parts.append(write(0, 32, join("mean ", _value(wording.cosine, moved.mean))))
         return join(*parts), 40
     low, first, middle, last, high = (float(end) for end in ends if end is not None)
     axis = make_axis(min(low, 0.9), 1.0, 16, width - 16, most=4, widen=True)
@@ -99,7 +92,7 @@ def _moved(moved: Fact, width: Number) -> tuple[Html, Number]:
         line(axis(first), y, axis(last), y, "interval"),
         el("circle", cx=axis(middle), cy=float(y), r="5", class_="gain"),
         write(
-            axis(middle), y - 10, _value(wording.cosine, moved["quantiles"]["0.5"]), anchor="middle", class_="halo name"
+            axis(middle), y - 10, _value(wording.cosine, moved.quantiles["0.5"]), anchor="middle", class_="halo name"
         ),
     ]
     for tick in axis.ticks:
@@ -109,23 +102,23 @@ def _moved(moved: Fact, width: Number) -> tuple[Html, Number]:
 
 
 def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
-    found, changed = facts["verdict"], facts["changed"]
-    one = Interval(found["gain"], found["interval"])
+    found, changed = facts.verdict, facts.changed
+    one = Interval(found.gain, found.interval)
     parts: list[Html] = []
     y = 0.0
-    if one.known is not None and found["candidates"]:
-        axis = make_axis(*span_of([one], found["smallest_gain"].number), 10, width - 14, most=4, widen=False)
+    if one.known is not None and found.candidates:
+        axis = make_axis(*span_of([one], found.smallest_gain.number), 10, width - 14, most=4, widen=False)
         parts += [write(0, 14, "gain in points", class_="soft"), line(axis(0), 22, axis(0), 56, "zero")]
         parts += [interval_mark(one, axis, 44), line(axis.start, 56, axis.end, 56, "axis")]
-        said = join(_value(wording.signed, found["gain"]), " (", _value(wording.interval, found["interval"]), ")")
+        said = join(_value(wording.signed, found.gain), " (", _value(wording.interval, found.interval), ")")
         parts += [write(width, 14, said, anchor="end", class_="name")]
         for tick in axis.ticks:
             parts += [line(axis(tick), 56, axis(tick), 61, "axis")]
             parts += [write(axis(tick), 74, wording.signed(tick, axis.digits), anchor="middle", class_="tick")]
         y = 84.0
     lines: list[Html] = []
-    if facts["per_class"]:
-        every = facts["per_class"]
+    if facts.per_class:
+        every = facts.per_class
         lines.append(
             join("classes: ", _value(wording.gaining, every), " better, ", _value(wording.losing, every), " worse")
         )
@@ -133,14 +126,13 @@ def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
         lines.append(
             join(
                 "texts: ",
-                _value(wording.count, changed["n_gained"]),
+                _value(wording.count, changed.n_gained),
                 " gained, ",
-                _value(wording.count, changed["n_lost"]),
+                _value(wording.count, changed.n_lost),
                 " lost",
             )
         )
-    last: Child = sentences.VERDICTS.get(str(found["choice"].value), "").partition(":")[0] or None
-    if last is not None:
-        lines.append(join(el("tspan", last, class_="strong-line")))
+    last: Child = sentences.VERDICTS[found.choice.value].partition(":")[0]
+    lines.append(join(el("tspan", last, class_="strong-line")))
     more, end = _lines(lines, y)
     return join(*parts, *more), end + 6

@@ -48,7 +48,7 @@ class _Box:
 
 def trace(facts: Fact) -> Html | None:
     """The picture, and tables of everything in it; None where nothing was traced."""
-    nodes = list(facts["trace"]["nodes"])
+    nodes = list(facts.trace.nodes)
     if not nodes:
         return None
     shown = _shown(nodes)
@@ -80,12 +80,12 @@ def trace(facts: Fact) -> Html | None:
             "Sources that are not drawn are in the table." if hidden else None,
         ),
         disclosure("All artifacts with their hashes", _table(nodes)),
-        _layers(facts["layers"], facts["moved"]),
+        _layers(facts.layers, facts.moved),
     )
 
 
 def _shown(nodes: list[Fact]) -> list[Fact]:
-    sources = [node for node in nodes if node["kind"].value == "source"]
+    sources = [node for node in nodes if node.kind.value == "source"]
     left_out = {node.pointer for node in sources[_MOST_SOURCES:]}
     return [node for node in nodes if node.pointer not in left_out]
 
@@ -93,7 +93,7 @@ def _shown(nodes: list[Fact]) -> list[Fact]:
 def _columns(nodes: list[Fact]) -> list[list[Fact]]:
     columns = defaultdict(list)
     for node in nodes:
-        columns[_COLUMN.get(str(node["kind"].value), 5)].append(node)
+        columns[_COLUMN.get(node.kind.value, 5)].append(node)
     return [columns[column] for column in range(6)]
 
 
@@ -105,7 +105,7 @@ def _wide(nodes: list[Fact]) -> tuple[dict[str, _Box], float]:
     for place, column in enumerate(columns):
         top = 40 + (tall - len(column) * step) / 2
         for row, node in enumerate(column):
-            boxes[str(node["id"].value)] = _Box(node, place, 1.0 + place * _PITCH, top + row * step)
+            boxes[node.id.value] = _Box(node, place, 1.0 + place * _PITCH, top + row * step)
     return boxes, 40.0 + tall
 
 
@@ -116,7 +116,7 @@ def _narrow(nodes: list[Fact]) -> tuple[dict[str, _Box], float]:
             for place, node in enumerate(column[first : first + 2]):
                 alone = len(column) - first == 1
                 x = 111.0 if alone else 40 + place * 142.0
-                boxes[str(node["id"].value)] = _Box(node, depth, x, y)
+                boxes[node.id.value] = _Box(node, depth, x, y)
             y += _HEIGHT + (8 if first + 2 < len(column) else 26 if column else 0)
     return boxes, y - 12
 
@@ -144,20 +144,20 @@ def _edges(boxes: dict[str, _Box], bottom: float, *, down: bool) -> list[Html]:
 
 def _nearest(box: _Box, boxes: dict[str, _Box]) -> list[_Box]:
     """The drawn parents of an artifact, but for those that another of them comes from anyway."""
-    parents = [boxes[name] for name in box.node["parents"].value or () if name in boxes]
+    parents = [boxes[name] for name in box.node.parents.value if name in boxes]
     earlier = {name for parent in parents for name in _ancestors(parent, boxes)}
-    return [parent for parent in parents if str(parent.node["id"].value) not in earlier]
+    return [parent for parent in parents if parent.node.id.value not in earlier]
 
 
 def _ancestors(box: _Box, boxes: dict[str, _Box]) -> set[str]:
     """All artifacts that one was made from."""
     found: set[str] = set()
-    todo = list(box.node["parents"].value or ())
+    todo = list(box.node.parents.value)
     while todo:
         name = todo.pop()
         if name in boxes and name not in found:
             found.add(name)
-            todo += boxes[name].node["parents"].value or ()
+            todo += boxes[name].node.parents.value
     return found
 
 
@@ -187,21 +187,21 @@ def _down(start: _Box, box: _Box, lane: tuple[float, int] | None) -> str:
 def _drawn(box: _Box, bottom: float, width: Number) -> Html:
     """A node: its kind, name and short hash; its whole hash in the line under all nodes."""
     node = box.node
-    kind = _WORDS.get(str(node["kind"].value)) or fig(wording.picture_name, node["kind"], tag="tspan")
+    kind = _WORDS[node.kind.value]
     if width > 500:
-        whole: list[Html] = [write(1, bottom + 36, fig(wording.words, node["hash"], tag="tspan"), class_="whole")]
+        whole: list[Html] = [write(1, bottom + 36, fig(wording.words, node.hash, tag="tspan"), class_="whole")]
     else:
         whole = [
-            write(1, bottom + 18, fig(wording.hash_start, node["hash"], tag="tspan"), class_="whole"),
-            write(1, bottom + 34, fig(wording.hash_end, node["hash"], tag="tspan"), class_="whole"),
+            write(1, bottom + 18, fig(wording.hash_start, node.hash, tag="tspan"), class_="whole"),
+            write(1, bottom + 34, fig(wording.hash_end, node.hash, tag="tspan"), class_="whole"),
         ]
     return el(
         "a",
-        fig(wording.words, node["says"], tag="title") if node["says"] else None,
+        fig(wording.words, node.says, tag="title") if node.says else None,
         el("rect", x=box.x, y=box.y, width=float(_WIDTH), height=float(_HEIGHT), rx="5", class_="node"),
         write(box.x + 8, box.y + 15, kind, class_="soft"),
-        write(box.x + 8, box.y + 31, fig(wording.node_name, node["id"], tag="tspan"), class_="called"),
-        write(box.x + 8, box.y + 47, fig(wording.short_hash, node["hash"], tag="tspan"), class_="hash"),
+        write(box.x + 8, box.y + 31, fig(wording.node_name, node.id, tag="tspan"), class_="called"),
+        write(box.x + 8, box.y + 47, fig(wording.short_hash, node.hash, tag="tspan"), class_="hash"),
         *whole,
         href=f"#{_row_id(node)}",
     )
@@ -229,18 +229,18 @@ def _panels_below(parts: list[Panel], width: Number, top: float) -> tuple[list[H
 
 def _table(nodes: list[Fact]) -> Html:
     head: list[Child] = ["Artifact", "What it is", "Folder", "Time", "Hash"]
-    names = {str(node["id"].value): node for node in nodes}
+    names = {node.id.value: node for node in nodes}
     made: list[list[Child]] = []
     for node in nodes:
-        parents = [names[one]["id"] for one in node["parents"].value or () if one in names]
+        parents = [names[one].id for one in node.parents.value if one in names]
         source = join(" from ", *(part for one in parents for part in (named(one), " "))) if parents else None
         made.append(
             [
-                el("span", named(node["id"]), id=_row_id(node)),
-                join(told(node["says"], wording.sentence), el("small", source)),
-                named(node["folder"]),
-                fig(wording.duration, node["seconds"]),
-                el("span", told(node["hash"]), class_="hash"),
+                el("span", named(node.id), id=_row_id(node)),
+                join(told(node.says, wording.sentence), el("small", source)),
+                named(node.folder),
+                fig(wording.duration, node.seconds),
+                el("span", told(node.hash), class_="hash"),
             ]
         )
     return table("Every artifact, and what it was made from", head, made, words={1, 2, 4})
@@ -250,9 +250,9 @@ def _layers(layers: Fact, moved: Fact) -> Html | None:
     """The numbers of the middle panel."""
     if not layers and not moved:
         return None
-    made: list[list[Child]] = [[named(layer["name"]), fig(wording.change, layer["change"])] for layer in layers]
-    spread: list[list[Child]] = [["Mean", fig(wording.cosine, moved["mean"])]]
-    for _, place in moved["quantiles"].items():
+    made: list[list[Child]] = [[named(layer.name), fig(wording.change, layer.change)] for layer in layers]
+    spread: list[list[Child]] = [["Mean", fig(wording.cosine, moved.mean)]]
+    for _, place in moved.quantiles.items():
         spread.append([join(keyed(place, wording.key_share), " of the texts lie below"), fig(wording.cosine, place)])
     return disclosure(
         "The numbers of the model's change",

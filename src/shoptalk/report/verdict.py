@@ -4,43 +4,35 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, interval_picture
 from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
 from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
-from shoptalk.report.wording import NONE
 
 _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
 
 
 def verdict(facts: Fact) -> Html:
     """The verdict, its sentence, and four answers."""
-    found = facts["verdict"]
-    choice = str(found["choice"].value)
-    known = choice if choice in sentences.VERDICTS else None
-    created = facts["created"]
-    when = el("time", told(created, wording.moment), datetime=str(created.value)) if created else None
-    above = el(
-        "p", "Shoptalk report of ", told(facts["run"]) if facts["run"] else "a run", ", " if when else None, when
-    )
-    sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true") if known else None
-    head = el("h1", sign, sentences.VERDICTS.get(choice, "No verdict"), class_=known)
-    said = told(found["sentence"], wording.sentence) if found["sentence"] else "This run has not come to a verdict yet."
-    answers = _answers(facts) if found else None
-    return join(el("div", above, class_="soft"), head, el("p", said, class_="lead"), _picture(found), answers)
+    found = facts.verdict
+    choice, created = found.choice.value, facts.created
+    when = el("time", told(created, wording.moment), datetime=created.value)
+    above = el("p", "Shoptalk report of ", told(facts.run) if facts.run else "a run", ", ", when)
+    sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true")
+    head = el("h1", sign, sentences.VERDICTS[choice], class_=choice)
+    said = el("p", told(found.sentence, wording.sentence), class_="lead")
+    return join(el("div", above, class_="soft"), head, said, _picture(found), _answers(facts))
 
 
-def _picture(found: Fact) -> Html | None:
-    one = Interval(found["gain"], found["interval"])
-    if not found:
-        return None
-    if not found["candidates"]:
+def _picture(found: Fact) -> Html:
+    one = Interval(found.gain, found.interval)
+    if not found.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
         return paragraphs(
             f"{sentences.NO_LABELS} What can be said without them is under “Measures that need no labels”."
         )
-    return interval_picture(one, found["smallest_gain"])
+    return interval_picture(one, found.smallest_gain)
 
 
 def _answers(facts: Fact) -> Html:
-    found = facts["verdict"]
+    found = facts.verdict
     return definitions(
         [
             ("What was tried", _tried(facts)),
@@ -57,30 +49,29 @@ def _answer(short: Child, *more: Child) -> Html:
 
 
 def _tried(facts: Fact) -> Html:
-    found = facts["verdict"]
-    entries = found["candidates"]
+    found = facts.verdict
+    entries = found.candidates
     if not entries:
         return _answer("Nothing", "No candidate came as far as being measured.")
     first: dict[str, Fact] = {}
     for entry in entries:
-        first.setdefault(str(entry["objective"].value), entry["objective"])
-    best = str(found["objective"].value)
+        first.setdefault(entry.objective.value, entry.objective)
+    best = found.objective.value
     others = [named(place) for name, place in first.items() if name != best]
-    more: list[Child] = [named(found["objective"]), " came furthest"] if found["objective"] else []
+    more: list[Child] = [named(found.objective), " came furthest"] if found.objective else []
     more += [", against ", listed(others)] if others else []
     many = " checkpoints measured, named" if len(entries) > 1 else " checkpoint measured, named"
     more += ["; ", fig(wording.how_many, entries), many, " by training steps"]
-    left = [keyed(why) for _, why in facts["skipped"].items()]
+    left = [keyed(why) for _, why in facts.skipped.items()]
     more += ["; left out beforehand: ", listed(left)] if left else []
     kinds = "kind of training" if len(first) == 1 else "kinds of training"
     return _answer(join(fig(wording.candidates_tried, entries), f" {kinds}"), *more)
 
 
 def _ship(found: Fact) -> Html:
-    choice, needed = found["choice"].value, found["labels_needed"]
-    which = found["entry"] if found["entry"] else found["objective"]
+    choice, needed = found.choice.value, found.labels_needed
     if choice == "adopt":
-        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(which), ".")
+        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(found.entry), ".")
     if choice == "keep_base":
         return _answer("No", "Stay with the base model.")
     more: list[Child] = ["Stay with the base model."]
@@ -94,17 +85,13 @@ def _ship(found: Fact) -> Html:
 
 
 def _sure(found: Fact) -> Html:
-    one = Interval(found["gain"], found["interval"])
-    if one.known is None or not found["candidates"]:
+    one = Interval(found.gain, found.interval)
+    if one.known is None or not found.candidates:
         return _answer("Not measured", "A gain needs a trained model and labelled messages.")
-    kind = join(fig(wording.confidence, found["confidence"]), " interval") if found["confidence"].number else "Interval"
-    who = (
-        join("; ", fig(wording.count, found["n_examples"]), " labelled messages")
-        if found["n_examples"].number
-        else None
-    )
+    kind = join(fig(wording.confidence, found.confidence), " interval") if found.confidence.number else "Interval"
+    who = join("; ", fig(wording.count, found.n_examples), " labelled messages")
     return _answer(
-        join(fig(wording.interval, found["interval"]), " points"), kind, ": ", _where(one, found["smallest_gain"]), who
+        join(fig(wording.interval, found.interval), " points"), kind, ": ", _where(one, found.smallest_gain), who
     )
 
 
@@ -125,14 +112,12 @@ def _where(one: Interval, smallest: Fact) -> Html:
 
 
 def _cost(facts: Fact) -> Html:
-    spent, cost = facts["verdict"]["spent"], facts["cost"]
-    seconds = spent["seconds"] if spent["seconds"].number is not None else cost["seconds"]
-    tokens = spent["tokens"] if spent["tokens"].number is not None else cost["tokens"]
+    spent = facts.verdict.spent
     more: list[Child] = []
-    if spent["euros"].number is not None:
-        more += [fig(wording.euros, spent["euros"]), ", "]
-    more += [fig(wording.short_count, tokens), " training tokens"] if tokens.number is not None else []
-    losers = cost["losers"]["share"]
+    if spent.euros.number is not None:
+        more += [fig(wording.euros, spent.euros), ", "]
+    more += [fig(wording.short_count, spent.tokens), " training tokens"]
+    losers = facts.cost.losers.share
     if losers.number:
         more += ["; ", fig(wording.whole_hundred, losers), " of the time went to candidates that did not go on"]
-    return _answer(fig(wording.duration, seconds) if seconds.number is not None else NONE, *more)
+    return _answer(fig(wording.duration, spent.seconds), *more)

@@ -6,13 +6,15 @@ A form takes values of the facts and gives text. `facts.fig` puts its name besid
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from shoptalk.quantities import money
+from shoptalk.report.facts_json import ClassGain, DropRow, LabelFreeRow, LossCurve, StageTime
 from shoptalk.report.markup import clean
 from shoptalk.report.sentences import MEASURES, VERDICTS
+from shoptalk.report.verdict_json import CandidateRow, Verdict
 
 NONE = "–"
 
@@ -150,7 +152,7 @@ def sentence(value: Any) -> str:
 
 def page_title(choice: Any, run: Any) -> str:
     """Adopt the adapted model: runs/acme."""
-    return f"{VERDICTS.get(str(choice), 'No verdict')}: {run or 'a run'}"
+    return f"{VERDICTS[choice]}: {run or 'a run'}"
 
 
 def picture_name(value: Any) -> str:
@@ -247,34 +249,34 @@ def apart(value: Any, base: Any) -> str:
     return NONE if known is None or first is None else signed(known - first)
 
 
-def gaining(per_class: Any) -> str:
+def gaining(per_class: Sequence[ClassGain]) -> str:
     """How many classes gained."""
-    return str(sum((number(row.get("gain")) or 0.0) > 0 for row in per_class or ()))
+    return str(sum(row.gain > 0 for row in per_class))
 
 
-def losing(per_class: Any) -> str:
+def losing(per_class: Sequence[ClassGain]) -> str:
     """How many classes lost."""
-    return str(sum((number(row.get("gain")) or 0.0) < 0 for row in per_class or ()))
+    return str(sum(row.gain < 0 for row in per_class))
 
 
-def candidates_tried(candidates: Any) -> str:
+def candidates_tried(candidates: Sequence[CandidateRow]) -> str:
     """How many candidates came as far as the menu."""
-    return str(len({row.get("objective") for row in candidates or ()}))
+    return str(len({row.objective for row in candidates}))
 
 
-def summed_seconds(stages: Any) -> str:
+def summed_seconds(stages: Sequence[StageTime]) -> str:
     """The time of all stages."""
-    return duration(sum(number(row.get("seconds")) or 0.0 for row in stages or ()))
+    return duration(sum(stage.seconds for stage in stages))
 
 
-def share_of_stages(seconds: Any, stages: Any) -> str:
+def share_of_stages(seconds: float, stages: Sequence[StageTime]) -> str:
     """A stage's share of the time of all."""
-    return hundred((number(seconds) or 0.0) / (sum(number(row.get("seconds")) or 0.0 for row in stages or ()) or 1.0))
+    return hundred(seconds / (sum(stage.seconds for stage in stages) or 1.0))
 
 
-def summed_counts(drops: Any) -> str:
-    """How many documents were left out."""
-    return count(sum(number(row.get("count")) or 0.0 for row in drops or ()))
+def summed_counts(drops: Sequence[DropRow]) -> str:
+    """How many texts were left out."""
+    return count(sum(row.count for row in drops))
 
 
 def node_name(value: Any) -> str:
@@ -297,42 +299,30 @@ def hash_end(value: Any) -> str:
     return clean(value)[len(clean(value)) // 2 :]
 
 
-def not_finite(losses: Any) -> str:
+def not_finite(losses: Sequence[LossCurve]) -> str:
     """How many logged losses are not finite numbers."""
-    return count(sum(number(loss) is None for curve in losses or () for _, loss in curve.get("points") or ()))
+    return count(sum(number(loss) is None for curve in losses for _, loss in curve.points))
 
 
 # --- what the facts hold ------------------------------------------------------------------------------------------
 
 
-def part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of the facts; empty where it is absent or null."""
-    return facts.get(name) or {}
-
-
-def rows(facts: Mapping[str, Any], name: str) -> Sequence[Any]:
-    """A list of the facts; empty where it is absent or null."""
-    return facts.get(name) or ()
-
-
-def gained(facts: Mapping[str, Any]) -> bool:
+def gained(verdict: Verdict) -> bool:
     """Whether a gain was measured: something was trained, and there were labels."""
-    verdict = part(facts, "verdict")
-    return bool(rows(verdict, "candidates")) and number(verdict.get("gain")) is not None
+    return bool(verdict.candidates) and number(verdict.gain) is not None
 
 
-def biggest(per_class: Sequence[Mapping[str, Any]], most: int) -> tuple[list[Any], list[Any]]:
+def biggest(per_class: Sequence[ClassGain], most: int) -> tuple[list[ClassGain], list[ClassGain]]:
     """Up to `most` classes that gained most (largest first), and as many that lost most."""
-    known = [row for row in per_class if number(row.get("gain")) is not None]
-    known.sort(key=lambda row: -row["gain"])
-    gains = [row for row in known if row["gain"] > 0][:most]
-    losses = [row for row in reversed(known) if row["gain"] < 0][:most]
+    known = sorted((row for row in per_class if number(row.gain) is not None), key=lambda row: -row.gain)
+    gains = [row for row in known if row.gain > 0][:most]
+    losses = [row for row in reversed(known) if row.gain < 0][:most]
     return gains, losses
 
 
-def measures(label_free: Sequence[Mapping[str, Any]]) -> list[str]:
+def measures(label_free: Sequence[LabelFreeRow]) -> list[str]:
     """The names of all label-free measures, in order of appearance."""
-    return list(dict.fromkeys(name for row in label_free for name in part(row, "values")))
+    return list(dict.fromkeys(name for row in label_free for name in row.values))
 
 
 def explained(names: Sequence[str]) -> list[str]:
@@ -341,27 +331,19 @@ def explained(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def became(entry: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+def became(entry: CandidateRow, verdict: Verdict) -> str:
     """What became of a menu entry, in a word or two; empty where that is nothing special."""
-    if is_described(entry, verdict):
-        return "adopted" if verdict.get("choice") == "adopt" else "best challenger"
-    return "eliminated" if entry.get("eliminated") else ""
+    if entry.entry == verdict.entry:
+        return "adopted" if verdict.choice == "adopt" else "best challenger"
+    return "eliminated" if entry.eliminated else ""
 
 
-def outcome(entry: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+def outcome(entry: CandidateRow, verdict: Verdict) -> str:
     """What became of a menu entry, in words."""
-    said, why = became(entry, verdict), clean(entry.get("why_not") or "").strip()
+    said, why = became(entry, verdict), clean(entry.why_not).strip()
     return ": ".join(filter(None, (said, why))) or NONE
 
 
-def is_described(entry: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:
-    """Whether the verdict's gain is this entry's. The verdict names the objective only, so its numbers are compared."""
-    if verdict.get("entry") is not None:
-        return bool(entry.get("entry") == verdict["entry"])
-    same = entry.get("objective") == verdict.get("objective") and entry.get("gain") == verdict.get("gain")
-    return same and number(entry.get("gain")) is not None
-
-
-def inside(guard: Mapping[str, Any]) -> str:
+def inside(guarded: bool) -> str:
     """Whether an entry stayed within a guard, in a word and a sign."""
-    return "✓ inside" if guard.get("inside") else "✗ outside"
+    return "✓ inside" if guarded else "✗ outside"

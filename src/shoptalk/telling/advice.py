@@ -4,11 +4,10 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from shoptalk.objectives.recipe import Recipe
-
-Advice = dict[str, str | None]
+from shoptalk.report.facts_json import NextStep
+from shoptalk.report.verdict_json import CandidateRow, Verdict
 
 RISING = 0.2
 """Points by which a last checkpoint must beat the one before it for more training to be worth a try."""
@@ -17,7 +16,7 @@ FEWEST_TEXTS = 1_000
 
 
 def advise(
-    verdict: Mapping[str, Any],
+    verdict: Verdict,
     *,
     skipped: Mapping[str, str],
     texts: int,
@@ -25,29 +24,29 @@ def advise(
     command: str,
     labels: Path | None,
     rates: Mapping[str, float],
-) -> list[Advice]:
+) -> list[NextStep]:
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
     `rates` are the candidates' learning rates; a curriculum's is its second phase's.
     """
     again = shlex.split(command)
-    if verdict["metric"] is None or verdict["gain"] is None:
-        return _without_labels(verdict, again, run) if verdict["objective"] else _nothing_trained(skipped, again)
-    if verdict["objective"] is None:
+    if verdict.metric is None or verdict.gain is None:
+        return _without_labels(verdict, again, run) if verdict.objective else _nothing_trained(skipped, again)
+    if verdict.objective is None:
         return _nothing_trained(skipped, again)
     found = {
         "adopt": lambda: _adopted(verdict, again),
         "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates),
         "inconclusive": lambda: _open(verdict, skipped, run, again),
-    }[verdict["choice"]]()
+    }[verdict.choice]()
     return [*found, *_with_labels(verdict, run, labels)]
 
 
-def _without_labels(verdict: Mapping[str, Any], again: Sequence[str], run: Path) -> list[Advice]:
+def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[NextStep]:
     return [
         _advice(
-            f"Label about {verdict['labels_needed']:,} messages, every intent at least twice, and run the same again: "
+            f"Label about {verdict.labels_needed:,} messages, every intent at least twice, and run the same again: "
             "only that measures whether the assistant gets better.",
             _with(again, "--labels", "labels.csv"),
         ),
@@ -59,16 +58,16 @@ def _without_labels(verdict: Mapping[str, Any], again: Sequence[str], run: Path)
     ]
 
 
-def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str]) -> list[Advice]:
+def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str]) -> list[NextStep]:
     if not skipped:
         return [_advice("Name candidates to train.", _with(again, "--candidates", "neighbours,mlm,none"))]
     why = "; ".join(f"{name} ({reason})" for name, reason in skipped.items())
     return [_advice(f"Nothing could be trained: {why}. Add conversations or documents to the sources.", None)]
 
 
-def _adopted(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     found = _more_training(verdict, again)
-    if not verdict.get("on_test"):
+    if not verdict.on_test:
         found.append(
             _advice(
                 "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
@@ -79,13 +78,13 @@ def _adopted(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
 
 
 def _kept(
-    verdict: Mapping[str, Any],
+    verdict: Verdict,
     skipped: Mapping[str, str],
     texts: int,
     run: Path,
     again: Sequence[str],
     rates: Mapping[str, float],
-) -> list[Advice]:
+) -> list[NextStep]:
     found = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
         found.append(
@@ -94,13 +93,13 @@ def _kept(
     return [*found, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again)]
 
 
-def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[Advice]:
+def _open(verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[NextStep]:
     found = []
-    if verdict["labels_needed"] is not None:
+    if verdict.labels_needed is not None:
         found.append(
             _advice(
-                f"Label more messages, about {verdict['labels_needed']:,} in all instead of "
-                f"{verdict['n_examples']:,}, and run the same again: that would settle it.",
+                f"Label more messages, about {verdict.labels_needed:,} in all instead of "
+                f"{verdict.n_examples:,}, and run the same again: that would settle it.",
                 shlex.join(again) or None,
             )
         )
@@ -108,9 +107,9 @@ def _open(verdict: Mapping[str, Any], skipped: Mapping[str, str], run: Path, aga
     return [*found, *more, *_others(verdict, skipped, run, again)]
 
 
-def _with_labels(verdict: Mapping[str, Any], run: Path, labels: Path | None) -> list[Advice]:
+def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
     found = []
-    if verdict["gain"] > 0:
+    if verdict.gain is not None and verdict.gain > 0:
         found.append(
             _advice(
                 "Measure how much is enough: the gain against training, unlabelled texts and labels.",
@@ -128,12 +127,14 @@ def _with_labels(verdict: Mapping[str, Any], run: Path, labels: Path | None) -> 
     return found
 
 
-def _more_training(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+def _more_training(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     """A larger budget, where the winner was still getting better at its last checkpoint."""
-    mine = [row for row in verdict["candidates"] if row["objective"] == verdict["objective"]]
-    if len(mine) < 2 or verdict["entry"] != mine[-1]["entry"] or mine[-1]["gain"] - mine[-2]["gain"] <= RISING:
+    mine = [(row.entry, gain) for row, gain in _measured(verdict) if row.objective == verdict.objective]
+    if len(mine) < 2 or verdict.entry != mine[-1][0]:
         return []
-    rise = mine[-1]["gain"] - mine[-2]["gain"]
+    rise = mine[-1][1] - mine[-2][1]
+    if rise <= RISING:
+        return []
     return [
         _advice(
             f"Train longer: the last checkpoint was still {rise:.1f} points better than the one before it.",
@@ -142,14 +143,16 @@ def _more_training(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Adv
     ]
 
 
-def _close_pilots(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advice]:
+def _close_pilots(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     """A larger budget, where the pilot that won was ahead by less than the smallest gain worth having."""
-    first = {row["objective"]: row for row in reversed(verdict["candidates"])}
-    winner = first.pop(verdict["objective"])
-    others = [row["gain"] for row in first.values() if row["eliminated"]]
-    if not others or winner["gain"] - max(others) >= verdict["smallest_gain"]:
+    first = {row.objective: (row, gain) for row, gain in reversed(_measured(verdict))}
+    winner = first.pop(verdict.objective or "", None)
+    others = [gain for row, gain in first.values() if row.eliminated]
+    if winner is None or not others or verdict.smallest_gain is None:
         return []
-    name, steps, ahead = winner["objective"], winner["step"], winner["gain"] - max(others)
+    name, steps, ahead = winner[0].objective, winner[0].step, winner[1] - max(others)
+    if ahead >= verdict.smallest_gain:
+        return []
     return [
         _advice(
             f"Give the pilots more: after {steps} steps {name} was {ahead:.1f} points ahead of the next candidate, "
@@ -159,30 +162,35 @@ def _close_pilots(verdict: Mapping[str, Any], again: Sequence[str]) -> list[Advi
     ]
 
 
-def _doubled(verdict: Mapping[str, Any]) -> str:
+def _measured(verdict: Verdict) -> list[tuple[CandidateRow, float]]:
+    """The entries that have a gain, with it."""
+    return [(row, row.gain) for row in verdict.candidates if row.gain is not None]
+
+
+def _doubled(verdict: Verdict) -> str:
     """Twice the time that was taken, in whole minutes."""
-    seconds = verdict.get("spent", {}).get("seconds")
+    seconds = verdict.spent.seconds
     return f"{max(1, math.ceil(2 * seconds / 60))}m" if seconds else ""
 
 
-def _guarded(verdict: Mapping[str, Any], again: Sequence[str], rates: Mapping[str, float]) -> list[Advice]:
+def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float]) -> list[NextStep]:
     """A third of the learning rate, where the best challenger was outside its guards."""
-    mine = next((row for row in verdict["candidates"] if row["entry"] == verdict["entry"]), None)
-    if mine is None or mine["inside_guards"]:
+    mine = next((row for row in verdict.candidates if row.entry == verdict.entry), None)
+    if mine is None or mine.inside_guards:
         return []
-    name = mine["objective"]
+    name = mine.objective
     phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
     lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
     return [
         _advice(
-            f"Train {name} more gently: {mine['entry']} was outside its guards ({mine['why_not']}).",
+            f"Train {name} more gently: {mine.entry} was outside its guards ({mine.why_not}).",
             _with(again, "--set", lower) if lower else None,
         )
     ]
 
 
-def _others(verdict: Mapping[str, Any], skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[Advice]:
-    tried = {row["objective"] for row in verdict["candidates"]}
+def _others(verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[NextStep]:
+    tried = {row.objective for row in verdict.candidates}
     small = [name for name, why in skipped.items() if "budget" in why]
     found = []
     if small:
@@ -224,5 +232,5 @@ def _with(again: Sequence[str], option: str, value: str | None = None) -> str | 
     return shlex.join([*kept, option, *([value] if value is not None else [])])
 
 
-def _advice(say: str, command: str | None) -> Advice:
-    return {"say": say, "command": command}
+def _advice(say: str, command: str | None) -> NextStep:
+    return NextStep(say=say, command=command)

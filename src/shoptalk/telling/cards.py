@@ -8,12 +8,13 @@ this machine, and a resumed run writes the same bytes.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from shoptalk.nn.encoder import MODEL_CARD
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.telling.origin import Base, Told
 
 DATASET_CARD = "DATASET.md"
@@ -43,12 +44,12 @@ def plain_card(base: Base, what: str, about: str) -> str:
     return f"---\n{head}\n---\n\n# {base.name}, {what}\n\n{about}\n\n## How to open it\n\n{_OPEN}\n"
 
 
-def encoder_cards(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> dict[str, str]:
+def encoder_cards(told: Told, verdict: Verdict, *, adapted: bool) -> dict[str, str]:
     """Both cards of an encoder that a run hands out, by file name.
 
     Args:
         told: where the encoder comes from.
-        verdict: the keys of `verdict.json` but `spent`, which differs from process to process.
+        verdict: the run's. Of `spent` nothing is told: it differs from process to process.
         adapted: whether this is the challenger that the verdict describes, or the base as it was.
     """
     return {MODEL_CARD: _model_card(told, verdict, adapted=adapted), DATASET_CARD: _dataset_card(told)}
@@ -57,13 +58,13 @@ def encoder_cards(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> d
 # --- the model ----------------------------------------------------------------------------------------------------
 
 
-def _model_card(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> str:
+def _model_card(told: Told, verdict: Verdict, *, adapted: bool) -> str:
     name = told.base.name
-    title = f"{name}, adapted with {verdict['objective']}" if adapted else f"{name}, unchanged"
-    data = _model_data(told.base, trained=adapted, objective=verdict["objective"] if adapted else None)
+    title = f"{name}, adapted with {verdict.objective}" if adapted else f"{name}, unchanged"
+    data = _model_data(told.base, trained=adapted, objective=verdict.objective if adapted else None)
     result = _result(told, verdict, adapted=adapted)
     if result is not None:
-        data.model_name, data.eval_results, data.metrics = title, [result], [verdict["metric"]]
+        data.model_name, data.eval_results, data.metrics = title, [result], [result.metric_type]
     parts = {
         "What it is": _what(told, verdict, adapted=adapted),
         "How it was judged": _judged(told, verdict),
@@ -93,26 +94,26 @@ def _model_data(base: Base, *, trained: bool, objective: str | None = None) -> M
     )
 
 
-def _result(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> EvalResult | None:
+def _result(told: Told, verdict: Verdict, *, adapted: bool) -> EvalResult | None:
     """The measured accuracy as the hub's model index has it; None without labels."""
-    value = verdict["adapted" if adapted and verdict["objective"] else "base"]
-    if value is None or told.labels is None:
+    value = verdict.adapted if adapted and verdict.objective else verdict.base
+    if value is None or verdict.metric is None or told.labels is None:
         return None
-    head = (verdict.get("heads") or {}).get("adapted" if adapted else "base")
+    head = (verdict.heads.adapted if adapted else verdict.heads.base) if verdict.heads else None
     return EvalResult(
         task_type="text-classification",
         task_name="Text classification from a few labels, encoder frozen",
         dataset_type="custom",  # the labels are the user's own file, on no hub
-        dataset_name=told.test if verdict["on_test"] and told.test else told.labels,
-        dataset_split="test" if verdict["on_test"] else None,
-        dataset_args={"shots": verdict["shots"], "draws": verdict["n_draws"], "examples": verdict["n_examples"]},
-        metric_type=verdict["metric"],
-        metric_name=f"{verdict['shots']}-shot {verdict['metric']} in per cent{f', {head} head' if head else ''}",
+        dataset_name=told.test if verdict.on_test and told.test else told.labels,
+        dataset_split="test" if verdict.on_test else None,
+        dataset_args={"shots": verdict.shots, "draws": verdict.n_draws, "examples": verdict.n_examples},
+        metric_type=verdict.metric,
+        metric_name=f"{verdict.shots}-shot {verdict.metric} in per cent{f', {head} head' if head else ''}",
         metric_value=round(value, 2),
     )
 
 
-def _what(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> str:
+def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
     base = told.base
     source = f"`{base.name}`" + (f" ([{base.hub_id}](https://huggingface.co/{base.hub_id}))" if base.hub_id else "")
     if not adapted:
@@ -122,36 +123,34 @@ def _what(told: Told, verdict: Mapping[str, Any], *, adapted: bool) -> str:
         )
     return (
         f"A text encoder: {source}, trained further on unlabelled text by self-supervision "
-        f"(`{verdict['objective']}`). It is the entry `{verdict['entry']}` of the run's menu of candidates and "
+        f"(`{verdict.objective}`). It is the entry `{verdict.entry}` of the run's menu of candidates and "
         "checkpoints."
     )
 
 
-def _judged(told: Told, verdict: Mapping[str, Any]) -> str:
-    if verdict["gain"] is None:
-        return f"Verdict: `{verdict['choice']}`. {verdict['sentence']}"
-    if verdict["objective"] is None:
-        return (
-            f"Verdict: `{verdict['choice']}`. {verdict['sentence']} Nothing was trained to compare the base model with."
-        )
-    low, high = verdict["interval"]
-    measured = f"{verdict['metric']}, {verdict['shots']} labels a class, mean of {verdict['n_draws']} label sets"
+def _judged(told: Told, verdict: Verdict) -> str:
+    if verdict.gain is None or verdict.interval is None:
+        return f"Verdict: `{verdict.choice}`. {verdict.sentence}"
+    if verdict.objective is None:
+        return f"Verdict: `{verdict.choice}`. {verdict.sentence} Nothing was trained to compare the base model with."
+    low, high = verdict.interval
+    measured = f"{verdict.metric}, {verdict.shots} labels a class, mean of {verdict.n_draws} label sets"
     rows = [
-        ("base model", f"{verdict['base']:.1f} %"),
-        ("best challenger", f"{verdict['adapted']:.1f} %"),
-        ("gain", f"{verdict['gain']:+.1f} points"),
+        ("base model", f"{verdict.base:.1f} %"),
+        ("best challenger", f"{verdict.adapted:.1f} %"),
+        ("gain", f"{verdict.gain:+.1f} points"),
         ("95 % interval of the gain", f"{low:+.1f} to {high:+.1f} points"),
-        ("examples", f"{verdict['n_examples']:,}"),
+        ("examples", f"{verdict.n_examples:,}"),
     ]
     where = (
         f"the supplied test set `{_code(told.test)}`, read for this encoder alone"
-        if verdict["on_test"]
+        if verdict.on_test
         else f"examples of `{_code(told.labels)}` outside each label set"
     )
-    heads = (verdict.get("heads") or {}).get("sentence", "")
+    heads = verdict.heads.sentence if verdict.heads else ""
     return "\n\n".join(
         [
-            f"Verdict: `{verdict['choice']}`. {verdict['sentence']}",
+            f"Verdict: `{verdict.choice}`. {verdict.sentence}",
             _table(["measure", measured], rows),
             f"Accuracy is that of a head on the frozen encoder, on {where}. {heads}".rstrip(),
         ]
@@ -171,9 +170,9 @@ def _data_summary(told: Told, *, adapted: bool) -> str:
     )
 
 
-def _procedure(told: Told, verdict: Mapping[str, Any]) -> str:
-    row = next(row for row in verdict["candidates"] if row["entry"] == verdict["entry"])
-    rows = [("objective", verdict["objective"]), ("steps", f"{row['step']:,}"), ("tokens", f"{row['tokens']:,}")]
+def _procedure(told: Told, verdict: Verdict) -> str:
+    row = next(row for row in verdict.candidates if row.entry == verdict.entry)
+    rows = [("objective", row.objective), ("steps", f"{row.step:,}"), ("tokens", f"{row.tokens:,}")]
     rows += [(key, _shown(value)) for key, value in told.training.items()]
     return _table(["setting", "value"], rows)
 

@@ -17,6 +17,17 @@ from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.probes import retrieval
 from shoptalk.readback import read_json
+from shoptalk.report.evidence_json import (
+    ChangedText,
+    ChangedTexts,
+    Evidence,
+    GainRow,
+    LayerChange,
+    Moved,
+    Neighbour,
+    VectorMap,
+)
+from shoptalk.report.reading import read_evidence
 from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared, Judged
@@ -30,8 +41,8 @@ CHANGED, NEIGHBOURS = 20, 3
 TEXT_CHARACTERS, POINT_CHARACTERS = 240, 120
 
 
-def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: Judged) -> dict[str, Any]:
-    """Gains per shot and task, changed texts, the map, what moved in the network, and the sources; as plain JSON.
+def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: Judged) -> Evidence:
+    """Gains per shot and task, changed texts, the map, what moved in the network, and the sources.
 
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
     """
@@ -47,29 +58,30 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
     if open_artifact(folder, key=key) is None:
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
             gathered = _gather(world, curated, baseline, entry, compared)
-            write_text(inside / "evidence.json", json.dumps(gathered, ensure_ascii=False))
-    return read_json(folder / "evidence.json", dict)
+            write_text(inside / "evidence.json", json.dumps(gathered.told(), ensure_ascii=False))
+    return read_evidence(read_json(folder / "evidence.json", dict), where=folder / "evidence.json")
 
 
 def _gather(
     world: World, curated: Curated, baseline: Baseline, entry: Entry | None, compared: Compared | None
-) -> dict[str, Any]:
+) -> Evidence:
     came_from = tally(curated)
-    sources: dict[str, Any] = {"sources": came_from.rows}
     if entry is None:
-        return sources
+        return Evidence(sources=came_from.rows)
     world.report.say(f"evidence: what {entry.name} changed")
     base = open_product(world.config)
     adapted = open_product(world.config, str(entry.folder / "encoder"))
     before, after = _seen(baseline, compared, base, adapted)
-    return sources | {
-        "gains": _gains(world, curated, baseline, entry, compared, before, after),
-        "gains_note": shot_gains.NOTE,
-        "changed": _changed(curated, baseline, entry, compared, before, after),
-        "map": _map(world, curated, baseline, entry, came_from, before, after),
-        "layers": flips.relative_changes(_weights(base, adapted)),
-        "moved": flips.moved(_both(before), _both(after)) if before and after else None,
-    }
+    moved = flips.moved(_both(before), _both(after)) if before and after else None
+    return Evidence(
+        sources=came_from.rows,
+        gains=tuple(map(GainRow.model_validate, _gains(world, curated, baseline, entry, compared, before, after))),
+        gains_note=shot_gains.NOTE,
+        changed=_changed(curated, baseline, entry, compared, before, after),
+        map=_map(world, curated, baseline, entry, came_from, before, after),
+        layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
+        moved=Moved.model_validate(moved) if moved is not None else None,
+    )
 
 
 def _seen(
@@ -148,50 +160,52 @@ def _changed(
     compared: Compared | None,
     before: Seen | None,
     after: Seen | None,
-) -> dict[str, Any] | None:
+) -> ChangedTexts | None:
     judge = baseline.bench.judge
     if judge is None or judge.classes is None or compared is None or not (before and after):
         return None
     classes, tested = judge.classes, compared.scores.tested
     assert compared.base.answers is not None and compared.adapted.answers is not None
     sides = flips.sides(compared.base.answers, compared.adapted.answers, classes.labels, tested)
-    ends = {}
-    for name, which in (("gained", sides.gained[:CHANGED]), ("lost", sides.lost[:CHANGED])):
+    ends = []
+    for which in (sides.gained[:CHANGED], sides.lost[:CHANGED]):
         near = [flips.nearest(np.asarray(seen.texts), which, judge.cluster, NEIGHBOURS) for seen in (before, after)]
-        ends[name] = [
-            {
-                "id": curated.examples[i].id,
-                "text": classes.items[i][:TEXT_CHARACTERS],
-                "label": classes.names[classes.labels[i]],
-                "base": classes.names[sides.base_says[i]],
-                "adapted": classes.names[sides.adapted_says[i]],
-                "base_share": round(float(sides.base_share[i]), 4),
-                "adapted_share": round(float(sides.adapted_share[i]), 4),
-                "before": _neighbours(classes, near[0][place]),
-                "after": _neighbours(classes, near[1][place]),
-            }
+        texts = (
+            ChangedText(
+                id=curated.examples[i].id,
+                text=classes.items[i][:TEXT_CHARACTERS],
+                label=classes.names[classes.labels[i]],
+                base=classes.names[sides.base_says[i]],
+                adapted=classes.names[sides.adapted_says[i]],
+                base_share=round(float(sides.base_share[i]), 4),
+                adapted_share=round(float(sides.adapted_share[i]), 4),
+                before=_neighbours(classes, near[0][place]),
+                after=_neighbours(classes, near[1][place]),
+            )
             for place, i in enumerate(which.tolist())
-        ]
-    return {
-        "entry": entry.name,
-        "head": compared.adapted.way,
-        "base_head": compared.base.way,
-        "draws": len(tested),
-        "n_gained": len(sides.gained),
-        "n_lost": len(sides.lost),
-        **ends,
-    }
+        )
+        ends.append(tuple(texts))
+    return ChangedTexts(
+        entry=entry.name,
+        head=compared.adapted.way,
+        base_head=compared.base.way,
+        draws=len(tested),
+        n_gained=len(sides.gained),
+        n_lost=len(sides.lost),
+        gained=ends[0],
+        lost=ends[1],
+    )
 
 
-def _neighbours(classes: Classes, near: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "text": classes.items[i][:TEXT_CHARACTERS],
-            "label": classes.names[classes.labels[i]],
-            "cosine": round(cosine, 4),
-        }
+def _neighbours(classes: Classes, near: Sequence[tuple[int, float]]) -> tuple[Neighbour, ...]:
+    return tuple(
+        Neighbour(
+            text=classes.items[i][:TEXT_CHARACTERS],
+            label=classes.names[classes.labels[i]],
+            cosine=round(cosine, 4),
+        )
         for i, cosine in near
-    ]
+    )
 
 
 # --- the map ------------------------------------------------------------------------------------------------------
@@ -205,7 +219,7 @@ def _map(
     came_from: Tally,
     before: Seen | None,
     after: Seen | None,
-) -> dict[str, Any] | None:
+) -> VectorMap | None:
     if before is None or after is None:
         return None
     judge, pool = baseline.bench.judge, baseline.bench.pool
@@ -216,7 +230,7 @@ def _map(
     if drawn is None:
         return None
     texts = [*(classes.items if classes is not None else ()), *pool]
-    names = [row["source"] for row in came_from.rows]
+    names = [row.source for row in came_from.rows]
     given = next(
         (name.removeprefix("labels:") for name in curated.artifact.parents if name.startswith("labels:")), None
     )
@@ -225,18 +239,18 @@ def _map(
     places = pool_places(curated.train, seed=world.config.seed)
     sources = [len(names) - 1] * n + [int(came_from.of_text[places[text]]) for text in pool]
     of_class = [*(classes.labels.tolist() if classes is not None else ()), *([None] * len(pool))]
-    return {
-        "entry": entry.name,
-        "method": drawn.method,
-        "n_all": n + len(curated.train),
-        "classes": list(classes.names) if classes is not None else [],
-        "sources": names,
-        "text": [texts[i][:POINT_CHARACTERS] for i in chosen],
-        "class": [of_class[i] for i in chosen],
-        "source": [sources[i] for i in chosen],
-        "before": np.round(drawn.before, 4).tolist(),
-        "after": np.round(drawn.after, 4).tolist(),
-    }
+    return VectorMap(
+        entry=entry.name,
+        method=drawn.method,
+        n_all=n + len(curated.train),
+        classes=tuple(classes.names) if classes is not None else (),
+        sources=tuple(names),
+        text=tuple(texts[i][:POINT_CHARACTERS] for i in chosen),
+        class_=tuple(of_class[i] for i in chosen),
+        source=tuple(sources[i] for i in chosen),
+        before=np.round(drawn.before, 4).tolist(),
+        after=np.round(drawn.after, 4).tolist(),
+    )
 
 
 def _points(labelled: int, others: int, *, seed: int) -> Int[np.ndarray, " P"]:

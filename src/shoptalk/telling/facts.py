@@ -1,4 +1,4 @@
-"""Everything the report tells, gathered from the run's artifacts as plain JSON."""
+"""Everything the report tells, gathered from the run's artifacts."""
 
 import collections
 import hashlib
@@ -6,16 +6,35 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from shoptalk import decide
 from shoptalk.artifact import Artifact, open_artifact, write_text
 from shoptalk.errors import AbsentError
 from shoptalk.evaluate.bench import Bench, Measured
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
-from shoptalk.readback import as_written, damaged, read_json
-from shoptalk.records import Drop
-from shoptalk.report import render, render_markdown
+from shoptalk.readback import as_written, read_json
+from shoptalk.report import render
+from shoptalk.report.evidence_json import Evidence
+from shoptalk.report.facts_json import (
+    Ceiling,
+    ClassGain,
+    CostFacts,
+    CurvePoint,
+    DropRow,
+    DropSample,
+    GainCurve,
+    GuardRow,
+    Kept,
+    LabelFreeRow,
+    LossCurve,
+    Reproduction,
+    RunFacts,
+    StageTime,
+    TraceFacts,
+)
+from shoptalk.report.reading import read_dose, read_facts
+from shoptalk.report.verdict_json import CandidateRow, CandidateShare, Share, Spent, Verdict
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Judged
@@ -24,7 +43,6 @@ from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
-from shoptalk.telling.verdict_json import Verdict
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
 
@@ -32,7 +50,7 @@ SAMPLES = 5
 """Dropped texts shown for each reason."""
 
 
-def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> dict[str, Any]:
+def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> Spent:
     """What the run took up to the verdict and its evidence: wall-clock seconds, real training tokens, peak memory, and
     euros where an hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell
     whose it was.
@@ -50,13 +68,17 @@ def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -
         tokens=sum(longest.values()),
         memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
     )
-    shares = _shares(entries, prepared, fact)
+    candidates, losers = _shares(entries, prepared, fact)
     if prepared is not None and entries:
-        return prepared.forecast.against(fact) | shares
-    return fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None} | shares
+        account = prepared.forecast.against(fact)
+    else:
+        account = fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None}
+    return Spent.model_validate(account | {"candidates": candidates, "losers": losers})
 
 
-def _shares(entries: Sequence[Entry], prepared: Prepared | None, fact: Spending) -> dict[str, Any]:
+def _shares(
+    entries: Sequence[Entry], prepared: Prepared | None, fact: Spending
+) -> tuple[tuple[CandidateShare, ...], Share]:
     """What each candidate cost, and what was spent on losers: candidates that were prepared and did not go on.
 
     A candidate's seconds are those of preparing its targets, timing it, training it, and measuring and saving its
@@ -69,15 +91,22 @@ def _shares(entries: Sequence[Entry], prepared: Prepared | None, fact: Spending)
         mine = [entry for entry in entries if entry.candidate == name]
         seconds = preparing.get(name, 0.0) + sum(entry.seconds for entry in mine)
         tokens = max((entry.tokens for entry in mine), default=0)
-        rows.append(_cost(seconds, tokens, fact) | {"objective": name, "went_on": name == winner})
-    lost = [row for row in rows if not row["went_on"]]
-    losers = _cost(sum((row["seconds"] for row in lost), 0.0), sum(row["tokens"] for row in lost), fact)
-    return {"candidates": rows, "losers": losers}
+        rows.append(
+            CandidateShare(
+                seconds=round(seconds, 1),
+                tokens=tokens,
+                share=_share(seconds, fact),
+                objective=name,
+                went_on=name == winner,
+            )
+        )
+    lost = [row for row in rows if not row.went_on]
+    seconds, tokens = sum((row.seconds for row in lost), 0.0), sum(row.tokens for row in lost)
+    return tuple(rows), Share(seconds=round(seconds, 1), tokens=tokens, share=_share(seconds, fact))
 
 
-def _cost(seconds: float, tokens: int, whole: Spending) -> dict[str, Any]:
-    share = seconds / whole.seconds if whole.seconds else 0.0
-    return {"seconds": round(seconds, 1), "tokens": tokens, "share": round(share, 4)}
+def _share(seconds: float, whole: Spending) -> float:
+    return round(seconds / whole.seconds if whole.seconds else 0.0, 4)
 
 
 def collect(
@@ -90,18 +119,17 @@ def collect(
     *,
     verdict: Verdict,
     best_targets: float | None,
-    evidence: Mapping[str, Any],
+    evidence: Evidence,
     command: str,
     labels: Path | None,
     stage_seconds: Mapping[str, float],
     skipped: Mapping[str, str],
-) -> dict[str, Any]:
-    """The facts of a run, in the shape that `report.render` documents. `stage_seconds` are what each stage took, and
-    `skipped` the candidates that could not train, with the reason of each.
+) -> RunFacts:
+    """The facts of a run. `stage_seconds` are what each stage took, and `skipped` the candidates that could not train,
+    with the reason of each.
     """
-    told = verdict.told()
     nodes = trace(
-        world, curated, baseline, prepared, entries, verdict=told, verdict_hash=_digest(verdict_text(verdict))
+        world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
     )
     logs = {}
     for entry in entries:  # later entries of a candidate carry its longer log
@@ -109,64 +137,63 @@ def collect(
     rows = [row for log in logs.values() for row in log]
     tokens, cells = sum(row["tokens"] for row in rows), sum(row["cells"] for row in rows)
     training = sum(row["seconds"] for row in rows)
-    return {
-        "run": world.run.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "verdict": told,
-        "curves": [_curve(name, told["candidates"]) for name in logs],
-        "losses": [{"objective": name, "points": [[r["step"], r["loss"]] for r in log]} for name, log in logs.items()],
-        "per_class": judged.per_class,
-        "label_free": [
-            {"entry": name, "values": _label_free(measured, baseline.bench)}
-            for name, measured in [("base", baseline.measured), *((entry.name, entry.measured) for entry in entries)]
-        ],
-        # Read with the plain head, as the curves are; so is the base that it is compared with.
-        "ceiling": None
-        if best_targets is None
-        else {"accuracy": best_targets, "base": next((row["base"] for row in told["candidates"]), None)},
-        "guards": [row for entry in entries for row in _guards(baseline, entry)]
-        + [
-            {
-                "entry": entry.name,
-                "name": "over-fitting",
-                "value": entry.alarm.change,
-                "limit": entry.alarm.change - entry.alarm.interval[1],
-                "inside": not entry.alarm.fires,
-            }
-            for entry in entries
-            if entry.alarm is not None
-        ],
-        "cost": {
-            "stages": [{"stage": name, "seconds": round(value, 1)} for name, value in stage_seconds.items()],
-            "seconds": told["spent"]["seconds"],
-            "tokens": told["spent"]["tokens"],
-            "waste": 1 - tokens / cells if cells else 0.0,
-            "tokens_per_second": tokens / training if training else 0.0,
-            "candidates": told["spent"]["candidates"],
-            "losers": told["spent"]["losers"],
-        },
-        "skipped": dict(skipped),
-        "drops": _drops(curated),
-        "remarks": list(curated.remarks),
-        "kept": {"documents": curated.n_documents, "texts": len(curated.train)},
-        **evidence,
-        "trace": {"nodes": nodes},
-        "next": advise(
-            told,
-            skipped=dict(skipped),
-            texts=len(curated.train),
-            run=world.run,
-            command=command,
-            labels=labels,
-            rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()} if prepared else {},
+    return RunFacts(
+        run=world.run.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict,
+        curves=tuple(_curve(name, verdict.candidates) for name in logs),
+        losses=tuple(
+            LossCurve(objective=name, points=tuple((row["step"], row["loss"]) for row in log))
+            for name, log in logs.items()
         ),
-        "reproduce": {
-            "command": command,
-            "versions": baseline.artifact.versions,
-            "hardware": baseline.artifact.hardware,
-            "seed": world.config.seed,
-        },
-    }
+        per_class=tuple(ClassGain.model_validate(row) for row in judged.per_class),
+        label_free=tuple(
+            LabelFreeRow(entry=name, values=_label_free(measured, baseline.bench))
+            for name, measured in [("base", baseline.measured), *((entry.name, entry.measured) for entry in entries)]
+        ),
+        # Read with the plain head, as the curves are; so is the base that it is compared with.
+        ceiling=None
+        if best_targets is None
+        else Ceiling(accuracy=best_targets, base=next((row.base for row in verdict.candidates), None)),
+        guards=(
+            *(row for entry in entries for row in _guards(baseline, entry)),
+            *(_over_fitting(entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
+        ),
+        cost=CostFacts(
+            stages=tuple(StageTime(stage=name, seconds=round(value, 1)) for name, value in stage_seconds.items()),
+            seconds=verdict.spent.seconds,
+            tokens=verdict.spent.tokens,
+            waste=1 - tokens / cells if cells else 0.0,
+            tokens_per_second=tokens / training if training else 0.0,
+            candidates=verdict.spent.candidates,
+            losers=verdict.spent.losers,
+        ),
+        skipped=dict(skipped),
+        drops=_drops(curated),
+        remarks=tuple(curated.remarks),
+        kept=Kept(documents=curated.n_documents, texts=len(curated.train)),
+        **{name: getattr(evidence, name) for name in evidence.model_fields_set},
+        trace=TraceFacts(nodes=nodes),
+        next=tuple(
+            advise(
+                verdict,
+                skipped=dict(skipped),
+                texts=len(curated.train),
+                run=world.run,
+                command=command,
+                labels=labels,
+                rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()}
+                if prepared
+                else {},
+            )
+        ),
+        reproduce=Reproduction(
+            command=command,
+            versions=baseline.artifact.versions,
+            hardware=baseline.artifact.hardware,
+            seed=world.config.seed,
+        ),
+    )
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -179,26 +206,21 @@ def facts_of(run: Path) -> Path:
     return run / "decision" / "facts.json"
 
 
-def open_facts(run: Path) -> dict[str, Any]:
+def open_facts(run: Path) -> RunFacts:
     """The facts of a finished run, with the dose curves where they were measured for the verdict that stands.
 
     Raises:
-        ArtifactError: the facts are missing, or one of the two files is damaged.
+        ArtifactError: the facts are missing, or one of the two files is damaged or not in the form that this version
+            reads.
     """
-    facts = read_json(facts_of(run), dict)
-    if not isinstance(facts.get("verdict"), dict):
-        raise damaged(facts_of(run), "it has no verdict")
+    facts = read_facts(read_json(facts_of(run), dict), where=facts_of(run))
     try:
-        dose = read_json(run / "dose.json", dict)
+        dose = read_dose(read_json(run / "dose.json", dict), where=run / "dose.json")
     except AbsentError:
         return facts
     decision = open_artifact(run / "decision")
-    if decision is None or dose.get("of") != of_decision(decision):
-        return facts
-    with as_written(run / "dose.json"):
-        render_markdown({"dose": dose})
-        render({"dose": dose})
-    return facts | {"dose": dose}
+    stands = decision is not None and dose.of == of_decision(decision)
+    return facts.model_copy(update={"dose": dose}) if stands else facts
 
 
 def write_page(run: Path) -> None:
@@ -218,31 +240,38 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _guards(baseline: Baseline, entry: Entry) -> list[dict[str, Any]]:
+def _guards(baseline: Baseline, entry: Entry) -> list[GuardRow]:
     """An entry beside the guards' limits; one that has collapsed is inside none."""
     before, after = baseline.measured.values(), entry.measured.values()
     rows = []
     for guard in baseline.bench.guards.values():
         change = guard.change(before, after)
         inside = change >= guard.limit and not entry.measured.collapsed
-        rows.append({"entry": entry.name, "name": guard.name, "value": change, "limit": guard.limit, "inside": inside})
+        rows.append(GuardRow(entry=entry.name, name=guard.name, change=change, limit=guard.limit, inside=inside))
     return rows
 
 
-def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    mine = [row for row in rows if row["objective"] == name and row["gain"] is not None]
+def _over_fitting(entry: str, alarm: decide.Alarm) -> GuardRow:
+    limit = alarm.change - alarm.interval[1]
+    return GuardRow(entry=entry, name="over-fitting", change=alarm.change, limit=limit, inside=not alarm.fires)
+
+
+def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
+    mine = [row for row in rows if row.objective == name]
     points = [
-        {
-            "entry": row["entry"],
-            "step": row["step"],
-            "tokens": row["tokens"],
-            "gain": row["gain"],
-            "low": row["interval"][0],
-            "high": row["interval"][1],
-        }
+        CurvePoint(
+            entry=row.entry,
+            step=row.step,
+            tokens=row.tokens,
+            gain=row.gain,
+            low=row.interval[0],
+            high=row.interval[1],
+        )
         for row in mine
+        if row.gain is not None and row.interval is not None
     ]
-    return {"objective": name, "eliminated": any(row["eliminated"] for row in mine), "points": points}
+    eliminated = any(row.eliminated for row in mine if row.gain is not None)
+    return GainCurve(objective=name, eliminated=eliminated, points=tuple(points))
 
 
 def _label_free(measured: Measured, bench: Bench) -> dict[str, float]:
@@ -252,18 +281,14 @@ def _label_free(measured: Measured, bench: Bench) -> dict[str, float]:
     return {reading.name: reading.value for reading in every if reading.key not in labelled}
 
 
-def _drops(curated: Curated) -> list[dict[str, Any]]:
+def _drops(curated: Curated) -> tuple[DropRow, ...]:
     counts = collections.Counter[str]()
-    samples = collections.defaultdict[str, list[Drop]](list)
+    samples = collections.defaultdict[str, list[DropSample]](list)
     for drop in curated.drops:
         counts[drop.reason] += 1
         if len(samples[drop.reason]) < SAMPLES:
-            samples[drop.reason].append(drop)
-    return [
-        {
-            "reason": reason,
-            "count": count,
-            "samples": [{"id": d.id, "detail": d.detail, "sample": d.sample[:200]} for d in samples[reason]],
-        }
+            samples[drop.reason].append(DropSample(id=drop.id, detail=drop.detail, sample=drop.sample[:200]))
+    return tuple(
+        DropRow(reason=reason, count=count, samples=tuple(samples[reason]))
         for reason, count in sorted(counts.items(), key=lambda item: -item[1])
-    ]
+    )

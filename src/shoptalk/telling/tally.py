@@ -1,14 +1,14 @@
 """Where the text came from: each source's documents, texts and drops, and the source of each text."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from shoptalk.curate.curation import IS_HELD_OUT, read_documents
+from shoptalk.report.evidence_json import SourceRow
 from shoptalk.stages.curate import Curated
 
 MOST = 50
@@ -20,7 +20,7 @@ SAMPLES, SAMPLE_CHARACTERS = 2, 160
 class Tally:
     """The sources of a corpus, most texts first."""
 
-    rows: list[dict[str, Any]]
+    rows: tuple[SourceRow, ...]
     """As the report's facts have them: `MOST` at most, the others summed in one more."""
     of_text: Int[np.ndarray, " N"]
     """Of each text that is trained on, the row of its source."""
@@ -29,7 +29,8 @@ class Tally:
 def tally(curated: Curated) -> Tally:
     """Go through the curated documents and the drops once each.
 
-    Documents count whether they are trained on or held out, texts only where they are trained on: as `facts["kept"]`.
+    Documents count whether they are trained on or held out, texts only where they are trained on: as the facts' `kept`
+    has them.
     """
     number: dict[str, int] = {}
     samples: dict[int, list[str]] = {}
@@ -52,14 +53,14 @@ def tally(curated: Curated) -> Tally:
     names = list(number)
     order = sorted(range(len(names)), key=lambda i: (-int(texts[i]), -dropped[names[i]], names[i]))
     rows = [
-        {
-            "source": names[i],
-            "documents": documents[i],
-            "texts": int(texts[i]),
-            "dropped": dropped[names[i]],
-            "share": round(float(texts[i]) / max(1, len(of_text)), 4),
-            "samples": samples.get(i, []),
-        }
+        SourceRow(
+            source=names[i],
+            documents=documents[i],
+            texts=int(texts[i]),
+            dropped=dropped[names[i]],
+            share=round(float(texts[i]) / max(1, len(of_text)), 4),
+            samples=tuple(samples.get(i, ())),
+        )
         for i in order
     ]
     place = np.empty(len(names), dtype=np.int64)
@@ -72,10 +73,16 @@ def files_of(parents: Mapping[str, str]) -> dict[str, str]:
     return {name: hash_ for name, hash_ in parents.items() if not name.startswith(("labels:", "test:"))}
 
 
-def _summed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _summed(rows: Sequence[SourceRow]) -> tuple[SourceRow, ...]:
     rest = rows[MOST:]
     if not rest:
-        return rows
-    sums: dict[str, Any] = {key: sum(row[key] for row in rest) for key in ("documents", "texts", "dropped", "share")}
-    sums["share"] = round(sums["share"], 4)
-    return [*rows[:MOST], {"source": f"{len(rest):,} more", **sums, "samples": []}]
+        return tuple(rows)
+    others = SourceRow(
+        source=f"{len(rest):,} more",
+        documents=sum(row.documents for row in rest),
+        texts=sum(row.texts for row in rest),
+        dropped=sum(row.dropped for row in rest),
+        share=round(sum(row.share for row in rest), 4),
+        samples=(),
+    )
+    return (*rows[:MOST], others)

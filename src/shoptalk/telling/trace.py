@@ -5,12 +5,13 @@ is what the artifact itself says it was made of. Entries are the exception: thei
 the texts, the base and the targets the plan that these went into.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from shoptalk.artifact import Artifact, digest, open_artifact
 from shoptalk.objectives.recipe import Recipe
+from shoptalk.report.facts_json import NodeKind, TraceNode
+from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
@@ -21,8 +22,6 @@ from shoptalk.telling.tally import files_of
 MOST_SOURCES = 12
 """Source files that are nodes of their own; more are one node."""
 
-Node = dict[str, Any]
-
 
 def trace(
     world: World,
@@ -31,9 +30,9 @@ def trace(
     prepared: Prepared | None,
     entries: Sequence[Entry],
     *,
-    verdict: Mapping[str, Any],
+    verdict: Verdict,
     verdict_hash: str,
-) -> list[Node]:
+) -> tuple[TraceNode, ...]:
     """The nodes, parents before children. `verdict_hash` is the SHA-256 of `verdict.json`, which the decision holds."""
     made = _Made(world.run)
     sources = _sources(made, curated)
@@ -48,16 +47,16 @@ def trace(
         folder = entry.folder.relative_to(world.run).as_posix()
         more = ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
-    rests_on = [node["id"] for node in made.nodes if node["kind"] in ("baseline", "entry")]
-    if verdict["entry"] is not None:
-        made.artifact("candidate", "encoder", "candidate/encoder", f"{verdict['entry']}, whatever was decided")
+    rests_on = [node.id for node in made.nodes if node.kind in ("baseline", "entry")]
+    if verdict.entry is not None:
+        made.artifact("candidate", "encoder", "candidate/encoder", f"{verdict.entry}, whatever was decided")
     made.artifact("encoder", "encoder", "encoder", "The encoder that is safe to serve")
     if curated.examples:
         made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled messages")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")
-    says = f"{verdict['choice']}; the hash is that of verdict.json"
+    says = f"{verdict.choice}; the hash is that of verdict.json"
     made.nodes.append(_node("decision", "decision", "decision", verdict_hash, rests_on, None, says))
-    return made.nodes
+    return tuple(made.nodes)
 
 
 class _Made:
@@ -66,15 +65,15 @@ class _Made:
     def __init__(self, run: Path) -> None:
         self._run = run
         self._ids: dict[str, str] = {}
-        self.nodes: list[Node] = []
+        self.nodes: list[TraceNode] = []
 
-    def add(self, node: Node) -> None:
-        self._ids[node["hash"]] = node["id"]  # of equal contents the later one's: a head's encoder is the served one
-        if all(one["id"] != node["id"] for one in self.nodes):  # two candidates may share a first phase
+    def add(self, node: TraceNode) -> None:
+        self._ids[node.hash] = node.id  # of equal contents the later one's: a head's encoder is the served one
+        if all(one.id != node.id for one in self.nodes):  # two candidates may share a first phase
             self.nodes.append(node)
 
     def artifact(
-        self, id: str, kind: str, folder: str, says: str, *, more: Sequence[str] = (), seconds: float | None = None
+        self, id: str, kind: NodeKind, folder: str, says: str, *, more: Sequence[str] = (), seconds: float | None = None
     ) -> list[str]:
         """A finished artifact's node, if there is one: its parents by their hashes, and `more` of them. Returns its id
         in a list, or none.
@@ -94,17 +93,17 @@ class _Made:
 
 
 def _node(
-    id: str, kind: str, folder: str | None, hash_: str, parents: Sequence[str], seconds: float | None, says: str
-) -> Node:
-    return {
-        "id": id,
-        "kind": kind,
-        "folder": folder,
-        "hash": hash_,
-        "parents": list(parents),
-        "seconds": None if seconds is None else round(seconds, 3),
-        "says": says,
-    }
+    id: str, kind: NodeKind, folder: str | None, hash_: str, parents: Sequence[str], seconds: float | None, says: str
+) -> TraceNode:
+    return TraceNode(
+        id=id,
+        kind=kind,
+        folder=folder,
+        hash=hash_,
+        parents=tuple(parents),
+        seconds=None if seconds is None else round(seconds, 3),
+        says=says,
+    )
 
 
 def _sources(made: _Made, curated: Curated) -> list[str]:
@@ -120,7 +119,7 @@ def _sources(made: _Made, curated: Curated) -> list[str]:
     for name, hash_ in given.items():
         role, _, file = name.partition(":")
         made.add(_node(name, "source", None, hash_, [], None, f"{file}, the {role}"))
-    return [node["id"] for node in made.nodes[before:]]
+    return [node.id for node in made.nodes[before:]]
 
 
 def _base(made: _Made, world: World, baseline: Baseline) -> None:

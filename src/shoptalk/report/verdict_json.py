@@ -1,0 +1,156 @@
+"""`verdict.json` as a record: the decision of a run, what it rests on, and what it cost (DESIGN, section 8)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shoptalk.quantities import Spending
+from shoptalk.records import Published, Real
+
+Choice = Literal["adopt", "keep_base", "inconclusive"]
+Interval = tuple[float | None, float | None]
+"""Lower and upper end, in points."""
+Ends = tuple[float, float]
+"""Lower and upper end of an interval, both known."""
+
+
+class ChosenHeads(Published):
+    """The kinds of heads that serve base and challenger best, and the gain with a plain head on both."""
+
+    base: str
+    """The kind of head that serves the base best on all labels."""
+    adapted: str
+    """The kind of head that serves the challenger best on all labels."""
+    plain_gain: float
+    """The gain, in points, with plain logistic regression on both."""
+    sentence: str
+    """The same for people."""
+
+
+class CandidateRow(Published):
+    """An entry of the menu: a candidate after some steps. Values and gains are of the plain head."""
+
+    entry: str
+    """The entry's name: candidate@steps."""
+    objective: str
+    """The candidate: an objective, a sum of them or a curriculum."""
+    step: int
+    """Training steps up to this entry."""
+    tokens: int
+    """Tokens trained on up to this entry, without padding."""
+    base: float | None
+    """The base's value of the metric; null without labels."""
+    adapted: float | None
+    """The entry's value of the metric; null without labels."""
+    gain: float | None
+    """Adapted minus base, in points; null without labels."""
+    interval: Interval | None
+    """Of the gain; it pays for every entry of the menu."""
+    forgetting: Real | None
+    """Change of general similarity, in points; below zero something was lost. Null where products do not read texts."""
+    inside_guards: bool
+    """Whether it stayed within every guard."""
+    why_not: str
+    """Which guard it left, in words; empty where it left none."""
+    seconds: float
+    """Training since the entry before it, measuring and saving."""
+    over_fitting: str | None
+    """What the alarm for over-fitting says; null where it was not asked."""
+    eliminated: bool
+    """Whether the candidate's training was ended before its time."""
+    readings: dict[str, Real]
+    """What the probes read, by name."""
+
+
+class Share(Published):
+    """What a part of the run cost."""
+
+    seconds: float
+    """Wall-clock seconds."""
+    tokens: int
+    """Tokens trained on, without padding."""
+    share: float
+    """Of the whole run's time, between 0 and 1."""
+
+
+class CandidateShare(Share):
+    """What a candidate cost: preparing its targets, timing and training it, measuring and saving its entries."""
+
+    objective: str
+    """The candidate."""
+    went_on: bool
+    """Whether it was trained beyond the pilots; the others are losers."""
+
+
+class Expected(Spending):
+    """What was forecast before training."""
+
+    euros: float | None
+    """Null where an hour has no price."""
+
+
+class Spent(Spending):
+    """What the run took, beside what was forecast."""
+
+    euros: float | None
+    """Null where an hour has no price."""
+    price_per_hour: float | None
+    """Euros; null where no price was given."""
+    forecast: Expected | None
+    """Null where nothing was trained."""
+    ratio: dict[str, float | None] | None
+    """Fact divided by forecast, by name; null where the forecast is nothing or unknown."""
+    candidates: tuple[CandidateShare, ...]
+    """What each candidate cost."""
+    losers: Share
+    """What all candidates that did not go on cost together."""
+
+
+class Verdict(Published):
+    """The decision about an adaptation. Numbers of the measure are null where there were no labels."""
+
+    choice: Choice
+    """What to do: ship the adapted model, keep the base, or find out more before anything changes."""
+    objective: str | None
+    """Of the best challenger; null where nothing was trained."""
+    entry: str | None
+    """The best challenger: candidate@steps; null where nothing was trained."""
+    metric: str | None
+    """What base, adapted and gain are values of."""
+    ranking: tuple[str, ...] = ()
+    """Without labels, the entries by the measures that need none, best first."""
+    base: float | None
+    """The base's value, in per cent."""
+    adapted: float | None
+    """The challenger's value, in per cent."""
+    gain: float | None
+    """Adapted minus base, in points, whatever was decided."""
+    interval: Interval | None
+    """Of the gain; it pays for everything that was looked at to choose the challenger."""
+    confidence: float | None
+    """Of the interval, between 0 and 1."""
+    n_examples: int
+    """Labelled messages, or those of the test, that the gain was measured on."""
+    n_draws: int
+    """Random label sets that the gain is a mean over."""
+    shots: int | None
+    """Labels per class in each label set."""
+    labels_needed: int | None
+    """About how many labels in all would settle an open question; null where it is settled."""
+    sentence: str
+    """The verdict and its reason, for people."""
+    rule: str
+    """The rule that decided."""
+    smallest_gain: float | None = None
+    """The smallest gain worth having, in points; absent without labels."""
+    heads: ChosenHeads | None = None
+    """Absent without labels, null where nothing was trained."""
+    on_test: bool = False
+    """Whether the gain was measured on a supplied test; absent without labels."""
+    candidates: tuple[CandidateRow, ...]
+    """The menu: every entry that was measured, in order."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Candidates that came to no entry or not to their end, and why: they diverged, or cannot train here. Absent where
+    there are none."""
+    spent: Spent
+    """What the run took, beside what was forecast."""
