@@ -41,6 +41,7 @@ demo: install
 check: install
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/python -m tests.undefined_names src tests benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 

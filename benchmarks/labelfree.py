@@ -31,8 +31,8 @@ from benchmarks.data import pack
 from shoptalk.artifact import locked
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.config import load
+from shoptalk.evaluate.bench import SAMPLE
 from shoptalk.evaluate.labelfree import LOST, MARGIN, MOST_MOVED, RULE, Rule, features, suggestion
-from shoptalk.evaluate.menu import SAMPLE
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 from shoptalk.nn.student import with_layers

@@ -26,16 +26,17 @@ from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.verify import verify
 from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError, ConfigError, DivergedError, SourceError, StorageError
-from shoptalk.evaluate.best_head import Seen, kind_answers
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
+from shoptalk.nn.heads.kind_answers import Seen, kind_answers
 from shoptalk.records import Decision
-from shoptalk.stages import baseline as baseline_module
 from shoptalk.stages import candidate_costs, legs
 from shoptalk.stages.baseline import baseline_stage
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World
+from shoptalk.tasks import labelled
+from shoptalk.tasks.judge import load_final
 from shoptalk.training import plan as training_plan
 from shoptalk.training.advance import Training, advance
 from shoptalk.training.forecast import Timed, time_training
@@ -80,7 +81,10 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     assert len(verdict["candidates"]) >= 4
     by_candidate = {row["objective"]: row["readings"] for row in verdict["candidates"]}
     assert 0 < by_candidate["mlm"]["masked_bits"] < 20
-    assert all({"kNN accuracy", "RankMe", "next-turn MRR"} <= set(readings) for readings in by_candidate.values())
+    assert all(
+        {"knn_accuracy", "rankme", "next_turn_retrieval", "intent"} <= set(readings)
+        for readings in by_candidate.values()
+    )
     assert verdict["spent"]["tokens"] > 0
     page = html.unescape(re.sub(r"<[^>]+>", "", (out / "report.html").read_text()))
     page = page.replace("\xa0", " ").replace("−", "-")  # the page sets its numbers with care
@@ -542,7 +546,7 @@ def test_the_folder_that_a_command_is_given_from_is_told_by_its_sign(
 def test_a_decay_that_has_begun_runs_to_its_end_and_its_weights_are_measured(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decay_at_the_second(checkpoints: decide.Outcomes) -> Decision:
+    def decay_at_the_second(checkpoints: decide.Scores) -> Decision:
         choice = "decay" if len(checkpoints.entries) == 2 else "continue"
         return Decision(choice=choice, options=(), rule="", readings=(), sentence=f"{choice}.")
 
@@ -612,33 +616,29 @@ def test_an_impossible_setting_of_an_objective_is_refused_before_anything_is_rea
 def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(seen: Seen, labels: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+    def slow(seen: Seen, labels: np.ndarray, training: np.ndarray, **more: Any) -> dict[str, np.ndarray]:
         time.sleep(0.2 * len(training))
-        return kind_answers(seen, labels, training)
+        return kind_answers(seen, labels, training, **more)
 
     inside = World(tmp_path / "c", config_for(tiny_base), listener)
     curated = curate_stage(inside, [world.conversations], world.labels, None)
     whole = baseline_stage(World(tmp_path / "a", config_for(tiny_base, draws=12), listener), curated)
-    monkeypatch.setattr(baseline_module, "kind_answers", slow)
+    monkeypatch.setattr(labelled, "kind_answers", slow)
     config = config_for(tiny_base, draws=12, budget="16s")  # 0.3 * 16 s / 3 / 0.2 s a draw: 8 draws and no more
     part = baseline_stage(World(tmp_path / "b", config, listener), curated)
-    assert len(whole.tried.draws.training) == len(whole.judged.draws.training) == 12
-    assert whole.rest_seconds == 0
-    assert 5 <= len(part.tried.draws.training) <= 8
-    assert len(part.judged.draws.training) == 12  # for the kinds that are chosen 0.25 * 16 s / 2 / 0.2 s: 10 draws more
-    assert part.rest_seconds == pytest.approx(2 * part.kinds_seconds * (12 / len(part.tried.draws.training) - 1))
-    for kind, answers_of_kind in part.kinds.items():
-        np.testing.assert_array_equal(answers_of_kind, whole.kinds[kind][: len(answers_of_kind)])
+    assert whole.final is not None and part.final is not None
+    assert whole.final.tried == len(whole.final.scores) == 12
+    assert 5 <= part.final.tried <= 8
+    assert len(part.final.scores) == 12  # for the kinds that are chosen 0.25 * 16 s / 2 / 0.2 s: 10 draws more
 
 
 def test_what_the_first_draws_have_chosen_is_judged_on_all_of_them(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baseline_module, "HEADS_SHARE", 0.0)  # five draws are tried whatever the budget
+    monkeypatch.setattr(labelled, "TRIED_SHARE", 0.0)  # five draws are tried whatever the budget
     out = tmp_path / "run"
     verdict = run(world, tiny_base, out, listener, candidates=("mlm",), budget="30s", draws=9)
-    with np.load(out / "baseline" / "kinds.npz") as tried:
-        assert tried["answers"].shape[1] == 5
+    assert load_final(out / "baseline" / "final").tried == 5
     assert verdict["n_draws"] == 9
 
 

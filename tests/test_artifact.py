@@ -330,6 +330,24 @@ for attempt in (
 # ---------------------------------------------------------------------------------------------- the lock
 
 
+def test_a_lock_leaves_nothing_behind_where_an_error_comes_before_anything_is_made(tmp_path: Path):
+    def refused(folder: Path, *, made: str = "") -> None:
+        with pytest.raises(SourceError), locked(folder):
+            if made:
+                (folder / made).write_text("x")
+            raise SourceError("no")
+
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "chats.txt").write_text("hello")
+    refused(mine)
+    refused(tmp_path / "new" / "run")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["chats.txt", "mine"]
+    refused(mine, made="question.json")
+    refused(mine)  # the lock was there before
+    assert sorted(path.name for path in mine.iterdir()) == [".lock", "chats.txt", "question.json"]
+
+
 def test_a_second_process_cannot_have_the_same_folder(tmp_path: Path):
     script = f"""
 from pathlib import Path

@@ -40,7 +40,7 @@ def test_the_example_in_the_template_is_a_real_setting(tmp_path: Path):
         ("train.clpi=1", r"Unknown setting 'train\.clpi'\. Did you mean 'clip'\?"),
         ("curate.text_colum='x'", r"Unknown setting 'curate\.text_colum'\. Did you mean 'text_column'\?"),
         ("trian.clip=1", r"Unknown setting 'trian'\. Did you mean 'train'\?"),
-        ("guards.zzz=1", r"Unknown setting 'guards\.zzz'\. There is: forgetting\."),
+        ("guards.zzz=1", r"Unknown setting 'guards\.zzz'\. There is: forgetting, tasks\."),
     ],
 )
 def test_a_misspelt_setting_is_told_its_nearest_name(override: str, message: str):
@@ -234,7 +234,7 @@ def test_settings_cannot_be_changed_afterwards():
 
 @given(st.floats(allow_nan=True), st.lists(st.floats(allow_nan=True), max_size=3))
 def test_a_reading_survives_being_written_and_read(value: float, outcomes: list[float]):
-    reading = Reading(name="x", value=value, unit="", n=1, outcomes=tuple(outcomes))
+    reading = Reading(key="x", name="x", value=value, unit="", n=1, outcomes=tuple(outcomes))
     again = Reading.model_validate_json(reading.model_dump_json())
     pairs = zip((value, *outcomes), (again.value, *again.outcomes), strict=True)
     assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 
 from shoptalk.decide import (
     Estimate,
-    Outcomes,
     Points,
+    Scores,
     band,
     continue_training,
     draws,
     estimate,
     estimate_chosen,
     estimate_on_test,
+    fewer_shots,
     halve,
+    independent,
     overfitting,
     so_far,
     verdict,
@@ -25,16 +27,14 @@ from shoptalk.decide import (
 from shoptalk.errors import ConfigError, InputError
 
 
-def planted(
-    gains: tuple[float, ...], *, n: int = 400, n_draws: int = 6, seed: int = 0, per_cluster: int = 1
-) -> Outcomes:
+def planted(gains: tuple[float, ...], *, n: int = 400, n_draws: int = 6, seed: int = 0, per_cluster: int = 1) -> Scores:
     """A base that is right on 70 % of the examples; an entry with a gain of g points on (70 + g) %."""
     rng = np.random.default_rng(seed)
     ability = rng.random(n)
     noise = rng.normal(scale=0.02, size=(n_draws, n))
     correct = np.stack([ability + noise < 0.7 + gain / 100 for gain in (0.0, *gains)])
     tested = rng.random((n_draws, n)) < 0.8
-    return Outcomes(tuple(f"entry{i}" for i in range(len(gains))), correct, tested, np.arange(n) // per_cluster)
+    return Scores(tuple(f"entry{i}" for i in range(len(gains))), correct, tested, np.arange(n) // per_cluster)
 
 
 def an_estimate(gain: list[float], half_width: list[float], *, n: int = 400, c: float = 2.0) -> Estimate:
@@ -107,6 +107,34 @@ def test_a_label_with_one_distinct_example_is_refused_by_name():
         draws(labels, clusters, shots=5, n_draws=3, seed=0)
 
 
+def test_labels_that_make_draws_smaller_are_named_with_their_examples_and_what_to_do() -> None:
+    labels = ["card"] * 10 + ["fee"] * 4 + ["odd"] * 5
+    clusters = np.arange(19)
+    assert draws(labels, clusters, shots=5, n_draws=2, seed=0).training.shape == (2, 9)
+    assert independent(labels, clusters) == {"fee": 4, "odd": 5, "card": 10}
+    assert fewer_shots(labels, clusters, shots=5) == (
+        "Heads learn from 3 examples of every label instead of the 5 asked for (--shots): 5 take 7 independent "
+        "examples of each label (near duplicates count as one), and 'fee' has 4, 'odd' has 5. Add examples of them, or "
+        "merge them with other labels."
+    )
+    clusters[:3] = 0  # near duplicates
+    assert "and 'odd' has 5. Add examples of it, or merge it with another label." in str(
+        fewer_shots(labels[:10] + labels[14:], np.delete(clusters, slice(10, 14)), shots=5)
+    )
+
+
+@given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=6), shots=st.integers(1, 12))
+def test_fewer_shots_are_told_where_and_only_where_draws_are_smaller(counts: list[int], shots: int) -> None:
+    labels = [f"label{i}" for i, count in enumerate(counts) for _ in range(count)]
+    clusters = np.arange(len(labels))
+    k = draws(labels, clusters, shots=shots, n_draws=1, seed=0).training.shape[1] // len(counts)
+    sentence = fewer_shots(labels, clusters, shots=shots)
+    assert (sentence is None) == (k == shots)
+    if sentence is not None:
+        rarest = f"label{counts.index(min(counts))}"
+        assert f"from {k} example" in sentence and f"{rarest!r} has {min(counts)}" in sentence
+
+
 def test_draws_do_not_depend_on_the_order_of_the_file():
     rng = np.random.default_rng(1)
     labels, clusters = np.repeat(np.arange(5), 8), np.arange(40)
@@ -123,7 +151,7 @@ def test_draws_do_not_depend_on_the_order_of_the_file():
 def test_gains_and_accuracies_are_pooled_over_draws_and_tests():
     outcomes = planted((2.0, -3.0))
     found = estimate(outcomes, n_boot=50, seed=0)
-    pooled = [100 * row[outcomes.tested].mean() for row in outcomes.correct]
+    pooled = [100 * row[outcomes.tested].mean() for row in outcomes.values]
     assert found.base == pytest.approx(pooled[0], abs=1e-4)
     assert found.adapted == pytest.approx(pooled[1:], abs=1e-4)
     assert found.gain == pytest.approx(np.array(pooled[1:]) - pooled[0], abs=1e-4)
@@ -139,7 +167,7 @@ def test_the_bootstrap_equals_one_written_as_a_loop():
         examples = (clusters[:, None] * 3 + np.arange(3)).ravel()
         cells = np.ix_(rows, examples)
         mask = outcomes.tested[cells]
-        resampled.append(100 * (outcomes.correct[1][cells][mask].mean() - outcomes.correct[0][cells][mask].mean()))
+        resampled.append(100 * (outcomes.values[1][cells][mask].mean() - outcomes.values[0][cells][mask].mean()))
     found = estimate(outcomes, n_boot=3000, seed=0)
     assert found.se[0] >= 0.93 * np.std(resampled)
     half_width = float(found.high[0] - found.gain[0])
@@ -148,10 +176,10 @@ def test_the_bootstrap_equals_one_written_as_a_loop():
 
 def test_duplicates_in_one_cluster_add_no_certainty():
     once = planted((2.0,), n=200)
-    repeated = Outcomes(
-        once.entries, np.repeat(once.correct, 4, axis=2), np.repeat(once.tested, 4, axis=1), np.repeat(once.cluster, 4)
+    repeated = Scores(
+        once.entries, np.repeat(once.values, 4, axis=2), np.repeat(once.tested, 4, axis=1), np.repeat(once.cluster, 4)
     )
-    as_if_independent = Outcomes(once.entries, repeated.correct, repeated.tested, np.arange(800))
+    as_if_independent = Scores(once.entries, repeated.values, repeated.tested, np.arange(800))
     honest = estimate(repeated, seed=0).se[0]
     assert honest == pytest.approx(estimate(once, seed=0).se[0], rel=1e-4)
     assert estimate(as_if_independent, seed=0).se[0] < 0.7 * honest
@@ -162,8 +190,8 @@ def test_duplicates_in_one_cluster_add_no_certainty():
 def test_an_estimate_does_not_depend_on_the_order_of_the_examples(seed: int):
     outcomes = planted((2.0, 1.0), n=90, per_cluster=2, seed=seed % 100)
     order = np.random.default_rng(seed).permutation(90)
-    shuffled = Outcomes(
-        outcomes.entries, outcomes.correct[:, :, order], outcomes.tested[:, order], outcomes.cluster[order]
+    shuffled = Scores(
+        outcomes.entries, outcomes.values[:, :, order], outcomes.tested[:, order], outcomes.cluster[order]
     )
     one, other = estimate(outcomes, n_boot=100, seed=3), estimate(shuffled, n_boot=100, seed=3)
     assert np.allclose([one.low, one.high], [other.low, other.high])
@@ -173,8 +201,8 @@ def test_more_independent_entries_cost_wider_intervals():
     rng = np.random.default_rng(0)
     correct, tested = rng.random((13, 5, 500)) < 0.8, np.ones((5, 500), dtype=bool)
     names = tuple("abcdefghijkl")
-    many = estimate(Outcomes(names, correct, tested, np.arange(500)), seed=0)
-    one = estimate(Outcomes(names[:1], correct[:2], tested, np.arange(500)), seed=0)
+    many = estimate(Scores(names, correct, tested, np.arange(500)), seed=0)
+    one = estimate(Scores(names[:1], correct[:2], tested, np.arange(500)), seed=0)
     assert many.c > one.c + 0.4
 
 
@@ -223,16 +251,16 @@ def test_the_best_of_a_null_menu_under_correlated_heads_is_rarely_called_a_gain(
         own = 0.8 * rng.normal(size=(13, 1, 150))  # what a head of the same encoder gets right again
         plain, tuned = (ability + own + 0.4 * rng.normal(size=(13, 4, 150)) > -0.8 for _ in range(2))
         names = tuple(f"entry{e}" for e in range(12))
-        menu = estimate(Outcomes(names, plain, tested, np.arange(150)), n_boot=200, seed=seed)
+        menu = estimate(Scores(names, plain, tested, np.arange(150)), n_boot=200, seed=seed)
         best = int(menu.gain.argmax())
-        chosen = Outcomes((names[best],), tuned[[0, 1 + best]], tested, np.arange(150))
+        chosen = Scores((names[best],), tuned[[0, 1 + best]], tested, np.arange(150))
         false_alarms += bool(estimate_chosen(chosen, c=menu.c, n_boot=200, seed=seed).low[0] > 0)
     assert false_alarms <= 3
 
 
 def test_a_large_menu_is_estimated_in_about_a_second():
     rng = np.random.default_rng(0)
-    outcomes = Outcomes(
+    outcomes = Scores(
         tuple("abcdefghijkl"), rng.random((13, 20, 2310)) < 0.8, rng.random((20, 2310)) < 0.83, np.arange(2310)
     )
     started = time.process_time()
@@ -242,7 +270,7 @@ def test_a_large_menu_is_estimated_in_about_a_second():
 
 def test_outcomes_with_a_missing_row_are_refused():
     with pytest.raises(ValueError, match="2 entries need 3 rows, got 2"):
-        Outcomes(("a", "b"), np.ones((2, 1, 4), dtype=bool), np.ones((1, 4), dtype=bool), np.arange(4))
+        Scores(("a", "b"), np.ones((2, 1, 4), dtype=bool), np.ones((1, 4), dtype=bool), np.arange(4))
 
 
 # --- verdicts
@@ -285,7 +313,7 @@ def test_the_rule_at_its_edges(gain: float, half_width: float, choice: str):
 def test_identical_answers_leave_an_interval_by_the_rule_of_three():
     for n in (17, 400):
         right = np.random.default_rng(n).random((20, n)) < 0.7
-        outcomes = Outcomes(("same",), np.stack([right, right]), np.ones((20, n), dtype=bool), np.arange(n))
+        outcomes = Scores(("same",), np.stack([right, right]), np.ones((20, n), dtype=bool), np.arange(n))
         for found in (estimate(outcomes, seed=0), estimate_on_test(outcomes, seed=0)):
             assert found.gain[0] == 0
             assert found.high[0] == -found.low[0] >= 100 * 3 / n
@@ -307,7 +335,7 @@ def test_seventeen_labels_decide_nothing_of_what_is_outside_its_guards_either():
 
 def test_labels_needed_where_hardly_an_outcome_differs_fall_as_the_rule_of_three_does():
     right = np.random.default_rng(0).random((20, 17)) < 0.7
-    outcomes = Outcomes(("same",), np.stack([right, right]), np.ones((20, 17), dtype=bool), np.arange(17))
+    outcomes = Scores(("same",), np.stack([right, right]), np.ones((20, 17), dtype=bool), np.arange(17))
     needed = decided(estimate(outcomes, seed=0), n_clusters=17).labels_needed
     assert needed is not None and 200 <= needed <= 400  # by 1 / sqrt(n) it would be thousands
 
@@ -315,7 +343,7 @@ def test_labels_needed_where_hardly_an_outcome_differs_fall_as_the_rule_of_three
 def test_what_is_shown_on_the_way_has_no_width_of_nought_either():
     right = np.random.default_rng(0).random((20, 60)) < 0.7
     gain, (low, high) = so_far(
-        Outcomes(("same",), np.stack([right, right]), np.ones((20, 60), dtype=bool), np.arange(60))
+        Scores(("same",), np.stack([right, right]), np.ones((20, 60), dtype=bool), np.arange(60))
     )
     assert (gain, low, high) == (0.0, pytest.approx(-5.0), pytest.approx(5.0))
 
@@ -452,7 +480,7 @@ def test_runs_without_any_true_fall_raise_the_alarm_in_at_most_five_of_a_hundred
         names = tuple(f"entry{e}" for e in range(5))
         alarms += any(
             overfitting(
-                Outcomes(names[:looks], correct[: looks + 1], tested, np.arange(120)),
+                Scores(names[:looks], correct[: looks + 1], tested, np.arange(120)),
                 falling(looks), n_boot=150, seed=seed,
             ).fires
             for looks in (3, 4, 5)

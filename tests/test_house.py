@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import shoptalk
+from tests.undefined_names import undefined
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "shoptalk"
@@ -46,6 +47,25 @@ def test_a_class_name_says_one_thing_in_the_whole_tree() -> None:
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
+@pytest.mark.parametrize("room", ["stages", "training", "telling"])
+def test_no_stage_asks_for_a_concrete_product_or_objective(room: str) -> None:
+    concrete = {
+        node.name
+        for path in (*(SOURCE / "objectives").rglob("*.py"), SOURCE / "nn" / "encoder.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {"TextEncoder", "Neighbours", "MixtureSpec"} <= concrete
+    asked = {
+        f"{path.name}:{node.lineno}": ast.unparse(node)
+        for path in (SOURCE / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type")
+        if {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & concrete
+    }
+    assert asked == {}
+
+
 def test_importing_shoptalk_loads_no_torch() -> None:
     code = "import sys, shoptalk; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
@@ -71,6 +91,21 @@ def test_the_public_surface_is_complete_and_the_readme_lists_it() -> None:
 def test_an_unknown_public_name_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(AttributeError, match=r"it has .*open_encoder"):
         shoptalk.open_model  # noqa: B018
+
+
+def test_no_name_is_undefined() -> None:
+    assert undefined([str(ROOT / room) for room in ("src", "tests", "benchmarks")]) == []
+
+
+def test_an_undefined_name_is_found_and_the_axes_of_a_shape_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "trial.py"
+    file.write_text(
+        "import numpy as np\nfrom jaxtyping import Float\n\n\n"
+        'def mean(x: Float[np.ndarray, "N"], y: "Vectors") -> Float[nump.ndarray, "N"]:\n    return x + z["N"]\n',
+        encoding="utf-8",
+    )
+    found = [line.partition(": ")[2] for line in undefined([str(file)])]
+    assert found == ["Undefined name `Vectors`", "Undefined name `nump`", "Undefined name `z`"]
 
 
 def lines_of(path: Path) -> int:

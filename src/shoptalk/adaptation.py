@@ -11,13 +11,14 @@ from typing import Any
 from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
+from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
 from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import curate_stage
-from shoptalk.stages.decide import ceiling, decide_stage
+from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
@@ -139,7 +140,7 @@ def _tell(
             entries, eliminated = train_stage(world, prepared, baseline, chosen)
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
-        judged = decide_stage(world, curated, baseline, entries, left_out=skipped)
+        judged = decide_stage(world, baseline, entries, left_out=skipped)
         best_targets = _ceiling(world, baseline, prepared)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
@@ -182,11 +183,14 @@ def _tell(
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:
-    """What the neighbours' targets themselves score, where they were prepared."""
-    candidate = prepared.candidates.get("neighbours") if prepared else None
-    if candidate is None or candidate.targets is None:
+    """What a candidate's targets themselves score, where they say so of any item; None without a judge."""
+    judge = baseline.bench.judge
+    if prepared is None or judge is None:
         return None
-    return ceiling(baseline, candidate.targets, open_product(world.config))
+    product = open_product(world.config)
+    ceilings = (candidate.ceiling(product) for candidate in prepared.candidates.values())
+    best = next((ceiling for ceiling in ceilings if ceiling is not None), None)
+    return reading_of(judge, judge.look(best)).value if best is not None else None
 
 
 @contextmanager

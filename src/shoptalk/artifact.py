@@ -303,21 +303,34 @@ def append_json(path: Path, row: Mapping[str, Any]) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; a second process gets a StorageError instead of mixing its files in.
 
-    The lock goes with the process, however it ends.
+    The lock goes with the process, however it ends. Where an error ends it before anything else was made, nothing stays
+    behind: such a folder may be one of the user's own, named by mistake.
     """
     import fcntl  # Unix only, as is the lock
 
     with storage_errors(folder):
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        before = set(os.listdir(folder))  # noqa: PTH208 - names are what is compared
         handle = (folder / ".lock").open("w")
     with handle:  # outside storage_errors: what fails while the lock is held is not about this folder
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(handle.fileno()).st_nlink:  # whoever held it has just taken it away
+                raise BlockingIOError
         except BlockingIOError:
             raise StorageError(
                 f"{folder} is in use by another shoptalk process. Wait for it, or give another --out."
             ) from None
-        yield
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if set(os.listdir(folder)) - before == {".lock"}:  # noqa: PTH208
+                    (folder / ".lock").unlink()
+                for path in missing:
+                    path.rmdir()
+            raise
 
 
 @contextlib.contextmanager

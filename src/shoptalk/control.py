@@ -18,11 +18,13 @@ import torch
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.curate.labels import read_labels
-from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import InputError, SourceError
+from shoptalk.curate.clean import printable
+from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.listing import list_files
+from shoptalk.curate.sources import rows_left_out, source_fingerprint
+from shoptalk.errors import InputError
+from shoptalk.evaluate.bench import measure, save_measured
 from shoptalk.evaluate.foreign import foreign_sentences
-from shoptalk.evaluate.menu import measure, save_measured
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
@@ -31,7 +33,7 @@ from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry, open_entry
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.world import Reporter, World, best_device, open_product
+from shoptalk.stages.world import Reporter, World, best_device, open_embedder
 from shoptalk.training.forecast import peak_memory
 
 CONTROLS = ("aa", "wrong-domain", "shuffled-labels")
@@ -58,8 +60,8 @@ def control(
     """
     if kind not in CONTROLS:
         raise InputError(f"No control {kind!r}. There is: {', '.join(CONTROLS)}.")
-    if not labels.is_file():
-        raise SourceError(f"The labels file {labels} does not exist. Give a .csv or .jsonl file, gzip or not.")
+    refuse_missing(labels)
+    list_files(sources, out=out)  # what is wrong with them is wrong before anything is written
     if kind == "aa":
         verdict = _aa(sources, labels, out, config, report, force=force)
     elif kind == "wrong-domain":
@@ -98,7 +100,7 @@ def _aa(
         world = base_stage(world, curated)
         baseline = baseline_stage(world, curated)
         entries = [_challenger(world, baseline, number) for number in range(1, CHALLENGERS + 1)]
-        return decide_stage(world, curated, baseline, entries).facts
+        return decide_stage(world, baseline, entries).facts
 
 
 def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
@@ -107,7 +109,7 @@ def _challenger(world: World, baseline: Baseline, number: int) -> Entry:
     folder, key = world.run / "menu" / f"noise-{number}", key_of(kind="entry", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"control: challenger {number} of {CHALLENGERS}")
-        product = _noisy(open_product(world.config), seed=world.config.seed + number)
+        product = _noisy(open_embedder(world.config), seed=world.config.seed + number)
         measured = measure(product, baseline.bench, base=baseline.measured)
         progress = {"step": number, "tokens": 0, "seconds": 0.0, "memory_bytes": peak_memory(best_device())}
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
@@ -130,7 +132,9 @@ def _noisy(product: Embedder, *, seed: int) -> Embedder:
 
 
 def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
-    examples, _ = read_labels(labels, config.curate, say=say)
+    examples, drops = read_labels(labels, config.curate, say=say)
+    if drops:
+        say(rows_left_out(printable(labels.name), drops))
     order = np.random.default_rng(config.seed).permutation(len(examples))
     text = io.StringIO()
     rows = csv.writer(text)

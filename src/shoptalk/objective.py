@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from shoptalk.nn.product import Kind, Product
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.records import Frozen, Reading
 from shoptalk.text.corpus import Corpus
 
@@ -103,6 +103,8 @@ class Spec(Frozen, ABC):
     passes: float
     """The most passes through the corpus; no gain from more of them has been seen."""
     needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, in words for messages
+    has_ceiling: ClassVar[bool] = False
+    """Whether `ceiling` returns an encoder."""
 
     def accepts(self, kind: Kind) -> bool:
         """Whether it trains products of this kind."""
@@ -119,6 +121,12 @@ class Spec(Frozen, ABC):
 
     def prepare(self, corpus: Corpus, product: Any) -> Targets | None:
         """Targets from the whole corpus, computed once per phase and kept as an artifact; None where there are none."""
+        return None
+
+    def ceiling(self, product: Any, targets: Targets) -> Embedder | None:
+        """An encoder whose vectors are the targets of training themselves, for objectives that can compute them for any
+        item: the best that training could reach. Unlike a trained encoder it needs the whole corpus to embed an item.
+        """
         return None
 
     @abstractmethod

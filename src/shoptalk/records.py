@@ -60,18 +60,71 @@ class LabelSet(Frozen):
 
 
 class Reading(Frozen):
-    """A number with its name, unit and sample size, and what it was computed from.
+    """A number with its key, its name, its unit and its sample size, and what it was computed from.
 
     `outcomes` holds one value per example in a fixed order, for paired tests; `detail` holds named by-products
     (standard deviation over draws, number of classes, ...).
     """
 
+    key: str
+    """By which code and files know it; it stays the same."""
     name: str
+    """By which people know it."""
     value: float
     unit: str
     n: int
     outcomes: tuple[float, ...] = ()
     detail: dict[str, Any] = {}
+
+
+class Measure(Frozen):
+    """What scores measure, and the words and units in which people are told of it.
+
+    Scores are one number per draw and example, larger is better. A level is `scale` times a mean score, a difference
+    `scale` times the difference of two.
+    """
+
+    name: str
+    """Such as "5-shot accuracy"."""
+    unit: str
+    """Of a level, such as "%"."""
+    difference: str
+    """The unit of a difference, such as "points"."""
+    finding: str
+    """What a model does, with a place for its own level and one for the base's: "answers {adapted} of unseen messages
+    correctly against {base}".
+    """
+    examples: str
+    """What there must be more of where they cannot tell, such as "labelled examples"."""
+    scale: float = 1.0
+    most: float = 1.0
+    """The most by which two models' scores of an example are taken to differ: 1 where a score is a share."""
+    lower_is_better: bool = False
+    """Whether people read it so, as bits per byte: scores are then its values with their sign turned."""
+    decimals: int = 1
+
+    def level(self, score: float) -> float:
+        """A mean score in the unit in which people are told of it."""
+        return -self.scale * score if self.lower_is_better else self.scale * score
+
+    def shown(self, level: float) -> str:
+        """A level with its unit."""
+        return f"{level:.{self.decimals}f} {self.unit}"
+
+    def change(self, difference: float) -> str:
+        """A difference with its sign, without its unit."""
+        return f"{difference:+.{self.decimals}f}"
+
+
+ACCURACY = Measure(
+    name="accuracy",
+    unit="%",
+    difference="points",
+    finding="answers {adapted} of unseen messages correctly against {base}",
+    examples="labelled examples",
+    scale=100.0,
+)
+"""The share of right answers, in per cent."""
 
 
 class Decision(Frozen):
@@ -97,8 +150,10 @@ class Look(Frozen):
     seconds: float
     """Of training since the look before it, of measuring and saving."""
     gain: float | None
-    """In points over the base; None where nothing could be measured."""
+    """Over the base; None where nothing could be measured."""
     interval: tuple[float, float] | None
-    """Of this gain alone, 95 %; None without labels."""
+    """Of this gain alone, 95 %; None where there is nothing to judge by."""
     measure: str
     """What the gain is of, such as "5-shot accuracy"."""
+    unit: str = "points"
+    """Of the gain."""

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
 from shoptalk import __version__
 from shoptalk.cli import app
+from shoptalk.evaluate.bench import measure
 from shoptalk.evaluate.foreign import foreign_sentences
-from shoptalk.evaluate.menu import measure
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.probes.forgetting import general_pairs
 from tests.conftest import SmallWorld
@@ -234,6 +236,119 @@ def test_curate_adapt_and_finetune_say_what_was_left_out_and_where_it_stands(
     assert json.loads(shoptalk(*words, "--json")[1])["drops"] == reasons
     words = [*words[:-1], tmp_path / "u", "--unlabelled", world.conversations]
     assert json.loads(shoptalk(*words, "--json")[1])["drops_file"] == "corpus/drops.jsonl"
+
+
+def test_probe_and_compare_say_what_was_left_out_of_each_file_and_print_the_same_json(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    test = tmp_path / "test.csv"
+    test.write_bytes(world.labels.read_bytes())
+    words = ["--labels", world.labels, "--test", test, "--shots", "1", "--draws", 2, "--json"]
+    probe, compare = ["probe", tiny_base, *words], ["compare", tiny_base, tiny_base, *words]
+    before = [shoptalk(*command) for command in (probe, compare)]
+    assert not any("left out" in error for _, _, error in before)
+    with world.labels.open("a", encoding="utf-8") as file:
+        file.write("no label at all,\n,card\n")
+    with test.open("a", encoding="utf-8") as file:
+        file.write("nor here,\n")
+    for command, (_, json_before, _) in zip((probe, compare), before, strict=True):
+        status, output, error = shoptalk(*command)
+        assert (status, output) == (0, json_before)
+        assert "labels.csv: 2 left out (1 no-label, 1 empty). The first: labels.csv#122: no 'label'." in error
+        assert "test.csv: 1 left out (1 no-label). The first: test.csv#122: no 'label'." in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["control", "aa"],
+        ["control", "shuffled-labels"],
+        ["distill"],
+        ["pretrain", "--objective", "mlm", "--steps", "1", "--set", "objectives.mlm.batch=8"],
+    ],
+)
+def test_control_distill_and_pretrain_say_what_was_left_out_too(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, words: list[str]
+) -> None:
+    for path, row in ((world.labels, ",card"), (world.conversations, "{not json")):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(row + "\n")
+    if words == ["distill"]:
+        words = [*words, tiny_base, "--labels", world.labels, "--steps", "1", "--set", "objectives.distil.batch=8"]
+    elif words[0] == "control":
+        words = [*words, "--labels", world.labels, "--base", tiny_base, *TINY[:-3], "none"]
+    else:
+        words = [*words, "--base", tiny_base]
+    status, output, error = shoptalk(*words, world.conversations, "--out", tmp_path / "o", "--json")
+    assert status == 0, error
+    assert "left out" not in output
+    assert "1 bad-json" in error and f"each with its reason in {tmp_path / 'o' / 'corpus' / 'drops.jsonl'}" in error
+    if words[0] != "pretrain":
+        assert "1 empty" in error
+
+
+def test_a_label_that_lowers_the_shots_is_named_while_measuring_and_in_the_verdict(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    with world.labels.open("a", encoding="utf-8") as file:
+        file.write("where did my voucher go,voucher\nplease renew a voucher at once,voucher\n")
+    words = ["adapt", world.conversations, "--labels", world.labels, "--base", tiny_base, *TINY[:-3], "none"]
+    status, output, error = shoptalk(*words, "--out", tmp_path / "a", "--json")
+    assert status == 0, error
+    told = (
+        "Heads learn from 1 example of every label instead of the 2 asked for (--shots): 2 take 3 independent examples "
+        "of each label (near duplicates count as one), and 'voucher' has 2. Add examples of it, or merge it with "
+        "another label."
+    )
+    assert f"baseline: {told}" in " ".join(error.split())
+    assert json.loads(output)["sentence"].endswith(f" {told}")
+    assert json.loads(output)["shots"] == 1
+
+
+def test_adapt_refuses_a_label_with_one_example_with_the_cure_and_the_cure_works(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    with world.labels.open("a", encoding="utf-8") as file:
+        file.write("where did my voucher go,voucher\n")
+    words = ["adapt", world.conversations, "--labels", world.labels, "--base", tiny_base, *TINY[:-3], "none"]
+    status, _, error = shoptalk(*words, "--out", tmp_path / "a")
+    assert status == 2 and "'voucher'" in error and "--set curate.rare_labels=drop" in error
+    status, output, error = shoptalk(*words, "--out", tmp_path / "b", "--set", "curate.rare_labels=drop")
+    assert status == 0, error
+    assert "labels.csv: 1 label has fewer than 2 independent examples ('voucher'), so 1 row is left out" in error
+    assert "left out: 1 (1 rare-label)" in output
+    drop = json.loads((tmp_path / "b" / "corpus" / "drops.jsonl").read_text())
+    assert (drop["id"], drop["reason"]) == ("labels.csv#122", "rare-label")
+
+
+@pytest.mark.parametrize(
+    "command", ["adapt", "curate", "control aa", "control wrong-domain", "control shuffled-labels", "pretrain"]
+)
+def test_a_source_that_is_given_as_out_too_is_refused_and_nothing_stays_in_it(
+    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, command: str
+) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    world.conversations.rename(source / "chats.jsonl")
+    words = {"pretrain": ["--objective", "mlm"], "curate": []}.get(
+        command.partition(" ")[0], ["--labels", world.labels]
+    )
+    base = [] if command == "curate" else ["--base", tiny_base]
+    status, _, error = shoptalk(*command.split(), source, *words, *base, "--out", source)
+    assert status == 2 and "given as a source and as --out" in error
+    assert [path.name for path in source.iterdir()] == ["chats.jsonl"]
+
+
+def test_every_commands_help_shows_what_stands_in_brackets() -> None:
+    group: Any = typer.main.get_command(app.app)
+    for name, command in group.commands.items():
+        texts = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+        page = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1"}).invoke(app.app, [name, "--help"]).output
+        shown = " ".join(page.split())
+        for words in re.findall(r"\[[^\]]*\]", " ".join(" ".join(texts).split())):
+            assert words in shown, f"shoptalk {name} --help: write \\{words}, which rich takes for a style"
+    embed = CliRunner(env={"COLUMNS": "400"}).invoke(app.app, ["embed", "--help"]).output
+    assert "A .npy file: [texts, dimensions]." in embed
 
 
 @pytest.mark.parametrize("command", ["objectives", "models"])

@@ -15,17 +15,20 @@ from shoptalk.artifact import open_artifact
 from shoptalk.commands.dose import FEWEST_TEXTS, FRACTIONS, dose
 from shoptalk.config import Budget, Config, load
 from shoptalk.errors import ArtifactError, SourceError
-from shoptalk.evaluate.menu import Bench, Labelled, Measured
+from shoptalk.evaluate.bench import Bench, Guard, Measured
 from shoptalk.objectives.toy import toy_corpus
-from shoptalk.records import Example, Reading
+from shoptalk.probes import forgetting
+from shoptalk.records import ACCURACY, Example, Reading
 from shoptalk.report import render
 from shoptalk.stages import pretrain
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.decide import FORGETTING, guarded
-from shoptalk.stages.entry import Entry, outcomes
+from shoptalk.stages.decide import guarded
+from shoptalk.stages.entry import Entry, scores
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.pretrain import pretrain_stage
 from shoptalk.stages.world import World
+from shoptalk.tasks.judge import Ground
+from shoptalk.tasks.labelled import LabelJudge
 from shoptalk.telling.facts import open_facts
 from shoptalk.text.tokens import tokenise
 from shoptalk.training.plan import LOSER_MOST
@@ -212,14 +215,18 @@ class Planted:
         self.rng = np.random.default_rng(0)
         self.folder, self.accuracies, self.losses = folder, dict(enumerate(accuracies)), losses
         examples = [Example(id=str(i), text=f"text {i}", label=f"l{i % 4}", cluster=i) for i in range(400)]
-        labelled = Labelled.draw(examples, shots=5, n_draws=10, seed=0)
+        corpus, product = toy_corpus(), tiny_product()
+        ground = Ground("text", tuple(examples), (), corpus, corpus, (), shots=5, n_draws=10, seed=0)
+        self.judge = LabelJudge.draw("intent", ACCURACY, ground)
+        bench = Bench(
+            {"intent": self.judge}, {}, {"forgetting": Guard(forgetting.KEY, "forgetting", -1.0, "it forgets")}
+        )
         self.ability = self.rng.random(400)
         plan = plan_for({"mlm": cost()}, look_seconds=5.0)
-        corpus, product = toy_corpus(), tiny_product()
         self.world = World(run=folder, config=config, report=Listener())
         (folder / "baseline").mkdir()
         artifact = self.artifact(folder / "baseline")
-        self.baseline = Baseline(artifact, Bench(labelled, ()), self.measured(0.7), 1.0, 1.0, {}, 0.0)
+        self.baseline = Baseline(artifact, bench, self.measured(0.7), 1.0, 1.0, None, 0.0)
         self.prepared = Prepared(
             corpus, tokenise(product.tokenizer, corpus.texts, max_length=64), {}, plan,
             plan.forecast(Budget(seconds=600)), "key",
@@ -236,7 +243,8 @@ class Planted:
 
     def measured(self, accuracy: float) -> Measured:
         correct = self.ability + self.rng.normal(scale=0.01, size=(10, 400)) < accuracy
-        return Measured((Reading(name=FORGETTING, value=50.0, unit="points", n=1),), correct)
+        similarity = Reading(key=forgetting.KEY, name="general similarity", value=50.0, unit="points", n=1)
+        return Measured((similarity,), {"intent": correct})
 
     def train_to(self, *_: Any, earlier: Sequence[Entry], **__: Any) -> Entry:
         number = len(earlier)
@@ -270,10 +278,10 @@ def test_a_candidate_that_over_fits_is_stopped_and_its_better_checkpoint_is_the_
     assert entries[-1].alarm is not None and entries[-1].alarm.fires
     assert entries[-1].alarm.better == entries[1].name
     assert any("Over-fitting" in line and "Training stops here" in line for line in planted.said)
-    outside = guarded(planted.world, planted.baseline, entries)
+    outside = guarded(planted.baseline, entries)
     assert list(outside) == [entries[-1].name] and "it over-fits" in outside[entries[-1].name]
     found = decide.verdict(
-        decide.estimate(outcomes(planted.baseline, entries), seed=0),
+        decide.estimate(scores(planted.baseline, planted.judge, entries), seed=0),
         guarded=outside, smallest_gain=0.5, settle_gain=2.0, n_clusters=400,
     )  # fmt: skip
     assert found.entry == entries[1].name
@@ -297,7 +305,7 @@ def test_health_and_divergence_are_no_over_fitting(
     entries = planted.run(monkeypatch)
     assert len(entries) >= 3
     assert not any(entry.alarm is not None and entry.alarm.fires for entry in entries)
-    assert guarded(planted.world, planted.baseline, entries) == {}
+    assert guarded(planted.baseline, entries) == {}
 
 
 # --- what losers cost

@@ -18,7 +18,7 @@ from shoptalk.commands import vectors
 from shoptalk.commands.embed import embed_sources
 from shoptalk.commands.vectors import quantise
 from shoptalk.config import Config
-from shoptalk.errors import InputError, StorageError
+from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.precision import Precision
@@ -72,6 +72,22 @@ def test_every_text_gets_its_row_in_the_order_of_the_source(
     np.testing.assert_allclose(vectors, expected(tiny_base, out.with_suffix(".jsonl"), precision), atol=1e-6)
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
     assert any("160 texts" in line for line in listener.said) and "texts/s" in listener.said[-1]
+
+
+def test_what_is_left_out_is_told_and_where_it_is_all_the_message_is_about_that(
+    tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    huge, rows = tmp_path / "huge.txt", tmp_path / "rows.jsonl"
+    huge.write_text("word " * 300_000 + "\n")
+    with pytest.raises(SourceError) as refused:
+        run(tiny_base, [huge], tmp_path / "v.npy", listener)
+    assert str(refused.value) == (
+        f"No usable text in {huge}: 1 left out (1 line-too-long). The first: huge.txt#1: line 1 has over 1,000,000 "
+        "characters; put line breaks between its texts."
+    )
+    rows.write_text('{"text": "where is my card"}\n{"text": " "}\n{not json\n{"text": 3\n')
+    assert run(tiny_base, [rows, huge], tmp_path / "v.npy", listener) == 1
+    assert any("embed: 4 left out (2 bad-json, 1 empty, 1 line-too-long)" in line for line in listener.said)
 
 
 @pytest.mark.usefixtures("small_shards")

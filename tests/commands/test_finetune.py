@@ -106,7 +106,7 @@ def test_the_same_call_again_is_instant_and_says_the_same(
     first = run(tmp_path / "out", request)
     head = open_artifact(tmp_path / "out" / "head")
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "open_product", lambda *_: pytest.fail("the base was opened again"))
+        patch.setattr(finetuning, "open_embedder", lambda *_: pytest.fail("the base was opened again"))
         assert run(tmp_path / "out", request) == first
     assert open_artifact(tmp_path / "out" / "head") == head
     other = run(tmp_path / "other", request)
@@ -197,6 +197,30 @@ def test_labels_that_only_the_test_has_count_as_missed(tiny_base: Path, tmp_path
     given, true = sum(len(answer.labels) for answer in said), sum(len(row["labels"]) + 1 for row in rows)
     assert result["test"]["micro_f1"] == pytest.approx(100 * 2 * hits / (given + true))
     assert result["test"]["exact_match"] == 0.0
+
+
+def test_test_texts_that_stand_among_label_sets_are_told_before_training(
+    tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    labels, test = several(tmp_path / "l.jsonl", 0), several(tmp_path / "t.jsonl", 1)
+    shared = labels.read_text().splitlines()[:3]
+    test.write_text("\n".join([*test.read_text().splitlines()[:5], *shared]) + "\n")
+    request = request_for(tiny_base, labels, test=test, multi_label=True)
+    run(tmp_path / "out", request, listener, "curate.near_duplicate=1.0")
+    assert any(line.startswith("t.jsonl: 3 of 8 texts stand in l.jsonl too, or nearly so") for line in listener.said)
+
+
+def test_rare_labels_are_left_out_where_the_settings_say_so(
+    tiny_base: Path, tmp_path: Path, listener: Listener
+) -> None:
+    labels = csv_of(tmp_path / "l.csv", [*rows_of(8, strange=1), ("my voucher is gone", "voucher")])
+    test = csv_of(tmp_path / "t.csv", [*rows_of(3, seed=1), ("another voucher", "voucher")])
+    request = request_for(tiny_base, labels, test=test)
+    assert run(tmp_path / "kept", request)["labels"] == 5
+    result = run(tmp_path / "out", request, listener, "curate.rare_labels=drop")
+    assert (result["labels"], result["drops"]) == (4, {"rare-label": 1})
+    assert any("1 label has fewer than 2 independent examples ('voucher'), so 1 row" in line for line in listener.said)
+    assert any("1 of 13 texts have labels that l.csv does not have ('voucher')" in line for line in listener.said)
 
 
 # --- tuning the encoder too
@@ -393,7 +417,7 @@ def test_settings_that_do_not_go_together_are_refused(
 def test_a_file_that_is_not_there_is_said_before_anything_is_done(
     tiny_base: Path, tmp_path: Path, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "open_product", lambda *_: pytest.fail("the base was opened"))
+    monkeypatch.setattr(finetuning, "open_embedder", lambda *_: pytest.fail("the base was opened"))
     request = request_for(tiny_base, csv_of(tmp_path / "l.csv", rows_of(3)))
     request = request.model_copy(update={role: tmp_path / "none.csv"})
     with pytest.raises(SourceError, match=rf"The {role} file .*none\.csv does not exist"):
@@ -414,8 +438,10 @@ def test_one_answer_besides_out_of_scope_is_too_few(tiny_base: Path, tmp_path: P
 
 def test_tuning_needs_two_examples_of_each_label(tiny_base: Path, tmp_path: Path) -> None:
     labels = csv_of(tmp_path / "l.csv", [("account about a bag", "account"), *rows_of(6)])
-    with pytest.raises(InputError, match="at least two distinct examples of each label"):
+    with pytest.raises(InputError, match=r"at least two distinct examples of each label, .*curate\.rare_labels=drop"):
         run(tmp_path / "out", request_for(tiny_base, labels, method="classify"))
+    request = request_for(tiny_base, labels, method="classify")
+    assert run(tmp_path / "kept", request, None, "curate.rare_labels=drop")["labels"] == 4
 
 
 def test_a_file_whose_texts_have_no_labels_is_refused(tiny_base: Path, tmp_path: Path) -> None:

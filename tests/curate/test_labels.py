@@ -114,7 +114,7 @@ def test_no_usable_rows_is_an_error(tmp_path: Path, content: str) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is not an existing labels file"):
+    with pytest.raises(SourceError, match=r"The labels file .* does not exist"):
         read_labels(tmp_path / "none.csv", CurateConfig())
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_texts_without_any_label_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("none.csv", None, "is not an existing labels file"),
+        ("none.csv", None, "The labels file .* does not exist"),
         ("a.xlsx", b"PK", r"Labels are \.csv or \.jsonl"),
         ("a.csv", b"\x00\x01", "Cannot read the labels"),
         ("a.csv", b"text,tag\na,x\n", r"has no column 'label'. Its columns: text, tag"),
@@ -219,3 +219,46 @@ def test_a_file_that_cannot_hold_label_sets_is_an_error(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=complaint):
         read_label_sets(tmp_path / name, CurateConfig())
+
+
+# --- another file in its place
+
+
+@pytest.mark.parametrize("reader", [read_labels, read_label_sets])
+@pytest.mark.parametrize("key", ["turns", "messages"])
+def test_conversations_in_the_place_of_labels_are_recognised_and_the_right_command_is_given(
+    tmp_path: Path, reader: Any, key: str
+) -> None:
+    path = jsonl(tmp_path / "c.jsonl", {"id": "1", key: [{"role": "user", "text": "hello"}]})
+    with pytest.raises(SourceError) as refused:
+        reader(path, CurateConfig())
+    said = str(refused.value)
+    assert f"c.jsonl looks like text to learn from and not like labels: its rows have {key!r}" in said
+    assert f"`shoptalk adapt {path} --labels FILE --out RUN`" in said and "columns text,label" in said
+
+
+def test_plain_text_and_a_folder_in_the_place_of_labels_are_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "chats.txt"
+    path.write_text("hello\n")
+    with pytest.raises(SourceError, match=r"chats.txt looks like text to learn from and not like labels: it is plain"):
+        read_labels(path, CurateConfig())
+    with pytest.raises(SourceError, match=r"The labels file .* is a folder; expected one \.csv or \.jsonl file"):
+        read_labels(tmp_path, CurateConfig())
+
+
+def test_labels_whose_texts_are_conversations_under_another_name_only_lack_a_column(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "a", "messages": 3, "intent": "x"})
+    with pytest.raises(SourceError, match=r"has no column 'label'. Its columns: text, messages, intent"):
+        read_labels(path, CurateConfig())
+
+
+@pytest.mark.parametrize("reader", [read_labels, read_label_sets])
+def test_all_missing_columns_are_named_at_once_with_those_that_are_there(tmp_path: Path, reader: Any) -> None:
+    expected = (
+        "has no column 'text' and no column 'label'. Its columns: body, tag. Name the right ones with "
+        "--set curate.text_column=NAME --set curate.label_column=NAME."
+    )
+    for path in (csv_file(tmp_path, "body,tag\na,x\nb,y\n"), jsonl(tmp_path / "a.jsonl", {"body": "a", "tag": "x"})):
+        with pytest.raises(SourceError) as refused:
+            reader(path, CurateConfig())
+        assert expected in str(refused.value)

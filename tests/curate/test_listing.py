@@ -135,7 +135,7 @@ def test_the_rows_that_embed_leaves_are_no_source(fill: Fill) -> None:
 def test_a_folder_of_runs_only_is_an_error_that_says_what_was_found(fill: Fill) -> None:
     source = fill()
     make_run(source / "runs" / "one")
-    with pytest.raises(SourceError, match=r"Nothing to learn from .*1 made-by-shoptalk.*in/runs/one: a run folder"):
+    with pytest.raises(SourceError, match=r"No usable text in .*1 made-by-shoptalk.*in/runs/one: a run folder"):
         list_files([source])
 
 

@@ -204,7 +204,7 @@ def counted(path: Path) -> tuple[int, int]:
         for item in stream_sources([path.parent], CurateConfig()):
             items.append(item)
     except SourceError as error:
-        assert "Nothing to learn from" in str(error)
+        assert "No usable text in" in str(error)
     documents = sum(isinstance(item, Document) for item in items)
     return documents, len(items) - documents
 
@@ -263,3 +263,76 @@ def test_an_open_quote_anywhere_loses_no_row_outside_the_broken_one(
     assert texts[-30:] == sound
     assert len(texts) == len(rows) + 30
     assert [drop.reason for drop in drops] == ["bad-csv"]
+
+
+# Above and between the rows
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("title", ["Report of May\n", "Report of May{0}{0}\n\n{0}{0}\n", "Report\nof May\n"])
+def test_title_rows_above_the_header_are_drops_and_the_table_is_read(
+    written: Written, delimiter: str, title: str
+) -> None:
+    rows = [("Text", "Label", "when"), ("hello", "greet", "1"), ("where", "track", "2")]
+    table = title.format(delimiter) + "".join(delimiter.join(row) + "\n" for row in rows)
+    path = written("a.csv", table)
+    kept, drops = labels(path)
+    assert kept == [("hello", "greet"), ("where", "track")]
+    assert next(id for id, reason in drops if reason == "above-header") == "a.csv#1"
+    assert {reason for _, reason in drops} <= {"above-header", "empty"}
+    texts, of_source = read(path)
+    assert texts == ["hello", "where"]
+    assert [(drop.id, drop.reason) for drop in of_source] == drops
+    assert "it stands above the names of the columns in line" in of_source[0].detail
+
+
+def test_a_quoted_row_below_a_title_has_the_width_of_the_header(written: Written) -> None:
+    path = written("a.csv", 'Report\ntext,label\n"never closed,a\ntwo,b\n"three, quoted",a\n')
+    assert labels(path) == (
+        [("two", "b"), ("three, quoted", "a")],
+        [("a.csv#1", "above-header"), ("a.csv#3", "bad-csv")],
+    )
+
+
+def test_a_header_that_is_not_certain_is_named_with_the_cure(written: Written) -> None:
+    path = written("a.csv", "Report, all shops\ntext,label\nhello,greet\nwhere,track\n")
+    with pytest.raises(SourceError, match=r"If line 2 is its header, delete what stands above it"):
+        labels(path)
+    with pytest.raises(SourceError, match=r"If line 2 is its header"):
+        read(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_title_above_columns_of_other_names_is_told_with_the_cure(written: Written, delimiter: str) -> None:
+    rows = [("message", "intent"), ("hello", "greet"), ("where", "track")]
+    path = written("a.csv", "Report of 2026-11\n" + "".join(delimiter.join(row) + "\n" for row in rows))
+    expected = r"Its first row has one cell, “Report of 2026-11”, and those below it have more: if that is a title"
+    for reader in (labels, read):
+        with pytest.raises(SourceError, match=expected):
+            reader(path)
+    examples, drops = read_labels(path, CurateConfig(text_column="message", label_column="intent"))
+    assert [example.label for example in examples] == ["greet", "track"]
+    assert [drop.id for drop in drops] == ["a.csv#1"]
+
+
+def test_a_list_of_texts_with_semicolons_is_no_table_below_a_title(written: Written) -> None:
+    path = written("a.csv", "text\nhello; you\nhello; me\nwhere; is it\n")
+    assert read(path) == (["hello; you", "hello; me", "where; is it"], [])
+
+
+def test_a_row_that_says_text_in_a_cell_is_no_header(written: Written) -> None:
+    path = written("a.csv", "kind,body\ntext,hello\nimage,x\n")
+    with pytest.raises(SourceError, match=r"has no column 'text'. Its columns: kind, body"):
+        read(path)
+
+
+@pytest.mark.parametrize("blank", [";;", ";", ";;;;", " ; ;"])
+def test_rows_of_empty_cells_are_blank_and_refuse_no_file(written: Written, blank: str) -> None:
+    path = written("a.csv", "text;label\nhello;greet\n" + f"{blank}\n" * 50 + "where;track\n")
+    kept, drops = labels(path)
+    assert kept == [("hello", "greet"), ("where", "track")]
+    assert {reason for _, reason in drops} == {"empty"} and len(drops) == 50
+    texts, of_source = read(path)
+    assert texts == ["hello", "where"] and [(drop.id, drop.reason) for drop in of_source] == drops
+    path = written("b.csv", "text;labels\nhello;greet\n" + f"{blank}\n" * 50)
+    assert {drop.reason for drop in read_label_sets(path, CurateConfig())[1]} == {"empty"}

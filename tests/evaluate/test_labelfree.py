@@ -13,6 +13,7 @@ from shoptalk.evaluate.labelfree import (
     MARGIN,
     RULE,
     K,
+    beside,
     cliques,
     features,
     label_free_score,
@@ -134,10 +135,10 @@ def test_no_feature_outweighs_what_was_fitted() -> None:
 def test_the_reading_carries_its_features_and_nothing_is_said_of_few_texts() -> None:
     base, other = topics(0, spread=1.0), topics(0, spread=0.9)
     reading = label_free_score(other, base)
-    assert reading is not None
-    assert (reading.name, reading.n) == (labelfree.NAME, N)
+    assert (reading.key, reading.n) == (labelfree.KEY, N)
     assert {name: reading.detail[name] for name in features(other, base)} == features(other, base)
-    assert label_free_score(other[: FEWEST - 1], base[: FEWEST - 1]) is None
+    with pytest.raises(ValueError, match=f"of {FEWEST - 1} items is noise; give at least {FEWEST}"):
+        beside(["text"] * (FEWEST - 1), base[: FEWEST - 1])
 
 
 def test_vectors_of_other_texts_and_too_few_of_them_are_refused() -> None:

@@ -95,7 +95,7 @@ def test_it_is_the_mean_over_masked_tokens_computed_one_text_at_a_time() -> None
     np.testing.assert_allclose(reading.outcomes, np.array(by_text) * len(TEXTS) / count, rtol=1e-4)
     assert np.mean(reading.outcomes) == pytest.approx(reading.value)
     assert reading.outcomes[1] == 0.0  # the empty text
-    assert (reading.name, reading.unit, reading.n) == ("masked_bits", "bits/token", len(TEXTS))
+    assert (reading.key, reading.unit, reading.n) == ("masked_bits", "bits/token", len(TEXTS))
 
 
 def test_measuring_leaves_modes_gradients_and_the_random_state_as_they_were() -> None:

@@ -64,14 +64,14 @@ def test_the_alignment_probe_reads_the_mean_squared_distance_of_the_pairs() -> N
     np.testing.assert_allclose(reading.outcomes, 2.0 - 2.0 * np.einsum("ij,ij->i", left, right), atol=1e-5)
     assert reading.value == pytest.approx(np.mean(reading.outcomes))
     assert reading.outcomes[1] < 1e-9 < reading.outcomes[0]
-    assert (reading.name, reading.n) == ("alignment", 3)
+    assert (reading.key, reading.n) == ("alignment", 3)
 
 
 def test_the_uniformity_probe_reads_the_loss_of_the_texts() -> None:
     product, texts = tiny_product(), [a for a, _ in PAIRS]
     reading = uniformity(texts)(product)
     assert reading.value == uniformity_loss(embed(product, texts))
-    assert (reading.name, reading.n, reading.detail) == ("uniformity", 3, {"t": 2.0})
+    assert (reading.key, reading.n, reading.detail) == ("uniformity", 3, {"t": 2.0})
 
 
 def test_too_little_is_refused() -> None:

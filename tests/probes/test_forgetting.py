@@ -48,7 +48,7 @@ def test_the_probe_reads_the_correlation_of_cosines_and_scores() -> None:
     expected = spearmanr(np.einsum("ij,ij->i", left, right), [pair.score for pair in pairs]).statistic
     assert reading.value == pytest.approx(100.0 * expected, abs=0.05)
     assert reading.value == pytest.approx(100.0 * np.mean(reading.outcomes))
-    assert (reading.name, reading.unit, reading.n) == ("general_similarity", "points", 50)
+    assert (reading.key, reading.unit, reading.n) == ("general_similarity", "points", 50)
     assert len(reading.outcomes) == 50
 
 

@@ -97,7 +97,7 @@ def test_leaving_one_out_finds_labels_that_share_words() -> None:
     reading = knn_leave_one_out(TEXTS, LABELS, k=3)(tiny_product())
     assert reading.value == pytest.approx(100.0 * np.mean(reading.outcomes))
     assert reading.value > 50.0
-    assert (reading.name, reading.unit, reading.n) == ("knn_accuracy", "per cent", len(TEXTS))
+    assert (reading.key, reading.unit, reading.n) == ("knn_accuracy", "per cent", len(TEXTS))
     assert reading.detail == {"k": 3, "classes": 2}
 
 

@@ -109,7 +109,7 @@ def test_a_head_for_two_labels_has_a_row_for_each():
 def test_the_probe_reports_accuracy_over_draws_and_examples():
     vectors, labels = intents(6, 30)
     reading = probe(vectors[:90], labels[:90], vectors[90:], labels[90:], shots=3, draws=4, seed=0)
-    assert reading.name == "linear_probe/3-shot"
+    assert reading.key == "linear_probe/3-shot"
     assert (reading.unit, reading.n, len(reading.outcomes)) == ("per cent", 90, 90)
     assert reading.value == pytest.approx(100 * np.mean(reading.outcomes))
     assert reading.value == pytest.approx(np.mean(reading.detail["accuracies"]))

@@ -65,5 +65,5 @@ def test_the_probe_reads_the_rank_of_the_texts() -> None:
     product = tiny_product()
     reading = rank(TEXTS)(product)
     assert reading.value == rankme(embed(product, TEXTS))
-    assert (reading.name, reading.unit, reading.n) == ("rankme", "dimensions", 6)
-    assert reading.detail == {"dimensions": 32}
+    assert (reading.key, reading.unit, reading.n) == ("rankme", "effective dimensions", 6)
+    assert reading.detail == {"dimensions": 32, "most": 6}

@@ -52,8 +52,8 @@ def test_gains_are_told_per_shots_and_per_task(facts: dict[str, Any]) -> None:
         assert row["interval"][0] <= row["gain"] <= row["interval"][1]
     readings = {row["entry"]: row["values"] for row in facts["label_free"]}
     told = rows["retrieval", None]
-    assert told["base"] == pytest.approx(100 * readings["base"]["next-turn MRR"])
-    assert told["adapted"] == pytest.approx(100 * readings[facts["verdict"]["entry"]]["next-turn MRR"])
+    assert told["base"] == pytest.approx(readings["base"]["next-turn MRR"])
+    assert told["adapted"] == pytest.approx(readings[facts["verdict"]["entry"]]["next-turn MRR"])
     assert "verdict rests on its own interval" in facts["gains_note"]
 
 

@@ -25,6 +25,7 @@ from shoptalk.cli.options import (
     Set,
     Sources,
     show,
+    tell_left_out,
 )
 from shoptalk.config import TEMPLATE, load
 from shoptalk.errors import InputError, ShoptalkError
@@ -176,6 +177,7 @@ def control(
     )
     with Console() as console:
         result = run(kind, sources, labels=labels, out=out, config=chosen, report=console, force=force)
+    tell_left_out(out)
     show(result, as_json, lambda: printed.control(result))
 
 

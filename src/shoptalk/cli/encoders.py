@@ -26,6 +26,7 @@ from shoptalk.cli.options import (
     Sources,
     refuse_both,
     show,
+    tell_left_out,
 )
 from shoptalk.config import Config, load
 from shoptalk.errors import InputError
@@ -64,6 +65,7 @@ def pretrain(
     with Console() as console, together(out, chosen, console) as world:
         artifact = run(world, sources, objective=objective, steps=steps, card=card, force=force)
         if world.first:
+            tell_left_out(out)
             plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
             result = {"encoder": str(out / "encoder"), "content": artifact.content}
             result |= {name: plan[name] for name in ("steps", "spent")}
@@ -99,6 +101,7 @@ def distill(
     with Console() as console, together(out, chosen, console) as world:
         result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps, force=force)
         if world.first:
+            tell_left_out(out)
             show(result | {"encoder": str(out / "encoder")}, as_json, lambda: table(result))
 
 
@@ -208,7 +211,7 @@ def compare(
 def embed(
     model: str,
     sources: Sources,
-    out: Annotated[Path, typer.Option(help="A .npy file: [texts, dimensions].")],
+    out: Annotated[Path, typer.Option(help=r"A .npy file: \[texts, dimensions].")],
     dtype: Annotated[
         str,
         typer.Option(help="What is stored: float32, float16, or int8 with OUT.scales.npy to multiply it by."),
@@ -305,12 +308,16 @@ def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple
     from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
     from shoptalk.curate.clean import printable
     from shoptalk.curate.labels import read_labels
+    from shoptalk.curate.sources import rows_left_out
 
     config: Config = load(overrides=settings or [])
     say = partial(typer.echo, err=True)
-    examples, _ = read_labels(labels, config.curate, say=say)
+    examples, drops = read_labels(labels, config.curate, say=say)
     known = {example.label for example in examples}
-    tests, _ = read_labels(test, config.curate, like=known, say=say)
+    tests, test_drops = read_labels(test, config.curate, like=known, say=say)
+    for path, left_out in ((labels, drops), (test, test_drops)):
+        if left_out:
+            say(rows_left_out(printable(path.name), left_out))
     names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
     unknown = labels_unknown(tests, known, **names, instead=COUNTED_WRONG)
     for sentence in (*unknown, *texts_shared(tests, examples, config.curate, **names)):

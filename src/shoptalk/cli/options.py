@@ -36,6 +36,16 @@ def show(result: Any, as_json: bool, told: Callable[[], str]) -> None:
     typer.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else told())
 
 
+def tell_left_out(run: Path) -> None:
+    """On standard error, what a command has left out of its corpus, by reason."""
+    from shoptalk.cli.printed import left_out
+    from shoptalk.curate.curation import DROPS, count_drops
+
+    corpus = run / "corpus"
+    if (corpus / DROPS).is_file():  # else somebody has deleted it since
+        typer.echo(left_out(count_drops(corpus), corpus / DROPS), err=True)
+
+
 def refuse_both(steps: int | None, budget: str | None) -> None:
     """Both say how long to train."""
     if steps is not None and budget is not None:

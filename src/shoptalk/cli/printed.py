@@ -9,6 +9,7 @@ from shoptalk.quantities import Spending, compared, span
 
 Result = Mapping[str, Any]
 MEANINGS = {
+    "above-header": "stands above the names of a table's columns",
     "bad-csv": "the row cannot be read as CSV",
     "bad-json": "the line is not JSON",
     "binary": "not text",
@@ -25,6 +26,7 @@ MEANINGS = {
     "no-label": "no label",
     "no-text": "no text column or key",
     "not-utf8": "bytes that are no UTF-8",
+    "rare-label": "a label with fewer than two independent examples",
     "too-large": "over the size that the settings allow",
     "too-many-cells": "more cells than the header has",
     "unknown-format": "a kind of file that is not read",

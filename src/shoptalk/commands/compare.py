@@ -74,8 +74,8 @@ def compare(
     clusters = np.array([example.cluster for example in tests])
     rows = {}
     for k, old, new in zip(shots, before, after, strict=True):
-        outcomes = decide.Outcomes(
-            entries=(adapted.name,), correct=np.stack([old, new]), tested=np.ones_like(old), cluster=clusters
+        outcomes = decide.Scores(
+            entries=(adapted.name,), values=np.stack([old, new]), tested=np.ones_like(old), cluster=clusters
         )
         estimate = decide.estimate_on_test(outcomes, seed=seed)
         rows[FULL if k is None else str(k)] = {

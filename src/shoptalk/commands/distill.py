@@ -30,7 +30,7 @@ from shoptalk.objectives import make_spec
 from shoptalk.question import Question, claim
 from shoptalk.records import Example
 from shoptalk.stages.curate import curate_stage, open_curated
-from shoptalk.stages.world import World, open_product
+from shoptalk.stages.world import World, open_embedder
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
@@ -100,7 +100,7 @@ def distill(
         read=lambda: open_curated(world),
     )
     corpus, held_out = split(curated.train, seed=world.config.seed)
-    teacher = text_encoder(open_product(world.config))
+    teacher = text_encoder(open_embedder(world.config))
     student_layers = layers or max(1, layer_count(teacher) // 2)
     with_layers(teacher, student_layers)  # what is wrong with the number of layers is wrong before training
     pruned = launch.agree(lambda: _pruned_base(world, teacher, corpus, vocabulary))
@@ -192,7 +192,7 @@ def _compared(
     if path.exists() and (earlier := _read(path)).get("key") == key:
         return earlier
     world.report.say("distill: measuring teacher and student")
-    student = text_encoder(open_product(world.config, str(folder)))
+    student = text_encoder(open_embedder(world.config, str(folder)))
     sides = {"teacher": _Side(teacher, resolve(world.config.base)), "student": _Side(student, folder)}
     texts = list(held_out.texts)
     facts = {name: _size(side) for name, side in sides.items()}

@@ -38,10 +38,10 @@ from shoptalk.report import render
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.candidate import prepare_targets
 from shoptalk.stages.curate import open_curated
-from shoptalk.stages.entry import Entry, open_entry, outcomes, train_to
+from shoptalk.stages.entry import Entry, open_entry, scores, train_to
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, plan_stage
-from shoptalk.stages.world import Reporter, Silent, World, open_product
+from shoptalk.stages.world import Reporter, Silent, World, open_embedder, open_product
 from shoptalk.telling.facts import of_decision, open_facts
 from shoptalk.text.corpus import Corpus
 
@@ -188,7 +188,9 @@ def _tokens_curve(done: _Finished) -> dict[str, Any]:
 
 
 def _gains(done: _Finished, entries: Sequence[Entry]) -> decide.Band:
-    points = decide.Points.of(outcomes(done.baseline, entries))
+    judge = done.baseline.bench.judge
+    assert judge is not None  # a run without one is refused before
+    points = decide.Points.of(scores(done.baseline, judge, entries))
     return decide.band(points, seed=done.world.config.seed)
 
 
@@ -275,13 +277,11 @@ def _labels_curve(done: _Finished) -> dict[str, Any]:
 
 def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
     """Outcomes of both encoders at each number of labels, on nested draws; kept in `RUN/dose/labels`."""
-    labelled = done.baseline.bench.labelled
-    assert labelled is not None
+    judge = done.baseline.bench.judge
+    assert judge is not None and judge.classes is not None
     config = done.world.config
-    names = labelled.names
-    largest = decide.draws(
-        labelled.labels, labelled.cluster, shots=SHOTS[-1], n_draws=config.draws, seed=config.seed
-    ).training
+    labels, names, cluster = judge.classes.labels, judge.classes.names, judge.cluster
+    largest = decide.draws(labels, cluster, shots=SHOTS[-1], n_draws=config.draws, seed=config.seed).training
     most = largest.shape[1] // len(names)
     shots = [k for k in SHOTS if k <= most]
     settings = {"shots": shots, "draws": config.draws, "seed": config.seed}
@@ -292,13 +292,13 @@ def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
         done.world.report.say(f"dose: heads on {', '.join(map(str, shots))} labels a class, base and adapted")
         arms = []
         for model in (None, str(done.best.folder / "encoder")):
-            vectors = embed(open_product(config, model), labelled.texts)
-            arms.append(np.stack([kshot_outcomes(vectors, labelled.labels, chosen) for chosen in sets]))
+            vectors = embed(open_embedder(config, model), judge.classes.items)
+            arms.append(np.stack([kshot_outcomes(vectors, labels, chosen) for chosen in sets]))
         with create(folder, kind="dose-labels", config=settings, parents=parents) as inside:
             np.save(inside / "correct.npy", np.stack(arms))
     base, adapted = np.load(folder / "correct.npy", allow_pickle=False)
-    tested = np.stack([_untouched(chosen, labelled.cluster) for chosen in sets])
-    return shots, decide.Points(tuple(f"{k}-shot" for k in shots), base, adapted, tested, labelled.cluster)
+    tested = np.stack([_untouched(chosen, cluster) for chosen in sets])
+    return shots, decide.Points(tuple(f"{k}-shot" for k in shots), base, adapted, tested, cluster)
 
 
 def _first_of_each_class(training: Int[np.ndarray, "R K"], n_classes: int, k: int) -> Int[np.ndarray, "R k"]:
@@ -348,6 +348,6 @@ def _finite(number: float) -> float | None:
 
 
 def _shots(done: _Finished) -> int:
-    labelled = done.baseline.bench.labelled
-    assert labelled is not None
-    return labelled.shots
+    judge = done.baseline.bench.judge
+    assert judge is not None and judge.shots is not None
+    return judge.shots

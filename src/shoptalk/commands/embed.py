@@ -16,7 +16,8 @@ settings, sources or weights start over. The array appears at the end, as a whol
 """
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +27,7 @@ from jaxtyping import Float32
 from shoptalk.artifact import digest, file_digest, locked
 from shoptalk.commands.vectors import DTYPES, Dtype, ShardPlan, VectorsCard, Work, card_of
 from shoptalk.config import Config
+from shoptalk.curate.listing import counted
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import resolve
@@ -33,7 +35,8 @@ from shoptalk.nn.encoder import embed
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder
 from shoptalk.quantities import span
-from shoptalk.stages.world import Reporter, open_product
+from shoptalk.records import Document, Drop
+from shoptalk.stages.world import Reporter, open_embedder
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -102,7 +105,7 @@ def embed_sources(
     work = Work.beside(out)
     with locked(work.folder):
         plan = work.resumed(key)
-        product = open_product(config, model)
+        product = open_embedder(config, model)
         if plan is None:
             begun = VectorsCard(
                 key=key,
@@ -115,8 +118,11 @@ def embed_sources(
                 sources=fingerprint,
             )
             report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
-            items = stream_sources(sources, config.curate, say=report.say)
+            reasons = Counter[str]()
+            items = _counting(stream_sources(sources, config.curate, say=report.say), reasons)
             plan = work.prepared(begun, items, shard=SHARD, passage_characters=config.curate.passage_characters)
+            if reasons:
+                report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")
         if not plan.card.texts:
             raise SourceError(f"There is no text in {', '.join(map(str, sources))}. Give files that hold some.")
         _embed_shards(work, plan, product, report)
@@ -176,6 +182,14 @@ def _model_digest(ref: str) -> dict[str, str]:
         and file.suffix in {".json", ".safetensors", ".txt", ".model"}
         and file.name != "manifest.json"
     }
+
+
+def _counting(items: Iterable[Document | Drop], reasons: Counter[str]) -> Iterator[Document | Drop]:
+    """The same items; the drops among them are counted by reason."""
+    for item in items:
+        if isinstance(item, Drop):
+            reasons[item.reason] += 1
+        yield item
 
 
 # Embedding

@@ -19,9 +19,10 @@ from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_sh
 from shoptalk.curate.clean import printable
 from shoptalk.curate.consistency import spelling
 from shoptalk.curate.curation import DROPS, by_reason, count_drops, write_drops
-from shoptalk.curate.labels import read_label_sets, read_labels
+from shoptalk.curate.labels import read_label_sets, read_labels, refuse_missing
+from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import ConfigError, InputError, SourceError
+from shoptalk.errors import ConfigError, InputError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier
@@ -32,7 +33,7 @@ from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
-from shoptalk.stages.world import World, open_product
+from shoptalk.stages.world import World, open_embedder
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.order import permuted
@@ -82,7 +83,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     claim(world.run, Question.of("finetune", question_settings, sources=files, **hashes), force=force)
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
-        product = open_product(config, request.model)
+        product = open_embedder(config, request.model)
         left_out: list[Drop] = []
         learn = _several if request.multi_label else _single
         product, head, result = learn(world, request, product, left_out)
@@ -139,8 +140,8 @@ def _check(request: Request) -> None:
     if not 0 <= request.scope_loss <= 100:
         raise ConfigError(f"--scope-loss {request.scope_loss:g}: expected a number of points from 0 to 100.")
     for role, path in (("labels", request.labels), ("test", request.test)):
-        if path is not None and not path.is_file():
-            raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+        if path is not None:
+            refuse_missing(path, role)
 
 
 # --- one label per text -------------------------------------------------------------------------------------------
@@ -158,9 +159,16 @@ def _single(
     out_of_scope = _spelled_like(labels, none_of_them)
     if request.out_of_scope is not None and not out_of_scope:
         raise InputError(f"--out-of-scope {request.out_of_scope!r} is not a label of {request.labels}.")
-    inside = [example for example in examples if example.label not in out_of_scope]
-    outside = [example.text for example in examples if example.label in out_of_scope]
-    tests = _tests(world, request, examples, left_out)
+    inside, rare, sentences = without_rare(
+        [example for example in examples if example.label not in out_of_scope],
+        printable(request.labels.name),
+        config.curate,
+    )
+    for sentence in sentences:
+        world.report.say(sentence)
+    left_out += rare
+    outside = [example for example in examples if example.label in out_of_scope]
+    tests = _tests(world, request, [*inside, *outside], left_out)
     pool = _pool(world, request)
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
     lesson = Lesson.of(inside, pool)
@@ -179,7 +187,7 @@ def _single(
             tuned, head = tuned_and_head
             return tuned, head, _result(request, head, _judged(tests, tuned, head, out_of_scope))
     head = lesson.classifier(
-        seen, outside=embed(product, outside) if outside else None, scope_loss=request.scope_loss, seed=seed
+        seen, outside=embed(product, _texts(outside)) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
     return product, head, _result(request, head, _judged(tests, product, head, out_of_scope))
 
@@ -250,6 +258,7 @@ def _several(
 ) -> tuple[Embedder, Classifier, dict[str, Any]]:
     rows, drops = read_label_sets(request.labels, world.config.curate, say=world.report.say)
     left_out += drops
+    tests = _tests_of_several(world, request, rows, left_out)
     head = classifier.train_multi(
         embed(product, _texts(rows)),
         [row.labels for row in rows],
@@ -257,10 +266,7 @@ def _several(
         seed=world.config.seed,
     )
     judged = None
-    if request.test is not None:
-        known = head.head.labels.tolist()
-        tests, drops = read_label_sets(request.test, world.config.curate, like=known, say=world.report.say)
-        left_out += drops
+    if tests is not None:
         names = sorted({*head.head.labels.tolist(), *(label for row in tests for label in row.labels)})
         answered = [answer.labels for answer in head.answers(embed(product, _texts(tests)))]
         predicted = np.array([[name in labels for name in names] for labels in answered])
@@ -268,6 +274,21 @@ def _several(
         exact = [set(labels) == set(row.labels) for labels, row in zip(answered, tests, strict=True)]
         judged = {"micro_f1": 100 * classifier.micro_f1(predicted, true), "exact_match": 100 * float(np.mean(exact))}
     return product, head, _result(request, head, judged)
+
+
+def _tests_of_several(
+    world: World, request: Request, rows: Sequence[LabelSet], left_out: list[Drop]
+) -> list[LabelSet] | None:
+    """As `_tests`, for texts with any number of labels; one that no head has learned counts as missed."""
+    if request.test is None:
+        return None
+    config, say = world.config.curate, world.report.say
+    tests, drops = read_label_sets(request.test, config, like={label for row in rows for label in row.labels}, say=say)
+    left_out += drops
+    names = {"test_name": printable(request.test.name), "labels_name": printable(request.labels.name)}
+    for sentence in texts_shared(tests, rows, config, **names):
+        say(sentence)
+    return tests
 
 
 def _texts(rows: Sequence[Example] | Sequence[LabelSet]) -> list[str]:

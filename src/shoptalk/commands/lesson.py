@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from shoptalk.commands.tune import Method, Tuned, tune
 from shoptalk.decide import deal_folds
 from shoptalk.errors import InputError
-from shoptalk.evaluate.best_head import Seen
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier, names
 from shoptalk.nn.heads.classifier import Classifier
+from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS, fit_kind, views_of
 from shoptalk.nn.heads.logistic import log_softmax, one_hot
 from shoptalk.nn.heads.pool import Pool
@@ -99,7 +99,10 @@ def tuned_or_none(
     dev = deal_folds(lesson.codes, lesson.cluster, seed=seed) == 0
     rest, every = ~dev, np.ones(len(dev), dtype=bool)
     if not dev.any() or len(np.unique(lesson.codes[rest])) < len(lesson.labels):
-        raise InputError("Tuning holds a fifth of the labels out: give at least two distinct examples of each label.")
+        raise InputError(
+            "Tuning holds a fifth of the labels out: give at least two distinct examples of each label, or leave "
+            "labels with fewer out with --set curate.rare_labels=drop."
+        )
     truth = lesson.codes[dev]
     frozen = lesson.classifier(before, rest, seed=seed)
     trial = learn(world, product, lesson, before, frozen, rest, method, dev=dev)

@@ -25,6 +25,7 @@ class Guards(Frozen):
     """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
     forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
+    tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, in its own measure")
 
 
 class CurateConfig(Frozen):
@@ -40,6 +41,10 @@ class CurateConfig(Frozen):
     )
     label_conflicts: Literal["drop", "keep", "refuse"] = Field(
         default="drop", description="equal texts with different labels"
+    )
+    rare_labels: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="labels with fewer than two independent examples, in files with one label a text",
     )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
     label_megabytes: float = Field(
@@ -79,7 +84,8 @@ class TrainConfig(Frozen):
 class Config(Frozen):
     """The goal in the user's own terms, and how to reach it. `shoptalk init` writes it with comments."""
 
-    task: Literal["intent"] = "intent"
+    task: str = Field(default="intent", description="what must gain")
+    other_tasks: tuple[str, ...] = Field(default=(), description="tasks that must not lose (`guards.tasks`)")
     metric: Literal["accuracy"] = "accuracy"
     smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
     settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")

@@ -4,7 +4,8 @@ TEMPLATE = """\
 # The goal of an adaptation, in your own terms. `shoptalk adapt ... --config shoptalk.toml` reads it.
 # Every line shows its default; delete what you do not change.
 
-task = "intent"            # what the assistant must do with a message: tell its intent
+task = "intent"            # what must gain: telling the intent of a message
+other_tasks = []           # tasks that must not lose, whatever the gain (guards.tasks)
 metric = "accuracy"        # in per cent, on unseen messages
 smallest_gain = 0.5        # the smallest gain worth having, in points; less is not worth a new model
 settle_gain = 2.0          # "how many labels would settle it?" is answered for a true gain of this size
@@ -19,6 +20,7 @@ seed = 0
 
 [guards]                   # what must not get worse, whatever the gain
 forgetting = -1.0          # largest fall in general similarity structure, in points
+tasks = -1.0               # largest fall in each of other_tasks, in what it measures
 
 [curate]                   # how sources are read
 text_column = "text"
@@ -27,6 +29,7 @@ passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file
 label_conflicts = "drop"   # equal texts with different labels: drop them, keep them all, or refuse the file
+rare_labels = "refuse"     # a label with fewer than two independent examples: refuse the file, or drop its rows
 file_megabytes = 4000.0    # a larger source file is left out, by what it unpacks to
 label_megabytes = 200.0    # a larger labels file is refused: labels are held in memory
 unpack_ratio = 200.0       # a gzip file that unpacks to over 100 MB and over this many times its size is left out

@@ -14,7 +14,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.dedup import matches
 from shoptalk.errors import SourceError
-from shoptalk.records import Drop, Example
+from shoptalk.records import Drop, Example, LabelSet
 
 SHOWN = 3
 """Labels in a sentence."""
@@ -53,7 +53,12 @@ def labels_unknown(
 
 
 def texts_shared(
-    tests: Sequence[Example], examples: Sequence[Example], config: CurateConfig, *, test_name: str, labels_name: str
+    tests: Sequence[Example] | Sequence[LabelSet],
+    examples: Sequence[Example] | Sequence[LabelSet],
+    config: CurateConfig,
+    *,
+    test_name: str,
+    labels_name: str,
 ) -> list[str]:
     """What to tell of test texts that heads learn from, exactly or nearly; nothing where there are none."""
     texts = [example.text for example in tests]

@@ -139,7 +139,8 @@ def lines(path: Path, encoding: str) -> Generator[Line | Bad, None, None]:
                 text = _decoded(text, encoding, first=number == 1)
             text = text.removesuffix("\n")
             if len(text) > LINE_CHARACTERS:
-                yield Bad(number, "line-too-long", f"over {LINE_CHARACTERS:,} characters", sample(text))
+                detail = f"line {number} has over {LINE_CHARACTERS:,} characters; put line breaks between its texts"
+                yield Bad(number, "line-too-long", detail, sample(text))
             else:
                 yield _checked(number, text, encoding)
             while not ended and (text := file.readline(most)):

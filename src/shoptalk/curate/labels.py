@@ -1,5 +1,6 @@
 """Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,19 +8,38 @@ from typing import Any
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.consistency import one_spelling, sets_added_up, without_conflicts
 from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
 from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, format_of, json_rows
 from shoptalk.curate.limits import refuse_oversized
-from shoptalk.curate.sources import column_named, column_problem, count_by_reason, read_as
+from shoptalk.curate.sources import count_by_reason, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
 
+_CONVERSATIONS = ("turns", "messages")
+"""Keys of rows that are conversations."""
+
 
 def nobody(sentence: str) -> None:
     """Where nobody is there to be told."""
+
+
+def refuse_missing(path: Path, role: str = "labels") -> None:
+    """Refuse a file of labels, or of a test, that is not there or is a folder.
+
+    Raises:
+        SourceError: it says which.
+    """
+    if path.is_dir():
+        raise SourceError(
+            f"The {role} file {path} is a folder; expected one .csv or .jsonl file, gzip or not. Text to learn from is "
+            f"given as a source: `shoptalk adapt {path} --labels FILE --out RUN`."
+        )
+    if not path.is_file():
+        raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
 
 
 def read_labels(
@@ -42,8 +62,7 @@ def read_labels(
             than columns in many rows, has no usable rows, or has only one class; or its labels are inconsistent and
             the settings refuse that.
     """
-    if not path.is_file():
-        raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
+    refuse_missing(path)
     try:
         refuse_oversized(path, config, labels=True)
         examples, drops = _examples(_rows(path, config, say), printable(path.name), config)
@@ -117,8 +136,7 @@ def read_label_sets(
         SourceError: the file is missing, unreadable, too large or of unknown format, lacks a column, or has no usable
             rows; or its labels are inconsistent and the settings refuse that.
     """
-    if not path.is_file():
-        raise SourceError(f"{path} is not an existing labels file. Give a .csv or .jsonl file (gzip or not).")
+    refuse_missing(path)
     name, drops = printable(path.name), list[Drop]()
     rows: list[LabelSet] = []
     try:
@@ -195,34 +213,46 @@ def _rows(
     With `several` labels a text, the label column may have an s at its end.
     """
     if format_of(path) not in (".csv", ".jsonl"):
+        if format_of(path) is not None:
+            raise _swapped(path, "it is plain text", config)
         raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
     encoding = encoding_of(path)
     if encoding != UTF8:
         say(read_as(printable(path.name), encoding))
-    wanted = [config.text_column, config.label_column, *([f"{config.label_column}s"] if several else [])]
+    label = config.label_column
+    wanted = {
+        "curate.text_column": [config.text_column],
+        "curate.label_column": [label, f"{label}s"] if several else [label],
+    }
     if format_of(path) == ".csv":
-        table = csv_table(path, encoding)
-        columns = list(table.columns)
+        table = csv_table(path, encoding, list(wanted.values()))
+        columns, hint = list(table.columns), table.hint
         refusal, rows = table.refusal, csv_rows(table)
     else:
         keys = {key: None for row in json_rows(path, encoding) if isinstance(row, Row) for key in row.value}
-        columns, refusal, rows = list(keys), None, json_rows(path, encoding)
-    if columns:  # else there is no object at all, and the rows say better what is wrong
-        _check_columns(path, columns, config, several=several)
+        # A key may differ from row to row in its case.
+        columns = list({key.strip().casefold(): key for key in keys}.values())
+        hint, refusal, rows = "", None, json_rows(path, encoding)
+    # Where there is no object at all, the rows say better what is wrong.
+    if columns and (problem := column_problem(wanted, columns)) is not None:
+        talk = [key for key in _CONVERSATIONS if key in columns]
+        if talk and column_named(config.text_column, columns) is None:
+            raise _swapped(path, f"its rows have {talk[0]!r}", config)
+        raise SourceError(f"{path} {problem}{hint}")
     if refusal is not None:
         raise SourceError(f"{path} {refusal}")
     for row in rows:
-        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, wanted))
+        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, itertools.chain(*wanted.values())))
 
 
-def _check_columns(path: Path, columns: Sequence[str], config: CurateConfig, *, several: bool) -> None:
-    """That the columns are there, each once; of JSON, a key may differ from row to row in its case."""
-    alike = {column.strip().casefold(): column for column in columns} if format_of(path) == ".jsonl" else {}
-    for setting, wanted in (("text_column", config.text_column), ("label_column", config.label_column)):
-        names = [wanted, f"{wanted}s"] if several and setting == "label_column" else [wanted]
-        problems = [column_problem(f"curate.{setting}", name, list(alike.values()) or columns) for name in names]
-        if None not in problems:
-            raise SourceError(f"{path} {problems[0]}")
+def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
+    """What to say of sources that stand in the place of labels."""
+    return SourceError(
+        f"{path} looks like text to learn from and not like labels: {sign}. Give such text as a source, and "
+        f"after --labels or --test a .csv or .jsonl file with the columns {config.text_column},{config.label_column}: "
+        f"`shoptalk adapt {path} --labels FILE --out RUN`, or `shoptalk finetune MODEL --labels FILE --unlabelled "
+        f"{path} --out DIR`."
+    )
 
 
 def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class _Listing:
             reasons = counted(Counter(drop.reason for drop in self.drops))
             listed = ", ".join(map(str, paths))
             raise SourceError(
-                f"Nothing to learn from in {listed}: {reasons}.{_example_of(self.drops)} "
+                f"No usable text in {listed}: {reasons}.{_example_of(self.drops)} "
                 f"Give files with text in one of these formats: {KNOWN}."
             )
         return files, self.drops

@@ -16,13 +16,14 @@ characters becomes several documents, parted at blank lines, so that no file is 
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import file_digest
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import (
     Bad,
@@ -105,7 +106,7 @@ def _stream(
             yield drop
     if not documents:
         raise SourceError(
-            f"Nothing to learn from in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
+            f"No usable text in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
         )
 
 
@@ -153,6 +154,11 @@ def source_fingerprint(
 def count_by_reason(drops: Sequence[Drop]) -> str:
     """Such as "3 left out (2 bad-json, 1 empty)"."""
     return counted(Counter(drop.reason for drop in drops))
+
+
+def rows_left_out(name: str, drops: Sequence[Drop]) -> str:
+    """What to tell of a file's rows that were left out, such as "l.csv: 1 left out (1 no-label). The first: ..."."""
+    return f"{name}: {count_by_reason(drops)}.{_first(drops[0])}"
 
 
 # From a file to documents
@@ -224,9 +230,10 @@ def _part(file: _File, id: str, held: Sequence[str]) -> Iterator[Document]:
 
 
 def _read_csv(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:
-    table = csv_table(file.path, encoding)
-    if (problem := column_problem("curate.text_column", config.text_column, table.columns)) is not None:
-        yield from _all_left_out(file, table, "no-text", problem)
+    wanted = {"curate.text_column": (config.text_column,)}
+    table = csv_table(file.path, encoding, tuple(wanted.values()))
+    if (problem := column_problem(wanted, table.columns)) is not None:
+        yield from _all_left_out(file, table, "no-text", problem + table.hint)
         return
     if table.refusal is not None:
         yield from _all_left_out(file, table, "too-many-cells", table.refusal)
@@ -253,25 +260,6 @@ def _all_left_out(file: _File, table: CsvTable, reason: str, refusal: str) -> It
     for row in csv_rows(table):
         yield Bad(row.number, reason, detail, row.sample if isinstance(row, Bad) else sample(str(row.value)))
         detail = "the whole file is left out"
-
-
-def column_named(wanted: str, columns: Collection[str]) -> str | None:
-    """The column of that name, or else the only one of that name in another case; None where there is none."""
-    if wanted in columns:
-        return wanted
-    alike = [column for column in columns if column.strip().casefold() == wanted.strip().casefold()]
-    return alike[0] if len(alike) == 1 else None
-
-
-def column_problem(setting: str, wanted: str, columns: Sequence[str]) -> str | None:
-    """What to say of a table in which the wanted column is missing or there is more than one of it."""
-    alike = [column for column in columns if column.strip().casefold() == wanted.strip().casefold()]
-    if columns.count(wanted) == 1 or len(alike) == 1:
-        return None
-    listed = ", ".join(printable(column) for column in columns) or "none"
-    if alike:
-        return f"has {len(alike)} columns named {wanted!r}. Its columns: {listed}. Rename all but one of them."
-    return f"has no column {wanted!r}. Its columns: {listed}. Name the right one with --set {setting}=NAME."
 
 
 def _read_jsonl(file: _File, encoding: str, config: CurateConfig) -> Iterator[Document | Bad]:

@@ -7,7 +7,7 @@ import contextlib
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,10 +23,16 @@ _FEW, _SHARE_OF_WIDE = 3, 0.02
 """Rows with more cells than the header has columns are left out up to the larger of these; more refuse the file."""
 _AWAITED_LINES = 20
 """How far beyond a broken row that leaves a quote open the line that closes it may come."""
+_ABOVE_MOST = 4
+"""Rows that may stand above the header, such as a title: so far it is looked for."""
+_FITTING_ENOUGH = 0.5
+"""Share of rows with as many cells as the first, from which on the first is no title."""
 _REREAD_MOST = 4_000_000
 """Characters read again after broken rows, beyond once the file: a bound for what somebody makes up to waste time."""
 
 T = TypeVar("T")
+Wanted = Sequence[Collection[str]]
+"""The columns that a table is read for: of each, the names that it may have."""
 
 # Excel's own way of naming the delimiter, in a line before the header.
 _SEPARATOR = re.compile(r'"?sep=(.)"?')
@@ -43,6 +49,10 @@ class CsvTable:
     encoding: str
     delimiter: str
     columns: tuple[str, ...]
+    header: int = 1
+    """The line of the header; what stands above it is a title and the like."""
+    hint: str = ""
+    """What to say beside a missing column, where the header seems to stand further down."""
     rows: int = 0
     wide: int = 0
     """Rows with more cells than columns."""
@@ -61,39 +71,50 @@ class CsvTable:
         )
 
 
-def csv_table(path: Path, encoding: str) -> CsvTable:
+def csv_table(path: Path, encoding: str, wanted: Wanted = ()) -> CsvTable:
     """Read a CSV file once for its delimiter, its columns, and how many rows fit them.
+
+    The header is the first row; or, where that lacks wanted columns, the first of a few later ones that has all of them
+    and more cells filled than every row above it.
 
     Raises:
         RefusedFile: as `lines`, "empty", or "bad-csv".
     """
-    delimiter = _delimiter(path, encoding)
-    records = _records(path, encoding, delimiter)
-    header = _header(records)
-    if isinstance(header, Bad):
-        raise RefusedFile("bad-csv", f"its header cannot be read: {header.detail}")
-    table = CsvTable(path, encoding, delimiter, tuple(cell.strip().strip("\ufeff") for cell in header.cells))
+    delimiter = _delimiter(path, encoding, wanted)
+    first = _first_records(path, encoding, delimiter)
+    header = _header(first, wanted)
+    columns = tuple(cell.strip().strip("\ufeff") for cell in header.cells)
+    hint = "" if _has(header.cells, wanted) else _hint(first, wanted) or _title_hint(path, encoding)
+    table = CsvTable(path, encoding, delimiter, columns, header=header.number, hint=hint)
     rows = wide = first_wide = 0
-    for record in _until_damage(records):
+    for record in _until_damage(_records(path, encoding, delimiter, header=header.number)):
+        if record.number <= header.number:
+            continue
         rows += 1
-        if isinstance(record, _Record) and len(record.cells) > len(table.columns):
+        if isinstance(record, _Record) and len(record.cells) > len(columns) and _filled(record):
             wide += 1
             first_wide = first_wide or record.number
     return replace(table, rows=rows, wide=wide, first_wide=first_wide)
 
 
 def csv_rows(table: CsvTable) -> Iterator[Row | Bad]:
-    """The rows of a CSV file by column, without the header; a short row lacks its last columns.
+    """The rows of a CSV file by column, without the header; a short row lacks its last columns. What stands above the
+    header is there too, as rows that cannot be used.
 
     Raises:
         RefusedFile: as `csv_table`.
     """
-    records = _records(table.path, table.encoding, table.delimiter)
-    _header(records)
     columns = table.columns
-    for record in records:
+    for record in _records(table.path, table.encoding, table.delimiter, header=table.header):
         if isinstance(record, Bad):
             yield record
+        elif record.number == table.header:
+            continue
+        elif not any(cell.strip() for cell in record.cells):
+            yield Bad(record.number, "empty", "no cell of the row holds anything")
+        elif record.number < table.header:
+            detail = f"it stands above the names of the columns in line {table.header}"
+            yield Bad(record.number, "above-header", detail, sample(table.delimiter.join(record.cells)))
         elif len(record.cells) > len(columns):
             detail = (
                 f"line {record.number} has {len(record.cells)} cells and the header {len(columns)}; put double quotes "
@@ -151,8 +172,8 @@ class _Feed(Iterator[str]):
         self._waiting.extendleft(reversed(again))
 
 
-def _records(path: Path, encoding: str, delimiter: str) -> Iterator[_Record | Bad]:
-    """The records of a file, the header included and blank lines passed over.
+def _records(path: Path, encoding: str, delimiter: str, *, header: int = 0) -> Iterator[_Record | Bad]:
+    """The records of a file, the header (of the line `header`, else the first) included and blank lines passed over.
 
     A record that cannot be parsed costs its first line. The lines that the parser took for the rest of it are read
     again: a quote that is never closed would else swallow all rows up to the next quote.
@@ -183,7 +204,8 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[_Record | Ba
             continue
         if not width and _SEPARATOR.fullmatch(delimiter.join(cells)):
             continue
-        width = width or len(cells)
+        if not width or number == header:
+            width = len(cells)
         closing = (number <= swallowed or number <= awaited) and _is_open(feed.record)
         if closing or (number <= swallowed and len(cells) != width):
             yield Bad(number, "bad-csv", f"part of the broken row of line {broken}", sample(feed.record[0].text))
@@ -218,29 +240,109 @@ def _until_damage(items: Iterator[T]) -> Iterator[T]:
             raise
 
 
-def _header(records: Iterator[_Record | Bad]) -> _Record | Bad:
-    header = next(records, None)
-    if header is None:
+# Header and delimiter
+
+
+def _first_records(path: Path, encoding: str, delimiter: str) -> list[_Record]:
+    """Those among which the header is."""
+    records = _records(path, encoding, delimiter)
+    first = next(records, None)
+    if first is None:
         raise RefusedFile("empty", "no header and no rows")
-    return header
+    if isinstance(first, Bad):
+        raise RefusedFile("bad-csv", f"its header cannot be read: {first.detail}")
+    more = islice(_until_damage(records), _ABOVE_MOST)
+    return [first, *(record for record in more if isinstance(record, _Record))]
 
 
-def _delimiter(path: Path, encoding: str) -> str:
-    """What parts the cells: the delimiter by which the first rows have as many cells as the header, best by best."""
+def _header(first: Sequence[_Record], wanted: Wanted) -> _Record:
+    if _has(first[0].cells, wanted):
+        return first[0]
+    for place, record in enumerate(first):
+        above = max((_filled(title) for title in first[:place]), default=0)
+        if _has(record.cells, wanted) and above < _filled(record):
+            return record
+    return first[0]
+
+
+def _has(cells: Iterable[str], wanted: Wanted) -> bool:
+    """Whether cells name all wanted columns, in whatever case."""
+    names = {cell.strip().strip("\ufeff").casefold() for cell in cells}
+    return bool(wanted) and all(any(name.strip().casefold() in names for name in column) for column in wanted)
+
+
+def _filled(record: _Record) -> int:
+    """How many cells hold something."""
+    return sum(bool(cell.strip()) for cell in record.cells)
+
+
+def _hint(first: Sequence[_Record], wanted: Wanted) -> str:
+    """Where a row below the first has the wanted columns, but too little is above it or beside them to be certain."""
+    lines_with = [record.number for record in first[1:] if _has(record.cells, wanted)]
+    if not lines_with:
+        return ""
+    return f" If line {lines_with[0]} is its header, delete what stands above it."
+
+
+def _title_hint(path: Path, encoding: str) -> str:
+    """Where the first row has one cell, as a title has, and those below it have several."""
+    head = _head(path, encoding)
+    delimiter, fitting = _best_delimiter(head)
+    if not fitting:
+        delimiter, _ = _best_delimiter(head[1:])
+    rows = [[cell for cell in _cells(line, delimiter) if cell.strip()] for line in head[: _ABOVE_MOST + 1]]
+    if len(rows) < 3 or len(rows[0]) != 1 or min(map(len, rows[1:])) < 2:
+        return ""
+    return (
+        f" Its first row has one cell, “{sample(rows[0][0])}”, and those below it have more: if that is a title, "
+        "delete it, so that the file begins with the names of its columns."
+    )
+
+
+def _head(path: Path, encoding: str) -> list[str]:
+    """The first lines that are not blank."""
     with contextlib.closing(lines(path, encoding)) as file:
         filled = (line.text for line in _until_damage(file) if line.text.strip())
-        head = list(islice(filled, _SAMPLE_ROWS + 1))
-    if not head:
-        return ","
-    if (named := _SEPARATOR.fullmatch(head[0].strip())) is not None:
+        return list(islice(filled, _SAMPLE_ROWS + 1))
+
+
+def _delimiter(path: Path, encoding: str, wanted: Wanted) -> str:
+    """What parts the cells: what a `sep=` line says, or what makes the wanted columns of a line below a title, or else
+    the delimiter by which the first rows fit the header best.
+    """
+    head = _head(path, encoding)
+    if head and (named := _SEPARATOR.fullmatch(head[0].strip())) is not None:
         return named[1]
+    best, fitting = _best_delimiter(head)
+    for line in head[: _ABOVE_MOST + 1] if fitting < _FITTING_ENOUGH else ():
+        making = [other for other in _DELIMITERS if _has(cells := _cells(line, other), wanted) and len(cells) > 1]
+        if making and line is not head[0]:
+            return making[0]
+        if making:
+            break
+    return best
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a cell over the limit
+        return []
+
+
+def _best_delimiter(head: Sequence[str]) -> tuple[str, float]:
+    """That by which the first rows have as many cells as the first of them, best by best, and the share that has; a
+    comma and 0 where the first has one cell by all of them.
+    """
     best, most = ",", (0.0, 0)
     for delimiter in _DELIMITERS:
         try:
             widths = [len(cells) for cells in csv.reader(head, delimiter=delimiter)]
         except csv.Error:  # a cell over the limit
             continue
+        if not widths:
+            continue
         fitting = sum(width == widths[0] for width in widths) / len(widths)
         if widths[0] > 1 and (fitting, widths[0]) > most:
             best, most = delimiter, (fitting, widths[0])
-    return best
+    return best, most[0]

@@ -2,7 +2,7 @@
 
     training, tested = draws(labels, clusters, shots=5, n_draws=20, seed=0)
     ...                                                  # fit a head on each draw, note which predictions are correct
-    found = estimate(Outcomes(entries, correct, tested, clusters), seed=0)
+    found = estimate(Scores(entries, correct, tested, clusters), seed=0)
     answer = verdict(found, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=found.n_clusters)
 
 `labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, and `during`
@@ -17,8 +17,8 @@ from shoptalk.decide.intervals import (
     INFLATION,
     Band,
     Estimate,
-    Outcomes,
     Points,
+    Scores,
     band,
     error_of_no_difference,
     estimate,
@@ -26,7 +26,7 @@ from shoptalk.decide.intervals import (
     estimate_on_test,
     least_error,
 )
-from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws
+from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, fewer_shots, independent
 
 __all__ = [
     "CONFIDENCE",
@@ -38,9 +38,9 @@ __all__ = [
     "Band",
     "Draws",
     "Estimate",
-    "Outcomes",
     "Points",
     "Ruling",
+    "Scores",
     "band",
     "continue_training",
     "deal_folds",
@@ -49,7 +49,9 @@ __all__ = [
     "estimate",
     "estimate_chosen",
     "estimate_on_test",
+    "fewer_shots",
     "halve",
+    "independent",
     "least_error",
     "overfitting",
     "so_far",

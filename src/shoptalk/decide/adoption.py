@@ -17,8 +17,8 @@ _ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
 class Ruling:
     """The decision and the numbers behind it, which describe `entry`: the adopted one, else the best challenger.
 
-    `labels_needed` is filled only where the choice is "inconclusive": that many labelled examples would show a true
-    gain of `settles` points four times in five.
+    `labels_needed` is filled only where the choice is "inconclusive": that many examples would show a true gain of
+    `settles` four times in five. Gains are differences of the estimate's measure.
     """
 
     decision: Decision
@@ -43,7 +43,7 @@ def verdict(
     """`adopt`, `keep_base` or `inconclusive`.
 
     `guarded` maps the entries that must not be adopted to the reason (what got worse). `smallest_gain` (δ) and
-    `settle_gain` (g) are in points; `n_clusters` counts the independent examples of the label set.
+    `settle_gain` (g) are differences of the measure; `n_clusters` counts the independent examples.
 
     - adopt: an entry inside its guards whose lower end exceeds δ; the one with the largest gain among them.
     - keep_base: the best gain is at most 0, or its upper end is below δ, or no entry is inside its guards.
@@ -75,16 +75,15 @@ def verdict(
     if enough and (estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain):
         return _verdict(_KEEP, _keep_sentence(estimate, best, smallest_gain), estimate, best)
     needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
+    examples, unit = estimate.measure.examples, estimate.measure.difference
     if not enough:
         outside = f"no challenger stayed within its guards ({reason}), and " if not inside else ""
-        why = (
-            f"{outside}{n_clusters} independent labelled examples are too few to decide by (at least {FEWEST_CLUSTERS})"
-        )
+        why = f"{outside}{n_clusters} independent {examples} are too few to decide by (at least {FEWEST_CLUSTERS})"
     else:
-        why = f"{estimate.n_examples:,} labelled examples cannot tell if it is worth having ({smallest_gain:g} points)"
+        why = f"{estimate.n_examples:,} {examples} cannot tell if it is worth having ({smallest_gain:g} {unit})"
     sentence = (
         f"Undecided, keep the base model for now: {_finding(estimate, best)}; {why}. "
-        f"About {needed:,} labelled examples would settle it if the true gain is {settles:g} points."
+        f"About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
     )
     return _verdict(_OPEN, sentence, estimate, best, labels_needed=needed, settles=settles)
 
@@ -130,7 +129,7 @@ def _labels_needed(
     """
     n, gain, error = estimate.n_examples, settle_gain, float(estimate.se[entry])
     # Where hardly any outcome differs no more is known than the rule of three says, and that falls as 1 / n.
-    power = 1 if math.isclose(error, error_of_no_difference(n_clusters)) else 2
+    power = 1 if math.isclose(error, error_of_no_difference(n_clusters, estimate.measure)) else 2
     needed = n * ((estimate.c + POWER_QUANTILE) * error / (gain - smallest_gain)) ** power
     while 0 < needed <= n:
         gain = smallest_gain + (gain - smallest_gain) / 2
@@ -145,20 +144,25 @@ def _round_up(number: float) -> int:
 
 
 def _finding(estimate: Estimate, e: int) -> str:
+    measure = estimate.measure
+    levels = {"adapted": measure.shown(float(estimate.adapted[e])), "base": measure.shown(estimate.base)}
+    gain, low, high = (measure.change(float(ends[e])) for ends in (estimate.gain, estimate.low, estimate.high))
     return (
-        f"{estimate.entries[e]} answers {estimate.adapted[e]:.1f} % of unseen messages correctly against "
-        f"{estimate.base:.1f} %, a difference of {estimate.gain[e]:+.1f} points "
-        f"(95 % interval {estimate.low[e]:+.1f} to {estimate.high[e]:+.1f})"
+        f"{estimate.entries[e]} {measure.finding.format(**levels)}, a difference of {gain} {measure.difference} "
+        f"(95 % interval {low} to {high})"
     )
 
 
 def _adopt_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
-    return f"Adopt: {_finding(estimate, e)}; all of it is more than the {smallest_gain:g} points worth having."
+    return (
+        f"Adopt: {_finding(estimate, e)}; all of it is more than the {smallest_gain:g} "
+        f"{estimate.measure.difference} worth having."
+    )
 
 
 def _keep_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
     if estimate.high[e] < smallest_gain:
-        why = f"a gain of {smallest_gain:g} points or more is ruled out"
+        why = f"a gain of {smallest_gain:g} {estimate.measure.difference} or more is ruled out"
     else:
         why = "no challenger did better than it"
     return f"Keep the base model: {_finding(estimate, e)}; {why}."

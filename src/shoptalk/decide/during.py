@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.decide.intervals import Outcomes, by_cluster, estimate, least_error
-from shoptalk.records import Decision
+from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error
+from shoptalk.records import Decision, Measure
 
 
 @dataclass(frozen=True)
 class Alarm:
     """Whether a candidate over-fits its pretext task: `decision.choice` is "stop" (it does) or "continue".
 
-    `change` is the latest checkpoint's accuracy minus that of `better`, the best earlier one, in points.
+    `change` is the latest checkpoint's measure minus that of `better`, the best earlier one.
     """
 
     decision: Decision
@@ -40,52 +40,53 @@ def halve(gains: Mapping[str, float], keep: int) -> tuple[str, ...]:
     return tuple(sorted(gains, key=lambda name: -gains[name])[:keep])
 
 
-def continue_training(checkpoints: Outcomes, *, margin: float = 0.2) -> Decision:
+def continue_training(checkpoints: Scores, *, margin: float = 0.2) -> Decision:
     """What to do after the latest checkpoint of a candidate: `continue`, `decay` or `stop`.
 
     `checkpoints` holds one candidate's checkpoints in the order of training, all measured on the same draws and
     tests, so that differences are paired. The run decays (its schedule's last phase begins) when the latest
-    checkpoint is not better than the best earlier one by more than `margin` points, and stops when the latest is
-    worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
+    checkpoint is not better than the best earlier one by more than `margin`, a difference of the measure, and stops
+    when the latest is worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
     """
     if not checkpoints.entries:
         raise ValueError("There is no checkpoint to decide on.")
     sums, counts = by_cluster(checkpoints)
-    gains = 100.0 * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
-    last, error = float(gains[-1]), _paired_error(sums[-1] - sums[0], counts)
-    name = checkpoints.entries[-1]
+    measure = checkpoints.measure
+    gains = measure.scale * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
+    last, error = float(gains[-1]), _paired_error(sums[-1] - sums[0], counts, measure)
+    name, unit = checkpoints.entries[-1], measure.difference
     if last < -1.64 * error:
-        choice, why = "stop", f"{name} is {-last:.1f} points worse than the base model"
+        choice, why = "stop", f"{name} is {measure.change(-last).lstrip('+')} {unit} worse than the base model"
     elif len(gains) == 1:
-        choice, why = "continue", f"{name} is the first checkpoint ({last:+.1f} points over the base model)"
+        choice, why = "continue", f"{name} is the first checkpoint ({measure.change(last)} {unit} over the base model)"
     else:
         best = int(gains[:-1].argmax())
         change = last - float(gains[best])
         choice = "continue" if change > margin else "decay"
-        why = f"{name} differs from {checkpoints.entries[best]} by {change:+.1f} points (margin {margin:g})"
+        why = f"{name} differs from {checkpoints.entries[best]} by {measure.change(change)} {unit} (margin {margin:g})"
     return Decision(
         choice=choice,
         options=("continue", "decay", "stop"),
-        rule=f"decay unless the latest checkpoint beats the best earlier one by {margin:g} points; stop at harm",
+        rule=f"decay unless the latest checkpoint beats the best earlier one by {margin:g} {unit}; stop at harm",
         readings=("base", *checkpoints.entries),
         sentence=f"{choice.capitalize()}: {why}.",
     )
 
 
-def so_far(checkpoints: Outcomes) -> tuple[float, tuple[float, float]]:
-    """The latest checkpoint's gain over the base in points, and its own 95 % interval by the paired error.
+def so_far(checkpoints: Scores) -> tuple[float, tuple[float, float]]:
+    """The latest checkpoint's gain over the base, and its own 95 % interval by the paired error.
 
     For showing while a run goes on: unlike `estimate`'s, the interval pays for no choice and for no other look.
     """
     sums, counts = by_cluster(checkpoints)
-    differences = sums[-1] - sums[0]
-    gain = 100.0 * float(differences.sum()) / float(counts.sum())
-    error = max(_paired_error(differences, counts), float(least_error(differences[None])[0]))
+    differences, measure = sums[-1] - sums[0], checkpoints.measure
+    gain = measure.scale * float(differences.sum()) / float(counts.sum())
+    error = max(_paired_error(differences, counts, measure), float(least_error(differences[None], measure)[0]))
     return gain, (gain - 1.96 * error, gain + 1.96 * error)
 
 
 def overfitting(
-    checkpoints: Outcomes,
+    checkpoints: Scores,
     pretext: Sequence[Sequence[float]],
     *,
     held_out: Sequence[float] | None = None,
@@ -111,19 +112,21 @@ def overfitting(
     names = checkpoints.entries
     if len(names) < 2 or len(pretext) != len(names) or not all(len(losses) for losses in pretext):
         raise ValueError(f"{len(names)} checkpoints with {len(pretext)} parts of the log: nothing to compare.")
-    reversed_ = Outcomes(
+    reversed_ = Scores(
         entries=names[:-1],
-        correct=np.concatenate([checkpoints.correct[-1:], checkpoints.correct[1:-1]]),
+        values=np.concatenate([checkpoints.values[-1:], checkpoints.values[1:-1]]),
         tested=checkpoints.tested,
         cluster=checkpoints.cluster,
+        measure=checkpoints.measure,
     )
     found = estimate(reversed_, n_boot=n_boot, seed=seed)
     best = int(found.gain.argmax())
     change, interval = -float(found.gain[best]), (-float(found.high[best]), -float(found.low[best]))
     fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
+    difference, low, high = (checkpoints.measure.change(number) for number in (change, *interval))
     said = (
-        f"{names[-1]} answers {change:+.1f} points against {names[best]} (95 % interval {interval[0]:+.1f} to "
-        f"{interval[1]:+.1f})"
+        f"{names[-1]} differs from {names[best]} by {difference} {checkpoints.measure.difference} "
+        f"(95 % interval {low} to {high})"
     )
     if fires:
         loss = f"while its pretext loss fell from {np.mean(pretext[best]):.3g} to {np.mean(pretext[-1]):.3g}"
@@ -157,8 +160,8 @@ def _unseen(held_out: Sequence[float] | None, best: int) -> str:
     return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
 
 
-def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"]) -> float:
-    """Standard error, in points, of a pooled paired difference (the linearised ratio of cluster totals)."""
+def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:
+    """Standard error of a pooled paired difference of the measure (the linearised ratio of cluster totals)."""
     totals, tests = differences.sum(axis=0, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
     residuals = totals - tests * (totals.sum() / tests.sum())
-    return 100.0 * math.sqrt(float((residuals**2).sum())) / float(tests.sum())
+    return measure.scale * math.sqrt(float((residuals**2).sum())) / float(tests.sum())

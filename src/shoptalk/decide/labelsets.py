@@ -10,6 +10,8 @@ from shoptalk.errors import InputError
 
 FOLDS = 5
 """Parts of a label set, each of which is asked of heads that learned from the others."""
+SHOWN = 3
+"""Labels in a sentence."""
 
 
 class Draws(NamedTuple):
@@ -43,7 +45,7 @@ def draws(
     home = _home_class(codes, cluster, len(names))
     pools = [np.flatnonzero(home == code) for code in range(len(names))]
     _refuse_lonely_classes(names, pools)
-    k = max(1, min(shots, *(4 * len(pool) // 5 for pool in pools)))
+    k = max(1, min(shots, *(_most_shots(len(pool)) for pool in pools)))
 
     eligible = np.flatnonzero(codes == home[cluster])
     eligible = eligible[np.argsort(cluster[eligible], kind="stable")]
@@ -58,6 +60,43 @@ def draws(
         touched[chosen] = True
         tested[r] = ~touched[cluster]
     return Draws(training, tested)
+
+
+def independent(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"]) -> dict[str, int]:
+    """How many independent examples each label has: clusters of near duplicates that count as its own, as in `draws`.
+    The fewest first.
+    """
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(_home_class(codes, cluster, len(names)), minlength=len(names))
+    return {str(names[code]): int(counts[code]) for code in np.argsort(counts, kind="stable")}
+
+
+def fewer_shots(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"], *, shots: int) -> str | None:
+    """Which labels make `draws` draw fewer than `shots` examples of every label, and what to do; None where none do."""
+    counts = independent(labels, clusters)
+    short = {name: count for name, count in counts.items() if _most_shots(count) < shots}
+    if not short:
+        return None
+    needed = -(-5 * shots // 4)
+    drawn = max(1, _most_shots(min(short.values())))
+    listed = ", ".join(f"{name!r} has {count:,}" for name, count in list(short.items())[:SHOWN])
+    more = f" and {len(short) - SHOWN:,} more have too few" if len(short) > SHOWN else ""
+    which, other = ("it", "another label") if len(short) == 1 else ("them", "other labels")
+    return (
+        f"Heads learn from {_number(drawn)} of every label instead of the {shots} asked for (--shots): {shots} take "
+        f"{needed} independent examples of each label (near duplicates count as one), and {listed}{more}. "
+        f"Add examples of {which}, or merge {which} with {other}."
+    )
+
+
+def _number(examples: int) -> str:
+    return "1 example" if examples == 1 else f"{examples:,} examples"
+
+
+def _most_shots(independent_examples: int) -> int:
+    """How many of a label's independent examples may teach: a fifth of them is left to test on."""
+    return 4 * independent_examples // 5
 
 
 def _home_class(codes: Int[np.ndarray, "N"], cluster: Int[np.ndarray, "N"], n_classes: int) -> Int[np.ndarray, "G"]:
@@ -79,8 +118,8 @@ def _refuse_lonely_classes(names: np.ndarray, pools: Sequence[Int[np.ndarray, "_
         listed = ", ".join(repr(name) for name in lonely[:5]) + (", ..." if len(lonely) > 5 else "")
         raise InputError(
             f"{len(lonely)} of {len(names)} labels have fewer than two distinct examples: {listed}. Near-duplicates "
-            "count as one, and one is needed to learn from and one to test on. Add examples for these labels, or "
-            "remove or merge them."
+            "count as one, and one is needed to learn from and one to test on. Add examples for these labels, "
+            "merge them with others, or leave them out with --set curate.rare_labels=drop."
         )
 
 

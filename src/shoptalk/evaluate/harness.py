@@ -202,7 +202,7 @@ def trial(scenario: Scenario, gains: tuple[float, ...], seed: int) -> Trial:
     training, tested = decide.draws(labels, cluster, shots=5, n_draws=_DRAWS, seed=seed)
     correct = np.stack([_head(scenario)(p, labels, training) for p in points])
     entries = tuple(f"entry{e}" for e in range(len(scenario.scales)))
-    found = decide.estimate(decide.Outcomes(entries, correct, tested, cluster), seed=seed)
+    found = decide.estimate(decide.Scores(entries, correct, tested, cluster), seed=seed)
     answer = decide.verdict(
         found,
         guarded={},

@@ -20,7 +20,7 @@ could not be judged, because no labelled set of the benchmark has conversations.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,10 +30,11 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from shoptalk.index import neighbours
+from shoptalk.nn.product import Embedder
 from shoptalk.records import Reading
 
-NAME = "label-free score"
-"""The reading's name."""
+KEY, NAME = "label_free_score", "label-free score"
+"""By which code and people know the reading."""
 K = 10
 """Neighbours of a text."""
 FEWEST = 100
@@ -83,20 +84,35 @@ and the base, the share where what it picked harms by more than `MARGIN` points.
 `at_most` counts sets: the upper end of Wilson's 95 % interval for none of 11."""
 
 
-def label_free_score(vectors: Float[np.ndarray, "N D"], base: Float[np.ndarray, "N E"]) -> Reading | None:
-    """What the rule says of a challenger's unit vectors beside the base's of the same texts.
+def label_free_score(vectors: Float[np.ndarray, "N D"], base: Float[np.ndarray, "N E"]) -> Reading:
+    """What the rule says of a challenger's unit vectors beside the base's of the same texts, at least `FEWEST`.
 
-    None for fewer than `FEWEST` texts. `detail` has the features, and in `suggestion` the words.
+    `detail` has the features, and in `suggestion` the words.
     """
-    if len(base) < FEWEST:
-        return None
     if not np.isfinite(vectors).all():
         found, score = {}, LOST
     else:
         found = features(vectors, base)
         score = RULE.score(found)
     detail = found | {"suggestion": suggestion(score)}
-    return Reading(name=NAME, value=score, unit="expected points at 5 labels a class", n=len(base), detail=detail)
+    return Reading(
+        key=KEY, name=NAME, value=score, unit="expected points at 5 labels a class", n=len(base), detail=detail
+    )
+
+
+def beside(items: Sequence[Any], base: Float[np.ndarray, "N E"]) -> Callable[[Embedder], Reading]:
+    """A probe: `label_free_score` of a challenger's vectors of the items, of which `base` are the base's.
+
+    Raises:
+        ValueError: there are fewer than `FEWEST` items.
+    """
+    if len(base) < FEWEST:
+        raise ValueError(f"The label-free score of {len(base)} items is noise; give at least {FEWEST}.")
+
+    def probe(product: Embedder) -> Reading:
+        return label_free_score(product.embed(items), base)
+
+    return probe
 
 
 def suggestion(score: float) -> Suggestion:

@@ -74,7 +74,8 @@ def masked_bits(
             raise ValueError(f"None of the {len(texts)} texts has a token to mask; give texts with words in them.")
         bits = _bits_by_text(product, tokens, chosen, head, mask_id)
         return Reading(
-            name="masked_bits",
+            key="masked_bits",
+            name="bits per masked token",
             value=float(bits.sum() / masked),
             unit="bits/token",
             n=len(texts),

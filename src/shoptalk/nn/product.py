@@ -85,3 +85,41 @@ class Embedder(Product):
     @abstractmethod
     def in_precision(self, precision: Precision) -> "Embedder":
         """The same network, measured in another precision."""
+
+
+class Wrapped(Embedder):
+    """An encoder that is read in a way of its own while it is measured; all else is the one inside."""
+
+    def __init__(self, inside: Embedder) -> None:
+        self.inside = inside
+        self.kind = inside.kind  # type: ignore[misc]
+        self.name, self.network, self.precision = inside.name, inside.network, inside.precision
+
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
+        return self.inside.dim
+
+    def inputs(self, corpus: Corpus, folder: Path | None = None) -> Any:
+        """As the one inside makes them."""
+        return self.inside.inputs(corpus, folder)
+
+    def units(self, items: Sequence[Any]) -> int:
+        """As the one inside counts them."""
+        return self.inside.units(items)
+
+    def save(self, folder: Path, *, card: str) -> None:
+        """Write the one inside."""
+        self.inside.save(folder, card=card)
+
+    def copy(self) -> Embedder:
+        """A copy of the one inside."""
+        return self.inside.copy()
+
+    def in_precision(self, precision: Precision) -> Embedder:
+        """The one inside in another precision."""
+        return self.inside.in_precision(precision)
+
+    def ready_to_train(self) -> None:
+        """What is read in a way of its own is measured, not trained."""
+        raise TypeError(f"{type(self).__name__} of {self.name!r} is there to be measured; train the one inside.")

@@ -39,6 +39,11 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "setfit": SetfitSpec,
 }
 
+PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
+"""Who is tried where not all can be, and who is trained where there are neither labels nor conversations to compare on.
+`neighbours` gained on both labelled sets in benchmarks/README.md; the pilots of `mlm` and `simcse` lost there, in this
+order; `turns`, which those sets cannot train, stands second by judgement."""
+
 
 def make_spec(name: str, settings: Mapping[str, Any]) -> Spec:
     """The spec of the objective `name`, with the settings that differ from its defaults.

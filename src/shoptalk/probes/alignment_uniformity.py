@@ -59,6 +59,7 @@ def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Embedder], Reading]
     def probe(product: Embedder) -> Reading:
         found = squared_distances(embed(product, left), embed(product, right))
         return Reading(
+            key="alignment",
             name="alignment",
             value=float(found.mean()),
             unit="squared distance",
@@ -80,6 +81,8 @@ def uniformity(texts: Sequence[str], *, t: float = 2.0) -> Callable[[Embedder], 
 
     def probe(product: Embedder) -> Reading:
         value = uniformity_loss(embed(product, texts), t=t)
-        return Reading(name="uniformity", value=value, unit="log potential", n=len(texts), detail={"t": t})
+        return Reading(
+            key="uniformity", name="uniformity", value=value, unit="log potential", n=len(texts), detail={"t": t}
+        )
 
     return probe

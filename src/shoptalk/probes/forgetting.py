@@ -21,6 +21,8 @@ from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Frozen, Reading
 
+KEY = "general_similarity"
+
 
 class ScoredPair(Frozen):
     """Two sentences and how alike they are in meaning to people, 0 to 5."""
@@ -65,7 +67,8 @@ def general_similarity(pairs: Sequence[ScoredPair] | None = None) -> Callable[[E
         cosines = (embed(product, left).astype(np.float64) * embed(product, right)).sum(axis=1).round(6)
         terms = spearman_terms(cosines, scores)
         return Reading(
-            name="general_similarity",
+            key=KEY,
+            name="general similarity",
             value=100.0 * float(terms.mean()),
             unit="points",
             n=len(chosen),

@@ -79,8 +79,10 @@ def linear_probe(correct: Bool[np.ndarray, "R M"], *, shots: int | None) -> Read
     standard deviation.
     """
     accuracies = 100.0 * correct.mean(axis=1)
+    size = "full" if shots is None else f"{shots}-shot"
     return Reading(
-        name="linear_probe/full" if shots is None else f"linear_probe/{shots}-shot",
+        key=f"linear_probe/{size}",
+        name=f"linear probe, {size}",
         value=float(accuracies.mean()),
         unit="per cent",
         n=correct.shape[1],

@@ -14,6 +14,7 @@ from shoptalk.nn.product import Embedder
 from shoptalk.nn.waiting import one_blas_thread
 from shoptalk.records import Reading
 
+KEY = "rankme"
 # The paper's constant for vectors computed in float32.
 EPSILON = 1e-7
 
@@ -50,7 +51,13 @@ def rank(texts: Sequence[str]) -> Callable[[Embedder], Reading]:
 
     def probe(product: Embedder) -> Reading:
         vectors = embed(product, texts)
-        detail = {"dimensions": vectors.shape[1]}
-        return Reading(name="rankme", value=rankme(vectors), unit="dimensions", n=len(texts), detail=detail)
+        return Reading(
+            key=KEY,
+            name="RankMe",
+            value=rankme(vectors),
+            unit="effective dimensions",
+            n=len(texts),
+            detail={"dimensions": vectors.shape[1], "most": min(vectors.shape)},
+        )
 
     return probe

@@ -17,6 +17,7 @@ from shoptalk.records import Reading
 from shoptalk.text.corpus import Corpus
 
 CANDIDATES = 1000
+KEY = "next_turn_retrieval"
 
 Pair = tuple[str, str]
 """A message and the reply it got."""
@@ -84,7 +85,8 @@ def retrieval(pairs: Sequence[Pair]) -> Callable[[Embedder], Reading]:
         found = reciprocal_ranks(embed(product, contexts), embed(product, replies))
         recall = 100.0 * float((found == 1.0).mean())
         return Reading(
-            name="next_turn_retrieval",
+            key=KEY,
+            name="next-turn MRR",
             value=100.0 * float(found.mean()),
             unit="points of mean reciprocal rank",
             n=len(pairs),

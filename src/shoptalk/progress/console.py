@@ -166,4 +166,4 @@ def _look_text(look: Look) -> str:
         return f"look: {look.candidate}@{look.step}, too few texts to measure a gain"
     if look.interval is None:
         return f"look: {look.candidate}@{look.step}, {look.measure} {look.gain:+.1f} against the base so far"
-    return f"look: {look.candidate}@{look.step}, {gain_text(look)} points of {look.measure} over the base so far"
+    return f"look: {look.candidate}@{look.step}, {gain_text(look)} {look.unit} of {look.measure} over the base so far"

@@ -153,7 +153,7 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
     best = state.best
     if best is not None:
         wide = width >= NARROW
-        about = f" points of {best.measure}" if best.interval is not None else f" ({best.measure})"
+        about = f" {best.unit} of {best.measure}" if best.interval is not None else f" ({best.measure})"
         rows.append(
             _cut(
                 Text.assemble(

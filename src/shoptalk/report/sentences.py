@@ -37,17 +37,14 @@ WASTE = "Waste is the share of the computation that went into padding."
 NO_LABELS = "There were no labelled messages to measure a gain on."
 # Looked up by the end of a measure's name, whatever its case: "next-turn MRR" finds "mrr".
 MEASURES = {
-    "general_similarity": "General similarity is how well the encoder ranks everyday sentence pairs by meaning; its "
+    "general similarity": "General similarity is how well the encoder ranks everyday sentence pairs by meaning; its "
     "change is what the forgetting guard reads.",
     "rankme": "RankMe counts the dimensions that the encoder really uses; a steep fall is a sign of collapse.",
     "alignment": "Alignment is the distance between texts that belong together; lower is better.",
     "uniformity": "Uniformity tells how evenly all texts spread over the space; lower is better.",
-    "mrr": "MRR (mean reciprocal rank) is 1 where the right answer always comes first, ½ where it comes second; higher "
-    "is better.",
+    "mrr": "MRR (mean reciprocal rank, times 100) is 100 where the right answer always comes first, 50 where it comes "
+    "second; higher is better.",
     "label-free score": "The label-free score guesses the gain in points from whose neighbours stay who they are. "
     "It is no measurement: benchmarks/README.md says how often it was right on public sets.",
-    "masked_bits": "Masked bits are the bits needed to guess a hidden word; lower is better.",
-    "next_turn_retrieval": "Next-turn retrieval is how high a message ranks the reply it really got (MRR, mean "
-    "reciprocal rank, in points); higher is better.",
-    "collapse": "Collapse is RankMe, the dimensions really used, in per cent of all there are; below 5 is an alarm.",
+    "bits per masked token": "Bits per masked token are the bits needed to guess a hidden word; lower is better.",
 }

@@ -9,7 +9,7 @@ from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.config import Config
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import CALLED, Embedder, Kind
+from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
@@ -27,6 +27,10 @@ class PreparedCandidate:
     then: Spec | None = None
     """Of a curriculum, the second phase's, whose targets come from the encoder that the first one leaves."""
 
+    def ceiling(self, product: Product) -> Embedder | None:
+        """The encoder that meets its targets, where its spec and they can say what that is (`Spec.ceiling`)."""
+        return self.spec.ceiling(product, self.targets) if self.spec.has_ceiling and self.targets is not None else None
+
     def learns_from(self, corpus: Corpus) -> bool:
         """Whether every phase finds something to learn from."""
         return all(len(spec.examples(corpus)) for spec in (self.spec, self.then) if spec is not None)
@@ -41,9 +45,7 @@ def unable(spec: Spec, corpus: Corpus, kind: Kind) -> str | None:
     return None
 
 
-def prepare_targets(
-    world: World, name: str, spec: Spec, corpus: Corpus, product: Embedder, base: str
-) -> Targets | None:
+def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product: Product, base: str) -> Targets | None:
     """What the objective must know of the whole corpus, from `RUN/targets/<name>` where it is there already."""
     settings, parents = spec.model_dump(), {"corpus": corpus.digest, "base": base_digest(base)}
     folder, key = world.run / "targets" / name, key_of(kind="targets", config=settings, parents=parents)

@@ -12,9 +12,9 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.config import Config
 from shoptalk.evaluate import projection, shot_gains
-from shoptalk.nn.heads.kinds import KINDS
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Product
 from shoptalk.objective import Spec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
@@ -79,7 +79,7 @@ def time_second(
     candidate: PreparedCandidate,
     corpus: Corpus,
     inputs: Any,
-    product: Embedder,
+    product: Product,
     config: Config,
     precision: Precision,
 ) -> tuple[CandidateTiming, float]:
@@ -110,21 +110,22 @@ def _most_steps(spec: Spec, examples: int) -> int:
 
 def judging_seconds(baseline: Baseline, *, seed: int) -> float:
     """What one estimate of gains takes: timed on stand-ins, four entries that differ from the base here and there."""
-    if baseline.bench.labelled is None or baseline.measured.correct is None:
+    judge = baseline.bench.judge
+    if judge is None:
         return 0.0
-    base, rng = baseline.measured.correct, np.random.default_rng(seed)
-    rows = np.stack([base, *(base ^ (rng.random(base.shape) < 0.05) for _ in range(4))])
-    labelled = baseline.bench.labelled
+    base, rng = baseline.measured.scores[judge.key], np.random.default_rng(seed)
+    rows = np.stack([base, *(np.where(rng.random(base.shape) < 0.05, base.max(), base) for _ in range(4))])
     begun = time.perf_counter()
-    decide.estimate(decide.Outcomes(("a", "b", "c", "d"), rows, labelled.draws.tested, labelled.cluster), seed=seed)
+    decide.estimate(decide.Scores(("a", "b", "c", "d"), rows, judge.tested, judge.cluster, judge.measure), seed=seed)
     return time.perf_counter() - begun
 
 
 def verdict_looks(curated: Curated, candidates: Mapping[str, PreparedCandidate]) -> float:
-    """How many measurements of the labelled texts the verdict takes: two for a supplied test, one for the ceiling."""
+    """How many measurements of the labelled texts the verdict takes: two for a supplied test, one for a ceiling."""
     if not curated.examples:
         return 0.0
-    return 2 * (1 + len(curated.tests) / len(curated.examples)) * bool(curated.tests) + ("neighbours" in candidates)
+    ceilings = any(one.spec.has_ceiling for one in candidates.values())
+    return 2 * (1 + len(curated.tests) / len(curated.examples)) * bool(curated.tests) + ceilings
 
 
 def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
@@ -133,17 +134,18 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
     Fitting a head is taken to cost as much for each example that it learns from as the baseline's heads did, of which
     those of self-training learned from the pool again and again. `judging` is what one estimate of gains takes.
     """
-    labelled, pool = baseline.bench.labelled, baseline.bench.pool
-    if labelled is None:
+    pool, judge = baseline.bench.pool, baseline.bench.judge
+    classes = judge.classes if judge is not None else None
+    if classes is None or baseline.final is None:
         tokens = 2 * baseline.pool_tokens  # once with each encoder
         return tokens / max(1.0, baseline.tokens_per_second) + projection.SECONDS_A_POINT * min(
             len(pool), projection.MOST
         )
-    n, n_classes = len(labelled.texts), len(labelled.names)
-    draws, size = labelled.draws.training.shape
-    tried = len(baseline.tried.draws.training)
-    rounds = [KINDS[kind].rounds for kind in baseline.kinds]
-    seconds = baseline.kinds_seconds / (tried * sum((1 + more) * size + more * len(pool) for more in rounds))
+    n, n_classes = len(classes.items), len(classes.names)
+    draws, size = classes.training.shape
+    rounds = [kind.rounds for kind in KINDS.values()] if len(pool) >= FEWEST_IN_POOL else [0]
+    learned_from = len(baseline.final.scores) * sum((1 + more) * size + more * len(pool) for more in rounds)
+    seconds = baseline.final_seconds / learned_from
     shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]
     learned = draws * n_classes * sum(shots) + (decide.FOLDS - 1) * n
     points = min(n + len(pool), projection.MOST)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shoptalk import decide
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.menu import Measured
+from shoptalk.evaluate.bench import Measured
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, train_to
@@ -46,20 +46,20 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     for keep in prepared.plan.keep:
         survivors = decide.halve({name: scores[name] for name in survivors}, keep)
     by_score = sorted(scores.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{name} {score:+.2f}" for name, score in by_score)
-    world.report.say(f"choose: {survivors[0]} goes on (against the base: {told})")
+    listed = ", ".join(f"{name} {score:+.2f}" for name, score in by_score)
+    world.report.say(f"choose: {survivors[0]} goes on (against the base: {listed})")
     world.report.chosen(survivors[0])
     ranking = (survivors[0], *(name for name, _ in by_score if name != survivors[0]))
     return Chosen(entries, ranking, eliminated)
 
 
 def _score(measured: Measured, baseline: Baseline) -> float:
-    """The gain that pilots are ranked by: k-shot accuracy in points, without labels what the label-free rule expects.
+    """The gain that pilots are ranked by: in what looks measure, without a judge what the label-free rule expects.
 
     Of too few texts the rule says nothing, and all are alike: the candidate that was named first goes on.
     """
     before, after = baseline.measured.values(), measured.values()
-    if baseline.bench.labelled is not None:
-        name = f"{baseline.bench.labelled.shots}-shot accuracy"
-        return after[name] - before[name]
-    return after.get(labelfree.NAME, 0.0)
+    judge = baseline.bench.judge
+    if judge is None:
+        return after.get(labelfree.KEY, 0.0)
+    return (-1 if judge.measure.lower_is_better else 1) * (after[judge.key] - before[judge.key])

@@ -13,7 +13,8 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
-from shoptalk.curate.labels import read_labels
+from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Example
@@ -62,8 +63,7 @@ def curate_stage(
     parents = dict(source_fingerprint(sources, config.curate, out=world.run))
     for role, path in (("labels", labels), ("test", test)):
         if path is not None:
-            if not path.is_file():
-                raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+            refuse_missing(path, role)
             parents[f"{role}:{path.name}"] = file_digest(path)
     # What is held out is part of what the artifact holds.
     settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST], "layout": LAYOUT}
@@ -138,12 +138,15 @@ def _read_labelled(
     known = {example.label for example in examples}
     tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
     kept, leaks = without_tests(examples, tests, config)
+    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config)
     if labels and test and tell_pair:
         names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
+        known -= {example.label for example in kept} - {example.label for example in frequent}
         unknown = labels_unknown(tests, known, **names, instead=LEFT_OUT)
-        for sentence in (*unknown, *labels_left(examples, kept, **names)):
-            say(sentence)
-    return _Labelled(kept, tests, [*label_drops, *test_drops, *leaks])
+        sentences = [*unknown, *labels_left(examples, kept, **names), *sentences]
+    for sentence in sentences if tell_pair else ():
+        say(sentence)
+    return _Labelled(frequent, tests, [*label_drops, *test_drops, *leaks, *rare])
 
 
 def _make_corpus(

@@ -5,26 +5,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from shoptalk import decide
 from shoptalk.artifact import append_json
-from shoptalk.errors import InputError
-from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.best_head import Seen, kind_answers, kind_outcomes, served_best
-from shoptalk.evaluate.menu import Labelled, per_class
-from shoptalk.index import build, search
-from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads.pool import smooth
-from shoptalk.nn.product import Embedder
-from shoptalk.probes.linear import kshot_outcomes
+from shoptalk.evaluate import bench, labelfree
+from shoptalk.probes import forgetting, retrieval
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.curate import Curated
-from shoptalk.stages.entry import Entry, outcomes
+from shoptalk.stages.entry import Entry, scores
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.judge import Final, Judge
 
-FORGETTING = "general_similarity"
-"""The reading that the forgetting guard compares."""
+
+@dataclass(frozen=True)
+class Compared:
+    """The base and the challenger, each as it would be shipped."""
+
+    scores: decide.Scores
+    base: Final
+    adapted: Final
+    c: float
+    """How many standard errors an interval takes that pays for the choice of the challenger."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,25 @@ class Judged:
     facts: dict[str, Any]
     """The keys of `verdict.json` (DESIGN, section 8) but `spent`."""
     per_class: list[dict[str, Any]]
-    heads: "Heads | None" = None
-    """With labels, the heads of the base and of `entry` that the verdict compares."""
+    compared: Compared | None = None
+    """Where there is a judge, what the verdict compares: the base and `entry`."""
 
 
-def guarded(world: World, baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
+def guarded(baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
     """The entries outside their guards, and why."""
-    before, limit, found = baseline.measured.values()[FORGETTING], world.config.guards.forgetting, {}
+    reasons = {}
     for entry in entries:
-        readings = entry.measured.values()
-        change = readings[FORGETTING] - before
-        if readings.get("collapsed"):
-            found[entry.name] = "its vectors have collapsed: texts of different meaning lie in one place"
-        elif change < limit:
-            found[entry.name] = f"it forgets: general similarity changed by {change:.1f} points (guard {limit:g})"
-        elif entry.alarm is not None and entry.alarm.fires:
-            found[entry.name] = f"it over-fits: {entry.alarm.change:+.1f} points against {entry.alarm.better}"
-    return found
+        reason = bench.outside(baseline.bench.guards, baseline.measured, entry.measured)
+        if reason is None and entry.alarm is not None and entry.alarm.fires:
+            change = entry.alarm.change
+            reason = f"it over-fits: {change:+.1f} points against {entry.alarm.better}"
+        if reason is not None:
+            reasons[entry.name] = reason
+    return reasons
 
 
 def decide_stage(
     world: World,
-    curated: Curated,
     baseline: Baseline,
     entries: Sequence[Entry],
     *,
@@ -67,11 +64,11 @@ def decide_stage(
     """`adopt`, `keep_base` or `inconclusive`, by the rules of `decide`. `left_out` are candidates that could not train,
     and why.
     """
-    outside = guarded(world, baseline, entries)
-    if baseline.bench.labelled is None:
-        judged = _judge_unlabelled(world, baseline, entries, outside)
+    outside, judge = guarded(baseline, entries), baseline.bench.judge
+    if judge is None:
+        judged = _unjudged(baseline, entries, outside)
     else:
-        judged = _judge_labelled(world, curated, baseline, entries, outside)
+        judged = _judged(world, baseline, judge, entries, outside)
     if not left_out:
         return judged
     facts = judged.facts | {"left_out": dict(left_out)}
@@ -81,27 +78,24 @@ def decide_stage(
     return replace(judged, facts=facts)
 
 
-def _judge_labelled(
-    world: World, curated: Curated, baseline: Baseline, entries: Sequence[Entry], outside: dict[str, str]
+def _judged(
+    world: World, baseline: Baseline, judge: Judge, entries: Sequence[Entry], outside: dict[str, str]
 ) -> Judged:
     config = world.config
-    labelled = baseline.bench.labelled
-    assert labelled is not None
-    measured = outcomes(baseline, entries)
-    estimate = decide.estimate(measured, seed=config.seed)
+    looks = scores(baseline, judge, entries)
+    estimate = decide.estimate(looks, seed=config.seed)
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    told, tuned, correct = None, None, measured.correct
+    heads, compared, shown = None, None, looks
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
-        tuned = _with_heads(world, baseline, baseline.judged, best, c=estimate.c)
-        told, correct = _heads_facts(tuned, plain_gain, crossed=not curated.tests), tuned.outcomes.correct
-        if curated.tests:
-            on_test = _read_test(world, curated, baseline, baseline.judged, best, tuned)
-            estimate = decide.estimate_on_test(on_test, seed=config.seed)
+        compared = _compared(world, baseline, judge, best, c=estimate.c)
+        heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
+        if judge.test is not None:
+            estimate = decide.estimate_on_test(_read_test(world, judge, best, compared), seed=config.seed)
         else:
-            estimate = decide.estimate_chosen(tuned.outcomes, c=estimate.c, seed=config.seed)
+            estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
     verdict = decide.verdict(
         estimate,
@@ -115,7 +109,7 @@ def _judge_labelled(
         "choice": verdict.decision.choice,
         "objective": chosen.candidate if chosen else None,
         "entry": chosen.name if chosen else None,
-        "metric": config.metric,
+        "metric": judge.measure.name,
         "base": verdict.base,
         "adapted": verdict.adapted,
         "gain": verdict.gain,
@@ -123,115 +117,82 @@ def _judge_labelled(
         "confidence": decide.CONFIDENCE,
         "n_examples": estimate.n_examples,
         "n_draws": estimate.n_draws,
-        "shots": labelled.shots,
+        "shots": judge.shots,
         "labels_needed": verdict.labels_needed,
-        "sentence": verdict.decision.sentence,
+        "sentence": verdict.decision.sentence + (f" {judge.remark}" if judge.remark else ""),
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain,
-        "heads": told,
-        "on_test": bool(curated.tests and entries),
+        "heads": heads,
+        "on_test": bool(judge.test and entries),
         "candidates": rows,
     }
-    changed = per_class(baseline.judged, correct[0], correct[1]) if chosen else []
-    return Judged(verdict.decision.choice, chosen, facts, changed, tuned if chosen else None)
+    parts: list[dict[str, Any]] = []
+    if chosen and judge.classes is not None:
+        parts = bench.per_class(judge.classes, shown.tested, shown.values[0], shown.values[1])
+    return Judged(verdict.decision.choice, chosen, facts, parts, compared if chosen else None)
 
 
-def ceiling(baseline: Baseline, targets: Mapping[str, np.ndarray], product: Embedder) -> float | None:
-    """Accuracy of the neighbours' *targets* of the labelled texts: what the student could reach, at the price of an
-    index at hand whenever a text is read. None without labels.
+def _compared(world: World, baseline: Baseline, judge: Judge, entry: Entry, *, c: float) -> Compared:
+    """Base and entry as they would be shipped, on the draws that the base was scored on."""
+    world.report.say(f"decide: measuring {entry.name} as it would be shipped")
+    base = baseline.final
+    assert base is not None
+    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=base)
+    rows = decide.Scores(
+        (entry.name,),
+        np.stack([base.scores, adapted.scores]),
+        tested=judge.tested[: len(base.scores)],
+        cluster=judge.cluster,
+        measure=judge.measure,
+    )
+    return Compared(rows, base, adapted, c)
+
+
+def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
+    """Which heads are compared, where there are several kinds. Without a supplied test the verdict's answers are
+    cross-fitted; a test is answered by what is best on all labels.
     """
-    labelled = baseline.bench.labelled
-    if labelled is None:
+    base, adapted = compared.base.way, compared.adapted.way
+    if not base:
         return None
-    corpus = np.asarray(targets["vectors"])
-    vectors = embed(product, labelled.texts)
-    _, positions = search(build(corpus), vectors, targets["neighbours"].shape[1])
-    correct = kshot_outcomes(smooth(vectors, corpus, positions), labelled.labels, labelled.draws.training)
-    return 100 * float(correct[labelled.draws.tested].mean())
-
-
-@dataclass(frozen=True)
-class Heads:
-    """The base and the challenger, each with the kind of head that serves it best."""
-
-    outcomes: decide.Outcomes
-    base: str
-    adapted: str
-    answers: tuple[Int[np.ndarray, "R N"], Int[np.ndarray, "R N"]]
-    """What a head of that kind answers on each draw, as label numbers: base and challenger."""
-    seen: Seen
-    """The vectors that the challenger's heads saw."""
-    c: float
-    """How many standard errors an interval takes that pays for the choice of the challenger."""
-
-
-def _with_heads(world: World, baseline: Baseline, labelled: Labelled, entry: Entry, *, c: float) -> Heads:
-    world.report.say(f"decide: trying each kind of head on {entry.name}")
-    product = open_product(world.config, str(entry.folder / "encoder"))
-    seen = Seen.by(product, labelled.texts, baseline.bench.pool, labels=labelled.names)
-    mine = kind_answers(seen, labelled.labels, baseline.tried.draws.training)
-    assert baseline.seen is not None
-    base = served_best(baseline.seen, baseline.kinds, labelled, seed=world.config.seed)
-    adapted = served_best(seen, mine, labelled, seed=world.config.seed)
-    rows = np.stack([base.correct, adapted.correct])
-    found = decide.Outcomes((entry.name,), rows, tested=labelled.draws.tested, cluster=labelled.cluster)
-    return Heads(found, base.kind, adapted.kind, (base.answers, adapted.answers), seen, c)
-
-
-def _heads_facts(heads: Heads, plain_gain: float, *, crossed: bool) -> dict[str, Any]:
-    """`crossed`: the verdict's answers are cross-fitted. A supplied test is answered by what is best on all labels."""
-    same = heads.base == heads.adapted
-    which = f"{heads.base} for both" if same else f"base {heads.base}, adapted {heads.adapted}"
+    which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
+    crossed = judge.test is None
     how = f"chosen for each half of the messages on the other half; on all of them {which}" if crossed else which
     return {
-        "base": heads.base,
-        "adapted": heads.adapted,
+        "base": base,
+        "adapted": adapted,
         "plain_gain": plain_gain,
         "sentence": f"Each encoder answers with the head that serves it best ({how}); with plain logistic regression "
-        f"on both the gain is {plain_gain:+.1f} points.",
+        f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
     }
 
 
-def _read_test(
-    world: World, curated: Curated, baseline: Baseline, labelled: Labelled, entry: Entry, heads: Heads
-) -> decide.Outcomes:
-    """Base and entry on the supplied test, with heads fitted on the same draws from the labels; the read is counted.
-
-    Raises:
-        InputError: none of the test's labels is among those that were learned.
-    """
-    known = [i for i, example in enumerate(curated.tests) if example.label in labelled.names]
-    if not known:
-        given = ", ".join(sorted({example.label for example in curated.tests})[:5])
-        raise InputError(
-            f"The test file has labels such as {given}, and none of them is in the labels file ({labelled.names[0]}, "
-            "...). Give a test of the same labels."
-        )
-    truth = np.array([labelled.names.index(curated.tests[i].label) for i in known])
-    texts = [*labelled.texts, *(curated.tests[i].text for i in known)]
-    labels = np.concatenate([labelled.labels, truth])
-    rows = []
-    for model, kind in ((world.config.base, heads.base), (str(entry.folder / "encoder"), heads.adapted)):
-        product = open_product(world.config, model)
-        found = kind_outcomes(
-            product, texts, labels, labelled.draws.training, baseline.bench.pool, named=labelled.names, only=kind
-        )
-        rows.append(found[kind][:, len(labelled.labels) :])
-    chosen = np.unique(labelled.draws.training)
-    append_json(world.run / "test_reads.jsonl", {"entry": entry.name, "examples": len(known), "label_set": len(chosen)})
-    return decide.Outcomes(
+def _read_test(world: World, judge: Judge, entry: Entry, compared: Compared) -> decide.Scores:
+    """Base and entry on the supplied test, as they would be shipped; the read is counted."""
+    assert judge.test is not None
+    rows = [
+        judge.test.scores(open_product(world.config, model), final)
+        for model, final in ((None, compared.base), (str(entry.folder / "encoder"), compared.adapted))
+    ]
+    read = {"entry": entry.name, "examples": len(judge.test.cluster)}
+    if judge.classes is not None:
+        read["label_set"] = len(np.unique(judge.classes.training))
+    append_json(world.run / "test_reads.jsonl", read)
+    values = np.stack(rows)
+    return decide.Scores(
         entries=(entry.name,),
-        correct=np.stack(rows),
-        tested=np.ones((len(labelled.draws.training), len(known)), dtype=bool),
-        cluster=np.array([curated.tests[i].cluster for i in known]),
+        values=values,
+        tested=np.ones(values.shape[1:], dtype=bool),
+        cluster=judge.test.cluster,
+        measure=judge.measure,
     )
 
 
-def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
-    """Without labels: always inconclusive, with what the label-free measures suggest and what they cannot show."""
+def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
+    """Without a judge: always inconclusive, with what the label-free measures suggest and what they cannot show."""
     inside = [entry for entry in entries if entry.name not in outside]
     # Of equal scores the one that was trained longer comes first.
-    scores = {entry.name: entry.measured.values().get(labelfree.NAME) for entry in reversed(inside)}
+    scores = {entry.name: entry.measured.values().get(labelfree.KEY) for entry in reversed(inside)}
     known = {name: score for name, score in scores.items() if score is not None}
     ranking = labelfree.ranked(known)
     by_name = {entry.name: entry for entry in entries}
@@ -276,14 +237,13 @@ def _judge_unlabelled(world: World, baseline: Baseline, entries: Sequence[Entry]
 
 def _next_turn(baseline: Baseline, entry: Entry) -> str:
     """A further sentence, where there are conversations: how well it finds the reply that was given."""
-    name = "next-turn MRR"
-    before, after = baseline.measured.values().get(name), entry.measured.values().get(name)
+    before, after = (one.measured.values().get(retrieval.KEY) for one in (baseline, entry))
     if before is None or after is None:
         return ""
-    found = "finds" if after > before else "does not find"
+    verb = "finds" if after > before else "does not find"
     return (
-        f" {entry.candidate} {found} the true reply among {len(baseline.bench.pairs)} held-out ones better than the "
-        f"base (mean reciprocal rank {after:.3f} against {before:.3f})."
+        f" {entry.candidate} {verb} the true reply among {len(baseline.bench.pairs)} held-out ones better than the "
+        f"base (mean reciprocal rank {after / 100:.3f} against {before / 100:.3f})."
     )
 
 
@@ -304,7 +264,7 @@ def _candidate_rows(
             "adapted": float(estimate.adapted[i]) if estimate else None,
             "gain": float(estimate.gain[i]) if estimate else None,
             "interval": [float(estimate.low[i]), float(estimate.high[i])] if estimate else None,
-            "forgetting": readings[FORGETTING] - before[FORGETTING],
+            "forgetting": readings[forgetting.KEY] - before[forgetting.KEY] if forgetting.KEY in before else None,
             "inside_guards": entry.name not in outside,
             "why_not": outside.get(entry.name, ""),
             "seconds": entry.seconds,

@@ -11,12 +11,13 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.menu import Measured, load_measured, measure, save_measured
+from shoptalk.evaluate.bench import Measured, load_measured, measure, save_measured
 from shoptalk.records import Look
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
+from shoptalk.tasks.judge import Judge
 from shoptalk.training.advance import refuse_diverged
 from shoptalk.training.forecast import peak_memory
 from shoptalk.training.loop import observing
@@ -71,7 +72,7 @@ def train_to(
             # The pretext task's own loss on unseen text: no base to compare with, whose head is random.
             unseen = training.objective.unseen(baseline.bench.held_out, seed=world.config.seed)
             if unseen is not None:
-                measured = replace(measured, readings=(*measured.readings, unseen(observed)))
+                measured = replace(measured, pretext=unseen(observed))
         with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
             save_measured(inside, measured)
             write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -94,13 +95,13 @@ def train_to(
 
 
 def _look(entry: Entry, baseline: Baseline) -> Look:
-    """An entry as it is told: its gain in plain k-shot accuracy, without labels what the label-free rule expects."""
-    interval, labelled = None, baseline.bench.labelled
-    if labelled is None:
-        gain, measure = entry.measured.values().get(labelfree.NAME), labelfree.NAME
+    """An entry as it is told: its gain in what looks measure, without a judge what the label-free rule expects."""
+    interval, judge = None, baseline.bench.judge
+    if judge is None:
+        gain, measure, unit = entry.measured.values().get(labelfree.KEY), labelfree.NAME, "points"
     else:
-        gain, interval = decide.so_far(outcomes(baseline, [entry]))
-        measure = f"{labelled.shots}-shot accuracy"
+        gain, interval = decide.so_far(scores(baseline, judge, [entry]))
+        measure, unit = judge.looked, judge.measure.difference
     return Look(
         candidate=entry.candidate,
         step=entry.step,
@@ -109,6 +110,7 @@ def _look(entry: Entry, baseline: Baseline) -> Look:
         gain=gain,
         interval=interval,
         measure=measure,
+        unit=unit,
     )
 
 
@@ -130,14 +132,13 @@ def open_entry(folder: Path, name: str) -> Entry:
     )
 
 
-def outcomes(baseline: Baseline, entries: Sequence[Entry]) -> decide.Outcomes:
-    """The base's and the entries' outcomes on the same draws."""
-    labelled = baseline.bench.labelled
-    assert labelled is not None
-    rows = [baseline.measured.correct, *(entry.measured.correct for entry in entries)]
-    return decide.Outcomes(
+def scores(baseline: Baseline, judge: Judge, entries: Sequence[Entry]) -> decide.Scores:
+    """What looks have seen of the base and of the entries, on the same draws."""
+    rows = [measured.scores[judge.key] for measured in (baseline.measured, *(entry.measured for entry in entries))]
+    return decide.Scores(
         entries=tuple(entry.name for entry in entries),
-        correct=np.stack([row for row in rows if row is not None]),
-        tested=labelled.draws.tested,
-        cluster=labelled.cluster,
+        values=np.stack(rows),
+        tested=judge.tested,
+        cluster=judge.cluster,
+        measure=judge.measure,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import create, key_of, open_artifact
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.candidate import loop_config, prepare_targets
@@ -110,7 +110,7 @@ def _training(
     objective: str,
     spec: Spec,
     targets: Targets | None,
-    product: Embedder,
+    product: Product,
     steps: int,
     folder: Path,
 ) -> Training:

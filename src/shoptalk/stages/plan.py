@@ -11,9 +11,9 @@ from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ConfigError
 from shoptalk.nn.machine import prepare
-from shoptalk.nn.product import Embedder, Kind, Product
+from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES, spec_for
+from shoptalk.objectives import OBJECTIVES, PREFERENCE, spec_for
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.stages.baseline import Baseline
@@ -30,6 +30,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
 from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
+from shoptalk.tasks import check_tasks
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.forecast import peak_to_come
 from shoptalk.training.plan import Cost, Plan, make_plan
@@ -49,12 +50,6 @@ PREPARE_SHARE_OF_MANY = 0.07
 taken where 54 s were foreseen (BANKING77, one thread of an AVX2 core shared with others)."""
 
 
-PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
-"""Who is tried where not all can be, and who is trained where there are neither labels nor conversations to compare on.
-`neighbours` gained on both labelled sets in benchmarks/README.md; the pilots of `mlm` and `simcse` lost there, in this
-order; `turns`, which those sets cannot train, stands second by judgement."""
-
-
 @dataclass(frozen=True)
 class Prepared:
     """What training needs: the corpus that the budget can afford, its inputs, the candidates and the plan."""
@@ -72,9 +67,11 @@ def check_candidates(config: Config) -> None:
     """Refuse what can never train, before anything is read or measured.
 
     Raises:
-        ConfigError: a candidate or an objective's section is unknown, learns from labels, or has impossible settings.
+        ConfigError: a task, a candidate or an objective's section is unknown, a candidate learns from labels, or has
+            impossible settings.
         BaseModelError: the base cannot be found.
     """
+    check_tasks((config.task, *config.other_tasks))
     for name in (*config.candidates, *config.objectives):
         for part in Recipe.parse(name).objectives:
             if part not in OBJECTIVES and name != NONE:
@@ -100,7 +97,7 @@ def plan_stage(
     product = open_product(config)
     corpus = _affordable_corpus(world, curated, baseline, product)
     specs, skipped = _specs(config, corpus, product.kind)
-    if baseline.bench.labelled is None and not baseline.bench.pairs and len(specs) > 1:
+    if baseline.bench.judge is None and not baseline.bench.pairs and len(specs) > 1:
         first = min(specs, key=_preference)
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
         specs = {first: specs[first]}
@@ -137,11 +134,10 @@ def plan_stage(
             costs,
             budget=config.limits(),
             look_seconds=baseline.seconds + judging + max(timing.entry_seconds for timing in timings),
-            # The kinds of heads are tried on the challenger, and again on all labels for the head that is shipped.
+            # The challenger is judged as it would be shipped, and kinds of heads are tried again for the one that is.
             end_seconds=later
             + judging
-            + 2 * baseline.kinds_seconds
-            + baseline.rest_seconds
+            + 2 * baseline.final_seconds
             + evidence_seconds(baseline, judging=judging)
             + verdict_looks(curated, candidates) * baseline.seconds,
             memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings], arrays),
@@ -182,7 +178,7 @@ def _timed_candidates(
     world: World,
     corpus: Corpus,
     inputs: Any,
-    product: Embedder,
+    product: Product,
     candidates: Mapping[str, PreparedCandidate],
     preparing: Mapping[str, float],
 ) -> tuple[dict[str, Cost], list[CandidateTiming], float, dict[str, str]]:

@@ -8,7 +8,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.choose import Chosen
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.elimination import eliminating
-from shoptalk.stages.entry import Entry, outcomes, train_to
+from shoptalk.stages.entry import Entry, scores, train_to
 from shoptalk.stages.legs import decay_end
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
@@ -71,9 +71,10 @@ def _next(world: World, baseline: Baseline, entries: Sequence[Entry]) -> str:
     if alarm is not None and alarm.fires:
         world.report.say(f"pretrain: {alarm.decision.sentence} Training stops here.")
         return "stop"
-    if baseline.bench.labelled is None:
+    judge = baseline.bench.judge
+    if judge is None:
         return "continue"
-    decision = decide.continue_training(outcomes(baseline, entries))
+    decision = decide.continue_training(scores(baseline, judge, entries))
     if decision.choice != "continue":
         world.report.say(f"pretrain: {decision.sentence}")
     return decision.choice
@@ -84,7 +85,8 @@ def _watched(world: World, baseline: Baseline, entries: Sequence[Entry], *, afte
 
     `after` is the step after which their training began.
     """
-    if baseline.bench.labelled is None or len(entries) < 3:
+    judge = baseline.bench.judge
+    if judge is None or len(entries) < 3:
         return entries[-1]
     log = read_log(entries[-1].folder)
     begins = [after, *(entry.step for entry in entries[:-1])]
@@ -92,10 +94,9 @@ def _watched(world: World, baseline: Baseline, entries: Sequence[Entry], *, afte
         [row["loss"] for row in log if begin < row["step"] <= entry.step]
         for begin, entry in zip(begins, entries, strict=True)
     ]
-    bits = [entry.measured.values().get("masked_bits") for entry in entries]
-    held_out = [value for value in bits if value is not None]
+    held_out = [entry.measured.pretext.value for entry in entries if entry.measured.pretext is not None]
     alarm = decide.overfitting(
-        outcomes(baseline, entries),
+        scores(baseline, judge, entries),
         losses,
         held_out=held_out if len(held_out) == len(entries) else None,
         seed=world.config.seed,

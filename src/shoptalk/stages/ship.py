@@ -15,7 +15,7 @@ from shoptalk.question import withdraw
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
-from shoptalk.stages.world import World, open_product
+from shoptalk.stages.world import World, open_embedder
 
 
 def ship_stage(
@@ -84,14 +84,14 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
         return
     if sound(target, key=key) is not None:
         return
-    product = open_product(world.config, str(world.run / "encoder"))
+    product = open_embedder(world.config, str(world.run / "encoder"))
     labels = [example.label for example in curated.examples]
     found = classifier.train(
         embed(product, [example.text for example in curated.examples]),
         labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, baseline.bench.pool),
-        named=names.embedded(product, sorted(set(labels))),
+        named=names.embedded(product, sorted(set(labels))) if product.kind == "text" else None,
         seed=world.config.seed,
     )
     world.report.say(f"finetune: {classifier.described(found)}")

@@ -11,11 +11,12 @@ import torch
 
 from shoptalk.artifact import locked
 from shoptalk.config import Budget, Config
+from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Embedder, Product
 from shoptalk.records import Look
 from shoptalk.training import launch
 from shoptalk.training.loop import Step
@@ -106,13 +107,25 @@ def together(run: Path, config: Config, report: Reporter) -> Iterator[World]:
             yield World(run=run, config=config, report=report if first else Silent())
 
 
-def open_product(config: Config, model: str | None = None) -> Embedder:
-    """A model (the base, if none is named) on the best device, to embed with in the settings' precision."""
+def open_product(config: Config, model: str | None = None) -> Product:
+    """A model (the base, if none is named) on the best device, to be measured in the settings' precision."""
     device = best_device()
     prepare(device)
     product = open_base(model or config.base)
     product.network.to(device)
     return product.in_precision(usual_precision(config))
+
+
+def open_embedder(config: Config, model: str | None = None) -> Embedder:
+    """The same of an encoder.
+
+    Raises:
+        BaseModelError: it is a model of another kind.
+    """
+    product = open_product(config, model)
+    if not isinstance(product, Embedder):
+        raise BaseModelError(f"{model or config.base} is no encoder and gives no vectors. Name an encoder.")
+    return product
 
 
 def usual_precision(config: Config) -> Precision:

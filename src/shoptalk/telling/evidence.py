@@ -1,7 +1,7 @@
 """Evidence: what else the report shows of the entry that the verdict describes, beside the base; leaves `RUN/evidence`.
 
 The verdict is there already and nothing here can change it. Vectors that the heads saw are used again: with labels no
-text is embedded here, without labels a sample of at most `evaluate.best_head.POOL` texts once with each encoder.
+item is embedded here, without labels a sample of at most `nn.heads.kind_answers.POOL` items once with each encoder.
 """
 
 import json
@@ -13,13 +13,15 @@ from jaxtyping import Float, Int
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.evaluate import flips, projection, shot_gains
-from shoptalk.evaluate.best_head import Seen
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.heads.kind_answers import Seen
+from shoptalk.nn.product import Embedder, Product
+from shoptalk.probes import retrieval
 from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.decide import Heads, Judged
+from shoptalk.stages.decide import Compared, Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.judge import Classes
 from shoptalk.telling.tally import Tally, tally
 
 CHANGED, NEIGHBOURS = 20, 3
@@ -32,55 +34,59 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
 
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
     """
-    entry, heads = judged.entry, judged.heads
+    entry, compared = judged.entry, judged.compared
     settings: dict[str, Any] = {"seed": world.config.seed, "draws": world.config.draws}
     parents = {"corpus": curated.artifact.content, "baseline": baseline.artifact.content}
     if entry is not None:
         parents["entry"] = entry.artifact.content
-    if heads is not None:
-        settings |= {"heads": [heads.base, heads.adapted], "c": round(heads.c, 9)}  # c is that of the whole menu
+    if compared is not None:
+        ways = [compared.base.way, compared.adapted.way]
+        settings |= {"heads": ways, "c": round(compared.c, 9)}  # c is that of the whole menu
     folder, key = world.run / "evidence", key_of(kind="evidence", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
-            found = _gather(world, curated, baseline, entry, heads)
-            write_text(inside / "evidence.json", json.dumps(found, ensure_ascii=False))
+            gathered = _gather(world, curated, baseline, entry, compared)
+            write_text(inside / "evidence.json", json.dumps(gathered, ensure_ascii=False))
     return dict(json.loads((folder / "evidence.json").read_text(encoding="utf-8")))
 
 
 def _gather(
-    world: World, curated: Curated, baseline: Baseline, entry: Entry | None, heads: Heads | None
+    world: World, curated: Curated, baseline: Baseline, entry: Entry | None, compared: Compared | None
 ) -> dict[str, Any]:
     came_from = tally(curated)
-    found: dict[str, Any] = {"sources": came_from.rows}
+    sources: dict[str, Any] = {"sources": came_from.rows}
     if entry is None:
-        return found
+        return sources
     world.report.say(f"evidence: what {entry.name} changed")
     base = open_product(world.config)
     adapted = open_product(world.config, str(entry.folder / "encoder"))
-    before, after = _seen(baseline, heads, base, adapted)
-    return found | {
-        "gains": _gains(world, curated, baseline, entry, heads, before, after),
+    before, after = _seen(baseline, compared, base, adapted)
+    return sources | {
+        "gains": _gains(world, curated, baseline, entry, compared, before, after),
         "gains_note": shot_gains.NOTE,
-        "changed": _changed(curated, baseline, entry, heads, before, after),
+        "changed": _changed(curated, baseline, entry, compared, before, after),
         "map": _map(world, curated, baseline, entry, came_from, before, after),
         "layers": flips.relative_changes(_weights(base, adapted)),
-        "moved": flips.moved(_both(before), _both(after)),
+        "moved": flips.moved(_both(before), _both(after)) if before and after else None,
     }
 
 
-def _seen(baseline: Baseline, heads: Heads | None, base: Embedder, adapted: Embedder) -> tuple[Seen, Seen]:
-    """The vectors of the labelled texts and of the sample of others, before and after."""
-    if heads is not None and baseline.seen is not None:
-        return baseline.seen, heads.seen
-    before, after = (Seen.by(product, (), baseline.bench.pool) for product in (base, adapted))
-    return before, after
+def _seen(
+    baseline: Baseline, compared: Compared | None, base: Product, adapted: Product
+) -> tuple[Seen | None, Seen | None]:
+    """The vectors of the labelled items and of the sample of others, before and after; None of what embeds nothing."""
+    if compared is not None and compared.base.seen is not None:
+        return compared.base.seen, compared.adapted.seen
+    if not isinstance(base, Embedder) or not isinstance(adapted, Embedder):
+        return None, None
+    return Seen.by(base, (), baseline.bench.pool), Seen.by(adapted, (), baseline.bench.pool)
 
 
 def _both(seen: Seen) -> Float[np.ndarray, "N D"]:
     return np.concatenate([seen.texts, seen.pool])
 
 
-def _weights(base: Embedder, adapted: Embedder) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _weights(base: Product, adapted: Product) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Both networks' parameters by name; BERT's pooler, which nothing here uses, is left out."""
     after = dict(adapted.network.named_parameters())
     for name, before in base.network.named_parameters():
@@ -93,29 +99,32 @@ def _weights(base: Embedder, adapted: Embedder) -> Iterator[tuple[str, np.ndarra
 
 
 def _gains(
-    world: World, curated: Curated, baseline: Baseline, entry: Entry, heads: Heads | None, before: Seen, after: Seen
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    entry: Entry,
+    compared: Compared | None,
+    before: Seen | None,
+    after: Seen | None,
 ) -> list[dict[str, Any]]:
-    labelled, rows = baseline.bench.labelled, []
-    if labelled is not None and heads is not None:
+    judge, rows = baseline.bench.judge, []
+    if judge is not None and judge.classes is not None and compared is not None and before and after:
         rows += shot_gains.shots_gains(
             np.asarray(before.texts),
             np.asarray(after.texts),
-            labelled.labels,
-            labelled.cluster,
+            judge.classes.labels,
+            judge.cluster,
             entry=entry.name,
             n_draws=world.config.draws,
-            c=heads.c,
+            c=compared.c,
             seed=world.config.seed,
         )
-    ranks = [
-        next((reading.outcomes for reading in measured.readings if reading.name == "next-turn MRR"), ())
-        for measured in (baseline.measured, entry.measured)
-    ]
+    readings = [measured.reading(retrieval.KEY) for measured in (baseline.measured, entry.measured)]
+    ranks = [reading.outcomes if reading is not None else () for reading in readings]
     if ranks[0] and len(ranks[0]) == len(ranks[1]):
-        found = shot_gains.retrieval_gain(
-            ranks[0], ranks[1], _conversations(curated, baseline.bench.pairs), seed=world.config.seed
-        )
-        rows += [found] if found is not None else []
+        conversations = _conversations(curated, baseline.bench.pairs)
+        row = shot_gains.retrieval_gain(ranks[0], ranks[1], conversations, seed=world.config.seed)
+        rows += [row] if row is not None else []
     return rows
 
 
@@ -132,47 +141,52 @@ def _conversations(curated: Curated, pairs: Sequence[tuple[str, str]]) -> list[i
 
 
 def _changed(
-    curated: Curated, baseline: Baseline, entry: Entry, heads: Heads | None, before: Seen, after: Seen
+    curated: Curated,
+    baseline: Baseline,
+    entry: Entry,
+    compared: Compared | None,
+    before: Seen | None,
+    after: Seen | None,
 ) -> dict[str, Any] | None:
-    if baseline.bench.labelled is None or heads is None:
+    judge = baseline.bench.judge
+    if judge is None or judge.classes is None or compared is None or not (before and after):
         return None
-    labelled = baseline.judged
-    found = flips.sides(*heads.answers, labelled.labels, labelled.draws.tested)
+    classes, tested = judge.classes, compared.scores.tested
+    assert compared.base.answers is not None and compared.adapted.answers is not None
+    sides = flips.sides(compared.base.answers, compared.adapted.answers, classes.labels, tested)
     ends = {}
-    for name, which in (("gained", found.gained[:CHANGED]), ("lost", found.lost[:CHANGED])):
-        near = [flips.nearest(np.asarray(seen.texts), which, labelled.cluster, NEIGHBOURS) for seen in (before, after)]
+    for name, which in (("gained", sides.gained[:CHANGED]), ("lost", sides.lost[:CHANGED])):
+        near = [flips.nearest(np.asarray(seen.texts), which, judge.cluster, NEIGHBOURS) for seen in (before, after)]
         ends[name] = [
             {
                 "id": curated.examples[i].id,
-                "text": labelled.texts[i][:TEXT_CHARACTERS],
-                "label": labelled.names[labelled.labels[i]],
-                "base": labelled.names[found.base_says[i]],
-                "adapted": labelled.names[found.adapted_says[i]],
-                "base_share": round(float(found.base_share[i]), 4),
-                "adapted_share": round(float(found.adapted_share[i]), 4),
-                "before": _neighbours(baseline, near[0][place]),
-                "after": _neighbours(baseline, near[1][place]),
+                "text": classes.items[i][:TEXT_CHARACTERS],
+                "label": classes.names[classes.labels[i]],
+                "base": classes.names[sides.base_says[i]],
+                "adapted": classes.names[sides.adapted_says[i]],
+                "base_share": round(float(sides.base_share[i]), 4),
+                "adapted_share": round(float(sides.adapted_share[i]), 4),
+                "before": _neighbours(classes, near[0][place]),
+                "after": _neighbours(classes, near[1][place]),
             }
             for place, i in enumerate(which.tolist())
         ]
     return {
         "entry": entry.name,
-        "head": heads.adapted,
-        "base_head": heads.base,
-        "draws": len(labelled.draws.training),
-        "n_gained": len(found.gained),
-        "n_lost": len(found.lost),
+        "head": compared.adapted.way,
+        "base_head": compared.base.way,
+        "draws": len(tested),
+        "n_gained": len(sides.gained),
+        "n_lost": len(sides.lost),
         **ends,
     }
 
 
-def _neighbours(baseline: Baseline, near: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
-    labelled = baseline.bench.labelled
-    assert labelled is not None
+def _neighbours(classes: Classes, near: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
     return [
         {
-            "text": labelled.texts[i][:TEXT_CHARACTERS],
-            "label": labelled.names[labelled.labels[i]],
+            "text": classes.items[i][:TEXT_CHARACTERS],
+            "label": classes.names[classes.labels[i]],
             "cosine": round(cosine, 4),
         }
         for i, cosine in near
@@ -188,16 +202,19 @@ def _map(
     baseline: Baseline,
     entry: Entry,
     came_from: Tally,
-    before: Seen,
-    after: Seen,
+    before: Seen | None,
+    after: Seen | None,
 ) -> dict[str, Any] | None:
-    labelled, pool = baseline.bench.labelled, baseline.bench.pool
-    n = len(labelled.texts) if labelled is not None else 0
+    if before is None or after is None:
+        return None
+    judge, pool = baseline.bench.judge, baseline.bench.pool
+    classes = judge.classes if judge is not None else None
+    n = len(classes.items) if classes is not None else 0
     chosen = _points(n, len(pool), seed=world.config.seed)
     drawn = projection.project(_both(before)[chosen], _both(after)[chosen], seed=world.config.seed)
     if drawn is None:
         return None
-    texts = [*(labelled.texts if labelled is not None else ()), *pool]
+    texts = [*(classes.items if classes is not None else ()), *pool]
     names = [row["source"] for row in came_from.rows]
     given = next(
         (name.removeprefix("labels:") for name in curated.artifact.parents if name.startswith("labels:")), None
@@ -206,15 +223,15 @@ def _map(
         names.append(str(given))
     places = pool_places(curated.train, seed=world.config.seed)
     sources = [len(names) - 1] * n + [int(came_from.of_text[places[text]]) for text in pool]
-    classes = [*(labelled.labels.tolist() if labelled is not None else ()), *([None] * len(pool))]
+    of_class = [*(classes.labels.tolist() if classes is not None else ()), *([None] * len(pool))]
     return {
         "entry": entry.name,
         "method": drawn.method,
         "n_all": n + len(curated.train),
-        "classes": list(labelled.names) if labelled is not None else [],
+        "classes": list(classes.names) if classes is not None else [],
         "sources": names,
         "text": [texts[i][:POINT_CHARACTERS] for i in chosen],
-        "class": [classes[i] for i in chosen],
+        "class": [of_class[i] for i in chosen],
         "source": [sources[i] for i in chosen],
         "before": np.round(drawn.before, 4).tolist(),
         "after": np.round(drawn.after, 4).tolist(),

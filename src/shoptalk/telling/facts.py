@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import Artifact, open_artifact
+from shoptalk.evaluate.bench import Bench, Measured
+from shoptalk.probes import knn
 from shoptalk.quantities import Spending
 from shoptalk.records import Drop
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.decide import FORGETTING, Judged
+from shoptalk.stages.decide import Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
@@ -104,7 +106,6 @@ def collect(
     rows = [row for log in logs.values() for row in log]
     tokens, cells = sum(row["tokens"] for row in rows), sum(row["cells"] for row in rows)
     training = sum(row["seconds"] for row in rows)
-    before = baseline.measured.values()
     return {
         "run": world.run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,23 +114,14 @@ def collect(
         "losses": [{"objective": name, "points": [[r["step"], r["loss"]] for r in log]} for name, log in logs.items()],
         "per_class": judged.per_class,
         "label_free": [
-            {"entry": name, "values": _label_free(values)}
-            for name, values in [("base", before), *((entry.name, entry.measured.values()) for entry in entries)]
+            {"entry": name, "values": _label_free(measured, baseline.bench)}
+            for name, measured in [("base", baseline.measured), *((entry.name, entry.measured) for entry in entries)]
         ],
         # Read with the plain head, as the curves are; so is the base that it is compared with.
         "ceiling": None
         if best_targets is None
         else {"accuracy": best_targets, "base": next((row["base"] for row in told["candidates"]), None)},
-        "guards": [
-            {
-                "entry": entry.name,
-                "name": "forgetting",
-                "value": entry.measured.values()[FORGETTING] - before[FORGETTING],
-                "limit": world.config.guards.forgetting,
-                "inside": _keeps(entry, before[FORGETTING] + world.config.guards.forgetting),
-            }
-            for entry in entries
-        ]
+        "guards": [row for entry in entries for row in _guards(baseline, entry)]
         + [
             {
                 "entry": entry.name,
@@ -199,10 +191,15 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _keeps(entry: Entry, least: float) -> bool:
-    """Whether an entry's general similarity is at least `least`; one that has collapsed keeps nothing."""
-    readings = entry.measured.values()
-    return readings[FORGETTING] >= least and not readings.get("collapsed")
+def _guards(baseline: Baseline, entry: Entry) -> list[dict[str, Any]]:
+    """An entry beside the guards' limits; one that has collapsed is inside none."""
+    before, after = baseline.measured.values(), entry.measured.values()
+    rows = []
+    for guard in baseline.bench.guards.values():
+        change = guard.change(before, after)
+        inside = change >= guard.limit and not entry.measured.collapsed
+        rows.append({"entry": entry.name, "name": guard.name, "value": change, "limit": guard.limit, "inside": inside})
+    return rows
 
 
 def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -221,8 +218,11 @@ def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"objective": name, "eliminated": any(row["eliminated"] for row in mine), "points": points}
 
 
-def _label_free(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if not name.endswith("accuracy") and name != "collapsed"}
+def _label_free(measured: Measured, bench: Bench) -> dict[str, float]:
+    """The readings that need no labels, by the names that people know them by."""
+    labelled = {*bench.judges, knn.KEY}
+    every = (*measured.readings, *((measured.pretext,) if measured.pretext else ()))
+    return {reading.name: reading.value for reading in every if reading.key not in labelled}
 
 
 def _drops(curated: Curated) -> list[dict[str, Any]]:

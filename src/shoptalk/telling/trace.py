@@ -41,7 +41,7 @@ def trace(
     made.artifact("corpus", "corpus", "corpus", texts, more=sources)
     _base(made, world, baseline)
     says = f"{world.base_name} measured before anything was learned"
-    made.artifact("baseline", "baseline", "baseline", says, seconds=baseline.seconds + baseline.kinds_seconds)
+    made.artifact("baseline", "baseline", "baseline", says, seconds=baseline.seconds + baseline.final_seconds)
     taught = {name: _prepared(made, prepared, name) for name in prepared.candidates} if prepared is not None else {}
     for entry in entries:
         says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} tokens"

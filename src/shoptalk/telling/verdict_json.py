@@ -32,7 +32,8 @@ class CandidateRow(Frozen):
     adapted: float | None
     gain: float | None
     interval: Interval | None
-    forgetting: float
+    forgetting: float | None
+    """Change of general similarity; None where products do not read texts."""
     inside_guards: bool
     why_not: str
     seconds: float

@@ -21,7 +21,7 @@ Run alone on a toy: python -m shoptalk.objectives.distillation.neighbours
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,11 +29,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from shoptalk.index import build, search
 from shoptalk.index import neighbours as nearest
 from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.heads.pool import smooth
 from shoptalk.nn.losses import similarity_divergence
-from shoptalk.nn.product import TEXT, Kind
+from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import TEXT, Embedder, Kind, Wrapped
 from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.text.batching import TextBatch
@@ -53,6 +55,7 @@ class NeighboursSpec(Spec):
     kind: Literal["neighbours"] = "neighbours"
     takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "more texts than k, its number of neighbours"
+    has_ceiling: ClassVar[bool] = True
     lr: float = Field(default=6e-5, gt=0)
     batch: int = Field(default=128, ge=2)
     passes: float = Field(default=3.0, gt=0)
@@ -79,6 +82,10 @@ class NeighboursSpec(Spec):
             "targets": smooth(vectors, vectors, positions),
         }
 
+    def ceiling(self, product: TextEncoder, targets: Targets) -> "SeenByNeighbours":
+        """The base, with each text's vector smoothed over the corpus as the targets are."""
+        return SeenByNeighbours(product, np.asarray(targets["vectors"]), k=targets["neighbours"].shape[1])
+
     def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], TargetBatch]:
         """The examples, one random neighbour of each, and random texts in place of those that would be in it twice."""
         assert material.targets is not None  # `prepare` always returns them
@@ -103,6 +110,20 @@ class NeighboursSpec(Spec):
     def build(self, product: TextEncoder) -> "Neighbours":
         """The encoder, without a head."""
         return Neighbours(product, temperature=self.temperature, cosine_weight=self.cosine_weight)
+
+
+class SeenByNeighbours(Wrapped):
+    """An encoder whose vectors are moved towards their nearest neighbours in a corpus, as the targets are."""
+
+    def __init__(self, inside: Embedder, corpus: Float[np.ndarray, "M D"], *, k: int) -> None:
+        super().__init__(inside)
+        self.corpus, self.index, self.k = corpus, build(corpus), k
+
+    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+        """Unit vectors of the items, each smoothed over the corpus."""
+        vectors = self.inside.embed(items, precision=precision)
+        _, positions = search(self.index, vectors, self.k)
+        return smooth(vectors, self.corpus, positions)
 
 
 class Neighbours(Objective[TextEncoder, TargetBatch]):

@@ -1,0 +1,224 @@
+"""What is measured of the base and of every menu entry: the same examples, the same draws, the same seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from shoptalk.evaluate import labelfree
+from shoptalk.nn.product import Embedder, Product
+from shoptalk.objective import Probe
+from shoptalk.probes import forgetting, knn, rank, retrieval
+from shoptalk.probes.alignment_uniformity import alignment, uniformity
+from shoptalk.probes.collapse import collapsed
+from shoptalk.probes.once import Once
+from shoptalk.records import Reading
+from shoptalk.tasks.judge import Classes, Ground, Judge, Score
+
+SAMPLE = 512
+"""Items for the label-free measures: more than the encoder's dimensions, few enough to embed at every look."""
+
+
+class Guard(NamedTuple):
+    """How far a reading may fall below the base's."""
+
+    reads: str
+    """The reading's key."""
+    name: str
+    """For people: "forgetting"."""
+    limit: float
+    """The smallest change that is allowed, in the reading's unit; at most 0."""
+    failing: str
+    """What is said of an entry outside it, with places for the change and the limit."""
+    lower_is_better: bool = False
+
+    def change(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
+        """From one measurement's readings to another's; less than nought is worse."""
+        difference = after[self.reads] - before[self.reads]
+        return -difference if self.lower_is_better else difference
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run's judges, probes and guards, each by a stable key, and the items that they share."""
+
+    judges: Mapping[str, Judge]
+    """The first of them is the task that must gain; the others must not lose."""
+    probes: Mapping[str, Probe]
+    guards: Mapping[str, Guard]
+    sample: tuple[Any, ...] = ()
+    """Training items for the label-free measures."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Held-out (context, reply) pairs; empty where there are no conversations."""
+    held_out: tuple[Any, ...] = ()
+    """Held-out items, for what a pretext task's own loss is on unseen ones."""
+    pool: tuple[Any, ...] = ()
+    """Unlabelled items that heads may learn from; only the verdict's looks need them."""
+
+    @property
+    def judge(self) -> Judge | None:
+        """Of the task that must gain; None where there is nothing to judge by."""
+        return next(iter(self.judges.values()), None)
+
+    @property
+    def items(self) -> list[Any]:
+        """All that an encoder embeds in a measurement, for its price."""
+        classes = self.judge.classes if self.judge else None
+        paired = [item for pair in self.pairs for item in pair]
+        return [*self.sample, *(classes.items if classes else ()), *paired]
+
+
+def make_bench(
+    ground: Ground, judges: Mapping[str, Judge], *, sample: tuple[Any, ...], limits: Mapping[str, float]
+) -> Bench:
+    """The measurements for products of `ground.kind`.
+
+    Args:
+        ground: what the run has.
+        judges: of its tasks, the one that must gain first.
+        sample: training items for the label-free measures.
+        limits: the smallest changes that guards allow: "forgetting" in points of general similarity, "tasks" in the
+            measure of each task that must not lose.
+    """
+    reads_text = ground.kind == "text"
+    pairs = retrieval.choose_pairs(ground.held_out, seed=ground.seed) if reads_text else ()
+    probes: dict[str, Probe] = {}
+    guards: dict[str, Guard] = {}
+    if reads_text:
+        probes[forgetting.KEY] = forgetting.general_similarity()
+        failing = "it forgets: general similarity changed by {change:.1f} points (guard {limit:g})"
+        guards["forgetting"] = Guard(forgetting.KEY, "forgetting", limits["forgetting"], failing)
+    if ground.kind != "lm" and len(sample) > 1:
+        probes[rank.KEY], probes["uniformity"] = rank.rank(sample), uniformity(sample)
+    if len(pairs) > 1:
+        probes["alignment"], probes[retrieval.KEY] = alignment(pairs), retrieval.retrieval(pairs)
+    goal, *others = judges.values() if judges else (None,)
+    if goal is not None and goal.classes is not None and ground.kind != "lm":
+        labels = [goal.classes.names[code] for code in goal.classes.labels]
+        probes[knn.KEY] = knn.knn_leave_one_out(goal.classes.items, labels, clusters=goal.cluster.tolist())
+    for other in others:
+        unit = other.measure.difference
+        failing = f"it loses at {other.key}: {{change:+.{other.measure.decimals}f}} {unit} (guard {{limit:g}})"
+        lower = other.measure.lower_is_better
+        guards[other.key] = Guard(other.key, other.key, limits["tasks"], failing, lower_is_better=lower)
+    held_out = tuple(ground.held_out.texts[:SAMPLE])
+    return Bench(dict(judges), probes, guards, sample, pairs, held_out, ground.pool)
+
+
+def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured") -> str | None:
+    """Why an entry is outside its guards; None where it is inside all of them."""
+    if after.collapsed:
+        return "its vectors have collapsed: texts of different meaning lie in one place"
+    was, now = before.values(), after.values()
+    for guard in guards.values():
+        change = guard.change(was, now)
+        if change < guard.limit:
+            return guard.failing.format(change=change, limit=guard.limit)
+    return None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A product's measurements: readings, and each judge's scores of each draw and example."""
+
+    readings: tuple[Reading, ...]
+    scores: Mapping[str, Score] = field(repr=False, default_factory=dict)
+    """By the judges' keys."""
+    vectors: Float[np.ndarray, "S D"] | None = field(repr=False, default=None)
+    """The base's of the bench's sample, where there is no judge: what `labelfree` compares a challenger's with."""
+    pretext: Reading | None = None
+    """The pretext task's own loss on unseen items, where it has one."""
+
+    def values(self) -> dict[str, float]:
+        """Every reading's value by its key."""
+        every = (*self.readings, *((self.pretext,) if self.pretext else ()))
+        return {reading.key: reading.value for reading in every}
+
+    def reading(self, key: str) -> Reading | None:
+        """The reading of that key, where it was taken."""
+        return next((reading for reading in self.readings if reading.key == key), None)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the collapse alarm goes off."""
+        reading = self.reading(rank.KEY)
+        return reading is not None and collapsed(reading)
+
+
+def save_measured(folder: Path, measured: Measured) -> None:
+    """A measurement as files: `readings.jsonl`, `scores.JUDGE.npy` [R, N] of each judge, and what else there is."""
+    rows = [reading.model_dump_json() + "\n" for reading in measured.readings]
+    (folder / "readings.jsonl").write_text("".join(rows), encoding="utf-8")
+    for key, scores in measured.scores.items():
+        np.save(folder / f"scores.{key}.npy", scores)
+    if measured.vectors is not None:
+        np.save(folder / "vectors.npy", measured.vectors)
+    if measured.pretext is not None:
+        (folder / "pretext.json").write_text(measured.pretext.model_dump_json(), encoding="utf-8")
+
+
+def load_measured(folder: Path) -> Measured:
+    """What `save_measured` wrote."""
+    lines = (folder / "readings.jsonl").read_text(encoding="utf-8").splitlines()
+    readings = tuple(Reading.model_validate_json(line) for line in lines)
+    scores = {
+        path.name.removeprefix("scores.").removesuffix(".npy"): np.load(path, allow_pickle=False)
+        for path in sorted(folder.glob("scores.*.npy"))
+    }
+    vectors, pretext = folder / "vectors.npy", folder / "pretext.json"
+    return Measured(
+        readings,
+        scores,
+        np.load(vectors, allow_pickle=False) if vectors.is_file() else None,
+        Reading.model_validate_json(pretext.read_text(encoding="utf-8")) if pretext.is_file() else None,
+    )
+
+
+def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> Measured:
+    """Measure a frozen product; each group of items is embedded once.
+
+    `base` is the base's measurement, where the product is a challenger: without a judge it is scored against that.
+
+    Raises:
+        DivergedError: vectors are NaN or infinite.
+    """
+    embedder = Once(product) if isinstance(product, Embedder) else None
+    observed = embedder or product
+    readings = [probe(observed) for probe in bench.probes.values()]
+    vectors = None
+    if embedder is not None and bench.judge is None and len(bench.sample) > 1:
+        if base is None:
+            vectors = embedder.embed(bench.sample)
+        elif base.vectors is not None and len(base.vectors) >= labelfree.FEWEST:
+            readings.append(labelfree.beside(bench.sample, base.vectors)(embedder))
+    scores = {}
+    for key, judge in bench.judges.items():
+        scores[key] = judge.look(observed)
+        readings.append(reading_of(judge, scores[key]))
+    return Measured(tuple(readings), scores, vectors)
+
+
+def reading_of(judge: Judge, scores: Score) -> Reading:
+    """The level of a judge's scores."""
+    mean, n = float(scores[judge.tested].mean()), int(judge.tested.any(axis=0).sum())
+    return Reading(key=judge.key, name=judge.looked, value=judge.measure.level(mean), unit=judge.measure.unit, n=n)
+
+
+def per_class(
+    classes: Classes,
+    tested: Bool[np.ndarray, "R N"],
+    base: Bool[np.ndarray, "R N"],
+    adapted: Bool[np.ndarray, "R N"],
+) -> list[dict[str, Any]]:
+    """Accuracy of base and adapted per class, over the draws' tests, in per cent; biggest gains first."""
+    rows = []
+    for number, name in enumerate(classes.names):
+        cells = tested & (classes.labels == number)[None, :]
+        if cells.any():
+            before, after = 100 * float(base[cells].mean()), 100 * float(adapted[cells].mean())
+            n = int((classes.labels == number).sum())
+            rows.append({"label": name, "n": n, "base": before, "adapted": after, "gain": after - before})
+    return sorted(rows, key=lambda row: -row["gain"])

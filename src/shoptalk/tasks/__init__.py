@@ -1,0 +1,33 @@
+"""Every task by name: the one literal dict. A task's file says what it asks."""
+
+from shoptalk.config import did_you_mean
+from shoptalk.errors import ConfigError
+from shoptalk.tasks.intent import intent
+from shoptalk.tasks.judge import Ground, Judge, Task
+
+TASKS: dict[str, Task] = {
+    "intent": intent,
+}
+
+
+def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:
+    """The judges of those tasks that there is something to judge by, by their keys.
+
+    Raises:
+        ConfigError: there is no such task.
+        InputError: what a task would judge by cannot be used.
+    """
+    check_tasks(names)
+    judges = (TASKS[name](ground) for name in names)
+    return {judge.key: judge for judge in judges if judge is not None}
+
+
+def check_tasks(names: tuple[str, ...]) -> None:
+    """Refuse names of no task, before anything is read or measured.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")

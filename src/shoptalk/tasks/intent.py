@@ -1,0 +1,19 @@
+"""Does the assistant tell its visitors' intents apart? Accuracy on labelled messages that no head learned from.
+
+Heads learn from k-shot label sets and answer the other messages (DESIGN, section 5).
+"""
+
+from shoptalk.records import ACCURACY
+from shoptalk.tasks.judge import Ground
+from shoptalk.tasks.labelled import LabelJudge
+
+
+def intent(ground: Ground) -> LabelJudge | None:
+    """The judge of intents; None without labels.
+
+    Raises:
+        InputError: a label has too few independent examples to hold one out, or the test has none of the labels.
+    """
+    if not ground.examples:
+        return None
+    return LabelJudge.draw("intent", ACCURACY, ground)

@@ -1,0 +1,145 @@
+"""What a verdict is about: a judge scores a model on examples, draw by draw (DESIGN, sections 4 and 5).
+
+A task is one file, which makes a judge of what a run has (`Ground`), and a line in `tasks/__init__.py`. Whatever it
+judges, the stages choose, guard and decide by its scores alone.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int32
+
+from shoptalk.nn.heads.kind_answers import Seen, load_seen, save_seen
+from shoptalk.nn.product import Kind
+from shoptalk.records import Example, Measure
+from shoptalk.text.corpus import Corpus
+
+Score = Bool[np.ndarray, "R N"] | Float[np.ndarray, "R N"]
+"""Of each draw and example: whether the answer is right, or a number of which more is better."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a run has that a task may judge by."""
+
+    kind: Kind
+    """Of the product."""
+    examples: tuple[Example, ...]
+    """Labelled ones; none where there are no labels."""
+    tests: tuple[Example, ...]
+    """Of a supplied test set."""
+    train: Corpus
+    held_out: Corpus
+    """Conversations that training never sees."""
+    pool: tuple[Any, ...]
+    """Unlabelled items that heads may learn from."""
+    shots: int
+    """Labels per class that are asked for."""
+    n_draws: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Labelled examples in the order of a judge's examples, where what it asks for is their labels."""
+
+    items: tuple[Any, ...]
+    labels: Int[np.ndarray, " N"]
+    """As numbers of `names`."""
+    names: tuple[str, ...]
+    training: Int[np.ndarray, "R K"]
+    """The positions that each draw learns from."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """A model as it would be shipped: with the head, or the decoding, that serves it best."""
+
+    scores: Score
+    """On the first R of the judge's draws: as many as time was given for."""
+    way: str = ""
+    """In a word, which head or decoding that is; empty where there is but one."""
+    tried: int = 0
+    """Draws on which the ways were compared."""
+    answers: Int32[np.ndarray, "R N"] | None = None
+    """Where the judge asks for labels, those that are answered that way, as numbers."""
+    seen: Seen | None = None
+    """Where heads answer, the vectors that they see."""
+
+    def save(self, folder: Path) -> None:
+        """As files in a new folder; `load_final` reads them."""
+        folder.mkdir(parents=True)
+        answers = {} if self.answers is None else {"answers": self.answers}
+        np.savez_compressed(
+            folder / "final.npz",
+            allow_pickle=False,
+            scores=self.scores,
+            way=np.array(self.way),
+            tried=np.array(self.tried),
+            **answers,
+        )
+        if self.seen is not None:
+            save_seen(folder, self.seen)
+
+
+def load_final(folder: Path) -> Final:
+    """What `Final.save` wrote; vectors are mapped into memory, not read."""
+    with np.load(folder / "final.npz", allow_pickle=False) as file:
+        answers = file.get("answers")
+        return Final(file["scores"], str(file["way"]), int(file["tried"]), answers, load_seen(folder))
+
+
+@runtime_checkable
+class SuppliedTest(Protocol):
+    """A supplied test set, which nothing is chosen on and which is read once."""
+
+    @property
+    def cluster(self) -> Int[np.ndarray, " M"]:
+        """Of each test example, as `Judge.cluster`."""
+
+    def scores(self, product: Any, final: Final) -> Score:
+        """Of a model as it is shipped (`final.way`), on the draws of `final`: one column per test example."""
+
+
+class Judge(ABC):
+    """What a verdict asks of a model: scores of N examples on R draws of what it may learn from."""
+
+    key: str
+    """By which readings and guards know it: the task's name."""
+    measure: Measure
+    tested: Bool[np.ndarray, "R N"]
+    """Which draw asks which examples: all, where the draws teach nothing."""
+    cluster: Int[np.ndarray, " N"]
+    """Examples that are not independent share a number: near duplicates, turns of a conversation."""
+    shots: int | None = None
+    """Labels per class that a draw learns from."""
+    classes: Classes | None = None
+    """Where what is asked for is a label."""
+    test: SuppliedTest | None = None
+    remark: str | None = None
+    """A sentence for people, where the examples are not what was asked for."""
+
+    @property
+    def looked(self) -> str:
+        """What a look measures, for people: "5-shot accuracy"."""
+        return self.measure.name if self.shots is None else f"{self.shots}-shot {self.measure.name}"
+
+    @abstractmethod
+    def look(self, product: Any) -> Score:
+        """Scores that are cheap to have, at every checkpoint: with a plain head, say."""
+
+    @abstractmethod
+    def final(self, product: Any, *, beside: Final | None = None, seconds: float | None = None) -> Final:
+        """Scores of the model as it would be shipped.
+
+        `beside` is the base's, on whose draws a challenger is scored. Of a whole run's `seconds`, where they are
+        limited, the base's takes its share, and fewer draws if they take longer.
+        """
+
+
+Task = Callable[[Ground], Judge | None]
+"""Makes a task's judge; None where the run has nothing to judge by."""

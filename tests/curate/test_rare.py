@@ -1,0 +1,58 @@
+"""Labels with fewer than two independent examples."""
+
+import numpy as np
+import pytest
+
+from shoptalk import decide
+from shoptalk.config import CurateConfig
+from shoptalk.curate.rare import without_rare
+from shoptalk.errors import InputError, SourceError
+from shoptalk.records import Example
+
+DROP = CurateConfig(rare_labels="drop")
+
+
+def examples(*rows: tuple[str, int]) -> list[Example]:
+    """By label and cluster."""
+    return [Example(id=f"l.csv#{i}", text=f"text {i}", label=label, cluster=c) for i, (label, c) in enumerate(rows, 2)]
+
+
+def drawn(rows: list[Example]) -> decide.Draws:
+    clusters = np.array([row.cluster for row in rows])
+    return decide.draws([row.label for row in rows], clusters, shots=1, n_draws=2, seed=0)
+
+
+ROWS = examples(("card", 0), ("card", 1), ("fee", 2), ("fee", 3), ("typo", 4), ("twice", 5), ("twice", 5))
+
+
+def test_rare_labels_are_drops_with_their_reason_where_the_settings_say_so_and_this_is_told() -> None:
+    kept, drops, sentences = without_rare(ROWS, "l.csv", DROP)
+    assert kept == ROWS[:4]
+    assert [(drop.id, drop.source, drop.reason) for drop in drops] == [
+        (f"l.csv#{line}", "l.csv", "rare-label") for line in (6, 7, 8)
+    ]
+    assert drops[0].detail == "'typo' has fewer than 2 independent examples"
+    assert sentences == [
+        "l.csv: 2 labels have fewer than 2 independent examples ('twice', 'typo'), so 3 rows are left out, as "
+        "curate.rare_labels = 'drop' asks for"
+    ]
+
+
+def test_by_default_they_stay_and_what_needs_two_of_each_refuses_them_with_the_cure() -> None:
+    assert without_rare(ROWS, "l.csv", CurateConfig()) == (ROWS, [], [])
+    with pytest.raises(InputError, match=r"'twice', 'typo'.*leave them out with --set curate\.rare_labels=drop"):
+        drawn(ROWS)
+    kept, _, _ = without_rare(ROWS, "l.csv", DROP)
+    assert drawn(kept)
+
+
+def test_a_file_without_rare_labels_is_left_as_it_is_and_nothing_is_said() -> None:
+    assert without_rare(ROWS[:4], "l.csv", DROP) == (ROWS[:4], [], [])
+    assert without_rare([], "", DROP) == ([], [], [])
+
+
+def test_a_file_of_which_too_little_would_be_left_is_refused() -> None:
+    with pytest.raises(SourceError, match=r"One label is left, and telling labels apart needs at least two"):
+        without_rare(ROWS[2:], "l.csv", DROP)
+    with pytest.raises(SourceError, match=r"No label is left"):
+        without_rare(ROWS[4:], "l.csv", DROP)
