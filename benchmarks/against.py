@@ -108,7 +108,7 @@ def train(objective: str, steps: int) -> Result:
     from shoptalk.training.loop import LoopConfig, train
 
     lines = texts(BATCH * (steps + WARMUP))
-    corpus = Corpus(texts=tuple(lines), conversation=np.arange(len(lines)), turn=np.full(len(lines), -1), digest="-")
+    corpus = Corpus(tuple(lines), conversation=np.arange(len(lines)), turn=np.full(len(lines), -1), digest="-")
     result: Result = {}
     for precision in PRECISIONS:
         product, spec = open_base("minilm", max_length=MAX_LENGTH), make_spec(objective, {"batch": BATCH})

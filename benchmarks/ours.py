@@ -44,7 +44,7 @@ def train(given: argparse.Namespace) -> Result:
     optim.HEAD_LR = 1.0
     texts = read_texts(given.texts)
     corpus = Corpus(
-        texts=tuple(texts),
+        items=tuple(texts),
         conversation=np.arange(len(texts)),
         turn=np.full(len(texts), -1),
         digest="benchmark",

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from shoptalk.artifact import (
     key_of,
     locked,
     open_artifact,
+    sound,
     storage_errors,
     write_text,
 )
 from shoptalk.errors import ArtifactError, SourceError, StorageError
+from tests.attacks import STRANGE, replaced
 
 ASKED: dict[str, Any] = {"kind": "corpus", "config": {"a": 1}, "parents": {"source": "0" * 64}}
 
@@ -282,6 +285,7 @@ def make_and_raise(path: Path, error: Exception) -> None:
     ("number", "advice"),
     [
         (errno.EDQUOT, "quota"),
+        (errno.EFBIG, "larger than this process may write"),
         (errno.EROFS, "file system is read-only: give another --out"),
         (errno.EACCES, "No permission to write there"),
         (errno.EPERM, "not permitted"),
@@ -392,3 +396,42 @@ def test_numpy_still_says_what_storage_errors_looks_for(tmp_path: Path):
         Path("/dev/full").open("wb", buffering=0) as file,
     ):
         np.save(file, np.zeros(100_000))
+
+
+# ---------------------------------------------------------------------------------------- what others may have changed
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_whatever_stands_in_a_manifests_place_is_damage(tmp_path: Path, strange: Callable[[Path], object]):
+    path = make(tmp_path / "corpus")
+    replaced(path / MANIFEST, strange)
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged.*Delete .*corpus and run again"):
+        open_artifact(path)
+    assert sound(path) is None
+
+
+def test_a_manifest_that_names_a_file_of_five_thousand_letters_is_damage_in_a_short_sentence(tmp_path: Path):
+    path = make(tmp_path / "corpus")
+    manifest = json.loads((path / MANIFEST).read_text())
+    files = manifest["files"] | {"x" * 5_000: "0" * 64}
+    (path / MANIFEST).write_text(json.dumps(manifest | {"files": files, "content": digest(files)}))
+    with pytest.raises(ArtifactError, match=r"lacks 'x+', which its manifest names") as said:
+        open_artifact(path)
+    assert len(str(said.value)) < 500
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("strange", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["a pipe", "a device"])
+def test_what_is_no_file_is_no_lock(tmp_path: Path, strange: Callable[[Path], object]):
+    strange(tmp_path / ".lock")
+    with pytest.raises(StorageError, match=r"\.lock is a link, a pipe or a device.*Delete it"), locked(tmp_path):
+        pass
+
+
+def test_a_lock_that_is_a_link_does_not_empty_the_file_it_leads_to(tmp_path: Path):
+    (tmp_path / "letters.txt").write_text("dear")
+    (tmp_path / ".lock").symlink_to(tmp_path / "letters.txt")
+    with pytest.raises(StorageError, match=r"is a link"), locked(tmp_path):
+        pass
+    assert (tmp_path / "letters.txt").read_text() == "dear"

@@ -12,7 +12,7 @@ import pytest
 from shoptalk.artifact import create
 from shoptalk.nn import bertlike
 from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads import classifier, head_files
 from tests.tiny import tiny_product
 
 LOOK = """
@@ -68,7 +68,7 @@ def finetuned(folder: Path) -> Path:
         product.save(inside, card="")
     head = classifier.train(embed(product, texts), ["card", "card", "refund", "refund"], np.arange(4))
     with create(folder / "head", kind="head", config={}, parents={}) as inside:
-        classifier.save(head, inside)
+        head_files.save(head, inside)
     return folder
 
 

@@ -1,5 +1,6 @@
 """A folder belongs to one command and one question."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from shoptalk.artifact import create
 from shoptalk.errors import StorageError
 from shoptalk.question import FILE, Question, claim, question_of
+from tests.attacks import STRANGE
 
 ASKED = Question.of("pretrain", {"objective": "mlm", "train": {"clip": 1.0}}, sources={"a.txt": "1"}, base="abc")
 
@@ -89,8 +91,10 @@ def test_an_objectives_setting_that_is_given_or_left_out_makes_another_question(
         claim(tmp_path, now)
 
 
-def test_a_record_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text("{")
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_a_record_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, strange: Callable[[Path], object]) -> None:
+    strange(tmp_path / FILE)
     with pytest.raises(StorageError, match=r"question.json cannot be read"):
         claim(tmp_path, ASKED)
 

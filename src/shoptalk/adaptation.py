@@ -4,17 +4,18 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
+from shoptalk.errors import ArtifactError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
-from shoptalk.report import render
+from shoptalk.readback import read_json, read_record, read_text
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import curate_stage
@@ -23,11 +24,11 @@ from shoptalk.stages.entry import Entry
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
-from shoptalk.stages.ship import handed_out_whole, ship_stage
+from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
-from shoptalk.telling.facts import collect, open_facts, spent, verdict_text
+from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
 from shoptalk.telling.origin import origin
 from shoptalk.telling.verdict_json import Verdict
 from shoptalk.training.advance import read_log
@@ -98,16 +99,29 @@ def _adapted(
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not handed_out_whole(world, decision):
+        if told is None or not _stands(world):
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts, ensure_ascii=False))
             shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
-        text = (decision / "verdict.json").read_text(encoding="utf-8")
-        write_text(out / "verdict.json", text)
-        write_text(out / "report.html", render(open_facts(out)))
-        return Verdict.model_validate_json(text)
+        verdict = read_record(decision / "verdict.json", Verdict)
+        write_text(out / "verdict.json", read_text(decision / "verdict.json"))
+        write_page(out)
+        return verdict
+
+
+def _stands(world: World) -> bool:
+    """Whether a finished run still holds what it did; says what is not, which is then made anew."""
+    broken = ["decision"]
+    with suppress(ArtifactError):
+        handed_out(world.run / "decision")
+        verdict = read_record(world.run / "decision" / "verdict.json", Verdict)
+        read_json(facts_of(world.run), dict)
+        broken = damaged_parts(world.run, challenger=verdict.entry is not None, labels=verdict.n_examples > 0)
+    if broken:
+        world.report.say(f"adapt: {', '.join(broken)} of this run is missing or damaged, and is made anew")
+    return not broken
 
 
 def _tell(

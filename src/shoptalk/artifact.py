@@ -16,7 +16,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import stat
 import time
@@ -24,20 +23,21 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from shoptalk.errors import ArtifactError, StorageError
+from shoptalk.errors import AbsentError, ArtifactError, StorageError, errno_of
+from shoptalk.readback import MANIFEST, damaged, read_record
 from shoptalk.records import Frozen
 
-MANIFEST = "manifest.json"
 # Raised when an artifact's meaning changes, so that folders of an older version are made anew.
 LAYOUT = 1
 _digests: dict[tuple[int, ...], str] = {}
 """What `file_digest` remembers."""
 _SETTLED = 2_000_000_000
 _MOST_DIGESTS = 65_536
+_MOST_SHOWN = 200  # characters of a file's name in a message
 _PACKAGES = ("shoptalk", "torch", "transformers", "numpy", "scikit-learn", "faiss-cpu")
 
 
@@ -115,19 +115,11 @@ def open_manifest(path: Path) -> Artifact | None:
         ArtifactError: it is damaged.
     """
     try:
-        text = (path / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        artifact = read_record(path / MANIFEST, Artifact)
+    except AbsentError:
         return None
-    try:
-        artifact = Artifact.model_validate_json(text)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ArtifactError(f"{path / MANIFEST} is damaged ({reason}). Delete {path} and run again.") from error
     if artifact.content != digest(artifact.files):
-        raise ArtifactError(
-            f"{path / MANIFEST} is damaged (its content hash is not that of the files that it names). Delete {path} "
-            "and run again."
-        )
+        raise damaged(path / MANIFEST, "its content hash is not that of the files that it names")
     return artifact
 
 
@@ -180,14 +172,14 @@ def _seen_problem(path: Path, artifact: Artifact, name: str) -> str | None:
     """What is wrong with a file that a manifest names, as far as can be told without reading it."""
     # A manifest may come from anywhere: no path in it is followed out of the folder.
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return f"has a manifest that names {name!r}, which lies outside the folder"
-    file, size = path / name, artifact.sizes.get(name)
-    if not file.is_file():
-        return f"lacks {name!r}, which its manifest names"
+        return f"has a manifest that names {name[:_MOST_SHOWN]!r}, which lies outside the folder"
+    file, size, shown = path / name, artifact.sizes.get(name), repr(name[:_MOST_SHOWN])
+    if not os.path.isfile(file):  # noqa: PTH113 (of a name that no file system allows, Path's raises)
+        return f"lacks {shown}, which its manifest names"
     if not file.resolve().is_relative_to(path.resolve()):
-        return f"has {name!r} as a link that leaves the folder"
+        return f"has {shown} as a link that leaves the folder"
     if size is not None and (there := file.stat().st_size) != size:
-        return f"has a damaged {name!r}: {there:,} bytes, where its manifest says {size:,}"
+        return f"has a damaged {shown}: {there:,} bytes, where its manifest says {size:,}"
     return None
 
 
@@ -312,7 +304,7 @@ def locked(folder: Path) -> Iterator[None]:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         before = set(os.listdir(folder))  # noqa: PTH208 - names are what is compared
-        handle = (folder / ".lock").open("w")
+        handle = _opened_lock(folder / ".lock")
     with handle:  # outside storage_errors: what fails while the lock is held is not about this folder
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -333,15 +325,31 @@ def locked(folder: Path) -> Iterator[None]:
             raise
 
 
+def _opened_lock(path: Path) -> IO[bytes]:
+    """The lock's file, which is never written. A link is not followed, and nobody waits for a pipe's other end."""
+    strange = StorageError(f"{path} is a link, a pipe or a device, where a lock is expected. Delete it and run again.")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise strange from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise strange
+    return os.fdopen(handle, "rb")
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write into a StorageError that says what to do."""
     try:
         yield
     except Exception as error:
-        number = _errno(error)
+        number = errno_of(error)
         advice = {
             errno.ENOSPC: "The disk is full: free some space and run the same command again; finished stages are kept.",
+            errno.EFBIG: "It is larger than this process may write: raise the limit (`ulimit -f`) and run it again.",
             errno.EDQUOT: "The disk quota is used up: free some space and run the same command again.",
             errno.EROFS: "The file system is read-only: give another --out.",
             errno.EACCES: "No permission to write there: give another --out or change its permissions.",
@@ -353,18 +361,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         if advice is None:
             raise
         raise StorageError(f"Cannot write {getattr(error, 'filename', None) or path}. {advice}") from error
-
-
-def _errno(error: Exception) -> int:
-    """The system's error number, 0 where there is none.
-
-    safetensors and tokenizers, written in Rust, put it into the text of exceptions of their own; NumPy loses it.
-    """
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if found := re.search(r"\(os error (\d+)\)", str(error)):
-        return int(found[1])
-    return errno.ENOSPC if re.fullmatch(r"\d+ requested and \d+ written", str(error)) else 0
 
 
 def _refuse_to_replace(path: Path) -> None:

@@ -8,10 +8,31 @@ ShoptalkError
 ├── DivergedError       training ran into numbers that are not finite: exit status 2
 ├── StorageError        the output folder cannot be written (full, read-only, in use): exit status 2
 └── ArtifactError       a folder on disk is not the complete artifact it should be: exit status 2
+    └── AbsentError     a file that it should hold is not there
 
-Every message says what was given, what was expected, and what to do next. Anything else that escapes is a bug in
+Every message says what was given, what was expected, and what to do next. Where the machine or a limit that the user
+has set ends a command (`exhausted`), that is told likewise, with exit status 2. Anything else that escapes is a bug in
 Shoptalk and leaves with exit status 1.
 """
+
+import errno
+import re
+
+_OUT_OF_MEMORY = (
+    "Memory ran out. Close other programs, raise the limit (`ulimit -v`), or give a smaller model, batch or --budget; "
+    "then run the same command again: finished stages are kept."
+)
+_EXHAUSTED = {
+    errno.ENOSPC: "There is no space left where the output goes: free some and run the same command again.",
+    errno.EDQUOT: "The disk quota is used up: free some space and run the same command again.",
+    errno.EFBIG: "A file became larger than this process may write: raise the limit (`ulimit -f`), and run the same "
+    "command again.",
+    errno.EMFILE: "Too many files are open: raise the limit (`ulimit -n`), and run the same command again.",
+    errno.ENFILE: "Too many files are open on this machine: close other programs, and run the same command again.",
+    errno.ENOMEM: _OUT_OF_MEMORY,
+}
+# As torch, its allocators and the loader of libraries say it, in exceptions of no kind of their own.
+_NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory|not enough memory|failed to map segment", re.I)
 
 
 class ShoptalkError(Exception):
@@ -44,3 +65,33 @@ class StorageError(ShoptalkError):
 
 class ArtifactError(ShoptalkError):
     """A folder on disk is not the complete artifact it should be."""
+
+
+class AbsentError(ArtifactError):
+    """A file that a folder on disk should hold is not there."""
+
+
+def errno_of(error: BaseException) -> int:
+    """The system's error number, 0 where there is none.
+
+    safetensors and tokenizers, written in Rust, put it into the text of exceptions of their own; NumPy loses it.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(found[1])
+    return errno.ENOSPC if re.fullmatch(r"\d+ requested and \d+ written", str(error)) else 0
+
+
+def exhausted(error: BaseException) -> str | None:
+    """What to tell people where an error is no bug but the end of what the machine has, or of what the user allows;
+    None for any other.
+    """
+    if isinstance(error, ShoptalkError):
+        return None
+    if isinstance(error, MemoryError):
+        return _OUT_OF_MEMORY
+    advice = _EXHAUSTED.get(errno_of(error))
+    if advice is None and isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error)):
+        advice = _OUT_OF_MEMORY
+    return advice

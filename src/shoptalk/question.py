@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from shoptalk.artifact import MANIFEST, digest, discard, open_artifact, write_text
-from shoptalk.errors import StorageError
+from shoptalk.artifact import digest, discard, open_artifact, write_text
+from shoptalk.errors import AbsentError, ArtifactError, StorageError
+from shoptalk.readback import MANIFEST, read_record
 from shoptalk.records import Frozen
 
 FILE = "question.json"
@@ -122,11 +121,11 @@ def question_of(folder: Path) -> Question | None:
         StorageError: the record cannot be read.
     """
     try:
-        return Question.model_validate_json((folder / FILE).read_bytes())
-    except FileNotFoundError:
+        return read_record(folder / FILE, Question)
+    except AbsentError:
         return None
-    except (ValidationError, OSError) as error:
-        raise StorageError(f"{folder / FILE} cannot be read. Delete it, or give another --out.") from error
+    except ArtifactError as error:
+        raise StorageError(f"{folder / FILE} cannot be read. Delete it, or give another --out. {error}") from error
 
 
 def _command_without_record(folder: Path) -> str | None:

@@ -1,8 +1,10 @@
 """The nouns that travel between rooms: documents, drops, readings and decisions. All frozen, none knows torch."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 
 class Frozen(BaseModel):
@@ -12,23 +14,75 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
+Plain = str | int | FiniteFloat | bool
+
+
+class Metadata(Mapping[str, Plain]):
+    """Names and plain values that never change."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Plain] | None = None) -> None:
+        self._values = dict(values or {})
+
+    def __getitem__(self, name: str) -> Plain:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Metadata) else other)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __repr__(self) -> str:
+        return f"Metadata({self._values!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        values = handler.generate_schema(dict[str, Plain])
+        as_dict = core_schema.plain_serializer_function_ser_schema(
+            lambda metadata: metadata._values, return_schema=values
+        )
+        return core_schema.no_info_after_validator_function(cls, values, serialization=as_dict)
+
+
+class Picture(Frozen):
+    """A picture by its file, and the SHA-256 of that file's bytes."""
+
+    path: str
+    sha256: str
+
+
+Item = str | Picture
+"""What a product reads at once."""
+
+
 class Turn(Frozen):
-    """One message of a conversation."""
+    """One message of a conversation, or one caption of a picture."""
 
     role: str
     text: str
 
 
 class Document(Frozen):
-    """One text or one conversation, with where it came from.
+    """One text, one conversation, or one picture, with where it came from.
 
-    Exactly one of `text` and `turns` is filled.
+    Exactly one of `text`, `turns` and `picture` is filled, but that a picture's captions are its `turns`.
     """
 
     id: str
     source: str
     text: str = ""
     turns: tuple[Turn, ...] = ()
+    picture: Picture | None = None
+    metadata: Metadata = Metadata()
+    """What its source says beside the text: the other columns of its row. A list or an object is kept as its JSON."""
 
 
 class Drop(Frozen):

@@ -636,3 +636,54 @@ def test_every_command_of_the_readme_is_there(shoptalk: Any) -> None:
     listed = "init adapt curate pretrain finetune distill dose probe compare control embed export predict report"
     output = shoptalk("--help")[1]
     assert all(re.search(rf"\b{name}\b", output) for name in [*listed.split(), "objectives", "models"])
+
+
+def outcome(*words: object, before: str = "", **options: Any) -> tuple[int, str]:
+    """Exit status and standard error of `shoptalk WORDS` in a process of its own, after `before` in its shell."""
+    command = f"{before}exec {sys.executable} -m shoptalk {' '.join(map(str, words))}"
+    done = subprocess.run(
+        ["bash", "-c", command], check=False, timeout=120, text=True, stderr=subprocess.PIPE, **options
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="/dev/full is a Linux device that is always full")
+@pytest.mark.parametrize("words", ["models", "models --json", "--help", "--version"])
+def test_standard_output_that_is_full_is_no_bug(words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        status, error = outcome(words, stdout=full)
+    assert status == 2 and "shoptalk: There is no space left where the output goes" in error
+    assert "Traceback" not in error and "Exception ignored" not in error
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (MemoryError(), "Memory ran out"),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), "ulimit -f"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "ulimit -v"),
+    ],
+)
+def test_the_machines_limits_are_no_bugs(
+    shoptalk: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, advice: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    status, _, said = shoptalk()
+    assert status == 2 and advice in said and "bug" not in said
+
+
+def test_a_byte_that_is_no_text_in_a_message_is_printed_as_an_escape(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    status, error = outcome("finetune", tiny_base, "--labels", world.labels, "--out", out, stdout=subprocess.DEVNULL)
+    assert status == 0, error
+    for form in ("", "--json"):
+        with (tmp_path / "said").open("w") as said:
+            status, error = outcome("predict", out, "$'card \\xff'", form, stdout=said)
+        assert status == 0, error
+        assert "card \\udcff" in (tmp_path / "said").read_text()
+    assert json.loads((tmp_path / "said").read_text())[0]["text"] == "card \udcff"

@@ -162,7 +162,7 @@ def test_a_vocabulary_is_a_number_or_full(given: str) -> None:
 @settings(deadline=None)
 def test_every_text_is_either_trained_on_or_held_out(conversations: int, seed: int) -> None:
     corpus = toy_corpus(conversations=conversations, turns=1)
-    corpus = replace(corpus, texts=tuple(f"{i} {text}" for i, text in enumerate(corpus.texts)))
+    corpus = replace(corpus, items=tuple(f"{i} {text}" for i, text in enumerate(corpus.texts)))
     trained, held_out = split(corpus, seed=seed)
     assert sorted([*trained.texts, *held_out.texts]) == sorted(corpus.texts)
     assert len(held_out) == max(1, conversations // 10)

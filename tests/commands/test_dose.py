@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from shoptalk import decide
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
 from shoptalk.commands.dose import FEWEST_TEXTS, FRACTIONS, dose
+from shoptalk.commands.report import report
+from shoptalk.commands.verify import verify
 from shoptalk.config import Budget, Config, load
-from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.errors import ArtifactError, SourceError, StorageError
 from shoptalk.evaluate.bench import Bench, Guard, Measured
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.probes import forgetting
@@ -32,6 +34,7 @@ from shoptalk.tasks.labelled import LabelJudge
 from shoptalk.telling.facts import open_facts
 from shoptalk.text.tokens import tokenise
 from shoptalk.training.plan import LOSER_MOST
+from tests.attacks import DEEP, NO_JSON, STRANGE, replaced, reseal
 from tests.conftest import Listener, SmallWorld
 from tests.tiny import tiny_product
 from tests.training.test_plan import cost, plan_for
@@ -203,6 +206,82 @@ def test_a_run_whose_plan_was_changed_is_refused_and_left_alone(copied: Path) ->
     with pytest.raises(ArtifactError, match=r"has changed since.*Run the same `shoptalk adapt` again"):
         dose(copied, budget=None, report=Listener())
     assert files_of(copied) == before
+
+
+# --- what somebody may have changed
+
+
+@pytest.mark.parametrize("strange", NO_JSON.values(), ids=NO_JSON)
+@pytest.mark.parametrize("name", ["verdict.json", "facts.json"])
+def test_a_decision_that_was_changed_together_with_its_manifest_is_made_anew_by_adapt_and_refused_by_dose(
+    world: SmallWorld, tiny_base: Path, copied: Path, name: str, strange: Callable[[Path], object]
+) -> None:
+    replaced(copied / "decision" / name, strange)
+    reseal(copied / "decision")
+    with pytest.raises(ArtifactError, match=r"Delete .*decision and run again|has changed since"):
+        dose(copied, budget=None, report=Listener())
+        report([copied], form="md")
+    if strange in (NO_JSON["a list"], NO_JSON["depth"]):
+        listener = Listener()
+        config = config_for(tiny_base, candidates=CANDIDATES)
+        adapt([world.conversations], out=copied, config=config, report=listener, labels=world.labels)
+        assert "adapt: decision of this run is missing or damaged, and is made anew" in listener.said
+        assert not verify(copied, report=Listener())["damaged"]
+
+
+def test_a_verdict_that_was_changed_without_its_manifest_is_refused(copied: Path) -> None:
+    path = copied / "decision" / "verdict.json"
+    path.write_text(path.read_text().replace('"choice": "', '"choice": "x', 1)[: path.stat().st_size])
+    with pytest.raises(ArtifactError, match=r"(changed|damaged) 'verdict.json'"):
+        dose(copied, budget=None, report=Listener())
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_a_plan_that_is_no_plan_is_refused(copied: Path, strange: Callable[[Path], object]) -> None:
+    replaced(copied / "plan.json", strange)
+    with pytest.raises((ArtifactError, StorageError), match=r"plan\.json|has changed since"):
+        dose(copied, budget=None, report=Listener())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("baseline/timing.json", b'{"name": "x", "value": 1, "unit": "s", "n": 1}'),
+        ("baseline/timing.json", b"[]"),
+        ("baseline/readings.jsonl", b"{}\n"),
+        ("baseline/readings.jsonl", b"\xff"),
+        ("baseline/scores.intent.npy", b"no array"),
+        ("baseline/final/*", b"no array"),
+        ("corpus/remarks.json", b"{}"),
+        ("corpus/labels.jsonl", b'{"id": 3}\n'),
+        ("menu/*/progress.json", b'{"step": "far"}'),
+        ("menu/*/progress.json", DEEP.encode()),
+        ("menu/*/readings.jsonl", b"[]\n"),
+        ("menu/*/scores.intent.npy", b""),
+        ("dose/labels/correct.npy", b"no array"),
+    ],
+)
+def test_what_a_stage_has_left_and_somebody_has_changed_with_its_manifest_is_said_to_be_damaged(
+    copied: Path, name: str, content: bytes
+) -> None:
+    changed = sorted(copied.glob(name))
+    assert changed
+    for path in changed:
+        path.write_bytes(content)
+        reseal(copied / path.relative_to(copied).parts[0] if name.startswith("baseline") else path.parent)
+    with pytest.raises(
+        ArtifactError, match=r"(is damaged|does not hold what Shoptalk writes there).*Delete .* and run"
+    ):
+        dose(copied, budget=None, report=Listener())
+
+
+def test_a_corpus_or_a_menu_that_was_deleted_is_said_to_be_missing(copied: Path) -> None:
+    shutil.rmtree(copied / "menu")
+    with pytest.raises(ArtifactError, match=r"has changed since"):
+        dose(copied, budget=None, report=Listener())
+    shutil.rmtree(copied / "corpus")
+    with pytest.raises(ArtifactError, match=r"corpus is not there"):
+        dose(copied, budget=None, report=Listener())
 
 
 # --- over-fitting, where it is asked

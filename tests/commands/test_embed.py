@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from hypothesis.extra.numpy import arrays
 from shoptalk.commands import embed as embedding
 from shoptalk.commands import vectors
 from shoptalk.commands.embed import embed_sources
-from shoptalk.commands.vectors import quantise
+from shoptalk.commands.vectors import ShardPlan, VectorsCard, Work, quantise
 from shoptalk.config import Config
 from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import TextEncoder, embed
 from shoptalk.nn.precision import Precision
+from tests.attacks import STRANGE
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 CONFIG = Config()
@@ -312,3 +314,25 @@ def test_a_killed_process_is_continued_by_the_same_call(
     assert any(f"{finished * 16} of them are kept" in line for line in listener.said)
     run(tiny_base, [world.conversations], whole, listener)
     np.testing.assert_allclose(np.load(out), np.load(whole), atol=1e-6)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_card_beside_the_result_is_left_alone_and_blocks_nothing(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener, strange: Callable[[Path], object]
+) -> None:
+    strange(tmp_path / "v.json")
+    with pytest.raises(InputError, match=r"would overwrite .*v\.json"):
+        run(tiny_base, [world.conversations], tmp_path / "v.npy", listener)
+
+
+@pytest.mark.parametrize("mark", ["", "many", "-1", "99", "1" * 5_000, "\ufeff"])
+def test_a_mark_of_finished_shards_that_cannot_be_right_is_not_believed(tmp_path: Path, mark: str) -> None:
+    card = VectorsCard(
+        key="k", model="m", dtype="float32", precision="float32", texts=9, dimensions=2, left_out=0, sources={}
+    )
+    plan = ShardPlan(card=card, shard=3, offsets=(0, 5, 9, 12))
+    (tmp_path / "done").write_text(mark, encoding="utf-8")
+    assert Work(tmp_path).finished_shards(plan) == 0
+    (tmp_path / "done").write_text("2")
+    assert Work(tmp_path).finished_shards(plan) == 2

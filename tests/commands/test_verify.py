@@ -1,11 +1,13 @@
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from shoptalk.artifact import create
+from shoptalk.artifact import MANIFEST, create
 from shoptalk.commands.verify import verify
 from shoptalk.errors import SourceError
+from tests.attacks import deep_folders, replaced
 from tests.conftest import Listener
 
 
@@ -77,3 +79,16 @@ def test_a_head_of_another_encoder_and_a_run_without_its_encoder_are_found(run: 
 def test_a_folder_without_artifacts_has_nothing_to_verify(tmp_path: Path, listener: Listener) -> None:
     with pytest.raises(SourceError, match="nothing to verify"):
         verify(tmp_path, report=listener)
+
+
+def test_a_manifest_that_is_a_pipe_or_a_link_to_nothing_is_damage(run: Path, listener: Listener) -> None:
+    replaced(run / "encoder" / MANIFEST, os.mkfifo)
+    replaced(run / "menu/mlm-3" / MANIFEST, lambda path: path.symlink_to(path.with_name("gone")))
+    rows = {row["path"]: row["problem"] for row in verify(run, report=listener)["damaged"]}
+    assert "a folder, a pipe or a device" in rows["encoder"] and "link to nothing" in rows["menu/mlm-3"]
+
+
+def test_a_manifest_a_thousand_folders_deep_is_found(run: Path, listener: Listener) -> None:
+    with deep_folders(run, depth=1_200, file_at=900, name=MANIFEST):
+        (row,) = verify(run, report=listener)["damaged"]
+    assert row["path"].startswith("abc/abc/") and "is damaged" in row["problem"]

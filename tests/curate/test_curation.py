@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate import curation as module
+from shoptalk.curate import curation, rules
 from shoptalk.curate.curation import (
     HELD_OUT,
     TRAIN,
@@ -139,6 +139,19 @@ def test_passages_are_cut_by_the_kind_of_the_source() -> None:
     assert corpus.digest == "d"
 
 
+def test_the_rules_run_in_the_order_in_which_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop_short(document: Document) -> Document | Drop:
+        left = len(document.text.split()) > 2
+        return document if left else Drop(id=document.id, source=document.source, reason="short")
+
+    documents = [text("1", "two words"), text("2", "two words"), text("3", "there are three words")]
+    before, after = (rules.each(drop_short), *rules.RULES), (*rules.RULES, rules.each(drop_short))
+    monkeypatch.setattr(curation, "RULES", before)
+    assert left_out(run(*documents)) == [("1", "short"), ("2", "short")]
+    monkeypatch.setattr(curation, "RULES", after)
+    assert left_out(run(*documents)) == [("1", "short"), ("2", "duplicate")]
+
+
 PHRASES = st.sampled_from(
     [
         *RESERVED,
@@ -180,6 +193,20 @@ def test_every_unit_is_either_kept_or_in_a_drop(documents: list[Document]) -> No
 
 
 @settings(deadline=None, max_examples=40)
+@given(st.sampled_from(rules.RULES), DOCUMENTS)
+def test_every_rule_keeps_or_drops_each_document_and_gives_the_same_again(
+    rule: rules.CurationRule, documents: list[Document]
+) -> None:
+    earlier = Drop(id="x", source="x", reason="bad-json")
+    items = [earlier, *documents, earlier]
+    left = list(rule(items, reserved=RESERVED, config=CONFIG))
+    assert left == list(rule(items, reserved=RESERVED, config=CONFIG))
+    assert left[0] == left[-1] == earlier
+    parts = [item for item in left[1:-1] if isinstance(item, Drop) and "#" in item.id]
+    assert [item.id for item in left[1:-1] if item not in parts] == [document.id for document in documents]
+
+
+@settings(deadline=None, max_examples=40)
 @given(DOCUMENTS)
 def test_nothing_like_a_reserved_text_is_left(documents: list[Document]) -> None:
     texts = corpus_texts(run(*documents))
@@ -192,12 +219,12 @@ def test_nothing_like_a_reserved_text_is_left(documents: list[Document]) -> None
 def test_what_is_kept_does_not_depend_on_how_the_stream_is_cut(documents: list[Document], size: int) -> None:
     whole = run(*documents)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BATCH", size)
+        patch.setattr(rules, "BATCH", size)
         assert run(*documents) == whole
 
 
 def test_documents_pass_while_others_are_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 10)
+    monkeypatch.setattr(rules, "BATCH", 10)
     asked = []
 
     def endless() -> Iterator[Document]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.attacks import deep_folders
 
 from shoptalk.artifact import create
 from shoptalk.config import CurateConfig
@@ -267,3 +268,14 @@ def test_what_is_no_regular_file_never_blocks(fill: Fill, tmp_path: Path, monkey
 
 def test_the_formats_named_in_messages_are_those_that_are_read() -> None:
     assert KNOWN == ".txt, .md, .csv, .jsonl (each also with .gz)"
+
+
+def test_folders_a_thousand_deep_are_listed_and_what_is_too_deep_for_the_system_is_a_drop(fill: Fill) -> None:
+    source = fill("chats.txt")
+    # The whole path of the last folders is longer than the system takes.
+    with deep_folders(source, depth=1_500, file_at=900, name="deep.txt"):
+        files, drops = list_files([source])
+        texts, reasons = read(source)
+    assert [file.path.name for file in files] == ["chats.txt", "deep.txt"]
+    assert [drop.reason for drop in drops] == ["unreadable"] and "File name too long" in drops[0].detail
+    assert texts == ["the text of chats.txt"] and sorted(reasons.values()) == ["empty", "unreadable"]

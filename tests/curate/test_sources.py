@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate import clean, sources
+from shoptalk.curate import clean
 from shoptalk.curate.clean import repair
+from shoptalk.curate.readers import shared
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
@@ -158,7 +159,7 @@ def test_ids_are_unique_even_where_a_file_repeats_them(write: Write) -> None:
 def test_a_long_file_becomes_documents_parted_at_blank_lines(
     write: Write, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(sources, "PART_CHARACTERS", 20)
+    monkeypatch.setattr(shared, "PART_CHARACTERS", 20)
     documents, drops = read(write(name, "one one one\none\n\ntwo two\n\n\nthree\n\n" + "four four\n" * 6 + "\n\n"))
     assert [(d.id, d.text) for d in documents] == [
         (f"{name}#1", "one one one\none\n\ntwo two"),
@@ -172,7 +173,7 @@ def test_a_long_file_becomes_documents_parted_at_blank_lines(
 def test_a_file_just_longer_than_a_part_stays_one_document(
     write: Write, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    monkeypatch.setattr(sources, "PART_CHARACTERS", 20)
+    monkeypatch.setattr(shared, "PART_CHARACTERS", 20)
     documents, _ = read(write("a.md", "one one one\n\ntwo two two" + ending))
     assert [d.id for d in documents] == ["a.md"]
 

@@ -196,5 +196,5 @@ def test_targets_that_do_not_fit_are_told_why(change: dict[str, np.ndarray], com
 
 
 def test_a_corpus_of_one_text_has_no_examples():
-    one = replace(CORPUS, texts=CORPUS.texts[:1], conversation=CORPUS.conversation[:1], turn=CORPUS.turn[:1])
+    one = replace(CORPUS, items=CORPUS.texts[:1], conversation=CORPUS.conversation[:1], turn=CORPUS.turn[:1])
     assert len(ClassifySpec().examples(one)) == 0

@@ -84,7 +84,7 @@ def test_the_loss_is_the_mean_cross_entropy_at_the_chosen_positions():
 
 def test_a_text_with_nothing_to_predict_costs_nothing():
     corpus = toy_world(MlmSpec()).corpus
-    empty = type(corpus)(texts=("", ""), conversation=np.array([0, 1]), turn=np.array([-1, -1]), digest="x")
+    empty = type(corpus)(items=("", ""), conversation=np.array([0, 1]), turn=np.array([-1, -1]), digest="x")
     world = toy_world(MlmSpec(), corpus=empty)
     assert world.objective(world.collate([0, 1], Key(0, 0))).total.item() == 0
 

@@ -25,7 +25,7 @@ ROWS = [
     (5, -1, "within the month"),
 ]
 CORPUS = Corpus(
-    texts=tuple(text for _, _, text in ROWS),
+    items=tuple(text for _, _, text in ROWS),
     conversation=np.array([conversation for conversation, _, _ in ROWS]),
     turn=np.array([turn for _, turn, _ in ROWS]),
     digest="rows",

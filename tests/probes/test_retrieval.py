@@ -21,7 +21,7 @@ PAIRS = [
 def corpus_of(*conversations: list[str]) -> Corpus:
     """Conversations as lists of turns."""
     return Corpus(
-        texts=tuple(text for turns in conversations for text in turns),
+        items=tuple(text for turns in conversations for text in turns),
         conversation=np.array([i for i, turns in enumerate(conversations) for _ in turns], dtype=np.int64),
         turn=np.array([i for turns in conversations for i in range(len(turns))], dtype=np.int64),
         digest="",
@@ -117,7 +117,7 @@ def test_at_most_a_thousand_pairs_unless_told_otherwise() -> None:
 
 
 def test_a_corpus_of_passages_has_no_pairs() -> None:
-    corpus = Corpus(texts=("a", "b"), conversation=np.array([0, 0]), turn=np.array([-1, -1]), digest="")
+    corpus = Corpus(items=("a", "b"), conversation=np.array([0, 0]), turn=np.array([-1, -1]), digest="")
     assert choose_pairs(corpus, seed=0) == ()
 
 

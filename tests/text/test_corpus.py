@@ -21,7 +21,7 @@ DOCUMENTS = [
 
 def corpus(turns: list[tuple[int, int]]) -> Corpus:
     return Corpus(
-        texts=tuple(f"text {i}" for i in range(len(turns))),
+        items=tuple(f"text {i}" for i in range(len(turns))),
         conversation=np.array([conversation for conversation, _ in turns], dtype=np.int64),
         turn=np.array([turn for _, turn in turns], dtype=np.int64),
         digest="x",
@@ -118,6 +118,30 @@ def test_wording_on_disk_is_that_in_memory(tmp_path: Path):
     assert kept.wording.tolist() == Corpus(tuple(kept.texts), kept.conversation, kept.turn, "d").wording.tolist()
 
 
+# Roles
+
+
+def test_roles_are_small_numbers_with_a_table_of_names(tmp_path: Path):
+    with CorpusWriter(tmp_path) as writer:
+        writer.add(["hi", "", "yes?", "bye"], are_turns=True, roles=["user", "tool", "agent", ""])
+        writer.add(["a passage"], are_turns=False)
+        writer.add(["hello"], are_turns=True, roles=["agent"])
+    kept = open_corpus(tmp_path, digest="d")
+    assert kept.roles == ("user", "agent")
+    assert kept.role is not None and kept.role.dtype == np.int32
+    assert [kept.role_of(i) for i in range(5)] == ["user", "agent", "", "", "agent"]
+    assert kept.in_role("agent", "assistant").tolist() == [False, True, False, False, True]
+    assert not kept.in_role().any() and not kept.in_role("").any()
+    assert [kept.part(np.array([1, 4]), digest="p").role_of(i) for i in range(2)] == ["agent", "agent"]
+
+
+def test_a_corpus_that_knows_no_roles_says_so():
+    plain = corpus([(0, 0), (0, 1)])
+    assert plain.role_of(1) == "" and plain.in_role("user").tolist() == [False, False]
+    with pytest.raises(IndexError):
+        plain.document_of(0)
+
+
 # On disk
 
 
@@ -157,7 +181,13 @@ def test_opening_a_corpus_reads_next_to_nothing_of_it(tmp_path: Path, monkeypatc
     assert sum(read) < 400
 
 
-@pytest.mark.parametrize("name", ["texts.bin", "texts.starts.npy", "turn.npy", "wording.npy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("texts.bin", "texts.starts.npy", "turn.npy", "wording.npy"),
+        *("role.npy", "roles.json", "pictures.npy", "document.npy"),
+    ],
+)
 def test_a_missing_or_damaged_file_is_an_artifact_error(tmp_path: Path, name: str):
     stored(tmp_path, DOCUMENTS)
     whole = (tmp_path / name).read_bytes()

@@ -1,12 +1,16 @@
 import json
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from shoptalk.errors import ArtifactError
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig
+from tests.attacks import IN_ITS_PLACE, reseal, written
 from tests.toyworld import small_spec, toy_world
 
 
@@ -56,3 +60,35 @@ def test_half_a_row_left_by_a_killed_process_is_dropped_from_the_log(tmp_path: P
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert done in (2, 3)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "strange",
+    [
+        *IN_ITS_PLACE.values(),
+        written(b"\xff"),
+        written(b"{}\n"),
+        written(b'["step"}\n'),
+        written(b'{"step": "one", "loss": 1, "tokens": 1, "seconds": 1, "cells": 1}\n'),
+    ],
+)
+def test_a_log_that_training_has_not_written_is_damage(tmp_path: Path, strange: Callable[[Path], object]) -> None:
+    strange(tmp_path / "log.jsonl")
+    with pytest.raises(ArtifactError, match=r"log\.jsonl (is damaged|does not hold)"):
+        read_log(tmp_path)
+    with pytest.raises(ArtifactError, match=r"log\.jsonl (is damaged|does not hold)"):
+        next(advance(training_in(tmp_path), until=6))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("state.json", b"[]"), ("state.json", b"{}"), ("tensors.safetensors", b""), ("tensors.safetensors", b"8" * 99)],
+)
+def test_a_snapshot_that_was_changed_with_its_manifest_is_damage(tmp_path: Path, name: str, content: bytes) -> None:
+    list(islice(advance(training_in(tmp_path), until=6), 3))
+    (folder,) = tmp_path.glob("step-*")
+    (folder / name).write_bytes(content)
+    reseal(folder)
+    with pytest.raises(ArtifactError, match=r"step-.*(is damaged|does not hold).*Delete"):
+        list(advance(training_in(tmp_path), until=6))

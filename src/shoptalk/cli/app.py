@@ -1,5 +1,7 @@
 """The command line: parse, call, print. Results go to standard output, everything else to standard error."""
 
+import contextlib
+import io
 import os
 import shlex
 import sys
@@ -28,7 +30,7 @@ from shoptalk.cli.options import (
     tell_left_out,
 )
 from shoptalk.config import TEMPLATE, load
-from shoptalk.errors import InputError, ShoptalkError
+from shoptalk.errors import InputError, ShoptalkError, exhausted
 from shoptalk.nn.waiting import let_threads_sleep
 from shoptalk.progress import Console
 
@@ -267,10 +269,15 @@ app.add_typer(encoders.commands)
 
 
 def main() -> None:
-    """The entry point. Exit status: 0 done, 1 our bug, 2 wrong input, 130 interrupted (DESIGN, section 8)."""
+    """The entry point. Exit status: 0 done; 1 our bug; 2 wrong input, or no room or memory left; 130 interrupted
+    (DESIGN, section 8).
+    """
     let_threads_sleep()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Half a character, such as a byte of an argument that is no UTF-8, is printed as an escape: also right in JSON.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _run()
     except ShoptalkError as error:
         _complain(str(error))
         sys.exit(2)
@@ -279,11 +286,15 @@ def main() -> None:
             _complain("Interrupted. What is finished is kept: the same command continues.")
         raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(1)
     except Exception as error:  # the last stop: say that it is ours, and how to report it
         if os.environ.get("SHOPTALK_DEBUG"):
             raise
+        if (limit := exhausted(error)) is not None:
+            _complain(f"{limit} ({type(error).__name__}: {error})" if str(error) else limit)
+            _forget_output()
+            sys.exit(2)
         _complain(
             f"This is a bug in Shoptalk: {type(error).__name__}: {error}\n"
             "Please report it with the command you ran; SHOPTALK_DEBUG=1 shows where it happened."
@@ -291,5 +302,20 @@ def main() -> None:
         sys.exit(1)
 
 
+def _run() -> None:
+    try:
+        app()
+    except SystemExit:
+        sys.stdout.flush()  # where that fails it is said like any other error, not by Python on its way out
+        raise
+
+
+def _forget_output() -> None:
+    """What is left of standard output goes nowhere: Python would try to write it once more, and fail again."""
+    with contextlib.suppress(OSError, ValueError):  # where there is none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(what: str) -> None:
-    typer.echo(f"shoptalk: {what}", err=True)
+    with contextlib.suppress(OSError):  # where standard error is full too, the exit status has to do
+        typer.echo(f"shoptalk: {what}", err=True)

@@ -1,6 +1,5 @@
 """The commands that make, measure and use one encoder."""
 
-import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -29,8 +28,9 @@ from shoptalk.cli.options import (
     tell_left_out,
 )
 from shoptalk.config import Config, load
-from shoptalk.errors import InputError
+from shoptalk.errors import ArtifactError, InputError
 from shoptalk.progress import Console
+from shoptalk.readback import read_record
 
 commands = typer.Typer()
 
@@ -53,6 +53,7 @@ def pretrain(
     as_json: Json = False,
 ) -> None:
     """Train one objective on the sources and leave the encoder; the same command again resumes."""
+    from shoptalk.commands.pretrain import SinglePlan
     from shoptalk.commands.pretrain import pretrain as run
     from shoptalk.stages.world import together
     from shoptalk.telling.cards import plain_card
@@ -66,9 +67,13 @@ def pretrain(
         artifact = run(world, sources, objective=objective, steps=steps, card=card, force=force)
         if world.first:
             tell_left_out(out)
-            plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
-            result = {"encoder": str(out / "encoder"), "content": artifact.content}
-            result |= {name: plan[name] for name in ("steps", "spent")}
+            result: dict[str, Any] = {"encoder": str(out / "encoder"), "content": artifact.content}
+            try:
+                plan = read_record(out / "plan.json", SinglePlan)
+            except ArtifactError:
+                console.say(f"pretrain: {out / 'plan.json'} is missing or damaged: how much was trained is not known")
+            else:
+                result |= {"steps": plan.steps, "spent": plan.spent}
             show(result, as_json, lambda: str(out / "encoder"))
 
 

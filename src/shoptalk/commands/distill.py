@@ -20,7 +20,7 @@ from shoptalk.commands.pretrain import train_on
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.decide import FOLDS, deal_folds
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ArtifactError, ConfigError
 from shoptalk.nn.bases import resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import TextEncoder, embed, text_encoder
@@ -28,6 +28,7 @@ from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
 from shoptalk.question import Question, claim
+from shoptalk.readback import read_json
 from shoptalk.records import Example
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.world import World, open_embedder
@@ -35,7 +36,6 @@ from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import permuted
-from shoptalk.text.stored import ChosenTexts
 from shoptalk.text.tokens import tokenise_to
 from shoptalk.text.vocabulary import piece_counts, prune
 from shoptalk.training import launch
@@ -128,17 +128,8 @@ def split(corpus: Corpus, *, seed: int) -> tuple[Corpus, Corpus]:
     most = min(max(1, int(HELD_OUT_SHARE * n)), HELD_OUT_MOST, n)
     chosen = np.sort(permuted(n, range(most), seed=seed, epoch=0))
     rest = np.delete(np.arange(n), chosen)
-    return _part(corpus, rest, f"without {len(chosen)}:{seed}"), _part(corpus, chosen, f"of {len(chosen)}:{seed}")
-
-
-def _part(corpus: Corpus, places: Int[np.ndarray, " P"], name: str) -> Corpus:
-    return Corpus(
-        texts=ChosenTexts(corpus.texts, places),
-        conversation=corpus.conversation[places],
-        turn=corpus.turn[places],
-        digest=f"{corpus.digest}:{name}",
-        hashes=None if corpus.hashes is None else corpus.hashes[places],
-    )
+    trained_on = corpus.part(rest, digest=f"{corpus.digest}:without {len(chosen)}:{seed}")
+    return trained_on, corpus.part(chosen, digest=f"{corpus.digest}:of {len(chosen)}:{seed}")
 
 
 def _pruned_base(world: World, teacher: TextEncoder, corpus: Corpus, vocabulary: int | None) -> str | None:
@@ -189,7 +180,7 @@ def _compared(
     """The contents of `DIR/distill.json`, measured unless that file is already about this student."""
     path, folder = world.run / "distill.json", world.run / "encoder"
     key = key_of(kind="distilled", config={"held_out": held_out.digest}, parents={"encoder": encoder.content})
-    if path.exists() and (earlier := _read(path)).get("key") == key:
+    if (earlier := _read(path)).get("key") == key:
         return earlier
     world.report.say("distill: measuring teacher and student")
     student = text_encoder(open_embedder(world.config, str(folder)))
@@ -217,10 +208,9 @@ def _compared(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # a killed process's, or somebody else's
+        return read_json(path, dict)
+    except ArtifactError:  # there is none yet, or it is damaged
         return {}
-    return contents if isinstance(contents, dict) else {}
 
 
 def _size(side: _Side) -> dict[str, Any]:

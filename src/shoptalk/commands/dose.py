@@ -27,14 +27,14 @@ from pydantic import ValidationError
 
 from shoptalk import decide
 from shoptalk import dose as doses
-from shoptalk.artifact import Artifact, create, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import Artifact, create, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Budget, Config
-from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.errors import AbsentError, ArtifactError, SourceError
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.quantities import span
-from shoptalk.report import render
+from shoptalk.readback import as_written, read_record, read_text
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.candidate import prepare_targets
 from shoptalk.stages.curate import open_curated
@@ -42,7 +42,8 @@ from shoptalk.stages.entry import Entry, open_entry, scores, train_to
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, plan_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_embedder, open_product
-from shoptalk.telling.facts import of_decision, open_facts
+from shoptalk.telling.facts import of_decision, write_page
+from shoptalk.telling.verdict_json import Verdict
 from shoptalk.text.corpus import Corpus
 
 FRACTIONS = (0.25, 0.5, 0.125)
@@ -94,7 +95,7 @@ def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any
         }
         text = json.dumps(found, indent=1, ensure_ascii=False)
         write_text(run / "dose.json", text)
-        write_text(run / "report.html", render(open_facts(run)))
+        write_page(run)
         for part in (run / "dose").glob("texts-*/work"):
             shutil.rmtree(part, ignore_errors=True)
     return dict(json.loads(text))
@@ -105,12 +106,14 @@ def dose(run: Path, *, budget: Budget | None, report: Reporter) -> dict[str, Any
 
 def _verdict(run: Path) -> dict[str, Any]:
     """The verdict of a run that can be dosed."""
-    if open_artifact(run / "decision") is None:
+    decision = run / "decision"
+    if open_artifact(decision) is None:
         raise SourceError(
             f"{run} is not a finished run: it has no decision. `shoptalk adapt SOURCE... --labels FILE --out {run}` "
             "makes one."
         )
-    verdict: dict[str, Any] = json.loads((run / "decision" / "verdict.json").read_text(encoding="utf-8"))
+    handed_out(decision)
+    verdict = read_record(decision / "verdict.json", Verdict).told()
     if verdict["objective"] is None:
         raise SourceError(
             f"Nothing was trained in {run}, so there is no dose of it. Run `shoptalk adapt` with --candidates other "
@@ -139,13 +142,14 @@ def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
     curated = open_curated(world)
     world = base_stage(world, curated)
     plan_file = run / "plan.json"
-    planned = plan_file.read_text(encoding="utf-8") if plan_file.is_file() else None
+    planned = _plan_text(plan_file)
     baseline = baseline_stage(world, curated)
     prepared, _ = plan_stage(world, curated, baseline, spent=0.0)
-    kept = plan_file.read_text(encoding="utf-8") if plan_file.is_file() else None
+    kept = _plan_text(plan_file)
     names = [row["entry"] for row in verdict["candidates"] if row["objective"] == verdict["objective"]]
     entries = _entries(run, prepared, verdict["objective"]) if prepared is not None else {}
-    if prepared is None or planned != kept or not set(names) <= set(entries):
+    best = entries.get(str(verdict["entry"]))
+    if prepared is None or planned != kept or best is None or not {best.name, *names} <= set(entries):
         if planned is not None:
             write_text(plan_file, planned)
         raise ArtifactError(
@@ -158,20 +162,28 @@ def _open(run: Path, verdict: dict[str, Any], report: Reporter) -> _Finished:
         baseline=baseline,
         prepared=prepared,
         entries=mine,
-        best=next(entry for entry in mine if entry.name == verdict["entry"]),
+        best=best,
         decision=artifact,
     )
+
+
+def _plan_text(path: Path) -> str | None:
+    """What the plan's file holds; None where there is none."""
+    try:
+        return read_text(path)
+    except AbsentError:
+        return None
 
 
 def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
     """The candidate's finished entries of this plan, by name; the menu may also hold those of earlier plans."""
     found = {}
-    for folder in sorted((run / "menu").iterdir()):
+    for folder in sorted((run / "menu").glob("*")):
         artifact = open_artifact(folder)
         if (
             artifact is None
             or artifact.parents.get("plan") != prepared.key
-            or artifact.config["candidate"] != candidate
+            or artifact.config.get("candidate") != candidate
         ):
             continue
         entry = open_entry(folder, candidate)
@@ -296,7 +308,8 @@ def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
             arms.append(np.stack([kshot_outcomes(vectors, labels, chosen) for chosen in sets]))
         with create(folder, kind="dose-labels", config=settings, parents=parents) as inside:
             np.save(inside / "correct.npy", np.stack(arms))
-    base, adapted = np.load(folder / "correct.npy", allow_pickle=False)
+    with as_written(folder):
+        base, adapted = np.load(folder / "correct.npy", allow_pickle=False)
     tested = np.stack([_untouched(chosen, cluster) for chosen in sets])
     return shots, decide.Points(tuple(f"{k}-shot" for k in shots), base, adapted, tested, cluster)
 

@@ -196,7 +196,7 @@ def _counting(items: Iterable[Document | Drop], reasons: Counter[str]) -> Iterat
 
 
 def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Reporter) -> None:
-    first = work.finished_shards()
+    first = work.finished_shards(plan)
     progress = _Progress(plan, first, report)
     if len(progress) > _PROBED_FROM:
         progress.forecast(_seconds_per_byte(work, plan, product))

@@ -25,12 +25,13 @@ from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads import classifier, head_files
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim, withdraw
+from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_embedder
@@ -98,11 +99,14 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
             product.save(inside, card=card)
         head_parents = parents | {"encoder": handed_out(world.run / "encoder").content}
         with create(folder, kind="head", config=settings, parents=head_parents, readings=dict(head.dev)) as inside:
-            classifier.save(head, inside)
+            head_files.save(head, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, left_out)
         shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
-    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    result = read_json(folder / "result.json", dict)
+    if not {"task", "sentence", "test"} <= result.keys() or not isinstance(result["test"] or {}, dict):
+        raise damaged(folder / "result.json", "it does not say what was learned")
+    return result
 
 
 def _counted(world: World, request: Request, left_out: Sequence[Drop]) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import ConfigError, SourceError
+from shoptalk.errors import ArtifactError, ConfigError, SourceError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
@@ -22,6 +20,7 @@ from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim, withdraw
+from shoptalk.readback import read_record, read_text
 from shoptalk.records import Frozen
 from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets, unable
 from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
@@ -116,7 +115,10 @@ def _first_phase(
     train_on(inside, corpus, spec, objective=objective, steps=steps, card=card, begun=begun)
 
     def work() -> dict[str, Any]:
-        plan = SinglePlan.model_validate_json((inside.run / "plan.json").read_text(encoding="utf-8"))
+        try:
+            plan = read_record(inside.run / "plan.json", SinglePlan)
+        except ArtifactError as error:  # the encoder is there, so a plan would not be made again
+            raise ArtifactError(f"{error} To train this phase anew, delete {inside.run}.") from error
         rows = read_log(inside.run)
         seconds = plan.spent["seconds"] if plan.spent else plan.before_seconds + sum(row["seconds"] for row in rows)
         tokens = sum(row["tokens"] for row in rows)
@@ -361,10 +363,12 @@ def _decided(
 
 
 def _read_plan(path: Path, key: str) -> SinglePlan | None:
-    """The stored plan, if it is that of `key`; a plan in another version's format is that of another key."""
+    """The plan that is stored, if it is that of `key`; one that is damaged, or in another version's form, is made
+    anew.
+    """
     try:
-        plan = SinglePlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError):
+        plan = read_record(path, SinglePlan)
+    except ArtifactError:
         return None
     return plan if plan.key == key else None
 
@@ -374,7 +378,11 @@ def _forget_other_runs(folder: Path, key: str) -> None:
     `key` marks whose they are.
     """
     mark = folder / ".training"
-    if not mark.exists() or mark.read_text(encoding="utf-8") != key:
+    try:
+        known = read_text(mark)
+    except ArtifactError:
+        known = None
+    if known != key:
         snapshot.keep_only(folder, None)
         (folder / "log.jsonl").unlink(missing_ok=True)
         write_text(mark, key)

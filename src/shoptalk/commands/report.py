@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import open_artifact, write_text
+from shoptalk.artifact import handed_out, open_artifact, write_text
 from shoptalk.errors import InputError, SourceError
+from shoptalk.readback import as_written, read_text
 from shoptalk.report import render_markdown
 from shoptalk.report.runs import FinishedRun, compared
 from shoptalk.report.side_by_side import comparison_markdown, render_comparison
-from shoptalk.telling.facts import open_facts
+from shoptalk.telling.facts import facts_of, open_facts, write_page
 
 FORMS = ("html", "md", "json")
 COMPARISON = Path("comparison.html")
@@ -25,6 +26,7 @@ def report(runs: Sequence[Path], *, form: str, out: Path | None = None) -> str:
     Raises:
         InputError: there is no such form, or a run is given twice.
         SourceError: one of them is not a finished run; the message names it.
+        ArtifactError: one of them is damaged; the message names it.
         StorageError: `out` cannot be written.
     """
     if form not in FORMS:
@@ -32,6 +34,7 @@ def report(runs: Sequence[Path], *, form: str, out: Path | None = None) -> str:
     single = len(runs) == 1
     if single and form == "html" and out is None:
         finished(runs[0])
+        _page(runs[0])
         return str(page_of(runs))
     text = _of_one(runs[0], form) if single else _of_several(runs, form)
     if form == "html":
@@ -52,12 +55,13 @@ def finished(run: Path) -> FinishedRun:
 
     Raises:
         SourceError: it is not a finished run.
+        ArtifactError: a file of its decision is damaged, or is not what its manifest says.
     """
-    artifact = open_artifact(run / "decision")
-    if artifact is None:
+    if open_artifact(run / "decision") is None:
         raise SourceError(
             f"{run} is not a finished run: it has no decision. Finish it with `shoptalk adapt ... --out {run}`."
         )
+    artifact = handed_out(run / "decision")
     return FinishedRun(str(run), open_facts(run), artifact.config, artifact.parents, artifact.versions)
 
 
@@ -66,19 +70,34 @@ def comparison(runs: Sequence[Path]) -> dict[str, Any]:
 
     Raises:
         SourceError: one of them is not a finished run; the message names it.
+        ArtifactError: one of them is damaged; the message names it.
         InputError: a run is given twice.
     """
     twice = [str(run) for run, times in Counter(run.resolve() for run in runs).items() if times > 1]
     if twice:
         raise InputError(f"{twice[0]} is given more than once. Give each run once.")
-    return compared([finished(run) for run in runs])
+    every = [finished(run) for run in runs]
+    for run, one in zip(runs, every, strict=True):  # each alone first: what cannot be shown is then said of its run
+        with as_written(facts_of(run)):
+            comparison_markdown(compared([one]))
+            render_comparison(compared([one]))
+    return compared(every)
 
 
 def _of_one(run: Path, form: str) -> str:
     facts = finished(run).facts
     if form == "html":
-        return (run / "report.html").read_text(encoding="utf-8")
-    return json.dumps(facts, ensure_ascii=False) if form == "json" else render_markdown(facts)
+        return _page(run)
+    with as_written(facts_of(run)):
+        return json.dumps(facts, ensure_ascii=False) if form == "json" else render_markdown(facts)
+
+
+def _page(run: Path) -> str:
+    """The page of a finished run, made anew where it is missing or is no file."""
+    path = page_of([run])
+    if not path.is_file():
+        write_page(run)
+    return read_text(path)
 
 
 def _of_several(runs: Sequence[Path], form: str) -> str:

@@ -224,7 +224,7 @@ def _training(
     """The training of `product`, with one step until a plan sets the number."""
     n = len(task.texts)
     corpus = Corpus(
-        texts=tuple(task.texts),
+        items=tuple(task.texts),
         conversation=np.arange(n, dtype=np.int32),
         turn=np.full(n, -1, dtype=np.int32),
         digest=digest(list(task.texts)),

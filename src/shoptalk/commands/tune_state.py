@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 
 from shoptalk.artifact import digest, key_of, storage_errors, write_text
+from shoptalk.errors import AbsentError, ArtifactError
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.classifier import micro_f1
 from shoptalk.nn.heads.logistic import LinearHead
 from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
+from shoptalk.readback import as_written, read_json, read_record
 from shoptalk.records import Frozen
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training
@@ -87,8 +89,8 @@ def tuning_key(product: Embedder, task: TuneTask, spec: Spec, tuning: TuneSettin
 
 def read_tune_plan(folder: Path, key: str) -> TunePlan | None:
     """The stored plan, if it is that of `key`; otherwise what another tuning left is deleted."""
-    with contextlib.suppress(FileNotFoundError, ValidationError):
-        plan = TunePlan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
+    with contextlib.suppress(ArtifactError):
+        plan = read_record(folder / "plan.json", TunePlan)
         if plan.key == key:
             return plan
     snapshot.keep_only(folder, None)
@@ -123,15 +125,18 @@ def look(step: int, looks: Sequence[DevScore], training: Training, head: LinearH
 
 def restore_best(training: Training) -> None:
     """Load the weights of the best look."""
-    training.objective.load_state_dict(load_file(training.folder / _BEST))
+    with as_written(training.folder / _BEST):
+        training.objective.load_state_dict(load_file(training.folder / _BEST))
 
 
 def read_looks(folder: Path) -> list[DevScore]:
     """The scores that an interrupted call has left."""
-    path = folder / _LOOKS
-    return (
-        [DevScore.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
-    )
+    try:
+        rows = read_json(folder / _LOOKS, list)
+    except AbsentError:
+        return []
+    with as_written(folder / _LOOKS):
+        return [DevScore.model_validate(row) for row in rows]
 
 
 def best_of(looks: Sequence[DevScore]) -> DevScore:

@@ -2,13 +2,14 @@
 
     work = Work.beside(out)
     plan = work.resumed(key) or work.prepared(card, items, shard=16_384, passage_characters=1_000)
-    for number in range(work.finished_shards(), plan.shards): ... work.write(plan, number, vectors)
+    for number in range(work.finished_shards(plan), plan.shards): ... work.write(plan, number, vectors)
     work.publish(plan.card, out)
 
 A shard is on the disk before it is counted, and the array is moved to its place last: after any crash the same calls
 continue. Nothing here knows what an encoder is.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,12 +21,12 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Int8, Shaped
-from pydantic import ValidationError
 
 from shoptalk.artifact import storage_errors, write_text
 from shoptalk.curate.curation import to_corpus
-from shoptalk.errors import StorageError
+from shoptalk.errors import ArtifactError, StorageError
 from shoptalk.nn.precision import Precision
+from shoptalk.readback import as_written, read_record, read_text
 from shoptalk.records import Document, Drop, Frozen
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -49,8 +50,8 @@ class VectorsCard(Frozen):
 def card_of(out: Path) -> VectorsCard | None:
     """The card beside a finished result; None where there is none."""
     try:
-        return VectorsCard.model_validate_json(out.with_suffix(".json").read_bytes())
-    except (OSError, ValidationError):
+        return read_record(out.with_suffix(".json"), VectorsCard)
+    except ArtifactError:
         return None
 
 
@@ -100,16 +101,18 @@ class Work:
     def _done(self) -> Path:
         return self.folder / "done"
 
-    def finished_shards(self) -> int:
-        """How many shards are on the disk."""
-        return int(self._done.read_text(encoding="utf-8")) if self._done.exists() else 0
+    def finished_shards(self, plan: ShardPlan) -> int:
+        """How many shards are on the disk; none where that is not known."""
+        with contextlib.suppress(ArtifactError), as_written(self._done):
+            done = int(read_text(self._done))
+            return done if 0 <= done <= plan.shards else 0
+        return 0
 
     def resumed(self, key: str) -> ShardPlan | None:
         """The plan that an earlier process left for the same key; what belongs to any other is removed."""
-        try:
-            plan = ShardPlan.model_validate_json(self._plan.read_bytes())
-        except (OSError, ValidationError):
-            plan = None
+        plan = None
+        with contextlib.suppress(ArtifactError):
+            plan = read_record(self._plan, ShardPlan)
         if plan is not None and plan.card.key == key:
             return plan
         # The plan is deleted first: while it is there, the other files are taken to be complete.

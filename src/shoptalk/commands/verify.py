@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import MANIFEST, Artifact, damages, open_manifest
+from shoptalk.artifact import Artifact, damages, file_digest, open_manifest
 from shoptalk.errors import ArtifactError, SourceError
 from shoptalk.nn.heads.answering import belongs
+from shoptalk.readback import MANIFEST, walk
 from shoptalk.stages.world import Reporter
 
 COPIES = (("verdict.json", "decision/verdict.json"),)
@@ -20,7 +21,8 @@ def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
     Raises:
         SourceError: there is no artifact in it.
     """
-    manifests = sorted(path for path in run.rglob(MANIFEST) if not _is_unfinished(path.relative_to(run)))
+    found = (root / MANIFEST for root, folders, names in walk(run) if MANIFEST in (*folders, *names))
+    manifests = sorted(path for path in found if not _is_unfinished(path.relative_to(run)))
     if not manifests:
         raise SourceError(f"There is nothing to verify in {run}: no {MANIFEST} below it. Give the folder of a run.")
     n_files, n_bytes, damaged, sound = 0, 0, [], 0
@@ -38,7 +40,9 @@ def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
         {"path": copy, "problem": f"differs from {original}"}
         for copy, original in COPIES
         if (run / original).is_file()
-        and (not (run / copy).is_file() or (run / copy).read_bytes() != (run / original).read_bytes())
+        and (
+            not (run / copy).is_file() or file_digest(run / copy, fresh=True) != file_digest(run / original, fresh=True)
+        )
     ]
     damaged += _apart(run)
     return {"artifacts": len(manifests), "sound": sound, "files": n_files, "bytes": n_bytes, "damaged": damaged}
@@ -63,7 +67,9 @@ def _read(folder: Path) -> Iterator[tuple[str, int, str | None]]:
     except ArtifactError as error:
         yield "", 0, str(error)
         return
-    assert artifact is not None
+    if artifact is None:
+        yield "", 0, f"{folder / MANIFEST} is a link to nothing"
+        return
     for name, problem in damages(folder, artifact, fresh=True):
         file = folder / name
         yield name, file.stat().st_size if problem is None else 0, problem

@@ -2,51 +2,40 @@
 
     kept = curate(stream_sources(paths, config), reserved=[example.text for example in labelled], config=config)
     write_corpus(folder, kept, passage_characters=600, held_out=lambda document: False)
-    corpus = open_corpus(folder / TRAIN, digest=artifact.content)
+    train, held_out = open_corpora(folder, digest=artifact.content)
 
 A stream from end to end: what is held is a batch of documents, and for each document that came by, 30 to 60 bytes (the
 hashes of its id and of its text).
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar, overload
 
 import numpy as np
 from pydantic import ValidationError
 
 from shoptalk.artifact import storage_errors, write_text
 from shoptalk.config import CurateConfig
-from shoptalk.curate.clean import sample
-from shoptalk.curate.dedup import Reference, normalise
-from shoptalk.curate.passages import is_markdown, passages
-from shoptalk.curate.seen import Table, names
+from shoptalk.curate.passages import units_of
+from shoptalk.curate.rules import RULES
 from shoptalk.errors import ArtifactError
-from shoptalk.records import Document, Drop, Frozen
-from shoptalk.text.corpus import Corpus, CorpusWriter
-from shoptalk.text.stored import ArrayWriter
+from shoptalk.records import Document, Drop, Frozen, Item
+from shoptalk.text.corpus import Corpus, CorpusWriter, open_corpus
+from shoptalk.text.stored import ArrayWriter, StoredTexts, TextWriter
 
 DOCUMENTS = "documents.jsonl"
+"""With `documents.starts.npy`, where each line begins."""
 DROPS = "drops.jsonl"
 TRAIN, HELD_OUT = "train", "held_out"
 """Folders of the two corpora."""
 IS_HELD_OUT = "is_held_out.npy"
 """Of each document, 1 where it is in the second of them."""
-RESERVED = "in-labelled-cluster"
-# A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
-IDENTIFYING_WORDS = 4
-BATCH = 4_000
-"""Turns and passages compared with the reserved texts at once."""
-_BATCH_CHARACTERS = 2_000_000
 
 F = TypeVar("F", bound=Frozen)
-
-# Scripts written without spaces: kana, Han, Thai, Lao, Burmese, Khmer. Two of their characters count as a word.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 def curate(
@@ -54,43 +43,51 @@ def curate(
 ) -> Iterator[Document | Drop]:
     """The documents that self-supervision may learn from, and what is left out with its reason, as they come.
 
-    Left out are empty documents, repeats of the whole document (equal after normalisation), and near duplicates of a
-    reserved text: the whole conversation where the matching turn has four words or more, for the other turns are
-    that text's context; else the turn or the passage alone. A removed turn leaves an empty one in its place.
+    `rules.RULES` says what is left out, and in which order.
 
     Args:
         items: what was read, and what reading left out already, which is passed on.
         reserved: labelled and test texts.
         config: similarity that counts as a near duplicate, and the size of passages.
     """
-    # A document meets a reserved text of several paragraphs only after it was cut into passages. So the passages of
-    # reserved texts are reserved from documents too, where they identify the text.
-    cut = [part for text in reserved for part in passages(text, config.passage_characters) if _identifies(part)]
-    turns = Reference(reserved, config.near_duplicate)
-    plain = Reference([*reserved, *cut], config.near_duplicate)
-    for batch in _batches(_without_repeats(items), config.passage_characters):
-        _mark(batch, turns, plain)
-        for entry in batch:
-            yield from _judged(entry)
+    for rule in RULES:
+        items = rule(items, reserved=reserved, config=config)
+    yield from items
 
 
 def to_corpus(documents: Iterable[Document], *, digest: str, passage_characters: int) -> Corpus:
-    """The texts that objectives see, in memory: one a turn or passage. Empty turns leave a gap in `turn`."""
-    texts: list[str] = []
+    """The items that objectives see, in memory: one a turn or passage. Empty turns leave a gap in `turn`."""
+    every = tuple(documents)
+    items: list[Item] = []
     conversation: list[int] = []
     turn: list[int] = []
-    for number, document in enumerate(documents):
-        for place, text in enumerate(_units(document, passage_characters)):
-            if text:
-                texts.append(text)
+    role: list[int] = []
+    roles: dict[str, int] = {}
+    for number, document in enumerate(every):
+        for place, (item, name) in enumerate(zip(*_items_and_roles(document, passage_characters), strict=True)):
+            if item:
+                items.append(item)
                 conversation.append(number)
                 turn.append(place if document.turns else -1)
+                role.append(roles.setdefault(name, len(roles)) if name else -1)
     return Corpus(
-        texts=tuple(texts),
+        items=tuple(items),
         conversation=np.array(conversation, dtype=np.int64),
         turn=np.array(turn, dtype=np.int64),
         digest=digest,
+        role=np.array(role, dtype=np.int64),
+        roles=tuple(roles),
+        documents=every,
     )
+
+
+def _items_and_roles(document: Document, passage_characters: int) -> tuple[list[Item], list[str]]:
+    """A document's picture, then its turns or passages; and the role of each, empty where it has none."""
+    items: list[Item] = list(units_of(document, passage_characters))
+    roles = [turn.role for turn in document.turns] or [""] * len(items)
+    if document.picture is None:
+        return items, roles
+    return [document.picture, *items], ["", *roles]
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def write_corpus(
     passage_characters: int,
     held_out: Callable[[Document], bool],
 ) -> Written:
-    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the texts as two corpora, one of them held out, and
+    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the items as two corpora, one of them held out, and
     which documents those of the second are (`IS_HELD_OUT`, in the order of the documents).
 
     Raises:
@@ -118,20 +115,20 @@ def write_corpus(
     with storage_errors(folder), ExitStack() as stack:
         held_out_file = stack.enter_context(ArrayWriter(folder / IS_HELD_OUT, np.uint8))
         train, kept_back = (stack.enter_context(CorpusWriter(folder / name)) for name in (TRAIN, HELD_OUT))
-        kept_file, drops_file = (
-            stack.enter_context((folder / name).open("w", encoding="utf-8")) for name in (DOCUMENTS, DROPS)
-        )
+        kept = stack.enter_context(TextWriter(folder, "documents", suffix=".jsonl"))
+        drops_file = stack.enter_context((folder / DROPS).open("w", encoding="utf-8"))
         for item in items:
             if isinstance(item, Drop):
                 dropped[item.reason] += 1
                 drops_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
                 continue
-            documents += 1
-            kept_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
+            kept.append((item.model_dump_json(exclude_defaults=True) + "\n").encode("utf-8"))
             is_held_out = held_out(item)
             held_out_file.append(is_held_out)
             writer = kept_back if is_held_out else train
-            writer.add(_units(item, passage_characters), are_turns=bool(item.turns))
+            parts, roles = _items_and_roles(item, passage_characters)
+            writer.add(parts, are_turns=bool(item.turns), roles=roles, document=documents)
+            documents += 1
     return Written(documents, dropped)
 
 
@@ -142,6 +139,42 @@ def read_documents(folder: Path) -> Iterator[Document]:
         ArtifactError: the file is missing or damaged.
     """
     return _records(folder / DOCUMENTS, Document)
+
+
+class StoredDocuments(Sequence[Document]):
+    """The same, each read when it is asked for, and none held.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = StoredTexts(folder, "documents", suffix=".jsonl")
+        self._path = folder / DOCUMENTS
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Document: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Document, ...]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Document | tuple[Document, ...]:
+        places = range(len(self))[at]
+        if isinstance(places, range):
+            return tuple(self[place] for place in places)
+        return _record(self._lines[places].encode("utf-8"), Document, self._path, places + 1)
+
+
+def open_corpora(folder: Path, *, digest: str) -> tuple[Corpus, Corpus]:
+    """The corpus to train on and the one held out that `write_corpus` left, with their documents.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    documents = StoredDocuments(folder)
+    train, held_out = (open_corpus(folder / name, digest=digest, documents=documents) for name in (TRAIN, HELD_OUT))
+    return train, held_out
 
 
 def read_drops(folder: Path) -> Iterator[Drop]:
@@ -176,128 +209,17 @@ def write_drops(folder: Path, drops: Iterable[Drop]) -> None:
     write_text(folder / DROPS, "".join(drop.model_dump_json(exclude_defaults=True) + "\n" for drop in drops))
 
 
-# The rules
-
-
-@dataclass
-class _Entry:
-    """A document on its way, its turns or passages, and which of them are too like a reserved text."""
-
-    item: Document | Drop
-    units: list[str] = field(default_factory=list)
-    matching: list[int] = field(default_factory=list)
-
-
-def _without_repeats(items: Iterable[Document | Drop]) -> Iterator[Document | Drop]:
-    first = Table()
-    with names() as ids:
-        for item in items:
-            if isinstance(item, Drop):
-                yield item
-                continue
-            texts = [turn.text for turn in item.turns] or [item.text]
-            if not any(text.strip() for text in texts):
-                yield Drop(id=item.id, source=item.source, reason="empty", detail="no text")
-                continue
-            whole = "\n".join(normalise(text) for text in texts).encode("utf-8", "surrogatepass")
-            if earlier := first.get(whole):
-                yield Drop(
-                    id=item.id,
-                    source=item.source,
-                    reason="duplicate",
-                    detail=f"same text as {ids[earlier]}",
-                    sample=sample(" ".join(texts)),
-                )
-            else:
-                first.set(whole, ids.add(item.id))
-                yield item
-
-
-def _batches(items: Iterable[Document | Drop], passage_characters: int) -> Iterator[list[_Entry]]:
-    """Documents until they have enough turns and passages, or characters; drops keep their place."""
-    batch: list[_Entry] = []
-    size = characters = 0
-    for item in items:
-        units = [] if isinstance(item, Drop) else _units(item, passage_characters)
-        batch.append(_Entry(item, units))
-        size += max(1, len(units))
-        characters += sum(map(len, units))
-        if size >= BATCH or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size, characters = [], 0, 0
-    yield batch
-
-
-def _units(document: Document, passage_characters: int) -> list[str]:
-    if document.turns:
-        return [turn.text for turn in document.turns]
-    return passages(document.text, passage_characters, markdown=is_markdown(document.source))
-
-
-def _mark(batch: Sequence[_Entry], turns: Reference, plain: Reference) -> None:
-    """Note the units that are near duplicates of a reserved text."""
-    for of_turns, reference in ((True, turns), (False, plain)):
-        places = [
-            (entry, number)
-            for entry in batch
-            if isinstance(entry.item, Document) and bool(entry.item.turns) == of_turns
-            for number, text in enumerate(entry.units)
-            if text
-        ]
-        hits = reference.near([entry.units[number] for entry, number in places])
-        for i in np.flatnonzero(hits).tolist():
-            entry, number = places[i]
-            entry.matching.append(number)
-
-
-def _judged(entry: _Entry) -> Iterator[Document | Drop]:
-    """What is left of a document, and a drop for each part that is not."""
-    document, texts, matching = entry.item, entry.units, entry.matching
-    if isinstance(document, Drop) or not matching:
-        yield document
-    elif rest := _remainder(document, texts, matching):
-        yield rest
-        kind = "turn" if document.turns else "passage"
-        yield from (_reserved(document, f"{document.id}#{kind}{n}", texts[n]) for n in matching)
-    else:
-        yield _reserved(document, document.id, max((texts[n] for n in matching), key=len))
-
-
-def _remainder(document: Document, texts: Sequence[str], matching: Sequence[int]) -> Document | None:
-    """The document without its matching turns or passages, or None where it must go as a whole."""
-    gone = set(matching)
-    if not any(text for number, text in enumerate(texts) if number not in gone):
-        return None
-    if not document.turns:
-        rest = "\n\n".join(text for number, text in enumerate(texts) if number not in gone)
-        return document.model_copy(update={"text": rest})
-    if any(_identifies(texts[number]) for number in matching):
-        return None
-    turns = (
-        turn.model_copy(update={"text": ""}) if number in gone else turn for number, turn in enumerate(document.turns)
-    )
-    return document.model_copy(update={"turns": tuple(turns)})
-
-
-def _identifies(text: str) -> bool:
-    return len(text.split()) + len(_UNSPACED.findall(text)) // 2 >= IDENTIFYING_WORDS
-
-
-def _reserved(document: Document, id: str, text: str) -> Drop:
-    detail = "a near duplicate of a labelled or test text, which must stay unseen"
-    return Drop(id=id, source=document.source, reason=RESERVED, detail=detail, sample=sample(text))
-
-
-# On disk
-
-
 def _records(path: Path, kind: type[F]) -> Iterator[F]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    yield kind.model_validate_json(line)
-                except ValidationError as error:
-                    raise ArtifactError(f"{path}, line {number} is damaged. Run `shoptalk curate` again.") from error
+                yield _record(line, kind, path, number)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror}). Run `shoptalk curate` again.") from error
+
+
+def _record(line: bytes, kind: type[F], path: Path, number: int) -> F:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise ArtifactError(f"{path}, line {number} is damaged. Run `shoptalk curate` again.") from error

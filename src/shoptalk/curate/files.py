@@ -27,7 +27,6 @@ from shoptalk.curate.encodings import (
     wide_encoding,
 )
 
-FORMATS = (".txt", ".md", ".csv", ".jsonl")
 LINE_CHARACTERS = 1_000_000
 _HEAD_BYTES = 65_536
 _SAMPLE_BYTES = 4 * _HEAD_BYTES
@@ -51,6 +50,17 @@ class RefusedFile(Exception):  # noqa: N818 - not an error of the run: it become
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to read."""
+
+    path: Path
+    name: str
+    """Such as "conversations/june.jsonl"; no other file of the listing has it."""
+    given: bool
+    """Named by the user, not found in a folder."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +90,12 @@ class Bad:
     text: str = ""
 
 
-def format_of(path: Path) -> str | None:
-    """ ".txt", ".md", ".csv" or ".jsonl" (gzip or not), or None where the name says none of them."""
+def suffix_of(path: Path) -> str:
+    """The end of a file's name, such as ".csv", in lower case and without a ".gz" after it; empty where it has none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else None
+    return suffixes[-1] if suffixes else ""
 
 
 def encoding_of(path: Path) -> str:

@@ -12,8 +12,9 @@ from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.consistency import one_spelling, sets_added_up, without_conflicts
 from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
-from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, format_of, json_rows
+from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
 from shoptalk.curate.limits import refuse_oversized
+from shoptalk.curate.readers import format_of
 from shoptalk.curate.sources import count_by_reason, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError

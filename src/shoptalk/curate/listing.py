@@ -24,13 +24,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shoptalk.artifact import MANIFEST
 from shoptalk.curate.clean import printable
-from shoptalk.curate.files import FORMATS, format_of
+from shoptalk.curate.files import SourceFile
+from shoptalk.curate.readers import READERS, format_of
 from shoptalk.errors import SourceError
+from shoptalk.readback import MANIFEST, walk
 from shoptalk.records import Drop
 
-KNOWN = f"{', '.join(FORMATS)} (each also with .gz)"
+KNOWN = f"{', '.join(READERS)} (each also with .gz)"
 HIDDEN, OURS, OUTSIDE, LINKED = "hidden", "made-by-shoptalk", "link-outside", "linked-folder"
 UNTOLD = (HIDDEN, OURS, OUTSIDE)
 """Reasons of drops that a fingerprint leaves out: what was never read may come and go without another result. An editor
@@ -39,17 +40,6 @@ _MANIFEST_KEYS = {"kind", "key", "content", "files", "parents"}
 _CARD_KEYS = {"key", "model", "dtype", "texts", "sources"}
 _RUN_FILES = {".lock", "verdict.json"}
 _LARGEST_MANIFEST = 64_000_000
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file to read."""
-
-    path: Path
-    name: str
-    """Such as "conversations/june.jsonl"; no other file of the listing has it."""
-    given: bool
-    """Named by the user, not found in a folder."""
 
 
 def list_files(paths: Sequence[Path], *, out: Path | None = None) -> tuple[list[SourceFile], list[Drop]]:
@@ -114,21 +104,20 @@ class _Listing:
             self.seen += 1
             self._drop(_name_inside(folder, Path(error.filename)), "unreadable", error.strerror or str(error))
 
-        for place, folders, names in os.walk(folder, onerror=refuse):
-            root = Path(place)
+        for root, folders, names in walk(folder, refuse):
             if root != folder and self._is_ours(root, folders, names):
                 self._skip(folder, root, "a run folder or an artifact of Shoptalk is never a source")
                 folders[:] = []
                 continue
             self.walked.add(Path(os.path.realpath(root)))
-            folders[:] = list(self._folders_to_enter(folder, root, sorted(folders)))
-            for name in sorted(names):
+            folders[:] = list(self._folders_to_enter(folder, root, folders))
+            for name in names:
                 self._add_found(folder, root / name)
 
     def settled(self, paths: Sequence[Path]) -> tuple[list[SourceFile], list[Drop]]:
         """The files that are to be read, now that all folders are known, and every drop."""
         for path, name in self.links:
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112
                 self._judge_linked_folder(path, name)
             else:
                 self._judge_linked_file(path, name)
@@ -156,7 +145,7 @@ class _Listing:
             path = root / name
             if name.startswith("."):
                 self._drop(_name_inside(folder, path), HIDDEN, "a folder whose name begins with a dot is not read")
-            elif path.is_symlink():
+            elif os.path.islink(path):  # noqa: PTH114 (of a path that is too long, Path's raises)
                 self.links.append((path, _name_inside(folder, path)))
             else:
                 yield name
@@ -168,7 +157,7 @@ class _Listing:
             self._drop(name, HIDDEN, "a file whose name begins with a dot is not read")
         elif _left_by_embed(path):
             self._drop(name, OURS, "these rows are a result of `shoptalk embed`, and no source")
-        elif path.is_symlink():
+        elif os.path.islink(path):  # noqa: PTH114
             self.links.append((path, name))
         else:
             self.found.setdefault(os.path.realpath(path), (path, name, False))
@@ -225,7 +214,7 @@ def _left_by_embed(path: Path) -> bool:
     """Whether these are the rows that `embed` wrote beside its vectors: NAME.jsonl, with NAME.npy and NAME.json."""
     return (
         path.suffix == ".jsonl"
-        and path.with_suffix(".npy").is_file()
+        and os.path.isfile(path.with_suffix(".npy"))  # noqa: PTH113 (of a path that is too long, Path's raises)
         and _has_keys(path.with_suffix(".json"), _CARD_KEYS)
     )
 

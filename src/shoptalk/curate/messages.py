@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shoptalk.curate.files import Bad, Line, RefusedFile, Row, encoding_of, format_of, json_rows, lines
+from shoptalk.curate.files import Bad, Line, RefusedFile, Row, encoding_of, json_rows, lines
+from shoptalk.curate.readers import format_of
 from shoptalk.errors import SourceError
 
 EXPECTED = 'Expected one text a line, or JSON Lines such as {"text": "where is my parcel?"}'

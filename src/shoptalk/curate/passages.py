@@ -5,6 +5,8 @@ from collections import deque
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
+from shoptalk.records import Document
+
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _HEADING = re.compile(r"#{1,6}\s+(.*)")
 
@@ -43,6 +45,13 @@ def passages(text: str, size: int, *, markdown: bool = False) -> list[str]:
         found.append(held)
         held = ""
     return [*found, held] if held else found
+
+
+def units_of(document: Document, size: int) -> list[str]:
+    """The turns of a conversation, or the passages of a text."""
+    if document.turns:
+        return [turn.text for turn in document.turns]
+    return passages(document.text, size, markdown=is_markdown(document.source))
 
 
 def _is_noise(passage: str) -> bool:

@@ -1,7 +1,6 @@
 """From a model reference to a product: `minilm`, a Hugging Face id, or a folder (an encoder artifact included)."""
 
 import importlib.util
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
-from shoptalk.errors import BaseModelError
+from shoptalk.errors import ArtifactError, BaseModelError
 from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, longest_of, pooling_of
 from shoptalk.nn.scratch import MARK, size_of
+from shoptalk.readback import read_json
 
 attention.register()
 
@@ -175,10 +175,10 @@ def began_as(ref: str) -> str | None:
     if (size := size_of(ref)) is not None:
         return size.name
     try:
-        config = json.loads((resolve(ref) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # `open_base` will say what is wrong with it
+        mark = read_json(resolve(ref) / "config.json", dict).get(MARK)
+    except ArtifactError:  # `open_base` will say what is wrong with it
         return None
-    return config.get(MARK) if isinstance(config, dict) else None
+    return mark if isinstance(mark, str) else None
 
 
 def _folder(path: Path, ref: str) -> Path:

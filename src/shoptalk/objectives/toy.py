@@ -19,7 +19,7 @@ def toy_corpus(conversations: int = 24, turns: int = 4, *, seed: int = 0) -> Cor
         topic = list(rng.choice(WORDS, 3, replace=False))
         texts += [" ".join([*topic, *rng.choice(WORDS, rng.integers(2, 8))]) for _ in range(turns)]
     return Corpus(
-        texts=tuple(texts),
+        items=tuple(texts),
         conversation=np.repeat(np.arange(conversations), turns),
         turn=np.tile(np.arange(turns), conversations),
         digest=f"toy-{conversations}-{turns}-{seed}",
@@ -34,7 +34,7 @@ def toy_dialogues(conversations: int = 64, *, seed: int = 0) -> Corpus:
         topic = ("card", "ticket")[number % 2]
         texts += [f"{word} {topic} {topic} {topic} {rng.choice(WORDS)}" for word in ("hello", "thanks")]
     return Corpus(
-        texts=tuple(texts),
+        items=tuple(texts),
         conversation=np.repeat(np.arange(conversations), 2),
         turn=np.tile(np.arange(2), conversations),
         digest=f"dialogues-{conversations}-{seed}",

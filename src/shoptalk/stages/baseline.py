@@ -12,6 +12,7 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kind_answers import POOL
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Kind
+from shoptalk.readback import as_written, read_record
 from shoptalk.records import Reading
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.world import World, open_product
@@ -86,17 +87,18 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             write_text(inside / "timing.json", timing.model_dump_json())
     artifact = open_artifact(folder)
     assert artifact is not None
-    timing = Reading.model_validate_json((folder / "timing.json").read_text(encoding="utf-8"))
-    return Baseline(
-        artifact,
-        bench,
-        load_measured(folder),
-        timing.value,
-        float(timing.detail["tokens_per_second"]),
-        final=load_final(folder / "final") if bench.judge is not None else None,
-        final_seconds=float(timing.detail["final_seconds"]),
-        pool_tokens=int(timing.detail["pool_tokens"]),
-    )
+    timing = read_record(folder / "timing.json", Reading)
+    with as_written(folder):
+        return Baseline(
+            artifact,
+            bench,
+            load_measured(folder),
+            timing.value,
+            float(timing.detail["tokens_per_second"]),
+            final=load_final(folder / "final") if bench.judge is not None else None,
+            final_seconds=float(timing.detail["final_seconds"]),
+            pool_tokens=int(timing.detail["pool_tokens"]),
+        )
 
 
 def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:

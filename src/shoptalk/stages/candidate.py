@@ -11,6 +11,7 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.objective import Spec, Targets
+from shoptalk.readback import as_written
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig
@@ -66,7 +67,8 @@ def open_targets(folder: Path) -> Targets | None:
     if open_artifact(folder) is None:
         return None
     # Mapped into memory, not read: a large corpus's targets need not fit.
-    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+    with as_written(folder):
+        return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
 
 
 def loop_config(spec: Spec, config: Config, *, name: str, steps: int, precision: Precision) -> LoopConfig:

@@ -12,20 +12,21 @@ from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifa
 from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.clean import printable
-from shoptalk.curate.curation import HELD_OUT, TRAIN, curate, read_drops, write_corpus
+from shoptalk.curate.curation import curate, open_corpora, read_drops, write_corpus
 from shoptalk.curate.labels import read_labels, refuse_missing
 from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint, stream_sources
-from shoptalk.errors import SourceError
+from shoptalk.errors import AbsentError, SourceError
+from shoptalk.readback import as_written, read_json
 from shoptalk.records import Document, Drop, Example
 from shoptalk.stages.world import World
-from shoptalk.text.corpus import Corpus, open_corpus
+from shoptalk.text.corpus import Corpus
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
 """Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
 
 REMARKS = "remarks.json"
-LAYOUT = 3
+LAYOUT = 4
 """Of the files in `RUN/corpus`; a corpus of another layout is made anew."""
 
 
@@ -78,21 +79,29 @@ def curate_stage(
 
 
 def open_curated(world: World) -> Curated:
-    """What `curate_stage` has left in `RUN/corpus`."""
+    """What `curate_stage` has left in `RUN/corpus`.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
     folder = world.run / "corpus"
     artifact = open_artifact(folder)
-    assert artifact is not None
-    return Curated(
-        artifact=artifact,
-        train=open_corpus(folder / TRAIN, digest=artifact.content),
-        held_out=open_corpus(folder / HELD_OUT, digest=artifact.content),
-        examples=tuple(_read_examples(folder / "labels.jsonl")),
-        tests=tuple(_read_examples(folder / "test.jsonl")),
-        drops=_Drops(folder),
-        remarks=tuple(json.loads((folder / REMARKS).read_text(encoding="utf-8"))),
-        n_documents=int(artifact.readings["documents"]),
-        folder=folder,
-    )
+    if artifact is None:
+        raise AbsentError(f"{folder} is not there. Run the command that makes it again.")
+    remarks = read_json(folder / REMARKS, list)
+    with as_written(folder):
+        train, held_out = open_corpora(folder, digest=artifact.content)
+        return Curated(
+            artifact=artifact,
+            train=train,
+            held_out=held_out,
+            examples=tuple(_read_examples(folder / "labels.jsonl")),
+            tests=tuple(_read_examples(folder / "test.jsonl")),
+            drops=_Drops(folder),
+            remarks=tuple(map(str, remarks)),
+            n_documents=int(artifact.readings["documents"]),
+            folder=folder,
+        )
 
 
 class _Remarks:

@@ -12,7 +12,8 @@ from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.bench import Measured, load_measured, measure, save_measured
-from shoptalk.records import Look
+from shoptalk.readback import as_written, read_record
+from shoptalk.records import Frozen, Look
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.legs import leg_to, train_leg
 from shoptalk.stages.plan import Prepared
@@ -21,6 +22,15 @@ from shoptalk.tasks.judge import Judge
 from shoptalk.training.advance import refuse_diverged
 from shoptalk.training.forecast import peak_memory
 from shoptalk.training.loop import observing
+
+
+class EntryProgress(Frozen):
+    """`progress.json`: how far an entry was trained, and what that took."""
+
+    step: int
+    tokens: int
+    seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -82,13 +92,13 @@ def train_to(
             )
             # Steps that an earlier process took count too; they are in the log.
             logged = sum(row["seconds"] for row in rows if row["step"] > done)
-            progress = {
-                "step": rows[-1]["step"],
-                "tokens": sum(row["tokens"] for row in rows),
-                "seconds": round(time.perf_counter() - begun - training_seconds + logged, 3),
-                "memory_bytes": peak_memory(best_device()),
-            }
-            write_text(inside / "progress.json", json.dumps(progress))
+            progress = EntryProgress(
+                step=rows[-1]["step"],
+                tokens=sum(row["tokens"] for row in rows),
+                seconds=round(time.perf_counter() - begun - training_seconds + logged, 3),
+                memory_bytes=peak_memory(best_device()),
+            )
+            write_text(inside / "progress.json", progress.model_dump_json())
     entry = open_entry(folder, name)
     world.report.looked(_look(entry, baseline))
     return entry
@@ -118,17 +128,19 @@ def open_entry(folder: Path, name: str) -> Entry:
     """What `train_to` has left in a folder of the menu; `name` is its candidate's."""
     artifact = open_artifact(folder)
     assert artifact is not None
-    progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    progress = read_record(folder / "progress.json", EntryProgress)
+    with as_written(folder):
+        measured = load_measured(folder)
     return Entry(
-        name=f"{name}@{progress['step']}",
+        name=f"{name}@{progress.step}",
         candidate=name,
-        step=progress["step"],
-        tokens=progress["tokens"],
+        step=progress.step,
+        tokens=progress.tokens,
         folder=folder,
         artifact=artifact,
-        measured=load_measured(folder),
-        seconds=progress["seconds"],
-        memory_bytes=progress["memory_bytes"],
+        measured=measured,
+        seconds=progress.seconds,
+        memory_bytes=progress.memory_bytes,
     )
 
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ArtifactError, ConfigError
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, PREFERENCE, spec_for
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
+from shoptalk.readback import read_json
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate, prepare_targets, unable
 from shoptalk.stages.candidate_costs import (
@@ -259,14 +262,17 @@ def _told(phases: tuple[Spec, ...], config: Config) -> dict[str, Any]:
 
 
 def _read_plan(path: Path, key: str) -> Plan | None:
+    """The plan that is there, where it is that of `key`; one that is damaged, or in another version's form, is made
+    anew.
+    """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        tree = read_json(path, dict)
+        if tree.pop("key", None) != key:
+            return None
+        tree.pop("specs", None)  # for people; they are part of the key
+        return Plan.model_validate(tree)
+    except (ArtifactError, ValidationError):
         return None
-    if tree.pop("key", None) != key:
-        return None
-    tree.pop("specs", None)  # for people; they are part of the key
-    return Plan.model_validate(tree)
 
 
 def _reasons(skipped: Mapping[str, str]) -> str:

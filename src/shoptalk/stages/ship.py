@@ -1,17 +1,17 @@
 """Ship: the folders that are handed out, encoders and head."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from shoptalk.artifact import MANIFEST, Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
+from shoptalk.artifact import Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
-from shoptalk.nn.heads import classifier, names
+from shoptalk.nn.heads import classifier, head_files, names
 from shoptalk.question import withdraw
+from shoptalk.readback import MANIFEST
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
@@ -47,16 +47,12 @@ def ship_stage(
     finetune_stage(world, curated, baseline, encoder)
 
 
-def handed_out_whole(world: World, decision: Path) -> bool:
-    """Whether what a finished run hands out is still what it was; says what is not, which is then made anew."""
-    verdict = json.loads((decision / "verdict.json").read_text(encoding="utf-8"))
-    parts = ["encoder"]
-    parts += ["candidate/encoder"] if verdict["entry"] is not None else []
-    parts += ["head"] if verdict["n_examples"] else []
-    damaged = [name for name in parts if sound(world.run / name) is None]
-    if damaged:
-        world.report.say(f"adapt: {', '.join(damaged)} of this run is missing or damaged, and is made anew")
-    return not damaged
+def damaged_parts(run: Path, *, challenger: bool, labels: bool) -> list[str]:
+    """Of what a finished run hands out, with a challenger or with labels more than the encoder, the parts that are not
+    what they were.
+    """
+    parts = ["encoder", *(["candidate/encoder"] if challenger else []), *(["head"] if labels else [])]
+    return [name for name in parts if sound(run / name) is None]
 
 
 def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], cards: Mapping[str, str]) -> Artifact:
@@ -96,4 +92,4 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
     )
     world.report.say(f"finetune: {classifier.described(found)}")
     with create(target, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
-        classifier.save(found, inside)
+        head_files.save(found, inside)

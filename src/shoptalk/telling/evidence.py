@@ -16,6 +16,7 @@ from shoptalk.evaluate import flips, projection, shot_gains
 from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.probes import retrieval
+from shoptalk.readback import read_json
 from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared, Judged
@@ -47,7 +48,7 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
             gathered = _gather(world, curated, baseline, entry, compared)
             write_text(inside / "evidence.json", json.dumps(gathered, ensure_ascii=False))
-    return dict(json.loads((folder / "evidence.json").read_text(encoding="utf-8")))
+    return read_json(folder / "evidence.json", dict)
 
 
 def _gather(

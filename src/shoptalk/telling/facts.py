@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shoptalk.artifact import Artifact, open_artifact
+from shoptalk.artifact import Artifact, open_artifact, write_text
+from shoptalk.errors import AbsentError
 from shoptalk.evaluate.bench import Bench, Measured
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
+from shoptalk.readback import as_written, damaged, read_json
 from shoptalk.records import Drop
+from shoptalk.report import render, render_markdown
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Judged
@@ -171,20 +174,44 @@ def verdict_text(verdict: Verdict) -> str:
     return json.dumps(verdict.told(), indent=1, ensure_ascii=False)
 
 
+def facts_of(run: Path) -> Path:
+    """Where a run's facts are."""
+    return run / "decision" / "facts.json"
+
+
 def open_facts(run: Path) -> dict[str, Any]:
-    """The facts of a finished run, with the dose curves where they were measured for the verdict that stands."""
-    facts: dict[str, Any] = json.loads((run / "decision" / "facts.json").read_text(encoding="utf-8"))
+    """The facts of a finished run, with the dose curves where they were measured for the verdict that stands.
+
+    Raises:
+        ArtifactError: the facts are missing, or one of the two files is damaged.
+    """
+    facts = read_json(facts_of(run), dict)
+    if not isinstance(facts.get("verdict"), dict):
+        raise damaged(facts_of(run), "it has no verdict")
     try:
-        dose = json.loads((run / "dose.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        dose = read_json(run / "dose.json", dict)
+    except AbsentError:
         return facts
     decision = open_artifact(run / "decision")
-    return facts | {"dose": dose} if decision is not None and dose.get("of") == of_decision(decision) else facts
+    if decision is None or dose.get("of") != of_decision(decision):
+        return facts
+    with as_written(run / "dose.json"):
+        render_markdown({"dose": dose})
+        render({"dose": dose})
+    return facts | {"dose": dose}
 
 
-def of_decision(decision: Artifact) -> str:
+def write_page(run: Path) -> None:
+    """Leave `RUN/report.html`, from the facts of a finished run; it raises as `open_facts` does."""
+    facts = open_facts(run)
+    with as_written(facts_of(run)):
+        page = render(facts)
+    write_text(run / "report.html", page)
+
+
+def of_decision(decision: Artifact) -> str | None:
     """What dose curves keep of the verdict that they belong to."""
-    return decision.files["verdict.json"]
+    return decision.files.get("verdict.json")
 
 
 def _digest(text: str) -> str:

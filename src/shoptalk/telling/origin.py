@@ -18,9 +18,10 @@ from shoptalk.artifact import file_digest
 from shoptalk.config import Config
 from shoptalk.curate.curation import read_documents
 from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import BaseModelError
+from shoptalk.errors import ArtifactError, BaseModelError
 from shoptalk.nn.bases import BASES, resolve
 from shoptalk.nn.scratch import size_of
+from shoptalk.readback import read_text
 from shoptalk.report.runs import UNTOLD
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -160,9 +161,9 @@ def _folder_name(ref: str) -> str:
 def _card_data(folder: Path) -> dict[str, Any]:
     """The head of a folder's README.md; empty where it has none that can be read."""
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
+        text = read_text(folder / "README.md")
         return dict(vars(ModelCard(text, ignore_metadata_errors=True).data)) if text.startswith("---") else {}
-    except (OSError, ValueError, TypeError, YAMLError):
+    except (ArtifactError, ValueError, TypeError, YAMLError, RecursionError):
         return {}
 
 

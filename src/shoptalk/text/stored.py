@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex, overload
+from typing import Any, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Int, Integer, Shaped
@@ -21,6 +21,8 @@ from shoptalk.errors import ArtifactError
 _AT_ONCE = 4096
 """Texts that an iteration reads at a time."""
 _BUFFER = 65_536
+
+T = TypeVar("T")
 
 
 class ArrayWriter:
@@ -46,7 +48,12 @@ class ArrayWriter:
             self._flush()
 
     def extend(self, numbers: Shaped[np.ndarray, " M"] | Sequence[int]) -> None:
-        """Add many numbers."""
+        """Add several numbers; a list is taken for a few, and written together with others."""
+        if isinstance(numbers, list):
+            self._held.extend(numbers)
+            if len(self._held) >= _BUFFER:
+                self._flush()
+            return
         self._flush()
         self._write(np.asarray(numbers, dtype=self.dtype))
 
@@ -119,13 +126,19 @@ class StoredArray:
 
 
 class TextWriter:
-    """Texts in one file of UTF-8, `NAME.bin`, and where each begins, `NAME.starts.npy`."""
+    """Texts in one file of UTF-8, `NAME.bin` or of another suffix, and where each begins, `NAME.starts.npy`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, suffix: str = ".bin") -> None:
         self._starts = ArrayWriter(folder / f"{name}.starts.npy", np.int64)
-        self._file = (folder / f"{name}.bin").open("wb")
+        self._file = (folder / f"{name}{suffix}").open("wb")
         self._place = 0
         self._starts.append(0)
+
+    def __enter__(self) -> "TextWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def append(self, text: bytes) -> None:
         """Add one text, as UTF-8."""
@@ -134,9 +147,9 @@ class TextWriter:
         self._starts.append(self._place)
 
     def close(self) -> None:
-        """Finish both files."""
-        self._file.close()
-        self._starts.close()
+        """Finish both files, the other too where one cannot be written."""
+        with self._starts, self._file:
+            pass
 
 
 class StoredTexts(Sequence[str]):
@@ -146,11 +159,11 @@ class StoredTexts(Sequence[str]):
         ArtifactError: a file is missing, or the two do not belong together.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, suffix: str = ".bin") -> None:
         self._starts = StoredArray(folder / f"{name}.starts.npy")
-        self._bytes = _Bytes(folder / f"{name}.bin")
+        self._bytes = _Bytes(folder / f"{name}{suffix}")
         if not len(self._starts) or int(self._starts[-1]) != len(self._bytes):
-            raise ArtifactError(f"{folder / name}.bin is cut off. Delete {folder} and run again.")
+            raise ArtifactError(f"{folder / name}{suffix} is cut off. Delete {folder} and run again.")
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -180,24 +193,24 @@ class StoredTexts(Sequence[str]):
         return tuple(data[left - first : right - first].decode("utf-8") for left, right in itertools.pairwise(starts))
 
 
-class ChosenTexts(Sequence[str]):
-    """Some of the texts of a sequence, which is not copied: text i is `texts[positions[i]]`."""
+class ChosenItems(Sequence[T]):
+    """Some of a sequence, which is not copied: number i is `whole[positions[i]]`."""
 
-    def __init__(self, texts: Sequence[str], positions: Integer[np.ndarray, " N"]) -> None:
-        self._texts = texts
+    def __init__(self, whole: Sequence[T], positions: Integer[np.ndarray, " N"]) -> None:
+        self._whole = whole
         self._positions = positions
 
     def __len__(self) -> int:
         return len(self._positions)
 
     @overload
-    def __getitem__(self, at: SupportsIndex) -> str: ...
+    def __getitem__(self, at: SupportsIndex) -> T: ...
     @overload
-    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, at: SupportsIndex | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, at: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> T | tuple[T, ...]:
         if isinstance(at, slice):
-            return tuple(self._texts[i] for i in self._positions[at].tolist())
-        return self._texts[int(self._positions[_place(at, len(self))])]
+            return tuple(self._whole[i] for i in self._positions[at].tolist())
+        return self._whole[int(self._positions[_place(at, len(self))])]
 
 
 def mapped(path: Path) -> Integer[np.ndarray, " N"]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from shoptalk.artifact import create, digest, key_of, open_artifact, storage_errors
+from shoptalk.readback import as_written
 from shoptalk.text.stored import ArrayWriter, StoredArray
 
 AT_ONCE = 2_000
@@ -104,7 +105,8 @@ def open_tokens(folder: Path) -> Tokenised:
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    return Tokenised(flat=StoredArray(folder / "ids.npy"), starts=StoredArray(folder / "starts.npy"))
+    with as_written(folder):
+        return Tokenised(flat=StoredArray(folder / "ids.npy"), starts=StoredArray(folder / "starts.npy"))
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

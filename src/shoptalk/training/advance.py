@@ -5,6 +5,7 @@ the same call continues from that snapshot and leaves the same log and the same 
 them make the call, and the first one writes; their number may change between calls.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,11 @@ from typing import Any
 import torch
 
 from shoptalk.artifact import storage_errors, write_text
-from shoptalk.errors import DivergedError
+from shoptalk.errors import AbsentError, DivergedError
 from shoptalk.nn import gather
 from shoptalk.nn.product import Product
 from shoptalk.objective import Examples, Key, Material, Objective, Spec, Targets
+from shoptalk.readback import MOST_LOG_BYTES, as_written, read_text
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import launch, snapshot
 from shoptalk.training.loop import LoopConfig, Step, train
@@ -137,13 +139,21 @@ def log_row(step: Step) -> dict[str, Any]:
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The rows of a training's log."""
     path = folder / "log.jsonl"
-    if not path.exists():
+    try:
+        lines = read_text(path, most=MOST_LOG_BYTES).splitlines()
+    except AbsentError:
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    with as_written(path):
+        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        for row in rows:
+            if not all(isinstance(row[name], int | float) for name in ("step", "loss", "tokens", "seconds", "cells")):
+                raise TypeError(f"no numbers in {row}")
+        return rows
 
 
 def _truncate(log: Path, done: int) -> None:
     """Delete the rows after the snapshot: a killed process may have logged steps that will now be taken again."""
     text = "".join(json.dumps(row) + "\n" for row in read_log(log.parent) if row["step"] <= done)
-    if log.exists() and log.read_text(encoding="utf-8") != text:  # a killed process may also leave half a row
-        write_text(log, text)
+    with contextlib.suppress(AbsentError):
+        if read_text(log, most=MOST_LOG_BYTES) != text:  # a killed process may also leave half a row
+            write_text(log, text)

@@ -25,7 +25,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from shoptalk.artifact import Artifact, open_artifact
-from shoptalk.errors import ArtifactError, ConfigError, ShoptalkError, StorageError
+from shoptalk.errors import ArtifactError, ConfigError, ShoptalkError, StorageError, exhausted
 from shoptalk.nn import gather
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def status_of(error: BaseException) -> int:
         return 130
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    return 2 if isinstance(error, ShoptalkError) else 1
+    return 2 if isinstance(error, ShoptalkError) or exhausted(error) is not None else 1
 
 
 def _is_lost_peer(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from torch import nn
 
 from shoptalk.artifact import create, discard, open_artifact
 from shoptalk.nn import gather
+from shoptalk.readback import as_written, read_json
 from shoptalk.training import launch
 from shoptalk.training.optim import Optimizer
 
@@ -37,7 +38,7 @@ def save(folder: Path, objective: nn.Module, optimizer: Optimizer, state: dict[s
 
 def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """Put a snapshot's tensors back in place, bit for bit, and return its state."""
-    tensors = load_file(folder / "tensors.safetensors")
+    tensors = _read_tensors(folder)
     load_module(folder, objective)
     for parameter_name, parameter, parameter_state in _optimizer_states(objective, optimizer):
         prefix = f"optimizer.{parameter_name}/"
@@ -48,21 +49,27 @@ def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, 
         }
         if stored:
             parameter_state.update(stored)
-    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return state
+    return read_json(folder / "state.json", dict)
 
 
 def load_module(folder: Path, objective: nn.Module) -> None:
-    """Put only the module's tensors back in place, to probe or ship the weights of a snapshot."""
-    tensors = load_file(folder / "tensors.safetensors")
-    with torch.no_grad():
+    """Put only the module's tensors back in place: to probe or ship the weights of a snapshot."""
+    tensors = _read_tensors(folder)
+    with as_written(folder), torch.no_grad():
         for name, tensor in _module_tensors(objective).items():
             gather.local(tensor).copy_(gather.part_of(tensors[f"module.{name}"], tensor))
 
 
+def _read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    with as_written(folder):
+        return dict(load_file(folder / "tensors.safetensors"))
+
+
 def steps_done(folder: Path) -> int:
     """How many steps a snapshot was taken after."""
-    return int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["done"])
+    state = read_json(folder / "state.json", dict)
+    with as_written(folder):
+        return int(state["done"])
 
 
 def newest(parent: Path, *, most: int) -> Path | None:

@@ -16,13 +16,12 @@ from shoptalk.errors import ArtifactError, InputError
 from shoptalk.nn.heads.classifier import (
     Classifier,
     described,
-    load,
     micro_f1,
-    save,
     temperature_of,
     train,
     train_multi,
 )
+from shoptalk.nn.heads.head_files import load, save
 from shoptalk.nn.heads.kinds import KINDS
 from shoptalk.nn.heads.logistic import LinearHead, log_softmax
 

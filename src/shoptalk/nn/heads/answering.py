@@ -6,7 +6,7 @@ from pathlib import Path
 from shoptalk.artifact import Artifact, handed_out, open_artifact
 from shoptalk.errors import ArtifactError
 from shoptalk.nn.encoder import embed
-from shoptalk.nn.heads import classifier
+from shoptalk.nn.heads import head_files
 from shoptalk.nn.heads.classifier import Answer
 from shoptalk.nn.lean import open_to_read
 
@@ -36,11 +36,17 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
         )
     for part in ("encoder", "head"):
         handed_out(model / part)
-    readable = [text for text in texts if _has_something(text)]
+    # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
+    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts if _has_something(text)]
     if not readable:
         return [NO_ANSWER] * len(texts)
-    vectors = embed(open_to_read(model / "encoder"), readable)
-    given = iter(classifier.load(model / "head").answers(vectors))
+    product, found = open_to_read(model / "encoder"), head_files.load(model / "head")
+    if (width := found.head.weights.shape[1]) != product.dim:
+        raise ArtifactError(
+            f"The head in {model / 'head'} reads vectors of {width:,} numbers, and the encoder in {model / 'encoder'} "
+            f"makes some of {product.dim:,}. Delete both, and run the command that made them again."
+        )
+    given = iter(found.answers(embed(product, readable)))
     return [next(given) if _has_something(text) else NO_ANSWER for text in texts]
 
 

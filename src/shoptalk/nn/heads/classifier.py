@@ -2,24 +2,17 @@
 
 classifier = train(vectors, labels, cluster, unlabelled=vectors_of_text, seed=0)
 classifier.answers(vectors)         # label, probability, and whether the text is in scope at all
-save(classifier, folder); load(folder)
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from shoptalk.artifact import write_text
 from shoptalk.decide import FOLDS, deal_folds
-from shoptalk.errors import ArtifactError, InputError
+from shoptalk.errors import InputError
 from shoptalk.index import Index, build
 from shoptalk.nn.heads.kinds import INVERSE_PENALTY, KINDS, Kind, fit_kind, usable, views_of
 from shoptalk.nn.heads.logistic import LinearHead, fit_multi, fit_soft, log_softmax, one_hot
@@ -231,66 +224,6 @@ def described(classifier: Classifier) -> str:
     return f"{classifier.kind} head ({measure} on labels left out: {scores}){names}; {scope}"
 
 
-def save(classifier: Classifier, folder: Path) -> None:
-    """Write a classifier into a folder: `head.safetensors` and `head.json`."""
-    tensors = {"weights": classifier.head.weights, "intercepts": classifier.head.intercepts}
-    if classifier.pool is not None:
-        tensors["pool"] = classifier.pool.vectors.astype(np.float16)
-    if classifier.examples is not None:
-        tensors["examples"] = classifier.examples.astype(np.float16)
-    if classifier.none is not None:
-        tensors |= {"none.weights": classifier.none.weights, "none.intercepts": classifier.none.intercepts}
-    gate = classifier.gate
-    about: dict[str, Any] = {
-        "kind": classifier.kind,
-        "labels": [str(label) for label in classifier.head.labels],
-        "temperature": classifier.temperature,
-        "multi_label": classifier.multi_label,
-        "threshold": classifier.threshold,
-        "gate": gate and {"weights": gate.weights.tolist(), "bias": gate.bias, "threshold": gate.threshold},
-        "named": classifier.named,
-        "neighbours": classifier.pool.k if classifier.pool is not None else None,
-        "dev": dict(classifier.dev),
-    }
-    # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / "head.safetensors")
-    write_text(folder / "head.json", json.dumps(about, indent=1, ensure_ascii=False))
-
-
-def load(folder: Path) -> Classifier:
-    """What `save` wrote.
-
-    Raises:
-        ArtifactError: a file is missing or damaged.
-    """
-    try:
-        about = json.loads((folder / "head.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "head.safetensors")
-        labels, gate = np.array(about["labels"]), about["gate"]
-        none = None
-        if "none.weights" in tensors:
-            none = LinearHead(tensors["none.weights"], tensors["none.intercepts"], np.array([*about["labels"], ""]))
-        pool = tensors.get("pool")
-        examples = tensors.get("examples")
-        return Classifier(
-            kind=about["kind"],
-            head=LinearHead(tensors["weights"], tensors["intercepts"], labels),
-            temperature=about["temperature"],
-            multi_label=about["multi_label"],
-            threshold=about["threshold"],
-            pool=Pool.of(_unit(pool), k=about["neighbours"]) if pool is not None else None,
-            named=about.get("named", False),
-            gate=Gate(np.array(gate["weights"]), gate["bias"], gate["threshold"]) if gate else None,
-            examples=_unit(examples) if examples is not None else None,
-            none=none,
-            dev=about["dev"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ArtifactError(
-            f"{folder} holds no readable head: {error}. Delete it, and run the command that made it again."
-        ) from error
-
-
 def _known(kinds: Sequence[str], pool: Pool | None) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
@@ -355,8 +288,3 @@ def _gate(
         features[apart] = features_of(head.scores(points[apart]), near)
     none = fit_soft(points, targets, names, penalty=1 / (INVERSE_PENALTY * len(points)))
     return fit_gate(features[: len(vectors)], right, features[len(vectors) :], loss=loss), none
-
-
-def _unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-    wide = vectors.astype(np.float32)
-    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))

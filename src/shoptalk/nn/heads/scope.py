@@ -18,6 +18,8 @@ from shoptalk.index import Index, search
 from shoptalk.nn.heads.logistic import log_softmax
 
 NEAREST = 5
+FEATURES = ("largest log-probability", "energy", "margin", "nearest", "mean of the nearest", "ahead of none of them")
+"""What the gate looks at where texts out of scope were given; else at the energy alone."""
 
 
 @dataclass(frozen=True)

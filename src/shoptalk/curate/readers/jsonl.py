@@ -1,0 +1,93 @@
+"""JSON Lines: a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column.
+
+Roles stay as the file has them. The row's other keys are the document's metadata; what a message has beside its role
+and its text is not read.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shoptalk.config import CurateConfig
+from shoptalk.curate.clean import printable, repair, sample
+from shoptalk.curate.columns import column_named
+from shoptalk.curate.files import Bad, RefusedFile, Row, SourceFile, json_rows
+from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
+from shoptalk.records import Document, Drop, Turn
+
+
+def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[Document | Drop]:
+    """The rows; one with an id of its own is called by it, another by its line.
+
+    Raises:
+        RefusedFile: as `json_rows`, and "empty".
+    """
+    rows = 0
+    for row in json_rows(file.path, encoding):
+        rows += 1
+        item = row if isinstance(row, Bad) else _document(file, row, config)
+        yield left_out(file, item) if isinstance(item, Bad) else item
+    if not rows:
+        raise RefusedFile("empty", "no rows in the file")
+
+
+def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Drop | Bad:
+    own = row.value.get("id")
+    named = isinstance(own, str | int) and not isinstance(own, bool) and str(own).strip()
+    id = f"{file.name}#{printable(str(own).strip()) if named else row.number}"
+    read = ("id",) if named else ()
+    for key in ("turns", "messages"):
+        if key in row.value:
+            turns = _turns(row, key)
+            if isinstance(turns, Bad):
+                return turns
+            metadata = metadata_of(row.value, read=(*read, key), config=config)
+            return Document(id=id, source=file.name, turns=turns, metadata=metadata)
+    # A file's own `text` still counts where the setting names the column of some other file.
+    for wanted in (config.text_column, "text"):
+        column = column_named(wanted, row.value)
+        if column is not None:
+            value = row.value[column]
+            if not isinstance(value, str):
+                return _wrong(row, f"{column!r} is {type(value).__name__}, expected a string")
+            metadata = metadata_of(row.value, read=(*read, column), config=config)
+            return one_text(file, row.number, id, value, metadata)
+    keys = ", ".join(printable(key) for key in row.value) or "none"
+    expected = f"{config.text_column!r}, 'turns' or 'messages'"
+    return Bad(row.number, "no-text", f"expected {expected}, found the keys: {keys}", sample(str(row.value)))
+
+
+def _turns(row: Row, key: str) -> tuple[Turn, ...] | Bad:
+    """A conversation; a message without text keeps its place, so that its neighbours do not become consecutive."""
+    messages = row.value[key]
+    if not isinstance(messages, list):
+        return _wrong(row, f"{key!r} is {type(messages).__name__}, expected a list")
+    turns = []
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict):
+            return _wrong(row, f"{key}[{number}] is {type(message).__name__}, expected an object")
+        role, text = message.get("role"), _message_text(message)
+        if not isinstance(role, str):
+            return _wrong(row, f"{key}[{number}] has no role that is a string")
+        if text is None:
+            return _wrong(row, f"{key}[{number}] has neither a text nor a content that is one")
+        turns.append(Turn(role=repair(role), text=repair(text)))
+    if not any(turn.text for turn in turns):
+        return Bad(row.number, "empty", "no turn has text", sample(str(row.value)))
+    return tuple(turns)
+
+
+def _message_text(message: dict[str, Any]) -> str | None:
+    """`text` or `content`: a string, null (a message that only calls a tool), or a list of parts, some of them text."""
+    if "text" not in message and "content" not in message:
+        return None
+    value = message["text"] if "text" in message else message["content"]
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return value if isinstance(value, str) else None
+
+
+def _wrong(row: Row, detail: str) -> Bad:
+    return Bad(row.number, "wrong-type", detail, sample(str(row.value)))

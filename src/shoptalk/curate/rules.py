@@ -1,0 +1,215 @@
+"""What may not be learned from: the rules of curation, in the order in which they run.
+
+    for rule in RULES:
+        items = rule(items, reserved=["Where is my parcel?"], config=CurateConfig())
+
+Texts are repaired before, where they are read (`clean.repair`). A rule takes what the rule before it has left, drops
+included, which it passes on in their place. It holds nothing beyond its own stream: the same items give the same
+result.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from shoptalk.config import CurateConfig
+from shoptalk.curate.clean import sample
+from shoptalk.curate.dedup import Reference, normalise
+from shoptalk.curate.passages import passages, units_of
+from shoptalk.curate.seen import Table, names
+from shoptalk.records import Document, Drop, Metadata
+
+RESERVED = "in-labelled-cluster"
+# A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
+IDENTIFYING_WORDS = 4
+BATCH = 4_000
+"""Turns and passages compared with the reserved texts at once."""
+_BATCH_CHARACTERS = 2_000_000
+
+# Scripts written without spaces: kana, Han, Thai, Lao, Burmese, Khmer. Two of their characters count as a word.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+@runtime_checkable
+class CurationRule(Protocol):
+    """Leaves documents out, or parts of them, each with its reason."""
+
+    def __call__(
+        self, items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+    ) -> Iterator[Document | Drop]:
+        """The items that are left, and a drop for each that is not.
+
+        Args:
+            items: documents, and what was left out before.
+            reserved: labelled and test texts, which must stay unseen.
+            config: similarity that counts as a near duplicate, and the size of passages.
+        """
+        ...
+
+
+def each(judge: Callable[[Document], Document | Drop]) -> CurationRule:
+    """The rule that judges each document by itself."""
+
+    def rule(
+        items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+    ) -> Iterator[Document | Drop]:
+        for item in items:
+            yield item if isinstance(item, Drop) else judge(item)
+
+    return rule
+
+
+def drop_empty(document: Document) -> Document | Drop:
+    """Leave out a document without any text, unless it is a picture."""
+    if document.picture is not None or any(text.strip() for text in _texts(document)):
+        return document
+    return Drop(id=document.id, source=document.source, reason="empty", detail="no text")
+
+
+def drop_repeats(
+    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+) -> Iterator[Document | Drop]:
+    """Leave out a document whose whole text, normalised, came before, with the same picture if it has one.
+
+    Of each document a hash of 64 bits is kept, and its id.
+    """
+    first = Table()
+    with names() as ids:
+        for item in items:
+            if isinstance(item, Drop):
+                yield item
+                continue
+            texts = _texts(item)
+            parts = [normalise(text) for text in texts] + ([item.picture.sha256] if item.picture else [])
+            whole = "\n".join(parts).encode("utf-8", "surrogatepass")
+            if earlier := first.get(whole):
+                yield Drop(
+                    id=item.id,
+                    source=item.source,
+                    reason="duplicate",
+                    detail=f"same text as {ids[earlier]}",
+                    sample=sample(" ".join(texts)),
+                )
+            else:
+                first.set(whole, ids.add(item.id))
+                yield item
+
+
+def drop_reserved(
+    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+) -> Iterator[Document | Drop]:
+    """Leave out near duplicates of a reserved text.
+
+    The whole conversation where the matching turn has four words or more, for the other turns are that text's context;
+    else the turn or the passage alone. A removed turn leaves an empty one in its place.
+    """
+    # A document meets a reserved text of several paragraphs only after it was cut into passages. So the passages of
+    # reserved texts are reserved from documents too, where they identify the text.
+    cut = [part for text in reserved for part in passages(text, config.passage_characters) if _identifies(part)]
+    turns = Reference(reserved, config.near_duplicate)
+    plain = Reference([*reserved, *cut], config.near_duplicate)
+    for batch in _batches(items, config.passage_characters):
+        _mark(batch, turns, plain)
+        for entry in batch:
+            yield from _judged(entry)
+
+
+RULES: tuple[CurationRule, ...] = (
+    each(drop_empty),
+    drop_repeats,
+    drop_reserved,
+)
+"""All of them, the first to run first."""
+
+
+def _texts(document: Document) -> list[str]:
+    return [turn.text for turn in document.turns] or [document.text]
+
+
+# Near duplicates of reserved texts
+
+
+@dataclass
+class _Entry:
+    """A document on its way, its turns or passages, and which of them are too like a reserved text."""
+
+    item: Document | Drop
+    units: list[str] = field(default_factory=list)
+    matching: list[int] = field(default_factory=list)
+
+
+def _batches(items: Iterable[Document | Drop], passage_characters: int) -> Iterator[list[_Entry]]:
+    """Documents until they have enough turns and passages, or characters; drops keep their place."""
+    batch: list[_Entry] = []
+    size = characters = 0
+    for item in items:
+        units = [] if isinstance(item, Drop) else units_of(item, passage_characters)
+        batch.append(_Entry(item, units))
+        size += max(1, len(units))
+        characters += sum(map(len, units)) + (0 if isinstance(item, Drop) else _size(item.metadata))
+        if size >= BATCH or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size, characters = [], 0, 0
+    yield batch
+
+
+def _size(metadata: Metadata) -> int:
+    """The characters that are held with a document."""
+    return sum(len(value) for value in metadata.values() if isinstance(value, str))
+
+
+def _mark(batch: Sequence[_Entry], turns: Reference, plain: Reference) -> None:
+    """Note the units that are near duplicates of a reserved text."""
+    for of_turns, reference in ((True, turns), (False, plain)):
+        places = [
+            (entry, number)
+            for entry in batch
+            if isinstance(entry.item, Document) and bool(entry.item.turns) == of_turns
+            for number, text in enumerate(entry.units)
+            if text
+        ]
+        hits = reference.near([entry.units[number] for entry, number in places])
+        for i in np.flatnonzero(hits).tolist():
+            entry, number = places[i]
+            entry.matching.append(number)
+
+
+def _judged(entry: _Entry) -> Iterator[Document | Drop]:
+    """What is left of a document, and a drop for each part that is not."""
+    document, texts, matching = entry.item, entry.units, entry.matching
+    if isinstance(document, Drop) or not matching:
+        yield document
+    elif rest := _remainder(document, texts, matching):
+        yield rest
+        kind = "turn" if document.turns else "passage"
+        yield from (_reserved(document, f"{document.id}#{kind}{n}", texts[n]) for n in matching)
+    else:
+        yield _reserved(document, document.id, max((texts[n] for n in matching), key=len))
+
+
+def _remainder(document: Document, texts: Sequence[str], matching: Sequence[int]) -> Document | None:
+    """The document without its matching turns or passages, or None where it must go as a whole."""
+    gone = set(matching)
+    if not any(text for number, text in enumerate(texts) if number not in gone):
+        return None
+    if not document.turns:
+        rest = "\n\n".join(text for number, text in enumerate(texts) if number not in gone)
+        return document.model_copy(update={"text": rest})
+    if any(_identifies(texts[number]) for number in matching):
+        return None
+    turns = (
+        turn.model_copy(update={"text": ""}) if number in gone else turn for number, turn in enumerate(document.turns)
+    )
+    return document.model_copy(update={"turns": tuple(turns)})
+
+
+def _identifies(text: str) -> bool:
+    return len(text.split()) + len(_UNSPACED.findall(text)) // 2 >= IDENTIFYING_WORDS
+
+
+def _reserved(document: Document, id: str, text: str) -> Drop:
+    detail = "a near duplicate of a labelled or test text, which must stay unseen"
+    return Drop(id=id, source=document.source, reason=RESERVED, detail=detail, sample=sample(text))
