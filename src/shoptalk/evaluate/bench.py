@@ -104,7 +104,7 @@ def make_bench(
         failing = f"it loses at {other.key}: {{change:+.{other.measure.decimals}f}} {unit} (guard {{limit:g}})"
         lower = other.measure.lower_is_better
         guards[other.key] = Guard(other.key, other.key, limits["tasks"], failing, lower_is_better=lower)
-    held_out = tuple(ground.held_out.texts[:SAMPLE])
+    held_out = tuple(ground.held_out.items[:SAMPLE])
     return Bench(dict(judges), probes, guards, sample, pairs, held_out, ground.pool)
 
 

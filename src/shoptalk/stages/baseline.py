@@ -13,7 +13,7 @@ from shoptalk.nn.heads.kind_answers import POOL
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Kind
 from shoptalk.readback import as_written, read_record
-from shoptalk.records import Reading
+from shoptalk.records import Item, Reading
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
@@ -120,19 +120,19 @@ def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Benc
     """The run's bench, with a random sample of its training items."""
     size, guards = len(ground.train), world.config.guards
     places = permuted(size, range(min(size, SAMPLE)), seed=world.config.seed, epoch=0)
-    sample = tuple(ground.train.texts[i] for i in places)
+    sample = tuple(ground.train.items[i] for i in places)
     limits = {"forgetting": guards.forgetting, "tasks": guards.tasks}
     return make_bench(ground, judges, sample=sample, limits=limits)
 
 
-def pool_of(corpus: Corpus, *, seed: int) -> tuple[str, ...]:
-    """Unlabelled texts for the run's heads: a random sample, each wording once."""
+def pool_of(corpus: Corpus, *, seed: int) -> tuple[Item, ...]:
+    """Unlabelled items for the run's heads: a random sample, each item once."""
     return tuple(pool_places(corpus, seed=seed))
 
 
-def pool_places(corpus: Corpus, *, seed: int) -> dict[str, int]:
-    """The same texts with where each stands in the corpus, the first place that was drawn."""
-    places: dict[str, int] = {}
+def pool_places(corpus: Corpus, *, seed: int) -> dict[Item, int]:
+    """The same items with where each stands in the corpus, the first place that was drawn."""
+    places: dict[Item, int] = {}
     for place in permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1).tolist():
-        places.setdefault(corpus.texts[place], place)
+        places.setdefault(corpus.items[place], place)
     return dict(itertools.islice(places.items(), POOL))

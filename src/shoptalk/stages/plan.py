@@ -234,7 +234,7 @@ def _affordable(
     if not len(corpus):
         return corpus
     tokens = share * budget.time * baseline.tokens_per_second if budget.time else 3 * (budget.tokens or 0)
-    first = corpus.texts[:SAMPLED]
+    first = corpus.items[:SAMPLED]
     mean = max(1.0, product.units(first) / len(first))
     return corpus.sample(max(1000, int(tokens / mean)), seed=seed)
 
