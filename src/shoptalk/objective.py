@@ -104,7 +104,7 @@ class Spec(Frozen, ABC):
     """The most passes through the corpus; no gain from more of them has been seen."""
     needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, in words for messages
     has_ceiling: ClassVar[bool] = False
-    """Whether `ceiling` gives one."""
+    """Whether `ceiling` returns an encoder."""
 
     def accepts(self, kind: Kind) -> bool:
         """Whether it trains products of this kind."""
@@ -124,8 +124,8 @@ class Spec(Frozen, ABC):
         return None
 
     def ceiling(self, product: Any, targets: Targets) -> Embedder | None:
-        """The encoder as training would make it if it met its targets, where they say so of any item: what it could
-        reach, at the price of having the whole corpus at hand whenever an item is read.
+        """An encoder whose vectors are the targets of training themselves, for objectives that can compute them for any
+        item: the best that training could reach. Unlike a trained encoder it needs the whole corpus to embed an item.
         """
         return None
 

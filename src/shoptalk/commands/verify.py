@@ -21,8 +21,8 @@ def verify(run: Path, *, report: Reporter) -> dict[str, Any]:
     Raises:
         SourceError: there is no artifact in it.
     """
-    found = (root / MANIFEST for root, folders, names in walk(run) if MANIFEST in (*folders, *names))
-    manifests = sorted(path for path in found if not _is_unfinished(path.relative_to(run)))
+    all_manifests = (root / MANIFEST for root, folders, names in walk(run) if MANIFEST in (*folders, *names))
+    manifests = sorted(path for path in all_manifests if not _is_unfinished(path.relative_to(run)))
     if not manifests:
         raise SourceError(f"There is nothing to verify in {run}: no {MANIFEST} below it. Give the folder of a run.")
     n_files, n_bytes, damaged, sound = 0, 0, [], 0

@@ -40,14 +40,14 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
     readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts if _has_something(text)]
     if not readable:
         return [NO_ANSWER] * len(texts)
-    product, found = open_to_read(model / "encoder"), head_files.load(model / "head")
-    if (width := found.head.weights.shape[1]) != product.dim:
+    product, fitted = open_to_read(model / "encoder"), head_files.load(model / "head")
+    if (width := fitted.head.weights.shape[1]) != product.dim:
         raise ArtifactError(
             f"The head in {model / 'head'} reads vectors of {width:,} numbers, and the encoder in {model / 'encoder'} "
             f"makes some of {product.dim:,}. Delete both, and run the command that made them again."
         )
-    given = iter(found.answers(embed(product, readable)))
-    return [next(given) if _has_something(text) else NO_ANSWER for text in texts]
+    predictions = iter(fitted.answers(embed(product, readable)))
+    return [next(predictions) if _has_something(text) else NO_ANSWER for text in texts]
 
 
 def belongs(head: Artifact, encoder: Artifact) -> bool:

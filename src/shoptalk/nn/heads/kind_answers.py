@@ -47,14 +47,14 @@ def kind_answers(
     kinds = usable(pool) if only is None else (only,)
     views = views_of(seen.texts, pool)
     named = views_of(seen.named, pool) if seen.named is not None else {}
-    found = {kind: np.zeros((len(training), len(labels)), dtype=np.int32) for kind in kinds}
+    answers = {kind: np.zeros((len(training), len(labels)), dtype=np.int32) for kind in kinds}
     for r, chosen in enumerate(training):
         for kind in kinds:
             smoothed = KINDS[kind].smoothed
             view = views[smoothed]
             head = fit_kind(KINDS[kind], view[chosen], labels[chosen], classes, pool, named.get(smoothed))
-            found[kind][r] = head.predict(view)
-    return found
+            answers[kind][r] = head.predict(view)
+    return answers
 
 
 def right(answers: Int[np.ndarray, "R N"], labels: Int[np.ndarray, " N"]) -> Bool[np.ndarray, "R N"]:
