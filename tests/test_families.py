@@ -100,7 +100,8 @@ def test_a_family_goes_from_its_items_to_a_verdict_and_a_report(family: Family, 
             in verdict["sentence"]
         )
         assert "points" not in verdict["sentence"]
-        assert "bits" in page
+        assert f"{verdict['adapted']:.3f}</span> bits" in page and "gain in bits" in page
+        assert "gain in points" not in page
     if family.kind == "pair":
         assert verdict["n_draws"] == 1 and verdict["shots"] is None and verdict["heads"] is None
         assert verdict["gain"] > 0

@@ -153,7 +153,7 @@ class Reading(Frozen):
     detail: dict[str, Any] = {}
 
 
-class Measure(Frozen):
+class Measure(Published):
     """What scores measure, and the words and units in which people are told of it.
 
     Scores are one number per draw and example, larger is better. A level is `scale` times a mean score, a difference
@@ -161,7 +161,7 @@ class Measure(Frozen):
     """
 
     name: str
-    """Such as "5-shot accuracy"."""
+    """Such as "accuracy"."""
     unit: str
     """Of a level, such as "%"."""
     difference: str
@@ -173,11 +173,13 @@ class Measure(Frozen):
     examples: str
     """What there must be more of where they cannot tell, such as "labelled examples"."""
     scale: float = 1.0
+    """What a mean score of 1 is in the unit: 100 for shares in per cent."""
     most: float = 1.0
     """The most by which two models' scores of an example are taken to differ: 1 where a score is a share."""
     lower_is_better: bool = False
     """Whether people read it so, as bits per byte: scores are then its values with their sign turned."""
     decimals: int = 1
+    """With which values are written."""
 
     def level(self, score: float) -> float:
         """A mean score in the unit in which people are told of it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.markup import Child, Html, el, join
+from shoptalk.report.units import ACCURACY, Units
 from shoptalk.report.wording import signed
 
 Number = int | float  # the run-time checker takes no int for a float
@@ -189,8 +190,8 @@ def interval_mark(one: Interval, axis: Axis, y: Number, *, big: bool = False) ->
     )
 
 
-def interval_picture(one: Interval, smallest: Fact) -> Html:
-    """The gain and its interval against zero and the smallest gain worth having, in points."""
+def interval_picture(one: Interval, smallest: Fact, units: Units) -> Html:
+    """The gain and its interval against zero and the smallest gain worth having."""
     worth = smallest.number
     description = (
         "A dot for the gain and a bar for its interval, against a line at no gain"
@@ -202,16 +203,16 @@ def interval_picture(one: Interval, smallest: Fact) -> Html:
         axis = make_axis(low, high, 60, width - 52, most=6 if width > 500 else 4, widen=False)
         gain, left, right = (axis(value) for value in one.known or (0.0, 0.0, 0.0))
         y = 62
-        parts = [scale_below(axis, 88, "gain in points"), line(axis(0), 18, axis(0), 88, "zero")]
+        parts = [scale_below(axis, 88, f"gain in {units.difference}"), line(axis(0), 18, axis(0), 88, "zero")]
         parts += [write(axis(0) - 5, 28, "no gain", anchor="end", class_="halo")]
         if worth:
             parts.insert(0, _zone(axis, worth, 18, 88))
-            parts += [line(axis(worth), 4, axis(worth), 88, "worth"), _worth(axis(worth), smallest, width)]
+            parts += [line(axis(worth), 4, axis(worth), 88, "worth"), _worth(axis(worth), smallest, width, units)]
         parts += [
             interval_mark(one, axis, y, big=True),
-            write(left - 7, y + 4, fig(signed, one.ends[0], tag="tspan"), anchor="end", class_="halo"),
-            write(right + 7, y + 4, fig(signed, one.ends[1], tag="tspan"), class_="halo"),
-            write(gain, y - 13, fig(signed, one.gain, tag="tspan"), anchor="middle", class_="halo strong"),
+            write(left - 7, y + 4, fig(units.change, one.ends[0], tag="tspan"), anchor="end", class_="halo"),
+            write(right + 7, y + 4, fig(units.change, one.ends[1], tag="tspan"), class_="halo"),
+            write(gain, y - 13, fig(units.change, one.gain, tag="tspan"), anchor="middle", class_="halo strong"),
         ]
         return picture(f"verdict-{suffix}", "The gain and its interval", description, width, 130, *parts)
 
@@ -224,8 +225,8 @@ def _zone(axis: Axis, worth: Number, top: Number, bottom: Number) -> Html:
     return el("rect", x=left, y=top, width=max(0.0, axis.end - left), height=bottom - top, class_="zone")
 
 
-def _worth(x: Number, smallest: Fact, width: Number) -> Html:
-    said = join("worth having: ", fig(signed, smallest, tag="tspan"))
+def _worth(x: Number, smallest: Fact, width: Number, units: Units = ACCURACY) -> Html:
+    said = join("worth having: ", fig(units.change, smallest, tag="tspan"))
     fits = x + 5 + text_width("worth having: +0.5") < width
     return write(x + 5 if fits else x - 5, 13, said, anchor="start" if fits else "end", class_="halo")
 

@@ -4,6 +4,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.figures import Fact, fig, named
 from shoptalk.report.lines import Frame, Series, line_chart, loss_panel, read_curve
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs
+from shoptalk.report.units import units_of
 
 
 def curves(facts: Fact) -> Html:
@@ -20,7 +21,7 @@ def _gains(facts: Fact) -> Html:
     if not lines:
         return paragraphs(_no_gain(facts))
     base, reached = facts.ceiling.base, facts.ceiling.accuracy
-    smallest = facts.verdict.smallest_gain
+    smallest, units = facts.verdict.smallest_gain, units_of(facts.verdict)
     said: list[Child] = [
         "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
     ]
@@ -31,16 +32,20 @@ def _gains(facts: Fact) -> Html:
         said.append(f" {sentences.SAME_HEAD}")
     if smallest.number:
         references.append((smallest.number, "worth having"))
-        said += [" The smallest gain worth having is ", fig(wording.signed, smallest), "."]
+        said += [" The smallest gain worth having is ", fig(units.change, smallest), "."]
     if reached.number is not None and base.number is not None:
         references.append((reached.number - base.number, "ceiling"))
-        said += [f" {sentences.CEILING} It lies ", fig(wording.apart, reached, base), " points from the base model."]
+        said += [
+            f" {sentences.CEILING} It lies ",
+            fig(wording.apart, reached, base),
+            f" {units.difference} from the base model.",
+        ]
     frame = Frame(
         "gain",
         "Gain against training tokens",
         "A line for each candidate; their numbers are in the table of everything that was tried.",
         "training tokens",
-        "gain in points",
+        f"gain in {units.difference}",
         references,
     )
     return join(line_chart(frame, lines), note(*said))

@@ -14,6 +14,7 @@ from shoptalk.report.markup import (
     paragraphs,
     table,
 )
+from shoptalk.report.units import Units, units_of
 
 
 def gains(facts: Fact) -> Html | None:
@@ -27,13 +28,13 @@ def gains(facts: Fact) -> Html | None:
 
 
 def _verdicts(found: Fact) -> Html:
-    metric, sure = told(found.metric), found.confidence
+    metric, sure, units = told(found.metric), found.confidence, units_of(found)
     pairs: list[tuple[Child, Child]] = [
-        ("Gain", join(fig(wording.signed, found.gain), " points")),
-        (join(fig(wording.confidence, sure), " interval"), fig(wording.interval, found.interval)),
-        (join("Base, ", metric), fig(wording.percent, found.base)),
-        (join("Adapted, ", metric), fig(wording.percent, found.adapted)),
-        ("Labelled messages", fig(wording.count, found.n_examples)),
+        ("Gain", join(fig(units.change, found.gain), f" {units.difference}")),
+        (join(fig(wording.confidence, sure), " interval"), fig(units.ends, found.interval)),
+        (join("Base, ", metric), join(fig(units.level, found.base), units.unit)),
+        (join("Adapted, ", metric), join(fig(units.level, found.adapted), units.unit)),
+        (units.examples, fig(wording.count, found.n_examples)),
     ]
     if found.labels_needed.number is not None:
         pairs.append(("Labels to settle it", join("about ", fig(wording.count, found.labels_needed))))
@@ -112,9 +113,10 @@ def entries(facts: Fact) -> Html | None:
     drawn = [el("span", "Picture", class_="desk")] if scale is not None else []
     measured: list[Child] = ["Gain, interval", *drawn, el("span", "Adapted", class_="desk")] if labelled else []
     head: list[Child] = ["Entry", *measured, "Forgetting, guards", "Outcome"]
-    made = [_entry(entry, found, labelled, scale) for entry in menu]
+    units = units_of(found)
+    made = [_entry(entry, found, labelled, scale, units) for entry in menu]
     words = {len(head) - 1} | ({2} if drawn else set())
-    caption = join("The menu: ", fig(wording.how_many, menu), " entries, differences in points")
+    caption = join("The menu: ", fig(wording.how_many, menu), f" entries, differences in {units.difference}")
     return join(
         paragraphs(sentences.ENTRY),
         note(sentences.SAME_HEAD) if found.heads else None,
@@ -129,7 +131,7 @@ def _common_scale(menu: Fact) -> Axis | None:
     return make_axis(*span_of(known), 6, 104, widen=False) if known else None
 
 
-def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None) -> list[Child]:
+def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None, units: Units) -> list[Child]:
     seen: list[Child] = [fig(wording.count, entry.step), " steps, "]
     seen += [fig(wording.short_count, entry.tokens), " tokens"] if entry.tokens.number else []
     called = named(entry.entry)
@@ -138,10 +140,10 @@ def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None) -> list
     cells: list[Child] = [join(called, el("small", *seen))]
     if labelled:
         one = Interval(entry.gain, entry.interval)
-        cells.append(join(fig(wording.signed, one.gain), " ", el("small", fig(wording.interval, one.ends))))
+        cells.append(join(fig(units.change, one.gain), " ", el("small", fig(units.ends, one.ends))))
         if scale is not None:
             cells.append(el("span", small_interval(one, scale), class_="desk"))
-        cells.append(el("span", fig(wording.percent, entry.adapted), class_="desk"))
+        cells.append(el("span", fig(units.level, entry.adapted), units.unit, class_="desk"))
     guards = wording.inside(entry.inside_guards.value)
     return [*cells, join(fig(wording.signed, entry.forgetting), " ", el("small", guards)), _outcome(entry, found)]
 

@@ -17,6 +17,7 @@ from shoptalk.report.sentences import (
     SAME_HEAD,
     VERDICTS,
 )
+from shoptalk.report.units import FINE
 from shoptalk.report.verdict_json import Share, Spent
 from shoptalk.report.wording import (
     NONE,
@@ -92,8 +93,15 @@ def _md_entries(facts: RunFacts) -> str:
             [(row.entry, signed(row.forgetting), outcome(row, verdict)) for row in verdict.candidates],
             words_last=True,
         )
+    digits = 1 if verdict.measure is None or verdict.measure.decimals < FINE else 3
     body = [
-        (row.entry, signed(row.gain), interval(row.interval), signed(row.forgetting), outcome(row, verdict))
+        (
+            row.entry,
+            signed(row.gain, digits),
+            interval(row.interval, digits),
+            signed(row.forgetting),
+            outcome(row, verdict),
+        )
         for row in verdict.candidates
     ]
     said = INTERVAL_ON_TEST if verdict.on_test else INTERVAL

@@ -6,6 +6,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, Number, interval_mark, line, make_axis, span_of, write
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.markup import Child, Html, el, join
+from shoptalk.report.units import units_of
 
 Panel = Callable[[Number], tuple[Html, Number]]
 """Draws itself at a width; gives the markup and its height."""
@@ -103,14 +104,14 @@ def _moved(moved: Fact, width: Number) -> tuple[Html, Number]:
 
 def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
     found, changed = facts.verdict, facts.changed
-    one = Interval(found.gain, found.interval)
+    one, units = Interval(found.gain, found.interval), units_of(found)
     parts: list[Html] = []
     y = 0.0
     if one.known is not None and found.candidates:
         axis = make_axis(*span_of([one], found.smallest_gain.number), 10, width - 14, most=4, widen=False)
-        parts += [write(0, 14, "gain in points", class_="soft"), line(axis(0), 22, axis(0), 56, "zero")]
+        parts += [write(0, 14, f"gain in {units.difference}", class_="soft"), line(axis(0), 22, axis(0), 56, "zero")]
         parts += [interval_mark(one, axis, 44), line(axis.start, 56, axis.end, 56, "axis")]
-        said = join(_value(wording.signed, found.gain), " (", _value(wording.interval, found.interval), ")")
+        said = join(_value(units.change, found.gain), " (", _value(units.ends, found.interval), ")")
         parts += [write(width, 14, said, anchor="end", class_="name")]
         for tick in axis.ticks:
             parts += [line(axis(tick), 56, axis(tick), 61, "axis")]

@@ -4,6 +4,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, interval_picture
 from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
 from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
+from shoptalk.report.units import Units, units_of
 
 _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
 
@@ -28,7 +29,7 @@ def _picture(found: Fact) -> Html:
         return paragraphs(
             f"{sentences.NO_LABELS} What can be said without them is under “Measures that need no labels”."
         )
-    return interval_picture(one, found.smallest_gain)
+    return interval_picture(one, found.smallest_gain, units_of(found))
 
 
 def _answers(facts: Fact) -> Html:
@@ -89,19 +90,19 @@ def _sure(found: Fact) -> Html:
     if one.known is None or not found.candidates:
         return _answer("Not measured", "A gain needs a trained model and labelled messages.")
     kind = join(fig(wording.confidence, found.confidence), " interval") if found.confidence.number else "Interval"
-    who = join("; ", fig(wording.count, found.n_examples), " labelled messages")
-    return _answer(
-        join(fig(wording.interval, found.interval), " points"), kind, ": ", _where(one, found.smallest_gain), who
-    )
+    units = units_of(found)
+    who = join("; ", fig(wording.count, found.n_examples), f" {units.examples.lower()}")
+    gained = join(fig(units.ends, found.interval), f" {units.difference}")
+    return _answer(gained, kind, ": ", _where(one, found.smallest_gain, units), who)
 
 
-def _where(one: Interval, smallest: Fact) -> Html:
+def _where(one: Interval, smallest: Fact, units: Units) -> Html:
     """Where the interval lies, against no gain and against the smallest gain worth having."""
     _, low, high = one.known or (0.0, 0.0, 0.0)
     worth = smallest.number
     if worth is None:
         return join("all above no gain" if low > 0 else "all below no gain" if high < 0 else "it holds no gain")
-    least = join("the ", fig(wording.signed, smallest), " worth having")
+    least = join("the ", fig(units.change, smallest), " worth having")
     if low > worth:
         return join("all of it above ", least)
     if high < worth:

@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from shoptalk.quantities import Spending
-from shoptalk.records import Published, Real
+from shoptalk.records import Measure, Published, Real
 
 Choice = Literal["adopt", "keep_base", "inconclusive"]
 Interval = tuple[float | None, float | None]
-"""Lower and upper end, in points."""
+"""Lower and upper end, in the units of the gain."""
 Ends = tuple[float, float]
 """Lower and upper end of an interval, both known."""
 
@@ -43,7 +43,7 @@ class CandidateRow(Published):
     adapted: float | None
     """The entry's value of the metric; null without labels."""
     gain: float | None
-    """Adapted minus base, in points; null without labels."""
+    """How much better than the base, as `Verdict.gain`; null where nothing was judged."""
     interval: Interval | None
     """Of the gain; it pays for every entry of the menu."""
     forgetting: Real | None
@@ -59,7 +59,7 @@ class CandidateRow(Published):
     eliminated: bool
     """Whether the candidate's training was ended before its time."""
     readings: dict[str, Real]
-    """What the probes read, by name."""
+    """What the probes and the judges read, by keys that stay the same."""
 
 
 class Share(Published):
@@ -117,14 +117,17 @@ class Verdict(Published):
     """The best challenger: candidate@steps; null where nothing was trained."""
     metric: str | None
     """What base, adapted and gain are values of."""
+    measure: Measure | None = None
+    """The units and the words of those values; absent where nothing was judged, and in earlier runs, whose values are
+    accuracies."""
     ranking: tuple[str, ...] = ()
     """Without labels, the entries by the measures that need none, best first."""
     base: float | None
-    """The base's value, in per cent."""
+    """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None
-    """The challenger's value, in per cent."""
+    """The challenger's value, in the same unit."""
     gain: float | None
-    """Adapted minus base, in points, whatever was decided."""
+    """How much better the challenger is, whatever was decided, in the measure's units: of accuracies in points."""
     interval: Interval | None
     """Of the gain; it pays for everything that was looked at to choose the challenger."""
     confidence: float | None
@@ -142,7 +145,7 @@ class Verdict(Published):
     rule: str
     """The rule that decided."""
     smallest_gain: float | None = None
-    """The smallest gain worth having, in points; absent without labels."""
+    """The smallest gain worth having, in the same units; absent where nothing was judged."""
     heads: ChosenHeads | None = None
     """Absent without labels, null where nothing was trained."""
     on_test: bool = False

@@ -114,10 +114,15 @@ SPENDING: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 """What a run spends: in words, its key, and the form of its number."""
 
 
-def interval(ends: Any) -> str:
+def interval(ends: Any, digits: int = 1) -> str:
     """+1.4 to +3.2."""
     pair = pair_of(ends)
-    return NONE if pair is None else f"{signed(pair[0])} to {signed(pair[1])}"
+    return NONE if pair is None else f"{signed(pair[0], digits)} to {signed(pair[1], digits)}"
+
+
+def interval_3(ends: Any) -> str:
+    """+0.021 to +0.034: of a measure whose differences are small."""
+    return interval(ends, 3)
 
 
 def pair_of(ends: Any) -> tuple[float, float] | None:
@@ -197,6 +202,23 @@ def cosine(value: Any) -> str:
 def places_2(value: Any) -> str:
     """−0.21: a difference in points to two decimals."""
     return signed(value, 2)
+
+
+def signed_3(value: Any) -> str:
+    """+0.021: a difference to three decimals."""
+    return signed(value, 3)
+
+
+def places_1(value: Any) -> str:
+    """31.4: a level to one decimal."""
+    known = number(value)
+    return NONE if known is None else f"{known:,.1f}".replace("-", "−")
+
+
+def places_3(value: Any) -> str:
+    """1.269: a level to three decimals."""
+    known = number(value)
+    return NONE if known is None else f"{known:,.3f}".replace("-", "−")
 
 
 def short_count(value: Any) -> str:

@@ -1,0 +1,45 @@
+"""How a verdict's numbers are written: per cent and points, or the units that its task measures in."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from shoptalk.report import wording
+from shoptalk.report.figures import Fact
+
+
+class Units(NamedTuple):
+    """Functions of `wording.py`, and the words that follow what they write."""
+
+    level: Callable[..., str]
+    """Of the base's value and the challenger's."""
+    change: Callable[..., str]
+    """Of a gain."""
+    ends: Callable[..., str]
+    """Of an interval."""
+    unit: str
+    """After a level, with the space before it; empty where the function writes it."""
+    difference: str
+    """After a gain: "points"."""
+    examples: str
+    """What the gain was measured on, as the name of a row."""
+
+
+ACCURACY = Units(wording.percent, wording.signed, wording.interval, "", "points", "Labelled messages")
+FINE = 2
+"""Decimals from which on a measure is written with three."""
+
+
+def units_of(verdict: Fact) -> Units:
+    """The units of a verdict; runs that do not say have accuracies."""
+    measure = verdict.measure
+    if measure.value is None or measure.unit.value == "%":
+        return ACCURACY
+    fine = measure.decimals.value >= FINE
+    return Units(
+        wording.places_3 if fine else wording.places_1,
+        wording.signed_3 if fine else wording.signed,
+        wording.interval_3 if fine else wording.interval,
+        f" {measure.unit.value}".rstrip(),
+        str(measure.difference.value),
+        str(measure.examples.value).capitalize(),
+    )
