@@ -135,6 +135,14 @@ def test_roles_are_small_numbers_with_a_table_of_names(tmp_path: Path):
     assert [kept.part(np.array([1, 4]), digest="p").role_of(i) for i in range(2)] == ["agent", "agent"]
 
 
+def test_items_with_too_few_roles_are_refused(tmp_path: Path):
+    with (
+        CorpusWriter(tmp_path) as writer,
+        pytest.raises(ValueError, match="2 items have 1 roles; expected one of each"),
+    ):
+        writer.add(["hi", "yes?"], are_turns=True, roles=["user"])
+
+
 def test_a_corpus_that_knows_no_roles_says_so():
     plain = corpus([(0, 0), (0, 1)])
     assert plain.role_of(1) == "" and plain.in_role("user").tolist() == [False, False]
