@@ -68,7 +68,7 @@ def finished(world: SmallWorld, tiny_base: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def dosed(finished: Path) -> dict[str, Any]:
-    return dose(finished, budget=None, report=Listener())
+    return dose(finished, budget=None, report=Listener()).told()
 
 
 @pytest.fixture
@@ -137,16 +137,16 @@ def test_the_run_itself_is_left_as_it_was(world: SmallWorld, tiny_base: Path, co
 
 def test_the_same_command_again_trains_nothing_and_says_the_same(copied: Path, dosed: dict[str, Any]) -> None:
     listener = Listener()
-    assert dose(copied, budget=None, report=listener) == dosed
+    assert dose(copied, budget=None, report=listener).told() == dosed
     assert not [line for line in listener.said if "/" in line]
 
 
 def test_the_report_shows_the_curves_from_then_on_also_when_adapt_writes_it(
     world: SmallWorld, tiny_base: Path, copied: Path, dosed: dict[str, Any]
 ) -> None:
-    assert open_facts(copied)["dose"] == dosed
+    assert open_facts(copied).told()["dose"] == dosed
     page = (copied / "report.html").read_text(encoding="utf-8")
-    assert page == render(open_facts(copied)) != render(open_facts(copied) | {"dose": None})
+    assert page == render(open_facts(copied)) != render(open_facts(copied).told() | {"dose": None})
     (copied / "report.html").unlink()
     config = config_for(tiny_base, candidates=CANDIDATES)
     adapt([world.conversations], out=copied, config=config, report=Listener(), labels=world.labels)
@@ -156,21 +156,21 @@ def test_the_report_shows_the_curves_from_then_on_also_when_adapt_writes_it(
 def test_curves_of_another_verdict_than_the_one_that_stands_are_not_shown(copied: Path) -> None:
     found = json.loads((copied / "dose.json").read_text())
     (copied / "dose.json").write_text(json.dumps(found | {"of": "0" * 64}))
-    assert "dose" not in open_facts(copied)
+    assert open_facts(copied).dose is None
     (copied / "dose.json").unlink()
-    assert "dose" not in open_facts(copied)
+    assert open_facts(copied).dose is None
 
 
 def test_a_training_that_is_missing_is_made_again_with_the_same_result(copied: Path, dosed: dict[str, Any]) -> None:
     shutil.rmtree(copied / "dose" / "texts-0.5")
     listener = Listener()
-    assert dose(copied, budget=None, report=listener) == dosed
+    assert dose(copied, budget=None, report=listener).told() == dosed
     assert [line for line in listener.said if "/" in line]
 
 
 def test_a_budget_buys_the_quarter_first_and_names_what_it_left_out(copied: Path, dosed: dict[str, Any]) -> None:
     tokens = max(point["dose"] for point in dosed["curves"]["tokens"]["points"])
-    found = dose(copied, budget=Budget(tokens=int(1.5 * tokens)), report=Listener())["curves"]["texts"]
+    found = dose(copied, budget=Budget(tokens=int(1.5 * tokens)), report=Listener()).told()["curves"]["texts"]
     assert len(found["points"]) == 2
     assert found["points"][0] in dosed["curves"]["texts"]["points"] or len(dosed["curves"]["texts"]["points"]) > 2
     assert "50.0%" in found["left_out"] and "25.0%" not in found["left_out"]
