@@ -12,9 +12,11 @@ from safetensors.numpy import load_file
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
 from shoptalk.config import Config, load
+from shoptalk.errors import ArtifactError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.telling.facts import open_facts
+from tests.attacks import reseal
 from tests.conftest import Listener, SmallWorld
 
 SMALL = [f"objectives.{name}.batch=8" for name in ("turns", "neighbours")]
@@ -208,3 +210,20 @@ def test_where_nothing_was_trained_there_are_the_sources_largest_first_with_what
     assert sum(row["share"] for row in rows) == pytest.approx(1.0, abs=0.01)
     assert rows[1]["samples"][0].startswith("Note ") and len(rows[0]["samples"][0]) <= 160
     assert [node["id"] for node in facts["trace"]["nodes"] if node["kind"] == "source"] == ["sources"]
+
+
+def test_facts_of_another_form_are_refused_by_report_and_made_anew_by_adapt(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path
+) -> None:
+    config = config_for(tiny_base, candidates=("none",))
+    run, listener = tmp_path / "run", Listener()
+    adapt([world.conversations], out=run, config=config, report=Listener())
+    path = run / "decision" / "facts.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(told | {"kept": {"documents": 40}}), encoding="utf-8")
+    reseal(run / "decision")
+    with pytest.raises(ArtifactError, match=r"facts\.json does not hold .*kept\.texts: Field required.*Delete"):
+        open_facts(run)
+    adapt([world.conversations], out=run, config=config, report=listener)
+    assert any("decision of this run is missing or damaged, and is made anew" in line for line in listener.said)
+    assert open_facts(run).kept.texts == told["kept"]["texts"]
