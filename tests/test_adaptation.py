@@ -649,10 +649,12 @@ def test_a_winner_that_diverges_after_its_pilot_makes_room_for_the_next_best(
 
     def advance_until_it_diverges(training: Training, *, until: int, decay_from: int | None = None) -> Iterator[Step]:
         begun.append(training.config.name)
-        # Both pilots are trained before one of the two goes on: that one fails.
-        if len(begun) == 3:
-            raise DivergedError(f"The loss of {training.config.name} is nan at step 9.")
-        return advance(training, until=until, decay_from=decay_from)
+        # Both pilots are trained before one of the two goes on: that one fails after its next step.
+        fails = len(begun) == 3
+        for step in advance(training, until=until, decay_from=decay_from):
+            yield step
+            if fails:
+                raise DivergedError(f"The loss of {training.config.name} is nan at step 9.")
 
     monkeypatch.setattr(legs, "advance", advance_until_it_diverges)
     verdict = run(world, tiny_base, tmp_path / "run", listener, candidates=("mlm", "simcse", "none"))
@@ -660,6 +662,12 @@ def test_a_winner_that_diverges_after_its_pilot_makes_room_for_the_next_best(
     assert verdict["left_out"] == {failed: f"it diverged: The loss of {failed} is nan at step 9."}
     assert [row["objective"] for row in verdict["candidates"]].count(failed) == 1  # its pilot stays on the menu
     assert [row["objective"] for row in verdict["candidates"]].count(other) > 1
+    assert listener.winner == other
+    costs = {row["objective"]: row for row in verdict["spent"]["candidates"]}
+    pilot = next(row for row in verdict["candidates"] if row["objective"] == failed)
+    assert costs[failed]["tokens"] > pilot["tokens"]  # what it was trained on after its pilot was spent, too
+    assert verdict["spent"]["losers"]["tokens"] == costs[failed]["tokens"]
+    assert costs[other]["went_on"] and not costs[failed]["went_on"]
 
 
 def test_weights_that_the_last_step_has_ruined_are_never_measured(

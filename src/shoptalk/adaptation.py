@@ -160,7 +160,7 @@ def _tell(
         best_targets = _ceiling(world, baseline, prepared)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
-    taken = spent(entries, prepared, earlier + time.perf_counter() - begun)
+    taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
     verdict = Verdict.model_validate(judged.facts | {"spent": taken})
     with timed("finetune"):
         served = judged.entry if judged.choice == "adopt" or accept_unproven else None

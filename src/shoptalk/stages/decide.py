@@ -110,7 +110,7 @@ def _judged(
         "objective": chosen.candidate if chosen else None,
         "entry": chosen.name if chosen else None,
         "metric": judge.measure.name,
-        "measure": judge.measure,
+        "measure": judge.measure.told(),
         "base": verdict.base,
         "adapted": verdict.adapted,
         "gain": verdict.gain,

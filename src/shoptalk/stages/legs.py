@@ -51,7 +51,7 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     """
     candidate, steps = prepared.candidates[name], prepared.plan.candidates[name].steps
     turn = turn_of(name, steps, world.config)
-    work = world.run / "work" / f"{name}-{prepared.key[:12]}"
+    work = work_folder(world, prepared, name)
     if candidate.then is None:
         product = open_product(world.config)
         training = _training(world, prepared, name, candidate.spec, candidate.targets, product, steps, work)
@@ -69,6 +69,11 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     product = open_product(world.config)
     training = _training(world, prepared, phases[0].name, candidate.spec, candidate.targets, product, turn, work)
     return Leg(f"{name}, phase 1 ({phases[0].name})", training)
+
+
+def work_folder(world: World, prepared: Prepared, name: str) -> Path:
+    """Where a candidate's training keeps its log and its newest snapshot; gone when the run is finished."""
+    return world.run / "work" / f"{name}-{prepared.key[:12]}"
 
 
 def decay_end(world: World, prepared: Prepared, name: str, begin: int) -> int:

@@ -22,6 +22,8 @@ def train_stage(
     eliminated: dict[str, str] = {}
     entries = list(chosen.entries)
     for name in chosen.ranking:
+        if eliminated:
+            world.report.chosen(name)
         trained, reason = pretrain_stage(world, prepared, baseline, name, chosen.entries)
         entries += trained
         if reason is None:

@@ -39,6 +39,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Judged
 from shoptalk.stages.entry import Entry
+from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
@@ -50,7 +51,7 @@ SAMPLES = 5
 """Dropped texts shown for each reason."""
 
 
-def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> Spent:
+def spent(world: World, entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> Spent:
     """What the run took up to the verdict and its evidence: wall-clock seconds, real training tokens, peak memory, and
     euros where an hour has a price; beside the forecast, and fact divided by forecast. `candidates` and `losers` tell
     whose it was.
@@ -59,16 +60,16 @@ def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -
     when the plan was made, and what each of them took. After an interruption, or where finished entries are judged
     again, either may miss something; so the larger is told.
     """
-    longest: dict[str, int] = {}
-    for entry in entries:
-        longest[entry.candidate] = max(longest.get(entry.candidate, 0), entry.tokens)
+    names = dict.fromkeys(entry.candidate for entry in entries)
+    names |= dict.fromkeys(prepared.candidates) if prepared is not None else {}
+    trained = {name: _trained(world, prepared, name, entries) for name in names}
     kept = prepared.forecast.before + sum(entry.seconds for entry in entries) if prepared and entries else 0.0
     fact = Spending(
         seconds=round(max(seconds, kept), 1),
-        tokens=sum(longest.values()),
+        tokens=sum(tokens for _, tokens in trained.values()),
         memory_bytes=max([peak_memory(best_device()), *(entry.memory_bytes for entry in entries)]),
     )
-    candidates, losers = _shares(entries, prepared, fact)
+    candidates, losers = _shares(entries, prepared, trained, fact)
     if prepared is not None and entries:
         account = prepared.forecast.against(fact)
     else:
@@ -76,8 +77,21 @@ def spent(entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -
     return Spent.model_validate(account | {"candidates": candidates, "losers": losers})
 
 
+def _trained(world: World, prepared: Prepared | None, name: str, entries: Sequence[Entry]) -> tuple[float, int]:
+    """Seconds and tokens of a candidate: of its entries, and of the steps after the last of them, which a training that
+    diverged or could not go on has left in its log. (A curriculum's second phase counts in its entries alone.)
+    """
+    mine = [entry for entry in entries if entry.candidate == name]
+    seconds, tokens = sum(entry.seconds for entry in mine), max((entry.tokens for entry in mine), default=0)
+    if prepared is not None and name in prepared.candidates and prepared.candidates[name].then is None:
+        done = max((entry.step for entry in mine), default=0)
+        after = [row for row in read_log(work_folder(world, prepared, name)) if row["step"] > done]
+        seconds, tokens = seconds + sum(row["seconds"] for row in after), tokens + sum(row["tokens"] for row in after)
+    return seconds, tokens
+
+
 def _shares(
-    entries: Sequence[Entry], prepared: Prepared | None, fact: Spending
+    entries: Sequence[Entry], prepared: Prepared | None, trained: Mapping[str, tuple[float, int]], fact: Spending
 ) -> tuple[tuple[CandidateShare, ...], Share]:
     """What each candidate cost, and what was spent on losers: candidates that were prepared and did not go on.
 
@@ -88,9 +102,8 @@ def _shares(
     preparing = prepared.plan.preparing_seconds if prepared else {}
     rows = []
     for name in dict.fromkeys([*preparing, *(entry.candidate for entry in entries)]):
-        mine = [entry for entry in entries if entry.candidate == name]
-        seconds = preparing.get(name, 0.0) + sum(entry.seconds for entry in mine)
-        tokens = max((entry.tokens for entry in mine), default=0)
+        training_seconds, tokens = trained.get(name, (0.0, 0))
+        seconds = preparing.get(name, 0.0) + training_seconds
         rows.append(
             CandidateShare(
                 seconds=round(seconds, 1),
