@@ -56,7 +56,7 @@ class Command:
 
         - the value of `--budget` is `BUDGET`, that of `--steps` is `STEPS`;
         - a command with settings gets the same budget where it names none, `neighbours` as its only candidate, 5 draws
-          of 2 labels a class and batches of `BATCH` texts. These come first: what the page itself sets still holds.
+          of 2 labels per class and batches of `BATCH` texts. These come first: what the page itself sets still holds.
         """
         words = list(self.words)
         for option, value in (("--budget", BUDGET), ("--steps", STEPS)):

@@ -103,7 +103,7 @@ def test_a_gain_that_shrinks_with_labels_has_no_dose_of_saturation_but_a_forecas
     found = judge(DOSES, band)
     assert found.law == "power" and found.reaches == ()
     assert found.twice is not None and found.twice.change < 0
-    assert "does not rise with the dose" in sentence(found, band, what="labels a class")
+    assert "does not rise with the dose" in sentence(found, band, what="labels per class")
 
 
 def test_a_straight_line_does_not_level_off_within_sight() -> None:
@@ -162,7 +162,7 @@ def test_amounts_are_short() -> None:
 def test_an_accuracy_is_told_in_per_cent_and_a_gain_in_points() -> None:
     band = curve(power(80.0, 40.0, 0.8), noise=0.2, seed=1)
     found = judge(DOSES, band)
-    told = sentence(found, band, what="labels a class", of="adapted accuracy")
-    assert re.search(r"The adapted accuracy is \d+\.\d % \(.*with 16 labels a class", told)
+    told = sentence(found, band, what="labels per class", of="adapted accuracy")
+    assert re.search(r"The adapted accuracy is \d+\.\d % \(.*with 16 labels per class", told)
     assert "points (" in told.partition("twice as many would change it by")[2]
     assert re.search(r"The gain is \+\d+\.\d points", sentence(found, band, what="texts"))

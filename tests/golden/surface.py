@@ -30,7 +30,7 @@ BY_DATA = {
     "rates": "a precision that this machine was timed in",
     "readings": "a measure",
     "settings": "of objectives: pinned as settings",
-    "shots": "of compare and probe: a number of labels a class",
+    "shots": "of compare and probe: a number of labels per class",
     "sources": "of embed: a file",
     "specs": "of plan.json: an objective",
 }

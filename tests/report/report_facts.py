@@ -187,10 +187,10 @@ def dose() -> dict[str, Any]:
             "sentence": f"The {of} is {last:+.1f} with {largest} {unit}{said}",
         }
 
-    labels = one("labels a class", {1: 4.2, 2: 3.5, 5: 2.3, 10: 1.1}, "; more labels make it smaller.")
+    labels = one("labels per class", {1: 4.2, 2: 3.5, 5: 2.3, 10: 1.1}, "; more labels make it smaller.")
     accuracy = {
-        "base": one("labels a class", {1: 54.0, 2: 66.0, 5: 78.1, 10: 84.9}, ".", "accuracy"),
-        "adapted": one("labels a class", {1: 58.2, 2: 69.5, 5: 80.4, 10: 86.0}, ".", "accuracy"),
+        "base": one("labels per class", {1: 54.0, 2: 66.0, 5: 78.1, 10: 84.9}, ".", "accuracy"),
+        "adapted": one("labels per class", {1: 58.2, 2: 69.5, 5: 80.4, 10: 86.0}, ".", "accuracy"),
     }
     return {
         "objective": "neighbours",

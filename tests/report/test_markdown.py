@@ -30,7 +30,7 @@ def test_a_command_with_backticks_stays_in_its_fence() -> None:
 def test_the_markdown_tells_of_every_part_of_the_page() -> None:
     made = render_markdown(facts())
     for row in (
-        "| intent, 5 labels a class | accuracy | 78.1 | 80.4 | +2.3 | +1.4 to +3.2 |",
+        "| intent, 5 labels per class | accuracy | 78.1 | 80.4 | +2.3 | +1.4 to +3.2 |",
         "| gained | It vanished 0 days ago \\& I can't pay | card_lost | top_up (10 %) | card_lost (90 %) |",
         "- The gain is +2.3 with 731 unlabelled texts.",
         "| all that lost | 1 min 59 s | 22.9 % | 92,345 |  |",

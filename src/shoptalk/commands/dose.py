@@ -7,7 +7,7 @@
 |--------|---------------------|-------------------------------------------------------------------------|
 | tokens | of self-supervision | nothing: the winner's entries on the run's menu                         |
 | texts  | unlabelled ones     | the winner's steps again on an eighth, a quarter and half of the corpus |
-| labels | a class             | embedding the labelled texts with base and winner, heads on nested sets |
+| labels | per class           | embedding the labelled texts with base and winner, heads on nested sets |
 
 Every point is the gain over the base, at the run's own number of shots for the first two. What is made on the way are
 artifacts in `RUN/dose`; the same command goes on where it was interrupted.
@@ -283,15 +283,15 @@ def _train_on(done: _Finished, part: Corpus, fraction: float) -> Entry:
 
 
 def _labels_curve(done: _Finished) -> LabelsCurve:
-    """Base and adapted encoder against labels a class: the gain, and what the adapted one itself gains from more."""
+    """Base and adapted encoder against labels per class: the gain, and what the adapted one itself gains from more."""
     shots, points = _label_points(done)
     seed = done.world.config.seed
-    found = _curve(shots, decide.band(points, seed=seed), "labels a class")
+    found = _curve(shots, decide.band(points, seed=seed), "labels per class")
     nothing = np.zeros_like(points.base)
     accuracies = {}
     for arm, correct in (("base", points.base), ("adapted", points.adapted)):
         band = decide.band(replace(points, base=nothing, adapted=correct), seed=seed)
-        accuracies[arm] = _curve(shots, band, "labels a class", of=f"{arm} accuracy")
+        accuracies[arm] = _curve(shots, band, "labels per class", of=f"{arm} accuracy")
     return LabelsCurve(**dict(found), accuracy=Accuracies(**accuracies))
 
 
@@ -309,7 +309,7 @@ def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
     folder, key = done.world.run / "dose" / "labels", key_of(kind="dose-labels", config=settings, parents=parents)
     sets = [_first_of_each_class(largest, len(names), k) for k in shots]
     if open_artifact(folder, key=key) is None:
-        done.world.report.say(f"dose: heads on {', '.join(map(str, shots))} labels a class, base and adapted")
+        done.world.report.say(f"dose: heads on {', '.join(map(str, shots))} labels per class, base and adapted")
         arms = []
         for model in (None, str(done.best.folder / "encoder")):
             vectors = embed(open_embedder(config, model), judge.classes.items)

@@ -96,7 +96,7 @@ def label_free_score(vectors: Float[np.ndarray, "N D"], base: Float[np.ndarray, 
         score = RULE.score(found)
     detail = found | {"suggestion": suggestion(score)}
     return Reading(
-        key=KEY, name=NAME, value=score, unit="expected points at 5 labels a class", n=len(base), detail=detail
+        key=KEY, name=NAME, value=score, unit="expected points at 5 labels per class", n=len(base), detail=detail
     )
 
 
@@ -132,7 +132,7 @@ def ranked(scores: Mapping[str, float], *, base: str = "base") -> tuple[str, ...
 def told(name: str, score: float) -> str:
     """What the rule says about the best challenger, and how often what it picked was wrong."""
     found = {
-        "likely helps": f"find that {name} likely helps (about {score:+.1f} points at 5 labels a class)",
+        "likely helps": f"find that {name} likely helps (about {score:+.1f} points at 5 labels per class)",
         "cannot tell": f"cannot tell {name}, the best challenger, from the base, and rank the base first",
         "likely harms": f"find that even {name}, the best challenger, likely harms, and rank the base first",
     }[suggestion(score)]

@@ -46,7 +46,7 @@ def shots_gains(
     c: float,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The gain at 1, 5 and 10 labels a class, as far as the labels go, and with all of them; in points of accuracy.
+    """The gain at 1, 5 and 10 labels per class, as far as the labels go, and with all of them; in points of accuracy.
 
     Every class has examples in at least two clusters: `decide.draws` refuses others.
     """

@@ -1,7 +1,7 @@
 """Several finished runs side by side, and what may be said of them together: pure functions of what they have left.
 
 Two gains may be ranked only where they were measured alike: on the same labels, the same test set, with as many labels
-a class, by the same metric, over the same base. Elsewhere a sentence says what stands in the way.
+per class, by the same metric, over the same base. Elsewhere a sentence says what stands in the way.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +134,7 @@ def _reasons(one: RunRow, other: RunRow) -> list[str]:
     if "test" in differ:
         found.append(f"their test sets differ ({_test(mine['test'])} and {_test(yours['test'])})")
     if "shots" in differ:
-        found.append(f"they were measured with {mine['shots']} and {yours['shots']} labels a class")
+        found.append(f"they were measured with {mine['shots']} and {yours['shots']} labels per class")
     if "metric" in differ:
         found.append(f"their metrics differ ({mine['metric']} and {yours['metric']})")
     if "base" in differ:

@@ -169,7 +169,7 @@ def _runs(runs: Fact) -> Html:
         ),
         table(
             "How it was measured",
-            ["Run", "Base, right answers", "Labelled messages", "Label sets", "Labels a class", "Seed"],
+            ["Run", "Base, right answers", "Labelled messages", "Label sets", "Labels per class", "Seed"],
             measured,
         ),
     )

@@ -244,10 +244,10 @@ def short_hash(value: Any) -> str:
 
 
 def shots(value: Any) -> str:
-    """5 labels a class, or all labels."""
+    """5 labels per class, or all labels."""
     if value is None:
         return NONE
-    return "all labels" if value == "full" else f"{value} label{'' if value == 1 else 's'} a class"
+    return "all labels" if value == "full" else f"{value} label{'' if value == 1 else 's'} per class"
 
 
 def of_all(share: Any, whole: Any) -> str:

@@ -134,7 +134,7 @@ def _judged(told: Told, verdict: Verdict) -> str:
     if verdict.objective is None:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence} Nothing was trained to compare the base model with."
     low, high = verdict.interval
-    measured = f"{verdict.metric}, {verdict.shots} labels a class, mean of {verdict.n_draws} label sets"
+    measured = f"{verdict.metric}, {verdict.shots} labels per class, mean of {verdict.n_draws} label sets"
     rows = [
         ("base model", f"{verdict.base:.1f} %"),
         ("best challenger", f"{verdict.adapted:.1f} %"),
