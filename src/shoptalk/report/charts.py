@@ -240,7 +240,7 @@ class IntervalRow:
     interval: Interval
 
 
-def interval_rows(ident: str, title: str, rows: Sequence[IntervalRow], smallest: Fact) -> Html:
+def interval_rows(ident: str, title: str, rows: Sequence[IntervalRow], smallest: Fact, units: Units = ACCURACY) -> Html:
     """Gains with their intervals, one below the other on one axis, against zero and the smallest gain."""
     low, high = span_of([row.interval for row in rows], smallest.number)
     worth = smallest.number
@@ -251,7 +251,8 @@ def interval_rows(ident: str, title: str, rows: Sequence[IntervalRow], smallest:
         step, top = (30, 26) if beside else (46, 26)
         bottom = top + step * len(rows) + 4
         axis = make_axis(low, high, left + 8, width - (60 if beside else 54), most=6 if beside else 4, widen=False)
-        parts = [scale_below(axis, bottom, "gain in points", top=top), line(axis(0), top - 4, axis(0), bottom, "zero")]
+        label = f"gain in {units.difference}"
+        parts = [scale_below(axis, bottom, label, top=top), line(axis(0), top - 4, axis(0), bottom, "zero")]
         if worth:
             parts.insert(0, _zone(axis, worth, top, bottom))
             parts += [line(axis(worth), 16, axis(worth), bottom, "worth"), _worth(axis(worth), smallest, width)]

@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue
 
-from shoptalk.records import Published
+from shoptalk.records import Measure, Published
 from shoptalk.report.verdict_json import Choice, Interval
 
 
@@ -21,12 +21,14 @@ class RunRow(Published):
     """The verdict."""
     metric: str | None
     """What base, adapted and gain are values of."""
+    measure: Measure | None = None
+    """The units and the words of those values; absent in earlier runs, which have accuracies, and without a judge."""
     base: float | None
-    """The base's value, in per cent."""
+    """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None
-    """The challenger's value, in per cent."""
+    """The challenger's value, in the same unit."""
     gain: float | None
-    """Adapted minus base, in points."""
+    """How much better the challenger is: of accuracies in points."""
     interval: Interval | None
     """Of the gain."""
     n_examples: int

@@ -17,7 +17,7 @@ from shoptalk.report.sentences import (
     SAME_HEAD,
     VERDICTS,
 )
-from shoptalk.report.units import FINE
+from shoptalk.report.units import digits_of
 from shoptalk.report.verdict_json import Share, Spent
 from shoptalk.report.wording import (
     NONE,
@@ -93,7 +93,7 @@ def _md_entries(facts: RunFacts) -> str:
             [(row.entry, signed(row.forgetting), outcome(row, verdict)) for row in verdict.candidates],
             words_last=True,
         )
-    digits = 1 if verdict.measure is None or verdict.measure.decimals < FINE else 3
+    digits = digits_of(verdict.measure)
     body = [
         (
             row.entry,

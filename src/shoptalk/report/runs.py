@@ -11,7 +11,8 @@ from typing import Any
 
 from shoptalk.report.comparison_json import Comparison, DifferingSetting, RunRow
 from shoptalk.report.facts_json import RunFacts
-from shoptalk.report.wording import gained, interval, number, pair_of, percent, signed
+from shoptalk.report.units import digits_of, level_of
+from shoptalk.report.wording import gained, interval, number, pair_of, signed
 
 UNTOLD = ("price_per_hour", "train.snapshot_seconds", "train.shard")
 """Settings on which no result depends; what the price of an hour buys is told with the budget."""
@@ -63,6 +64,7 @@ def _row(run: FinishedRun) -> RunRow:
         entry=verdict.entry,
         choice=verdict.choice,
         metric=verdict.metric,
+        **({} if verdict.measure is None else {"measure": verdict.measure}),
         base=verdict.base,
         adapted=verdict.adapted,
         gain=verdict.gain if measured else None,
@@ -148,10 +150,10 @@ def _answers(table: Sequence[RunRow], one: Sequence[int], other: Sequence[int]) 
     mine, yours = _measured_by(first), _measured_by(second)
     if any(mine[name] != yours[name] for name in mine if name != "base"):
         return ""
-    told = [f"{table[place].run} {percent(table[place].adapted)}" for place in (*one, *other)]
+    levels = [f"{table[place].run} {level_of(table[place])}" for place in (*one, *other)]
     return (
         " A gain says what a base profits; how well each answers after training is "
-        f"{_joined(told)} (no interval was made for that difference)."
+        f"{_joined(levels)} (no interval was made for that difference)."
     )
 
 
@@ -168,9 +170,10 @@ def _within(group: Sequence[RunRow]) -> list[str]:
             if meet
             else f"can be told apart: {best.run} gains more, and their intervals do not overlap"
         )
+        digits, unit = digits_of(best.measure), best.measure.difference if best.measure else "points"
         lines.append(
-            f"{best.run} ({signed(best.gain)} points, {interval(best.interval)}) and {row.run} "
-            f"({signed(row.gain)}, {interval(row.interval)}) {said}."
+            f"{best.run} ({signed(best.gain, digits)} {unit}, {interval(best.interval, digits)}) and {row.run} "
+            f"({signed(row.gain, digits)}, {interval(row.interval, digits)}) {said}."
         )
     seeds = {(row.seed, row.n_draws) for row in group}
     if len(seeds) > 1:

@@ -15,6 +15,7 @@ from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markdown import plain_words
 from shoptalk.report.markdown import table as words_table
 from shoptalk.report.markup import Child, Html, el, join, note, paragraphs, table
+from shoptalk.report.units import digits_of, level_of, units_of
 
 __all__ = ["comparison_markdown", "render_comparison"]
 
@@ -23,6 +24,7 @@ _INTERVALS = (
     "An interval is the range of gains that a run's labels leave plausible, widened for everything that this run "
     "looked at. Intervals that do not overlap tell two runs apart; those that overlap cannot."
 )
+_UNITS = "Accuracies are in per cent, and gains in accuracy in points; other tasks are in their own units."
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -50,9 +52,9 @@ def comparison_markdown(comparison: Comparison) -> str:
             run.start,
             run.objective or wording.NONE,
             choice(run.choice),
-            wording.signed(run.gain),
-            wording.interval(run.interval),
-            wording.percent(run.adapted),
+            wording.signed(run.gain, digits_of(run.measure)),
+            wording.interval(run.interval, digits_of(run.measure)),
+            level_of(run),
             wording.duration(run.seconds),
             wording.count(run.tokens),
             wording.euros(run.euros),
@@ -80,7 +82,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"# {len(runs)} runs compared",
         "\n".join(f"- {plain_words(wording.sentence(line))}" for line in comparison.findings),
         words_table(head, rows),
-        f"{_INTERVALS} Gains are in points.",
+        f"{_INTERVALS} {_UNITS}",
         "## Settings that differ" if differ else "",
         words_table(["setting", *(plain_words(run.run) for run in runs)], differ) if differ else "",
     ]
@@ -120,9 +122,13 @@ def _gains(top: Fact) -> Html:
     runs, groups = top.runs, top.groups
     if not groups:
         return paragraphs("None of these runs has a gain: that takes labels and a trained challenger.")
-    rows = [_row(runs[place]) for group in groups for place in group.value]
-    chart = interval_rows("gains", "Gains of all runs", rows, top.smallest_gain)
-    return join(_alike(runs, groups) if len(groups) > 1 else None, chart, note(_INTERVALS))
+    places = [place for group in groups for place in group.value]
+    charts: list[Html] = []
+    for metric in dict.fromkeys(runs[place].metric.value for place in places):  # no axis for two units
+        alike = [runs[place] for place in places if runs[place].metric.value == metric]
+        rows, ident = [_row(run) for run in alike], f"gains{'' if not charts else f'-{len(charts)}'}"
+        charts.append(interval_rows(ident, "Gains of all runs", rows, top.smallest_gain, units_of(alike[0])))
+    return join(_alike(runs, groups) if len(groups) > 1 else None, *charts, note(_INTERVALS))
 
 
 def _alike(runs: Fact, groups: Fact) -> Html:
@@ -137,39 +143,40 @@ def _row(run: Fact) -> IntervalRow:
 
 
 def _runs(runs: Fact) -> Html:
+    measured_in = [(run, units_of(run)) for run in runs]
     found: list[list[Child]] = [
         [
             named(run.run),
             named(run.start),
             named(run.objective) if run.objective else wording.NONE,
             fig(choice, run.choice),
-            fig(wording.signed, run.gain),
-            fig(wording.interval, run.interval),
-            fig(wording.percent, run.adapted),
+            fig(units.change, run.gain),
+            fig(units.ends, run.interval),
+            join(fig(units.level, run.adapted), units.unit if run.adapted.number is not None else None),
         ]
-        for run in runs
+        for run, units in measured_in
     ]
     measured: list[list[Child]] = [
         [
             named(run.run),
-            fig(wording.percent, run.base),
+            join(fig(units.level, run.base), units.unit if run.base.number is not None else None),
             fig(wording.count, run.n_examples),
             fig(wording.count, run.n_draws),
             fig(setting, run.shots),
             fig(setting, run.seed),
         ]
-        for run in runs
+        for run, units in measured_in
     ]
     return join(
         table(
-            "What was found: gains in points, right answers in per cent",
+            f"What was found. {_UNITS}",
             ["Run", "Base", "Objective", "Verdict", "Gain", "Interval", "Adapted"],
             found,
             words={1, 2, 3},
         ),
         table(
             "How it was measured",
-            ["Run", "Base, right answers", "Labelled messages", "Label sets", "Labels per class", "Seed"],
+            ["Run", "Base", "Examples", "Label sets", "Labels per class", "Seed"],
             measured,
         ),
     )

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from shoptalk.records import Measure
 from shoptalk.report import wording
+from shoptalk.report.comparison_json import RunRow
 from shoptalk.report.figures import Fact
 
 
@@ -29,8 +31,20 @@ FINE = 2
 """Decimals from which on a measure is written with three."""
 
 
+def digits_of(measure: Measure | None) -> int:
+    """Decimals of a gain and of its interval."""
+    return 1 if measure is None or measure.decimals < FINE else 3
+
+
+def level_of(run: RunRow) -> str:
+    """A challenger's value with its unit, as text."""
+    if run.measure is None or run.adapted is None:
+        return wording.percent(run.adapted)
+    return run.measure.shown(run.adapted)
+
+
 def units_of(verdict: Fact) -> Units:
-    """The units of a verdict; runs that do not say have accuracies."""
+    """The units of a verdict, or of a run among others; where none are given there are accuracies."""
     measure = verdict.measure
     if measure.value is None or measure.unit.value == "%":
         return ACCURACY
