@@ -60,8 +60,9 @@ def test_no_stage_asks_for_a_concrete_product_or_objective(room: str) -> None:
         f"{path.name}:{node.lineno}": ast.unparse(node)
         for path in (SOURCE / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type")
-        if {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & concrete
+        if isinstance(node, ast.MatchClass)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type"))
+        if set(re.findall(r"\w+", ast.unparse(node))) & concrete
     }
     assert asked == {}
 

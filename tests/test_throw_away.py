@@ -135,6 +135,80 @@ def test_a_second_task_guards_the_first(tiny_base: Path, world: SmallWorld, tmp_
         assert ("it loses at evenness" in row["why_not"]) == fell or "collapsed" in row["why_not"]
 
 
+class Falling(Evenness):
+    """Whatever is measured, each measurement is worse than the one before."""
+
+    key = "falling"
+    measured = 0
+
+    def look(self, product: Embedder) -> Score:
+        Falling.measured += 1
+        return np.full(self.tested.shape, -0.02 * Falling.measured)
+
+
+def test_an_entry_that_loses_at_another_task_is_never_adopted(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "falling", lambda ground: Falling(list(ground.train.texts[:5])))
+    verdict = told(
+        world, tiny_base, tmp_path / "run", listener, other_tasks=("falling",), guards={"forgetting": -1000.0}
+    )
+    assert verdict["choice"] != "adopt"
+    assert all("it loses at falling" in row["why_not"] for row in verdict["candidates"])
+
+
+def test_without_labels_another_task_is_no_stand_in_for_the_goal(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
+) -> None:
+    from shoptalk.adaptation import adapt
+
+    config = config_for(tiny_base, candidates=("spread", "none"), other_tasks=("evenness",))
+    verdict = adapt([world.conversations], out=tmp_path / "run", config=config, report=listener).told()
+    assert (verdict["choice"], verdict["gain"]) == ("inconclusive", None)
+    assert "no labelled messages" in verdict["sentence"]
+    assert all("evenness" in row["readings"] for row in verdict["candidates"])
+
+
+def test_a_finished_run_of_a_task_without_labels_stands(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
+) -> None:
+    from shoptalk.adaptation import adapt
+
+    config = config_for(tiny_base, candidates=("spread", "none"), task="evenness")
+    for _ in range(2):
+        adapt([world.conversations], out=tmp_path / "run", config=config, report=listener)
+    assert not any("made anew" in line for line in listener.said)
+    assert sum("as it would be shipped" in line for line in listener.said) == 1
+
+
+def test_scores_that_are_no_numbers_eliminate_the_candidate(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(100))
+
+    class Broken(Evenness):
+        key = "broken"
+
+        def look(self, product: Embedder) -> Score:
+            return np.full(self.tested.shape, 1.0 if next(calls) == 0 else np.nan)
+
+    monkeypatch.setitem(TASKS, "broken", lambda ground: Broken(list(ground.train.texts[:5])))
+    verdict = told(world, tiny_base, tmp_path / "run", listener, task="broken")
+    assert verdict["candidates"] == []
+    assert "scores at broken are NaN or infinite" in verdict["left_out"]["spread"]
+
+
+def test_dose_curves_of_a_task_without_labels_are_refused_before_anything_is_trained(
+    tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
+) -> None:
+    from shoptalk.commands.dose import dose
+    from shoptalk.errors import SourceError
+
+    told(world, tiny_base, tmp_path / "run", listener, task="evenness")
+    with pytest.raises(SourceError, match="about distance, and dose curves are measured of tasks with labels alone"):
+        dose(tmp_path / "run", budget=None, report=listener)
+
+
 def test_a_task_that_there_is_not_is_refused_with_those_that_there_are(
     tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
 ) -> None:

@@ -100,7 +100,7 @@ def _adapted(
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not _stands(world):
+        if told is None or not _stands(world, head=labels is not None):
             verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
@@ -112,15 +112,15 @@ def _adapted(
         return verdict
 
 
-def _stands(world: World) -> bool:
-    """Whether a finished run still holds what it did; says what is not, which is then made anew."""
+def _stands(world: World, *, head: bool) -> bool:
+    """Whether a finished run, with labels one with a head, still holds what it did; says what is to be made anew."""
     broken = ["decision"]
     with suppress(ArtifactError):
         decision, facts = world.run / "decision", facts_of(world.run)
         handed_out(decision)
         verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
         read_facts(read_json(facts, dict), where=facts)
-        broken = damaged_parts(world.run, challenger=verdict.entry is not None, labels=verdict.n_examples > 0)
+        broken = damaged_parts(world.run, challenger=verdict.entry is not None, head=head)
     if broken:
         world.report.say(f"adapt: {', '.join(broken)} of this run is missing or damaged, and is made anew")
     return not broken

@@ -181,6 +181,11 @@ class Measure(Published):
     decimals: int = 1
     """With which values are written."""
 
+    @property
+    def point(self) -> float:
+        """A hundredth of the most by which an example's value may differ: the unit of thresholds in settings."""
+        return self.scale * self.most / 100.0
+
     def level(self, score: float) -> float:
         """A mean score in the unit in which people are told of it."""
         return -self.scale * score if self.lower_is_better else self.scale * score

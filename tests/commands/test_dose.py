@@ -298,14 +298,17 @@ class Planted:
         ground = Ground("text", tuple(examples), (), corpus, corpus, (), shots=5, n_draws=10, seed=0)
         self.judge = LabelJudge.draw("intent", ACCURACY, ground)
         bench = Bench(
-            {"intent": self.judge}, {}, {"forgetting": Guard(forgetting.KEY, "forgetting", -1.0, "it forgets")}
+            "intent",
+            {"intent": self.judge},
+            {},
+            {"forgetting": Guard(forgetting.KEY, "forgetting", -1.0, "it forgets")},
         )
         self.ability = self.rng.random(400)
         plan = plan_for({"mlm": cost()}, look_seconds=5.0)
         self.world = World(run=folder, config=config, report=Listener())
         (folder / "baseline").mkdir()
         artifact = self.artifact(folder / "baseline")
-        self.baseline = Baseline(artifact, bench, self.measured(0.7), 1.0, 1.0, None, 0.0)
+        self.baseline = Baseline(artifact, "text", bench, self.measured(0.7), 1.0, 1.0, None, 0.0)
         self.prepared = Prepared(
             corpus, tokenise(product.tokenizer, corpus.texts, max_length=64), {}, plan,
             plan.forecast(Budget(seconds=600)), "key",

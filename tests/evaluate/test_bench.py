@@ -63,7 +63,7 @@ def reading(key: str, value: float) -> Reading:
 
 
 def test_a_measurement_reads_every_probe_and_judge_by_its_key() -> None:
-    bench = make_bench(ground(), {"intent": intents()}, sample=tuple(TEXTS), limits=LIMITS)
+    bench = make_bench(ground(), {"intent": intents()}, goal="intent", sample=tuple(TEXTS), limits=LIMITS)
     measured = measure(tiny_product(), bench)
     assert {"general_similarity", "rankme", "uniformity", "knn_accuracy", "intent"} <= set(measured.values())
     assert set(measured.values()) == {*bench.probes, "intent"}
@@ -75,22 +75,22 @@ def test_a_measurement_reads_every_probe_and_judge_by_its_key() -> None:
 
 
 def test_what_does_not_read_texts_has_no_guard_of_general_similarity() -> None:
-    bench = make_bench(ground("image"), {}, sample=tuple(TEXTS), limits=LIMITS)
+    bench = make_bench(ground("image"), {}, goal="intent", sample=tuple(TEXTS), limits=LIMITS)
     assert set(bench.probes) == {rank.KEY, "uniformity"} and bench.guards == {}
-    nothing = make_bench(ground("lm"), {"intent": intents()}, sample=tuple(TEXTS), limits=LIMITS)
+    nothing = make_bench(ground("lm"), {"intent": intents()}, goal="intent", sample=tuple(TEXTS), limits=LIMITS)
     assert nothing.probes == {}
 
 
 def test_without_a_judge_a_challenger_is_scored_by_the_rule_that_needs_no_labels() -> None:
     sample = tuple(f"{text} {i}" for i, text in enumerate(3 * TEXTS))
-    bench = make_bench(ground(), {}, sample=sample, limits=LIMITS)
+    bench = make_bench(ground(), {}, goal="intent", sample=sample, limits=LIMITS)
     base = measure(tiny_product(), bench)
     assert base.vectors is not None and labelfree.KEY not in base.values()
     challenger = measure(tiny_product(), bench, base=base)
     assert challenger.values()[labelfree.KEY] == pytest.approx(
         labelfree.label_free_score(base.vectors, base.vectors).value
     )
-    few = make_bench(ground(), {}, sample=sample[: labelfree.FEWEST - 1], limits=LIMITS)
+    few = make_bench(ground(), {}, goal="intent", sample=sample[: labelfree.FEWEST - 1], limits=LIMITS)
     assert labelfree.KEY not in measure(tiny_product(), few, base=measure(tiny_product(), few)).values()
 
 
@@ -110,21 +110,21 @@ def test_vectors_that_have_collapsed_are_outside_every_guard() -> None:
 def test_a_task_that_is_not_the_goal_must_not_lose() -> None:
     values = np.array([[0.5, 0.7]])
     judges = {"intent": intents(), "length": Lengths("length", values)}
-    bench = make_bench(ground(), judges, sample=(), limits=LIMITS)
+    bench = make_bench(ground(), judges, goal="intent", sample=(), limits=LIMITS)
     assert bench.judge is judges["intent"]
     before = Measured((reading(forgetting.KEY, 70.0), reading("length", 1.2)))
-    fine = Measured((reading(forgetting.KEY, 70.0), reading("length", 0.8)))
-    worse = Measured((reading(forgetting.KEY, 70.0), reading("length", 0.6)))
+    fine = Measured((reading(forgetting.KEY, 70.0), reading("length", 1.195)))
+    worse = Measured((reading(forgetting.KEY, 70.0), reading("length", 1.0)))
     assert outside(bench.guards, before, fine) is None
-    assert outside(bench.guards, before, worse) == "it loses at length: -0.6 cm (guard -0.5)"
+    assert outside(bench.guards, before, worse) == "it loses at length: -0.2 cm (guard -0.01)"
 
 
 def test_where_less_is_better_a_rise_breaks_the_guard() -> None:
     bits = LENGTH.model_copy(update={"lower_is_better": True})
     judges = {"intent": intents(), "bits": Lengths("bits", np.array([[-1.0, -2.0]]), bits)}
-    guard = make_bench(ground(), judges, sample=(), limits=LIMITS).guards["bits"]
+    guard = make_bench(ground(), judges, goal="intent", sample=(), limits=LIMITS).guards["bits"]
     assert guard.change({"bits": 3.0}, {"bits": 3.4}) == pytest.approx(-0.4)
-    bench = Bench(judges={"bits": judges["bits"]}, probes={}, guards={})
+    bench = Bench(goal="bits", judges={"bits": judges["bits"]}, probes={}, guards={})
     assert measure(tiny_product(), bench).values() == {"bits": 3.0}
 
 
@@ -148,5 +148,5 @@ def test_a_measurement_survives_being_written_and_read(scores: np.ndarray, tmp_p
 
 def test_pairs_of_a_conversation_are_asked_of_what_reads_texts() -> None:
     corpus = toy_corpus()
-    bench = make_bench(ground(), {}, sample=(), limits=LIMITS)
+    bench = make_bench(ground(), {}, goal="intent", sample=(), limits=LIMITS)
     assert (retrieval.KEY in bench.probes) == (len(retrieval.choose_pairs(corpus, seed=0)) > 1)

@@ -10,6 +10,9 @@ from tests.report.report_facts import entry, facts
 COMMAND = "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme"
 
 
+PRETEXTS = ("neighbours", "turns", "tsdae", "mlm", "simcse")
+
+
 def verdict(choice: str, **more: Any) -> Verdict:
     rows = [entry("mlm", 20, -1.0, eliminated=True), entry("neighbours", 60, 1.2), entry("neighbours", 180, 2.3)]
     whole = facts()["verdict"]
@@ -23,7 +26,13 @@ def verdict(choice: str, **more: Any) -> Verdict:
 
 def asked(found: Verdict, **more: Any) -> list[tuple[str, str | None]]:
     usual = {"skipped": {}, "texts": 5000, "run": Path("runs/acme"), "command": COMMAND, "labels": Path("l.csv")}
-    return [(step.say, step.command) for step in advise(found, **(usual | {"rates": {"neighbours": 3e-4}} | more))]
+    return [
+        (step.say, step.command)
+        for step in advise(
+            found,
+            **(usual | {"rates": {"neighbours": 3e-4}, "pretexts": PRETEXTS} | more),
+        )
+    ]
 
 
 def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_training() -> None:
@@ -99,7 +108,7 @@ def test_without_labels_labels_come_first_and_nothing_that_needs_them_is_offered
 def test_where_nothing_was_trained_the_reasons_are_said() -> None:
     nothing = verdict("keep_base", objective=None, entry=None, candidates=[])
     assert "turns (it needs conversations)" in asked(nothing, skipped={"turns": "it needs conversations"})[0][0]
-    assert "--candidates neighbours,mlm,none" in str(asked(nothing)[0][1])
+    assert "--candidates neighbours,turns,none" in str(asked(nothing)[0][1])
 
 
 def test_a_run_that_no_command_began_has_advice_without_its_command() -> None:

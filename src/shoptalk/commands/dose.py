@@ -132,6 +132,11 @@ def _verdict(run: Path) -> Verdict:
             f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
             f"{verdict.labels_needed} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
+    if verdict.shots is None:
+        raise SourceError(
+            f"The verdict of {run} is about {verdict.metric}, and dose curves are measured of tasks with labels alone, "
+            "such as intent. Run `shoptalk adapt` with such a `task` in its settings into another folder, then this."
+        )
     return verdict
 
 

@@ -25,7 +25,7 @@ class Guards(Frozen):
     """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
     forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
-    tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, in its own measure")
+    tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, points")
 
 
 class CurateConfig(Frozen):

@@ -20,7 +20,7 @@ seed = 0
 
 [guards]                   # what must not get worse, whatever the gain
 forgetting = -1.0          # largest fall in general similarity structure, in points
-tasks = -1.0               # largest fall in each of other_tasks, in what it measures
+tasks = -1.0               # largest fall in each of other_tasks, in points: hundredths of its measure
 
 [curate]                   # how sources are read
 text_column = "text"

@@ -45,8 +45,8 @@ def continue_training(checkpoints: Scores, *, margin: float = 0.2) -> Decision:
 
     `checkpoints` holds one candidate's checkpoints in the order of training, all measured on the same draws and
     tests, so that differences are paired. The run decays (its schedule's last phase begins) when the latest
-    checkpoint is not better than the best earlier one by more than `margin`, a difference of the measure, and stops
-    when the latest is worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
+    checkpoint is not better than the best earlier one by more than `margin` points (`Measure.point`), and stops when
+    the latest is worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
     """
     if not checkpoints.entries:
         raise ValueError("There is no checkpoint to decide on.")
@@ -54,7 +54,7 @@ def continue_training(checkpoints: Scores, *, margin: float = 0.2) -> Decision:
     measure = checkpoints.measure
     gains = measure.scale * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
     last, error = float(gains[-1]), _paired_error(sums[-1] - sums[0], counts, measure)
-    name, unit = checkpoints.entries[-1], measure.difference
+    name, unit, least = checkpoints.entries[-1], measure.difference, margin * measure.point
     if last < -1.64 * error:
         choice, why = "stop", f"{name} is {measure.change(-last).lstrip('+')} {unit} worse than the base model"
     elif len(gains) == 1:
@@ -62,12 +62,12 @@ def continue_training(checkpoints: Scores, *, margin: float = 0.2) -> Decision:
     else:
         best = int(gains[:-1].argmax())
         change = last - float(gains[best])
-        choice = "continue" if change > margin else "decay"
-        why = f"{name} differs from {checkpoints.entries[best]} by {measure.change(change)} {unit} (margin {margin:g})"
+        choice = "continue" if change > least else "decay"
+        why = f"{name} differs from {checkpoints.entries[best]} by {measure.change(change)} {unit} (margin {least:g})"
     return Decision(
         choice=choice,
         options=("continue", "decay", "stop"),
-        rule=f"decay unless the latest checkpoint beats the best earlier one by {margin:g} {unit}; stop at harm",
+        rule=f"decay unless the latest checkpoint beats the best earlier one by {least:g} {unit}; stop at harm",
         readings=("base", *checkpoints.entries),
         sentence=f"{choice.capitalize()}: {why}.",
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from shoptalk.errors import DivergedError
 from shoptalk.evaluate import labelfree
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.objective import Probe
@@ -33,6 +34,8 @@ class Guard(NamedTuple):
     """The smallest change that is allowed, in the reading's unit; at most 0."""
     failing: str
     """What is said of an entry outside it, with places for the change and the limit."""
+    unit: str = "points"
+    """Of changes and the limit."""
     lower_is_better: bool = False
 
     def change(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
@@ -45,8 +48,11 @@ class Guard(NamedTuple):
 class Bench:
     """A run's judges, probes and guards, each by a stable key, and the items that they share."""
 
+    goal: str
+    """The key of the task that must gain. There may be nothing to judge it by; the other tasks must not lose all the
+    same.
+    """
     judges: Mapping[str, Judge]
-    """The first of them is the task that must gain; the others must not lose."""
     probes: Mapping[str, Probe]
     guards: Mapping[str, Guard]
     sample: tuple[Any, ...] = ()
@@ -61,27 +67,33 @@ class Bench:
     @property
     def judge(self) -> Judge | None:
         """Of the task that must gain; None where there is nothing to judge by."""
-        return next(iter(self.judges.values()), None)
+        return self.judges.get(self.goal)
 
     @property
     def items(self) -> list[Any]:
         """All that an encoder embeds in a measurement, for its price."""
-        classes = self.judge.classes if self.judge else None
+        judged = [item for judge in self.judges.values() for item in judge.items]
         paired = [item for pair in self.pairs for item in pair]
-        return [*self.sample, *(classes.items if classes else ()), *paired]
+        return [*(self.sample if rank.KEY in self.probes else ()), *judged, *paired]
 
 
 def make_bench(
-    ground: Ground, judges: Mapping[str, Judge], *, sample: tuple[Any, ...], limits: Mapping[str, float]
+    ground: Ground,
+    judges: Mapping[str, Judge],
+    *,
+    goal: str,
+    sample: tuple[Any, ...],
+    limits: Mapping[str, float],
 ) -> Bench:
     """The measurements for products of `ground.kind`.
 
     Args:
         ground: what the run has.
-        judges: of its tasks, the one that must gain first.
+        judges: of its tasks, by their keys.
+        goal: the key of the one that must gain.
         sample: training items for the label-free measures.
-        limits: the smallest changes that guards allow: "forgetting" in points of general similarity, "tasks" in the
-            measure of each task that must not lose.
+        limits: the smallest changes that guards allow: "forgetting" in points of general similarity, "tasks" in points
+            of each task that must not lose (`Measure.point`).
     """
     reads_text = ground.kind == "text"
     pairs = retrieval.choose_pairs(ground.held_out, seed=ground.seed) if reads_text else ()
@@ -95,17 +107,18 @@ def make_bench(
         probes[rank.KEY], probes["uniformity"] = rank.rank(sample), uniformity(sample)
     if len(pairs) > 1:
         probes["alignment"], probes[retrieval.KEY] = alignment(pairs), retrieval.retrieval(pairs)
-    goal, *others = judges.values() if judges else (None,)
-    if goal is not None and goal.classes is not None and ground.kind != "lm":
-        labels = [goal.classes.names[code] for code in goal.classes.labels]
-        probes[knn.KEY] = knn.knn_leave_one_out(goal.classes.items, labels, clusters=goal.cluster.tolist())
-    for other in others:
+    judge = judges.get(goal)
+    if judge is not None and judge.classes is not None and ground.kind != "lm":
+        labels = [judge.classes.names[code] for code in judge.classes.labels]
+        probes[knn.KEY] = knn.knn_leave_one_out(judge.classes.items, labels, clusters=judge.cluster.tolist())
+    for other in (other for key, other in judges.items() if key != goal):
         unit = other.measure.difference
         failing = f"it loses at {other.key}: {{change:+.{other.measure.decimals}f}} {unit} (guard {{limit:g}})"
         lower = other.measure.lower_is_better
-        guards[other.key] = Guard(other.key, other.key, limits["tasks"], failing, lower_is_better=lower)
+        limit = limits["tasks"] * other.measure.point
+        guards[other.key] = Guard(other.key, other.key, limit, failing, other.measure.difference, lower)
     held_out = tuple(ground.held_out.items[:SAMPLE])
-    return Bench(dict(judges), probes, guards, sample, pairs, held_out, ground.pool)
+    return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool)
 
 
 def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured") -> str | None:
@@ -115,7 +128,7 @@ def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured") 
     was, now = before.values(), after.values()
     for guard in guards.values():
         change = guard.change(was, now)
-        if change < guard.limit:
+        if not change >= guard.limit:  # a change that is no number is outside
             return guard.failing.format(change=change, limit=guard.limit)
     return None
 
@@ -196,9 +209,24 @@ def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> 
             readings.append(labelfree.beside(bench.sample, base.vectors)(embedder))
     scores = {}
     for key, judge in bench.judges.items():
-        scores[key] = judge.look(observed)
+        scores[key] = finite(judge.look(observed), judge)
         readings.append(reading_of(judge, scores[key]))
     return Measured(tuple(readings), scores, vectors)
+
+
+def finite(scores: Score, judge: Judge) -> Score:
+    """Scores that are numbers wherever an example is tested.
+
+    Raises:
+        DivergedError: some are NaN or infinite.
+    """
+    broken = int((~np.isfinite(scores[judge.tested[: len(scores)]])).sum())
+    if broken:
+        raise DivergedError(
+            f"{broken:,} of its scores at {judge.key} are NaN or infinite: the training that made it diverged. Lower "
+            "its learning rate, or leave the candidate out."
+        )
+    return scores
 
 
 def reading_of(judge: Judge, scores: Score) -> Reading:

@@ -5,6 +5,7 @@ from typing import Any
 
 from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
+from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
 from shoptalk.objectives.contrastive.turns import TurnsSpec
@@ -43,6 +44,12 @@ PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
 """Who is tried where not all can be, and who is trained where there are neither labels nor conversations to compare on.
 `neighbours` gained on both labelled sets in benchmarks/README.md; the pilots of `mlm` and `simcse` lost there, in this
 order; `turns`, which those sets cannot train, stands second by judgement."""
+
+
+def pretexts_for(kind: Kind) -> tuple[str, ...]:
+    """The objectives that learn from items alone and train products of a kind, those of `PREFERENCE` first."""
+    order = dict.fromkeys([*PREFERENCE, *OBJECTIVES])
+    return tuple(name for name in order if kind in OBJECTIVES[name].takes and not OBJECTIVES[name].supervised)
 
 
 def make_spec(name: str, settings: Mapping[str, Any]) -> Spec:

@@ -92,9 +92,11 @@ class GuardRow(Published):
     name: str
     """The guard's name."""
     change: Real = Field(validation_alias="value", serialization_alias="value")
-    """What is guarded: a change in points."""
+    """What is guarded: a change."""
     limit: Real
-    """What it must not fall below, in points."""
+    """What it must not fall below."""
+    unit: str = "points"
+    """Of both."""
     inside: bool
     """Whether the entry stayed within the guard."""
 

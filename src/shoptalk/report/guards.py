@@ -17,9 +17,7 @@ def guards(facts: Fact) -> Html:
     head: list[Child] = ["Entry and guard", el("span", "Picture", class_="desk"), "Value", "Limit", "Result"]
     return join(
         paragraphs(f"{sentences.GUARD} {sentences.FORGETTING}"),
-        table(
-            "What must not fall below its limit, in points", head, [_guard(row, scale) for row in found], words={1, 4}
-        ),
+        table("What must not fall below its limit", head, [_guard(row, scale) for row in found], words={1, 4}),
         note("In the pictures the dotted line is the limit, and the shaded part lies beyond it."),
     )
 
@@ -27,12 +25,13 @@ def guards(facts: Fact) -> Html:
 def _guard(row: Fact, scale: Axis | None) -> list[Child]:
     value, limit = row.change.number, row.limit.number
     drawn = against_limit(value, limit, scale) if scale and value is not None and limit is not None else None
-    inside = row.inside.value
+    inside, in_points = row.inside.value, row.unit.value in (None, "points")
+    unit: list[Child] = [] if in_points else [", in ", told(row.unit)]
     return [
-        join(named(row.entry), " ", el("small", told(row.name))),
+        join(named(row.entry), " ", el("small", told(row.name), *unit)),
         el("span", drawn, class_="desk"),
-        fig(wording.places_2, row.change),
-        fig(wording.places_2, row.limit),
+        fig(wording.places_2 if in_points else wording.signed_3, row.change),
+        fig(wording.places_2 if in_points else wording.signed_3, row.limit),
         el("span", wording.inside(inside), class_="yes" if inside else "no"),
     ]
 

@@ -11,7 +11,7 @@ from shoptalk.evaluate.bench import SAMPLE, Bench, Measured, load_measured, make
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kind_answers import POOL
 from shoptalk.nn.heads.names import EXAMPLES
-from shoptalk.nn.product import Kind
+from shoptalk.nn.product import Embedder, Kind
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Item, Reading
 from shoptalk.stages.curate import Curated
@@ -27,6 +27,8 @@ class Baseline:
     """The unadapted base's measurements; nothing later is believed without them."""
 
     artifact: Artifact
+    kind: Kind
+    """Of the base."""
     bench: Bench
     measured: Measured
     seconds: float
@@ -38,7 +40,7 @@ class Baseline:
     final_seconds: float
     """What that took: the forecast of the same for the challenger."""
     pool_tokens: int = 0
-    """Of the unlabelled items that heads may learn from."""
+    """Of the unlabelled items that heads may learn from; 0 where the product gives no vectors."""
 
 
 def baseline_stage(world: World, curated: Curated) -> Baseline:
@@ -54,7 +56,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         "draws": config.draws,
         "seed": config.seed,
         "base": world.base_name,
-        "tasks": list(bench.judges),
+        "tasks": [config.task, *bench.judges],
+        "precision": config.train.precision,
     }
     if bench.judge is None:
         settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
@@ -70,13 +73,13 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         begun = time.perf_counter()
         measured = measure(product, bench)
         seconds = time.perf_counter() - begun
-        rate = product.units(bench.items) / seconds
+        rate = product.units(bench.items or bench.sample) / seconds
         begun, final = time.perf_counter(), None
         if bench.judge is not None:
             final = bench.judge.final(product, seconds=config.limits().time)
         detail = {
             "tokens_per_second": rate,
-            "pool_tokens": product.units(bench.pool),
+            "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
             "final_seconds": time.perf_counter() - begun,
         }
         timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
@@ -91,6 +94,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     with as_written(folder):
         return Baseline(
             artifact,
+            product.kind,
             bench,
             load_measured(folder),
             timing.value,
@@ -122,7 +126,7 @@ def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Benc
     places = permuted(size, range(min(size, SAMPLE)), seed=world.config.seed, epoch=0)
     sample = tuple(ground.train.items[i] for i in places)
     limits = {"forgetting": guards.forgetting, "tasks": guards.tasks}
-    return make_bench(ground, judges, sample=sample, limits=limits)
+    return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)
 
 
 def pool_of(corpus: Corpus, *, seed: int) -> tuple[Item, ...]:

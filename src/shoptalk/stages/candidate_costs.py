@@ -137,6 +137,8 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
     pool, judge = baseline.bench.pool, baseline.bench.judge
     classes = judge.classes if judge is not None else None
     if classes is None or baseline.final is None:
+        if not baseline.pool_tokens:
+            return 0.0
         tokens = 2 * baseline.pool_tokens  # once with each encoder
         return tokens / max(1.0, baseline.tokens_per_second) + projection.SECONDS_A_POINT * min(
             len(pool), projection.MOST

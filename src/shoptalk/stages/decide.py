@@ -10,6 +10,7 @@ from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.probes import forgetting, retrieval
+from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry, scores
 from shoptalk.stages.world import World, open_product
@@ -47,8 +48,9 @@ def guarded(baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
     for entry in entries:
         reason = bench.outside(baseline.bench.guards, baseline.measured, entry.measured)
         if reason is None and entry.alarm is not None and entry.alarm.fires:
-            change = entry.alarm.change
-            reason = f"it over-fits: {change:+.1f} points against {entry.alarm.better}"
+            measure = baseline.bench.judge.measure if baseline.bench.judge else ACCURACY
+            change = f"{measure.change(entry.alarm.change)} {measure.difference}"
+            reason = f"it over-fits: {change} against {entry.alarm.better}"
         if reason is not None:
             reasons[entry.name] = reason
     return reasons
@@ -100,8 +102,8 @@ def _judged(
     verdict = decide.verdict(
         estimate,
         guarded=outside,
-        smallest_gain=config.smallest_gain,
-        settle_gain=config.settle_gain,
+        smallest_gain=config.smallest_gain * judge.measure.point,
+        settle_gain=config.settle_gain * judge.measure.point,
         n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
@@ -122,7 +124,7 @@ def _judged(
         "labels_needed": verdict.labels_needed,
         "sentence": verdict.decision.sentence + (f" {judge.remark}" if judge.remark else ""),
         "rule": verdict.decision.rule,
-        "smallest_gain": config.smallest_gain,
+        "smallest_gain": config.smallest_gain * judge.measure.point,
         "heads": heads,
         "on_test": bool(judge.test and entries),
         "candidates": rows,
@@ -139,6 +141,7 @@ def _compared(world: World, baseline: Baseline, judge: Judge, entry: Entry, *, c
     base = baseline.final
     assert base is not None
     adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=base)
+    bench.finite(adapted.scores, judge)
     rows = decide.Scores(
         (entry.name,),
         np.stack([base.scores, adapted.scores]),
@@ -154,7 +157,7 @@ def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[st
     cross-fitted; a test is answered by what is best on all labels.
     """
     base, adapted = compared.base.way, compared.adapted.way
-    if not base:
+    if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
     crossed = judge.test is None
@@ -203,10 +206,10 @@ def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str
     if best and best.name in known:
         finding = labelfree.told(best.candidate, known[best.name]) + _next_turn(baseline, best)
     elif inside and best:
-        finding = (
-            f"{best.candidate} was trained and stayed within its guards, and there are fewer than {labelfree.FEWEST} "
-            "texts, too few for the measures that need no labels."
-        )
+        why = "its products give no vectors, which the measures that need no labels are taken of"
+        if baseline.bench.probes:
+            why = f"there are fewer than {labelfree.FEWEST} texts, too few for the measures that need no labels"
+        finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
     sentence = (

@@ -10,12 +10,13 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, head_files, names
+from shoptalk.nn.product import Embedder
 from shoptalk.question import withdraw
 from shoptalk.readback import MANIFEST
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.entry import Entry
-from shoptalk.stages.world import World, open_embedder
+from shoptalk.stages.world import World, open_product
 
 
 def ship_stage(
@@ -47,11 +48,11 @@ def ship_stage(
     finetune_stage(world, curated, baseline, encoder)
 
 
-def damaged_parts(run: Path, *, challenger: bool, labels: bool) -> list[str]:
-    """Of what a finished run hands out, with a challenger or with labels more than the encoder, the parts that are not
-    what they were.
+def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
+    """Of what a finished run hands out, with a challenger or a head more than the encoder, the parts that are not what
+    they were.
     """
-    parts = ["encoder", *(["candidate/encoder"] if challenger else []), *(["head"] if labels else [])]
+    parts = ["encoder", *(["candidate/encoder"] if challenger else []), *(["head"] if head else [])]
     return [name for name in parts if sound(run / name) is None]
 
 
@@ -74,13 +75,13 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
-    if not curated.examples:
+    product = open_product(world.config, str(world.run / "encoder")) if curated.examples else None
+    if not isinstance(product, Embedder):  # no labels, or a model that gives no vectors to fit a head on
         if open_artifact(target) is not None:
             discard(target)  # of an earlier question that had labels; it knows another encoder
         return
     if sound(target, key=key) is not None:
         return
-    product = open_embedder(world.config, str(world.run / "encoder"))
     labels = [example.label for example in curated.examples]
     found = classifier.train(
         embed(product, [example.text for example in curated.examples]),

@@ -11,15 +11,15 @@ TASKS: dict[str, Task] = {
 
 
 def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:
-    """The judges of those tasks that there is something to judge by, by their keys.
+    """The judges of those tasks that there is something to judge by, by the tasks' names, which are their keys.
 
     Raises:
         ConfigError: there is no such task.
         InputError: what a task would judge by cannot be used.
     """
     check_tasks(names)
-    judges = (TASKS[name](ground) for name in names)
-    return {judge.key: judge for judge in judges if judge is not None}
+    judges = {name: TASKS[name](ground) for name in names}
+    return {name: judge for name, judge in judges.items() if judge is not None}
 
 
 def check_tasks(names: tuple[str, ...]) -> None:

@@ -9,11 +9,11 @@ from shoptalk.tasks.labelled import LabelJudge
 
 
 def intent(ground: Ground) -> LabelJudge | None:
-    """The judge of intents; None without labels.
+    """The judge of intents; None without labels, and of language models, which give no vectors.
 
     Raises:
         InputError: a label has too few independent examples to hold one out, or the test has none of the labels.
     """
-    if not ground.examples:
+    if not ground.examples or ground.kind == "lm":
         return None
     return LabelJudge.draw("intent", ACCURACY, ground)

@@ -119,6 +119,8 @@ class Judge(ABC):
     """Labels per class that a draw learns from."""
     classes: Classes | None = None
     """Where what is asked for is a label."""
+    items: tuple[Any, ...] = ()
+    """What a look reads, for its price."""
     test: SuppliedTest | None = None
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""

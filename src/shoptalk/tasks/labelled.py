@@ -79,6 +79,7 @@ class LabelJudge(Judge):
     cluster: Int[np.ndarray, " N"]
     shots: int
     classes: Classes
+    items: tuple[Any, ...]
     pool: tuple[Any, ...]
     """Unlabelled items that heads may learn from."""
     named: tuple[str, ...]
@@ -110,6 +111,7 @@ class LabelJudge(Judge):
             cluster=cluster,
             shots=shots,
             classes=classes,
+            items=classes.items,
             pool=ground.pool,
             named=named,
             seed=ground.seed,

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shoptalk.objectives.recipe import Recipe
+from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
 from shoptalk.report.verdict_json import CandidateRow, Verdict
 
 RISING = 0.2
-"""Points by which a last checkpoint must beat the one before it for more training to be worth a try."""
+"""Points (`Measure.point`) by which a last checkpoint must beat the one before for more training to be worth a try."""
 FEWEST_TEXTS = 1_000
 """With fewer texts than this, more text is the first thing to look for where nothing helped."""
 
@@ -24,21 +25,23 @@ def advise(
     command: str,
     labels: Path | None,
     rates: Mapping[str, float],
+    pretexts: Sequence[str],
 ) -> list[NextStep]:
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
-    `rates` are the candidates' learning rates; a curriculum's is its second phase's.
+    `rates` are the candidates' learning rates; a curriculum's is its second phase's. `pretexts` are objectives that can
+    train a product of the base's kind, those that are tried first in front.
     """
     again = shlex.split(command)
     if verdict.metric is None or verdict.gain is None:
-        return _without_labels(verdict, again, run) if verdict.objective else _nothing_trained(skipped, again)
+        return _without_labels(verdict, again, run) if verdict.objective else _nothing_trained(skipped, again, pretexts)
     if verdict.objective is None:
-        return _nothing_trained(skipped, again)
+        return _nothing_trained(skipped, again, pretexts)
     found = {
         "adopt": lambda: _adopted(verdict, again),
-        "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates),
-        "inconclusive": lambda: _open(verdict, skipped, run, again),
+        "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts),
+        "inconclusive": lambda: _open(verdict, skipped, run, again, pretexts),
     }[verdict.choice]()
     return [*found, *_with_labels(verdict, run, labels)]
 
@@ -58,16 +61,17 @@ def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[N
     ]
 
 
-def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str]) -> list[NextStep]:
+def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str], pretexts: Sequence[str]) -> list[NextStep]:
     if not skipped:
-        return [_advice("Name candidates to train.", _with(again, "--candidates", "neighbours,mlm,none"))]
+        names = ",".join([*pretexts[:2], "none"])
+        return [_advice("Name candidates to train.", _with(again, "--candidates", names) if pretexts else None)]
     why = "; ".join(f"{name} ({reason})" for name, reason in skipped.items())
     return [_advice(f"Nothing could be trained: {why}. Add conversations or documents to the sources.", None)]
 
 
 def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     found = _more_training(verdict, again)
-    if not verdict.on_test:
+    if not verdict.on_test and verdict.shots is not None:
         found.append(
             _advice(
                 "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
@@ -84,32 +88,42 @@ def _kept(
     run: Path,
     again: Sequence[str],
     rates: Mapping[str, float],
+    pretexts: Sequence[str],
 ) -> list[NextStep]:
     found = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
         found.append(
             _advice(f"Add unlabelled text of the same kind: {texts:,} texts are few to learn a domain from.", None)
         )
-    return [*found, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again)]
+    return [*found, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
 
 
-def _open(verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[NextStep]:
+def _open(
+    verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str], pretexts: Sequence[str]
+) -> list[NextStep]:
     found = []
     if verdict.labels_needed is not None:
         found.append(
             _advice(
-                f"Label more messages, about {verdict.labels_needed:,} in all instead of "
+                f"{_more_examples(verdict)}, about {verdict.labels_needed:,} in all instead of "
                 f"{verdict.n_examples:,}, and run the same again: that would settle it.",
                 shlex.join(again) or None,
             )
         )
     more = _more_training(verdict, again) or _close_pilots(verdict, again)
-    return [*found, *more, *_others(verdict, skipped, run, again)]
+    return [*found, *more, *_others(verdict, skipped, run, again, pretexts)]
+
+
+def _more_examples(verdict: Verdict) -> str:
+    """What there must be more of."""
+    if verdict.measure is None or verdict.measure.examples == ACCURACY.examples:
+        return "Label more messages"
+    return f"Bring more {verdict.measure.examples}"
 
 
 def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
     found = []
-    if verdict.gain is not None and verdict.gain > 0:
+    if verdict.gain is not None and verdict.gain > 0 and verdict.shots is not None:
         found.append(
             _advice(
                 "Measure how much is enough: the gain against training, unlabelled texts and labels.",
@@ -132,12 +146,13 @@ def _more_training(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     mine = [(row.entry, gain) for row, gain in _measured(verdict) if row.objective == verdict.objective]
     if len(mine) < 2 or verdict.entry != mine[-1][0]:
         return []
-    rise = mine[-1][1] - mine[-2][1]
-    if rise <= RISING:
+    rise, measure = mine[-1][1] - mine[-2][1], verdict.measure or ACCURACY
+    if rise <= RISING * measure.point:
         return []
+    better = f"{rise:.{measure.decimals}f} {measure.difference}"
     return [
         _advice(
-            f"Train longer: the last checkpoint was still {rise:.1f} points better than the one before it.",
+            f"Train longer: the last checkpoint was still {better} better than the one before it.",
             _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
         )
     ]
@@ -153,9 +168,11 @@ def _close_pilots(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     name, steps, ahead = winner[0].objective, winner[0].step, winner[1] - max(others)
     if ahead >= verdict.smallest_gain:
         return []
+    measure = verdict.measure or ACCURACY
+    lead = f"{ahead:.{measure.decimals}f} {measure.difference}"
     return [
         _advice(
-            f"Give the pilots more: after {steps} steps {name} was {ahead:.1f} points ahead of the next candidate, "
+            f"Give the pilots more: after {steps} steps {name} was {lead} ahead of the next candidate, "
             "which is less than the smallest gain worth having.",
             _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
         )
@@ -189,7 +206,9 @@ def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float])
     ]
 
 
-def _others(verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str]) -> list[NextStep]:
+def _others(
+    verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str], pretexts: Sequence[str]
+) -> list[NextStep]:
     tried = {row.objective for row in verdict.candidates}
     small = [name for name, why in skipped.items() if "budget" in why]
     found = []
@@ -200,7 +219,7 @@ def _others(verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequ
                 _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
             )
         )
-    fresh = [name for name in ("neighbours", "turns", "tsdae", "mlm", "simcse") if name not in {*tried, *skipped}][:2]
+    fresh = [name for name in pretexts if name not in {*tried, *skipped}][:2]
     if fresh:
         command = _with(again, "--candidates", ",".join([*fresh, "none"]))
         beside = str(run.with_name("-".join([run.name, *fresh])))  # the run itself stays, to compare with

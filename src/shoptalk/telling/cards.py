@@ -14,6 +14,7 @@ from typing import Any
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from shoptalk.nn.encoder import MODEL_CARD
+from shoptalk.records import ACCURACY
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.telling.origin import Base, Told
 
@@ -97,7 +98,7 @@ def _model_data(base: Base, *, trained: bool, objective: str | None = None) -> M
 def _result(told: Told, verdict: Verdict, *, adapted: bool) -> EvalResult | None:
     """The measured accuracy as the hub's model index has it; None without labels."""
     value = verdict.adapted if adapted and verdict.objective else verdict.base
-    if value is None or verdict.metric is None or told.labels is None:
+    if value is None or verdict.metric is None or told.labels is None or verdict.shots is None:
         return None
     head = (verdict.heads.adapted if adapted else verdict.heads.base) if verdict.heads else None
     return EvalResult(
@@ -134,14 +135,23 @@ def _judged(told: Told, verdict: Verdict) -> str:
     if verdict.objective is None:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence} Nothing was trained to compare the base model with."
     low, high = verdict.interval
-    measured = f"{verdict.metric}, {verdict.shots} labels per class, mean of {verdict.n_draws} label sets"
+    measure, sets = (
+        verdict.measure or ACCURACY,
+        f", {verdict.shots} labels per class, mean of {verdict.n_draws} label sets",
+    )
     rows = [
-        ("base model", f"{verdict.base:.1f} %"),
-        ("best challenger", f"{verdict.adapted:.1f} %"),
-        ("gain", f"{verdict.gain:+.1f} points"),
-        ("95 % interval of the gain", f"{low:+.1f} to {high:+.1f} points"),
-        ("examples", f"{verdict.n_examples:,}"),
+        ("base model", measure.shown(verdict.base or 0.0)),
+        ("best challenger", measure.shown(verdict.adapted or 0.0)),
+        ("gain", f"{measure.change(verdict.gain)} {measure.difference}"),
+        (
+            "95 % interval of the gain",
+            f"{measure.change(low or 0.0)} to {measure.change(high or 0.0)} {measure.difference}",
+        ),
+        (measure.examples if verdict.shots is None else "examples", f"{verdict.n_examples:,}"),
     ]
+    measured = _table(["measure", f"{verdict.metric}{sets if verdict.shots is not None else ''}"], rows)
+    if verdict.shots is None:
+        return f"Verdict: `{verdict.choice}`. {verdict.sentence}\n\n{measured}"
     where = (
         f"the supplied test set `{_code(told.test)}`, read for this encoder alone"
         if verdict.on_test
@@ -151,7 +161,7 @@ def _judged(told: Told, verdict: Verdict) -> str:
     return "\n\n".join(
         [
             f"Verdict: `{verdict.choice}`. {verdict.sentence}",
-            _table(["measure", measured], rows),
+            measured,
             f"Accuracy is that of a head on the frozen encoder, on {where}. {heads}".rstrip(),
         ]
     )

@@ -17,6 +17,7 @@ from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.probes import retrieval
 from shoptalk.readback import read_json
+from shoptalk.records import Item
 from shoptalk.report.evidence_json import (
     ChangedText,
     ChangedTexts,
@@ -121,7 +122,8 @@ def _gains(
     after: Seen | None,
 ) -> list[dict[str, Any]]:
     judge, rows = baseline.bench.judge, []
-    if judge is not None and judge.classes is not None and compared is not None and before and after:
+    if judge is not None and judge.classes is not None and compared is not None and before and len(before.texts):
+        assert after is not None
         rows += shot_gains.shots_gains(
             np.asarray(before.texts),
             np.asarray(after.texts),
@@ -164,16 +166,17 @@ def _changed(
     judge = baseline.bench.judge
     if judge is None or judge.classes is None or compared is None or not (before and after):
         return None
-    classes, tested = judge.classes, compared.scores.tested
-    assert compared.base.answers is not None and compared.adapted.answers is not None
-    sides = flips.sides(compared.base.answers, compared.adapted.answers, classes.labels, tested)
+    classes, tested, answers = judge.classes, compared.scores.tested, (compared.base.answers, compared.adapted.answers)
+    if answers[0] is None or answers[1] is None or not len(before.texts):
+        return None
+    sides = flips.sides(answers[0], answers[1], classes.labels, tested)
     ends = []
     for which in (sides.gained[:CHANGED], sides.lost[:CHANGED]):
         near = [flips.nearest(np.asarray(seen.texts), which, judge.cluster, NEIGHBOURS) for seen in (before, after)]
         texts = (
             ChangedText(
                 id=curated.examples[i].id,
-                text=classes.items[i][:TEXT_CHARACTERS],
+                text=_shown(classes.items[i], TEXT_CHARACTERS),
                 label=classes.names[classes.labels[i]],
                 base=classes.names[sides.base_says[i]],
                 adapted=classes.names[sides.adapted_says[i]],
@@ -200,7 +203,7 @@ def _changed(
 def _neighbours(classes: Classes, near: Sequence[tuple[int, float]]) -> tuple[Neighbour, ...]:
     return tuple(
         Neighbour(
-            text=classes.items[i][:TEXT_CHARACTERS],
+            text=_shown(classes.items[i], TEXT_CHARACTERS),
             label=classes.names[classes.labels[i]],
             cosine=round(cosine, 4),
         )
@@ -223,8 +226,8 @@ def _map(
     if before is None or after is None:
         return None
     judge, pool = baseline.bench.judge, baseline.bench.pool
-    classes = judge.classes if judge is not None else None
-    n = len(classes.items) if classes is not None else 0
+    classes = judge.classes if judge is not None and len(before.texts) else None
+    n = len(before.texts)
     chosen = _points(n, len(pool), seed=world.config.seed)
     drawn = projection.project(_both(before)[chosen], _both(after)[chosen], seed=world.config.seed)
     if drawn is None:
@@ -245,12 +248,17 @@ def _map(
         n_all=n + len(curated.train),
         classes=tuple(classes.names) if classes is not None else (),
         sources=tuple(names),
-        text=tuple(texts[i][:POINT_CHARACTERS] for i in chosen),
+        text=tuple(_shown(texts[i], POINT_CHARACTERS) for i in chosen),
         class_=tuple(of_class[i] for i in chosen),
         source=tuple(sources[i] for i in chosen),
         before=np.round(drawn.before, 4).tolist(),
         after=np.round(drawn.after, 4).tolist(),
     )
+
+
+def _shown(item: Item, most: int) -> str:
+    """The beginning of a text; of a picture, the end of its path."""
+    return item[:most] if isinstance(item, str) else item.path[-most:]
 
 
 def _points(labelled: int, others: int, *, seed: int) -> Int[np.ndarray, " P"]:

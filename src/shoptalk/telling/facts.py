@@ -11,6 +11,7 @@ from shoptalk import decide
 from shoptalk.artifact import Artifact, open_artifact, write_text
 from shoptalk.errors import AbsentError
 from shoptalk.evaluate.bench import Bench, Measured
+from shoptalk.objectives import pretexts_for
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
 from shoptalk.readback import as_written, read_json
@@ -170,7 +171,7 @@ def collect(
         else Ceiling(accuracy=best_targets, base=next((row.base for row in verdict.candidates), None)),
         guards=(
             *(row for entry in entries for row in _guards(baseline, entry)),
-            *(_over_fitting(entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
+            *(_over_fitting(baseline, entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
         ),
         cost=CostFacts(
             stages=tuple(StageTime(stage=name, seconds=round(value, 1)) for name, value in stage_seconds.items()),
@@ -198,6 +199,7 @@ def collect(
                 rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()}
                 if prepared
                 else {},
+                pretexts=pretexts_for(baseline.kind),
             )
         ),
         reproduce=Reproduction(
@@ -260,13 +262,20 @@ def _guards(baseline: Baseline, entry: Entry) -> list[GuardRow]:
     for guard in baseline.bench.guards.values():
         change = guard.change(before, after)
         inside = change >= guard.limit and not entry.measured.collapsed
-        rows.append(GuardRow(entry=entry.name, name=guard.name, change=change, limit=guard.limit, inside=inside))
+        row = GuardRow(entry=entry.name, name=guard.name, change=change, limit=guard.limit, inside=inside)
+        rows.append(_in_unit(row, guard.unit))
     return rows
 
 
-def _over_fitting(entry: str, alarm: decide.Alarm) -> GuardRow:
-    limit = alarm.change - alarm.interval[1]
-    return GuardRow(entry=entry, name="over-fitting", change=alarm.change, limit=limit, inside=not alarm.fires)
+def _in_unit(row: GuardRow, unit: str) -> GuardRow:
+    """The row with its unit, where that is not points."""
+    return row if unit == "points" else row.model_copy(update={"unit": unit})
+
+
+def _over_fitting(baseline: Baseline, entry: str, alarm: decide.Alarm) -> GuardRow:
+    limit, judge = alarm.change - alarm.interval[1], baseline.bench.judge
+    row = GuardRow(entry=entry, name="over-fitting", change=alarm.change, limit=limit, inside=not alarm.fires)
+    return _in_unit(row, judge.measure.difference if judge is not None else "points")
 
 
 def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
