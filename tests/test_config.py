@@ -63,7 +63,18 @@ def test_all_complaints_come_at_once():
 
 
 @pytest.mark.parametrize(
-    "override", ["shots=0", "shots=2.5", "draws=4", "smallest_gain=nan", "train.warmup=1.0", "seed=many", "train=3"]
+    "override",
+    [
+        "shots=0",
+        "shots=2.5",
+        "draws=4",
+        "smallest_gain=nan",
+        "train.warmup=1.0",
+        "seed=many",
+        "seed=-1",
+        "seed=99999999999999999999",
+        "train=3",
+    ],
 )
 def test_a_value_out_of_range_is_named_with_what_was_given(override: str):
     key, _, text = override.partition("=")

@@ -77,3 +77,11 @@ def test_a_new_format_is_one_function_and_one_line(tmp_path: Path, monkeypatch: 
     for source in (path, tmp_path):
         texts = [item.text for item in stream_sources([source], CONFIG) if isinstance(item, Document)]
         assert texts == ["the ferry has left", "it is back"]
+
+
+def test_a_text_beside_null_turns_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "export.jsonl"
+    path.write_text('{"text": "where is it", "turns": null, "messages": null}\n{"turns": null}\n')
+    documents = list(stream_sources([path], CurateConfig()))
+    assert [one.text for one in documents if isinstance(one, Document)] == ["where is it"]
+    assert [one.reason for one in documents if isinstance(one, Drop)] == ["no-text"]

@@ -17,6 +17,7 @@ from shoptalk.evaluate.bench import (
     make_bench,
     measure,
     outside,
+    refuse_other,
     save_measured,
 )
 from shoptalk.objectives.toy import toy_corpus
@@ -150,3 +151,20 @@ def test_pairs_of_a_conversation_are_asked_of_what_reads_texts() -> None:
     corpus = toy_corpus()
     bench = make_bench(ground(), {}, goal="intent", sample=(), limits=LIMITS)
     assert (retrieval.KEY in bench.probes) == (len(retrieval.choose_pairs(corpus, seed=0)) > 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "readings"),
+    [
+        ({}, ("a",)),
+        ({"intent": np.zeros((4, 2), dtype=bool)}, ("a",)),
+        ({"intent": np.full((4, 3), np.nan)}, ("a",)),
+        ({"intent": np.zeros((4, 3), dtype=bool)}, ()),
+    ],
+)
+def test_a_measurement_of_another_bench_is_refused(scores: dict[str, np.ndarray], readings: tuple[str, ...]) -> None:
+    judge = Lengths("intent", np.zeros((4, 3)))
+    bench = Bench(judges={"intent": judge}, probes={}, guards={"forgetting": Guard("a", "forgetting", -1.0, "")})
+    refuse_other(Measured((reading("a", 1.0),), {"intent": np.zeros((4, 3), dtype=bool)}), bench)
+    with pytest.raises(ValueError, match=r"scores of 'intent'|reading of 'a'"):
+        refuse_other(Measured(tuple(reading(key, 1.0) for key in readings), scores), bench)

@@ -15,7 +15,7 @@ from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import ACCURACY, Example
 from shoptalk.tasks import labelled
 from shoptalk.tasks.intent import intent
-from shoptalk.tasks.judge import Final, Ground, load_final
+from shoptalk.tasks.judge import Final, Ground, load_final, refuse_other_final
 from shoptalk.tasks.labelled import LabelJudge
 from tests.tiny import tiny_product
 from tests.topics import CLUSTER, LABELS, POOL, TEXTS, TOPICS
@@ -137,3 +137,22 @@ def test_final_scores_survive_being_written_and_read(with_vectors: bool, tmp_pat
     assert (read.answers is None, read.seen is None) == (not with_vectors, not with_vectors)
     if read.answers is not None:
         np.testing.assert_array_equal(read.answers, answers)
+
+
+def test_final_scores_that_are_not_of_the_judge_are_refused() -> None:
+    asked = judge(4)
+    shape = asked.tested.shape
+    scores, answers = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int32)
+    refuse_other_final(Final(scores, "linear", 2, answers), asked)
+    for wrong in (
+        Final(scores[:, 1:], "linear", 2, answers[:, 1:]),
+        Final(scores[:0], "linear", 2, answers[:0]),
+        Final(np.concatenate([scores, scores]), "linear", 2, np.concatenate([answers, answers])),
+        Final(np.full(shape, np.nan), "linear", 2, answers),
+        Final(scores, "linear", -5, answers),
+        Final(scores, "linear", 2, None),
+        Final(scores, "linear", 2, answers - 1),
+        Final(scores, "linear", 2, answers + 100),
+    ):
+        with pytest.raises(ValueError, match=r"draws|answers"):
+            refuse_other_final(wrong, asked)

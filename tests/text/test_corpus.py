@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from shoptalk.errors import ArtifactError
 from shoptalk.text import corpus as module
 from shoptalk.text.corpus import Corpus, CorpusWriter, open_corpus
-from shoptalk.text.stored import ArrayWriter, StoredArray
+from shoptalk.text.stored import ArrayWriter, StoredArray, StoredTexts, TextWriter
 
 DOCUMENTS = [
     (["hello", "", "émile 👍", "hello"], True),
@@ -225,3 +226,30 @@ def test_an_array_of_objects_is_not_opened(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object))
     with pytest.raises(ArtifactError, match="is not the array"):
         StoredArray(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("conversation", lambda whole: whole + 1_000_000),
+        ("conversation", lambda whole: whole + 0.5),
+        ("pictures", lambda whole: np.array([10**9])),
+        ("pictures", lambda whole: np.zeros((3, 3), dtype=np.int64)),
+        ("document", lambda whole: whole.astype(str)),
+    ],
+)
+def test_an_array_of_a_corpus_that_does_not_belong_is_an_artifact_error(tmp_path: Path, name: str, numbers: Any):
+    stored(tmp_path, DOCUMENTS)
+    np.save(tmp_path / f"{name}.npy", numbers(np.load(tmp_path / f"{name}.npy")))
+    with pytest.raises(ArtifactError, match=rf"{name}\.npy"):
+        open_corpus(tmp_path, digest="d")
+
+
+@pytest.mark.parametrize("starts", [[0, 6, 3, 9], [0, 1, 6, 9]])
+def test_texts_whose_places_were_changed_are_an_artifact_error(tmp_path: Path, starts: list[int]):
+    with TextWriter(tmp_path, "texts") as writer:
+        for text in ("äöü".encode(), b"abc"):
+            writer.append(text)
+    np.save(tmp_path / "texts.starts.npy", np.array(starts, dtype=np.int64))
+    with pytest.raises(ArtifactError, match=r"texts\.bin is damaged"):
+        StoredTexts(tmp_path, "texts")[:]

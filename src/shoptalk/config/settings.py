@@ -96,7 +96,7 @@ class Config(Frozen):
     base: str = "minilm"
     vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**62)
     guards: Guards = Guards()
     curate: CurateConfig = CurateConfig()
     train: TrainConfig = TrainConfig()

@@ -161,6 +161,27 @@ class Measured:
         return reading is not None and collapsed(reading)
 
 
+def refuse_other(measured: Measured, bench: Bench) -> None:
+    """Refuse a measurement that was read from a folder and is not one of this bench.
+
+    Raises:
+        ValueError: a judge's scores are missing, not finite or not of its draws and examples, or what a guard reads is
+            missing.
+    """
+    for key, judge in bench.judges.items():
+        if key not in measured.scores:
+            raise ValueError(f"it has no scores of {key!r}")
+        scores = measured.scores[key]
+        if scores.shape != judge.tested.shape or scores.dtype.kind not in "bf":
+            expected = f"expected {judge.tested.shape} of truths or numbers"
+            raise ValueError(f"its scores of {key!r} are {scores.shape} of {scores.dtype}, {expected}")
+        if not np.isfinite(scores).all():
+            raise ValueError(f"its scores of {key!r} are not all finite")
+    for guard in bench.guards.values():
+        if guard.reads not in measured.values():
+            raise ValueError(f"it has no reading of {guard.reads!r}")
+
+
 def save_measured(folder: Path, measured: Measured) -> None:
     """A measurement as files: `readings.jsonl`, `scores.JUDGE.npy` [R, N] of each judge, and what else there is."""
     rows = [reading.model_dump_json() + "\n" for reading in measured.readings]

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
-from shoptalk.evaluate.bench import SAMPLE, Bench, Measured, load_measured, make_bench, measure, save_measured
+from shoptalk.evaluate.bench import (
+    SAMPLE,
+    Bench,
+    Measured,
+    load_measured,
+    make_bench,
+    measure,
+    refuse_other,
+    save_measured,
+)
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kind_answers import POOL
 from shoptalk.nn.heads.names import EXAMPLES
@@ -17,7 +26,7 @@ from shoptalk.records import Item, Reading
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
-from shoptalk.tasks.judge import Final, Ground, Judge, load_final
+from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import permuted
 
@@ -92,14 +101,19 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     assert artifact is not None
     timing = read_record(folder / "timing.json", Reading)
     with as_written(folder):
+        measured, final = load_measured(folder), None
+        refuse_other(measured, bench)
+        if bench.judge is not None:
+            final = load_final(folder / "final")
+            refuse_other_final(final, bench.judge)
         return Baseline(
             artifact,
             product.kind,
             bench,
-            load_measured(folder),
+            measured,
             timing.value,
             float(timing.detail["tokens_per_second"]),
-            final=load_final(folder / "final") if bench.judge is not None else None,
+            final=final,
             final_seconds=float(timing.detail["final_seconds"]),
             pool_tokens=int(timing.detail["pool_tokens"]),
         )

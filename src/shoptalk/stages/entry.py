@@ -11,7 +11,7 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.bench import Measured, load_measured, measure, save_measured
+from shoptalk.evaluate.bench import Measured, load_measured, measure, refuse_other, save_measured
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen, Look
 from shoptalk.stages.baseline import Baseline
@@ -100,6 +100,8 @@ def train_to(
             )
             write_text(inside / "progress.json", progress.model_dump_json())
     entry = open_entry(folder, name)
+    with as_written(folder):
+        refuse_other(entry.measured, baseline.bench)
     world.report.looked(_look(entry, baseline))
     return entry
 

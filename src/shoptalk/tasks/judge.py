@@ -93,6 +93,31 @@ def load_final(folder: Path) -> Final:
         return Final(file["scores"], str(file["way"]), int(file["tried"]), answers, load_seen(folder))
 
 
+def refuse_other_final(final: Final, judge: "Judge") -> None:
+    """Refuse final scores that were read from a folder and are not this judge's.
+
+    Raises:
+        ValueError: they are not of its examples on some of its draws, or answers do not belong with them.
+    """
+    shape, (n_draws, n_examples) = final.scores.shape, judge.tested.shape
+    if len(shape) != 2 or not 1 <= shape[0] <= n_draws or shape[1] != n_examples or final.scores.dtype.kind not in "bf":
+        expected = f"expected at most {n_draws} draws of {n_examples} examples"
+        raise ValueError(f"final scores are {shape} of {final.scores.dtype}, {expected}")
+    if not np.isfinite(final.scores).all():
+        raise ValueError(f"final scores of {n_draws} draws are not all finite")
+    if not 0 <= final.tried <= n_draws:
+        raise ValueError(f"{final.tried} draws were tried, expected at most {n_draws}")
+    if judge.classes is None:
+        return
+    answers, n_classes = final.answers, len(judge.classes.names)
+    if answers is None or answers.shape != shape or answers.dtype.kind != "i":
+        raise ValueError("final answers are missing, or are not one for each final score")
+    if answers.min() < 0 or answers.max() >= n_classes:
+        raise ValueError(
+            f"final answers are {answers.min()} to {answers.max()}, expected numbers of {n_classes} labels"
+        )
+
+
 @runtime_checkable
 class SuppliedTest(Protocol):
     """A supplied test set, which nothing is chosen on and which is read once."""

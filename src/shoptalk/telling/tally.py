@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from shoptalk.curate.curation import IS_HELD_OUT, read_documents
+from shoptalk.readback import as_written
 from shoptalk.report.evidence_json import SourceRow
 from shoptalk.stages.curate import Curated
 
@@ -36,7 +37,10 @@ def tally(curated: Curated) -> Tally:
     samples: dict[int, list[str]] = {}
     documents = Counter[int]()
     trained_on: list[int] = []
-    held_out = np.load(curated.folder / IS_HELD_OUT, mmap_mode="r", allow_pickle=False)
+    with as_written(curated.folder):
+        held_out = np.load(curated.folder / IS_HELD_OUT, mmap_mode="r", allow_pickle=False)
+        if held_out.dtype != np.uint8 or held_out.shape != (curated.n_documents,):
+            raise ValueError(f"{IS_HELD_OUT} does not have a mark for each of {curated.n_documents:,} documents")
     for document, is_held_out in zip(read_documents(curated.folder), held_out, strict=True):
         source = number.setdefault(document.source, len(number))
         documents[source] += 1

@@ -277,6 +277,11 @@ def open_corpus(folder: Path, *, digest: str, documents: Sequence[Document] = ()
             raise ArtifactError(
                 f"{folder / name}.npy has {array.shape} numbers for {len(texts)} texts. Delete {folder} and run again."
             )
+    conversation = arrays["conversation"]
+    if len(conversation) and not 0 <= conversation[0] <= conversation[-1] < len(lines):
+        raise ArtifactError(f"{folder}/conversation.npy counts other documents. Delete {folder} and run again.")
+    if len(pictures) and not 0 <= pictures[0] <= pictures[-1] < len(texts):
+        raise ArtifactError(f"{folder}/pictures.npy counts other texts. Delete {folder} and run again.")
     return Corpus(
         items=_WithPictures(texts, pictures) if len(pictures) else texts,
         conversation=arrays["conversation"],

@@ -189,8 +189,13 @@ class StoredTexts(Sequence[str]):
         if end <= begin:
             return ()
         starts = self._starts[begin : end + 1].tolist()
+        if starts[0] < 0 or any(right < left for left, right in itertools.pairwise(starts)):
+            raise self._bytes.damaged("its texts do not follow each other")
         data, first = self._bytes.read(starts[0], starts[-1] - starts[0]), starts[0]
-        return tuple(data[left - first : right - first].decode("utf-8") for left, right in itertools.pairwise(starts))
+        try:
+            return tuple(data[left - first : right - first].decode() for left, right in itertools.pairwise(starts))
+        except UnicodeDecodeError as error:
+            raise self._bytes.damaged("it is no UTF-8 there") from error
 
 
 class ChosenItems(Sequence[T]):
@@ -217,12 +222,15 @@ def mapped(path: Path) -> Integer[np.ndarray, " N"]:
     """A `.npy` file as an array that is read where it is used; for arrays small enough to stay in memory whole.
 
     Raises:
-        ArtifactError: the file is missing or damaged.
+        ArtifactError: the file is missing, damaged, or not a list of whole numbers.
     """
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read as an array ({error}). Delete its folder and run again.") from None
+    if array.ndim != 1 or array.dtype.kind != "i":
+        raise ArtifactError(f"{path} holds no list of whole numbers. Delete its folder and run again.")
+    return array
 
 
 class _Bytes:
@@ -239,6 +247,10 @@ class _Bytes:
 
     def __len__(self) -> int:
         return self._length
+
+    def damaged(self, reason: str) -> ArtifactError:
+        """The error about content that was not written so."""
+        return ArtifactError(f"{self._path} is damaged ({reason}). Delete its folder and run again.")
 
     def read(self, begin: int, length: int) -> bytes:
         """Exactly `length` bytes from `begin` on."""

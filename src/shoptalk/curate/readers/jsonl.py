@@ -36,7 +36,7 @@ def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Dr
     id = f"{file.name}#{printable(str(own).strip()) if named else row.number}"
     read = ("id",) if named else ()
     for key in ("turns", "messages"):
-        if key in row.value:
+        if row.value.get(key) is not None:  # exports have null columns
             turns = _turns(row, key)
             if isinstance(turns, Bad):
                 return turns
