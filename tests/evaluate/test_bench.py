@@ -164,7 +164,9 @@ def test_pairs_of_a_conversation_are_asked_of_what_reads_texts() -> None:
 )
 def test_a_measurement_of_another_bench_is_refused(scores: dict[str, np.ndarray], readings: tuple[str, ...]) -> None:
     judge = Lengths("intent", np.zeros((4, 3)))
-    bench = Bench(judges={"intent": judge}, probes={}, guards={"forgetting": Guard("a", "forgetting", -1.0, "")})
+    bench = Bench(
+        goal="intent", judges={"intent": judge}, probes={}, guards={"forgetting": Guard("a", "forgetting", -1.0, "")}
+    )
     refuse_other(Measured((reading("a", 1.0),), {"intent": np.zeros((4, 3), dtype=bool)}), bench)
     with pytest.raises(ValueError, match=r"scores of 'intent'|reading of 'a'"):
         refuse_other(Measured(tuple(reading(key, 1.0) for key in readings), scores), bench)
