@@ -217,8 +217,8 @@ def dose(
 
     limit = None if budget is None else Limit.parse(budget)
     with Console() as console:
-        found = measure(run, budget=limit, report=console).told()
-    show(found, as_json, lambda: printed.dose(found, run))
+        curves = measure(run, budget=limit, report=console).told()
+    show(curves, as_json, lambda: printed.dose(curves, run))
 
 
 @app.command()

@@ -241,9 +241,9 @@ def _texts_curve(done: _Finished, budget: Budget | None) -> TextsCurve:
         )
     entries = {len(parts[fraction]): _train_on(done, parts[fraction], fraction) for fraction in chosen}
     entries[len(whole)] = done.best
-    found = _curve(sorted(entries), _gains(done, [entries[n] for n in sorted(entries)]), "unlabelled texts")
+    curve = _curve(sorted(entries), _gains(done, [entries[n] for n in sorted(entries)]), "unlabelled texts")
     left_out = tuple(f"{fraction:.1%}" for fraction in parts if fraction not in chosen)
-    return TextsCurve(**dict(found), left_out=left_out, steps=done.best.step)
+    return TextsCurve(**dict(curve), left_out=left_out, steps=done.best.step)
 
 
 def _cost(done: _Finished) -> tuple[float, float]:
@@ -291,13 +291,13 @@ def _labels_curve(done: _Finished) -> LabelsCurve:
     """Base and adapted encoder against labels per class: the gain, and what the adapted one itself gains from more."""
     shots, points = _label_points(done)
     seed = done.world.config.seed
-    found = _curve(shots, decide.band(points, seed=seed), "labels per class")
+    curve = _curve(shots, decide.band(points, seed=seed), "labels per class")
     nothing = np.zeros_like(points.base)
     accuracies = {}
     for arm, correct in (("base", points.base), ("adapted", points.adapted)):
         band = decide.band(replace(points, base=nothing, adapted=correct), seed=seed)
         accuracies[arm] = _curve(shots, band, "labels per class", of=f"{arm} accuracy")
-    return LabelsCurve(**dict(found), accuracy=Accuracies(**accuracies))
+    return LabelsCurve(**dict(curve), accuracy=Accuracies(**accuracies))
 
 
 def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:

@@ -1,9 +1,9 @@
-"""From outcomes to decisions: the statistics of the verdict, as pure functions without torch.
+"""From scores to decisions: the statistics of the verdict, as pure functions without torch.
 
     training, tested = draws(labels, clusters, shots=5, n_draws=20, seed=0)
     ...                                                  # fit a head on each draw, note which predictions are correct
-    found = estimate(Scores(entries, correct, tested, clusters), seed=0)
-    answer = verdict(found, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=found.n_clusters)
+    gains = estimate(Scores(entries, correct, tested, clusters), seed=0)
+    answer = verdict(gains, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=gains.n_clusters)
 
 `labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, and `during`
 decides while candidates still train. `benchmarks/verdict_harness.py` tests these procedures on populations whose true

@@ -119,9 +119,9 @@ def overfitting(
         cluster=checkpoints.cluster,
         measure=checkpoints.measure,
     )
-    found = estimate(reversed_, n_boot=n_boot, seed=seed)
-    best = int(found.gain.argmax())
-    change, interval = -float(found.gain[best]), (-float(found.high[best]), -float(found.low[best]))
+    gains = estimate(reversed_, n_boot=n_boot, seed=seed)
+    best = int(gains.gain.argmax())
+    change, interval = -float(gains.gain[best]), (-float(gains.high[best]), -float(gains.low[best]))
     fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
     difference, low, high = (checkpoints.measure.change(number) for number in (change, *interval))
     said = (

@@ -244,8 +244,8 @@ def finite(scores: Score, judge: Judge) -> Score:
     broken = int((~np.isfinite(scores[judge.tested[: len(scores)]])).sum())
     if broken:
         raise DivergedError(
-            f"{broken:,} of its scores at {judge.key} are NaN or infinite: the training that made it diverged. Lower "
-            "its learning rate, or leave the candidate out."
+            f"{broken:,} scores at {judge.key} are NaN or infinite. A candidate whose training diverged wants a lower "
+            "learning rate, or to be left out; a base that gives no numbers cannot be judged."
         )
     return scores
 

@@ -202,22 +202,22 @@ def trial(scenario: Scenario, gains: tuple[float, ...], seed: int) -> Trial:
     training, tested = decide.draws(labels, cluster, shots=5, n_draws=_DRAWS, seed=seed)
     correct = np.stack([_head(scenario)(p, labels, training) for p in points])
     entries = tuple(f"entry{e}" for e in range(len(scenario.scales)))
-    found = decide.estimate(decide.Scores(entries, correct, tested, cluster), seed=seed)
+    estimate = decide.estimate(decide.Scores(entries, correct, tested, cluster), seed=seed)
     answer = decide.verdict(
-        found,
+        estimate,
         guarded={},
         smallest_gain=scenario.smallest_gain,
         settle_gain=scenario.smallest_gain + 2.0,
-        n_clusters=found.n_clusters,
+        n_clusters=estimate.n_clusters,
     )
     true = np.array(gains)
     adopted = answer.decision.choice == "adopt"
     return Trial(
         choice=answer.decision.choice,
         false=adopted and gains[entries.index(str(answer.entry))] <= scenario.smallest_gain,
-        covered=bool(((found.low <= true) & (true <= found.high)).all()),
-        se=float(found.se.mean()),
-        error=float((found.gain - true).mean()),
+        covered=bool(((estimate.low <= true) & (true <= estimate.high)).all()),
+        se=float(estimate.se.mean()),
+        error=float((estimate.gain - true).mean()),
     )
 
 

@@ -20,11 +20,6 @@ LIMIT = 5.0
 def collapsed(rank: Reading) -> bool:
     """Whether a reading of `rank.rank` means collapse.
 
-    RankMe is at least 1, so fewer than 20 vectors (or dimensions) can never fall below the limit (`can_tell`).
+    RankMe is at least 1, so fewer than 20 vectors (or dimensions) can never fall below the limit.
     """
     return 100.0 * rank.value < LIMIT * float(rank.detail["most"])
-
-
-def can_tell(rank: Reading) -> bool:
-    """Whether there were enough vectors and dimensions for the alarm to go off."""
-    return float(rank.detail["most"]) * LIMIT > 100.0

@@ -11,6 +11,7 @@ from shoptalk.evaluate.bench import (
     SAMPLE,
     Bench,
     Measured,
+    finite,
     load_measured,
     make_bench,
     measure,
@@ -86,6 +87,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         begun, final = time.perf_counter(), None
         if bench.judge is not None:
             final = bench.judge.final(product, seconds=config.limits().time)
+            finite(final.scores, bench.judge)
         detail = {
             "tokens_per_second": rate,
             "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,

@@ -18,8 +18,11 @@ def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:
         InputError: what a task would judge by cannot be used.
     """
     check_tasks(names)
-    judges = {name: TASKS[name](ground) for name in names}
-    return {name: judge for name, judge in judges.items() if judge is not None}
+    judges = {name: judge for name in names if (judge := TASKS[name](ground)) is not None}
+    for name, judge in judges.items():
+        if judge.key != name:
+            raise ValueError(f"The task {name!r} made a judge of the key {judge.key!r}; give it the task's name.")
+    return judges
 
 
 def check_tasks(names: tuple[str, ...]) -> None:

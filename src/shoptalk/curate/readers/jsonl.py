@@ -31,9 +31,9 @@ def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterato
 
 
 def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Drop | Bad:
-    own = row.value.get("id")
-    named = isinstance(own, str | int) and not isinstance(own, bool) and str(own).strip()
-    id = f"{file.name}#{printable(str(own).strip()) if named else row.number}"
+    given_id = row.value.get("id")
+    named = isinstance(given_id, str | int) and not isinstance(given_id, bool) and str(given_id).strip()
+    id = f"{file.name}#{printable(str(given_id).strip()) if named else row.number}"
     read = ("id",) if named else ()
     for key in ("turns", "messages"):
         if row.value.get(key) is not None:  # exports have null columns
