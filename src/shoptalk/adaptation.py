@@ -100,6 +100,7 @@ def _adapted(
     with locked(out):
         files = dict(source_fingerprint(sources, config.curate, out=out))
         inputs = {"base": base_digest(config.base)}
+        inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         inputs |= {
             role: file_digest(path)
             for role, path in (("labels", labels), ("test", test), ("pairs", pairs))

@@ -80,6 +80,10 @@ def adapt(
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
     pairs: Pairs = None,
     base: Base = None,
+    bases: Annotated[
+        str | None,
+        typer.Option(help="Several to compare, comma-separated: the first is adapted, the verdict is over the best."),
+    ] = None,
     candidates: Annotated[
         str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
     ] = None,
@@ -101,6 +105,7 @@ def adapt(
         config,
         overrides=settings or [],
         base=base,
+        bases=tuple(part.strip() for part in bases.split(",")) if bases else None,
         candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
         shots=shots,
         budget=budget,

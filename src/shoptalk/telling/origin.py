@@ -28,7 +28,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 
-_OPTIONS = ("base", "candidates", "shots", "budget", "seed")
+_OPTIONS = ("base", "bases", "candidates", "shots", "budget", "seed")
 """Settings that `adapt` has an option for."""
 
 
@@ -93,7 +93,8 @@ def origin(
 ) -> Told:
     """What the cards of a run's encoders tell. `objective` is that of the verdict's entry."""
     base = base_of(world.base_name)
-    config = world.config.model_copy(update={"base": base.name})
+    bases = tuple(base_of(ref).name for ref in world.config.bases)
+    config = world.config.model_copy(update={"base": base.name, "bases": bases})
     return Told(
         base=base,
         corpus=_corpus_facts(world, curated, sources, labels, test, pairs),
@@ -144,6 +145,8 @@ def command_of(
     if limits.euros is not None:  # together with the price of an hour, which decides how long it lasts
         config = config.model_copy(update={"budget": str(limits)})
     changed = dict(_changed(config.model_dump(), Config().model_dump()))
+    if config.bases:
+        changed.pop("base", None)  # the first of them
     for name in _OPTIONS:
         if name in changed:
             value = changed.pop(name)
