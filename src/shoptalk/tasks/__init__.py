@@ -1,7 +1,10 @@
 """Every task by name: the one literal dict. A task's file says what it asks."""
 
+from collections.abc import Iterable
+
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
 from shoptalk.tasks.reply import HELD_OUT, reply
@@ -9,7 +12,9 @@ from shoptalk.tasks.reply import HELD_OUT, reply
 TASKS: dict[str, Task] = {
     "intent": intent,
     "reply": reply,
+    "answer": answer,
 }
+_BY_PAIRS = frozenset({"answer"})
 
 HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT}
 """Of tasks that judge by held-out conversations: the share of conversations that is held out, from so many on that are
@@ -46,3 +51,8 @@ def check_tasks(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in TASKS:
             raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")
+
+
+def judged_by_pairs(names: Iterable[str]) -> bool:
+    """Whether one of these tasks is judged by questions and what answers them, given or mined from conversations."""
+    return not _BY_PAIRS.isdisjoint(names)

@@ -10,7 +10,6 @@ other one, the base above all, reads as many as serve it best on conversations t
 worse than it is because it was asked in another form than suits it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,6 @@ from shoptalk.nn.product import Embedder
 from shoptalk.probes.retrieval import reciprocal_ranks
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score, Share
-from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import Replies
 
 CANDIDATES = 1_000
@@ -112,8 +110,8 @@ def reply(ground: Ground) -> ReplyJudge | None:
     positions = chosen_replies(held_out, seed=ground.seed, most=CANDIDATES)
     if len(positions) < 2:
         raise InputError(
-            f"The task reply asks which of several replies was given, and all {len(held_out):,} replies of the held-out "
-            "conversations are equal or nearly so. Give conversations whose replies differ."
+            f"The task reply asks which of several replies was given, and all {len(held_out):,} replies of the held-"
+            "out conversations are equal or nearly so. Give conversations whose replies differ."
         )
     asked = Asked(held_out, positions)
     cluster = np.unique(np.asarray(ground.held_out.conversation)[positions], return_inverse=True)[1]
