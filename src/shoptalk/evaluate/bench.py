@@ -257,7 +257,7 @@ def reading_of(judge: Judge, scores: Score) -> Reading:
 
 
 def shares_of(judge: Judge, scores: Score) -> list[Reading]:
-    """What else is read off a judge's scores (`Share`), in per cent."""
+    """What else is read off a judge's scores (`ReachedShare`), in per cent."""
     tested = scores[judge.tested]
     values = {share: 100.0 * float((tested >= share.least).mean()) for share in judge.shares}
     return [

@@ -153,7 +153,7 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         )
 
 
-class Share(NamedTuple):
+class ReachedShare(NamedTuple):
     """A further reading of a judge's scores: how many of them reach a bound, in per cent."""
 
     key: str
@@ -191,7 +191,7 @@ class Judge(ABC):
     items: tuple[Any, ...] = ()
     """What a look reads, for its price."""
     test: SuppliedTest | None = None
-    shares: tuple[Share, ...] = ()
+    shares: tuple[ReachedShare, ...] = ()
     """What else is read off its scores."""
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""

@@ -22,7 +22,7 @@ from shoptalk.nn.encoder import embed_as
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.retrieval import reciprocal_ranks
 from shoptalk.records import Measure
-from shoptalk.tasks.judge import Final, Ground, Judge, Score, Share
+from shoptalk.tasks.judge import Final, Ground, Judge, ReachedShare, Score
 from shoptalk.text.dialogue import Replies
 
 CANDIDATES = 1_000
@@ -41,7 +41,7 @@ QUERY, REPLY = ("query",), ("reply", "document", "passage")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReplyRanking:
     """Contexts, each with its true reply; every reply is a candidate of every context."""
 
     replies: Replies
@@ -71,10 +71,10 @@ class ReplyJudge(Judge):
     tested: Bool[np.ndarray, "1 N"]
     cluster: Int[np.ndarray, " N"]
     items: tuple[str, ...]
-    asked: Asked
-    tried: Asked
+    asked: ReplyRanking
+    tried: ReplyRanking
     """Of training conversations: what the number of turns is chosen on."""
-    shares: tuple[Share, ...] = (Share("reply_recall_at_1", "R@1", 1.0),)
+    shares: tuple[ReachedShare, ...] = (ReachedShare("reply_recall_at_1", "R@1", 1.0),)
     remark: str | None = None
 
     def look(self, product: Embedder) -> Score:
@@ -113,7 +113,7 @@ def reply(ground: Ground) -> ReplyJudge | None:
             f"The task reply asks which of several replies was given, and all {len(held_out):,} replies of the held-"
             "out conversations are equal or nearly so. Give conversations whose replies differ."
         )
-    asked = Asked(held_out, positions)
+    asked = ReplyRanking(held_out, positions)
     cluster = np.unique(np.asarray(ground.held_out.conversation)[positions], return_inverse=True)[1]
     n_candidates, n_conversations = len(positions), int(cluster.max()) + 1
     return ReplyJudge(
@@ -123,7 +123,7 @@ def reply(ground: Ground) -> ReplyJudge | None:
         cluster=cluster,
         items=(*asked.answers, *asked.contexts(max(CONTEXTS))),
         asked=asked,
-        tried=Asked(seen, chosen_replies(seen, seed=ground.seed, most=TRIED)),
+        tried=ReplyRanking(seen, chosen_replies(seen, seed=ground.seed, most=TRIED)),
         remark=_remark(n_candidates, n_conversations),
     )
 

@@ -68,8 +68,8 @@ class TurnsSpec(Spec):
         default=0.0, ge=0, lt=1, description="share of a batch that is near replies of other pairs in it"
     )
     near_equal: float = Field(default=0.95, gt=0, le=1, description="cosine from which a near reply counts as equal")
-    query: str = Field(default="", description="put before each context, and saved as the prompt of that name")
-    reply: str = Field(default="", description="put before each reply, and saved as the prompt of that name")
+    query: str = Field(default="query: ", description="put before each context, and saved as the prompt of that name")
+    reply: str = Field(default="reply: ", description="put before each reply, and saved as the prompt of that name")
 
     def examples(self, corpus: Corpus) -> Examples:
         """The position of each reply; its context is what was said before it."""
@@ -82,7 +82,7 @@ class TurnsSpec(Spec):
         return self.near > 0
 
     def prepare(self, corpus: Corpus, product: TextEncoder) -> Targets | None:
-        """The `near` replies of each example [E, k], as numbers of examples, nearest first; -1 where there are fewer."""
+        """The `near` replies of each example [E, k], as numbers of examples, nearest first; -1 for those left out."""
         positions = np.asarray(self.examples(corpus), dtype=np.int64)
         if not self.near or not len(positions):
             return None
