@@ -7,12 +7,24 @@ from shoptalk.errors import ConfigError
 from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
+from shoptalk.tasks.reply import HELD_OUT, reply
 
 TASKS: dict[str, Task] = {
     "intent": intent,
+    "reply": reply,
     "answer": answer,
 }
 _BY_PAIRS = frozenset({"answer"})
+
+HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT}
+"""Of tasks that judge by held-out conversations: the share of conversations that is held out, from so many on that are
+held out already. Other tasks take what a run holds out anyway.
+"""
+
+
+def held_out_shares(names: tuple[str, ...]) -> tuple[tuple[int, float], ...] | None:
+    """The shares that these tasks need; None where they need none of their own."""
+    return next((HELD_OUT_SHARES[name] for name in names if name in HELD_OUT_SHARES), None)
 
 
 def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:

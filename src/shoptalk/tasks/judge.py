@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
@@ -153,6 +153,15 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         )
 
 
+class ReachedShare(NamedTuple):
+    """A further reading of a judge's scores: how many of them reach a bound, in per cent."""
+
+    key: str
+    name: str
+    """For people: "R@1"."""
+    least: float
+
+
 @runtime_checkable
 class SuppliedTest(Protocol):
     """A supplied test set, which nothing is chosen on and which is read once."""
@@ -182,6 +191,8 @@ class Judge(ABC):
     items: tuple[Any, ...] = ()
     """What a look reads, for its price."""
     test: SuppliedTest | None = None
+    shares: tuple[ReachedShare, ...] = ()
+    """What else is read off its scores."""
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""
 
