@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
@@ -31,7 +32,7 @@ from shoptalk.stages.world import Reporter, Silent, World, open_product
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
-from shoptalk.telling.origin import origin
+from shoptalk.telling.origin import base_of, origin
 from shoptalk.training.advance import read_log
 
 __all__ = ["Verdict", "adapt"]
@@ -178,9 +179,12 @@ def _tell(
         )
 
         def cards(adapted: bool) -> dict[str, str]:
-            return encoder_cards(made_from, verdict, adapted=adapted)
+            kept = made_from if adapted else replace(made_from, base=base_of(judged.base.name))
+            return encoder_cards(kept, verdict, adapted=adapted)
 
-        ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
+        ship_stage(
+            world, curated, baseline, base=judged.base.model, challenger=judged.entry, served=served, cards=cards
+        )
     facts = collect(
         world,
         curated,
