@@ -24,6 +24,7 @@ from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import Curated, curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry
+from shoptalk.stages.merges import merge_stage
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
@@ -170,6 +171,7 @@ def _tell(
             chosen = choose_stage(world, prepared, baseline)
         with timed("pretrain"):
             entries, eliminated = train_stage(world, prepared, baseline, chosen)
+            entries += merge_stage(world, prepared, baseline, entries, failed=bool(eliminated))
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, baseline, entries, left_out=skipped)

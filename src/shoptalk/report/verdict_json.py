@@ -62,6 +62,8 @@ class CandidateRow(Published):
     """Training steps up to this entry."""
     tokens: int
     """Tokens trained on up to this entry, without padding."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones; absent where it is none."""
     base: float | None
     """The base's value of the metric; null without labels."""
     adapted: float | None

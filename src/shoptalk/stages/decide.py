@@ -290,6 +290,7 @@ def _candidate_rows(
             "objective": entry.candidate,
             "step": entry.step,
             "tokens": entry.tokens,
+            **({} if entry.merge is None else {"merge": entry.merge}),
             "base": estimate.base if estimate else None,
             "adapted": float(estimate.adapted[i]) if estimate else None,
             "gain": float(estimate.gain[i]) if estimate else None,

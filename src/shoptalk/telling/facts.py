@@ -283,7 +283,7 @@ def _over_fitting(baseline: Baseline, entry: str, alarm: decide.Alarm) -> GuardR
 
 
 def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
-    mine = [row for row in rows if row.objective == name]
+    mine = [row for row in rows if row.objective == name and row.merge is None]  # a merge is no step of training
     points = [
         CurvePoint(
             entry=row.entry,
