@@ -122,10 +122,16 @@ def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
             f"A text encoder: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
             "trained further on unlabelled text, and did not replace it."
         )
+    share = next((row.merge for row in verdict.candidates if row.entry == verdict.entry), None)
+    average = (
+        ""
+        if share is None
+        else f" Its weights are an average: {share:g} of the trained ones, {1 - share:g} of the base's."
+    )
     return (
         f"A text encoder: {source}, trained further on unlabelled text by self-supervision "
         f"(`{verdict.objective}`). It is the entry `{verdict.entry}` of the run's menu of candidates and "
-        "checkpoints."
+        f"checkpoints.{average}"
     )
 
 
