@@ -44,7 +44,7 @@ def test_a_look_is_a_plain_head_on_the_first_splits_that_every_entry_shares() ->
     one, product = judge(25), tiny_product()
     splits = decide.splits(np.array([example.label for example in EXAMPLES]), CLUSTER, n_draws=25, seed=3)
     np.testing.assert_array_equal(one.tested, splits)
-    np.testing.assert_array_equal(one.looked_at, splits[:20])
+    np.testing.assert_array_equal(one.tested_by_looks, splits[:20])
     vectors, labels, scores = product.embed(TEXTS), one.classes.labels, one.look(product)
     assert scores.shape == (20, 36)
     for tested, row in zip(splits, scores, strict=False):

@@ -116,7 +116,9 @@ def judging_seconds(baseline: Baseline, *, seed: int) -> float:
     base, rng = baseline.measured.scores[judge.key], np.random.default_rng(seed)
     rows = np.stack([base, *(np.where(rng.random(base.shape) < 0.05, base.max(), base) for _ in range(4))])
     begun = time.perf_counter()
-    decide.estimate(decide.Scores(("a", "b", "c", "d"), rows, judge.looked_at, judge.cluster, judge.measure), seed=seed)
+    decide.estimate(
+        decide.Scores(("a", "b", "c", "d"), rows, judge.tested_by_looks, judge.cluster, judge.measure), seed=seed
+    )
     return time.perf_counter() - begun
 
 

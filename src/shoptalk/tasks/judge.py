@@ -198,13 +198,13 @@ class Judge(ABC):
         return self.measure.name if self.classes is None else f"{self.measure.name} with all labels, 80/20 splits"
 
     @property
-    def looked_at(self) -> Bool[np.ndarray, "L N"]:
+    def tested_by_looks(self) -> Bool[np.ndarray, "L N"]:
         """Of `tested`, the draws of looks: the first, as many as it takes to choose by."""
         return self.tested[:LOOKS]
 
     @abstractmethod
     def look(self, product: Any) -> Score:
-        """Scores that are cheap to have, at every checkpoint: with a plain head, say, on the draws of `looked_at`."""
+        """Scores that are cheap to have, at every checkpoint: of a plain head, say, on `tested_by_looks`."""
 
     @abstractmethod
     def final(self, product: Any, *, beside: Final | None = None, seconds: float | None = None) -> Final:

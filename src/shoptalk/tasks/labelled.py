@@ -116,7 +116,9 @@ class LabelJudge(Judge):
     def look(self, product: Embedder) -> Bool[np.ndarray, "L N"]:
         """Whether plain heads on the encoder's vectors are right."""
         seen = Seen.of_texts(product.embed(self.classes.items))
-        return right(kind_answers(seen, self.classes.labels, ~self.looked_at, only=PLAIN)[PLAIN], self.classes.labels)
+        return right(
+            kind_answers(seen, self.classes.labels, ~self.tested_by_looks, only=PLAIN)[PLAIN], self.classes.labels
+        )
 
     def final(self, product: Embedder, *, beside: Final | None = None, seconds: float | None = None) -> Final:
         """The outcomes of the kind of head that is best on all texts held out.
@@ -152,7 +154,8 @@ class LabelJudge(Judge):
 
     def _trial(self, seen: Seen, n_tried: int) -> "_Trial":
         """Every kind's answers on the first draws."""
-        answers, seconds = {}, {}
+        answers: dict[str, Int32[np.ndarray, "T N"]] = {}
+        seconds: dict[str, float] = {}
         for kind in kinds_for(seen):
             begun = time.perf_counter()
             answers |= kind_answers(seen, self.classes.labels, ~self.tested[:n_tried], only=kind)
