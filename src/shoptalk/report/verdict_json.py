@@ -165,9 +165,9 @@ class Verdict(Published):
     n_examples: int
     """Labelled messages, or those of the test, that the gain was measured on."""
     n_draws: int
-    """Random label sets that the gain is a mean over."""
+    """Random splits of the labels, of which four fifths teach and a fifth is tested, that the gain is a mean over."""
     shots: int | None
-    """Labels per class in each label set."""
+    """Labels per class in each label set of an earlier run; null where heads learn from all labels but those tested."""
     labels_needed: int | None
     """About how many labels in all would settle an open question; null where it is settled."""
     sentence: str
@@ -187,3 +187,8 @@ class Verdict(Published):
     there are none."""
     spent: Spent
     """What the run took, beside what was forecast."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what is compared are heads that learned from labels."""
+        return self.heads is not None or self.shots is not None

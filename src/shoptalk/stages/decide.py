@@ -178,20 +178,16 @@ def _compared(
 
 
 def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
-    """Which heads are compared, where there are several kinds. Without a supplied test the verdict's answers are
-    cross-fitted; a test is answered by what is best on all labels.
-    """
+    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
     base, adapted = compared.base.way, compared.adapted.way
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
-    crossed = judge.test is None
-    how = f"chosen for each half of the messages on the other half; on all of them {which}" if crossed else which
     return {
         "base": base,
         "adapted": adapted,
         "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({how}); with plain logistic regression "
+        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
         f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
     }
 
@@ -205,7 +201,7 @@ def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, com
     ]
     read = {"entry": entry.name, "examples": len(judge.test.cluster)}
     if judge.classes is not None:
-        read["label_set"] = len(np.unique(judge.classes.training))
+        read["label_set"] = len(judge.classes.items)
     append_json(world.run / "test_reads.jsonl", read)
     values = np.stack(rows)
     return decide.Scores(
