@@ -12,8 +12,10 @@ from shoptalk.evaluate import bench, labelfree
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.climb import climb, ladder_facts, steps_of
 from shoptalk.stages.entry import Entry, scores
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks import needs_of
 from shoptalk.tasks.judge import Final, Judge
 
 
@@ -68,7 +70,7 @@ def decide_stage(
     """
     outside, judge = guarded(baseline, entries), baseline.bench.judge
     if judge is None:
-        judged = _unjudged(baseline, entries, outside)
+        judged = _unjudged(world, baseline, entries, outside)
     else:
         judged = _judged(world, baseline, judge, entries, outside)
     if not left_out:
@@ -107,10 +109,23 @@ def _judged(
         n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
+    adopted, on_test = verdict.decision.choice == "adopt", bool(judge.test and entries)
+    adapted, c = (compared.adapted, compared.c) if compared else (None, None)
+    assert baseline.final is not None
+    ladder = climb(steps_of(baseline.final), judge, adapted, adopted=adopted, chosen_c=c, seed=config.seed)
+    sentences = [
+        decide.brought(
+            ladder, verdict, candidate=chosen.candidate if chosen else None, guarded=bool(outside), on_test=on_test
+        ),
+        verdict.conclusion,
+        judge.remark,
+    ]
     facts = {
         "choice": verdict.decision.choice,
         "objective": chosen.candidate if chosen else None,
         "entry": chosen.name if chosen else None,
+        "task": judge.key,
+        "base_model": world.base_name,
         "metric": judge.measure.name,
         "measure": judge.measure.told(),
         "base": verdict.base,
@@ -122,11 +137,12 @@ def _judged(
         "n_draws": estimate.n_draws,
         "shots": judge.shots,
         "labels_needed": verdict.labels_needed,
-        "sentence": verdict.decision.sentence + (f" {judge.remark}" if judge.remark else ""),
+        "sentence": " ".join(filter(None, sentences)),
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain * judge.measure.point,
         "heads": heads,
-        "on_test": bool(judge.test and entries),
+        **ladder_facts(ladder),
+        "on_test": on_test,
         "candidates": rows,
     }
     parts: list[dict[str, Any]] = []
@@ -192,7 +208,7 @@ def _read_test(world: World, judge: Judge, entry: Entry, compared: Compared) -> 
     )
 
 
-def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
+def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
     """Without a judge: always inconclusive, with what the label-free measures suggest and what they cannot show."""
     inside = [entry for entry in entries if entry.name not in outside]
     # Of equal scores the one that was trained longer comes first.
@@ -212,15 +228,17 @@ def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
+    needs = needs_of(world.config.task)
     sentence = (
-        "Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. "
-        f"{finding} "
-        "Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
+        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
+        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
     )
     facts = {
         "choice": "inconclusive",
         "objective": best.candidate if best else None,
         "entry": best.name if best else None,
+        "task": world.config.task,
+        "base_model": world.base_name,
         "metric": labelfree.NAME if known else None,
         "ranking": list(ranking),
         "base": None,
@@ -231,9 +249,9 @@ def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str
         "n_examples": 0,
         "n_draws": 0,
         "shots": None,
-        "labels_needed": 400,
+        "labels_needed": needs.labels,
         "sentence": sentence,
-        "rule": "no labels, no verdict (DESIGN, section 1)",
+        "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
         "candidates": _candidate_rows(baseline, entries, outside, None),
     }
     return Judged("inconclusive", best, facts, [])

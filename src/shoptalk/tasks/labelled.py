@@ -13,13 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from shoptalk import decide
+from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers, right
 from shoptalk.nn.heads.kinds import KINDS, PLAIN, chosen_kinds
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import Example, Measure
-from shoptalk.tasks.judge import NAMES, PLAIN_HEAD, UNLABELLED, Classes, Final, Ground, Judge, Rung
+from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Rung
 
 TRIED_SHARE = 0.3
 """Of a time budget, at most this much goes into trying kinds of heads; they are then tried on the first draws alone."""
