@@ -27,7 +27,7 @@ def of_two() -> dict[str, Any]:
     told["verdict"]["measure"] |= {"unit": "bits", "difference": "bits", "lower_is_better": True, "decimals": 3}
     told["verdict"] |= {
         "choice": "keep_base",
-        "metric": "bits per byte",
+        "metric": "cost@10",
         "in_all": {"step": "base model", "gain": None, "interval": None},
     }
     told["verdict"]["ladder"] = [

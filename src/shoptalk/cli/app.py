@@ -22,6 +22,7 @@ from shoptalk.cli.options import (
     Labels,
     NeededLabels,
     Out,
+    Pairs,
     Price,
     Seed,
     Set,
@@ -77,6 +78,7 @@ def adapt(
     out: Out,
     labels: Labels = None,
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
+    pairs: Pairs = None,
     base: Base = None,
     bases: Annotated[
         str | None,
@@ -118,6 +120,7 @@ def adapt(
             report=console,
             labels=labels,
             test=test,
+            pairs=pairs,
             accept_unproven=accept_unproven,
             command=shlex.join(["shoptalk", *sys.argv[1:]]),
             force=force,

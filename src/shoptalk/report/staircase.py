@@ -50,9 +50,8 @@ def ladder_picture(verdict: Fact) -> Html | None:
         return None
     units = units_of(verdict)
     stairs = _stairs(verdict, units)
-    metric = str(verdict.metric.value)
     unit = verdict.ladder[0].unit.value
-    title = f"{metric} in {unit}" if unit and not metric.endswith(unit) else metric
+    title = join(fig(wording.words, verdict.metric, tag="tspan"), f" in {unit}" if unit else None)
 
     def draw(width: Number, suffix: str) -> Html:
         return _Staircase(stairs, width, title, units).drawn(suffix)
@@ -121,7 +120,7 @@ def _aside(verdict: Fact, place: int, shipped: int) -> Html | None:
 class _Staircase:
     """The stairs at one width: names and numbers beside the bars on a desk, above them on a phone."""
 
-    def __init__(self, stairs: list[Stair], width: Number, title: str, units: Units) -> None:
+    def __init__(self, stairs: list[Stair], width: Number, title: Html, units: Units) -> None:
         self.stairs, self.width, self.title, self.units = stairs, width, title, units
         self.beside = width > 500
         self.tops = [self._top(place) for place in range(len(stairs) + 1)]

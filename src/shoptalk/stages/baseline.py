@@ -141,6 +141,7 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         shots=world.config.shots,
         n_draws=world.config.draws,
         seed=world.config.seed,
+        pairs=curated.pairs,
     )
 
 

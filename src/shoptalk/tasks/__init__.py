@@ -1,15 +1,19 @@
 """Every task by name: the one literal dict. A task's file says what it asks."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
 
 TASKS: dict[str, Task] = {
     "intent": intent,
+    "answer": answer,
 }
+_BY_PAIRS = frozenset({"answer"})
 
 
 class Needs(NamedTuple):
@@ -28,6 +32,11 @@ _NEEDS: dict[str, Needs] = {
         "the task intent needs labelled messages and an encoder, and this run does not have both",
         "Label about 400 messages",
         labels=400,
+    ),
+    "answer": Needs(
+        "the task answer needs questions with the passages that answer them, and an encoder, and this run does not "
+        "have both",
+        "Bring questions with --pairs",
     ),
 }
 
@@ -62,3 +71,8 @@ def check_tasks(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in TASKS:
             raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")
+
+
+def judged_by_pairs(names: Iterable[str]) -> bool:
+    """Whether one of these tasks is judged by questions and what answers them, given or mined from conversations."""
+    return not _BY_PAIRS.isdisjoint(names)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.nn.heads.kind_answers import Seen, load_seen, save_seen
 from shoptalk.nn.product import Kind
-from shoptalk.records import Example, Measure
+from shoptalk.records import Example, Measure, Pair
 from shoptalk.text.corpus import Corpus
 
 Score = Bool[np.ndarray, "R N"] | Float[np.ndarray, "R N"]
@@ -41,6 +41,8 @@ class Ground:
     """Labels per class that are asked for."""
     n_draws: int
     seed: int
+    pairs: tuple[Pair, ...] = ()
+    """Questions and the passages of `train` that answer them, given or mined."""
 
 
 @dataclass(frozen=True)
