@@ -130,8 +130,8 @@ def _verdict(run: Path) -> Verdict:
         )
     if verdict.gain is None:
         raise SourceError(
-            f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
-            f"{verdict.labels_needed} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
+            f"{run} had nothing to judge by, and a dose curve is made of gains, which only labels can measure. Label "
+            f"about 400 messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
     if not verdict.labelled:
         raise SourceError(

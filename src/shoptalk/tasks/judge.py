@@ -57,16 +57,12 @@ class Classes:
     names: tuple[str, ...]
 
 
-PLAIN_HEAD, NAMES, UNLABELLED = "plain head", "labels' names", "unlabelled text"
-"""The steps of a ladder that heads take, in their order."""
-
-
 @dataclass(frozen=True)
 class Rung:
     """What a model would score if fewer steps were taken than are shipped."""
 
     step: str
-    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED`."""
+    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED` of `decide/ladder.py`."""
     scores: Score
     """On the same draws as `Final.scores`."""
 
