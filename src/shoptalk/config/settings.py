@@ -47,9 +47,10 @@ class CurateConfig(Frozen):
     label_conflicts: Literal["drop", "keep", "refuse"] = Field(
         default="drop", description="equal texts with different labels"
     )
-    rare_labels: Literal["refuse", "drop"] = Field(
-        default="refuse",
-        description="labels with fewer than two independent examples, in files with one label a text",
+    rare_labels: Literal["auto", "refuse", "drop"] = Field(
+        default="auto",
+        description="labels with fewer than two independent examples, in files with one label a text: auto leaves them "
+        "out where gains are measured, and lets heads learn them elsewhere",
     )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
     label_megabytes: float = Field(
@@ -94,8 +95,8 @@ class Config(Frozen):
     metric: Literal["accuracy"] = "accuracy"
     smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
     settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")
-    shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
-    draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
+    shots: int = Field(default=5, ge=1, description="labels per class of the row at few labels")
+    draws: int = Field(default=100, ge=5, description="80/20 splits of the labels for the verdict (R); looks take 20")
     budget: str = "10m"
     price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR per hour of this machine")
     base: str = "minilm"

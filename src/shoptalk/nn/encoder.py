@@ -35,9 +35,9 @@ MAX_LENGTH = 128
 """Tokens of the longest text. Chat turns and passages are short; longer texts are cut here unless the model takes even
 less."""
 
-PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")  # these count positions from padding's id + 1
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from padding's + 1
 
 
 class Encoder(nn.Module):
@@ -95,7 +95,9 @@ class Encoder(nn.Module):
             weights = self._weights or bertlike.weights(self.backbone)
             return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training, top=top)
         packing = attention.Packing(group, self.device)
-        inputs = {"input_ids": ids, "position_ids": positions, "packing": packing}
+        inputs: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
+        # A stock model with attention of its own takes no `packing`, but a mask that keeps texts apart.
+        inputs |= {"attention_mask": packing.bias} if config.model_type in attention.RELATIVE else {"packing": packing}
         return _last(self.backbone(**inputs, output_hidden_states=top > 1), top)
 
     def pool(self, hidden: Float[Tensor, "R W D"], group: Group) -> Float[Tensor, "m D"]:

@@ -47,6 +47,9 @@ def _verdicts(found: Fact) -> Html:
             fig(wording.count, found.shots),
             " labels per class.",
         )
+    elif found.n_draws.number and found.n_draws.number > 1:
+        splits = " random splits of the labels: heads learn from four fifths and answer the rest."
+        draws = join(" Averages over ", fig(wording.count, found.n_draws), splits)
     heads = found.heads.sentence
     return join(
         definitions(pairs),

@@ -176,7 +176,7 @@ def _read_labelled(
     known = {example.label for example in examples}
     tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
     kept, leaks = without_tests(examples, tests, config)
-    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config)
+    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config, measuring=True)
     if labels and test and tell_pair:
         names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
         known -= {example.label for example in kept} - {example.label for example in frequent}
