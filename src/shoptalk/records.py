@@ -204,8 +204,8 @@ class Measure(Published):
         return -self.scale * score if self.lower_is_better else self.scale * score
 
     def shown(self, level: float) -> str:
-        """A level with its unit."""
-        return f"{level:.{self.decimals}f} {self.unit}"
+        """A level with its unit, where it has one."""
+        return f"{level:.{self.decimals}f} {self.unit}".rstrip()
 
     def change(self, difference: float) -> str:
         """A difference with its sign, without its unit."""

@@ -17,7 +17,7 @@ from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, longest_of, pooling_of
+from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
 from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.scratch import MARK, size_of
 from shoptalk.readback import read_json
@@ -82,6 +82,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
         pooling = pooling_of(folder)
         positions = getattr(backbone.config, "max_position_embeddings", max_length)
         longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
+        prompts, turns = dialogue_of(folder)
         refuse_infinite(backbone, folder, ref)
         encoder = Encoder(backbone, pooling=pooling).eval()
     except BaseModelError:
@@ -113,7 +114,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
                 f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
                 "belong together; fetch or write the model again."
             ) from error
-    product = TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+    product = TextEncoder(encoder, tokenizer, longest, name=ref, prompts=prompts, context_turns=turns)
     refuse_unable(product.embed, folder, ref)
     return product
 

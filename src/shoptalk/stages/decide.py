@@ -13,8 +13,10 @@ from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentenc
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.climb import climb, ladder_facts, steps_of
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks import needs_of
 from shoptalk.tasks.judge import Final, Judge
 
 
@@ -127,10 +129,24 @@ def _judged(
         n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
+    adopted, on_test = verdict.decision.choice == "adopt", bool(judge.test and entries)
+    adapted, c = (compared.adapted, compared.c) if compared else (None, None)
+    assert baseline.final is not None and base.final is not None
+    another = base.final if base.name != bases[0].name else None
+    ladder = climb(steps_of(baseline.final, another), judge, adapted, adopted=adopted, chosen_c=c, seed=config.seed)
+    sentences = [
+        decide.brought(
+            ladder, verdict, candidate=chosen.candidate if chosen else None, guarded=bool(outside), on_test=on_test
+        ),
+        verdict.conclusion,
+        bases_sentence(beside, judge, adopted=adopted) if beside else None,
+        judge.remark,
+    ]
     facts = {
         "choice": verdict.decision.choice,
         "objective": chosen.candidate if chosen else None,
         "entry": chosen.name if chosen else None,
+        "task": judge.key,
         "metric": judge.measure.name,
         "measure": judge.measure.told(),
         "base_model": base.name,
@@ -143,13 +159,12 @@ def _judged(
         "n_draws": estimate.n_draws,
         "shots": judge.shots,
         "labels_needed": verdict.labels_needed,
-        "sentence": verdict.decision.sentence
-        + (bases_sentence(beside, judge, adopted=verdict.decision.choice == "adopt") if beside else "")
-        + (f" {judge.remark}" if judge.remark else ""),
+        "sentence": " ".join(filter(None, sentences)),
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain * judge.measure.point,
         "heads": heads,
-        "on_test": bool(judge.test and entries),
+        **ladder_facts(ladder),
+        "on_test": on_test,
         "candidates": rows,
         **({"bases": beside} if beside else {}),
     }
@@ -178,20 +193,16 @@ def _compared(
 
 
 def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
-    """Which heads are compared, where there are several kinds. Without a supplied test the verdict's answers are
-    cross-fitted; a test is answered by what is best on all labels.
-    """
+    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
     base, adapted = compared.base.way, compared.adapted.way
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
-    crossed = judge.test is None
-    how = f"chosen for each half of the messages on the other half; on all of them {which}" if crossed else which
     return {
         "base": base,
         "adapted": adapted,
         "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({how}); with plain logistic regression "
+        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
         f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
     }
 
@@ -205,7 +216,7 @@ def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, com
     ]
     read = {"entry": entry.name, "examples": len(judge.test.cluster)}
     if judge.classes is not None:
-        read["label_set"] = len(np.unique(judge.classes.training))
+        read["label_set"] = len(judge.classes.items)
     append_json(world.run / "test_reads.jsonl", read)
     values = np.stack(rows)
     return decide.Scores(
@@ -237,15 +248,16 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
+    needs = needs_of(world.config.task)
     sentence = (
-        "Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. "
-        f"{finding} "
-        "Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
+        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
+        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
     )
     facts = {
         "choice": "inconclusive",
         "objective": best.candidate if best else None,
         "entry": best.name if best else None,
+        "task": world.config.task,
         "metric": labelfree.NAME if known else None,
         "ranking": list(ranking),
         "base_model": world.base_name,
@@ -257,9 +269,9 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         "n_examples": 0,
         "n_draws": 0,
         "shots": None,
-        "labels_needed": 400,
+        "labels_needed": needs.labels,
         "sentence": sentence,
-        "rule": "no labels, no verdict (DESIGN, section 1)",
+        "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
         "candidates": _candidate_rows(baseline, entries, outside, None),
     }
     return Judged("inconclusive", best, facts, [], all_bases(world, baseline)[0])

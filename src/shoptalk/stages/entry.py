@@ -163,7 +163,7 @@ def scores(baseline: Baseline, judge: Judge, entries: Sequence[Entry]) -> decide
     return decide.Scores(
         entries=tuple(entry.name for entry in entries),
         values=np.stack(rows),
-        tested=judge.tested,
+        tested=judge.tested_by_looks,
         cluster=judge.cluster,
         measure=judge.measure,
     )

@@ -48,7 +48,7 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
     """
     entry, compared = judged.entry, judged.compared
-    settings: dict[str, Any] = {"seed": world.config.seed, "draws": world.config.draws}
+    settings: dict[str, Any] = {"seed": world.config.seed, "shots": world.config.shots}
     parents = {"corpus": curated.artifact.content, "baseline": baseline.artifact.content}
     if entry is not None:
         parents["entry"] = entry.artifact.content
@@ -132,7 +132,7 @@ def _gains(
             judge.classes.labels,
             judge.cluster,
             entry=entry.name,
-            n_draws=world.config.draws,
+            shots=world.config.shots,
             c=compared.c,
             seed=world.config.seed,
         )
