@@ -95,7 +95,9 @@ def _judged(
         compared = _compared(world, baseline, judge, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
         if judge.test is not None:
-            estimate = decide.estimate_on_test(_read_test(world, judge, best, compared), seed=config.seed)
+            with world.profile.part("test"):
+                read = _read_test(world, judge, best, compared)
+            estimate = decide.estimate_on_test(read, seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
@@ -140,7 +142,8 @@ def _compared(world: World, baseline: Baseline, judge: Judge, entry: Entry, *, c
     world.report.say(f"decide: measuring {entry.name} as it would be shipped")
     base = baseline.final
     assert base is not None
-    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=base)
+    with world.profile.part("heads"):
+        adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=base)
     bench.finite(adapted.scores, judge)
     rows = decide.Scores(
         (entry.name,),

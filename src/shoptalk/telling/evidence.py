@@ -74,12 +74,16 @@ def _gather(
     adapted = open_product(world.config, str(entry.folder / "encoder"))
     before, after = _seen(baseline, compared, base, adapted)
     moved = flips.moved(_both(before), _both(after)) if before and after else None
+    with world.profile.part("gains"):
+        gains = _gains(world, curated, baseline, entry, compared, before, after)
+    with world.profile.part("map"):
+        drawn = _map(world, curated, baseline, entry, came_from, before, after)
     return Evidence(
         sources=came_from.rows,
-        gains=tuple(map(GainRow.model_validate, _gains(world, curated, baseline, entry, compared, before, after))),
+        gains=tuple(map(GainRow.model_validate, gains)),
         gains_note=shot_gains.NOTE,
         changed=_changed(curated, baseline, entry, compared, before, after),
-        map=_map(world, curated, baseline, entry, came_from, before, after),
+        map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
     )
