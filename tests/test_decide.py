@@ -61,6 +61,14 @@ def decided(found: Estimate, guarded: dict[str, str] | None = None, n_clusters: 
     return verdict(found, guarded=guarded or {}, n_clusters=n_clusters, **settings)
 
 
+def test_a_conclusion_is_the_sentence_without_what_was_found() -> None:
+    for gain, half, heads in ((2.0, 0.5, "Adopt: "), (0.1, 0.2, "Keep the base model: "), (0.5, 1.0, "Undecided, ")):
+        ruling = decided(an_estimate([gain], [half]))
+        assert ruling.conclusion.startswith(heads) and "entry0" not in ruling.conclusion
+        assert ruling.decision.sentence.startswith(heads) and "entry0" in ruling.decision.sentence
+        assert ruling.decision.sentence.endswith(ruling.conclusion.partition(": ")[2])
+
+
 # --- draws
 
 

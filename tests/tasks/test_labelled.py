@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shoptalk import decide
+from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers
 from shoptalk.nn.heads.kinds import KINDS, chosen_kinds, fit_kind, views_of
@@ -17,7 +18,7 @@ from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import ACCURACY, Example
 from shoptalk.tasks import labelled
 from shoptalk.tasks.intent import intent
-from shoptalk.tasks.judge import NAMES, PLAIN_HEAD, UNLABELLED, Final, Ground, Rung, load_final, refuse_other_final
+from shoptalk.tasks.judge import Final, Ground, Rung, load_final, refuse_other_final
 from shoptalk.tasks.labelled import LabelJudge
 from tests.tiny import tiny_product
 from tests.topics import CLUSTER, LABELS, POOL, TEXTS, TOPICS

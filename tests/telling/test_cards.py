@@ -125,6 +125,18 @@ def test_the_model_card_has_every_section_with_the_verdict_and_its_interval() ->
     assert "99" not in text.replace("2e-05", "")  # seconds would differ from process to process
 
 
+def test_the_card_has_what_each_step_adds() -> None:
+    card = encoder_cards(TOLD, verdict(), adapted=True)["README.md"]
+    for row in (
+        "| step | accuracy | gain in points | 95 % interval, all at once |",
+        "| plain head | 61.5 % |  |  |",
+        "| labels' names | 73.0 % | +11.5 | +10.3 to +12.7 |",
+        "| in all, up to adapted encoder |  | +18.9 | +17.0 to +20.8 |",
+    ):
+        assert row in card
+    assert "What each step adds" not in encoder_cards(TOLD, verdict(ladder=[], in_all=None), adapted=True)["README.md"]
+
+
 def test_the_card_of_an_unchanged_base_does_not_claim_to_be_trained() -> None:
     card = ModelCard(encoder_cards(TOLD, verdict(choice="keep_base"), adapted=False)["README.md"])
     assert card.text.lstrip().startswith("# minilm, unchanged")

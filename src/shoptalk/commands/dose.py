@@ -130,8 +130,8 @@ def _verdict(run: Path) -> Verdict:
         )
     if verdict.gain is None:
         raise SourceError(
-            f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
-            f"{verdict.labels_needed} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
+            f"{run} had nothing to judge by, and a dose curve is made of gains, which only labels can measure. Label "
+            f"about 400 messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
     if not verdict.labelled:
         raise SourceError(
@@ -160,9 +160,11 @@ def _open(run: Path, verdict: Verdict, report: Reporter) -> _Finished:
     baseline = baseline_stage(world, curated)
     prepared, _ = plan_stage(world, curated, baseline, spent=0.0)
     kept = _plan_text(plan_file)
-    names = [row.entry for row in verdict.candidates if row.objective == verdict.objective]
+    names = [row.entry for row in verdict.candidates if row.objective == verdict.objective and row.merge is None]
     entries = _entries(run, prepared, verdict.objective or "") if prepared is not None else {}
-    best = entries.get(verdict.entry or "")
+    merges = {row.entry for row in verdict.candidates if row.merge is not None}
+    # A merge was made of the last entry, and is no amount of training by itself.
+    best = entries.get(names[-1] if names and verdict.entry in merges else verdict.entry or "")
     if prepared is None or planned != kept or best is None or not {best.name, *names} <= set(entries):
         if planned is not None:
             write_text(plan_file, planned)

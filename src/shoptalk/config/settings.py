@@ -22,6 +22,10 @@ from shoptalk.records import Frozen
 F = TypeVar("F", bound=Frozen)
 
 
+CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {"reply": ("turns", "mosaic", "none")}
+"""What is tried where nothing is named, for tasks that have a default of their own."""
+
+
 class Guards(Frozen):
     """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
@@ -109,6 +113,14 @@ class Config(Frozen):
     curate: CurateConfig = CurateConfig()
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_task(cls, tree: Any) -> Any:
+        """The candidates where none are named: those of the task, where it has some of its own."""
+        if not isinstance(tree, Mapping) or "candidates" in tree or not isinstance(task := tree.get("task"), str):
+            return tree
+        return {**tree, "candidates": CANDIDATES_OF_TASK[task]} if task in CANDIDATES_OF_TASK else tree
 
     @model_validator(mode="before")
     @classmethod

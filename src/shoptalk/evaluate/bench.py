@@ -231,7 +231,7 @@ def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> 
     scores = {}
     for key, judge in bench.judges.items():
         scores[key] = finite(judge.look(observed), judge)
-        readings.append(reading_of(judge, scores[key]))
+        readings += [reading_of(judge, scores[key]), *shares_of(judge, scores[key])]
     return Measured(tuple(readings), scores, vectors)
 
 
@@ -254,6 +254,15 @@ def reading_of(judge: Judge, scores: Score) -> Reading:
     """The level of a judge's scores."""
     mean, n = float(scores[judge.tested_by_looks].mean()), int(judge.tested_by_looks.any(axis=0).sum())
     return Reading(key=judge.key, name=judge.looked, value=judge.measure.level(mean), unit=judge.measure.unit, n=n)
+
+
+def shares_of(judge: Judge, scores: Score) -> list[Reading]:
+    """What else is read off a judge's scores (`ReachedShare`), in per cent."""
+    tested = scores[judge.tested]
+    values = {share: 100.0 * float((tested >= share.least).mean()) for share in judge.shares}
+    return [
+        Reading(key=share.key, name=share.name, value=value, unit="%", n=len(tested)) for share, value in values.items()
+    ]
 
 
 def per_class(

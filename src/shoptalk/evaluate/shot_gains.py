@@ -39,7 +39,7 @@ NOTE = (
 
 def shots_gains(
     base: Float[np.ndarray, "N D"],
-    adapted: Float[np.ndarray, "N D"],
+    adapted: Float[np.ndarray, "N E"],
     labels: Int[np.ndarray, " N"],
     cluster: Int[np.ndarray, " N"],
     *,

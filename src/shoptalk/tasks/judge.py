@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
@@ -57,16 +57,12 @@ class Classes:
     names: tuple[str, ...]
 
 
-PLAIN_HEAD, NAMES, UNLABELLED = "plain head", "labels' names", "unlabelled text"
-"""The steps of a ladder that heads take, in their order."""
-
-
 @dataclass(frozen=True)
 class Rung:
     """What a model would score if fewer steps were taken than are shipped."""
 
     step: str
-    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED`."""
+    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED` of `decide/ladder.py`."""
     scores: Score
     """On the same draws as `Final.scores`."""
 
@@ -158,6 +154,15 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         )
 
 
+class ReachedShare(NamedTuple):
+    """A further reading of a judge's scores: how many of them reach a bound, in per cent."""
+
+    key: str
+    name: str
+    """For people: "R@1"."""
+    least: float
+
+
 @runtime_checkable
 class SuppliedTest(Protocol):
     """A supplied test set, which nothing is chosen on and which is read once."""
@@ -189,6 +194,8 @@ class Judge(ABC):
     items: tuple[Any, ...] = ()
     """What a look reads, for its price."""
     test: SuppliedTest | None = None
+    shares: tuple[ReachedShare, ...] = ()
+    """What else is read off its scores."""
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""
 

@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32
 
 from shoptalk import decide
+from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers, kinds_for, right
 from shoptalk.nn.heads.kinds import KINDS, PLAIN, chosen_kinds
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Example, Measure
-from shoptalk.tasks.judge import NAMES, PLAIN_HEAD, UNLABELLED, Classes, Final, Ground, Judge, Rung
+from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Rung
 
 TRIED = 10
 """Draws on which kinds of heads are compared: each text is answered twice."""

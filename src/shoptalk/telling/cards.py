@@ -14,8 +14,8 @@ from typing import Any
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from shoptalk.nn.encoder import MODEL_CARD
-from shoptalk.records import ACCURACY
-from shoptalk.report.verdict_json import Verdict
+from shoptalk.records import ACCURACY, Measure
+from shoptalk.report.verdict_json import Ends, Verdict
 from shoptalk.telling.origin import Base, Told
 
 DATASET_CARD = "DATASET.md"
@@ -135,10 +135,16 @@ def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
             f"A text encoder: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
             "trained further on unlabelled text, and did not replace it."
         )
+    share = next((row.merge for row in verdict.candidates if row.entry == verdict.entry), None)
+    average = (
+        ""
+        if share is None
+        else f" Its weights are an average: {share:g} of the trained ones, {1 - share:g} of the base's."
+    )
     return (
         f"A text encoder: {source}, trained further on unlabelled text by self-supervision "
         f"(`{verdict.objective}`). It is the entry `{verdict.entry}` of the run's menu of candidates and "
-        "checkpoints."
+        f"checkpoints.{average}"
     )
 
 
@@ -160,6 +166,7 @@ def _judged(told: Told, verdict: Verdict) -> str:
         ("examples" if verdict.labelled else measure.examples, f"{verdict.n_examples:,}"),
     ]
     measured = _table(["measure", f"{verdict.metric}{sets}"], rows)
+    measured += _ladder(verdict, measure)
     if not verdict.labelled:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence}\n\n{measured}"
     where = (
@@ -175,6 +182,27 @@ def _judged(told: Told, verdict: Verdict) -> str:
             f"Accuracy is that of a head on the frozen encoder, on {where}. {heads}".rstrip(),
         ]
     )
+
+
+def _ladder(verdict: Verdict, measure: Measure) -> str:
+    """A table of the measured steps, where there are several."""
+    if len(verdict.ladder) < 2:
+        return ""
+    whole = verdict.in_all
+    rows = [
+        (step.step, measure.shown(step.value), *_rise(step.gain, step.interval, measure)) for step in verdict.ladder
+    ]
+    if whole is not None and whole.gain is not None:
+        rows.append((f"in all, up to {whole.step}", "", *_rise(whole.gain, whole.interval, measure)))
+    head = ["step", str(verdict.metric), f"gain in {measure.difference}", "95 % interval, all at once"]
+    return f"\n\nWhat each step adds to the one above it:\n\n{_table(head, rows)}"
+
+
+def _rise(gain: float | None, interval: Ends | None, measure: Measure) -> tuple[str, str]:
+    if gain is None or interval is None:
+        return "", ""
+    low, high = (measure.change(end) for end in interval)
+    return measure.change(gain), f"{low} to {high}"
 
 
 def _data_summary(told: Told, *, adapted: bool) -> str:

@@ -73,13 +73,15 @@ def _gather(
     base = open_product(world.config)
     adapted = open_product(world.config, str(entry.folder / "encoder"))
     before, after = _seen(baseline, compared, base, adapted)
-    moved = flips.moved(_both(before), _both(after)) if before and after else None
+    # What training moved is seen beside the base that was trained; what the verdict compares may be another.
+    untrained = baseline.final.seen if compared is not None and baseline.final is not None else before
+    moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
     return Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, _gains(world, curated, baseline, entry, compared, before, after))),
         gains_note=shot_gains.NOTE,
         changed=_changed(curated, baseline, entry, compared, before, after),
-        map=_map(world, curated, baseline, entry, came_from, before, after),
+        map=_map(world, curated, baseline, entry, came_from, untrained, after),
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
     )
