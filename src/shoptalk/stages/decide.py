@@ -201,6 +201,8 @@ def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[st
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
+    if judge.test is not None:
+        which += ", fitted on all labels; the interval is for other messages, given these labels"
     return {
         "base": base,
         "adapted": adapted,
