@@ -253,3 +253,10 @@ class Look(Frozen):
     """What the gain is of, such as "5-shot accuracy"."""
     unit: str = "points"
     """Of the gain."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones."""
+
+    @property
+    def entry(self) -> str:
+        """The entry's name: candidate@steps, and of an average the share of the trained weights."""
+        return f"{self.candidate}@{self.step}" + ("" if self.merge is None else f"x{self.merge:g}")

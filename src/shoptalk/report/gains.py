@@ -56,6 +56,9 @@ def _verdicts(decision: Fact) -> Html:
             fig(wording.count, decision.shots),
             " labels per class.",
         )
+    elif decision.n_draws.number and decision.n_draws.number > 1:
+        splits = " random splits of the labels: heads learn from four fifths and answer the rest."
+        draws = join(" Averages over ", fig(wording.count, decision.n_draws), splits)
     heads = decision.heads.sentence
     # Where the ladder stands on the first screen, this stands here.
     one = Interval(decision.gain, decision.interval)

@@ -33,7 +33,8 @@ class LadderStep(Published):
     step: str
     """What the model has here that it had not a step before, such as "labels' names"."""
     value: float
-    """Its value of the metric, in the measure's unit."""
+    """Its value of the metric, in the measure's unit. Where halves of the examples disagree which head is best, each is
+    answered by the head that is best on the other."""
     unit: str
     """Of the value."""
     gain: float | None
@@ -53,6 +54,30 @@ class InAll(Published):
     """Of that gain; it holds at once with those of the steps."""
 
 
+class BaseRow(Published):
+    """One of several bases, as it is and as it would be shipped, and what using it takes."""
+
+    base: str
+    """The base's name; the first is the one that is adapted."""
+    head: str | None
+    """The kind of head that serves it best; null where there is but one."""
+    value: float
+    """Its value of the metric, in the measure's unit."""
+    gain: float | None
+    """Over the first base, as `Verdict.gain`; null for that one."""
+    interval: Ends | None
+    """Of that gain; it pays for every base and entry that was looked at. Null for the first base."""
+    best: bool
+    """Whether it is the one that the adapted model is compared with."""
+    ms_per_message: float | None
+    """Milliseconds that embedding one message alone takes, the median on this machine; an adapted encoder takes what
+    its base takes. Null where nothing is embedded."""
+    megabytes: float | None
+    """Millions of bytes of its weights in float32; an adapted encoder has as many as its base."""
+    threads: int | None
+    """That were used for a message."""
+
+
 class CandidateRow(Published):
     """An entry of the menu: a candidate after some steps. Values and gains are of the plain head."""
 
@@ -64,6 +89,8 @@ class CandidateRow(Published):
     """Training steps up to this entry."""
     tokens: int
     """Tokens trained on up to this entry, without padding."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones; absent where it is none."""
     base: float | None
     """The base's value of the metric; null without labels."""
     adapted: float | None
@@ -152,6 +179,8 @@ class Verdict(Published):
     accuracies."""
     ranking: tuple[str, ...] = ()
     """Without labels, the entries by the measures that need none, best first."""
+    bases: tuple[BaseRow, ...] = ()
+    """Where several bases are compared, each of them; absent where there is one."""
     base: float | None
     """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None
@@ -170,9 +199,9 @@ class Verdict(Published):
     n_examples: int
     """Labelled messages, or those of the test, that the gain was measured on."""
     n_draws: int
-    """Random label sets that the gain is a mean over."""
+    """Random splits of the labels, of which four fifths teach and a fifth is tested, that the gain is a mean over."""
     shots: int | None
-    """Labels per class in each label set."""
+    """Labels per class in each label set of an earlier run; null where heads learn from all labels but those tested."""
     labels_needed: int | None
     """About how many labels, or other examples, in all would settle an open question; null where it is settled."""
     sentence: str
@@ -192,3 +221,8 @@ class Verdict(Published):
     there are none."""
     spent: Spent
     """What the run took, beside what was forecast."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what is compared are heads that learned from labels."""
+        return self.heads is not None or self.shots is not None

@@ -8,12 +8,24 @@ from shoptalk.errors import ConfigError
 from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
+from shoptalk.tasks.reply import HELD_OUT, reply
 
 TASKS: dict[str, Task] = {
     "intent": intent,
+    "reply": reply,
     "answer": answer,
 }
 _BY_PAIRS = frozenset({"answer"})
+
+HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT}
+"""Of tasks that judge by held-out conversations: the share of conversations that is held out, from so many on that are
+held out already. Other tasks take what a run holds out anyway.
+"""
+
+
+def held_out_shares(names: tuple[str, ...]) -> tuple[tuple[int, float], ...] | None:
+    """The shares that these tasks need; None where they need none of their own."""
+    return next((HELD_OUT_SHARES[name] for name in names if name in HELD_OUT_SHARES), None)
 
 
 class Needs(NamedTuple):
@@ -32,6 +44,10 @@ _NEEDS: dict[str, Needs] = {
         "the task intent needs labelled messages and an encoder, and this run does not have both",
         "Label about 400 messages",
         labels=400,
+    ),
+    "reply": Needs(
+        "the task reply needs an encoder of texts, and the base is none",
+        "Give a --base that reads texts",
     ),
     "answer": Needs(
         "the task answer needs questions with the passages that answer them, and an encoder, and this run does not "

@@ -73,7 +73,7 @@ def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str], pretexts:
 
 def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     advice = _more_training(verdict, again)
-    if not verdict.on_test and verdict.shots is not None:
+    if not verdict.on_test and verdict.labelled:
         advice.append(
             _advice(
                 "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
@@ -125,7 +125,7 @@ def _more_examples(verdict: Verdict) -> str:
 
 def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
     advice = []
-    if verdict.gain is not None and verdict.gain > 0 and verdict.shots is not None:
+    if verdict.gain is not None and verdict.gain > 0 and verdict.labelled:
         advice.append(
             _advice(
                 "Measure how much is enough: the gain against training, unlabelled texts and labels.",
