@@ -186,7 +186,7 @@ def bases_sentence(rows: Sequence[dict[str, Any]], judge: Judge, *, adopted: boo
     if not adopted:
         use = "it is what adapting had to beat, and what is kept"
     return (
-        f" Of {len(rows)} bases {best['base']} answers best as it is ({judge.measure.shown(best['value'])} against "
+        f"Of {len(rows)} bases {best['base']} answers best as it is ({judge.measure.shown(best['value'])} against "
         f"{judge.measure.shown(against['value'])} of {against['base']}; {gap}), so {use}. A message takes "
         f"{_priced(best)} with {best['base']} and {_priced(against)} with {against['base']}"
         f"{'; adapting changes neither' if adopted else ''}."

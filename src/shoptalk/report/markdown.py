@@ -227,7 +227,11 @@ def _md_guards(facts: RunFacts) -> str:
 def _md_cost(facts: RunFacts) -> str:
     cost, spent = facts.cost, facts.verdict.spent
     forecast = _forecast_rows(spent)
-    stages = [(row.stage, duration(row.seconds)) for row in cost.stages]
+    stages = [
+        (name, duration(seconds))
+        for row in cost.stages
+        for name, seconds in [(row.stage, row.seconds), *((f"\u2013 {part.part}", part.seconds) for part in row.parts)]
+    ]
     said = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
     if spent.euros is not None and not forecast:
         said += f" {euros(spent.euros)}."

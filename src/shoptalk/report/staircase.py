@@ -10,6 +10,8 @@ from shoptalk.report.markup import Child, Html, disclosure, el, join, note, tabl
 from shoptalk.report.units import Units, units_of
 
 _HALF = 9.0  # of a bar's height
+ANOTHER_BASE = "another base"
+"""The step that changes the base (`decide.ladder`)."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,16 @@ def _stairs(verdict: Fact, units: Units) -> list[Stair]:
 
 
 def _aside(verdict: Fact, place: int, shipped: int) -> Html | None:
-    """Below the first step the base that it stands on, below those that are not shipped that they are not."""
+    """Below the first step the base that it stands on, below another base its name, and below those that are not
+    shipped that they are not.
+    """
     if place > shipped:
         return join("measured, not adopted")
-    if place == 0 and verdict.base_model:
-        return join("on ", fig(wording.step_name, verdict.base_model, tag="tspan"))
+    if place == 0 and (verdict.bases or verdict.base_model):
+        base = verdict.bases[0].base if verdict.bases else verdict.base_model
+        return join("on ", fig(wording.step_name, base, tag="tspan"))
+    if verdict.ladder[place].step.value == ANOTHER_BASE:
+        return fig(wording.step_name, verdict.base_model, tag="tspan")
     return None
 
 

@@ -157,6 +157,8 @@ class Spent(Spending):
     """What each candidate cost."""
     losers: Share
     """What all candidates that did not go on cost together."""
+    stages: dict[str, float] = Field(default_factory=dict)
+    """Wall-clock seconds of each stage up to the verdict, of the process that reached it; absent in earlier runs."""
 
 
 class Verdict(Published):

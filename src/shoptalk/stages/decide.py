@@ -117,7 +117,9 @@ def _judged(
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
         if judge.test is not None:
-            estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
+            with world.profile.part("test"):
+                read = _read_test(world, judge, base, best, compared)
+            estimate = decide.estimate_on_test(read, seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
@@ -187,7 +189,8 @@ def _compared(
     """Base and entry as they would be shipped, on the draws that the first base was scored on."""
     world.report.say(f"decide: measuring {entry.name} as it would be shipped")
     assert baseline.final is not None and base.final is not None
-    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
+    with world.profile.part("heads"):
+        adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
     bench.finite(adapted.scores, judge)
     rows = decide.Scores(
         (entry.name,),
@@ -205,6 +208,8 @@ def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[st
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
+    if judge.test is not None:
+        which += ", fitted on all labels; the interval is for other messages, given these labels"
     return {
         "base": base,
         "adapted": adapted,
