@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
+from shoptalk.nn.product import Embedder
+from shoptalk.probes.once import Once
 from shoptalk.question import Question, claim
 from shoptalk.readback import read_json, read_text
 from shoptalk.report.facts_json import RunFacts
@@ -195,7 +199,15 @@ def _tell(
         def cards(adapted: bool) -> dict[str, str]:
             return encoder_cards(made_from, verdict, adapted=adapted)
 
-        ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
+        ship_stage(
+            world,
+            curated,
+            baseline,
+            challenger=judged.entry,
+            served=served,
+            compared=judged.compared,
+            cards=cards,
+        )
     facts = collect(
         world,
         curated,
@@ -237,6 +249,9 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
     if prepared is None or judge is None:
         return None
     product = open_product(world.config)
+    if isinstance(product, Embedder) and baseline.final is not None and baseline.final.seen is not None:
+        product = Once(product)
+        product.remember(judge.items, np.asarray(baseline.final.seen.texts))
     ceilings = (candidate.ceiling(product) for candidate in prepared.candidates.values())
     best = next((ceiling for ceiling in ceilings if ceiling is not None), None)
     return reading_of(judge, judge.look(best)).value if best is not None else None

@@ -11,7 +11,7 @@ tests these procedures on populations whose true gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
-from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
+from shoptalk.decide.during import Alarm, behind, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
     INFLATION,
@@ -45,6 +45,7 @@ __all__ = [
     "Ruling",
     "Scores",
     "band",
+    "behind",
     "continue_training",
     "deal_folds",
     "draws",

@@ -1,4 +1,4 @@
-"""An encoder during one measurement: several probes ask for the same vectors, and each item is embedded once."""
+"""An encoder while its weights stand still: several probes ask for the same vectors, and each item is embedded once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,10 @@ class Once(Wrapped):
     def __init__(self, inside: Embedder) -> None:
         super().__init__(inside)
         self._vectors: dict[tuple[Any, ...], Float[np.ndarray, "N D"]] = {}
+
+    def remember(self, items: Sequence[Any], vectors: Float[np.ndarray, "N D"]) -> None:
+        """Vectors that these weights are known to give the items, in the precision that is not asked for by name."""
+        self._vectors[(None, *items)] = vectors
 
     def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
         """Unit vectors of the items, all of them finite numbers; finite weights that have grown very large give others.

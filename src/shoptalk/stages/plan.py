@@ -152,6 +152,8 @@ def plan_stage(
             machine=prepare(best_device()),
             seed=config.seed,
             decays={name: decay_share(name, config) for name in costs},
+            # A curriculum's first phase need not help by itself: nobody is out by how it begins.
+            heats=baseline.bench.judge is not None and all(one.then is None for one in candidates.values()),
         ).model_copy(update={"eliminated": failed})
         write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     skipped |= plan.eliminated
