@@ -1,6 +1,4 @@
-"""Choose: a short pilot of every candidate, measured; the best goes on. Pilots begin with a heat, after which those
-that are clearly behind are out.
-"""
+"""Choose: a short pilot of every candidate, measured; the best goes on, and who is clearly behind is soon out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +7,11 @@ from shoptalk import decide
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.bench import Measured
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, train_to
 from shoptalk.stages.entry import scores as looked
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
+from shoptalk.training.elimination import eliminating
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,7 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     eliminated: dict[str, str] = {}
     plans = prepared.plan.candidates
     heats = _trained(world, prepared, baseline, {name: plans[name].heat for name in names}, {}, eliminated)
-    left = [name for name in names if name not in eliminated]
-    if heats:
-        left = _ahead(world, baseline, heats)
+    left = _ahead(world, baseline, heats) if heats else [name for name in names if name not in eliminated]
     last = dict(heats)
     if not heats or len(left) > 1:  # who is alone need not be compared: its pilot's end is one of its checkpoints
         last |= _trained(world, prepared, baseline, {name: plans[name].pilot for name in left}, heats, eliminated)

@@ -7,12 +7,12 @@ from shoptalk import decide
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.choose import Chosen
 from shoptalk.stages.curriculum import turn_of
-from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, scores, train_to
 from shoptalk.stages.legs import decay_end
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
+from shoptalk.training.elimination import eliminating
 from shoptalk.training.schedule import Schedule
 
 
@@ -86,21 +86,16 @@ def _next(world: World, baseline: Baseline, entries: Sequence[Entry], *, turn: i
     judge = baseline.bench.judge
     if judge is None:
         return "continue"
+    schedule = Schedule.plan(steps, warmup=world.config.train.warmup, decay=world.config.train.decay)
     decision = decide.continue_training(
         scores(baseline, judge, entries),
-        progress=[_progress(world, steps, entry.step - turn) for entry in entries],
-        end=_progress(world, steps, steps),
+        progress=[schedule.progress(entry.step - turn) for entry in entries],
+        end=schedule.progress(steps),
         worth=world.config.smallest_gain * judge.measure.point,
     )
     if decision.choice != "continue":
         world.report.say(f"pretrain: {decision.sentence}")
     return decision.choice
-
-
-def _progress(world: World, steps: int, done: int) -> float:
-    """How far the first `done` of a plan's steps get: the sum of their learning rates, as factors of the highest."""
-    schedule = Schedule.plan(steps, warmup=world.config.train.warmup, decay=world.config.train.decay)
-    return sum(schedule.factor(step) for step in range(done))
 
 
 def _watched(world: World, baseline: Baseline, entries: Sequence[Entry], *, after: int) -> Entry:

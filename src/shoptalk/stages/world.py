@@ -18,9 +18,9 @@ from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.records import Look
-from shoptalk.stages.profile import Profile
 from shoptalk.training import launch
 from shoptalk.training.loop import Step
+from shoptalk.training.profile import Profile
 
 STAGES = ("curate", "baseline", "plan", "choose", "pretrain", "decide", "evidence", "finetune")
 """Of `adapt`, in order. It may have more after these; a reporter takes them as they come."""

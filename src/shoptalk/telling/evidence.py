@@ -48,7 +48,7 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
     """
     entry, compared = judged.entry, judged.compared
-    settings: dict[str, Any] = {"seed": world.config.seed, "draws": world.config.draws}
+    settings: dict[str, Any] = {"seed": world.config.seed, "shots": world.config.shots}
     parents = {"corpus": curated.artifact.content, "baseline": baseline.artifact.content}
     if entry is not None:
         parents["entry"] = entry.artifact.content
@@ -73,11 +73,13 @@ def _gather(
     base = open_product(world.config)
     adapted = open_product(world.config, str(entry.folder / "encoder"))
     before, after = _seen(baseline, compared, base, adapted)
-    moved = flips.moved(_both(before), _both(after)) if before and after else None
+    # What training moved is seen beside the base that was trained; what the verdict compares may be another.
+    untrained = baseline.final.seen if compared is not None and baseline.final is not None else before
+    moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
     with world.profile.part("gains"):
         gains = _gains(world, curated, baseline, entry, compared, before, after)
     with world.profile.part("map"):
-        drawn = _map(world, curated, baseline, entry, came_from, before, after)
+        drawn = _map(world, curated, baseline, entry, came_from, untrained, after)
     return Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, gains)),
@@ -134,7 +136,7 @@ def _gains(
             judge.classes.labels,
             judge.cluster,
             entry=entry.name,
-            n_draws=world.config.draws,
+            shots=world.config.shots,
             c=compared.c,
             seed=world.config.seed,
         )

@@ -43,12 +43,12 @@ from shoptalk.stages.decide import Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
-from shoptalk.stages.profile import Profile
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
+from shoptalk.training.profile import Profile
 
 SAMPLES = 5
 """Dropped texts shown for each reason."""
@@ -164,7 +164,11 @@ def collect(
         per_class=tuple(ClassGain.model_validate(row) for row in judged.per_class),
         label_free=tuple(
             LabelFreeRow(entry=name, values=_label_free(measured, baseline.bench))
-            for name, measured in [("base", baseline.measured), *((entry.name, entry.measured) for entry in entries)]
+            for name, measured in [
+                ("base", baseline.measured),
+                *((other.name, other.measured) for other in baseline.others.values()),
+                *((entry.name, entry.measured) for entry in entries),
+            ]
         ),
         # Read with the plain head, as the curves are; so is the base that it is compared with.
         ceiling=None
@@ -290,7 +294,7 @@ def _over_fitting(baseline: Baseline, entry: str, alarm: decide.Alarm) -> GuardR
 
 
 def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
-    mine = [row for row in rows if row.objective == name]
+    mine = [row for row in rows if row.objective == name and row.merge is None]  # a merge is no step of training
     points = [
         CurvePoint(
             entry=row.entry,

@@ -6,7 +6,7 @@ choose from. Clocks are read once, here; after that the plan and not the clock g
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -93,6 +93,8 @@ class Plan(Frozen):
     """The forecast of the run's peak memory."""
     preparing_seconds: dict[str, float] = Field(default_factory=dict)
     """The part of `before_seconds` that each candidate's targets and timing took, those left out included."""
+    merges: tuple[float, ...] = ()
+    """The averages with the base's weights that are paid for, by the share of the trained ones."""
     eliminated: dict[str, str] = Field(default_factory=dict)
     """Candidates that failed while they were timed, and why."""
 
@@ -120,6 +122,8 @@ def make_plan(
     machine: Machine,
     seed: int,
     decays: Mapping[str, float] | None = None,
+    merges: Sequence[float] = (),
+    n_bases: int = 1,
     heats: bool = False,
 ) -> Plan:
     """Allocate the rest of the budget to the candidates.
@@ -127,7 +131,9 @@ def make_plan(
     Of a time budget, `before_seconds` are spent already, `look_seconds` go into every checkpoint (measuring, opening,
     saving), `end_seconds` into the verdict, and the rest into training; a token budget is for training alone.
     `decays` has each candidate's share of final steps in which its learning rate falls: no checkpoint lies within them,
-    so that nothing is measured (and perhaps shipped) half decayed. `costs` is in order of preference: where the budget
+    so that nothing is measured (and perhaps shipped) half decayed. `merges` are wanted: each costs a look, and those
+    nearest to a half come first where a time budget does not pay for all. They and every base but the first of
+    `n_bases` take a place on the menu. `costs` is in order of preference: where the budget
     does not pay for pilots that show anything, the last candidates are left out. `heats` says whether there is
     something to tell by which candidate is clearly behind; pilots begin with a heat where that is worth its looks.
 
@@ -136,6 +142,7 @@ def make_plan(
     """
     tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
     seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
+    shares = _affordable_merges(merges, seconds, look_seconds)
 
     def allocated(
         costs: Mapping[str, Cost], *, looks: int
@@ -151,6 +158,8 @@ def make_plan(
                 pilot_looks=looks,
                 pilot_most=most,
                 decays=decays or {},
+                n_merges=len(shares),
+                n_bases=n_bases,
             )
             if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
                 return costs, plans, overhead
@@ -160,7 +169,8 @@ def make_plan(
     costs, plans, overhead = allocated(every, looks=1)
     if heats and len(plans) > 1:
         _, heated, more = allocated(every, looks=2)
-        heated = _heated(heated, look_seconds=look_seconds, timed=seconds is not None)
+        others = len(shares) + n_bases - 1
+        heated = _heated(heated, look_seconds=look_seconds, timed=seconds is not None, others=others)
         if list(heated) == list(plans) and all(plan.heat for plan in heated.values()):
             plans, overhead = heated, more
     if not plans:
@@ -181,7 +191,7 @@ def make_plan(
     while left > 1:
         left = math.ceil(left / ETA)
         keep.append(left)
-    menu = _menu(plans) - OUT_IN_HEATS * sum(plan.heat is not None for plan in list(plans.values())[1:])
+    menu = _menu(plans) + len(shares) - OUT_IN_HEATS * sum(plan.heat is not None for plan in list(plans.values())[1:])
     return Plan(
         budget=str(budget),
         precision=precision,
@@ -195,6 +205,7 @@ def make_plan(
         before_seconds=round(before_seconds, 1),
         memory_bytes=memory_bytes,
         preparing_seconds=preparing,
+        merges=shares,
     )
 
 
@@ -204,10 +215,13 @@ def _menu(plans: Mapping[str, CandidatePlan]) -> int:
     return pilots - 1 + max(len(plan.checkpoints) for plan in plans.values())
 
 
-def _heated(plans: Mapping[str, CandidatePlan], *, look_seconds: float, timed: bool) -> dict[str, CandidatePlan]:
+def _heated(
+    plans: Mapping[str, CandidatePlan], *, look_seconds: float, timed: bool, others: int
+) -> dict[str, CandidatePlan]:
     """The plans with a heat in each pilot, where that shows anything and is worth its looks; else as they are.
 
-    A token budget's plan does not depend on the clock: there heats count as worth their looks.
+    A token budget's plan does not depend on the clock: there heats count as worth their looks. `others` are the
+    entries of the menu that no candidate trains.
     """
     heats = {name: plan.pilot // ETA for name, plan in plans.items()}
     worth = not timed or len(plans) * look_seconds <= HEAT_SHARE * sum(
@@ -215,7 +229,7 @@ def _heated(plans: Mapping[str, CandidatePlan], *, look_seconds: float, timed: b
     )
     heated = {name: plan.model_copy(update={"heat": heats[name]}) for name, plan in plans.items()}
     shows = all(heat >= PILOT_FEWEST for heat in heats.values())
-    return heated if shows and worth and _menu(heated) <= MENU_MOST else dict(plans)
+    return heated if shows and worth and _menu(heated) + others <= MENU_MOST else dict(plans)
 
 
 def _expected(plans: Mapping[str, CandidatePlan], unit: str) -> float:
@@ -251,14 +265,16 @@ def _allocate(
     pilot_looks: int,
     pilot_most: float | None,
     decays: Mapping[str, float],
+    n_merges: int,
+    n_bases: int,
 ) -> tuple[dict[str, CandidatePlan], float]:
     """Each candidate's steps, and the seconds of the budget that probing takes: `pilot_looks` in each pilot. With a
     time budget, a pilot and the work before it take at most `pilot_most` seconds.
     """
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
-    checkpoints = _winner_checkpoints(pilot_looks * n, seconds, look_seconds)
-    overhead = 0.0 if seconds is None else look_seconds * ((pilot_looks * n if n > 1 else 0) + checkpoints)
+    checkpoints = _winner_checkpoints(pilot_looks * n, seconds, look_seconds, n_merges, n_bases)
+    overhead = 0.0 if seconds is None else look_seconds * ((pilot_looks * n if n > 1 else 0) + checkpoints + n_merges)
     plans = {}
     for name, cost in costs.items():
         unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
@@ -273,12 +289,22 @@ def _allocate(
     return plans, overhead
 
 
-def _winner_checkpoints(piloted: int, seconds: float | None, look_seconds: float) -> int:
+def _winner_checkpoints(piloted: int, seconds: float | None, look_seconds: float, n_merges: int, n_bases: int) -> int:
     """How often the winner is measured: a look may cost a sixteenth of the time, and the menu has 12 places, of which
     pilots take `piloted`.
     """
-    affordable = 3 if seconds is None else int(seconds / (16 * max(look_seconds, 1e-3)))
-    return max(2, min(affordable, MENU_MOST - piloted, 6))
+    affordable = 3 if seconds is None else _looks(seconds, look_seconds) - n_merges
+    return max(2, min(affordable, MENU_MOST - piloted - n_merges - (n_bases - 1), 6))
+
+
+def _looks(seconds: float, look_seconds: float) -> int:
+    return int(seconds / (16 * max(look_seconds, 1e-3)))
+
+
+def _affordable_merges(merges: Sequence[float], seconds: float | None, look_seconds: float) -> tuple[float, ...]:
+    """Of the wanted averages those that are paid for beside two checkpoints, nearest to a half first; ascending."""
+    most = len(merges) if seconds is None else max(0, _looks(seconds, look_seconds) - 2)
+    return tuple(sorted(sorted(merges, key=lambda share: abs(share - 0.5))[:most]))
 
 
 def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cost: Cost, decay: float) -> CandidatePlan:
