@@ -33,13 +33,14 @@ from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
-from shoptalk.stages.world import Reporter, Silent, World, open_product
+from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import check_tasks, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
 from shoptalk.telling.origin import base_of, origin
 from shoptalk.training.advance import read_log
+from shoptalk.training.reporter import Reporter, Silent
 
 __all__ = ["Verdict", "adapt"]
 

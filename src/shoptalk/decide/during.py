@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error
+from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error, paired_error
 from shoptalk.decide.saturation import SURE, WOBBLE, to_come
 from shoptalk.records import Decision, Measure
 
@@ -105,7 +105,7 @@ def so_far(checkpoints: Scores) -> tuple[float, tuple[float, float]]:
     sums, counts = by_cluster(checkpoints)
     differences, measure = sums[-1] - sums[0], checkpoints.measure
     gain = measure.scale * float(differences.sum()) / float(counts.sum())
-    error = max(_paired_error(differences, counts, measure), float(least_error(differences[None], measure)[0]))
+    error = max(paired_error(differences, counts, measure), float(least_error(differences[None], measure)[0]))
     return gain, (gain - 1.96 * error, gain + 1.96 * error)
 
 
@@ -184,15 +184,10 @@ def _unseen(held_out: Sequence[float] | None, best: int) -> str:
     return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
 
 
-def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:
-    """Standard error of a pooled paired difference of the measure (the linearised ratio of cluster totals)."""
-    return math.sqrt(float(_covariance(differences[None], counts, measure)[0, 0]))
-
-
 def _covariance(
     differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], measure: Measure
 ) -> Float[np.ndarray, "E E"]:
-    """The same of several differences, squared, and how they vary together."""
+    """How the errors of several pooled paired differences vary together; `paired_error` is that of one."""
     totals, tests = differences.sum(axis=1, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
     residuals = totals - tests * (totals.sum(axis=1, keepdims=True) / tests.sum())
     return np.asarray((measure.scale / float(tests.sum())) ** 2 * residuals @ residuals.T)

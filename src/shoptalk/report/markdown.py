@@ -186,9 +186,9 @@ def _md_dose(facts: RunFacts) -> str:
 def _md_model(facts: RunFacts) -> str:
     median = facts.moved.quantiles.get("0.5") if facts.moved else None
     said = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
-    found = [f"Change of the weights: {', '.join(said)}." if said else ""]
-    found.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
-    return "\n\n".join(filter(None, ["## What changed in the model", *found])) if any(found) else ""
+    parts = [f"Change of the weights: {', '.join(said)}." if said else ""]
+    parts.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
+    return "\n\n".join(filter(None, ["## What changed in the model", *parts])) if any(parts) else ""
 
 
 def _md_classes(facts: RunFacts) -> str:
