@@ -12,7 +12,7 @@ tests these procedures on populations whose true gain is known.
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
 from shoptalk.decide.brought import brought
-from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
+from shoptalk.decide.during import Alarm, behind, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
     INFLATION,
@@ -46,6 +46,7 @@ __all__ = [
     "Ruling",
     "Scores",
     "band",
+    "behind",
     "brought",
     "continue_training",
     "deal_folds",

@@ -10,11 +10,14 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, head_files, names
+from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder
+from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
 from shoptalk.readback import MANIFEST
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 
@@ -27,10 +30,12 @@ def ship_stage(
     base: str,
     challenger: Entry | None,
     served: Entry | None,
+    compared: Compared | None,
     cards: Callable[[bool], Mapping[str, str]],
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
     `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
+    The head learns from the vectors that the verdict has `compared`, where there are such.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
     with world.profile.part("saving"):
@@ -48,7 +53,10 @@ def ship_stage(
             cards=cards(served is not None),
         )
     with world.profile.part("heads"):
-        finetune_stage(world, curated, baseline, encoder)
+        seen = None
+        if compared is not None:
+            seen = (compared.adapted if served is not None else compared.base).seen
+        finetune_stage(world, curated, baseline, encoder, seen=seen)
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
@@ -73,8 +81,12 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
     return handed_out(target)
 
 
-def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: Artifact) -> None:
-    """The classifier of every label, on the encoder that is served; leaves `RUN/head`."""
+def finetune_stage(
+    world: World, curated: Curated, baseline: Baseline, encoder: Artifact, *, seen: Seen | None = None
+) -> None:
+    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `seen` is how that encoder sees
+    the judge's items and the bench's pool, where that is known.
+    """
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
@@ -85,9 +97,14 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
         return
     if sound(target, key=key) is not None:
         return
-    labels = [example.label for example in curated.examples]
+    labels, texts = [example.label for example in curated.examples], [example.text for example in curated.examples]
+    judge = baseline.bench.judge
+    product = Once(product)
+    if seen is not None and judge is not None:
+        product.remember(judge.items, np.asarray(seen.texts))
+        product.remember(baseline.bench.pool, np.asarray(seen.pool))
     found = classifier.train(
-        embed(product, [example.text for example in curated.examples]),
+        embed(product, texts),
         labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, baseline.bench.pool),
