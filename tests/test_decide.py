@@ -114,6 +114,18 @@ def test_a_cluster_with_two_labels_serves_the_more_frequent_one():
     assert not tested[(training == 0).any(axis=1), 2].any()
 
 
+def test_a_label_that_others_outnumber_in_every_cluster_is_given_clusters_of_theirs() -> None:
+    """Twelve customers who ask for refunds most of the time; six of them once for something else."""
+    cluster = np.repeat(np.arange(12), 4)
+    labels = np.array(["refund"] * 48, dtype=object)
+    labels[np.arange(6) * 4] = "delay"
+    assert independent(labels, cluster) == {"delay": 5, "refund": 7}
+    tested = splits(labels, cluster, n_draws=20, seed=0)
+    assert all(set(labels[~row]) == {"refund", "delay"} for row in tested)
+    drawn = draws(labels, cluster, shots=3, n_draws=20, seed=0)
+    assert all(sorted(labels[row]) == ["delay"] * 3 + ["refund"] * 3 for row in drawn.training)
+
+
 def test_a_label_with_one_distinct_example_is_refused_by_name():
     labels, clusters = ["pay", "pay", "refund", "refund"], np.array([0, 1, 2, 2])
     with pytest.raises(InputError, match=r"1 of 2 labels .* 'refund'.*Add examples"):
