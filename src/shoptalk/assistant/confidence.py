@@ -1,0 +1,66 @@
+"""How likely an extractive answer is to be right, from what retrieval found; calibrated by `shoptalk calibrate`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from shoptalk.assistant.extract import Picked
+from shoptalk.assistant.retrieve import Found
+from shoptalk.records import Frozen
+
+FEATURES = (
+    "sentence cosine",
+    "passage cosine",
+    "words shared",
+    "ahead of the next passage",
+    "first in both rankings",
+    "intent's probability",
+    "in scope",
+    "words of the question",
+)
+
+
+class ConfidenceWeights(Frozen):
+    """A logistic regression on `FEATURES`."""
+
+    weights: tuple[float, ...] = (4.0, 3.0, 2.5, 2.0, 0.4, 0.5, 0.6, 0.0)
+    bias: float = -5.2
+
+    def __call__(self, features: Float[np.ndarray, " F"]) -> float:
+        """The probability that the answer is right."""
+        return float(1 / (1 + np.exp(-(np.asarray(self.weights) @ features + self.bias))))
+
+
+@dataclass(frozen=True)
+class Support:
+    """What the confidence looks at beside the sentences."""
+
+    intent_probability: float = 0.0
+    in_scope: bool = True
+
+
+def features_of_answer(
+    picked: Sequence[Picked], found: Sequence[Found], question: str, support: Support
+) -> Float[np.ndarray, " F"]:
+    """`FEATURES` of the answer that begins with the first of `picked`."""
+    if not picked:
+        return np.zeros(len(FEATURES))
+    best = picked[0]
+    other = next((entry.score for entry in picked if entry.rank != best.rank), best.score - 0.3)
+    hit = found[best.rank - 1]
+    most_words = max((entry.words for entry in found), default=0.0)
+    nearest = max((entry.cosine for entry in found), default=0.0)
+    return np.array(
+        [
+            best.cosine,
+            hit.cosine,
+            best.overlap,
+            min(best.score - other, 0.5),
+            float(hit.words >= most_words > 0) * float(hit.cosine >= nearest),
+            support.intent_probability,
+            float(support.in_scope),
+            float(np.log1p(len(question.split()))),
+        ]
+    )
