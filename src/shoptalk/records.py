@@ -135,6 +135,19 @@ class LabelSet(Frozen):
     cluster: int = 0
 
 
+class Pair(Frozen):
+    """A question, and where its answer stands among the passages of the sources (`Corpus.passages`)."""
+
+    id: str
+    rows: tuple[str, ...]
+    """What it was read from: the rows of a file that ask this, or the agent's turn that answers it."""
+    question: str
+    places: tuple[tuple[int, ...], ...]
+    """Each place that answers it: the numbers of passages of which any one will do."""
+    cluster: int = 0
+    """Questions about one document, and near duplicates of one question, share a number."""
+
+
 class Reading(Frozen):
     """A number with its key, its name, its unit and its sample size, and what it was computed from.
 

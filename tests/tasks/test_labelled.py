@@ -1,5 +1,6 @@
 """Judging by labels: which heads are chosen, on which draws, and what a supplied test asks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import ACCURACY, Example
 from shoptalk.tasks import labelled
 from shoptalk.tasks.intent import intent
-from shoptalk.tasks.judge import Final, Ground, load_final, refuse_other_final
+from shoptalk.tasks.judge import NAMES, PLAIN_HEAD, UNLABELLED, Final, Ground, Rung, load_final, refuse_other_final
 from shoptalk.tasks.labelled import LabelJudge
 from tests.tiny import tiny_product
 from tests.topics import CLUSTER, LABELS, POOL, TEXTS, TOPICS
@@ -124,14 +125,35 @@ def test_labels_are_no_texts_for_a_product_that_reads_none() -> None:
     assert judge(4, kind="image").named == ()
 
 
+def test_rungs_are_plain_heads_without_and_with_the_labels_names_below_a_head_on_unlabelled_text() -> None:
+    one, product = judge(4), tiny_product()
+    final, seen = one.final(product), Seen.by(product, TEXTS, POOL, labels=TOPICS)
+    assert final.step == (UNLABELLED if KINDS[final.way].smoothed else NAMES)
+    views = {PLAIN_HEAD: replace(seen, named=None), NAMES: seen}
+    steps = [step for step in views if step != final.step]
+    assert [rung.step for rung in final.rungs] == steps and PLAIN_HEAD in steps
+    for rung in final.rungs:
+        answers = kind_answers(views[rung.step], one.classes.labels, one.classes.training, only="linear")["linear"]
+        np.testing.assert_array_equal(rung.scores, answers == one.classes.labels)
+
+
+def test_a_plain_head_without_names_is_the_whole_ladder_of_a_product_without_texts_to_learn_from() -> None:
+    final = replace(judge(4), named=(), pool=()).final(tiny_product())
+    assert (final.step, final.rungs, final.way) == (PLAIN_HEAD, (), "linear")
+
+
 @pytest.mark.parametrize("with_vectors", [True, False])
 def test_final_scores_survive_being_written_and_read(with_vectors: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     seen = Seen(*(rng.random((n, 4), dtype=np.float32) for n in (7, 3))) if with_vectors else None
     answers = rng.integers(5, size=(3, 7)).astype(np.int32) if with_vectors else None
-    final = Final(rng.random((3, 7)), "smoothed", 2, answers, seen)
+    rungs = tuple(Rung(step, rng.random((3, 7)) > 0.5) for step in (PLAIN_HEAD, NAMES)) if with_vectors else ()
+    final = Final(rng.random((3, 7)), "smoothed", 2, answers, seen, UNLABELLED, rungs)
     final.save(tmp_path / "final")
     read = load_final(tmp_path / "final")
+    assert (read.step, [rung.step for rung in read.rungs]) == (UNLABELLED, [rung.step for rung in rungs])
+    for kept, rung in zip(read.rungs, rungs, strict=True):
+        np.testing.assert_array_equal(kept.scores, rung.scores)
     np.testing.assert_array_equal(read.scores, final.scores)
     assert (read.way, read.tried) == ("smoothed", 2)
     assert (read.answers is None, read.seen is None) == (not with_vectors, not with_vectors)
@@ -153,6 +175,8 @@ def test_final_scores_that_are_not_of_the_judge_are_refused() -> None:
         Final(scores, "linear", 2, None),
         Final(scores, "linear", 2, answers - 1),
         Final(scores, "linear", 2, answers + 100),
+        Final(scores, "linear", 2, answers, rungs=(Rung(PLAIN_HEAD, scores[:2]),)),
+        Final(scores, "linear", 2, answers, rungs=(Rung(PLAIN_HEAD, np.full(shape, np.nan)),)),
     ):
-        with pytest.raises(ValueError, match=r"draws|answers"):
+        with pytest.raises(ValueError, match=r"draws|answers|rung"):
             refuse_other_final(wrong, asked)

@@ -22,6 +22,7 @@ from shoptalk.cli.options import (
     Labels,
     NeededLabels,
     Out,
+    Pairs,
     Price,
     Seed,
     Set,
@@ -77,7 +78,12 @@ def adapt(
     out: Out,
     labels: Labels = None,
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
+    pairs: Pairs = None,
     base: Base = None,
+    bases: Annotated[
+        str | None,
+        typer.Option(help="Several to compare, comma-separated: the first is adapted, the verdict is over the best."),
+    ] = None,
     candidates: Annotated[
         str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
     ] = None,
@@ -99,6 +105,7 @@ def adapt(
         config,
         overrides=settings or [],
         base=base,
+        bases=tuple(part.strip() for part in bases.split(",")) if bases else None,
         candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
         shots=shots,
         budget=budget,
@@ -113,6 +120,7 @@ def adapt(
             report=console,
             labels=labels,
             test=test,
+            pairs=pairs,
             accept_unproven=accept_unproven,
             command=shlex.join(["shoptalk", *sys.argv[1:]]),
             force=force,

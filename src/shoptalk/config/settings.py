@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from shoptalk.config.budget import Budget
 from shoptalk.errors import ConfigError
@@ -94,6 +95,12 @@ class Config(Frozen):
     budget: str = "10m"
     price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR per hour of this machine")
     base: str = "minilm"
+    bases: tuple[str, ...] = Field(
+        default=(), description="bases to compare; the first is adapted, the verdict is over the best"
+    )
+    merges: tuple[float, ...] = Field(
+        default=(0.25, 0.5, 0.75), description="shares of the adapted weights in averages with the base's, each a look"
+    )
     vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
     seed: int = Field(default=0, ge=0, le=2**62)
@@ -101,6 +108,37 @@ class Config(Frozen):
     curate: CurateConfig = CurateConfig()
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_base(cls, tree: Any) -> Any:
+        """`bases` says what `base` is: the first of them."""
+        if not isinstance(tree, Mapping) or not (bases := tree.get("bases")) or isinstance(bases, str):
+            return tree
+        named = list(bases)
+        if twice := sorted({name for name in named if named.count(name) > 1}, key=str):
+            raise PydanticCustomError("twice", "{name} is named twice; name each base once", {"name": repr(twice[0])})
+        if (base := tree.get("base", named[0])) != named[0]:
+            raise PydanticCustomError(
+                "two_bases",
+                "base = {base} is not the first of bases, which is the one that is adapted; leave base out, or put "
+                "{base} first",
+                {"base": repr(base)},
+            )
+        return {**tree, "base": named[0]}
+
+    @field_validator("merges")
+    @classmethod
+    def _merges_between(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """Each strictly between base and adapted, and once."""
+        if any(not 0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
+            raise PydanticCustomError("merges", "expected different shares between 0 and 1, such as 0.25, 0.5, 0.75")
+        return shares
+
+    @property
+    def other_bases(self) -> tuple[str, ...]:
+        """The bases beside the one that is adapted."""
+        return self.bases[1:]
 
     @model_validator(mode="after")
     def _budget_parses(self) -> "Config":

@@ -5,9 +5,9 @@
     gains = estimate(Scores(entries, correct, tested, clusters), seed=0)
     answer = verdict(gains, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=gains.n_clusters)
 
-`labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, and `during`
-decides while candidates still train. `benchmarks/verdict_harness.py` tests these procedures on populations whose true
-gain is known.
+`labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, `ladder` says what
+each step to what is shipped brings, and `during` decides while candidates still train. `benchmarks/verdict_harness.py`
+tests these procedures on populations whose true gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
@@ -27,6 +27,7 @@ from shoptalk.decide.intervals import (
     least_error,
 )
 from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, fewer_shots, independent
+from shoptalk.decide.ladder import Ladder, Rise, ladder_of
 
 __all__ = [
     "CONFIDENCE",
@@ -38,7 +39,9 @@ __all__ = [
     "Band",
     "Draws",
     "Estimate",
+    "Ladder",
     "Points",
+    "Rise",
     "Ruling",
     "Scores",
     "band",
@@ -52,6 +55,7 @@ __all__ = [
     "fewer_shots",
     "halve",
     "independent",
+    "ladder_of",
     "least_error",
     "overfitting",
     "so_far",

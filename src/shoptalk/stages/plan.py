@@ -32,6 +32,7 @@ from shoptalk.stages.candidate_costs import (
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
 from shoptalk.stages.elimination import eliminating
+from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.tasks import check_tasks
 from shoptalk.text.corpus import Corpus
@@ -71,10 +72,11 @@ def check_candidates(config: Config) -> None:
 
     Raises:
         ConfigError: a task, a candidate or an objective's section is unknown, a candidate learns from labels, or has
-            impossible settings.
-        BaseModelError: the base cannot be found.
+            impossible settings; or bases cannot be compared.
+        BaseModelError: a base cannot be found.
     """
     check_tasks((config.task, *config.other_tasks))
+    check_bases(config)
     for name in (*config.candidates, *config.objectives):
         for part in Recipe.parse(name).objectives:
             if part not in OBJECTIVES and name != NONE:

@@ -1,13 +1,18 @@
 """Every task by name: the one literal dict. A task's file says what it asks."""
 
+from collections.abc import Iterable
+
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
 
 TASKS: dict[str, Task] = {
     "intent": intent,
+    "answer": answer,
 }
+_BY_PAIRS = frozenset({"answer"})
 
 
 def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:
@@ -34,3 +39,8 @@ def check_tasks(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in TASKS:
             raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")
+
+
+def judged_by_pairs(names: Iterable[str]) -> bool:
+    """Whether one of these tasks is judged by questions and what answers them, given or mined from conversations."""
+    return not _BY_PAIRS.isdisjoint(names)

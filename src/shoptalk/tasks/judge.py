@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.nn.heads.kind_answers import Seen, load_seen, save_seen
 from shoptalk.nn.product import Kind
-from shoptalk.records import Example, Measure
+from shoptalk.records import Example, Measure, Pair
 from shoptalk.text.corpus import Corpus
 
 Score = Bool[np.ndarray, "R N"] | Float[np.ndarray, "R N"]
@@ -41,6 +41,8 @@ class Ground:
     """Labels per class that are asked for."""
     n_draws: int
     seed: int
+    pairs: tuple[Pair, ...] = ()
+    """Questions and the passages of `train` that answer them, given or mined."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,20 @@ class Classes:
     names: tuple[str, ...]
     training: Int[np.ndarray, "R K"]
     """The positions that each draw learns from."""
+
+
+PLAIN_HEAD, NAMES, UNLABELLED = "plain head", "labels' names", "unlabelled text"
+"""The steps of a ladder that heads take, in their order."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a model would score if fewer steps were taken than are shipped."""
+
+    step: str
+    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED`."""
+    scores: Score
+    """On the same draws as `Final.scores`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,12 @@ class Final:
     """Where the judge asks for labels, those that are answered that way, as numbers."""
     seen: Seen | None = None
     """Where heads answer, the vectors that they see."""
+    step: str = ""
+    """The last step on the ladder that `scores` take, as in `Rung.step`; empty where no heads answer."""
+    rungs: tuple[Rung, ...] = ()
+    """The steps before `step`, in the order of the ladder: each adds one thing to the one before, and `scores` add
+    the last. So the gains from rung to rung and from the last rung to `scores` add up to what heads bring in all.
+    A step that is not shipped (unlabelled text, where a head without it answers best) is no rung."""
 
     def save(self, folder: Path) -> None:
         """As files in a new folder; `load_final` reads them."""
@@ -80,6 +102,9 @@ class Final:
             scores=self.scores,
             way=np.array(self.way),
             tried=np.array(self.tried),
+            step=np.array(self.step),
+            rungs=np.array([rung.step for rung in self.rungs], dtype=np.str_),
+            **{f"rung{i}": rung.scores for i, rung in enumerate(self.rungs)},
             **answers,
         )
         if self.seen is not None:
@@ -89,8 +114,15 @@ class Final:
 def load_final(folder: Path) -> Final:
     """What `Final.save` wrote; vectors are mapped into memory, not read."""
     with np.load(folder / "final.npz", allow_pickle=False) as file:
-        answers = file.get("answers")
-        return Final(file["scores"], str(file["way"]), int(file["tried"]), answers, load_seen(folder))
+        return Final(
+            file["scores"],
+            str(file["way"]),
+            int(file["tried"]),
+            file.get("answers"),
+            load_seen(folder),
+            str(file["step"]),
+            tuple(Rung(str(step), file[f"rung{i}"]) for i, step in enumerate(file["rungs"])),
+        )
 
 
 def refuse_other_final(final: Final, judge: "Judge") -> None:
@@ -107,6 +139,9 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         raise ValueError(f"final scores of {n_draws} draws are not all finite")
     if not 0 <= final.tried <= n_draws:
         raise ValueError(f"{final.tried} draws were tried, expected at most {n_draws}")
+    for rung in final.rungs:
+        if rung.scores.shape != shape or not np.isfinite(rung.scores).all():
+            raise ValueError(f"scores of the rung {rung.step!r} are not one finite number for each final score")
     if judge.classes is None:
         return
     answers, n_classes = final.answers, len(judge.classes.names)

@@ -6,7 +6,7 @@ chosen on other clusters than it is scored on (`nn/heads/kinds.py`).
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from jaxtyping import Bool, Int
 from shoptalk import decide
 from shoptalk.errors import InputError
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers, right
-from shoptalk.nn.heads.kinds import chosen_kinds
+from shoptalk.nn.heads.kinds import KINDS, PLAIN, chosen_kinds
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import Example, Measure
-from shoptalk.tasks.judge import Classes, Final, Ground, Judge
+from shoptalk.tasks.judge import NAMES, PLAIN_HEAD, UNLABELLED, Classes, Final, Ground, Judge, Rung
 
 TRIED_SHARE = 0.3
 """Of a time budget, at most this much goes into trying kinds of heads; they are then tried on the first draws alone."""
@@ -148,7 +148,18 @@ class LabelJudge(Judge):
             rest = {kind: kind_answers(seen, labels, training[n_tried:n_draws], only=kind)[kind] for kind in kept}
             kept = {kind: np.concatenate([first, rest[kind]]) for kind, first in kept.items()}
         scores = chosen.outcomes({kind: right(answered, labels) for kind, answered in kept.items()})
-        return Final(scores, chosen.best, n_tried, kept[chosen.best], seen)
+        step = UNLABELLED if KINDS[chosen.best].smoothed else NAMES if seen.named is not None else PLAIN_HEAD
+        return Final(scores, chosen.best, n_tried, kept[chosen.best], seen, step, self._rungs(seen, n_draws, step))
+
+    def _rungs(self, seen: Seen, n_draws: int, step: str) -> tuple[Rung, ...]:
+        """What plain heads score without names, and with them, as far as these are steps before the last."""
+        labels, training = self.classes.labels, self.classes.training[:n_draws]
+        steps = {PLAIN_HEAD: replace(seen, named=None)} | ({NAMES: seen} if seen.named is not None else {})
+        return tuple(
+            Rung(name, right(kind_answers(view, labels, training, only=PLAIN)[PLAIN], labels))
+            for name, view in steps.items()
+            if name != step
+        )
 
 
 def _draws_for(seconds: float | None, a_draw: float, *, most: int) -> tuple[int, int]:

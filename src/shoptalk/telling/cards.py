@@ -214,9 +214,12 @@ def _dataset_card(told: Told) -> str:
         ("labelled", f"{data.labelled:,}", f"{data.classes:,} classes; heads and the verdict, never self-supervision"),
         ("test", f"{data.test:,}", "read once for the verdict, never trained on"),
     ]
+    if told.pairs:
+        splits.append(("questions", f"{data.questions:,}", "asked of every model for the passage that answers"))
     kept = {name: f"{data.by_source.get(name, 0):,} documents" for name in data.sources}
     kept |= {told.labels: f"{data.labelled:,} labelled texts"} if told.labels else {}
     kept |= {told.test: f"{data.test:,} test texts"} if told.test else {}
+    kept |= {told.pairs: f"{data.questions:,} questions"} if told.pairs else {}
     sources = [
         (f"`{_code(name)}`", kept[name], f"{data.dropped_by_source.get(name, 0):,}", f"`{digest}`")
         for name, digest in data.sources.items()
