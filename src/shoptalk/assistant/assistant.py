@@ -10,7 +10,7 @@ being changed.
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from shoptalk.nn.heads import head_files
 from shoptalk.nn.heads.answering import belongs
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.lean import open_to_read
-from shoptalk.records import Turn
+from shoptalk.records import Document, Turn
 
 OURS = ("assistant", "agent", "bot", "system", "action", "tool")
 """Roles of turns that are not the visitor's."""
@@ -77,8 +77,17 @@ class Assistant:
         self._lock = Lock()
 
     @classmethod
-    def open(cls, run: Path, *, settings: AssistantSettings | None = None) -> "Assistant":
+    def open(
+        cls,
+        run: Path,
+        *,
+        settings: AssistantSettings | None = None,
+        through: Callable[[Embeds], Embeds] | None = None,
+    ) -> "Assistant":
         """The assistant of a run, from its folders alone: encoder, head where there is one, and knowledge.
+
+        All texts are embedded `through` what this makes of the encoder, such as one that puts the texts of many threads
+        into one batch.
 
         Raises:
             ArtifactError: one of them is missing or damaged, or the head is of another encoder.
@@ -93,13 +102,17 @@ class Assistant:
             name: artifact.content for name in ("encoder", "head", "corpus") if (artifact := open_artifact(run / name))
         }
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
-        return cls(run, product, head, knowledge, chosen, versions)
+        return cls(run, through(product) if through is not None else product, head, knowledge, chosen, versions)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
     def add(self, sources: Sequence[Path]) -> KnowledgeChange:
         """Add documents to the knowledge while replies go on (`Knowledge.add`)."""
         return self.knowledge.add(sources, self._encoder)
+
+    def put(self, documents: Sequence[Document]) -> KnowledgeChange:
+        """Add documents that are already read (`Knowledge.put`)."""
+        return self.knowledge.put(documents, self._encoder)
 
     def remove(self, names: Sequence[str]) -> KnowledgeChange:
         """Take documents from the knowledge while replies go on (`Knowledge.remove`)."""
