@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
@@ -23,6 +24,7 @@ from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import Curated, curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry
+from shoptalk.stages.merges import merge_stage
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
@@ -32,7 +34,7 @@ from shoptalk.tasks import check_tasks, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
-from shoptalk.telling.origin import origin
+from shoptalk.telling.origin import base_of, origin
 from shoptalk.training.advance import read_log
 
 __all__ = ["Verdict", "adapt"]
@@ -169,6 +171,7 @@ def _tell(
             chosen = choose_stage(world, prepared, baseline)
         with timed("pretrain"):
             entries, eliminated = train_stage(world, prepared, baseline, chosen)
+            entries += merge_stage(world, prepared, baseline, entries, failed=bool(eliminated))
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, baseline, entries, left_out=skipped)
@@ -193,9 +196,12 @@ def _tell(
         )
 
         def cards(adapted: bool) -> dict[str, str]:
-            return encoder_cards(made_from, verdict, adapted=adapted)
+            kept = made_from if adapted else replace(made_from, base=base_of(judged.base.name))
+            return encoder_cards(kept, verdict, adapted=adapted)
 
-        ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
+        ship_stage(
+            world, curated, baseline, base=judged.base.model, challenger=judged.entry, served=served, cards=cards
+        )
     facts = collect(
         world,
         curated,

@@ -204,8 +204,8 @@ class Measure(Published):
         return -self.scale * score if self.lower_is_better else self.scale * score
 
     def shown(self, level: float) -> str:
-        """A level with its unit."""
-        return f"{level:.{self.decimals}f} {self.unit}"
+        """A level with its unit, where it has one."""
+        return f"{level:.{self.decimals}f} {self.unit}".rstrip()
 
     def change(self, difference: float) -> str:
         """A difference with its sign, without its unit."""
@@ -253,3 +253,10 @@ class Look(Frozen):
     """What the gain is of, such as "5-shot accuracy"."""
     unit: str = "points"
     """Of the gain."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones."""
+
+    @property
+    def entry(self) -> str:
+        """The entry's name: candidate@steps, and of an average the share of the trained weights."""
+        return f"{self.candidate}@{self.step}" + ("" if self.merge is None else f"x{self.merge:g}")

@@ -17,7 +17,9 @@ Pairs = Annotated[
 NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
 NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
-Base = Annotated[str | None, typer.Option(help="minilm, scratch:mini, a hub id, or a folder; `shoptalk models`.")]
+Base = Annotated[
+    str | None, typer.Option(help="minilm, mpnet, scratch:mini, a hub id, or a folder; `shoptalk models`.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
 Budget = Annotated[
     str | None,

@@ -22,6 +22,10 @@ from shoptalk.records import Frozen
 F = TypeVar("F", bound=Frozen)
 
 
+CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {"reply": ("turns", "mosaic", "none")}
+"""What is tried where nothing is named, for tasks that have a default of their own."""
+
+
 class Guards(Frozen):
     """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
@@ -43,9 +47,10 @@ class CurateConfig(Frozen):
     label_conflicts: Literal["drop", "keep", "refuse"] = Field(
         default="drop", description="equal texts with different labels"
     )
-    rare_labels: Literal["refuse", "drop"] = Field(
-        default="refuse",
-        description="labels with fewer than two independent examples, in files with one label a text",
+    rare_labels: Literal["auto", "refuse", "drop"] = Field(
+        default="auto",
+        description="labels with fewer than two independent examples, in files with one label a text: auto leaves them "
+        "out where gains are measured, and lets heads learn them elsewhere",
     )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
     label_megabytes: float = Field(
@@ -90,8 +95,8 @@ class Config(Frozen):
     metric: Literal["accuracy"] = "accuracy"
     smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
     settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")
-    shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
-    draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
+    shots: int = Field(default=5, ge=1, description="labels per class of the row at few labels")
+    draws: int = Field(default=100, ge=5, description="80/20 splits of the labels for the verdict (R); looks take 20")
     budget: str = "10m"
     price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR per hour of this machine")
     base: str = "minilm"
@@ -108,6 +113,14 @@ class Config(Frozen):
     curate: CurateConfig = CurateConfig()
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_task(cls, tree: Any) -> Any:
+        """The candidates where none are named: those of the task, where it has some of its own."""
+        if not isinstance(tree, Mapping) or "candidates" in tree or not isinstance(task := tree.get("task"), str):
+            return tree
+        return {**tree, "candidates": CANDIDATES_OF_TASK[task]} if task in CANDIDATES_OF_TASK else tree
 
     @model_validator(mode="before")
     @classmethod

@@ -29,6 +29,8 @@ _SHARE_OF_PARTS = 0.5
 """Of a text that is cut into several passages, so many must be a document's for the text to stand there."""
 _MOST = 0.5
 """An answer that stands in more than this share of all passages tells none of them from the others."""
+_SHARED = 0.5
+"""Of the documents that answer a question, so many shared with another make the two one cluster."""
 _ID_COLUMNS = ("doc_id", "document_id", "document", "url")
 _HEADING = re.compile(r"\s*#{1,6}\s+(.+)")
 
@@ -185,10 +187,11 @@ def _place(pair: GivenPair, where: Passages) -> tuple[int, ...]:
 
 
 def _clusters(pairs: Sequence[Pair], where: Passages, config: CurateConfig) -> list[int]:
-    """Questions are in one cluster that share a document or are near duplicates, and whatever these chain to."""
+    """Questions are in one cluster where they are near duplicates, or where one shares at least half of the documents
+    that answer it with the other; and whatever these chain to. (One shared document of dozens makes no two alike.)
+    """
     near = clusters([pair.question for pair in pairs], config.near_duplicate).tolist()
-    # Nodes are near-duplicate clusters and, after them, documents.
-    parent = list(range(len(pairs) + int(where.document.max(initial=-1)) + 1))
+    parent = list(range(len(pairs)))
 
     def root(node: int) -> int:
         while parent[node] != node:
@@ -196,9 +199,20 @@ def _clusters(pairs: Sequence[Pair], where: Passages, config: CurateConfig) -> l
             node = parent[node]
         return node
 
+    first_of: dict[frozenset[int], int] = {}
+    sets_with: dict[int, list[frozenset[int]]] = defaultdict(list)
     for pair, cluster in zip(pairs, near, strict=True):
-        for document in {int(where.document[number]) for place in pair.places for number in place}:
-            parent[root(len(pairs) + document)] = root(cluster)
+        documents = frozenset(int(where.document[number]) for place in pair.places for number in place)
+        if documents in first_of:
+            parent[root(cluster)] = root(first_of[documents])
+            continue
+        first_of[documents] = cluster
+        shared = Counter(other for document in documents for other in sets_with[document])
+        for other, count in shared.items():
+            if count >= _SHARED * min(len(documents), len(other)):
+                parent[root(cluster)] = root(first_of[other])
+        for document in documents:
+            sets_with[document].append(documents)
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(cluster), len(numbers)) for cluster in near]
 

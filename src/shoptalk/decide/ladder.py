@@ -9,6 +9,11 @@ from jaxtyping import Bool, Float, Int
 from shoptalk.decide.intervals import Points, band
 from shoptalk.records import ACCURACY, Measure
 
+PLAIN_HEAD, NAMES, UNLABELLED = "plain head", "labels' names", "unlabelled text"
+"""The steps that heads take, in the order of the ladder."""
+BASE, ANOTHER_BASE, ADAPTED = "base model", "another base", "adapted encoder"
+"""The first step where no heads answer, and those that change the encoder."""
+
 
 @dataclass(frozen=True)
 class Rise:

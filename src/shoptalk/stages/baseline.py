@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
 from shoptalk.evaluate.bench import (
     SAMPLE,
     Bench,
@@ -25,7 +26,7 @@ from shoptalk.nn.product import Embedder, Kind
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Item, Reading
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.other_bases import MeasuredBase, Price, measure_others, price_of
+from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
 from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final

@@ -22,12 +22,15 @@ from shoptalk.errors import AbsentError, SourceError
 from shoptalk.readback import as_written, read_json
 from shoptalk.records import Document, Drop, Example, Frozen, Pair
 from shoptalk.stages.world import World
+from shoptalk.tasks import held_out_shares
 from shoptalk.text.corpus import Corpus
 
 F = TypeVar("F", bound=Frozen)
 
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
-"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
+HELD_OUT_SHARES, HELD_OUT_MOST = ((0, 0.1),), 1000
+"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones: the share, from so many
+on that are held out already. A task may have shares of its own.
+"""
 
 REMARKS = "remarks.json"
 PAIRS = "pairs.jsonl"
@@ -85,7 +88,8 @@ def curate_stage(
         refuse_missing_pairs(pairs)
         parents[f"pairs:{pairs.name}"] = file_digest(pairs)
     # What is held out is part of what the artifact holds.
-    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST], "layout": LAYOUT}
+    shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
+    settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
     settings |= {"mined": True} if mine else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
@@ -97,7 +101,8 @@ def curate_stage(
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
             asked = mined(lambda: stream_sources(sources, config.curate, out=world.run), config.curate)
-        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks)
+        hold_out = HoldOut(shares, HELD_OUT_MOST)
+        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out)
     return open_curated(world)
 
 
@@ -171,7 +176,7 @@ def _read_labelled(
     known = {example.label for example in examples}
     tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
     kept, leaks = without_tests(examples, tests, config)
-    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config)
+    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config, measuring=True)
     if labels and test and tell_pair:
         names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
         known -= {example.label for example in kept} - {example.label for example in frequent}
@@ -191,6 +196,7 @@ def _make_corpus(
     settings: Mapping[str, Any],
     parents: dict[str, str],
     remarks: _Remarks,
+    hold_out: "HoldOut",
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
     items = itertools.chain(
@@ -203,7 +209,7 @@ def _make_corpus(
             inside,
             curate(without(items, asked), reserved=reserved, config=config),
             passage_characters=config.passage_characters,
-            held_out=HoldOut(HELD_OUT_MOST),
+            held_out=hold_out,
         )
         if not written.documents:
             raise SourceError(
@@ -218,20 +224,23 @@ def _make_corpus(
 
 
 class HoldOut:
-    """Chooses the first `most` conversations of a share of all: a function of a conversation's id alone, so that new
-    conversations move no old one.
+    """Chooses the first `most` conversations of a share of all: a function of a conversation's id, and of how many are
+    held out before it, so that new conversations at the end move no old one.
+
+    `shares` are pairs of a number held out already, ascending from 0, and the share from there on.
     """
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, shares: Sequence[tuple[int, float]], most: int) -> None:
+        self._shares, self._most, self._held_out = shares, most, 0
 
     def __call__(self, document: Document) -> bool:
         """Whether the document is held out; to be asked of every document once, in their order."""
-        if not document.turns or not self._left:
+        if not document.turns or self._held_out >= self._most:
             return False
         place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
-        chosen = place < HELD_OUT_SHARE * 2**32
-        self._left -= chosen
+        share = max((since, share) for since, share in self._shares if since <= self._held_out)[1]
+        chosen = place < share * 2**32
+        self._held_out += chosen
         return chosen
 
 

@@ -4,54 +4,21 @@ What adapting the first base brings is compared with the best of them all, so th
 another base gives for nothing.
 """
 
-import statistics
 import time
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.errors import BaseModelError, ConfigError
-from shoptalk.evaluate.bench import Bench, Measured, finite, load_measured, measure, refuse_other, save_measured
+from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
+from shoptalk.evaluate.bench import Bench, finite, load_measured, measure, refuse_other, save_measured
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.product import CALLED, Embedder, Kind, Product
+from shoptalk.nn.product import CALLED, Kind
 from shoptalk.nn.scratch import size_of
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks.judge import Final, load_final, refuse_other_final
-
-TIMED, WARMED = 32, 4
-"""Messages that are timed one by one, and those before them that are not counted."""
-
-
-class Price(Frozen):
-    """What it takes to use a model, whatever it brings."""
-
-    ms_per_message: float | None
-    """Median time of embedding one message alone, on this machine; None of what embeds nothing."""
-    megabytes: float
-    """Of the weights as they are shipped, in float32; a million bytes each."""
-    threads: int
-    """That were used for it."""
-
-
-@dataclass(frozen=True)
-class MeasuredBase:
-    """A base as it is, measured on a run's bench."""
-
-    name: str
-    """The reference that opens it."""
-    artifact: Artifact
-    measured: Measured
-    final: Final | None
-    """As it would be shipped, where there is a judge."""
-    seconds: float
-    """What measuring it took."""
-    final_seconds: float
-    price: Price
 
 
 class Timing(Frozen):
@@ -126,29 +93,9 @@ def _measured(world: World, bench: Bench, kind: Kind, ref: str, number: int, bes
             save_measured(inside, measured)
             final.save(inside / "final")
             write_text(inside / "timing.json", timing.model_dump_json())
-    artifact = open_artifact(folder)
-    assert artifact is not None
     timing = read_record(folder / "timing.json", Timing)
     with as_written(folder):
         measured, final = load_measured(folder), load_final(folder / "final")
         refuse_other(measured, bench)
         refuse_other_final(final, judge)
-    return MeasuredBase(ref, artifact, measured, final, timing.seconds, timing.final_seconds, timing.price)
-
-
-def price_of(product: Product, messages: tuple[Any, ...]) -> Price:
-    """Time messages one by one, as an assistant gets them, and weigh the weights."""
-    weights = sum(parameter.numel() for parameter in product.network.parameters())
-    times = []
-    if isinstance(product, Embedder):
-        for message in messages[: WARMED + TIMED]:
-            begun = time.perf_counter()
-            product.embed([message])
-            times.append(1000 * (time.perf_counter() - begun))
-    # Of too few messages, all are counted.
-    counted = times[WARMED:] or times
-    return Price(
-        ms_per_message=round(statistics.median(counted), 2) if counted else None,
-        megabytes=round(4 * weights / 1e6, 3),
-        threads=torch.get_num_threads(),
-    )
+    return MeasuredBase(ref, ref, measured, final, timing.seconds, timing.final_seconds, timing.price)
