@@ -143,6 +143,19 @@ def test_a_backup_of_a_run_that_is_being_served_is_put_back_whole(process: Proce
     connection.close()
 
 
+@pytest.mark.slow
+def test_what_the_guide_shows_works_as_written(process: Process) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
+    address = process.start()
+    shown = {language: re.findall(rf"```{language}\n(.*?)```", guide, re.S)[0] for language in ("sh", "py")}
+    here = {language: text.replace("http://127.0.0.1:8000", address) for language, text in shown.items()}
+    asked = subprocess.run(["sh", "-c", here["sh"]], capture_output=True, text=True, timeout=60, check=True)
+    answer = json.loads(asked.stdout)
+    assert "4 crowns" in answer["text"] and answer["sources"][0]["document"] == "documents/luggage-and-bicycles.md"
+    client = subprocess.run([sys.executable, "-c", here["py"]], capture_output=True, text=True, timeout=60, check=True)
+    assert "4 crowns" in client.stdout and "Luggage and bicycles" in client.stdout
+
+
 def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
     import zipfile
 
