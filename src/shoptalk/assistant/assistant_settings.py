@@ -27,6 +27,14 @@ class GeneratorSettings(Frozen):
     model: str
     base_url: str
     key_env: str = Field(default="", description="environment variable that holds the key; none is sent without one")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, address: str) -> str:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("expected an address such as 'http://localhost:8000/v1'")
+        return address
+
     timeout: float = Field(default=8.0, gt=0.0, le=120.0, description="seconds for one attempt")
     retries: int = Field(default=1, ge=0, le=5)
     failures: int = Field(default=3, ge=1, description="failures in a row after which it is not asked for a while")

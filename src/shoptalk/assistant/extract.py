@@ -52,7 +52,7 @@ def pick(shelf: Shelf, found: Sequence[Found], question: str, vector: Float[np.n
     return sorted(picked, key=lambda entry: (-entry.score, entry.rank, entry.line.start))
 
 
-def stitch(picked: Sequence[Picked], found: Sequence[Found], *, most: int) -> tuple[Sentence, ...]:
+def stitch(picked: Sequence[Picked], *, most: int) -> tuple[Sentence, ...]:
     """The best sentence and those nearly as good, at most `most` of them, in the order in which they stand."""
     if not picked:
         return ()
