@@ -45,7 +45,7 @@ from shoptalk.records import Turn
 
 OURS = ("assistant", "agent", "bot", "system", "action", "tool")
 """Roles of turns that are not the visitor's."""
-THRESHOLD = 0.5
+THRESHOLD = 0.6
 """Least confidence of an answer where neither settings nor a calibration say another."""
 AGAIN = 0.9
 """Cosine from which a visitor asks the same again."""
@@ -73,8 +73,8 @@ class Assistant:
         self.knowledge = knowledge
         self.rules: tuple[BusinessRule, ...] = load_rules(Path(settings.rules)) if settings.rules else ()
         calibration = opened_calibration(run)
-        self.confidence = calibration.weights if calibration else ConfidenceWeights()
         promised = calibration.threshold if calibration else None
+        self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
         self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
         self.generator = (
             Generator(settings.generator, name=settings.name, sentences=settings.most_sentences)

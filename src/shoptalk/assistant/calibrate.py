@@ -16,20 +16,22 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import ValidationError
 
 from shoptalk.artifact import create, open_artifact, write_text
+from shoptalk.assistant.asked_rows import rows_of
 from shoptalk.assistant.assistant import Assistant, Considered
 from shoptalk.assistant.calibration_file import FILE, FOLDER, PICTURE, Calibration, CalibrationPoint, picture
 from shoptalk.assistant.confidence import ConfidenceWeights, fit_confidence
-from shoptalk.curate.files import Bad, encoding_of, json_rows, suffix_of
-from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.decide.selective import ERROR, Promise, fewest_answers, promised_threshold
 from shoptalk.errors import InputError
+from shoptalk.readback import complaint
 from shoptalk.records import Frozen, Turn
 
 FEWEST_TO_FIT = 30
 """Questions, right and wrong ones among them, from which the confidence is fitted anew."""
 _THRESHOLDS = 40
+_EXPECTED = "Expected the columns question, document and passage (and also, a list of other places, in JSONL)."
 
 
 class AskedQuestion(Frozen):
@@ -38,6 +40,8 @@ class AskedQuestion(Frozen):
     text: str
     document: str | None = None
     passage: str | None = None
+    also: tuple["AskedQuestion", ...] = ()
+    """The same question with other places that answer it as well."""
     before: tuple[Turn, ...] = ()
     """The turns before it, where it stands in a conversation."""
 
@@ -58,35 +62,54 @@ class QuestionTrial:
         return self.considered.signals.confidence if self.supported else -1.0
 
 
+def share_of(text: str) -> float:
+    """The share that a text such as "5%" or "0.05" says.
+
+    Raises:
+        InputError: it says none between 0 and 1, both excluded.
+    """
+    try:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise InputError(f"--max-wrong {text!r} is no share. Give one such as 5% or 0.05.")
+    return value
+
+
 def read_questions(path: Path) -> list[AskedQuestion]:
     """The questions of a JSONL or CSV file with the columns question (or text), document and passage.
 
     Raises:
         InputError: the file cannot be read, or a row has no question.
     """
-    rows: list[tuple[int, dict[str, Any]]] = []
-    suffix = suffix_of(path)
-    if suffix not in (".jsonl", ".csv") or not path.is_file():
-        raise InputError(f"{path} is no file of questions. Give a .jsonl or .csv with question, document and passage.")
-    encoding = encoding_of(path)
-    listed = json_rows(path, encoding) if suffix == ".jsonl" else csv_rows(csv_table(path, encoding, ()))
-    for row in listed:
-        if isinstance(row, Bad):
-            raise InputError(f"{path}, line {row.number}: {row.detail}. Mend the row and run again.")
-        rows.append((row.number, row.value))
     questions = []
-    for number, value in rows:
+    for number, value in rows_of(path):
         text = value.get("question") or value.get("text")
         if not isinstance(text, str) or not text.strip():
             raise InputError(
                 f"{path}, line {number}: no question. Expected the columns question, document and passage."
             )
-        questions.append(
-            AskedQuestion(text=text, document=value.get("document") or None, passage=value.get("passage") or None)
-        )
+        try:
+            questions.append(_question(text, value))
+        except ValidationError as error:
+            raise InputError(f"{path}, line {number}: {complaint(error)}. {_EXPECTED}") from error
     if not questions:
-        raise InputError(f"{path} holds no question. Expected rows with question, document and passage.")
+        raise InputError(f"{path} holds no question. {_EXPECTED}")
     return questions
+
+
+def _question(text: str, value: dict[str, Any]) -> AskedQuestion:
+    others = value.get("also") or []
+    return AskedQuestion(
+        text=text,
+        document=value.get("document") or None,
+        passage=value.get("passage") or None,
+        also=tuple(
+            AskedQuestion.model_validate({"text": text, **(other if isinstance(other, dict) else {"also": other})})
+            for other in (others if isinstance(others, list) else [others])
+        ),
+    )
 
 
 def try_questions(assistant: Assistant, questions: Sequence[AskedQuestion]) -> list[QuestionTrial]:
@@ -97,14 +120,16 @@ def try_questions(assistant: Assistant, questions: Sequence[AskedQuestion]) -> l
     """
     texts = {document.id: document.text for document in assistant.knowledge.shelf.documents()}
     trials = []
+    assistant.embed([question.text for question in questions])  # all at once; they are remembered
     for question in questions:
-        wanted = _place(question, texts)
+        wanted = [_place(place, texts) for place in (question, *question.also)]
         considered = assistant.consider([*question.before, Turn(role="visitor", text=question.text)])
         decided = assistant.decided(considered, threshold=0.0)
         right = question.document is not None and any(
-            considered.found[sentence.sources[0] - 1].passage.document == wanted[0]
-            and _overlaps(sentence.start, sentence.end, wanted[1])
+            considered.found[sentence.sources[0] - 1].passage.document == document
+            and _overlaps(sentence.start, sentence.end, place)
             for sentence in considered.sentences
+            for document, place in wanted
         )
         trials.append(QuestionTrial(question, considered, decided.words == "found", right))
     return trials

@@ -6,7 +6,7 @@
 
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
-nothing is looked for in all of them. A sentence that leaves the assistant's place (links, code, instructions) is refused.
+nothing is looked for in all of them. A sentence with links or code is refused.
 """
 
 import re

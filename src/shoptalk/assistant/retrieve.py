@@ -92,12 +92,12 @@ def retrieve(
     return kept
 
 
-def fuse(rankings: Sequence[tuple[Sequence[int], float]], *, constant: float = RRF) -> dict[int, float]:
+def fuse(rankings: Sequence[tuple[Sequence[int], float]], *, constant: float | None = None) -> dict[int, float]:
     """Each passage's sum over rankings (the best first, with their weights) of weight / (constant + rank)."""
     scores: dict[int, float] = {}
     for ranking, weight in rankings:
         for rank, number in enumerate(ranking, start=1):
-            scores[number] = scores.get(number, 0.0) + weight / (constant + rank)
+            scores[number] = scores.get(number, 0.0) + weight / ((RRF if constant is None else constant) + rank)
     return scores
 
 
