@@ -139,7 +139,9 @@ class ToyPictures(Toy, Embedder):
     def units(self, items: Sequence[Any]) -> int:
         return math.ceil(len(items) * SIDE * SIDE / 256)
 
-    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+    def embed(
+        self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
         if not len(items):
             return np.zeros((0, self.dim), dtype=np.float32)
         with evaluating(self.network), torch.no_grad():
@@ -160,7 +162,9 @@ class ToyPairs(Toy, Embedder):
     def units(self, items: Sequence[Any]) -> int:
         return 2 * len(items)
 
-    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+    def embed(
+        self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
         """Captions begin with "a"; all else is a picture."""
         vectors = np.zeros((len(items), self.dim), dtype=np.float32)
         with evaluating(self.network), torch.no_grad():

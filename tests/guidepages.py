@@ -192,6 +192,15 @@ def lay_out_world(folder: Path) -> None:
         (folder / "documents" / f"{topic}.md").write_text(f"# {topic}\n\n{paragraphs}\n", encoding="utf-8")
     for name in ("faq.md", "faq-deutsch.md"):
         (folder / "documents" / name).write_text(f"# {_text(rng, 'help', words=30)}\n", encoding="utf-8")
+    passages = (folder / "documents" / "card.md").read_text(encoding="utf-8").split("\n\n")[1:]
+    pairs = [{"question": _text(rng, "how does", words=5), "passage": passage.strip()} for passage in passages]
+    quoting = "".join(
+        json.dumps({"turns": [{"role": "user", "text": _text(rng, "asked", words=7)},
+                              {"role": "agent", "text": f"Well, {paragraph}"}]}) + "\n"
+        for paragraph in (folder / "documents" / "faq.md").read_text(encoding="utf-8").split("\n\n")
+    )  # fmt: skip
+    (folder / "conversations" / "quoting.jsonl").write_text(quoting, encoding="utf-8")
+    (folder / "questions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     for name in ("intents.csv", "train.csv", "test.csv", "german.csv"):
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]
         (folder / name).write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")

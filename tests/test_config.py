@@ -254,3 +254,29 @@ def test_a_reading_survives_being_written_and_read(value: float, outcomes: list[
 def test_a_record_refuses_fields_that_it_does_not_know():
     with pytest.raises(ValueError, match="extra_forbidden"):
         Document(id="1", source="x", txt="hello")  # type: ignore[call-arg]
+
+
+def test_the_first_of_several_bases_is_the_one_that_is_adapted():
+    config = load(bases=("mpnet", "minilm"))
+    assert (config.base, config.bases, config.other_bases) == ("mpnet", ("mpnet", "minilm"), ("minilm",))
+    assert Config.model_validate(config.model_dump()) == config
+    assert load(base="minilm", bases=("minilm", "mpnet")).other_bases == ("mpnet",)
+    assert Config().other_bases == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"base": "mpnet", "bases": ("minilm", "mpnet")},
+            r"base = 'mpnet' is not the first of bases.*put 'mpnet' first",
+        ),
+        ({"bases": ("minilm", "minilm")}, r"'minilm' is named twice; name each base once"),
+        ({"merges": (0.0,)}, r"expected different shares between 0 and 1, such as 0\.25"),
+        ({"merges": (1.0,)}, r"expected different shares between 0 and 1"),
+        ({"merges": (0.5, 0.5)}, r"expected different shares between 0 and 1"),
+    ],
+)
+def test_bases_and_merges_that_contradict_themselves_are_refused(values: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        load(**values)

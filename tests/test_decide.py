@@ -17,11 +17,12 @@ from shoptalk.decide import (
     estimate,
     estimate_chosen,
     estimate_on_test,
-    fewer_shots,
     halve,
     independent,
+    most_shots,
     overfitting,
     so_far,
+    splits,
     verdict,
 )
 from shoptalk.errors import ConfigError, InputError
@@ -59,6 +60,14 @@ def decided(found: Estimate, guarded: dict[str, str] | None = None, n_clusters: 
     return verdict(found, guarded=guarded or {}, n_clusters=n_clusters, **settings)
 
 
+def test_a_conclusion_is_the_sentence_without_what_was_found() -> None:
+    for gain, half, heads in ((2.0, 0.5, "Adopt: "), (0.1, 0.2, "Keep the base model: "), (0.5, 1.0, "Undecided, ")):
+        ruling = decided(an_estimate([gain], [half]))
+        assert ruling.conclusion.startswith(heads) and "entry0" not in ruling.conclusion
+        assert ruling.decision.sentence.startswith(heads) and "entry0" in ruling.decision.sentence
+        assert ruling.decision.sentence.endswith(ruling.conclusion.partition(": ")[2])
+
+
 # --- draws
 
 
@@ -80,9 +89,9 @@ def test_draws_are_stratified_and_clusters_never_leak(seed: int, n_classes: int,
 
     training, tested = draws(labels, clusters, shots=shots, n_draws=4, seed=seed)
 
-    k = max(1, min(shots, int(0.8 * per_class.min() + 1e-9)))
+    each = np.maximum(1, np.minimum(shots, (0.8 * per_class + 1e-9).astype(int)))
     for chosen, tests in zip(training, tested, strict=True):
-        assert np.array_equal(np.bincount(labels[chosen], minlength=n_classes), np.full(n_classes, k))
+        assert np.array_equal(np.bincount(labels[chosen], minlength=n_classes), each)
         assert len(set(clusters[chosen])) == len(chosen)
         assert np.array_equal(tests, ~np.isin(clusters, clusters[chosen]))
 
@@ -107,32 +116,42 @@ def test_a_label_with_one_distinct_example_is_refused_by_name():
         draws(labels, clusters, shots=5, n_draws=3, seed=0)
 
 
-def test_labels_that_make_draws_smaller_are_named_with_their_examples_and_what_to_do() -> None:
-    labels = ["card"] * 10 + ["fee"] * 4 + ["odd"] * 5
-    clusters = np.arange(19)
-    assert draws(labels, clusters, shots=5, n_draws=2, seed=0).training.shape == (2, 9)
-    assert independent(labels, clusters) == {"fee": 4, "odd": 5, "card": 10}
-    assert fewer_shots(labels, clusters, shots=5) == (
-        "Heads learn from 3 examples of every label instead of the 5 asked for (--shots): 5 take 7 independent "
-        "examples of each label (near duplicates count as one), and 'fee' has 4, 'odd' has 5. Add examples of them, or "
-        "merge them with other labels."
-    )
-    clusters[:3] = 0  # near duplicates
-    assert "and 'odd' has 5. Add examples of it, or merge it with another label." in str(
-        fewer_shots(labels[:10] + labels[14:], np.delete(clusters, slice(10, 14)), shots=5)
-    )
+def test_a_class_with_few_examples_gives_four_fifths_of_them_and_the_others_all_that_are_asked_for() -> None:
+    labels, clusters = ["card"] * 10 + ["fee"] * 4 + ["odd"] * 2, np.arange(16)
+    training, _ = draws(labels, clusters, shots=5, n_draws=3, seed=0)
+    assert [np.unique(np.array(labels)[chosen], return_counts=True)[1].tolist() for chosen in training] == [
+        [5, 3, 1]
+    ] * 3
+    assert independent(labels, clusters) == {"odd": 2, "fee": 4, "card": 10}
+    assert (most_shots(labels, clusters), most_shots(labels[:14], clusters[:14])) == (1, 3)
 
 
-@given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=6), shots=st.integers(1, 12))
-def test_fewer_shots_are_told_where_and_only_where_draws_are_smaller(counts: list[int], shots: int) -> None:
-    labels = [f"label{i}" for i, count in enumerate(counts) for _ in range(count)]
-    clusters = np.arange(len(labels))
-    k = draws(labels, clusters, shots=shots, n_draws=1, seed=0).training.shape[1] // len(counts)
-    sentence = fewer_shots(labels, clusters, shots=shots)
-    assert (sentence is None) == (k == shots)
-    if sentence is not None:
-        rarest = f"label{counts.index(min(counts))}"
-        assert f"from {k} example" in sentence and f"{rarest!r} has {min(counts)}" in sentence
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.integers(2, 5), st.integers(1, 3), st.integers(1, 12))
+def test_splits_test_each_cluster_once_in_five_and_every_class_teaches(
+    seed: int, n_classes: int, largest: int, n_draws: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    home = np.repeat(np.arange(n_classes), rng.integers(2, 14, size=n_classes))
+    sizes = rng.integers(1, largest + 1, size=len(home))
+    labels, clusters = np.repeat(home, sizes), np.repeat(rng.permutation(len(home)), sizes)
+    order = rng.permutation(len(labels))
+    labels, clusters = labels[order], clusters[order]
+    tested = splits(labels, clusters, n_draws=n_draws, seed=seed)
+    assert tested.shape == (n_draws, len(labels))
+    assert all((tested[:, clusters == c] == tested[:, clusters == c][:, :1]).all() for c in np.unique(clusters))
+    for begin in range(0, n_draws - 4, 5):
+        np.testing.assert_array_equal(tested[begin : begin + 5].sum(axis=0), 1)
+    for tests in tested:
+        assert set(labels[~tests]) == set(labels)
+        held_out = np.array([len(set(clusters[tests & (labels == c)])) for c in range(n_classes)])
+        np.testing.assert_array_less(np.abs(held_out - np.bincount(home) / 5), 1)
+    np.testing.assert_array_equal(splits(labels, clusters, n_draws=n_draws + 5, seed=seed)[:n_draws], tested)
+
+
+def test_a_label_with_one_distinct_example_is_refused_by_splits_too() -> None:
+    with pytest.raises(InputError, match=r"1 of 2 labels .* 'refund'.*curate\.rare_labels=drop"):
+        splits(["pay", "pay", "refund", "refund"], np.array([0, 1, 2, 2]), n_draws=5, seed=0)
 
 
 def test_draws_do_not_depend_on_the_order_of_the_file():

@@ -5,12 +5,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import ArtifactError
+from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.question import Question, claim
@@ -20,18 +21,20 @@ from shoptalk.report.reading import read_facts, read_verdict
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
-from shoptalk.stages.curate import curate_stage
+from shoptalk.stages.curate import Curated, curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry
+from shoptalk.stages.merges import merge_stage
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import Reporter, Silent, World, open_product
+from shoptalk.tasks import check_tasks, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
-from shoptalk.telling.origin import origin
+from shoptalk.telling.origin import base_of, origin
 from shoptalk.training.advance import read_log
 
 __all__ = ["Verdict", "adapt"]
@@ -45,6 +48,7 @@ def adapt(
     report: Reporter | None = None,
     labels: str | Path | None = None,
     test: str | Path | None = None,
+    pairs: str | Path | None = None,
     accept_unproven: bool = False,
     command: str = "",
     verb: str = "adapt",
@@ -62,11 +66,19 @@ def adapt(
     """
     config = config or Config()
     check_candidates(config)
+    tasks = (config.task, *config.other_tasks)
+    check_tasks(tasks)
+    if pairs is not None and not judged_by_pairs(tasks):
+        raise InputError(
+            f"Pairs are given and nothing is judged by them: the task is {config.task}. Give --task answer, or "
+            '--set other_tasks=["answer"] for what must not get worse; or leave --pairs out.'
+        )
     return _adapted(
         World(run=Path(out), config=config, report=report or Silent()),
         [Path(source) for source in sources],
         None if labels is None else Path(labels),
         None if test is None else Path(test),
+        None if pairs is None else Path(pairs),
         accept_unproven=accept_unproven,
         command=command,
         verb=verb,
@@ -79,6 +91,7 @@ def _adapted(
     sources: Sequence[Path],
     labels: Path | None,
     test: Path | None,
+    pairs: Path | None,
     *,
     accept_unproven: bool,
     command: str,
@@ -89,19 +102,22 @@ def _adapted(
     with locked(out):
         files = dict(source_fingerprint(sources, config.curate, out=out))
         inputs = {"base": base_digest(config.base)}
+        inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         inputs |= {
             role: file_digest(path)
-            for role, path in (("labels", labels), ("test", test))
+            for role, path in (("labels", labels), ("test", test), ("pairs", pairs))
             if path is not None and path.is_file()
         }
-        hashes: dict[str, str | None] = {"labels": None, "test": None, **inputs}
+        hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)
         parents = files | inputs
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
         told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
         if told is None or not _stands(world, head=labels is not None):
-            verdict, facts = _tell(world, sources, labels, test, accept_unproven=accept_unproven, command=command)
+            verdict, facts = _tell(
+                world, sources, labels, test, pairs, accept_unproven=accept_unproven, command=command
+            )
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
@@ -131,6 +147,7 @@ def _tell(
     sources: Sequence[Path],
     labels: Path | None,
     test: Path | None,
+    pairs: Path | None,
     *,
     accept_unproven: bool,
     command: str,
@@ -142,7 +159,7 @@ def _tell(
         return _timed(world, stage, stage_seconds)
 
     with timed("curate"):
-        curated = curate_stage(world, sources, labels, test)
+        curated = _curated(world, sources, labels, test, pairs)
         world = base_stage(world, curated)
     with timed("baseline"):
         baseline = baseline_stage(world, curated)
@@ -154,6 +171,7 @@ def _tell(
             chosen = choose_stage(world, prepared, baseline)
         with timed("pretrain"):
             entries, eliminated = train_stage(world, prepared, baseline, chosen)
+            entries += merge_stage(world, prepared, baseline, entries, failed=bool(eliminated))
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, baseline, entries, left_out=skipped)
@@ -173,13 +191,17 @@ def _tell(
             sources=sources,
             labels=labels,
             test=test,
+            pairs=pairs,
             accept_unproven=accept_unproven,
         )
 
         def cards(adapted: bool) -> dict[str, str]:
-            return encoder_cards(made_from, verdict, adapted=adapted)
+            kept = made_from if adapted else replace(made_from, base=base_of(judged.base.name))
+            return encoder_cards(kept, verdict, adapted=adapted)
 
-        ship_stage(world, curated, baseline, challenger=judged.entry, served=served, cards=cards)
+        ship_stage(
+            world, curated, baseline, base=judged.base.model, challenger=judged.entry, served=served, cards=cards
+        )
     facts = collect(
         world,
         curated,
@@ -196,6 +218,24 @@ def _tell(
         skipped=skipped,
     )
     return verdict, facts
+
+
+def _curated(
+    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, pairs: Path | None
+) -> Curated:
+    """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
+    config = world.config
+    mine = pairs is None and judged_by_pairs((config.task, *config.other_tasks))
+    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine)
+    if mine and not curated.pairs:
+        nothing = "no agent's turn in the sources' conversations quotes or links one of their documents"
+        if judged_by_pairs([config.task]):
+            raise SourceError(
+                f"There is nothing to judge the task {config.task} by: {nothing}. Give --pairs FILE, JSON Lines with a "
+                '"question" and the "passage" or the "document" that answers it.'
+            )
+        world.report.say(f"curate: answers cannot be watched: {nothing}. Give --pairs FILE.")
+    return curated
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:

@@ -94,6 +94,7 @@ def _aa(
     with locked(out):
         files = source_fingerprint(sources, config.curate, out=out)
         inputs = {"labels": file_digest(labels), "base": base_digest(config.base)}
+        inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         claim(out, Question.of("control aa", config.of_answers(), sources=files, **inputs), force=force)
         world = World(run=out, config=config, report=report)
         curated = curate_stage(world, sources, labels, None)

@@ -135,6 +135,19 @@ class LabelSet(Frozen):
     cluster: int = 0
 
 
+class Pair(Frozen):
+    """A question, and where its answer stands among the passages of the sources (`Corpus.passages`)."""
+
+    id: str
+    rows: tuple[str, ...]
+    """What it was read from: the rows of a file that ask this, or the agent's turn that answers it."""
+    question: str
+    places: tuple[tuple[int, ...], ...]
+    """Each place that answers it: the numbers of passages of which any one will do."""
+    cluster: int = 0
+    """Questions about one document, and near duplicates of one question, share a number."""
+
+
 class Reading(Frozen):
     """A number with its key, its name, its unit and its sample size, and what it was computed from.
 
@@ -191,8 +204,8 @@ class Measure(Published):
         return -self.scale * score if self.lower_is_better else self.scale * score
 
     def shown(self, level: float) -> str:
-        """A level with its unit."""
-        return f"{level:.{self.decimals}f} {self.unit}"
+        """A level with its unit, where it has one."""
+        return f"{level:.{self.decimals}f} {self.unit}".rstrip()
 
     def change(self, difference: float) -> str:
         """A difference with its sign, without its unit."""
@@ -240,3 +253,10 @@ class Look(Frozen):
     """What the gain is of, such as "5-shot accuracy"."""
     unit: str = "points"
     """Of the gain."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones."""
+
+    @property
+    def entry(self) -> str:
+        """The entry's name: candidate@steps, and of an average the share of the trained weights."""
+        return f"{self.candidate}@{self.step}" + ("" if self.merge is None else f"x{self.merge:g}")

@@ -287,33 +287,15 @@ def test_control_distill_and_pretrain_say_what_was_left_out_too(
         assert "1 empty" in error
 
 
-def test_a_label_that_lowers_the_shots_is_named_while_measuring_and_in_the_verdict(
-    shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
-) -> None:
-    with world.labels.open("a", encoding="utf-8") as file:
-        file.write("where did my voucher go,voucher\nplease renew a voucher at once,voucher\n")
-    words = ["adapt", world.conversations, "--labels", world.labels, "--base", tiny_base, *TINY[:-3], "none"]
-    status, output, error = shoptalk(*words, "--out", tmp_path / "a", "--json")
-    assert status == 0, error
-    told = (
-        "Heads learn from 1 example of every label instead of the 2 asked for (--shots): 2 take 3 independent examples "
-        "of each label (near duplicates count as one), and 'voucher' has 2. Add examples of it, or merge it with "
-        "another label."
-    )
-    assert f"baseline: {told}" in " ".join(error.split())
-    assert json.loads(output)["sentence"].endswith(f" {told}")
-    assert json.loads(output)["shots"] == 1
-
-
-def test_adapt_refuses_a_label_with_one_example_with_the_cure_and_the_cure_works(
+def test_adapt_leaves_a_label_with_one_example_out_with_a_sentence_and_refuses_it_where_settings_say_so(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:
     with world.labels.open("a", encoding="utf-8") as file:
         file.write("where did my voucher go,voucher\n")
     words = ["adapt", world.conversations, "--labels", world.labels, "--base", tiny_base, *TINY[:-3], "none"]
-    status, _, error = shoptalk(*words, "--out", tmp_path / "a")
+    status, _, error = shoptalk(*words, "--out", tmp_path / "a", "--set", "curate.rare_labels=refuse")
     assert status == 2 and "'voucher'" in error and "--set curate.rare_labels=drop" in error
-    status, output, error = shoptalk(*words, "--out", tmp_path / "b", "--set", "curate.rare_labels=drop")
+    status, output, error = shoptalk(*words, "--out", tmp_path / "b")
     assert status == 0, error
     assert "labels.csv: 1 label has fewer than 2 independent examples ('voucher'), so 1 row is left out" in error
     assert "left out: 1 (1 rare-label)" in output

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.cli import printed
+from shoptalk.records import ACCURACY
 
 RUN = Path("runs") / "acme"
 
@@ -35,6 +36,26 @@ def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things
     assert "A smoothed head serves both best." in lines
     assert "spent 6.2 min, 1.9 GB, 3.1 M tokens" in lines
     assert lines[-2:] == [f"encoder to serve: {RUN / 'encoder'}", f"report: {RUN / 'report.html'}"]
+
+
+def test_a_verdict_has_a_line_for_each_step_of_its_ladder_in_the_units_of_its_measure() -> None:
+    def step(name: str, value: float, gain: float | None) -> dict[str, Any]:
+        ends = None if gain is None else [gain - 1, gain + 1]
+        return {"step": name, "value": value, "unit": "%", "gain": gain, "interval": ends}
+
+    steps = [step("plain head", 54.2, None), step("unlabelled text", 77.7, 23.5), step("adapted encoder", 78.5, 0.8)]
+    whole = {"step": "unlabelled text", "gain": 23.5, "interval": [21.9, 25.1]}
+    lines = printed.verdict(verdict(ladder=steps, in_all=whole), RUN, drops={}).splitlines()
+    place = lines.index("")
+    assert lines[place + 1 : place + 5] == [
+        "  plain head         54.2 %",
+        "  + unlabelled text  77.7 %  +23.5 (+22.5 to +24.5)",
+        "  + adapted encoder  78.5 %  +0.8 (-0.2 to +1.8)     measured, not adopted",
+        "  in all                     +23.5 (+21.9 to +25.1)",
+    ]
+    bits = ACCURACY.model_copy(update={"unit": "bits", "difference": "bits", "decimals": 3}).told()
+    told = printed.verdict(verdict(measure=bits, base=1.2, adapted=1.25, ladder=steps[:1], in_all=whole), RUN, drops={})
+    assert "base 1.200 bits, adapted 1.250 bits: gain +2.300 bits" in told and "plain head" not in told
 
 
 def test_what_was_left_out_is_told_by_reason_with_where_it_stands() -> None:

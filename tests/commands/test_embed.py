@@ -336,3 +336,25 @@ def test_a_mark_of_finished_shards_that_cannot_be_right_is_not_believed(tmp_path
     assert Work(tmp_path).finished_shards(plan) == 0
     (tmp_path / "done").write_text("2")
     assert Work(tmp_path).finished_shards(plan) == 2
+
+
+def test_a_prompt_by_name_is_put_before_each_text_and_one_that_there_is_not_is_refused(
+    tmp_path: Path, listener: Listener
+) -> None:
+    from dataclasses import replace
+
+    from shoptalk.nn.tiny import tiny_product
+
+    model = tmp_path / "model"
+    replace(tiny_product(), prompts={"query": "hello "}, context_turns=3).save(model, card="")
+    source, out = tmp_path / "texts.txt", tmp_path / "v.npy"
+    source.write_text("card order\nrefund please\n", encoding="utf-8")
+    chosen = {"report": listener, "precision": "float32"}
+    embed_sources(str(model), [source], out, CONFIG, prompt="query", **chosen)
+    by_hand = open_base(str(model)).embed(["hello card order", "hello refund please"])
+    np.testing.assert_allclose(np.load(out), by_hand, atol=1e-6)
+    assert json.loads(out.with_suffix(".json").read_text())["prompt"] == "query"
+    with pytest.raises(InputError, match=r"no prompt named 'passage'\. It has: query\."):
+        embed_sources(str(model), [source], tmp_path / "w.npy", CONFIG, prompt="passage", **chosen)
+    with pytest.raises(StorageError, match="exists already"):
+        embed_sources(str(model), [source], out, CONFIG, **chosen)

@@ -20,7 +20,7 @@ def test_rows_go_as_far_as_the_labels_do_and_are_those_of_the_draws() -> None:
     base, labels = labelled(60, noise=0.6)
     adapted, _ = labelled(60, noise=0.4)
     cluster = np.arange(60)
-    rows = shots_gains(base, adapted, labels, cluster, entry="x@1", n_draws=4, c=2.5, seed=3)
+    rows = shots_gains(base, adapted, labels, cluster, entry="x@1", shots=5, n_draws=4, c=2.5, seed=3)
     assert [row["shots"] for row in rows] == [1, 5, 10, "full"]
     for row in rows[:3]:
         drawn = decide.draws(labels, cluster, shots=row["shots"], n_draws=4, seed=3)
@@ -37,7 +37,8 @@ def test_a_wider_quantile_of_the_menu_widens_every_interval() -> None:
     base, labels = labelled(60, noise=0.6)
     adapted, _ = labelled(60, noise=0.5)
     narrow, wide = (
-        shots_gains(base, adapted, labels, np.arange(60), entry="x@1", n_draws=4, c=c, seed=3) for c in (2.0, 3.0)
+        shots_gains(base, adapted, labels, np.arange(60), entry="x@1", shots=5, n_draws=4, c=c, seed=3)
+        for c in (2.0, 3.0)
     )
     for one, other in zip(narrow, wide, strict=True):
         widths = [row["interval"][1] - row["interval"][0] for row in (one, other)]
@@ -46,10 +47,17 @@ def test_a_wider_quantile_of_the_menu_widens_every_interval() -> None:
 
 def test_few_labels_leave_out_what_they_do_not_pay_for() -> None:
     vectors, labels = labelled(18, noise=0.5)  # six a class, of which 80 % are four
-    rows = shots_gains(vectors, vectors, labels, np.arange(18), entry="x@1", n_draws=2, c=2.0, seed=0)
-    assert [row["shots"] for row in rows] == [1, "full"]
+    rows = shots_gains(vectors, vectors, labels, np.arange(18), entry="x@1", shots=3, n_draws=2, c=2.0, seed=0)
+    assert [row["shots"] for row in rows] == [1, 3, "full"]
     half = 2.0 * 100 * 3 / 1.96 / 18  # equal answers to 18 messages: the rule of three, no certainty
     assert all(row["gain"] == 0 and row["interval"] == pytest.approx([-half, half]) for row in rows)
+
+
+def test_the_shots_that_are_asked_for_have_a_row_though_a_class_has_fewer() -> None:
+    vectors, labels = labelled(60, noise=0.5)
+    few = np.flatnonzero((labels > 0) | (np.arange(60) < 10))  # four of the first class
+    rows = shots_gains(vectors[few], vectors[few], labels[few], few, entry="x@1", shots=7, n_draws=2, c=2.0, seed=0)
+    assert [row["shots"] for row in rows] == [1, 7, "full"]
 
 
 def test_folds_keep_clusters_whole_and_classes_apart() -> None:

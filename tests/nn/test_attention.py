@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
     AutoModel,
     BertConfig,
     CamembertConfig,
@@ -42,6 +43,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "distilbert": lambda: DistilBertConfig(
         vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=80, pad_token_id=1
     ),
+    "mpnet": lambda: MPNetConfig(**SIZES),
 }
 
 
@@ -53,7 +55,7 @@ def encoder_of(model_type: str, implementation: str, *, seed: int = 0) -> Encode
     for name, parameter in backbone.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    backbone.set_attn_implementation(implementation)
+    attention.use(backbone, implementation)
     return Encoder(backbone).eval()
 
 
@@ -92,7 +94,9 @@ def test_a_packed_text_gets_the_vector_that_it_has_alone(model_type: str, route:
     texts = some_texts()
     encoder = encoder_of(model_type, attention.NAME)
     assert encoder.packed
-    assert bertlike.serves(encoder.backbone) == (route == "kernels" and model_type in bertlike.FAMILY)
+    assert bertlike.serves(encoder.backbone) == (
+        route == "kernels" and model_type in (*bertlike.FAMILY, *attention.RELATIVE)
+    )
     with torch.no_grad():
         found = encoder(make_batch(texts, pad_id=1)).numpy()
     assert_allclose(found, alone(model_type, texts), atol=2e-6)
@@ -127,7 +131,7 @@ def gradients(encoder: Encoder, batch: TokenBatch) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("model_type", bertlike.FAMILY)
+@pytest.mark.parametrize("model_type", (*bertlike.FAMILY, *attention.RELATIVE))
 def test_the_cpu_layers_have_the_gradients_of_the_stock_model(model_type: str, monkeypatch: pytest.MonkeyPatch):
     batch = make_batch(some_texts(), pad_id=1)
     ours = gradients(encoder_of(model_type, attention.NAME), batch)
@@ -138,13 +142,16 @@ def test_the_cpu_layers_have_the_gradients_of_the_stock_model(model_type: str, m
         assert_allclose(ours[name].numpy(), gradient.numpy(), atol=2e-5, rtol=2e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("make", [BertConfig, MPNetConfig])
 @pytest.mark.parametrize("lengths", [(5, 12, 40), (100, 120, 70)])
-def test_under_autocast_the_layers_are_those_of_float32_to_rounding(lengths: tuple[int, ...]):
-    config = BertConfig(**SIZES | {"max_position_embeddings": 128})
+def test_under_autocast_the_layers_are_those_of_float32_to_rounding(
+    lengths: tuple[int, ...], make: type[PreTrainedConfig]
+):
+    config = make(**SIZES | {"max_position_embeddings": 130})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = Encoder(AutoModel.from_config(config)).eval()
-    encoder.backbone.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+    attention.use(encoder.backbone, attention.NAME)
     rng = np.random.default_rng(1)
     batch = make_batch([rng.integers(2, 100, size=length) for length in lengths], pad_id=1)
     exact, exact_gradients = encoder(batch).detach(), gradients(encoder, batch)
@@ -162,7 +169,7 @@ def test_under_autocast_the_layers_are_those_of_float32_to_rounding(lengths: tup
 def test_a_model_that_is_not_on_the_list_gets_a_text_a_row():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        backbone = AutoModel.from_config(MPNetConfig(**SIZES), attn_implementation="eager")
+        backbone = AutoModel.from_config(AlbertConfig(**SIZES, embedding_size=16), attn_implementation="eager")
     encoder, texts = Encoder(backbone).eval(), some_texts(n=6)
     assert not encoder.packed
     with torch.no_grad():

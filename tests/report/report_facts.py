@@ -4,6 +4,8 @@ import hashlib
 import math
 from typing import Any
 
+from shoptalk.records import ACCURACY
+
 
 def entry(name: str, step: int, gain: float | None, **more: Any) -> dict[str, Any]:
     measured = None if gain is None else [gain - 1.0, gain + 1.0]
@@ -218,6 +220,25 @@ def shares() -> list[dict[str, Any]]:
     ]
 
 
+def ladder() -> list[dict[str, Any]]:
+    """What each step brings, from the plain base to the adapted encoder."""
+    values = {"plain head": 61.5, "labels' names": 73.0, "unlabelled text": 78.1, "adapted encoder": 80.4}
+    steps: list[dict[str, Any]] = []
+    for step, value in values.items():
+        gain = round(value - steps[-1]["value"], 1) if steps else None
+        interval = None if gain is None else [gain - 1.2, gain + 1.2]
+        steps.append({"step": step, "value": value, "unit": "%", "gain": gain, "interval": interval})
+    return steps
+
+
+def earlier() -> dict[str, Any]:
+    """A run of a version that measured no ladder."""
+    old = facts()
+    for key in ("task", "base_model", "measure", "ladder", "in_all"):
+        del old["verdict"][key]
+    return old
+
+
 def facts() -> dict[str, Any]:
     """The whole shape that `render` takes."""
     return {
@@ -227,13 +248,18 @@ def facts() -> dict[str, Any]:
             "choice": "adopt",
             "objective": "neighbours",
             "entry": "neighbours@180",
+            "task": "intent",
+            "base_model": "minilm",
             "metric": "accuracy",
+            "measure": ACCURACY.told(),
             "base": 78.1,
             "adapted": 80.4,
             "gain": 2.3,
             "interval": [1.3, 3.3],
             "confidence": 0.95,
             "smallest_gain": 0.5,
+            "ladder": ladder(),
+            "in_all": {"step": "adapted encoder", "gain": 18.9, "interval": [17.0, 20.8]},
             "n_examples": 2310,
             "n_draws": 20,
             "shots": 5,
@@ -351,5 +377,7 @@ def unlabelled() -> dict[str, Any]:
     bare = facts()
     bare["verdict"] |= {"choice": "inconclusive", "base": None, "adapted": None, "gain": None, "interval": None}
     bare["verdict"]["entry"] = "neighbours@60"
+    for key in ("measure", "ladder", "in_all"):
+        del bare["verdict"][key]
     bare["verdict"]["candidates"] = [entry("neighbours", 60, None), entry("simcse", 60, None)]
     return bare | {"curves": [], "per_class": [], "ceiling": None, "gains": [], "changed": None, "dose": None}

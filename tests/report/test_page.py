@@ -196,7 +196,7 @@ def test_every_picture_has_a_title_and_a_description_or_is_hidden_from_readers()
 
 def test_every_table_has_a_caption_and_row_and_column_headers() -> None:
     tables = list(parse(full_page()).all("table"))
-    assert len(tables) == 18
+    assert len(tables) == 19
     for made in tables:
         scopes = {node.attributes["scope"] for node in made.all("th")}
         assert next(made.all("caption")).text and scopes == {"col", "row"}
@@ -291,13 +291,13 @@ def test_whole_numbers_are_numbers() -> None:
 
 def test_a_run_without_labels_has_no_gains_and_says_so() -> None:
     source = visible(render(unlabelled()))
-    assert "There were no labelled messages to measure a gain on. So there is no curve of gains." in source
+    assert "There was nothing to measure a gain on. So there is no curve of gains." in source
     assert "Not measured" in source
     assert "Inconclusive: keep the base model for now" in source
     assert "The gain and its interval" not in source
     assert "RankMe" in source and "Forgetting" in source
     assert "interval" not in source.lower()
-    assert "no labelled messages" in render_markdown(unlabelled())
+    assert "There was nothing to measure a gain on." in render_markdown(unlabelled())
 
 
 def test_a_run_that_trained_nothing_says_so() -> None:

@@ -53,8 +53,8 @@ def verdict(**more: Any) -> Verdict:
         "gain": 2.3,
         "interval": [1.3, 3.3],
         "n_examples": 2310,
-        "n_draws": 20,
-        "shots": 5,
+        "n_draws": 100,
+        "shots": None,
         "sentence": "Adopt neighbours@180.",
         "heads": {
             "base": "linear",
@@ -84,7 +84,16 @@ def test_the_measured_accuracy_is_a_result_of_the_model_index(adapted: bool, val
     data = ModelCard(encoder_cards(TOLD, verdict(), adapted=adapted)["README.md"]).data
     (result,) = data.eval_results
     assert (result.metric_type, result.metric_value, result.dataset_name) == ("accuracy", value, "intents.csv")
-    assert result.metric_name == f"5-shot accuracy in per cent, {head} head"
+    splits = "80/20 splits of all labels, mean of 100"
+    assert result.metric_name == f"accuracy in per cent, {splits}, {head} head"
+    assert result.dataset_args == {"draws": 100, "examples": 2310}
+
+
+def test_a_verdict_of_an_earlier_run_tells_its_labels_per_class() -> None:
+    (result,) = ModelCard(
+        encoder_cards(TOLD, verdict(shots=5, n_draws=20), adapted=True)["README.md"]
+    ).data.eval_results
+    assert result.metric_name == "accuracy in per cent, 5 labels per class, mean of 20 label sets, smoothed head"
     assert result.dataset_args == {"shots": 5, "draws": 20, "examples": 2310}
 
 
@@ -114,6 +123,18 @@ def test_the_model_card_has_every_section_with_the_verdict_and_its_interval() ->
     assert "| steps | 180 |" in text and "| lr | 2e-05 |" in text and "| tokens | 731,000 |" in text
     assert TOLD.command in text and "torch 2.13.0" in text
     assert "99" not in text.replace("2e-05", "")  # seconds would differ from process to process
+
+
+def test_the_card_has_what_each_step_adds() -> None:
+    card = encoder_cards(TOLD, verdict(), adapted=True)["README.md"]
+    for row in (
+        "| step | accuracy | gain in points | 95 % interval, all at once |",
+        "| plain head | 61.5 % |  |  |",
+        "| labels' names | 73.0 % | +11.5 | +10.3 to +12.7 |",
+        "| in all, up to adapted encoder |  | +18.9 | +17.0 to +20.8 |",
+    ):
+        assert row in card
+    assert "What each step adds" not in encoder_cards(TOLD, verdict(ladder=[], in_all=None), adapted=True)["README.md"]
 
 
 def test_the_card_of_an_unchanged_base_does_not_claim_to_be_trained() -> None:

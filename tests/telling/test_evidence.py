@@ -48,7 +48,13 @@ def facts(finished: Path) -> dict[str, Any]:
 
 def test_gains_are_told_per_shots_and_per_task(facts: dict[str, Any]) -> None:
     rows = {(row["task"], row["shots"]): row for row in facts["gains"]}
-    assert list(rows) == [("intent", 1), ("intent", 5), ("intent", "full"), ("retrieval", None)]  # 80 % of 8 are 6
+    assert list(rows) == [
+        ("intent", 1),
+        ("intent", 2),
+        ("intent", 5),
+        ("intent", "full"),
+        ("retrieval", None),
+    ]  # 80 % of 8 are 6
     for row in rows.values():
         assert row["gain"] == pytest.approx(row["adapted"] - row["base"], abs=1e-4)
         assert row["interval"][0] <= row["gain"] <= row["interval"][1]

@@ -183,3 +183,21 @@ def test_no_checkpoint_lies_inside_the_decay() -> None:
     kept = plan_for(costs, look_seconds=0.5, decays={"mlm": 0.2, "simcse": 0.2}).candidates["mlm"]
     assert len(plain.checkpoints) == 7 and plain.checkpoints[-2] > 0.8 * plain.steps
     assert kept.checkpoints == (*plain.checkpoints[:-2], plain.steps)
+
+
+def test_merges_and_other_bases_take_places_on_the_menu_and_a_time_budget_pays_for_the_looks():
+    costs = {
+        name: Cost(seconds=0.1, tokens=100, most_steps=10_000) for name in ("mlm", "simcse", "turns", "neighbours")
+    }
+    shares = (0.25, 0.5, 0.75)
+    plans = {
+        merges: plan_for(costs, budget=Budget(seconds=600), look_seconds=1.0, merges=merges, n_bases=2)
+        for merges in ((), shares)
+    }
+    for merges, plan in plans.items():
+        assert plan.merges == merges
+        entries = len(costs) - 1 + max(len(one.checkpoints) for one in plan.candidates.values()) + len(merges) + 1
+        assert entries <= MENU_MOST
+    assert plan_for(costs, budget=Budget(seconds=600), look_seconds=12.0, merges=shares).merges == (0.5,)
+    assert plan_for(costs, budget=Budget(seconds=600), look_seconds=20.0, merges=shares).merges == ()
+    assert plan_for(costs, budget=Budget(tokens=10**6), look_seconds=60.0, merges=shares).merges == shares

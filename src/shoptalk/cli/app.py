@@ -22,6 +22,7 @@ from shoptalk.cli.options import (
     Labels,
     NeededLabels,
     Out,
+    Pairs,
     Price,
     Seed,
     Set,
@@ -77,7 +78,13 @@ def adapt(
     out: Out,
     labels: Labels = None,
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
+    pairs: Pairs = None,
+    task: Annotated[str | None, typer.Option(help="What must gain: intent, reply (needs no labels), answer.")] = None,
     base: Base = None,
+    bases: Annotated[
+        str | None,
+        typer.Option(help="Several to compare, comma-separated: the first is adapted, the verdict is over the best."),
+    ] = None,
     candidates: Annotated[
         str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
     ] = None,
@@ -98,7 +105,9 @@ def adapt(
     chosen = load(
         config,
         overrides=settings or [],
+        task=task,
         base=base,
+        bases=tuple(part.strip() for part in bases.split(",")) if bases else None,
         candidates=tuple(part.strip() for part in candidates.split(",")) if candidates else None,
         shots=shots,
         budget=budget,
@@ -113,6 +122,7 @@ def adapt(
             report=console,
             labels=labels,
             test=test,
+            pairs=pairs,
             accept_unproven=accept_unproven,
             command=shlex.join(["shoptalk", *sys.argv[1:]]),
             force=force,
@@ -239,7 +249,8 @@ def verify(
 @app.command()
 def objectives(as_json: Json = False) -> None:
     """Every objective with its settings and their defaults."""
-    from shoptalk.objectives import OBJECTIVES, make_spec
+    from shoptalk.objectives import OBJECTIVES, make_spec, spec_for
+    from shoptalk.objectives.recipe import SUMS
 
     rows: list[dict[str, Any]] = [
         {
@@ -248,6 +259,14 @@ def objectives(as_json: Json = False) -> None:
             "settings": make_spec(name, {}).model_dump(exclude={"kind"}),
         }
         for name, spec in OBJECTIVES.items()
+    ]
+    rows += [
+        {
+            "name": name,
+            "about": f"The sum {'+'.join(f'{weight:g}*{part}' for part, weight in weights.items())}.",
+            "settings": spec_for(name, {}).model_dump(include={"lr", "batch", "passes"}),
+        }
+        for name, weights in SUMS.items()
     ]
     show(rows, as_json, lambda: printed.objectives(rows))
 

@@ -222,6 +222,9 @@ def embed(
         typer.Option(help="What is stored: float32, float16, or int8 with OUT.scales.npy to multiply it by."),
     ] = "float32",
     precision: Annotated[str, typer.Option(help="What is computed in: float32, bfloat16, or auto (timed).")] = "auto",
+    prompt: Annotated[
+        str | None, typer.Option(help="What the model puts before each text, by its name: query, reply.")
+    ] = None,
     config: ConfigFile = None,
     settings: Set = None,
     force: Force = False,
@@ -244,6 +247,7 @@ def embed(
             report=console,
             dtype=dtype,
             precision=precision,
+            prompt=prompt,
             force=force,
         )
     show({"out": str(out), "texts": n}, as_json, lambda: f"{n} vectors in {out}")

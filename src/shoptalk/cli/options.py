@@ -11,10 +11,15 @@ from shoptalk.errors import InputError
 
 Sources = Annotated[list[Path], typer.Argument(help="Files or folders: .txt .md .csv .jsonl, gzip or not.")]
 Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label.")]
+Pairs = Annotated[
+    Path | None, typer.Option(help="JSON Lines with question and passage or document, for the task answer.")
+]
 NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
 NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
-Base = Annotated[str | None, typer.Option(help="minilm, scratch:mini, a hub id, or a folder; `shoptalk models`.")]
+Base = Annotated[
+    str | None, typer.Option(help="minilm, mpnet, scratch:mini, a hub id, or a folder; `shoptalk models`.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
 Budget = Annotated[
     str | None,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.quantities import Spending, compared, span
+from shoptalk.records import ACCURACY, Measure
 
 Result = Mapping[str, Any]
 MEANINGS = {
@@ -41,11 +42,13 @@ _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 def verdict(found: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     """What `adapt` ends with; `drops` are what was left out, by reason."""
     lines = [f"verdict: {found['choice']}", found["sentence"], ""]
+    measure = Measure.model_validate(found["measure"]) if found.get("measure") else ACCURACY
+    lines += ladder(found, measure)
     if found["gain"] is not None:
-        low, high = found["interval"]
+        low, high = (measure.change(end) for end in found["interval"])
         lines.append(
-            f"base {found['base']:.1f} %, adapted {found['adapted']:.1f} %: "
-            f"gain {found['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+            f"base {measure.shown(found['base'])}, adapted {measure.shown(found['adapted'])}: gain "
+            f"{measure.change(found['gain'])} {measure.difference} (95 % interval {low} to {high})"
         )
     if found.get("heads"):
         lines.append(found["heads"]["sentence"])
@@ -54,6 +57,35 @@ def verdict(found: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
+
+
+def ladder(found: Result, measure: Measure) -> list[str]:
+    """The measured steps, a line each, with what those that are adopted bring in all; none where there is but one."""
+    steps = found.get("ladder", ())
+    if len(steps) < 2:
+        return []
+    whole, adopted = found["in_all"], True
+    rows: list[tuple[str, str, str, str]] = []
+    for step in steps:
+        remark = "" if adopted else "measured, not adopted"
+        rows.append(
+            (f"{'+ ' if rows else ''}{step['step']}", measure.shown(step["value"]), _rise(step, measure), remark)
+        )
+        adopted = adopted and step["step"] != whole["step"]
+    rows.append(("in all", "", _rise(whole, measure), ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"  {name:<{widths[0]}}  {level:>{widths[1]}}  {rise:<{widths[2]}}  {remark}".rstrip()
+        for name, level, rise, remark in rows
+        if level or rise
+    ]
+
+
+def _rise(step: Result, measure: Measure) -> str:
+    if step["gain"] is None:
+        return ""
+    low, high = (measure.change(end) for end in step["interval"])
+    return f"{measure.change(step['gain'])} ({low} to {high})"
 
 
 def curated(result: Result) -> str:

@@ -29,6 +29,7 @@ from shoptalk import dose as doses
 from shoptalk.artifact import Artifact, create, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Budget, Config
 from shoptalk.errors import AbsentError, ArtifactError, SourceError
+from shoptalk.evaluate import shot_gains
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.probes.linear import kshot_outcomes
@@ -96,7 +97,7 @@ def dose(run: Path, *, budget: Budget | None, report: Reporter) -> DoseCurves:
         measured = DoseCurves(
             objective=done.best.candidate,
             entry=done.best.name,
-            shots=_shots(done),
+            shots=done.world.config.shots,
             seed=done.world.config.seed,
             of=of_decision(done.decision) or "",
             curves=curves,
@@ -129,10 +130,10 @@ def _verdict(run: Path) -> Verdict:
         )
     if verdict.gain is None:
         raise SourceError(
-            f"{run} had no labels, and a dose curve is made of gains, which only labels can measure. Label about "
-            f"{verdict.labels_needed} messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
+            f"{run} had nothing to judge by, and a dose curve is made of gains, which only labels can measure. Label "
+            f"about 400 messages and run `shoptalk adapt ... --labels FILE --out {run}` first."
         )
-    if verdict.shots is None:
+    if not verdict.labelled:
         raise SourceError(
             f"The verdict of {run} is about {verdict.metric}, and dose curves are measured of tasks with labels alone, "
             "such as intent. Run `shoptalk adapt` with such a `task` in its settings into another folder, then this."
@@ -159,9 +160,11 @@ def _open(run: Path, verdict: Verdict, report: Reporter) -> _Finished:
     baseline = baseline_stage(world, curated)
     prepared, _ = plan_stage(world, curated, baseline, spent=0.0)
     kept = _plan_text(plan_file)
-    names = [row.entry for row in verdict.candidates if row.objective == verdict.objective]
+    names = [row.entry for row in verdict.candidates if row.objective == verdict.objective and row.merge is None]
     entries = _entries(run, prepared, verdict.objective or "") if prepared is not None else {}
-    best = entries.get(verdict.entry or "")
+    merges = {row.entry for row in verdict.candidates if row.merge is not None}
+    # A merge was made of the last entry, and is no amount of training by itself.
+    best = entries.get(names[-1] if names and verdict.entry in merges else verdict.entry or "")
     if prepared is None or planned != kept or best is None or not {best.name, *names} <= set(entries):
         if planned is not None:
             write_text(plan_file, planned)
@@ -306,10 +309,10 @@ def _label_points(done: _Finished) -> tuple[list[int], decide.Points]:
     assert judge is not None and judge.classes is not None
     config = done.world.config
     labels, names, cluster = judge.classes.labels, judge.classes.names, judge.cluster
-    largest = decide.draws(labels, cluster, shots=SHOTS[-1], n_draws=config.draws, seed=config.seed).training
-    most = largest.shape[1] // len(names)
+    most = min(SHOTS[-1], decide.most_shots(labels, cluster))
+    largest = decide.draws(labels, cluster, shots=most, n_draws=shot_gains.DRAWS, seed=config.seed).training
     shots = [k for k in SHOTS if k <= most]
-    settings = {"shots": shots, "draws": config.draws, "seed": config.seed}
+    settings = {"shots": shots, "draws": shot_gains.DRAWS, "seed": config.seed}
     parents = {"baseline": done.baseline.artifact.content, "entry": done.best.artifact.content}
     folder, key = done.world.run / "dose" / "labels", key_of(kind="dose-labels", config=settings, parents=parents)
     sets = [_first_of_each_class(largest, len(names), k) for k in shots]
@@ -375,9 +378,3 @@ def _curve(amounts: Sequence[float | int], band: decide.Band, what: str, *, of: 
 
 def _finite(number: float) -> float | None:
     return None if math.isinf(number) else number
-
-
-def _shots(done: _Finished) -> int:
-    judge = done.baseline.bench.judge
-    assert judge is not None and judge.shots is not None
-    return judge.shots

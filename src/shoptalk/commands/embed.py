@@ -31,7 +31,7 @@ from shoptalk.curate.listing import counted
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError, StorageError
 from shoptalk.nn.bases import resolve
-from shoptalk.nn.encoder import embed
+from shoptalk.nn.encoder import embed, prompt_of
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder
 from shoptalk.quantities import span
@@ -58,6 +58,7 @@ def embed_sources(
     report: Reporter,
     dtype: str = "float32",
     precision: str = "auto",
+    prompt: str | None = None,
     force: bool = False,
 ) -> int:
     """Write the unit vectors of every turn and passage, with the files beside them that the table above lists.
@@ -73,9 +74,10 @@ def embed_sources(
         report: where progress is reported.
         dtype: what is stored: float32, float16, or int8 with one scale per vector (`vectors.quantise`).
         precision: what is computed in: float32, bfloat16, or auto for the one this machine is faster in.
+        prompt: the name of what the model puts before each text, such as "query"; nothing without one.
 
     Raises:
-        InputError: a setting is unknown, or `out` would overwrite a source, or would later be read as one.
+        InputError: a setting or prompt is unknown, or `out` would overwrite a source, or would later be read as one.
         SourceError: the sources hold no text.
         StorageError: the disk has no room for the result, another process is writing it, or there is another result
             and `force` was not given.
@@ -93,6 +95,7 @@ def embed_sources(
             "precision": precision,
             "shard": SHARD,
         }
+        | ({} if prompt is None else {"prompt": prompt})
     )
     if (card := card_of(out)) is not None and card.key == key and out.is_file():
         report.say(f"embed: {out} is already there, made from the same sources with the same model and settings")
@@ -106,12 +109,15 @@ def embed_sources(
     with locked(work.folder):
         plan = work.resumed(key)
         product = open_embedder(config, model)
+        if prompt is not None:
+            prompt_of(product, prompt)  # refuses one that it does not have
         if plan is None:
             begun = VectorsCard(
                 key=key,
                 model=model,
                 dtype=kind,
                 precision=requested or product.precision,
+                prompt=prompt,
                 texts=0,
                 dimensions=product.dim,
                 left_out=0,
@@ -201,24 +207,24 @@ def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Report
     if len(progress) > _PROBED_FROM:
         progress.forecast(_seconds_per_byte(work, plan, product))
     for shard in range(first, plan.shards):
-        vectors = _vectors(product, work.texts(plan, shard), plan.card.precision)
+        vectors = _vectors(product, work.texts(plan, shard), plan.card)
         work.write(plan, shard, vectors)
         progress.finished(shard)
 
 
-def _vectors(product: Embedder, texts: Sequence[str], precision: Precision) -> Float32[np.ndarray, "n D"]:
+def _vectors(product: Embedder, texts: Sequence[str], card: VectorsCard) -> Float32[np.ndarray, "n D"]:
     """Unit vectors of the texts; one that comes several times, such as "ok thanks", is embedded once."""
     distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    vectors = embed(product, list(distinct), precision=precision)
+    vectors = embed(product, list(distinct), precision=card.precision, prompt=card.prompt)
     return vectors[[distinct[text] for text in texts]]
 
 
 def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
     """What embedding takes per byte of the file of rows, timed on texts from all over it."""
     texts, size = work.sample(plan, _PROBED)
-    _vectors(product, texts[:16], plan.card.precision)  # the first call pays for what later ones find ready
+    _vectors(product, texts[:16], plan.card)  # the first call pays for what later ones find ready
     begun = time.perf_counter()
-    _vectors(product, texts, plan.card.precision)
+    _vectors(product, texts, plan.card)
     return (time.perf_counter() - begun) / size
 
 

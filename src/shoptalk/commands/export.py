@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from shoptalk.artifact import Artifact, create, digest, key_of, open_artifact, open_manifest, write_text
 from shoptalk.errors import ArtifactError, InputError, StorageError
+from shoptalk.nn import attention
 from shoptalk.nn.bases import open_base, resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import Encoder, TextEncoder, embed
@@ -153,11 +154,11 @@ def _write_graph(product: TextEncoder, path: Path) -> None:
 def _plain_attention(backbone: Any) -> Iterator[None]:
     """Stock matmul attention inside: the fast kinds read packed rows, which the exported graph does not have."""
     implementation = backbone.config._attn_implementation
-    backbone.set_attn_implementation("eager")
+    attention.use(backbone, "eager")
     try:
         yield
     finally:
-        backbone.set_attn_implementation(implementation)
+        attention.use(backbone, implementation)
 
 
 def _round_weights(path: Path) -> None:

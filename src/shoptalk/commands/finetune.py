@@ -167,6 +167,7 @@ def _single(
         [example for example in examples if example.label not in out_of_scope],
         printable(request.labels.name),
         config.curate,
+        measuring=False,
     )
     for sentence in sentences:
         world.report.say(sentence)

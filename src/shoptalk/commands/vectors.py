@@ -41,6 +41,8 @@ class VectorsCard(Frozen):
     model: str
     dtype: Dtype
     precision: Precision
+    prompt: str | None = None
+    """The name of what the model put before each text."""
     texts: int
     dimensions: int
     left_out: int

@@ -12,13 +12,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from shoptalk.config.budget import Budget
 from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
 
 F = TypeVar("F", bound=Frozen)
+
+
+CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {"reply": ("turns", "mosaic", "none")}
+"""What is tried where nothing is named, for tasks that have a default of their own."""
 
 
 class Guards(Frozen):
@@ -42,9 +47,10 @@ class CurateConfig(Frozen):
     label_conflicts: Literal["drop", "keep", "refuse"] = Field(
         default="drop", description="equal texts with different labels"
     )
-    rare_labels: Literal["refuse", "drop"] = Field(
-        default="refuse",
-        description="labels with fewer than two independent examples, in files with one label a text",
+    rare_labels: Literal["auto", "refuse", "drop"] = Field(
+        default="auto",
+        description="labels with fewer than two independent examples, in files with one label a text: auto leaves them "
+        "out where gains are measured, and lets heads learn them elsewhere",
     )
     file_megabytes: float = Field(default=4_000.0, gt=0.0, description="largest source file, unpacked")
     label_megabytes: float = Field(
@@ -89,11 +95,17 @@ class Config(Frozen):
     metric: Literal["accuracy"] = "accuracy"
     smallest_gain: float = Field(default=0.5, ge=0.0, description="the smallest gain worth having, points (delta)")
     settle_gain: float = Field(default=2.0, gt=0.0, description="the gain that `labels_needed` is computed for, points")
-    shots: int = Field(default=5, ge=1, description="labels per class that the assistant will have")
-    draws: int = Field(default=20, ge=5, description="k-shot label sets drawn for the verdict (R)")
+    shots: int = Field(default=5, ge=1, description="labels per class of the row at few labels")
+    draws: int = Field(default=100, ge=5, description="80/20 splits of the labels for the verdict (R); looks take 20")
     budget: str = "10m"
     price_per_hour: float | None = Field(default=None, gt=0.0, lt=1e6, description="EUR per hour of this machine")
     base: str = "minilm"
+    bases: tuple[str, ...] = Field(
+        default=(), description="bases to compare; the first is adapted, the verdict is over the best"
+    )
+    merges: tuple[float, ...] = Field(
+        default=(0.25, 0.5, 0.75), description="shares of the adapted weights in averages with the base's, each a look"
+    )
     vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
     seed: int = Field(default=0, ge=0, le=2**62)
@@ -101,6 +113,45 @@ class Config(Frozen):
     curate: CurateConfig = CurateConfig()
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_task(cls, tree: Any) -> Any:
+        """The candidates where none are named: those of the task, where it has some of its own."""
+        if not isinstance(tree, Mapping) or "candidates" in tree or not isinstance(task := tree.get("task"), str):
+            return tree
+        return {**tree, "candidates": CANDIDATES_OF_TASK[task]} if task in CANDIDATES_OF_TASK else tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_base(cls, tree: Any) -> Any:
+        """`bases` says what `base` is: the first of them."""
+        if not isinstance(tree, Mapping) or not (bases := tree.get("bases")) or isinstance(bases, str):
+            return tree
+        named = list(bases)
+        if twice := sorted({name for name in named if named.count(name) > 1}, key=str):
+            raise PydanticCustomError("twice", "{name} is named twice; name each base once", {"name": repr(twice[0])})
+        if (base := tree.get("base", named[0])) != named[0]:
+            raise PydanticCustomError(
+                "two_bases",
+                "base = {base} is not the first of bases, which is the one that is adapted; leave base out, or put "
+                "{base} first",
+                {"base": repr(base)},
+            )
+        return {**tree, "base": named[0]}
+
+    @field_validator("merges")
+    @classmethod
+    def _merges_between(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """Each strictly between base and adapted, and once."""
+        if any(not 0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
+            raise PydanticCustomError("merges", "expected different shares between 0 and 1, such as 0.25, 0.5, 0.75")
+        return shares
+
+    @property
+    def other_bases(self) -> tuple[str, ...]:
+        """The bases beside the one that is adapted."""
+        return self.bases[1:]
 
     @model_validator(mode="after")
     def _budget_parses(self) -> "Config":

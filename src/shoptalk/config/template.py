@@ -4,16 +4,18 @@ TEMPLATE = """\
 # The goal of an adaptation, in your own terms. `shoptalk adapt ... --config shoptalk.toml` reads it.
 # Every line shows its default; delete what you do not change.
 
-task = "intent"            # what must gain: telling the intent of a message
+task = "intent"            # what must gain: intent (by labels), reply (by conversations alone), answer (by pairs)
 other_tasks = []           # tasks that must not lose, whatever the gain (guards.tasks)
 metric = "accuracy"        # in per cent, on unseen messages
 smallest_gain = 0.5        # the smallest gain worth having, in points; less is not worth a new model
 settle_gain = 2.0          # "how many labels would settle it?" is answered for a true gain of this size
-shots = 5                  # labels per class that the assistant will be built from
-draws = 20                 # random label sets of that size that the verdict averages over
+shots = 5                  # the gain is also told at so few labels per class; the verdict is about all labels
+draws = 100                # random 80/20 splits of the labels that the verdict averages over; looks take 20
 budget = "10m"             # of the whole run: 90s, 10m, 1.5h; training tokens: 500ktok, 3Mtok; or money: 0.50eur
 # price_per_hour = 1.20    # EUR per hour of this machine: a budget in eur needs it, and costs are then also in EUR
 base = "minilm"            # the encoder to start from: minilm, a hub id, a folder, or scratch:mini (random weights)
+bases = []                 # several to compare, such as ["minilm", "mpnet"]: the first is adapted, and is `base`
+merges = [0.25, 0.5, 0.75] # shares of the adapted weights in averages with the base's, each measured once
 vocabulary = 0             # most words of your own trade that the base's tokenizer learns to leave whole
 candidates = ["mlm", "simcse", "turns", "neighbours", "none"]   # `shoptalk objectives` lists them
 seed = 0
@@ -29,7 +31,8 @@ passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file
 label_conflicts = "drop"   # equal texts with different labels: drop them, keep them all, or refuse the file
-rare_labels = "refuse"     # a label with fewer than two independent examples: refuse the file, or drop its rows
+rare_labels = "auto"       # a label with fewer than two independent examples: auto (drop it where gains are measured,
+                           # else learn it), drop its rows, or refuse the file
 file_megabytes = 4000.0    # a larger source file is left out, by what it unpacks to
 label_megabytes = 200.0    # a larger labels file is refused: labels are held in memory
 unpack_ratio = 200.0       # a gzip file that unpacks to over 100 MB and over this many times its size is left out

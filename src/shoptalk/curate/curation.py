@@ -200,6 +200,16 @@ def by_reason(drops: Iterable[Drop]) -> dict[str, int]:
     return dict(Counter(drop.reason for drop in drops).most_common())
 
 
+def add_drops(folder: Path, drops: Iterable[Drop]) -> None:
+    """Write further drops after those that `write_corpus` left.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with storage_errors(folder), (folder / DROPS).open("a", encoding="utf-8") as file:
+        file.writelines(drop.model_dump_json(exclude_defaults=True) + "\n" for drop in drops)
+
+
 def write_drops(folder: Path, drops: Iterable[Drop]) -> None:
     """Write drops where `read_drops` finds them, for a folder that holds no corpus.
 

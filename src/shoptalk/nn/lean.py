@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from shoptalk.artifact import open_artifact
 from shoptalk.nn import attention, bertlike
 from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite, refuse_unable
-from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, longest_of, pooling_of
+from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
 
 _PRESENT: dict[str, Any] = {
     "hidden_act": "gelu",
@@ -65,7 +65,8 @@ def _lean(folder: Path) -> TextEncoder | None:
         refuse_infinite(backbone, folder, str(folder))
         longest = longest_of(folder, MAX_LENGTH, tokenizer.model_max_length, config["max_position_embeddings"])
         encoder = Encoder(backbone, pooling=pooling_of(folder)).eval()
-        product = TextEncoder(network=encoder, tokenizer=tokenizer, max_length=longest, name=str(folder))
+        prompts, turns = dialogue_of(folder)
+        product = TextEncoder(encoder, tokenizer, longest, name=str(folder), prompts=prompts, context_turns=turns)
         refuse_unable(product.embed, folder, str(folder))
         return product
     return None

@@ -4,8 +4,9 @@ A stage knows a product only by this contract: it makes its inputs from a corpus
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -67,15 +68,22 @@ class Product(ABC):
 class Embedder(Product):
     """An encoder: items to unit vectors."""
 
+    prompts: Mapping[str, str] = MappingProxyType({})
+    """What is put before a text, by the name of what the text is: "query" of a context, "reply" of an answer to it."""
+    context_turns: int | None = None
+    """How many turns of a conversation it was trained to read as one context; None where that is not known."""
+
     @property
     @abstractmethod
     def dim(self) -> int:
         """The width of its vectors."""
 
     @abstractmethod
-    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+    def embed(
+        self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
         """Unit vectors of the items in their order, float32; nothing is learned. Layers run in `precision`, else in the
-        product's own.
+        product's own. With `prompt`, the text of that name in `prompts` is put before each item.
         """
 
     @abstractmethod
@@ -94,6 +102,7 @@ class Wrapped(Embedder):
         self.inside = inside
         self.kind = inside.kind  # type: ignore[misc]
         self.name, self.network, self.precision = inside.name, inside.network, inside.precision
+        self.prompts, self.context_turns = inside.prompts, inside.context_turns
 
     @property
     def dim(self) -> int:

@@ -110,12 +110,16 @@ class MixtureSpec(Spec):
         return collate
 
     def build(self, product: TextEncoder) -> "Mixture":
-        """The parts' modules around one encoder."""
-        return Mixture(
-            product,
-            parts={part.name: part.spec.build(product) for part in self.parts},
-            weights=[part.weight for part in self.parts],
-        )
+        """The parts' modules around one encoder, which each part gets as the one before it has left it: a part may give
+        it prompts.
+        """
+        parts: dict[str, Objective[Any, Any]] = {}
+        described = product
+        for part in self.parts:
+            parts[part.name] = part.spec.build(described)
+            if parts[part.name].product.network is product.network:
+                described = parts[part.name].product
+        return Mixture(described, parts=parts, weights=[part.weight for part in self.parts])
 
 
 def _targets_of(name: str, targets: Targets | None) -> Targets | None:
@@ -136,7 +140,7 @@ class Mixture(Objective[TextEncoder, MixedBatch]):
         self, product: TextEncoder, *, parts: dict[str, Objective[Any, Any]], weights: Sequence[float]
     ) -> None:
         super().__init__()
-        apart = [name for name, part in parts.items() if part.product is not product]
+        apart = [name for name, part in parts.items() if part.product.network is not product.network]
         if apart:
             raise ConfigError(
                 f"{', '.join(apart)} trains an encoder of its own (a student), which it cannot share with "

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from shoptalk.errors import ConfigError
 
 THEN = "-then-"
+SUMS: dict[str, dict[str, float]] = {"mosaic": {"turns": 1.0, "mlm": 0.2}}
+"""Sums with a name of their own. `mosaic` is masked language modelling and a contrastive loss jointly, which adapts an
+encoder to a domain's words while it learns from the domain's pairs (MOSAIC, arXiv 2510.16797).
+"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class PhaseRecipe:
 
     @classmethod
     def parse(cls, name: str) -> "PhaseRecipe":
-        """Read the objectives that a name joins by `+`, with the weights that stand before `*`.
+        """Read the objectives that a name joins by `+`, with the weights that stand before `*`, or the name of a sum.
 
         Raises:
             ConfigError: a weight is no number above 0, or a part is missing or comes twice.
         """
+        if name in SUMS:
+            return cls(name, SUMS[name])
         weights: dict[str, float] = {}
         for piece in name.split("+"):
             before, star, part = (word.strip() for word in piece.rpartition("*"))

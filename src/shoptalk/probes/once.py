@@ -18,15 +18,17 @@ class Once(Wrapped):
         super().__init__(inside)
         self._vectors: dict[tuple[Any, ...], Float[np.ndarray, "N D"]] = {}
 
-    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+    def embed(
+        self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
         """Unit vectors of the items, all of them finite numbers; finite weights that have grown very large give others.
 
         Raises:
             DivergedError: vectors are NaN or infinite.
         """
-        key = (precision, *items)
+        key = (precision, prompt, *items)
         if key not in self._vectors:
-            vectors = self.inside.embed(items, precision=precision)
+            vectors = self.inside.embed(items, precision=precision, prompt=prompt)
             broken = int((~np.isfinite(vectors)).any(axis=1).sum())
             if broken:
                 raise DivergedError(

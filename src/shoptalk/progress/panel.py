@@ -158,7 +158,7 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
             _cut(
                 Text.assemble(
                     "best so far ",
-                    (f"{best.candidate}@{best.step}", "bold"),
+                    (best.entry, "bold"),
                     f": {gain_text(best, interval=False)}{about if wide else ''}",
                 )
             )

@@ -137,7 +137,7 @@ def text_width(text: str) -> float:
     return _LETTER * (len(text) + sum(text.count(wide) for wide in "mwMW") / 2)
 
 
-def scale_below(axis: Axis, y: Number, title: str, *, top: Number | None = None, plus: bool = True) -> Html:
+def scale_below(axis: Axis, y: Number, title: Child, *, top: Number | None = None, plus: bool = True) -> Html:
     """A horizontal axis with its ticks and title under it; with `top`, a grid line from there at each tick."""
     parts = []
     for tick in axis.ticks:

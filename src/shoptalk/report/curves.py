@@ -55,7 +55,7 @@ def _no_gain(facts: Fact) -> str:
     if not facts.verdict.candidates:
         return "Nothing was trained, so there is no curve of gains."
     if not wording.gained(facts.verdict.value):
-        return f"{sentences.NO_LABELS} So there is no curve of gains."
+        return f"{sentences.NO_JUDGE} So there is no curve of gains."
     return "No gain was measured while training went on; the table below has the final ones."
 
 

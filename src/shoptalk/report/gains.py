@@ -1,7 +1,16 @@
 """The gain per task and number of labels, and everything that was tried."""
 
 from shoptalk.report import sentences, wording
-from shoptalk.report.charts import Axis, Interval, IntervalRow, interval_rows, make_axis, small_interval, span_of
+from shoptalk.report.charts import (
+    Axis,
+    Interval,
+    IntervalRow,
+    interval_picture,
+    interval_rows,
+    make_axis,
+    small_interval,
+    span_of,
+)
 from shoptalk.report.figures import Fact, fig, keyed, named, told
 from shoptalk.report.markup import (
     Child,
@@ -23,14 +32,14 @@ def gains(facts: Fact) -> Html | None:
     if not found.candidates:
         return paragraphs("Nothing was trained, so there is no gain to show.")
     if not wording.gained(found.value):
-        return paragraphs(f"{sentences.NO_LABELS} So there are no gains to show.")
+        return paragraphs(f"{sentences.NO_JUDGE} So there are no gains to show.")
     return join(_verdicts(found), _rows(facts.gains, found.smallest_gain, facts.gains_note))
 
 
 def _verdicts(found: Fact) -> Html:
     metric, sure, units = told(found.metric), found.confidence, units_of(found)
     pairs: list[tuple[Child, Child]] = [
-        ("Gain", join(fig(units.change, found.gain), f" {units.difference}")),
+        ("Gain by training", join(fig(units.change, found.gain), f" {units.difference}")),
         (join(fig(wording.confidence, sure), " interval"), fig(units.ends, found.interval)),
         (join("Base, ", metric), join(fig(units.level, found.base), units.unit)),
         (join("Adapted, ", metric), join(fig(units.level, found.adapted), units.unit)),
@@ -47,9 +56,16 @@ def _verdicts(found: Fact) -> Html:
             fig(wording.count, found.shots),
             " labels per class.",
         )
+    elif found.n_draws.number and found.n_draws.number > 1:
+        splits = " random splits of the labels: heads learn from four fifths and answer the rest."
+        draws = join(" Averages over ", fig(wording.count, found.n_draws), splits)
     heads = found.heads.sentence
+    # Where the ladder stands on the first screen, this stands here.
+    one = Interval(found.gain, found.interval)
+    drawn = interval_picture(one, found.smallest_gain, units) if len(found.ladder) > 1 and one.known else None
     return join(
         definitions(pairs),
+        drawn,
         note(sentences.INTERVAL_ON_TEST if found.on_test.value else sentences.INTERVAL, draws),
         note(told(heads, wording.sentence)) if heads else None,
     )

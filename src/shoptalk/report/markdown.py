@@ -8,17 +8,18 @@ from shoptalk.report.facts_json import CostFacts, RunFacts
 from shoptalk.report.markup import clean
 from shoptalk.report.reading import as_facts
 from shoptalk.report.sentences import (
+    AT_ONCE,
     FORECAST,
     GUARD,
     INTERVAL,
     INTERVAL_ON_TEST,
-    NO_LABELS,
+    NO_JUDGE,
     ROWS,
     SAME_HEAD,
     VERDICTS,
 )
-from shoptalk.report.units import digits_of
-from shoptalk.report.verdict_json import Share, Spent
+from shoptalk.report.units import digits_of, shown
+from shoptalk.report.verdict_json import Share, Spent, Verdict
 from shoptalk.report.wording import (
     NONE,
     SPENDING,
@@ -61,6 +62,7 @@ def render_markdown(facts: RunFacts | Mapping[str, Any]) -> str:
         f"# {VERDICTS[verdict.choice]}",
         f"Run {plain_words(facts.run or NONE)}, {plain_words(moment(facts.created))}",
         plain_words(verdict.sentence),
+        _md_ladder(verdict),
         plain_words(verdict.heads.sentence) if verdict.heads else "",
         *(block(facts) for block in _BLOCKS),
     ]
@@ -83,12 +85,31 @@ def table(head: Sequence[str], body: Sequence[Sequence[Any]], *, words_last: boo
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _md_ladder(verdict: Verdict) -> str:
+    """The steps that were measured, and what those that are adopted bring in all."""
+    if len(verdict.ladder) < 2:
+        return ""
+    digits, adopted = digits_of(verdict.measure), True
+    body = []
+    for step in verdict.ladder:
+        level = shown(step.value, verdict.measure)
+        gains = ("", "") if step.gain is None else (signed(step.gain, digits), interval(step.interval, digits))
+        body.append((step.step, level, *gains, "" if adopted else "measured, not adopted"))
+        adopted = adopted and (verdict.in_all is None or step.step != verdict.in_all.step)
+    whole = verdict.in_all
+    if whole is not None and whole.gain is not None:
+        body.append(("in all", "", signed(whole.gain, digits), interval(whole.interval, digits), ""))
+    unit = verdict.measure.difference if verdict.measure else "points"
+    head = ["step", *map(plain_words, (verdict.metric or "", f"gain in {unit}")), "interval", ""]
+    return f"{table(head, body, words_last=True)}\n\n{AT_ONCE}"
+
+
 def _md_entries(facts: RunFacts) -> str:
     verdict, title = facts.verdict, "## Everything that was tried"
     if not verdict.candidates:
         return f"{title}\n\nNothing was trained, so there is nothing to compare."
     if not gained(verdict):
-        return f"{title}\n\n{NO_LABELS}\n\n" + table(
+        return f"{title}\n\n{NO_JUDGE}\n\n" + table(
             ["entry", "forgetting", "outcome"],
             [(row.entry, signed(row.forgetting), outcome(row, verdict)) for row in verdict.candidates],
             words_last=True,

@@ -136,7 +136,7 @@ def _reasons(one: RunRow, other: RunRow) -> list[str]:
     if "test" in differ:
         found.append(f"their test sets differ ({_test(mine['test'])} and {_test(yours['test'])})")
     if "shots" in differ:
-        found.append(f"they were measured with {mine['shots']} and {yours['shots']} labels per class")
+        found.append(f"they were measured with {mine['shots'] or 'all'} and {yours['shots'] or 'all'} labels per class")
     if "metric" in differ:
         found.append(f"their metrics differ ({mine['metric']} and {yours['metric']})")
     if "base" in differ:

@@ -9,6 +9,10 @@ INTERVAL = (
     "The interval is the range of gains that these labels leave plausible; it is widened for every candidate and "
     "checkpoint that was looked at, so choosing the best of them is already paid for."
 )
+AT_ONCE = (
+    "The intervals of these steps hold for all of them at once; so that of training may be wider here than the "
+    "verdict's, which is about training alone."
+)
 INTERVAL_ON_TEST = (
     "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the "
     "labels, so the test set was read for it alone."
@@ -34,7 +38,7 @@ FORECAST = (
     "is the peak."
 )
 WASTE = "Waste is the share of the computation that went into padding."
-NO_LABELS = "There were no labelled messages to measure a gain on."
+NO_JUDGE = "There was nothing to measure a gain on."
 # Looked up by the end of a measure's name, whatever its case: "next-turn MRR" finds "mrr".
 MEASURES = {
     "general similarity": "General similarity is how well the encoder ranks everyday sentence pairs by meaning; its "

@@ -38,9 +38,12 @@ def digits_of(measure: Measure | None) -> int:
 
 def level_of(run: RunRow) -> str:
     """A challenger's value with its unit, as text."""
-    if run.measure is None or run.adapted is None:
-        return wording.percent(run.adapted)
-    return run.measure.shown(run.adapted)
+    return shown(run.adapted, run.measure)
+
+
+def shown(value: float | None, measure: Measure | None) -> str:
+    """A value with its unit, as text; an accuracy where no measure is given."""
+    return wording.percent(value) if measure is None or value is None else measure.shown(value)
 
 
 def units_of(verdict: Fact) -> Units:

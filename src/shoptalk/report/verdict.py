@@ -4,6 +4,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, interval_picture
 from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
 from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
+from shoptalk.report.staircase import ladder_picture
 from shoptalk.report.units import Units, units_of
 
 _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
@@ -22,13 +23,14 @@ def verdict(facts: Fact) -> Html:
 
 
 def _picture(found: Fact) -> Html:
+    staircase = ladder_picture(found)
+    if staircase is not None:
+        return staircase
     one = Interval(found.gain, found.interval)
     if not found.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
-        return paragraphs(
-            f"{sentences.NO_LABELS} What can be said without them is under “Measures that need no labels”."
-        )
+        return paragraphs(f"{sentences.NO_JUDGE} What can be said without one is under “Measures that need no labels”.")
     return interval_picture(one, found.smallest_gain, units_of(found))
 
 
@@ -74,8 +76,8 @@ def _ship(found: Fact) -> Html:
     if choice == "adopt":
         return _answer("Yes", "Serve the folder “encoder”: it holds ", named(found.entry), ".")
     if choice == "keep_base":
-        return _answer("No", "Stay with the base model.")
-    more: list[Child] = ["Stay with the base model."]
+        return _answer("No", _stay(found))
+    more: list[Child] = [_stay(found)]
     if needed.number is not None:
         more += [
             " About ",
@@ -85,15 +87,23 @@ def _ship(found: Fact) -> Html:
     return _answer("Not yet", *more)
 
 
+def _stay(found: Fact) -> str:
+    """What is served instead of the challenger."""
+    under = (
+        " The folder “head” has the best head for it." if found.heads and found.in_all.gain.value is not None else ""
+    )
+    return f"Stay with the base model.{under}"
+
+
 def _sure(found: Fact) -> Html:
     one = Interval(found.gain, found.interval)
     if one.known is None or not found.candidates:
-        return _answer("Not measured", "A gain needs a trained model and labelled messages.")
+        return _answer("Not measured", "A gain needs a trained model and something to judge it by.")
     kind = join(fig(wording.confidence, found.confidence), " interval") if found.confidence.number else "Interval"
     units = units_of(found)
     who = join("; ", fig(wording.count, found.n_examples), f" {units.examples.lower()}")
     gained = join(fig(units.ends, found.interval), f" {units.difference}")
-    return _answer(gained, kind, ": ", _where(one, found.smallest_gain, units), who)
+    return _answer(gained, kind, " of what training adds: ", _where(one, found.smallest_gain, units), who)
 
 
 def _where(one: Interval, smallest: Fact, units: Units) -> Html:

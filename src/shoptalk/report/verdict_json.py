@@ -27,6 +27,56 @@ class ChosenHeads(Published):
     """The same for people."""
 
 
+class BaseRow(Published):
+    """One of several bases, as it is and as it would be shipped, and what using it takes."""
+
+    base: str
+    """The base's name; the first is the one that is adapted."""
+    head: str | None
+    """The kind of head that serves it best; null where there is but one."""
+    value: float
+    """Its value of the metric, in the measure's unit."""
+    gain: float | None
+    """Over the first base, as `Verdict.gain`; null for that one."""
+    interval: Ends | None
+    """Of that gain; it pays for every base and entry that was looked at. Null for the first base."""
+    best: bool
+    """Whether it is the one that the adapted model is compared with."""
+    ms_per_message: float | None
+    """Milliseconds that embedding one message alone takes, the median on this machine; an adapted encoder takes what
+    its base takes. Null where nothing is embedded."""
+    megabytes: float | None
+    """Millions of bytes of its weights in float32; an adapted encoder has as many as its base."""
+    threads: int | None
+    """That were used for a message."""
+
+
+class LadderStep(Published):
+    """A measured step from the plain base towards what is shipped."""
+
+    step: str
+    """What the model has here that it had not a step before, such as "labels' names"."""
+    value: float
+    """Its value of the metric, in the measure's unit."""
+    unit: str
+    """Of the value."""
+    gain: float | None
+    """Over the step before, as `Verdict.gain`; null for the first step."""
+    interval: Ends | None
+    """Of that gain; the intervals hold for all steps at once. Null for the first step."""
+
+
+class InAll(Published):
+    """What is adopted of the ladder, against its first step."""
+
+    step: str
+    """The step up to which is counted; those after it were measured and not adopted."""
+    gain: float | None
+    """Over the first step, as `Verdict.gain`; null where nothing above it is counted."""
+    interval: Ends | None
+    """Of that gain; it holds at once with those of the steps."""
+
+
 class CandidateRow(Published):
     """An entry of the menu: a candidate after some steps. Values and gains are of the plain head."""
 
@@ -38,6 +88,8 @@ class CandidateRow(Published):
     """Training steps up to this entry."""
     tokens: int
     """Tokens trained on up to this entry, without padding."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones; absent where it is none."""
     base: float | None
     """The base's value of the metric; null without labels."""
     adapted: float | None
@@ -107,7 +159,7 @@ class Spent(Spending):
 
 
 class Verdict(Published):
-    """The decision about an adaptation. Numbers of the measure are null where there were no labels."""
+    """The decision about an adaptation. Numbers of the measure are null where nothing could be judged."""
 
     choice: Choice
     """What to do: ship the adapted model, keep the base, or find out more before anything changes."""
@@ -115,6 +167,10 @@ class Verdict(Published):
     """Of the best challenger; null where nothing was trained."""
     entry: str | None
     """The best challenger: candidate@steps; null where nothing was trained."""
+    task: str | None = None
+    """What the verdict is about; absent in earlier runs, whose task is "intent"."""
+    base_model: str | None = None
+    """The base that was compared with; absent in earlier runs."""
     metric: str | None
     """What base, adapted and gain are values of."""
     measure: Measure | None = None
@@ -122,6 +178,8 @@ class Verdict(Published):
     accuracies."""
     ranking: tuple[str, ...] = ()
     """Without labels, the entries by the measures that need none, best first."""
+    bases: tuple[BaseRow, ...] = ()
+    """Where several bases are compared, each of them; absent where there is one."""
     base: float | None
     """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None
@@ -132,14 +190,19 @@ class Verdict(Published):
     """Of the gain; it pays for everything that was looked at to choose the challenger."""
     confidence: float | None
     """Of the interval, between 0 and 1."""
+    ladder: tuple[LadderStep, ...] = ()
+    """What each step from the plain base brings, those that were measured, on the labels also where there is a test;
+    absent where nothing was judged, and in earlier runs."""
+    in_all: InAll | None = None
+    """What the steps that are adopted bring together; absent where there is no ladder."""
     n_examples: int
     """Labelled messages, or those of the test, that the gain was measured on."""
     n_draws: int
-    """Random label sets that the gain is a mean over."""
+    """Random splits of the labels, of which four fifths teach and a fifth is tested, that the gain is a mean over."""
     shots: int | None
-    """Labels per class in each label set."""
+    """Labels per class in each label set of an earlier run; null where heads learn from all labels but those tested."""
     labels_needed: int | None
-    """About how many labels in all would settle an open question; null where it is settled."""
+    """About how many labels, or other examples, in all would settle an open question; null where it is settled."""
     sentence: str
     """The verdict and its reason, for people."""
     rule: str
@@ -157,3 +220,8 @@ class Verdict(Published):
     there are none."""
     spent: Spent
     """What the run took, beside what was forecast."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what is compared are heads that learned from labels."""
+        return self.heads is not None or self.shots is not None

@@ -165,6 +165,11 @@ def picture_name(value: Any) -> str:
     return cut(words(value), 14)
 
 
+def step_name(value: Any) -> str:
+    """A step of the ladder, short enough to stand beside its bar."""
+    return cut(words(value), 24)
+
+
 def cut(text: str, most: int = 22) -> str:
     """At most `most` letters, the last an ellipsis where some were cut off."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -3,10 +3,11 @@
 import itertools
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
 from shoptalk.evaluate.bench import (
     SAMPLE,
     Bench,
@@ -25,6 +26,7 @@ from shoptalk.nn.product import Embedder, Kind
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Item, Reading
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
 from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final
@@ -49,6 +51,10 @@ class Baseline:
     """The base as it would be shipped, where there is a judge."""
     final_seconds: float
     """What that took: the forecast of the same for the challenger."""
+    price: Price | None = None
+    """What using the base takes."""
+    others: Mapping[str, MeasuredBase] = field(default_factory=dict)
+    """Further bases, as they are, by their references; nothing of them is trained. Empty without a judge."""
     pool_tokens: int = 0
     """Of the unlabelled items that heads may learn from; 0 where the product gives no vectors."""
 
@@ -92,6 +98,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             "tokens_per_second": rate,
             "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
             "final_seconds": time.perf_counter() - begun,
+            "price": price_of(product, bench.sample).model_dump(),
         }
         timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
@@ -108,7 +115,7 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
         if bench.judge is not None:
             final = load_final(folder / "final")
             refuse_other_final(final, bench.judge)
-        return Baseline(
+        first = Baseline(
             artifact,
             product.kind,
             bench,
@@ -117,8 +124,10 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             float(timing.detail["tokens_per_second"]),
             final=final,
             final_seconds=float(timing.detail["final_seconds"]),
+            price=Price.model_validate(timing.detail["price"]) if "price" in timing.detail else None,
             pool_tokens=int(timing.detail["pool_tokens"]),
         )
+    return replace(first, others=measure_others(world, bench, product.kind, beside=final))
 
 
 def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
@@ -133,6 +142,7 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         shots=world.config.shots,
         n_draws=world.config.draws,
         seed=world.config.seed,
+        pairs=curated.pairs,
     )
 
 

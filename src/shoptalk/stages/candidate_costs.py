@@ -116,7 +116,9 @@ def judging_seconds(baseline: Baseline, *, seed: int) -> float:
     base, rng = baseline.measured.scores[judge.key], np.random.default_rng(seed)
     rows = np.stack([base, *(np.where(rng.random(base.shape) < 0.05, base.max(), base) for _ in range(4))])
     begun = time.perf_counter()
-    decide.estimate(decide.Scores(("a", "b", "c", "d"), rows, judge.tested, judge.cluster, judge.measure), seed=seed)
+    decide.estimate(
+        decide.Scores(("a", "b", "c", "d"), rows, judge.tested_by_looks, judge.cluster, judge.measure), seed=seed
+    )
     return time.perf_counter() - begun
 
 
@@ -144,11 +146,11 @@ def evidence_seconds(baseline: Baseline, *, judging: float) -> float:
             len(pool), projection.MOST
         )
     n, n_classes = len(classes.items), len(classes.names)
-    draws, size = classes.training.shape
+    draws, size = shot_gains.DRAWS, n - n // decide.FOLDS
     rounds = [kind.rounds for kind in KINDS.values()] if len(pool) >= FEWEST_IN_POOL else [0]
     learned_from = len(baseline.final.scores) * sum((1 + more) * size + more * len(pool) for more in rounds)
     seconds = baseline.final_seconds / learned_from
-    shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]
+    shots = [k for k in shot_gains.SHOTS if k * n_classes <= 0.8 * n]  # about as many as there are rows
     learned = draws * n_classes * sum(shots) + (decide.FOLDS - 1) * n
     points = min(n + len(pool), projection.MOST)
     return float(2 * learned * seconds + (len(shots) + 1) * judging + projection.SECONDS_A_POINT * points)

@@ -6,27 +6,35 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact
 from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import curate, open_corpora, read_drops, write_corpus
+from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.questions import refuse_missing_pairs
 from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import AbsentError, SourceError
 from shoptalk.readback import as_written, read_json
-from shoptalk.records import Document, Drop, Example
+from shoptalk.records import Document, Drop, Example, Frozen, Pair
 from shoptalk.stages.world import World
+from shoptalk.tasks import held_out_shares
 from shoptalk.text.corpus import Corpus
 
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 1000
-"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones."""
+F = TypeVar("F", bound=Frozen)
+
+HELD_OUT_SHARES, HELD_OUT_MOST = ((0, 0.1),), 1000
+"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones: the share, from so many
+on that are held out already. A task may have shares of its own.
+"""
 
 REMARKS = "remarks.json"
-LAYOUT = 4
+PAIRS = "pairs.jsonl"
+LAYOUT = 5
 """Of the files in `RUN/corpus`; a corpus of another layout is made anew."""
 
 
@@ -47,18 +55,28 @@ class Curated:
     n_documents: int
     folder: Path
     """Where it is."""
+    pairs: tuple[Pair, ...] = ()
+    """Questions and the passages of `train` that answer them."""
 
 
 def curate_stage(
-    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, *, tell_labels: bool = True
+    world: World,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    *,
+    pairs: Path | None = None,
+    mine: bool = False,
+    tell_labels: bool = True,
 ) -> Curated:
     """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
 
-    What is wrong with the labels is told, unless the caller has told it already (`tell_labels`).
+    What is wrong with the labels is told, unless the caller has told it already (`tell_labels`). Questions and what
+    answers them are read from the file of `pairs`, or mined from the sources' conversations (`mine`).
 
     Raises:
-        SourceError: a file named by the user cannot be used, labels and test do not fit together, or nothing is left
-            to learn from.
+        SourceError: a file named by the user cannot be used, labels and test do not fit together, pairs point nowhere,
+            or nothing is left to learn from.
     """
     config = world.config
     parents = dict(source_fingerprint(sources, config.curate, out=world.run))
@@ -66,15 +84,25 @@ def curate_stage(
         if path is not None:
             refuse_missing(path, role)
             parents[f"{role}:{path.name}"] = file_digest(path)
+    if pairs is not None:
+        refuse_missing_pairs(pairs)
+        parents[f"pairs:{pairs.name}"] = file_digest(pairs)
     # What is held out is part of what the artifact holds.
-    settings = config.curate.model_dump() | {"held_out": [HELD_OUT_SHARE, HELD_OUT_MOST], "layout": LAYOUT}
+    shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
+    settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
+    settings |= {"mined": True} if mine else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
         read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels)
-        _make_corpus(folder, sources, read, config.curate, settings, parents, remarks)
+        asked = NOTHING_ASKED if pairs is None else from_file(pairs, config.curate, say=remarks)
+        if mine:
+            world.report.say("curate: looking for agents' turns that quote or link a document")
+            asked = mined(lambda: stream_sources(sources, config.curate, out=world.run), config.curate)
+        hold_out = HoldOut(shares, HELD_OUT_MOST)
+        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out)
     return open_curated(world)
 
 
@@ -95,12 +123,13 @@ def open_curated(world: World) -> Curated:
             artifact=artifact,
             train=train,
             held_out=held_out,
-            examples=tuple(_read_examples(folder / "labels.jsonl")),
-            tests=tuple(_read_examples(folder / "test.jsonl")),
+            examples=tuple(_read_records(folder / "labels.jsonl", Example)),
+            tests=tuple(_read_records(folder / "test.jsonl", Example)),
             drops=_Drops(folder),
             remarks=tuple(map(str, remarks)),
             n_documents=int(artifact.readings["documents"]),
             folder=folder,
+            pairs=tuple(_read_records(folder / PAIRS, Pair)),
         )
 
 
@@ -147,7 +176,7 @@ def _read_labelled(
     known = {example.label for example in examples}
     tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
     kept, leaks = without_tests(examples, tests, config)
-    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config)
+    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config, measuring=True)
     if labels and test and tell_pair:
         names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
         known -= {example.label for example in kept} - {example.label for example in frequent}
@@ -162,21 +191,25 @@ def _make_corpus(
     folder: Path,
     sources: Sequence[Path],
     labelled: "_Labelled",
+    asked: Asked,
     config: CurateConfig,
     settings: Mapping[str, Any],
     parents: dict[str, str],
     remarks: _Remarks,
+    hold_out: "HoldOut",
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
-    items = itertools.chain(labelled.drops, stream_sources(sources, config, out=folder.parent, say=remarks))
-    reserved = [example.text for example in (*examples, *tests)]
+    items = itertools.chain(
+        labelled.drops, asked.drops, stream_sources(sources, config, out=folder.parent, say=remarks)
+    )
+    reserved = [*(example.text for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
         written = write_corpus(
             inside,
-            curate(items, reserved=reserved, config=config),
+            curate(without(items, asked), reserved=reserved, config=config),
             passage_characters=config.passage_characters,
-            held_out=HoldOut(HELD_OUT_MOST),
+            held_out=hold_out,
         )
         if not written.documents:
             raise SourceError(
@@ -184,33 +217,37 @@ def _make_corpus(
                 "Give unlabelled text that is not the labelled text itself."
             )
         readings["documents"] = written.documents
+        _write_records(inside / PAIRS, asked.placed_in(inside, config, say=remarks))
         (inside / REMARKS).write_text(json.dumps(remarks.kept, ensure_ascii=False), encoding="utf-8")
-        _write_examples(inside / "labels.jsonl", examples)
-        _write_examples(inside / "test.jsonl", tests)
+        _write_records(inside / "labels.jsonl", examples)
+        _write_records(inside / "test.jsonl", tests)
 
 
 class HoldOut:
-    """Chooses the first `most` conversations of a share of all: a function of a conversation's id alone, so that new
-    conversations move no old one.
+    """Chooses the first `most` conversations of a share of all: a function of a conversation's id, and of how many are
+    held out before it, so that new conversations at the end move no old one.
+
+    `shares` are pairs of a number held out already, ascending from 0, and the share from there on.
     """
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, shares: Sequence[tuple[int, float]], most: int) -> None:
+        self._shares, self._most, self._held_out = shares, most, 0
 
     def __call__(self, document: Document) -> bool:
         """Whether the document is held out; to be asked of every document once, in their order."""
-        if not document.turns or not self._left:
+        if not document.turns or self._held_out >= self._most:
             return False
         place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
-        chosen = place < HELD_OUT_SHARE * 2**32
-        self._left -= chosen
+        share = max((since, share) for since, share in self._shares if since <= self._held_out)[1]
+        chosen = place < share * 2**32
+        self._held_out += chosen
         return chosen
 
 
-def _write_examples(path: Path, examples: Iterable[Example]) -> None:
-    path.write_text("".join(example.model_dump_json() + "\n" for example in examples), encoding="utf-8")
+def _write_records(path: Path, records: Iterable[Frozen]) -> None:
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
 
 
-def _read_examples(path: Path) -> list[Example]:
+def _read_records(path: Path, kind: type[F]) -> list[F]:
     with path.open(encoding="utf-8") as file:
-        return [Example.model_validate_json(line) for line in file]
+        return [kind.model_validate_json(line) for line in file]

@@ -9,11 +9,14 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
+from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.entry import Entry, scores
+from shoptalk.stages.climb import climb, ladder_facts, steps_of
+from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks import needs_of
 from shoptalk.tasks.judge import Final, Judge
 
 
@@ -38,8 +41,24 @@ class Judged:
     facts: dict[str, Any]
     """The keys of `verdict.json` (DESIGN, section 8) but `spent`."""
     per_class: list[dict[str, Any]]
+    base: MeasuredBase
+    """The base that the verdict compares with, and that is shipped where `entry` is not."""
     compared: Compared | None = None
     """Where there is a judge, what the verdict compares: the base and `entry`."""
+
+
+def all_bases(world: World, baseline: Baseline) -> list[MeasuredBase]:
+    """The base that is adapted, then the others."""
+    first = MeasuredBase(
+        name=world.base_name,
+        model=world.config.base,
+        measured=baseline.measured,
+        final=baseline.final,
+        seconds=baseline.seconds,
+        final_seconds=baseline.final_seconds,
+        price=baseline.price,
+    )
+    return [first, *baseline.others.values()]
 
 
 def guarded(baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
@@ -68,7 +87,7 @@ def decide_stage(
     """
     outside, judge = guarded(baseline, entries), baseline.bench.judge
     if judge is None:
-        judged = _unjudged(baseline, entries, outside)
+        judged = _unjudged(world, baseline, entries, outside)
     else:
         judged = _judged(world, baseline, judge, entries, outside)
     if not left_out:
@@ -84,18 +103,21 @@ def _judged(
     world: World, baseline: Baseline, judge: Judge, entries: Sequence[Entry], outside: dict[str, str]
 ) -> Judged:
     config = world.config
-    looks = scores(baseline, judge, entries)
+    bases = all_bases(world, baseline)
+    base = best_of(bases, baseline.bench)
+    looks = looks_over(base, bases, judge, {entry.name: entry.measured for entry in entries})
     estimate = decide.estimate(looks, seed=config.seed)
+    beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
     rows = _candidate_rows(baseline, entries, outside, estimate)
     heads, compared, shown = None, None, looks
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
-        compared = _compared(world, baseline, judge, best, c=estimate.c)
+        compared = _compared(world, baseline, judge, base, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
         if judge.test is not None:
-            estimate = decide.estimate_on_test(_read_test(world, judge, best, compared), seed=config.seed)
+            estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
@@ -107,12 +129,27 @@ def _judged(
         n_clusters=estimate.n_clusters,
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
+    adopted, on_test = verdict.decision.choice == "adopt", bool(judge.test and entries)
+    adapted, c = (compared.adapted, compared.c) if compared else (None, None)
+    assert baseline.final is not None and base.final is not None
+    another = base.final if base.name != bases[0].name else None
+    ladder = climb(steps_of(baseline.final, another), judge, adapted, adopted=adopted, chosen_c=c, seed=config.seed)
+    sentences = [
+        decide.brought(
+            ladder, verdict, candidate=chosen.candidate if chosen else None, guarded=bool(outside), on_test=on_test
+        ),
+        verdict.conclusion,
+        bases_sentence(beside, judge, adopted=adopted) if beside else None,
+        judge.remark,
+    ]
     facts = {
         "choice": verdict.decision.choice,
         "objective": chosen.candidate if chosen else None,
         "entry": chosen.name if chosen else None,
+        "task": judge.key,
         "metric": judge.measure.name,
         "measure": judge.measure.told(),
+        "base_model": base.name,
         "base": verdict.base,
         "adapted": verdict.adapted,
         "gain": verdict.gain,
@@ -122,65 +159,64 @@ def _judged(
         "n_draws": estimate.n_draws,
         "shots": judge.shots,
         "labels_needed": verdict.labels_needed,
-        "sentence": verdict.decision.sentence + (f" {judge.remark}" if judge.remark else ""),
+        "sentence": " ".join(filter(None, sentences)),
         "rule": verdict.decision.rule,
         "smallest_gain": config.smallest_gain * judge.measure.point,
         "heads": heads,
-        "on_test": bool(judge.test and entries),
+        **ladder_facts(ladder),
+        "on_test": on_test,
         "candidates": rows,
+        **({"bases": beside} if beside else {}),
     }
     parts: list[dict[str, Any]] = []
     if chosen and judge.classes is not None:
         parts = bench.per_class(judge.classes, shown.tested, shown.values[0], shown.values[1])
-    return Judged(verdict.decision.choice, chosen, facts, parts, compared if chosen else None)
+    return Judged(verdict.decision.choice, chosen, facts, parts, base, compared if chosen else None)
 
 
-def _compared(world: World, baseline: Baseline, judge: Judge, entry: Entry, *, c: float) -> Compared:
-    """Base and entry as they would be shipped, on the draws that the base was scored on."""
+def _compared(
+    world: World, baseline: Baseline, judge: Judge, base: MeasuredBase, entry: Entry, *, c: float
+) -> Compared:
+    """Base and entry as they would be shipped, on the draws that the first base was scored on."""
     world.report.say(f"decide: measuring {entry.name} as it would be shipped")
-    base = baseline.final
-    assert base is not None
-    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=base)
+    assert baseline.final is not None and base.final is not None
+    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
     bench.finite(adapted.scores, judge)
     rows = decide.Scores(
         (entry.name,),
-        np.stack([base.scores, adapted.scores]),
-        tested=judge.tested[: len(base.scores)],
+        np.stack([base.final.scores, adapted.scores]),
+        tested=judge.tested[: len(base.final.scores)],
         cluster=judge.cluster,
         measure=judge.measure,
     )
-    return Compared(rows, base, adapted, c)
+    return Compared(rows, base.final, adapted, c)
 
 
 def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
-    """Which heads are compared, where there are several kinds. Without a supplied test the verdict's answers are
-    cross-fitted; a test is answered by what is best on all labels.
-    """
+    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
     base, adapted = compared.base.way, compared.adapted.way
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
-    crossed = judge.test is None
-    how = f"chosen for each half of the messages on the other half; on all of them {which}" if crossed else which
     return {
         "base": base,
         "adapted": adapted,
         "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({how}); with plain logistic regression "
+        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
         f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
     }
 
 
-def _read_test(world: World, judge: Judge, entry: Entry, compared: Compared) -> decide.Scores:
+def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, compared: Compared) -> decide.Scores:
     """Base and entry on the supplied test, as they would be shipped; the read is counted."""
     assert judge.test is not None
     rows = [
         judge.test.scores(open_product(world.config, model), final)
-        for model, final in ((None, compared.base), (str(entry.folder / "encoder"), compared.adapted))
+        for model, final in ((base.model, compared.base), (str(entry.folder / "encoder"), compared.adapted))
     ]
     read = {"entry": entry.name, "examples": len(judge.test.cluster)}
     if judge.classes is not None:
-        read["label_set"] = len(np.unique(judge.classes.training))
+        read["label_set"] = len(judge.classes.items)
     append_json(world.run / "test_reads.jsonl", read)
     values = np.stack(rows)
     return decide.Scores(
@@ -192,7 +228,7 @@ def _read_test(world: World, judge: Judge, entry: Entry, compared: Compared) -> 
     )
 
 
-def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
+def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str]) -> Judged:
     """Without a judge: always inconclusive, with what the label-free measures suggest and what they cannot show."""
     inside = [entry for entry in entries if entry.name not in outside]
     # Of equal scores the one that was trained longer comes first.
@@ -212,17 +248,19 @@ def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
+    needs = needs_of(world.config.task)
     sentence = (
-        "Inconclusive: there are no labelled messages, so nothing here shows whether the assistant gets better. "
-        f"{finding} "
-        "Label about 400 messages to measure it, or pass --accept-unproven to serve it as it is."
+        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
+        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
     )
     facts = {
         "choice": "inconclusive",
         "objective": best.candidate if best else None,
         "entry": best.name if best else None,
+        "task": world.config.task,
         "metric": labelfree.NAME if known else None,
         "ranking": list(ranking),
+        "base_model": world.base_name,
         "base": None,
         "adapted": None,
         "gain": None,
@@ -231,12 +269,12 @@ def _unjudged(baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str
         "n_examples": 0,
         "n_draws": 0,
         "shots": None,
-        "labels_needed": 400,
+        "labels_needed": needs.labels,
         "sentence": sentence,
-        "rule": "no labels, no verdict (DESIGN, section 1)",
+        "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
         "candidates": _candidate_rows(baseline, entries, outside, None),
     }
-    return Judged("inconclusive", best, facts, [])
+    return Judged("inconclusive", best, facts, [], all_bases(world, baseline)[0])
 
 
 def _next_turn(baseline: Baseline, entry: Entry) -> str:
@@ -264,6 +302,7 @@ def _candidate_rows(
             "objective": entry.candidate,
             "step": entry.step,
             "tokens": entry.tokens,
+            **({} if entry.merge is None else {"merge": entry.merge}),
             "base": estimate.base if estimate else None,
             "adapted": float(estimate.adapted[i]) if estimate else None,
             "gain": float(estimate.gain[i]) if estimate else None,

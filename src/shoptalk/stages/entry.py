@@ -31,6 +31,8 @@ class EntryProgress(Frozen):
     tokens: int
     seconds: float
     memory_bytes: int
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Entry:
     """Peak memory of the process that made it, so far."""
     alarm: decide.Alarm | None = None
     """Whether the candidate over-fits here; None where that was not asked: before its third entry, without labels."""
+    merge: float | None = None
+    """Of an average with the base's weights, the share of the trained ones."""
 
 
 def train_to(
@@ -102,8 +106,13 @@ def train_to(
     entry = open_entry(folder, name)
     with as_written(folder):
         refuse_other(entry.measured, baseline.bench)
-    world.report.looked(_look(entry, baseline))
+    report_look(world, entry, baseline)
     return entry
+
+
+def report_look(world: World, entry: Entry, baseline: Baseline) -> None:
+    """Tell what a look has shown of an entry."""
+    world.report.looked(_look(entry, baseline))
 
 
 def _look(entry: Entry, baseline: Baseline) -> Look:
@@ -123,6 +132,7 @@ def _look(entry: Entry, baseline: Baseline) -> Look:
         interval=interval,
         measure=measure,
         unit=unit,
+        merge=entry.merge,
     )
 
 
@@ -134,7 +144,7 @@ def open_entry(folder: Path, name: str) -> Entry:
     with as_written(folder):
         measured = load_measured(folder)
     return Entry(
-        name=f"{name}@{progress.step}",
+        name=f"{name}@{progress.step}" + ("" if progress.merge is None else f"x{progress.merge:g}"),
         candidate=name,
         step=progress.step,
         tokens=progress.tokens,
@@ -143,6 +153,7 @@ def open_entry(folder: Path, name: str) -> Entry:
         measured=measured,
         seconds=progress.seconds,
         memory_bytes=progress.memory_bytes,
+        merge=progress.merge,
     )
 
 
@@ -152,7 +163,7 @@ def scores(baseline: Baseline, judge: Judge, entries: Sequence[Entry]) -> decide
     return decide.Scores(
         entries=tuple(entry.name for entry in entries),
         values=np.stack(rows),
-        tested=judge.tested,
+        tested=judge.tested_by_looks,
         cluster=judge.cluster,
         measure=judge.measure,
     )

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ArtifactError, ConfigError
+from shoptalk.nn.bases import began_as
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
@@ -32,6 +33,7 @@ from shoptalk.stages.candidate_costs import (
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
 from shoptalk.stages.elimination import eliminating
+from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.tasks import check_tasks
 from shoptalk.text.corpus import Corpus
@@ -71,10 +73,11 @@ def check_candidates(config: Config) -> None:
 
     Raises:
         ConfigError: a task, a candidate or an objective's section is unknown, a candidate learns from labels, or has
-            impossible settings.
-        BaseModelError: the base cannot be found.
+            impossible settings; or bases cannot be compared.
+        BaseModelError: a base cannot be found.
     """
     check_tasks((config.task, *config.other_tasks))
+    check_bases(config)
     for name in (*config.candidates, *config.objectives):
         for part in Recipe.parse(name).objectives:
             if part not in OBJECTIVES and name != NONE:
@@ -120,6 +123,8 @@ def plan_stage(
         "budget": {"seconds": config.limits().time, "tokens": config.limits().tokens},
         "train": config.train.of_results(),
         "seed": config.seed,
+        "merges": _wanted_merges(config, baseline),
+        "bases": 1 + len(baseline.others),
         "specs": {name: _told(phases, config) for name, phases in specs.items()},
     }
     key = key_of(kind="plan", config=settings, parents={"baseline": baseline.artifact.content, "corpus": corpus.digest})
@@ -150,6 +155,8 @@ def plan_stage(
             machine=prepare(best_device()),
             seed=config.seed,
             decays={name: decay_share(name, config) for name in costs},
+            merges=_wanted_merges(config, baseline),
+            n_bases=1 + len(baseline.others),
         ).model_copy(update={"eliminated": failed})
         write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     skipped |= plan.eliminated
@@ -162,6 +169,11 @@ def plan_stage(
     _tell(world, plan, forecast, skipped)
     chosen = {name: candidates[name] for name in plan.candidates}
     return Prepared(corpus, inputs, chosen, plan, forecast, digest([key, plan.model_dump()])), skipped
+
+
+def _wanted_merges(config: Config, baseline: Baseline) -> tuple[float, ...]:
+    """None where there is nothing to judge them by, or the base has random weights, whose share would be noise."""
+    return config.merges if baseline.bench.judge is not None and began_as(config.base) is None else ()
 
 
 def _affordable_corpus(world: World, curated: Curated, baseline: Baseline, product: Product) -> Corpus:

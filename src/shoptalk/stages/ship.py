@@ -24,12 +24,13 @@ def ship_stage(
     curated: Curated,
     baseline: Baseline,
     *,
+    base: str,
     challenger: Entry | None,
     served: Entry | None,
     cards: Callable[[bool], Mapping[str, str]],
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
-    `RUN/head` on it. `served` is None where that is the base; `cards` are those of an adapted encoder, or of the base.
+    `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
     if challenger is not None:
@@ -40,9 +41,9 @@ def ship_stage(
             cards=cards(True),
         )
     encoder = encoder_stage(
-        str(served.folder / "encoder") if served else world.config.base,
+        str(served.folder / "encoder") if served else base,
         world.run / "encoder",
-        parents={"entry": served.artifact.content} if served else {"base": base_digest(world.config.base)},
+        parents={"entry": served.artifact.content} if served else {"base": base_digest(base)},
         cards=cards(served is not None),
     )
     finetune_stage(world, curated, baseline, encoder)

@@ -1,13 +1,62 @@
 """Every task by name: the one literal dict. A task's file says what it asks."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.tasks.answer import answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
+from shoptalk.tasks.reply import HELD_OUT, reply
 
 TASKS: dict[str, Task] = {
     "intent": intent,
+    "reply": reply,
+    "answer": answer,
 }
+_BY_PAIRS = frozenset({"answer"})
+
+HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT}
+"""Of tasks that judge by held-out conversations: the share of conversations that is held out, from so many on that are
+held out already. Other tasks take what a run holds out anyway.
+"""
+
+
+def held_out_shares(names: tuple[str, ...]) -> tuple[tuple[int, float], ...] | None:
+    """The shares that these tasks need; None where they need none of their own."""
+    return next((HELD_OUT_SHARES[name] for name in names if name in HELD_OUT_SHARES), None)
+
+
+class Needs(NamedTuple):
+    """What a task judges by, for people whose run has none of it."""
+
+    lacking: str
+    """A clause that says what is not there."""
+    bring: str
+    """What to bring, as the beginning of a sentence."""
+    labels: int | None = None
+    """About how many labels that is, where it is labels."""
+
+
+_NEEDS: dict[str, Needs] = {
+    "intent": Needs(
+        "the task intent needs labelled messages and an encoder, and this run does not have both",
+        "Label about 400 messages",
+        labels=400,
+    ),
+    "answer": Needs(
+        "the task answer needs questions with the passages that answer them, and an encoder, and this run does not "
+        "have both",
+        "Bring questions with --pairs",
+    ),
+}
+
+
+def needs_of(task: str) -> Needs:
+    """What a task judges by."""
+    lacking = f"this run has nothing that the task {task} could be judged by"
+    return _NEEDS.get(task, Needs(lacking, "Bring examples of it"))
 
 
 def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:
@@ -34,3 +83,8 @@ def check_tasks(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in TASKS:
             raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")
+
+
+def judged_by_pairs(names: Iterable[str]) -> bool:
+    """Whether one of these tasks is judged by questions and what answers them, given or mined from conversations."""
+    return not _BY_PAIRS.isdisjoint(names)

@@ -1,6 +1,6 @@
 """Does the assistant tell its visitors' intents apart? Accuracy on labelled messages that no head learned from.
 
-Heads learn from k-shot label sets and answer the other messages (DESIGN, section 5).
+Heads learn from four fifths of the labels and answer the other messages (DESIGN, section 5).
 """
 
 from shoptalk.records import ACCURACY

@@ -8,16 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.nn.heads.kind_answers import Seen, load_seen, save_seen
 from shoptalk.nn.product import Kind
-from shoptalk.records import Example, Measure
+from shoptalk.records import Example, Measure, Pair
 from shoptalk.text.corpus import Corpus
 
+LOOKS = 20
+"""Draws of a look; the verdict's scores take more."""
 Score = Bool[np.ndarray, "R N"] | Float[np.ndarray, "R N"]
 """Of each draw and example: whether the answer is right, or a number of which more is better."""
 
@@ -41,6 +43,8 @@ class Ground:
     """Labels per class that are asked for."""
     n_draws: int
     seed: int
+    pairs: tuple[Pair, ...] = ()
+    """Questions and the passages of `train` that answer them, given or mined."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,16 @@ class Classes:
     labels: Int[np.ndarray, " N"]
     """As numbers of `names`."""
     names: tuple[str, ...]
-    training: Int[np.ndarray, "R K"]
-    """The positions that each draw learns from."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a model would score if fewer steps were taken than are shipped."""
+
+    step: str
+    """The last step that was taken: `PLAIN_HEAD`, `NAMES` or `UNLABELLED` of `decide/ladder.py`."""
+    scores: Score
+    """On the same draws as `Final.scores`."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +81,31 @@ class Final:
     """Where the judge asks for labels, those that are answered that way, as numbers."""
     seen: Seen | None = None
     """Where heads answer, the vectors that they see."""
+    step: str = ""
+    """The last step on the ladder that `scores` take, as in `Rung.step`; empty where no heads answer."""
+    rungs: tuple[Rung, ...] = ()
+    """The steps before `step`, in the order of the ladder: each adds one thing to the one before, and `scores` add
+    the last. So the gains from rung to rung and from the last rung to `scores` add up to what heads bring in all.
+    A step that is not shipped (unlabelled text, where a head without it answers best) is no rung."""
+    crossed: Score | None = None
+    """Where heads were chosen and halves of the examples disagree about the choice: the scores where each half is
+    answered by the kind that is best on the other half. A gain over a rung, of which one side chose and the other did
+    not, is that of these; where both sides choose on all examples, neither is favoured, and `scores` are compared."""
 
     def save(self, folder: Path) -> None:
         """As files in a new folder; `load_final` reads them."""
         folder.mkdir(parents=True)
-        answers = {} if self.answers is None else {"answers": self.answers}
+        parts = {"answers": self.answers, "crossed": self.crossed}
         np.savez_compressed(
             folder / "final.npz",
             allow_pickle=False,
             scores=self.scores,
             way=np.array(self.way),
             tried=np.array(self.tried),
-            **answers,
+            step=np.array(self.step),
+            rungs=np.array([rung.step for rung in self.rungs], dtype=np.str_),
+            **{f"rung{i}": rung.scores for i, rung in enumerate(self.rungs)},
+            **{name: part for name, part in parts.items() if part is not None},
         )
         if self.seen is not None:
             save_seen(folder, self.seen)
@@ -89,8 +114,16 @@ class Final:
 def load_final(folder: Path) -> Final:
     """What `Final.save` wrote; vectors are mapped into memory, not read."""
     with np.load(folder / "final.npz", allow_pickle=False) as file:
-        answers = file.get("answers")
-        return Final(file["scores"], str(file["way"]), int(file["tried"]), answers, load_seen(folder))
+        return Final(
+            file["scores"],
+            str(file["way"]),
+            int(file["tried"]),
+            file.get("answers"),
+            load_seen(folder),
+            str(file["step"]),
+            tuple(Rung(str(step), file[f"rung{i}"]) for i, step in enumerate(file["rungs"])),
+            file.get("crossed"),
+        )
 
 
 def refuse_other_final(final: Final, judge: "Judge") -> None:
@@ -107,6 +140,9 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         raise ValueError(f"final scores of {n_draws} draws are not all finite")
     if not 0 <= final.tried <= n_draws:
         raise ValueError(f"{final.tried} draws were tried, expected at most {n_draws}")
+    for step, scores in (*((rung.step, rung.scores) for rung in final.rungs), ("crossed", final.crossed)):
+        if scores is not None and (scores.shape != shape or not np.isfinite(scores).all()):
+            raise ValueError(f"scores of the rung {step!r} are not one finite number for each final score")
     if judge.classes is None:
         return
     answers, n_classes = final.answers, len(judge.classes.names)
@@ -116,6 +152,15 @@ def refuse_other_final(final: Final, judge: "Judge") -> None:
         raise ValueError(
             f"final answers are {answers.min()} to {answers.max()}, expected numbers of {n_classes} labels"
         )
+
+
+class ReachedShare(NamedTuple):
+    """A further reading of a judge's scores: how many of them reach a bound, in per cent."""
+
+    key: str
+    name: str
+    """For people: "R@1"."""
+    least: float
 
 
 @runtime_checkable
@@ -141,23 +186,32 @@ class Judge(ABC):
     cluster: Int[np.ndarray, " N"]
     """Examples that are not independent share a number: near duplicates, turns of a conversation."""
     shots: int | None = None
-    """Labels per class that a draw learns from."""
+    """Labels per class that a draw learns from; None where it learns from nothing, or from all labels but those that
+    it tests.
+    """
     classes: Classes | None = None
     """Where what is asked for is a label."""
     items: tuple[Any, ...] = ()
     """What a look reads, for its price."""
     test: SuppliedTest | None = None
+    shares: tuple[ReachedShare, ...] = ()
+    """What else is read off its scores."""
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""
 
     @property
     def looked(self) -> str:
-        """What a look measures, for people: "5-shot accuracy"."""
-        return self.measure.name if self.shots is None else f"{self.shots}-shot {self.measure.name}"
+        """What a look measures, for people: "accuracy with all labels, 80/20 splits"."""
+        return self.measure.name if self.classes is None else f"{self.measure.name} with all labels, 80/20 splits"
+
+    @property
+    def tested_by_looks(self) -> Bool[np.ndarray, "L N"]:
+        """Of `tested`, the draws of looks: the first, as many as it takes to choose by."""
+        return self.tested[:LOOKS]
 
     @abstractmethod
     def look(self, product: Any) -> Score:
-        """Scores that are cheap to have, at every checkpoint: with a plain head, say."""
+        """Scores that are cheap to have, at every checkpoint: of a plain head, say, on `tested_by_looks`."""
 
     @abstractmethod
     def final(self, product: Any, *, beside: Final | None = None, seconds: float | None = None) -> Final:

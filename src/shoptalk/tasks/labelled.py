@@ -1,31 +1,33 @@
-"""A judge by labels: k-shot label sets teach a head, the other examples test it.
+"""A judge by labels: four fifths of all labels teach a head, the rest test it, in repeated 80/20 splits.
 
-A look fits plain logistic regression. The final scores are those of the kind of head that serves an encoder best,
-chosen on other clusters than it is scored on (`nn/heads/kinds.py`).
+What is asked is what would be shipped: a head on all labels. A look fits plain logistic regression. The final scores
+are those of the kind of head that serves an encoder best by its answers on texts held out (`nn/heads/kinds.py`).
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int32
 
 from shoptalk import decide
+from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
-from shoptalk.nn.heads.kind_answers import Seen, kind_answers, right
-from shoptalk.nn.heads.kinds import chosen_kinds
+from shoptalk.nn.heads.kind_answers import Seen, kind_answers, kinds_for, right
+from shoptalk.nn.heads.kinds import KINDS, PLAIN, chosen_kinds
 from shoptalk.nn.product import Embedder
-from shoptalk.probes.linear import kshot_outcomes
 from shoptalk.records import Example, Measure
-from shoptalk.tasks.judge import Classes, Final, Ground, Judge
+from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Rung
 
+TRIED = 10
+"""Draws on which kinds of heads are compared: each text is answered twice."""
 TRIED_SHARE = 0.3
-"""Of a time budget, at most this much goes into trying kinds of heads; they are then tried on the first draws alone."""
-REST_SHARE = 0.25
-"""Of a time budget, at most this much goes into the other draws with the kinds that were chosen."""
-TIMED_DRAWS, FEWEST_DRAWS = 2, 5
+"""Of a time budget, at most this much goes into trying kinds of heads, on half as many draws if need be."""
+REST_SHARE = 0.15
+"""Of a time budget, at most this much goes into the other draws."""
+FEWEST = decide.FOLDS
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,24 @@ class LabelTest:
         cluster = np.array([example.cluster for example in known])
         return cls(learned, tuple(example.text for example in known), labels, cluster, pool, named)
 
-    def scores(self, product: Embedder, final: Final) -> Bool[np.ndarray, "R M"]:
-        """Whether heads of the final kind, fitted on the same draws, give each test example its label."""
+    def scores(self, product: Embedder, final: Final) -> Bool[np.ndarray, "one M"]:
+        """Whether the head that ships, of the final kind on all labels, gives each test example its label."""
         items = [*self.learned.items, *self.items]
         labels = np.concatenate([self.learned.labels, self.labels])
         seen = Seen.by(product, items, self.pool, labels=self.named)
-        training = self.learned.training[: len(final.scores)]
-        answers = kind_answers(seen, labels, training, only=final.way)[final.way]
+        taught = np.arange(len(labels))[None] < len(self.learned.labels)
+        answers = kind_answers(seen, labels, taught, only=final.way)[final.way]
         return right(answers, labels)[:, len(self.learned.labels) :]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelJudge(Judge):
-    """The label set with its k-shot draws, drawn once and used for every entry."""
+    """The label set with its splits, drawn once and used for every entry."""
 
     key: str
     measure: Measure
     tested: Bool[np.ndarray, "R N"]
     cluster: Int[np.ndarray, " N"]
-    shots: int
     classes: Classes
     items: tuple[Any, ...]
     pool: tuple[Any, ...]
@@ -86,8 +87,6 @@ class LabelJudge(Judge):
     """The labels as texts that heads may learn from; none where the product does not read texts."""
     seed: int
     test: LabelTest | None = None
-    remark: str | None = None
-    """Which labels make a draw smaller than is asked for, and what to do."""
 
     @classmethod
     def draw(cls, key: str, measure: Measure, ground: Ground) -> "LabelJudge":
@@ -98,65 +97,115 @@ class LabelJudge(Judge):
         """
         given, labels = np.unique([example.label for example in ground.examples], return_inverse=True)
         cluster = np.array([example.cluster for example in ground.examples])
-        drawn = decide.draws(given[labels], cluster, shots=ground.shots, n_draws=ground.n_draws, seed=ground.seed)
+        tested = decide.splits(given[labels], cluster, n_draws=ground.n_draws, seed=ground.seed)
         names = tuple(str(name) for name in given)
         named = names if ground.kind == "text" else ()
-        classes = Classes(tuple(example.text for example in ground.examples), labels, names, drawn.training)
-        test = LabelTest.of(ground.tests, classes, pool=ground.pool, named=named) if ground.tests else None
-        shots = int(drawn.training.shape[1]) // len(names)
+        classes = Classes(tuple(example.text for example in ground.examples), labels, names)
         return cls(
             key=key,
             measure=measure,
-            tested=drawn.tested,
+            tested=tested,
             cluster=cluster,
-            shots=shots,
             classes=classes,
             items=classes.items,
             pool=ground.pool,
             named=named,
             seed=ground.seed,
-            test=test,
-            remark=decide.fewer_shots(given[labels], cluster, shots=ground.shots),
+            test=LabelTest.of(ground.tests, classes, pool=ground.pool, named=named) if ground.tests else None,
         )
 
-    def look(self, product: Embedder) -> Bool[np.ndarray, "R N"]:
+    def look(self, product: Embedder) -> Bool[np.ndarray, "L N"]:
         """Whether plain heads on the encoder's vectors are right."""
-        return kshot_outcomes(product.embed(self.classes.items), self.classes.labels, self.classes.training)
+        seen = Seen.of_texts(product.embed(self.classes.items))
+        return right(
+            kind_answers(seen, self.classes.labels, ~self.tested_by_looks, only=PLAIN)[PLAIN], self.classes.labels
+        )
 
     def final(self, product: Embedder, *, beside: Final | None = None, seconds: float | None = None) -> Final:
-        """The outcomes of kinds of heads that were chosen on other clusters than they are scored on; the answers are of
-        the kind that is best on all.
+        """The outcomes of the kind of head that is best on all texts held out.
 
-        Kinds are chosen by what they answer on the first draws; those that are chosen, and no others, answer the other
-        draws too. Of limited time two draws are timed first.
+        Kinds are chosen by what they answer on the first draws; the one that is chosen answers the other draws too.
         """
         seen = Seen.by(product, self.classes.items, self.pool, labels=self.named)
-        labels, training = self.classes.labels, self.classes.training
-        timed = min(TIMED_DRAWS, len(training))
-        begun = time.perf_counter()
-        answers = kind_answers(seen, labels, training[:timed])
-        if beside is not None:
-            n_tried, n_draws = beside.tried, len(beside.scores)
-        else:
-            n_tried, n_draws = _draws_for(seconds, (time.perf_counter() - begun) / timed, most=len(training))
-        more = kind_answers(seen, labels, training[timed:n_tried])
-        answers = {kind: np.concatenate([first, more[kind]])[:n_tried] for kind, first in answers.items()}
-        outcomes = {kind: right(answered, labels) for kind, answered in answers.items()}
+        trial = self._trial(seen, min(FEWEST, len(self.tested)) if beside is None else beside.tried)
+        if beside is None and (n_tried := _tried(seconds, sum(trial.seconds.values()), most=len(self.tested))) > FEWEST:
+            trial = self._trial(seen, n_tried)
+        n_tried = len(next(iter(trial.answers.values())))
+        outcomes = {kind: right(answered, self.classes.labels) for kind, answered in trial.answers.items()}
         chosen = chosen_kinds(outcomes, self.tested[:n_tried], self.cluster, seed=self.seed)
-        kept = {kind: answers[kind] for kind in (chosen.first, chosen.second, chosen.best)}
-        if n_tried < n_draws:
-            rest = {kind: kind_answers(seen, labels, training[n_tried:n_draws], only=kind)[kind] for kind in kept}
-            kept = {kind: np.concatenate([first, rest[kind]]) for kind, first in kept.items()}
-        scores = chosen.outcomes({kind: right(answered, labels) for kind, answered in kept.items()})
-        return Final(scores, chosen.best, n_tried, kept[chosen.best], seen)
+        step = UNLABELLED if KINDS[chosen.best].smoothed else NAMES if seen.named is not None else PLAIN_HEAD
+        if beside is not None:
+            answers = self._answers(seen, chosen.best, trial.answers[chosen.best], len(beside.scores))
+            return Final(right(answers, self.classes.labels), chosen.best, n_tried, answers, seen, step)
+        kinds = sorted({chosen.best, chosen.first, chosen.second})
+        a_draw = (sum(trial.seconds[kind] for kind in kinds) + 2 * trial.seconds[PLAIN]) / n_tried
+        n_draws = _draws_for(seconds, a_draw, n_tried, most=len(self.tested))
+        known = {kind: self._answers(seen, kind, trial.answers[kind], n_draws) for kind in kinds}
+        scores = {kind: right(answered, self.classes.labels) for kind, answered in known.items()}
+        return Final(
+            scores[chosen.best],
+            chosen.best,
+            n_tried,
+            known[chosen.best],
+            seen,
+            step,
+            self._rungs(seen, n_draws, step),
+            chosen.outcomes(scores) if len(kinds) > 1 else None,
+        )
+
+    def _trial(self, seen: Seen, n_tried: int) -> "_Trial":
+        """Every kind's answers on the first draws."""
+        answers: dict[str, Int32[np.ndarray, "T N"]] = {}
+        seconds: dict[str, float] = {}
+        for kind in kinds_for(seen):
+            begun = time.perf_counter()
+            answers |= kind_answers(seen, self.classes.labels, ~self.tested[:n_tried], only=kind)
+            seconds[kind] = time.perf_counter() - begun
+        return _Trial(answers, seconds)
+
+    def _answers(
+        self, seen: Seen, kind: str, tried: Int32[np.ndarray, "T N"], n_draws: int
+    ) -> Int32[np.ndarray, "R N"]:
+        """The answers of a kind on all draws, of which those on the first are known."""
+        if len(tried) >= n_draws:
+            return tried[:n_draws]
+        rest = kind_answers(seen, self.classes.labels, ~self.tested[len(tried) : n_draws], only=kind)[kind]
+        return np.concatenate([tried, rest])
+
+    def _rungs(self, seen: Seen, n_draws: int, step: str) -> tuple[Rung, ...]:
+        """What plain heads score without names, and with them, as far as these are steps before the last."""
+        labels, taught = self.classes.labels, ~self.tested[:n_draws]
+        steps = {PLAIN_HEAD: replace(seen, named=None)} | ({NAMES: seen} if seen.named is not None else {})
+        return tuple(
+            Rung(name, right(kind_answers(view, labels, taught, only=PLAIN)[PLAIN], labels))
+            for name, view in steps.items()
+            if name != step
+        )
 
 
-def _draws_for(seconds: float | None, a_draw: float, *, most: int) -> tuple[int, int]:
-    """On how many draws kinds are tried and on how many the chosen ones answer, where a draw takes `a_draw` seconds.
+@dataclass(frozen=True)
+class _Trial:
+    """What kinds of heads answer on the draws on which they are compared, and the seconds that took."""
 
-    Kinds are tried three times in a run: on the base, on the challenger, and for what is shipped.
+    answers: dict[str, Int32[np.ndarray, "T N"]]
+    seconds: dict[str, float]
+
+
+def _tried(seconds: float | None, took: float, *, most: int) -> int:
+    """On how many draws kinds are compared, where the first five took so long.
+
+    Kinds are compared three times in a run: on the base, on the challenger, and for what is shipped.
+    """
+    first, all_of_them = min(FEWEST, most), min(TRIED, most)
+    return all_of_them if seconds is None or 3 * took * TRIED / FEWEST <= TRIED_SHARE * seconds else first
+
+
+def _draws_for(seconds: float | None, a_draw: float, n_tried: int, *, most: int) -> int:
+    """On how many draws in all the chosen kind answers, where one draw more takes `a_draw` seconds.
+
+    Whole rounds of five, so that every text is tested equally often; the base and the challenger take as many.
     """
     if seconds is None:
-        return most, most
-    n_tried = min(most, max(FEWEST_DRAWS, int(TRIED_SHARE * seconds / (3 * a_draw))))
-    return n_tried, min(most, n_tried + int(REST_SHARE * seconds / (2 * a_draw)))
+        return most
+    more = int(REST_SHARE * seconds / (2 * a_draw)) // decide.FOLDS * decide.FOLDS
+    return min(most, n_tried + more)

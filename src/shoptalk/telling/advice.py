@@ -9,6 +9,7 @@ from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
 from shoptalk.report.verdict_json import CandidateRow, Verdict
+from shoptalk.tasks import needs_of
 
 RISING = 0.2
 """Points (`Measure.point`) by which a last checkpoint must beat the one before for more training to be worth a try."""
@@ -47,11 +48,12 @@ def advise(
 
 
 def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[NextStep]:
+    needs = needs_of(verdict.task or "intent")
+    what = f"{needs.bring}, every intent at least twice," if needs.labels else needs.bring
     return [
         _advice(
-            f"Label about {verdict.labels_needed:,} messages, every intent at least twice, and run the same again: "
-            "only that measures whether the assistant gets better.",
-            _with(again, "--labels", "labels.csv"),
+            f"{what} and run the same again: only that measures whether the assistant gets better.",
+            _with(again, "--labels", "labels.csv") if needs.labels else None,
         ),
         _advice(
             f"The challenger is in {run.name}/candidate/encoder, unproven: look at what it finds near what before you "
@@ -71,7 +73,7 @@ def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str], pretexts:
 
 def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     found = _more_training(verdict, again)
-    if not verdict.on_test and verdict.shots is not None:
+    if not verdict.on_test and verdict.labelled:
         found.append(
             _advice(
                 "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
@@ -123,7 +125,7 @@ def _more_examples(verdict: Verdict) -> str:
 
 def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
     found = []
-    if verdict.gain is not None and verdict.gain > 0 and verdict.shots is not None:
+    if verdict.gain is not None and verdict.gain > 0 and verdict.labelled:
         found.append(
             _advice(
                 "Measure how much is enough: the gain against training, unlabelled texts and labels.",

@@ -14,8 +14,8 @@ from typing import Any
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from shoptalk.nn.encoder import MODEL_CARD
-from shoptalk.records import ACCURACY
-from shoptalk.report.verdict_json import Verdict
+from shoptalk.records import ACCURACY, Measure
+from shoptalk.report.verdict_json import Ends, Verdict
 from shoptalk.telling.origin import Base, Told
 
 DATASET_CARD = "DATASET.md"
@@ -98,20 +98,33 @@ def _model_data(base: Base, *, trained: bool, objective: str | None = None) -> M
 def _result(told: Told, verdict: Verdict, *, adapted: bool) -> EvalResult | None:
     """The measured accuracy as the hub's model index has it; None without labels."""
     value = verdict.adapted if adapted and verdict.objective else verdict.base
-    if value is None or verdict.metric is None or told.labels is None or verdict.shots is None:
+    if (
+        value is None
+        or verdict.metric is None
+        or told.labels is None
+        or not (verdict.labelled or verdict.objective is None)
+    ):
         return None
     head = (verdict.heads.adapted if adapted else verdict.heads.base) if verdict.heads else None
     return EvalResult(
         task_type="text-classification",
-        task_name="Text classification from a few labels, encoder frozen",
+        task_name="Text classification from labels, encoder frozen",
         dataset_type="custom",  # the labels are the user's own file, on no hub
         dataset_name=told.test if verdict.on_test and told.test else told.labels,
         dataset_split="test" if verdict.on_test else None,
-        dataset_args={"shots": verdict.shots, "draws": verdict.n_draws, "examples": verdict.n_examples},
+        dataset_args=({} if verdict.shots is None else {"shots": verdict.shots})
+        | {"draws": verdict.n_draws, "examples": verdict.n_examples},
         metric_type=verdict.metric,
-        metric_name=f"{verdict.shots}-shot {verdict.metric} in per cent{f', {head} head' if head else ''}",
+        metric_name=f"{verdict.metric} in per cent, {_learned(verdict)}{f', {head} head' if head else ''}",
         metric_value=round(value, 2),
     )
+
+
+def _learned(verdict: Verdict) -> str:
+    """What the heads learned from."""
+    if verdict.shots is not None:
+        return f"{verdict.shots} labels per class, mean of {verdict.n_draws} label sets"
+    return "all labels" if verdict.on_test else f"80/20 splits of all labels, mean of {verdict.n_draws}"
 
 
 def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
@@ -122,10 +135,16 @@ def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
             f"A text encoder: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
             "trained further on unlabelled text, and did not replace it."
         )
+    share = next((row.merge for row in verdict.candidates if row.entry == verdict.entry), None)
+    average = (
+        ""
+        if share is None
+        else f" Its weights are an average: {share:g} of the trained ones, {1 - share:g} of the base's."
+    )
     return (
         f"A text encoder: {source}, trained further on unlabelled text by self-supervision "
         f"(`{verdict.objective}`). It is the entry `{verdict.entry}` of the run's menu of candidates and "
-        "checkpoints."
+        f"checkpoints.{average}"
     )
 
 
@@ -135,10 +154,7 @@ def _judged(told: Told, verdict: Verdict) -> str:
     if verdict.objective is None:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence} Nothing was trained to compare the base model with."
     low, high = verdict.interval
-    measure, sets = (
-        verdict.measure or ACCURACY,
-        f", {verdict.shots} labels per class, mean of {verdict.n_draws} label sets",
-    )
+    measure, sets = verdict.measure or ACCURACY, f", {_learned(verdict)}" if verdict.labelled else ""
     rows = [
         ("base model", measure.shown(verdict.base or 0.0)),
         ("best challenger", measure.shown(verdict.adapted or 0.0)),
@@ -147,15 +163,16 @@ def _judged(told: Told, verdict: Verdict) -> str:
             "95 % interval of the gain",
             f"{measure.change(low or 0.0)} to {measure.change(high or 0.0)} {measure.difference}",
         ),
-        (measure.examples if verdict.shots is None else "examples", f"{verdict.n_examples:,}"),
+        ("examples" if verdict.labelled else measure.examples, f"{verdict.n_examples:,}"),
     ]
-    measured = _table(["measure", f"{verdict.metric}{sets if verdict.shots is not None else ''}"], rows)
-    if verdict.shots is None:
+    measured = _table(["measure", f"{verdict.metric}{sets}"], rows)
+    measured += _ladder(verdict, measure)
+    if not verdict.labelled:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence}\n\n{measured}"
     where = (
         f"the supplied test set `{_code(told.test)}`, read for this encoder alone"
         if verdict.on_test
-        else f"examples of `{_code(told.labels)}` outside each label set"
+        else f"examples of `{_code(told.labels)}` that it has not learned from"
     )
     heads = verdict.heads.sentence if verdict.heads else ""
     return "\n\n".join(
@@ -165,6 +182,27 @@ def _judged(told: Told, verdict: Verdict) -> str:
             f"Accuracy is that of a head on the frozen encoder, on {where}. {heads}".rstrip(),
         ]
     )
+
+
+def _ladder(verdict: Verdict, measure: Measure) -> str:
+    """A table of the measured steps, where there are several."""
+    if len(verdict.ladder) < 2:
+        return ""
+    whole = verdict.in_all
+    rows = [
+        (step.step, measure.shown(step.value), *_rise(step.gain, step.interval, measure)) for step in verdict.ladder
+    ]
+    if whole is not None and whole.gain is not None:
+        rows.append((f"in all, up to {whole.step}", "", *_rise(whole.gain, whole.interval, measure)))
+    head = ["step", str(verdict.metric), f"gain in {measure.difference}", "95 % interval, all at once"]
+    return f"\n\nWhat each step adds to the one above it:\n\n{_table(head, rows)}"
+
+
+def _rise(gain: float | None, interval: Ends | None, measure: Measure) -> tuple[str, str]:
+    if gain is None or interval is None:
+        return "", ""
+    low, high = (measure.change(end) for end in interval)
+    return measure.change(gain), f"{low} to {high}"
 
 
 def _data_summary(told: Told, *, adapted: bool) -> str:
@@ -214,9 +252,12 @@ def _dataset_card(told: Told) -> str:
         ("labelled", f"{data.labelled:,}", f"{data.classes:,} classes; heads and the verdict, never self-supervision"),
         ("test", f"{data.test:,}", "read once for the verdict, never trained on"),
     ]
+    if told.pairs:
+        splits.append(("questions", f"{data.questions:,}", "asked of every model for the passage that answers"))
     kept = {name: f"{data.by_source.get(name, 0):,} documents" for name in data.sources}
     kept |= {told.labels: f"{data.labelled:,} labelled texts"} if told.labels else {}
     kept |= {told.test: f"{data.test:,} test texts"} if told.test else {}
+    kept |= {told.pairs: f"{data.questions:,} questions"} if told.pairs else {}
     sources = [
         (f"`{_code(name)}`", kept[name], f"{data.dropped_by_source.get(name, 0):,}", f"`{digest}`")
         for name, digest in data.sources.items()

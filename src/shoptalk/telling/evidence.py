@@ -48,7 +48,7 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
     """
     entry, compared = judged.entry, judged.compared
-    settings: dict[str, Any] = {"seed": world.config.seed, "draws": world.config.draws}
+    settings: dict[str, Any] = {"seed": world.config.seed, "shots": world.config.shots}
     parents = {"corpus": curated.artifact.content, "baseline": baseline.artifact.content}
     if entry is not None:
         parents["entry"] = entry.artifact.content
@@ -73,13 +73,15 @@ def _gather(
     base = open_product(world.config)
     adapted = open_product(world.config, str(entry.folder / "encoder"))
     before, after = _seen(baseline, compared, base, adapted)
-    moved = flips.moved(_both(before), _both(after)) if before and after else None
+    # What training moved is seen beside the base that was trained; what the verdict compares may be another.
+    untrained = baseline.final.seen if compared is not None and baseline.final is not None else before
+    moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
     return Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, _gains(world, curated, baseline, entry, compared, before, after))),
         gains_note=shot_gains.NOTE,
         changed=_changed(curated, baseline, entry, compared, before, after),
-        map=_map(world, curated, baseline, entry, came_from, before, after),
+        map=_map(world, curated, baseline, entry, came_from, untrained, after),
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
     )
@@ -130,7 +132,7 @@ def _gains(
             judge.classes.labels,
             judge.cluster,
             entry=entry.name,
-            n_draws=world.config.draws,
+            shots=world.config.shots,
             c=compared.c,
             seed=world.config.seed,
         )

@@ -163,7 +163,11 @@ def collect(
         per_class=tuple(ClassGain.model_validate(row) for row in judged.per_class),
         label_free=tuple(
             LabelFreeRow(entry=name, values=_label_free(measured, baseline.bench))
-            for name, measured in [("base", baseline.measured), *((entry.name, entry.measured) for entry in entries)]
+            for name, measured in [
+                ("base", baseline.measured),
+                *((other.name, other.measured) for other in baseline.others.values()),
+                *((entry.name, entry.measured) for entry in entries),
+            ]
         ),
         # Read with the plain head, as the curves are; so is the base that it is compared with.
         ceiling=None
@@ -279,7 +283,7 @@ def _over_fitting(baseline: Baseline, entry: str, alarm: decide.Alarm) -> GuardR
 
 
 def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
-    mine = [row for row in rows if row.objective == name]
+    mine = [row for row in rows if row.objective == name and row.merge is None]  # a merge is no step of training
     points = [
         CurvePoint(
             entry=row.entry,

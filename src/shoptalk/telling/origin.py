@@ -28,7 +28,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 
-_OPTIONS = ("base", "candidates", "shots", "budget", "seed")
+_OPTIONS = ("base", "bases", "candidates", "shots", "budget", "seed")
 """Settings that `adapt` has an option for."""
 
 
@@ -58,6 +58,8 @@ class CorpusFacts:
     dropped_by_source: Mapping[str, int]
     drops: Mapping[str, int]
     """By reason."""
+    questions: int = 0
+    """Asked for the passage that answers, given or mined."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Told:
     labels: str | None
     """The name of the labels' file."""
     test: str | None
+    pairs: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the challenger was trained: the objective's settings and the loop's."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -85,19 +88,22 @@ def origin(
     sources: Sequence[Path],
     labels: Path | None,
     test: Path | None,
+    pairs: Path | None,
     accept_unproven: bool,
 ) -> Told:
     """What the cards of a run's encoders tell. `objective` is that of the verdict's entry."""
     base = base_of(world.base_name)
-    config = world.config.model_copy(update={"base": base.name})
+    bases = tuple(base_of(ref).name for ref in world.config.bases)
+    config = world.config.model_copy(update={"base": base.name, "bases": bases})
     return Told(
         base=base,
-        corpus=_corpus_facts(world, curated, sources, labels, test),
+        corpus=_corpus_facts(world, curated, sources, labels, test, pairs),
         labels=labels.name if labels else None,
         test=test.name if test else None,
+        pairs=pairs.name if pairs else None,
         training=_training(config, prepared, objective),
         versions=baseline.artifact.versions,
-        command=command_of(sources, labels, test, config, accept_unproven=accept_unproven),
+        command=command_of(sources, labels, test, config, pairs=pairs, accept_unproven=accept_unproven),
     )
 
 
@@ -123,16 +129,24 @@ def base_of(ref: str) -> Base:
 
 
 def command_of(
-    sources: Sequence[Path], labels: Path | None, test: Path | None, config: Config, *, accept_unproven: bool
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    config: Config,
+    *,
+    pairs: Path | None = None,
+    accept_unproven: bool,
 ) -> str:
     """The command that makes such a run: files by their names, and every setting that is not at its default."""
     words = ["shoptalk", "adapt", *(path.name for path in sources), "--out", "RUN"]
-    for option, path in (("--labels", labels), ("--test", test)):
+    for option, path in (("--labels", labels), ("--test", test), ("--pairs", pairs)):
         words += [option, path.name] if path is not None else []
     limits = config.limits()
     if limits.euros is not None:  # together with the price of an hour, which decides how long it lasts
         config = config.model_copy(update={"budget": str(limits)})
     changed = dict(_changed(config.model_dump(), Config().model_dump()))
+    if config.bases:
+        changed.pop("base", None)  # the first of them
     for name in _OPTIONS:
         if name in changed:
             value = changed.pop(name)
@@ -168,10 +182,15 @@ def _card_data(folder: Path) -> dict[str, Any]:
 
 
 def _corpus_facts(
-    world: World, curated: Curated, sources: Sequence[Path], labels: Path | None, test: Path | None
+    world: World,
+    curated: Curated,
+    sources: Sequence[Path],
+    labels: Path | None,
+    test: Path | None,
+    pairs: Path | None,
 ) -> CorpusFacts:
     files = dict(source_fingerprint(sources, world.config.curate, out=world.run))
-    files |= {path.name: file_digest(path) for path in (labels, test) if path is not None}
+    files |= {path.name: file_digest(path) for path in (labels, test, pairs) if path is not None}
     reasons, dropped = Counter[str](), Counter[str]()
     for drop in curated.drops:
         reasons[drop.reason] += 1
@@ -187,6 +206,7 @@ def _corpus_facts(
         by_source=Counter(document.source for document in read_documents(world.run / "corpus")),
         dropped_by_source=dropped,
         drops=dict(reasons),
+        questions=len(curated.pairs),
     )
 
 

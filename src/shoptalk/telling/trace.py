@@ -44,6 +44,8 @@ def trace(
     taught = {name: _prepared(made, prepared, name) for name in prepared.candidates} if prepared is not None else {}
     for entry in entries:
         says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} tokens"
+        if entry.merge is not None:
+            says = f"{entry.merge:g} of {entry.candidate} after {entry.step:,} steps, {1 - entry.merge:g} of the base"
         folder = entry.folder.relative_to(world.run).as_posix()
         more = ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)

@@ -124,6 +124,12 @@ class Corpus:
         """
         return self.documents[int(self.conversation[i.__index__()])]
 
+    def passages(self) -> "Positions":
+        """The position of each passage of a plain document: texts that are neither turns nor pictures."""
+        plain = np.asarray(self.turn) < 0
+        plain[self.pictures.numbers] = False
+        return Positions(np.flatnonzero(plain))
+
     def part(self, positions: Int[np.ndarray, " P"], *, digest: str) -> "Corpus":
         """The items at these positions, in ascending order. They are not copied, and documents keep their numbers."""
         return Corpus(

@@ -6,7 +6,7 @@ choose from. Clocks are read once, here; after that the plan and not the clock g
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -79,6 +79,8 @@ class Plan(Frozen):
     """The forecast of the run's peak memory."""
     preparing_seconds: dict[str, float] = Field(default_factory=dict)
     """The part of `before_seconds` that each candidate's targets and timing took, those left out included."""
+    merges: tuple[float, ...] = ()
+    """The averages with the base's weights that are paid for, by the share of the trained ones."""
     eliminated: dict[str, str] = Field(default_factory=dict)
     """Candidates that failed while they were timed, and why."""
 
@@ -106,13 +108,17 @@ def make_plan(
     machine: Machine,
     seed: int,
     decays: Mapping[str, float] | None = None,
+    merges: Sequence[float] = (),
+    n_bases: int = 1,
 ) -> Plan:
     """Allocate the rest of the budget to the candidates.
 
     Of a time budget, `before_seconds` are spent already, `look_seconds` go into every checkpoint (measuring, opening,
     saving), `end_seconds` into the verdict, and the rest into training; a token budget is for training alone.
     `decays` has each candidate's share of final steps in which its learning rate falls: no checkpoint lies within them,
-    so that nothing is measured (and perhaps shipped) half decayed. `costs` is in order of preference: where the budget
+    so that nothing is measured (and perhaps shipped) half decayed. `merges` are wanted: each costs a look, and those
+    nearest to a half come first where a time budget does not pay for all. They and every base but the first of
+    `n_bases` take a place on the menu. `costs` is in order of preference: where the budget
     does not pay for pilots that show anything, the last candidates are left out.
 
     Raises:
@@ -121,9 +127,17 @@ def make_plan(
     tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
     most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
     seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
+    shares = _affordable_merges(merges, seconds, look_seconds)
     while True:
         plans, overhead = _allocate(
-            costs, seconds=seconds, tokens=tokens, look_seconds=look_seconds, pilot_most=most, decays=decays or {}
+            costs,
+            seconds=seconds,
+            tokens=tokens,
+            look_seconds=look_seconds,
+            pilot_most=most,
+            decays=decays or {},
+            n_merges=len(shares),
+            n_bases=n_bases,
         )
         if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
             break
@@ -146,7 +160,7 @@ def make_plan(
     while left > 1:
         left = math.ceil(left / ETA)
         keep.append(left)
-    menu = len(plans) - 1 + max(len(plan.checkpoints) for plan in plans.values())
+    menu = len(plans) - 1 + max(len(plan.checkpoints) for plan in plans.values()) + len(shares)
     return Plan(
         budget=str(budget),
         precision=precision,
@@ -160,6 +174,7 @@ def make_plan(
         before_seconds=round(before_seconds, 1),
         memory_bytes=memory_bytes,
         preparing_seconds=preparing,
+        merges=shares,
     )
 
 
@@ -189,14 +204,16 @@ def _allocate(
     look_seconds: float,
     pilot_most: float | None,
     decays: Mapping[str, float],
+    n_merges: int,
+    n_bases: int,
 ) -> tuple[dict[str, CandidatePlan], float]:
     """Each candidate's steps, and the seconds of the budget that probing takes. With a time budget, a pilot and the
     work before it take at most `pilot_most` seconds.
     """
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
-    checkpoints = _winner_checkpoints(n, seconds, look_seconds)
-    overhead = 0.0 if seconds is None else look_seconds * ((n if n > 1 else 0) + checkpoints)
+    checkpoints = _winner_checkpoints(n, seconds, look_seconds, n_merges, n_bases)
+    overhead = 0.0 if seconds is None else look_seconds * ((n if n > 1 else 0) + checkpoints + n_merges)
     plans = {}
     for name, cost in costs.items():
         unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
@@ -211,10 +228,22 @@ def _allocate(
     return plans, overhead
 
 
-def _winner_checkpoints(n_candidates: int, seconds: float | None, look_seconds: float) -> int:
+def _winner_checkpoints(
+    n_candidates: int, seconds: float | None, look_seconds: float, n_merges: int, n_bases: int
+) -> int:
     """How often the winner is measured: a look may cost a sixteenth of the time, and the menu has 12 places."""
-    affordable = 3 if seconds is None else int(seconds / (16 * max(look_seconds, 1e-3)))
-    return max(2, min(affordable, MENU_MOST - n_candidates, 6))
+    affordable = 3 if seconds is None else _looks(seconds, look_seconds) - n_merges
+    return max(2, min(affordable, MENU_MOST - n_candidates - n_merges - (n_bases - 1), 6))
+
+
+def _looks(seconds: float, look_seconds: float) -> int:
+    return int(seconds / (16 * max(look_seconds, 1e-3)))
+
+
+def _affordable_merges(merges: Sequence[float], seconds: float | None, look_seconds: float) -> tuple[float, ...]:
+    """Of the wanted averages those that are paid for beside two checkpoints, nearest to a half first; ascending."""
+    most = len(merges) if seconds is None else max(0, _looks(seconds, look_seconds) - 2)
+    return tuple(sorted(sorted(merges, key=lambda share: abs(share - 0.5))[:most]))
 
 
 def _candidate_plan(steps: int, pilot: int, checkpoints: int, piloted: bool, cost: Cost, decay: float) -> CandidatePlan:

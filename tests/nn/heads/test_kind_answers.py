@@ -13,18 +13,18 @@ from shoptalk.nn.heads.pool import Pool
 from tests.tiny import tiny_product
 from tests.topics import LABELS, POOL, TEXTS, TOPICS
 
-TRAINING = decide.draws(LABELS, np.arange(36), shots=3, n_draws=2, seed=0).training
+TAUGHT = ~decide.splits(LABELS, np.arange(36), n_draws=2, seed=0)
 
 
 def test_each_kinds_head_of_each_draw_answers_every_text() -> None:
     product = tiny_product()
-    answers = kind_answers(Seen.by(product, TEXTS, POOL), LABELS, TRAINING)
+    answers = kind_answers(Seen.by(product, TEXTS, POOL), LABELS, TAUGHT)
     assert list(answers) == list(KINDS)
     texts, pool = embed(product, TEXTS), Pool.of(embed(product, POOL))
     views = views_of(texts, pool)
     for name, kind in KINDS.items():
         assert answers[name].shape == (2, 36)
-        for r, chosen in enumerate(TRAINING):
+        for r, chosen in enumerate(TAUGHT):
             view = views[kind.smoothed]
             head = fit_kind(kind, view[chosen], LABELS[chosen], np.arange(3), pool)
             np.testing.assert_array_equal(answers[name][r], head.predict(view))
@@ -36,10 +36,10 @@ def test_labels_names_are_seen_by_each_kind_as_it_sees_texts() -> None:
     seen = Seen.by(product, TEXTS, POOL, labels=TOPICS)
     assert seen.named is not None
     np.testing.assert_allclose(seen.named, embed(product, TOPICS), atol=1e-6)
-    answers, pool = kind_answers(seen, LABELS, TRAINING), Pool.of(seen.pool)
+    answers, pool = kind_answers(seen, LABELS, TAUGHT), Pool.of(seen.pool)
     views, named = views_of(seen.texts, pool), views_of(seen.named, pool)
     for name, kind in KINDS.items():
-        chosen = TRAINING[0]
+        chosen = TAUGHT[0]
         view, spoken = views[kind.smoothed], named[kind.smoothed]
         head = fit_kind(kind, view[chosen], LABELS[chosen], np.arange(3), pool, spoken)
         np.testing.assert_array_equal(answers[name][0], head.predict(view))
@@ -47,14 +47,14 @@ def test_labels_names_are_seen_by_each_kind_as_it_sees_texts() -> None:
 
 @pytest.mark.parametrize("unlabelled", [[], POOL[:1], POOL[: FEWEST_IN_POOL - 1]])
 def test_with_too_few_unlabelled_texts_there_is_the_linear_kind_alone(unlabelled: list[str]) -> None:
-    assert list(kind_answers(Seen.by(tiny_product(), TEXTS, unlabelled), LABELS, TRAINING)) == ["linear"]
+    assert list(kind_answers(Seen.by(tiny_product(), TEXTS, unlabelled), LABELS, TAUGHT)) == ["linear"]
 
 
 def test_one_kind_that_is_asked_for_is_the_same_as_among_all() -> None:
     seen, name = Seen.by(tiny_product(), TEXTS, POOL), "self-trained"
-    alone = kind_answers(seen, LABELS, TRAINING, only=name)
+    alone = kind_answers(seen, LABELS, TAUGHT, only=name)
     assert list(alone) == [name]
-    np.testing.assert_array_equal(alone[name], kind_answers(seen, LABELS, TRAINING)[name])
+    np.testing.assert_array_equal(alone[name], kind_answers(seen, LABELS, TAUGHT)[name])
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -9,8 +9,11 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import names
-from shoptalk.nn.heads.kinds import KINDS, fit_kind, usable, views_of
+from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, INVERSE_PENALTY, KINDS, PLAIN, views_of
+from shoptalk.nn.heads.logistic import LinearHead
+from shoptalk.nn.heads.many import fit_many
 from shoptalk.nn.heads.pool import Pool
+from shoptalk.nn.heads.selftrain import self_train
 from shoptalk.nn.product import Embedder
 
 POOL = 2_000
@@ -33,28 +36,76 @@ class Seen:
         named = names.embedded(product, labels) if labels else None
         return cls(embed(product, texts), embed(product, unlabelled), named)
 
+    @classmethod
+    def of_texts(cls, vectors: Float[np.ndarray, "N D"]) -> "Seen":
+        """Of labelled texts alone."""
+        return cls(vectors, vectors[:0])
+
+
+def kinds_for(seen: Seen) -> tuple[str, ...]:
+    """The kinds of heads that can be fitted on what an encoder sees."""
+    return tuple(KINDS) if len(seen.pool) >= FEWEST_IN_POOL else (PLAIN,)
+
 
 def kind_answers(
-    seen: Seen, labels: Int[np.ndarray, " N"], training: Int[np.ndarray, "R K"], *, only: str | None = None
+    seen: Seen, labels: Int[np.ndarray, " N"], taught: Bool[np.ndarray, "R N"], *, only: str | None = None
 ) -> dict[str, Int32[np.ndarray, "R N"]]:
-    """The label that a head of each kind, fitted on each draw's positions, gives each of N texts.
+    """The label that a head of each kind, fitted on the texts that a draw teaches, gives each of N texts.
 
     Where the unlabelled texts are too few for neighbourhoods there is the plain linear kind alone. `only` names the one
-    kind that is asked for. Labels are numbered from 0; each draw holds examples of all that any draw holds.
+    kind that is asked for. Labels are numbered from 0; every draw teaches some text of each.
     """
-    classes = np.arange(int(labels.max()) + 1)
     pool = Pool.of(seen.pool) if len(seen.pool) > 1 else None
-    kinds = usable(pool) if only is None else (only,)
     views = views_of(seen.texts, pool)
     named = views_of(seen.named, pool) if seen.named is not None else {}
-    answers = {kind: np.zeros((len(training), len(labels)), dtype=np.int32) for kind in kinds}
-    for r, chosen in enumerate(training):
-        for kind in kinds:
-            smoothed = KINDS[kind].smoothed
-            view = views[smoothed]
-            head = fit_kind(KINDS[kind], view[chosen], labels[chosen], classes, pool, named.get(smoothed))
-            answers[kind][r] = head.predict(view)
+    fitted: dict[bool, _Fitted] = {}
+    answers = {}
+    for kind in kinds_for(seen) if only is None else (only,):
+        smoothed, rounds = KINDS[kind]
+        if smoothed not in fitted:
+            fitted[smoothed] = _fit(views[smoothed], named.get(smoothed), labels, taught)
+        heads = fitted[smoothed].heads
+        if rounds and pool is not None:
+            heads = fitted[smoothed].self_trained(pool.smoothed if smoothed else pool.vectors, rounds)
+        answers[kind] = np.stack([head.predict(views[smoothed]) for head in heads]).astype(np.int32)
     return answers
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A head per draw, and what it learned from: labelled texts and labels' names, each counted so often (R P)."""
+
+    heads: list[LinearHead]
+    points: Float[np.ndarray, "P D"]
+    codes: Int[np.ndarray, " P"]
+    counts: Float[np.ndarray, "R P"]
+
+    def self_trained(self, unlabelled: Float[np.ndarray, "M D"], rounds: int) -> list[LinearHead]:
+        """The heads after self-training on unlabelled texts, each from its own draw alone."""
+        heads = []
+        for head, counts in zip(self.heads, self.counts, strict=True):
+            used = counts > 0
+            points, codes = self.points[used], self.codes[used]
+            heads.append(self_train(head, points, codes, unlabelled, counts=counts[used], rounds=rounds))
+        return heads
+
+
+def _fit(
+    view: Float[np.ndarray, "N D"],
+    named: Float[np.ndarray, "C D"] | None,
+    labels: Int[np.ndarray, " N"],
+    taught: Bool[np.ndarray, "R N"],
+) -> _Fitted:
+    """Logistic regression on each draw, with the labels' names where they say something of its texts (`fit_kind`)."""
+    n_classes, counts = int(labels.max()) + 1, taught.astype(np.float64)
+    points, codes = view, labels
+    if named is not None:
+        nearest = (view @ named.T).argmax(axis=1)
+        speaking = np.array([names.hits_speak(nearest[chosen], labels[chosen], len(named)) for chosen in taught])
+        counts = np.concatenate([counts, np.outer(speaking, np.full(len(named), names.EXAMPLES))], axis=1)
+        points, codes = np.concatenate([view, named]), np.concatenate([labels, np.arange(len(named))])
+    heads = fit_many(points, codes, counts, n_classes=n_classes, inverse_penalty=INVERSE_PENALTY)
+    return _Fitted(heads, points, codes, counts)
 
 
 def right(answers: Int[np.ndarray, "R N"], labels: Int[np.ndarray, " N"]) -> Bool[np.ndarray, "R N"]:

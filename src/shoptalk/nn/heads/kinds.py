@@ -25,8 +25,9 @@ class Kind(NamedTuple):
     rounds: int
 
 
+PLAIN = "linear"
 KINDS: Mapping[str, Kind] = {
-    "linear": Kind(smoothed=False, rounds=0),
+    PLAIN: Kind(smoothed=False, rounds=0),
     "smoothed": Kind(smoothed=True, rounds=0),
     "self-trained": Kind(smoothed=True, rounds=5),
 }
@@ -38,7 +39,7 @@ FEWEST_IN_POOL = 50
 
 def usable(pool: Pool | None) -> tuple[str, ...]:
     """The kinds that can be fitted."""
-    return tuple(KINDS) if pool is not None and len(pool) >= FEWEST_IN_POOL else ("linear",)
+    return tuple(KINDS) if pool is not None and len(pool) >= FEWEST_IN_POOL else (PLAIN,)
 
 
 def views_of(vectors: Float[np.ndarray, "N D"], pool: Pool | None) -> dict[bool, Float[np.ndarray, "N D"]]:

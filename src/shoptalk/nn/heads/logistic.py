@@ -134,13 +134,13 @@ def _minimise(
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
-    with torch.enable_grad(), _threads_for(points.numel() * probabilities.shape[1]):
+    with torch.enable_grad(), threads_for(points.numel() * probabilities.shape[1]):
         solver.step(closure)  # type: ignore[no-untyped-call]
     return LinearHead(np.ascontiguousarray(matrix.detach().numpy().T), bias.detach().numpy(), labels)
 
 
 @contextlib.contextmanager
-def _threads_for(products: int) -> Iterator[None]:
+def threads_for(products: int) -> Iterator[None]:
     """One thread where a step has few products: there, waiting for each other costs threads more than sharing saves.
 
     Measured on two busy cores (825 texts, 25 classes, 384 dimensions): 4.0 s per self-trained head with two threads,

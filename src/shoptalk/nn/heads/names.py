@@ -42,12 +42,16 @@ def embedded(product: Embedder, labels: Sequence[str]) -> Float[np.ndarray, "C D
 
 
 def speak(named: Float[np.ndarray, "C D"], vectors: Float[np.ndarray, "N D"], codes: Int[np.ndarray, " N"]) -> bool:
-    """Whether the names are to be used, by the rule above; `vectors` are labelled texts, in the space of `named`.
+    """Whether the names are to be used, by the rule above; `vectors` are labelled texts, in the space of `named`."""
+    return hits_speak((vectors @ named.T).argmax(axis=1), codes, len(named))
+
+
+def hits_speak(nearest: Int[np.ndarray, " N"], codes: Int[np.ndarray, " N"], n_names: int) -> bool:
+    """The same where the name nearest to each text is known.
 
     Chance is the share of hits if names were given independently of the texts, each as often as here.
     """
-    nearest = (vectors @ named.T).argmax(axis=1)
-    predicted, actual = (np.bincount(numbers, minlength=len(named)) for numbers in (nearest, codes))
+    predicted, actual = (np.bincount(numbers, minlength=n_names) for numbers in (nearest, codes))
     chance = float(predicted @ actual) / len(codes) ** 2
     hits = int((nearest == codes).sum())
     return hits > 0 and hits * math.log2((1 + chance) / (2 * chance)) > len(codes) - hits

@@ -119,9 +119,11 @@ class SeenByNeighbours(Wrapped):
         super().__init__(inside)
         self.corpus, self.index, self.k = corpus, build(corpus), k
 
-    def embed(self, items: Sequence[Any], *, precision: Precision | None = None) -> Float[np.ndarray, "N D"]:
+    def embed(
+        self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
         """Unit vectors of the items, each smoothed over the corpus."""
-        vectors = self.inside.embed(items, precision=precision)
+        vectors = self.inside.embed(items, precision=precision, prompt=prompt)
         _, positions = search(self.index, vectors, self.k)
         return smooth(vectors, self.corpus, positions)
 

@@ -1,0 +1,78 @@
+"""The first two sentences of a verdict: what the user's text brought in all, and whether training was part of it."""
+
+from collections.abc import Sequence
+
+from shoptalk.decide.adoption import Ruling
+from shoptalk.decide.ladder import ADAPTED, ANOTHER_BASE, NAMES, UNLABELLED, Ladder, Rise
+from shoptalk.records import Measure
+
+
+def brought(
+    ladder: Ladder, ruling: Ruling, *, candidate: str | None, guarded: bool = False, on_test: bool = False
+) -> str:
+    """Two sentences, for someone who reads no further.
+
+    `candidate` is what the best challenger was trained with, None where nothing was trained; `guarded` is whether it
+    left its guards. The second sentence has the interval that the ruling rests on, which may be that of a test.
+    """
+    rises = ladder.rises[: ladder.shipped]
+    counted = [step for step, rise in zip(ladder.steps[1:], rises, strict=False) if rise.gain != 0]
+    training = _by_training(ladder, ruling, counted, candidate=candidate, guarded=guarded, on_test=on_test)
+    return f"{_in_all(ladder, counted)} {training}"
+
+
+def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
+    """What the steps that are counted, and changed anything, brought together."""
+    measure, rise, level = ladder.measure, ladder.in_all, ladder.level
+    if rise is None or not counted:
+        standing = f"{measure.name} {measure.shown(level[0])}"
+        return f"The base model stays as it is ({standing}): your text has brought nothing yet."
+    finding = measure.finding.format(adapted=measure.shown(level[ladder.shipped]), base=measure.shown(level[0]))
+    before, after = _parts(counted)
+    gain = f"{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
+    return f"{before} the assistant {finding} {after} ({gain}){_certainty(rise)}."
+
+
+def _parts(counted: Sequence[str]) -> tuple[str, str]:
+    """With what, and without what. An encoder is trained on unlabelled text, and takes the place of other bases."""
+    text = {NAMES: "labels' names", UNLABELLED: "unlabelled text", ADAPTED: "unlabelled text"}
+    own = dict.fromkeys(text[step] for step in counted if step in text)
+    with_another = ANOTHER_BASE in counted and ADAPTED not in counted
+    if not own:
+        return "On another base", "on the first"
+    if with_another:
+        return f"With your {' and '.join(own)}, and on another base,", "without any of it"
+    return f"With your {' and '.join(own)}", "without it" if list(own) == [text[UNLABELLED]] else "without them"
+
+
+def _certainty(rise: Rise) -> str:
+    if rise.high < 0:
+        return ", a loss"
+    return "" if rise.low > 0 else ", which may be chance"
+
+
+def _by_training(
+    ladder: Ladder, ruling: Ruling, counted: Sequence[str], *, candidate: str | None, guarded: bool, on_test: bool
+) -> str:
+    """Whether training the encoder was part of what is shipped, with its own gain."""
+    if candidate is None or ruling.gain is None or ruling.interval is None:
+        return "No encoder was trained."
+    measure, training = ladder.measure, f"{'On the test, t' if on_test else 'T'}raining the encoder with {candidate}"
+    low, high = ruling.interval
+    gain = f"{measure.change(ruling.gain)} {measure.difference} ({_ends(low, high, measure)})"
+    if ruling.decision.choice == "adopt":
+        if counted == [ADAPTED] and not on_test:
+            return f"All of that is training the encoder with {candidate}."
+        return f"{training} was part of that: {gain}."
+    if not counted:
+        return f"{training} changed the result by {gain}."
+    if guarded:
+        return f"{training} was no part of that: it would change the result by {gain}, and make something else worse."
+    part = "no part of that"
+    if ruling.decision.choice == "inconclusive":
+        part = "no part of that yet" if low > 0 else "no proven part of that"
+    return f"{training} was {part}: it changed the result by {gain}."
+
+
+def _ends(low: float, high: float, measure: Measure) -> str:
+    return f"{measure.change(low)} to {measure.change(high)}"
