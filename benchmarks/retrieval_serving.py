@@ -32,7 +32,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.records import Document
 
 HARBOUR = Path(__file__).parents[1] / "examples" / "harbour"
-QUESTIONS, SHORT = 400, 40
+QUESTIONS, SHORT = 300, 40
 CONTEXT_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -58,7 +58,7 @@ def judged(name: str, *, most: int) -> Collection:
     return _with_qrels(name, [(row.get("title", ""), row["text"]) for row in rows], place, most)
 
 
-def headings(*, most: int, distractors: int = 4000) -> Collection:
+def headings(*, most: int, distractors: int = 2000) -> Collection:
     """A weak proxy: the heading of a passage is the question, so headings are not searched."""
     rows = [row for name in ("git239", "python311", "postgresql15", "ubuntu_server") for row in rows_of(f"docs/{name}")]
     wanted = {row["doc_id"] for row in rows_of("retrieval/docs_headings/qrels")[: most * 3]}
@@ -329,7 +329,10 @@ def main() -> None:
                 dstc11(most=options.questions),
                 harbour(),
             ]
-            every = [opened(collection, vectors, folder) for collection in collections]
+            every = []
+            for collection in collections:
+                every.append(opened(collection, vectors, folder))
+                quality([every[-1][0]])
             quality([part for part, _, _ in every])
             weights([part for part, _, _ in every])
             follow_ups(*every[4], vectors)

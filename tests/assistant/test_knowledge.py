@@ -219,6 +219,10 @@ def test_questions_are_read_with_their_other_places_and_wrong_rows_are_named(tmp
         try_questions(assistant, [AskedQuestion(text="a", document="x.md")])
     with pytest.raises(InputError, match=r"names a passage that documents/pets.md does not hold"):
         try_questions(assistant, [AskedQuestion(text="a", document="pets.md", passage="nonsense")])
+    with pytest.raises(InputError, match="a passage that no document holds"):
+        try_questions(assistant, [AskedQuestion(text="a", passage="nonsense")])
+    (trial,) = try_questions(assistant, [AskedQuestion(text="Travelling with animals", passage="Dogs are welcome")])
+    assert trial.question.answerable
 
 
 def test_a_share_is_a_per_cent_or_a_number() -> None:

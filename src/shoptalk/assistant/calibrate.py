@@ -35,7 +35,7 @@ _EXPECTED = "Expected the columns question, document and passage (and also, a li
 
 
 class AskedQuestion(Frozen):
-    """A question whose answer is known; without a document it must not be answered."""
+    """A question whose answer is known; without document and passage it must not be answered."""
 
     text: str
     document: str | None = None
@@ -44,6 +44,11 @@ class AskedQuestion(Frozen):
     """The same question with other places that answer it as well."""
     before: tuple[Turn, ...] = ()
     """The turns before it, where it stands in a conversation."""
+
+    @property
+    def answerable(self) -> bool:
+        """Whether there is an answer to it."""
+        return self.document is not None or self.passage is not None
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,10 @@ def try_questions(assistant: Assistant, questions: Sequence[AskedQuestion]) -> l
     trials = []
     assistant.embed([question.text for question in questions])  # all at once; they are remembered
     for question in questions:
-        wanted = [_place(place, texts) for place in (question, *question.also)]
+        wanted = [place for asked in (question, *question.also) for place in _places(asked, texts)]
         considered = assistant.consider([*question.before, Turn(role="visitor", text=question.text)])
         decided = assistant.decided(considered, threshold=0.0)
-        right = question.document is not None and any(
+        right = any(
             considered.found[sentence.sources[0] - 1].passage.document == document
             and _overlaps(sentence.start, sentence.end, place)
             for sentence in considered.sentences
@@ -167,7 +172,7 @@ def calibrated(trials: Sequence[QuestionTrial], *, max_wrong: float, error: floa
     tests = ~fits
     thresholds = proposed(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
     promise = promised_threshold(confidence[tests], right[tests], thresholds, max_wrong=max_wrong, error=error)
-    answerable = sum(trial.question.document is not None for trial in trials)
+    answerable = sum(trial.question.answerable for trial in trials)
     return _result(promise, weights, len(trials), answerable, max_wrong, error)
 
 
@@ -240,25 +245,28 @@ def _why(points: Sequence[CalibrationPoint], promise: Promise, needed: int) -> s
     )
 
 
-def _place(question: AskedQuestion, texts: dict[str, str]) -> tuple[str, tuple[int, int] | None]:
-    """The document's id, and where its passage stands in it; without a passage anywhere in it."""
-    if question.document is None:
-        return "", None
-    named = [id for id in texts if id == question.document or id.endswith(f"/{question.document}")]
+def _places(question: AskedQuestion, texts: dict[str, str]) -> list[tuple[str, tuple[int, int] | None]]:
+    """The documents that answer it, and where the passage stands in each; without a passage anywhere in it, and without
+    a document in each that holds the passage.
+    """
+    wanted, passage = question.document, question.passage
+    if wanted is None and passage is None:
+        return []
+    named = [id for id in texts if wanted is None or id == wanted or id.endswith(f"/{wanted}")]
     if not named:
         raise InputError(
-            f"The question {question.text[:60]!r} names the document {question.document!r}, which is not in the "
-            "knowledge. `shoptalk knowledge status RUN` lists what is."
+            f"The question {question.text[:60]!r} names the document {wanted!r}, which is not in the knowledge. "
+            "`shoptalk knowledge status RUN` lists what is."
         )
-    if question.passage is None:
-        return named[0], None
-    begin = texts[named[0]].find(question.passage)
-    if begin < 0:
+    if passage is None:
+        return [(named[0], None)]
+    places = [(id, (begin, begin + len(passage))) for id in named if (begin := texts[id].find(passage)) >= 0]
+    if not places:
         raise InputError(
-            f"The question {question.text[:60]!r} names a passage that {named[0]} does not hold: "
-            f"{question.passage[:60]!r}. Give its words as they stand there."
+            f"The question {question.text[:60]!r} names a passage that {named[0] if wanted else 'no document'} "
+            f"{'does not hold' if wanted else 'holds'}: {passage[:60]!r}. Give its words as they stand there."
         )
-    return named[0], (begin, begin + len(question.passage))
+    return [(id, place) for id, place in places]
 
 
 def _overlaps(start: int | None, end: int | None, wanted: tuple[int, int] | None) -> bool:
