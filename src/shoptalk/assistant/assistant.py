@@ -49,8 +49,9 @@ THRESHOLD = 0.6
 """Least confidence of an answer where neither settings nor a calibration say another."""
 AGAIN = 0.9
 """Cosine from which a visitor asks the same again."""
-CONTEXT = 0.5
-"""Weight of the reading with context beside the question alone (docs/decisions says how it was measured)."""
+CONTEXT = 1.0
+"""Weight of the reading with the turn before beside the question alone (docs/decisions says how it was measured)."""
+_CONTEXT_CHARACTERS = 400
 _REMEMBERED = 4096
 """Texts whose vectors are kept."""
 
@@ -197,12 +198,12 @@ class Assistant:
     def _readings(
         self, asked: "_Asked", vector: Float[np.ndarray, " D"]
     ) -> list[tuple[str, Float[np.ndarray, " D"], float]]:
-        """The question alone, and with the visitor's turn before it, whose vector is remembered."""
+        """The question alone, and together with the turn before it, which often names what the question is about."""
         readings = [(asked.message, vector, 1.0)]
-        if asked.before:
-            both = vector + self.embed([asked.before[-1]])[0]
+        if asked.last:
+            both = vector + self.embed([asked.last])[0]
             both = both / max(float(np.linalg.norm(both)), 1e-9)
-            readings.append((f"{asked.before[-1]} {asked.message}", both, CONTEXT))
+            readings.append((f"{asked.last} {asked.message}", both, CONTEXT))
         return readings
 
     def _considered(
@@ -331,6 +332,8 @@ class _Asked:
 
     message: str
     before: tuple[str, ...]
+    last: str = ""
+    """The turn right before the message, whoever's it is; of a long one the end."""
 
     @property
     def readable(self) -> bool:
@@ -344,7 +347,8 @@ class _Asked:
         while rest and rest[-1].role not in OURS:
             last.insert(0, rest.pop().text.strip())
         before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
-        return cls("\n".join(text for text in last if text), before)
+        before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
+        return cls("\n".join(text for text in last if text), before, before_it)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from shoptalk.assistant.shelf import Shelf
 
 DEPTH = 50
 """Of each ranking that is fused."""
-RRF = 20.0
+RRF = 10.0
 DENSE, WORDS = 1.0, 0.6
 """Weights of the two rankings (benchmarks/retrieval_serving.py says how they were chosen)."""
 SAME = 0.97
