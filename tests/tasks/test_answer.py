@@ -71,8 +71,11 @@ class Planted(Wrapped):
         super().__init__(tiny_product())
         self.vectors = vectors
 
-    def embed(self, items: Sequence[Any], *, precision: Any = None) -> Float[np.ndarray, "N D"]:
-        return np.array([self.vectors[item] for item in items], dtype=np.float32)
+    def embed(
+        self, items: Sequence[Any], *, precision: Any = None, prompt: str | None = None
+    ) -> Float[np.ndarray, "N D"]:
+        before = self.prompts[prompt] if prompt is not None else ""
+        return np.array([self.vectors[before + item] for item in items], dtype=np.float32)
 
 
 def corpus_of(passages: Sequence[str], turns: Sequence[str] = ()) -> Corpus:
@@ -102,6 +105,13 @@ def test_a_question_is_scored_by_the_rank_of_its_passage_among_all_passages_and_
     assert scores.shape == judge.tested.shape == (1, 2)
     assert scores[0].tolist() == pytest.approx([1 / np.log2(3), 1.0])
     assert judge.cluster.tolist() == [0, 1]
+
+
+def test_questions_and_passages_are_read_under_their_prompts_where_the_encoder_has_them() -> None:
+    judge = answer(ground_of(corpus_of(["a", "b"]), [pair_of("q", (1,))]))
+    product = Planted({"ask: q": [0, 1], "say: a": [1, 0], "say: b": [0, 1]})
+    product.prompts = {"query": "ask: ", "reply": "say: "}
+    assert judge is not None and judge.look(product).tolist() == [[1.0]]
 
 
 def test_without_pairs_and_for_products_without_text_vectors_there_is_no_judge() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from shoptalk.nn.encoder import embed_as
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Measure, Pair
 from shoptalk.tasks.judge import Final, Ground, Judge
@@ -22,6 +23,8 @@ CUTOFF = 10
 """Ranks that count."""
 MOST = 20_000
 """Passages that are ranked; of more, those that answer and others at random."""
+QUERY, PASSAGE = ("query",), ("passage", "document", "reply")
+"""Names under which encoders have prompts for questions and for passages."""
 _AT_ONCE = 256
 """Questions whose cosines with all passages are held at once."""
 NDCG = Measure(
@@ -51,7 +54,7 @@ class AnswerJudge(Judge):
 
     def look(self, product: Embedder) -> Float[np.ndarray, "1 N"]:
         """nDCG@10 of each question."""
-        questions, passages = product.embed(self.questions), product.embed(self.passages)
+        questions, passages = embed_as(product, self.questions, *QUERY), embed_as(product, self.passages, *PASSAGE)
         rows = []
         for begin in range(0, len(questions), _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)

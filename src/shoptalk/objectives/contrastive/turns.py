@@ -58,7 +58,7 @@ class TurnsSpec(Spec):
     kind: Literal["turns"] = "turns"
     takes: ClassVar[frozenset[Kind]] = TEXT
     needs: ClassVar[str] = "consecutive turns of conversations"
-    lr: float = Field(default=3e-5, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=64, ge=2)
     passes: float = Field(default=5.0, gt=0)
     temperature: float = Field(default=0.05, gt=0)
