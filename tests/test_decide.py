@@ -25,6 +25,7 @@ from shoptalk.decide import (
     splits,
     verdict,
 )
+from shoptalk.decide.intervals import widening
 from shoptalk.errors import ConfigError, InputError
 
 
@@ -240,12 +241,37 @@ def test_a_menu_without_entries_still_gives_the_base_its_number():
     assert decided(found).decision.choice == "keep_base"
 
 
-def test_a_test_set_is_read_for_one_entry_with_the_usual_quantile():
-    outcomes = planted((4.0,))
+def test_a_test_set_is_read_for_one_entry_with_students_quantile():
+    outcomes = planted((4.0,), n=41)
     found = estimate_on_test(outcomes, seed=0)
-    assert found.high - found.gain == pytest.approx(1.96 * found.se)
+    assert found.c == pytest.approx(2.0211, abs=2e-4)  # 40 degrees of freedom
+    assert found.high - found.gain == pytest.approx(found.c * found.se)
+    assert found.se[0] >= estimate(outcomes, seed=0).se[0]
     with pytest.raises(ValueError, match="one selected entry"):
         estimate_on_test(planted((1.0, 2.0)), seed=0)
+
+
+def test_shipped_heads_on_a_test_have_the_cluster_robust_error_written_out_by_hand():
+    rng = np.random.default_rng(3)
+    values, cluster = rng.random((2, 1, 90)) < 0.7, np.sort(rng.integers(25, size=90))
+    found = estimate_on_test(Scores(("x",), values, np.ones((1, 90), dtype=bool), cluster), seed=0)
+    difference = 100.0 * (values[1, 0].astype(float) - values[0, 0])
+    gain, clusters = difference.mean(), np.unique(cluster)
+    sums = [(difference[cluster == c] - gain).sum() for c in clusters]
+    expected = np.sqrt(len(clusters) / (len(clusters) - 1) * np.square(sums).sum()) / 90
+    assert found.gain[0] == pytest.approx(gain, abs=1e-4)
+    assert found.se[0] == pytest.approx(expected, rel=1e-5)
+    assert found.n_draws == 1
+
+
+def test_intervals_are_widened_by_what_draws_learn_from():
+    tested = np.ones((10, 100), dtype=bool)
+    assert widening(tested, 100) == pytest.approx(np.sqrt(1.3))  # nothing is learned
+    few, most = tested.copy(), tested.copy()
+    few[:, :20] = False
+    most[:, :80] = False
+    assert (widening(few, 100), widening(most, 100)) == (1.15, pytest.approx(np.sqrt(1.3)))
+    assert widening(most, 3000) == pytest.approx(1.005, abs=1e-3)
 
 
 def test_an_entry_chosen_from_a_menu_keeps_the_menus_quantile_under_other_heads():
@@ -356,7 +382,7 @@ def test_labels_needed_where_hardly_an_outcome_differs_fall_as_the_rule_of_three
     right = np.random.default_rng(0).random((20, 17)) < 0.7
     outcomes = Scores(("same",), np.stack([right, right]), np.ones((20, 17), dtype=bool), np.arange(17))
     needed = decided(estimate(outcomes, seed=0), n_clusters=17).labels_needed
-    assert needed is not None and 200 <= needed <= 400  # by 1 / sqrt(n) it would be thousands
+    assert needed is not None and 200 <= needed <= 500  # by 1 / sqrt(n) it would be thousands
 
 
 def test_what_is_shown_on_the_way_has_no_width_of_nought_either():

@@ -153,10 +153,9 @@ def _tell(
     command: str,
 ) -> tuple[Verdict, RunFacts]:
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
-    stage_seconds: dict[str, float] = {}
 
     def timed(stage: str) -> AbstractContextManager[None]:
-        return _timed(world, stage, stage_seconds)
+        return _timed(world, stage)
 
     with timed("curate"):
         curated = _curated(world, sources, labels, test, pairs)
@@ -175,7 +174,8 @@ def _tell(
         skipped |= chosen.eliminated | eliminated
     with timed("decide"):
         judged = decide_stage(world, baseline, entries, left_out=skipped)
-        best_targets = _ceiling(world, baseline, prepared)
+        with world.profile.part("ceiling"):
+            best_targets = _ceiling(world, baseline, prepared)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
@@ -214,7 +214,6 @@ def _tell(
         evidence=evidence,
         command=command,
         labels=labels,
-        stage_seconds=stage_seconds,
         skipped=skipped,
     )
     return verdict, facts
@@ -250,11 +249,10 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
 
 
 @contextmanager
-def _timed(world: World, stage: str, seconds: dict[str, float]) -> Iterator[None]:
+def _timed(world: World, stage: str) -> Iterator[None]:
     world.report.stage(stage)
-    begun = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - begun
+    with world.profile.stage(stage):
+        yield
 
 
 def _logged_seconds(run: Path) -> float:

@@ -39,6 +39,14 @@ def test_each_sentence_stands_in_its_document_where_the_reply_says(assistant: As
         assert texts[source.document][source.start : source.end] == source.text
 
 
+def test_a_follow_up_is_read_with_the_turn_before_it(assistant: Assistant) -> None:
+    alone = assistant.reply(visitor("And how much is that?"))
+    told = visitor("I have a dog.", "Dogs are welcome on every ship.", "And how much is that?")
+    after = assistant.reply(told)
+    assert after.sources[0].document == "documents/pets.md"
+    assert [source.passage for source in after.sources] != [source.passage for source in alone.sources]
+
+
 def test_only_what_the_answer_rests_on_is_cited(assistant: Assistant) -> None:
     reply = assistant.reply(visitor("How much is it to take a bicycle?"))
     ranks = {rank for sentence in reply.sentences for rank in sentence.sources}

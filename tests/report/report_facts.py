@@ -309,7 +309,14 @@ def facts() -> dict[str, Any]:
             {"entry": "mlm@60", "name": "forgetting", "value": -1.8, "limit": -1.0, "inside": False},
         ],
         "cost": {
-            "stages": [{"stage": "curate", "seconds": 1.2}, {"stage": "pretrain", "seconds": 400.0}],
+            "stages": [
+                {"stage": "curate", "seconds": 1.2},
+                {
+                    "stage": "pretrain",
+                    "seconds": 400.0,
+                    "parts": [{"part": "training", "seconds": 350.0}, {"part": "looks", "seconds": 30.0}],
+                },
+            ],
             "seconds": 520.0,
             "tokens": 812345,
             "waste": 0.08,

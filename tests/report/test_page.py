@@ -382,6 +382,16 @@ def test_forecast_and_fact_stand_side_by_side_in_time_tokens_memory_and_euros() 
         assert all(cell.strip() in page for cell in row.strip("| ").split("|"))
 
 
+def test_the_parts_of_a_stage_stand_below_it_with_their_share_of_the_whole_run() -> None:
+    made, page = render_markdown(facts()), visible(full_page())
+    assert "| pretrain | 6 min 40 s |\n| \u2013 training | 5 min 50 s |\n| \u2013 looks | 30.0 s |" in made
+    assert "pretrain 6 min 40 s" in page and "\u2013 training 5 min 50 s 87.2 %" in page
+    bare = facts()
+    for stage in bare["cost"]["stages"]:
+        stage.pop("parts", None)  # as earlier runs have them
+    assert "\u2013 training" not in render_markdown(bare) + render(bare)
+
+
 def test_a_run_without_a_price_shows_no_euros() -> None:
     free = facts()
     spent = free["verdict"]["spent"]

@@ -149,7 +149,11 @@ def test_every_node_of_the_trace_has_known_parents_and_its_manifests_hash(
     assert told["corpus"]["parents"] == ["source:conversations.jsonl", "labels:labels.csv"]
     entries = [f"entry:{row['entry']}" for row in facts["verdict"]["candidates"]]
     assert [node["id"] for node in nodes if node["kind"] == "entry"] == entries
-    assert all(told[name]["parents"] == ["baseline", "corpus", "base", "targets:neighbours"] for name in entries)
+    averages = [f"entry:{row['entry']}" for row in facts["verdict"]["candidates"] if "merge" in row]
+    trained = [name for name in entries if name not in averages]
+    assert averages
+    assert all(told[name]["parents"] == ["baseline", "corpus", "base", "targets:neighbours"] for name in trained)
+    assert all(told[name]["parents"] == [trained[-1], "baseline", "base"] for name in averages)
 
 
 def test_evidence_is_a_timed_stage_that_is_opened_again_and_not_made_again(

@@ -11,7 +11,7 @@ being changed.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -23,9 +23,12 @@ from jaxtyping import Float
 from shoptalk.artifact import Artifact, digest, handed_out, open_artifact
 from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
+from shoptalk.assistant.calibration_file import opened_calibration
 from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_of_answer
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
+from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
@@ -42,12 +45,13 @@ from shoptalk.records import Document, Turn
 
 OURS = ("assistant", "agent", "bot", "system", "action", "tool")
 """Roles of turns that are not the visitor's."""
-THRESHOLD = 0.5
+THRESHOLD = 0.6
 """Least confidence of an answer where neither settings nor a calibration say another."""
 AGAIN = 0.9
 """Cosine from which a visitor asks the same again."""
-CONTEXT = 0.5
-"""Weight of the reading with context beside the question alone (docs/decisions says how it was measured)."""
+CONTEXT = 1.0
+"""Weight of the reading with the turn before beside the question alone (docs/decisions says how it was measured)."""
+_CONTEXT_CHARACTERS = 400
 _REMEMBERED = 4096
 """Texts whose vectors are kept."""
 
@@ -69,8 +73,15 @@ class Assistant:
         self.head = head
         self.knowledge = knowledge
         self.rules: tuple[BusinessRule, ...] = load_rules(Path(settings.rules)) if settings.rules else ()
-        self.confidence = ConfidenceWeights()
-        self.threshold = settings.threshold if settings.threshold is not None else THRESHOLD
+        calibration = opened_calibration(run)
+        promised = calibration.threshold if calibration else None
+        self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
+        self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
+        self.generator = (
+            Generator(settings.generator, name=settings.name, sentences=settings.most_sentences)
+            if settings.generator
+            else None
+        )
         self._encoder = encoder
         self._versions = versions
         self._vectors: OrderedDict[str, Float[np.ndarray, " D"]] = OrderedDict()
@@ -142,7 +153,23 @@ class Assistant:
             now: for rules, hours and the days on which documents hold.
             earlier: what was decided in this conversation before, the oldest first: so that it does not ask back twice.
         """
-        clock = _Clock()
+        clock = Clock()
+        considered = self.consider(turns, now=now, earlier=earlier, clock=clock)
+        decided = self.decided(considered, threshold=self.threshold)
+        reply = self._worded(decided, considered)
+        clock.lap("word")
+        return replace(reply, seconds=clock.seconds())
+
+    def consider(
+        self,
+        turns: Sequence[Turn],
+        *,
+        now: datetime | None = None,
+        earlier: Sequence[Decision] = (),
+        clock: "Clock | None" = None,
+    ) -> "Considered":
+        """What is known of a conversation's last turn before anything is decided."""
+        clock = clock or Clock()
         moment = (now or datetime.now(UTC)).astimezone(ZoneInfo(self.settings.timezone))
         shelf = self.knowledge.shelf
         asked = _Asked.of(turns)
@@ -151,25 +178,22 @@ class Assistant:
         found = retrieve(shelf, self._readings(asked, vector), k=self.settings.passages, day=moment.date())
         clock.lap("retrieve")
         picked = pick(shelf, found, asked.message, vector)
-        signals = self._signals(asked, vector, found, picked, moment, tuple(earlier))
-        decided = decide(signals, self.settings, threshold=self.threshold)
-        clock.lap("decide")
-        reply = self._worded(decided, signals, found, picked, moment)
-        clock.lap("word")
-        return Reply(**reply.__dict__ | {"seconds": clock.seconds(), "versions": self._versions_of(shelf)})
+        clock.lap("pick")
+        considered = self._considered(asked, vector, shelf, found, picked, moment, tuple(earlier))
+        clock.lap("consider")
+        return considered
+
+    def decided(self, considered: "Considered", *, threshold: float) -> Decided:
+        """The decision about it."""
+        return decide(considered.signals, self.settings, threshold=threshold)
 
     def suggest(self, turns: Sequence[Turn], *, most: int = 3) -> tuple[str, ...]:
-        """Replies for an agent to choose from, the likeliest first."""
-        asked = _Asked.of(turns)
-        vector = self.embed([asked.message])[0]
-        shelf = self.knowledge.shelf
-        day = datetime.now(UTC).date()
-        found = retrieve(shelf, self._readings(asked, vector), k=self.settings.passages, day=day)
-        picked = pick(shelf, found, asked.message, vector)
+        """Replies for an agent to choose from, the likeliest first: one from each passage that fits best."""
+        considered = self.consider(turns)
         texts: list[str] = []
-        for rank in dict.fromkeys(entry.rank for entry in picked):
-            of_one = [entry for entry in picked if entry.rank == rank]
-            text = worded(stitch(of_one, found, most=self.settings.most_sentences), found)
+        for rank in dict.fromkeys(entry.rank for entry in considered.picked):
+            of_one = [entry for entry in considered.picked if entry.rank == rank]
+            text = worded(stitch(of_one, most=self.settings.most_sentences), considered.found)
             if text and text not in texts:
                 texts.append(text)
         return tuple(texts[:most])
@@ -184,44 +208,38 @@ class Assistant:
             said = [text for number, text in enumerate(said) if number in kept]
         return "\n".join(f"- {text}" for text in said)
 
-    def _versions_of(self, shelf: Shelf) -> Versions:
-        return Versions(self._versions.run, self._versions.encoder, shelf.content[:12])
-
     def _readings(
         self, asked: "_Asked", vector: Float[np.ndarray, " D"]
     ) -> list[tuple[str, Float[np.ndarray, " D"], float]]:
-        """The question alone, and with the visitor's turn before it, whose vector is remembered."""
+        """The question alone, and together with the turn before it, which often names what the question is about."""
         readings = [(asked.message, vector, 1.0)]
-        if asked.before:
-            both = vector + self.embed([asked.before[-1]])[0]
+        if asked.last:
+            both = vector + self.embed([asked.last])[0]
             both = both / max(float(np.linalg.norm(both)), 1e-9)
-            readings.append((f"{asked.before[-1]} {asked.message}", both, CONTEXT))
+            readings.append((f"{asked.last} {asked.message}", both, CONTEXT))
         return readings
 
-    def _signals(
+    def _considered(
         self,
         asked: "_Asked",
         vector: Float[np.ndarray, " D"],
+        shelf: Shelf,
         found: Sequence[Found],
         picked: Sequence[Picked],
         moment: datetime,
         earlier: Sequence[Decision],
-    ) -> Signals:
+    ) -> "Considered":
         intent, probability, in_scope = None, 0.0, True
         if self.head is not None and asked.readable:
             answer = self.head.answers(vector[None])[0]
             intent, probability, in_scope = next(iter(answer.labels), None), answer.probability, answer.in_scope
         features = features_of_answer(picked, found, asked.message, Support(probability, in_scope))
         before = self.embed(asked.before) if asked.before else np.zeros((0, len(vector)), dtype=np.float32)
-        return Signals(
+        open_now = is_open(self.settings, moment)
+        signals = Signals(
             message=asked.message,
             rule=first_rule(
-                self.rules,
-                asked.message,
-                intent=intent,
-                probability=probability,
-                now=moment,
-                is_open=is_open(self.settings, moment),
+                self.rules, asked.message, intent=intent, probability=probability, now=moment, is_open=open_now
             ),
             readable=asked.readable,
             wants_person=wants_person(asked.message),
@@ -237,20 +255,19 @@ class Assistant:
             confidence=self.confidence(features) if picked else 0.0,
             earlier=earlier,
         )
+        sentences = stitch(picked, most=self.settings.most_sentences)
+        return Considered(signals, found, picked, sentences, features, moment, shelf.content)
 
-    def _worded(
-        self,
-        decided: Decided,
-        signals: Signals,
-        found: Sequence[Found],
-        picked: Sequence[Picked],
-        moment: datetime,
-    ) -> Reply:
+    def _worded(self, decided: Decided, considered: "Considered") -> Reply:
+        signals, found = considered.signals, considered.found
         sentences: tuple[Sentence, ...] = ()
         path: ReplyPath = "rule"
         if decided.words == "found":
-            sentences = stitch(picked, found, most=self.settings.most_sentences)
-            text, path = worded(sentences, found), "extractive"
+            sentences, path = self._generated(considered), "generator"
+            text = " ".join(sentence.text for sentence in sentences)
+            if not sentences:
+                sentences, path = considered.sentences, "extractive"
+                text = worded(sentences, found)
         elif decided.words == "rule":
             assert signals.rule is not None
             text = signals.rule.text
@@ -260,7 +277,7 @@ class Assistant:
         elif decided.words == "greeting":
             text, path = self.settings.greeting or self._phrase("greeting", signals), "canned"
         else:
-            text, path = self._own_words(decided, signals, found, moment), "canned"
+            text, path = self._own_words(decided, considered), "canned"
         used = {rank for sentence in sentences for rank in sentence.sources}
         return Reply(
             decision=decided.decision,
@@ -271,13 +288,20 @@ class Assistant:
             confidence=signals.confidence,
             intent=signals.intent,
             path=path,
-            versions=self._versions,
+            versions=replace(self._versions, index=considered.index[:12]),
         )
 
-    def _own_words(self, decided: Decided, signals: Signals, found: Sequence[Found], moment: datetime) -> str:
-        key = decided.phrase
+    def _generated(self, considered: "Considered") -> tuple[Sentence, ...]:
+        """The generator's sentences that stand in what was read; none where there is no generator, or it fails."""
+        if self.generator is None or considered.signals.pinned:
+            return ()
+        said = self.generator.words(considered.signals.message, considered.found)
+        return ground(said, considered.found).sentences if said else ()
+
+    def _own_words(self, decided: Decided, considered: "Considered") -> str:
+        key, signals, found = decided.phrase, considered.signals, considered.found
         if key == "escalate":
-            key = "escalate" if is_open(self.settings, moment) else "escalate_closed"
+            key = "escalate" if is_open(self.settings, considered.moment) else "escalate_closed"
             first = f"{self._phrase('missing', signals)} " if decided.reason == "missing_knowledge" else ""
             return first + self._phrase(key, signals)
         if key == "clarify":
@@ -300,11 +324,29 @@ def is_open(settings: AssistantSettings, moment: datetime) -> bool:
 
 
 @dataclass(frozen=True)
+class Considered:
+    """What is known of a visitor's turn before anything is decided, and the answer that its knowledge gives."""
+
+    signals: Signals
+    found: Sequence[Found]
+    picked: Sequence[Picked]
+    sentences: tuple[Sentence, ...]
+    """The extractive answer."""
+    features: Float[np.ndarray, " F"]
+    """What the confidence was computed from."""
+    moment: datetime
+    index: str
+    """Content hash of the knowledge that was read."""
+
+
+@dataclass(frozen=True)
 class _Asked:
     """The visitor's message, and what the visitor said before."""
 
     message: str
     before: tuple[str, ...]
+    last: str = ""
+    """The turn right before the message, whoever's it is; of a long one the end."""
 
     @property
     def readable(self) -> bool:
@@ -318,11 +360,12 @@ class _Asked:
         while rest and rest[-1].role not in OURS:
             last.insert(0, rest.pop().text.strip())
         before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
-        return cls("\n".join(text for text in last if text), before)
+        before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
+        return cls("\n".join(text for text in last if text), before, before_it)
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Seconds of each step."""
 
     begun: float = field(default_factory=time.perf_counter)
@@ -330,10 +373,12 @@ class _Clock:
     last: float = field(default_factory=time.perf_counter)
 
     def lap(self, name: str) -> None:
+        """A step ends here."""
         now = time.perf_counter()
         self.laps[name], self.last = now - self.last, now
 
     def seconds(self) -> Mapping[str, float]:
+        """Of each step so far, and of all of them."""
         return {**self.laps, "total": self.last - self.begun}
 
 

@@ -27,6 +27,14 @@ class GeneratorSettings(Frozen):
     model: str
     base_url: str
     key_env: str = Field(default="", description="environment variable that holds the key; none is sent without one")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, address: str) -> str:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("expected an address such as 'http://localhost:8000/v1'")
+        return address
+
     timeout: float = Field(default=8.0, gt=0.0, le=120.0, description="seconds for one attempt")
     retries: int = Field(default=1, ge=0, le=5)
     failures: int = Field(default=3, ge=1, description="failures in a row after which it is not asked for a while")
@@ -48,9 +56,9 @@ class AssistantSettings(Frozen):
     canned_confidence: float = Field(default=0.8, ge=0.0, le=1.0, description="least probability of such an intent")
     person_intents: tuple[str, ...] = Field(default=(), description="intents that are handed to a person")
     threshold: float | None = Field(
-        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.5"
+        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.6"
     )
-    clarify: float = Field(default=0.25, ge=0.0, le=1.0, description="least confidence at which it asks back")
+    clarify: float = Field(default=0.3, ge=0.0, le=1.0, description="least confidence at which it asks back")
     most_sentences: int = Field(default=3, ge=1, le=10, description="of an extractive answer")
     passages: int = Field(default=8, ge=1, le=50, description="read for a reply")
     texts: dict[str, str] = Field(default_factory=dict, description="own wording, such as escalate = '...'")

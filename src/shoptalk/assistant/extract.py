@@ -16,12 +16,32 @@ from shoptalk.assistant.shelf import Shelf
 
 LINE, PASSAGE, WORD = 1.0, 0.35, 0.35
 """Weights of a sentence's own cosine, of its passage's and of the words that it shares with the question."""
-HEADING = 0.4
+HEADING = 0.5
 """What a word counts that stands in the sentence's headings only."""
-NEAR = 0.06
+NUMBER = 0.2
+"""What a number in it counts where the question asks for one: a price, a time, a day."""
+LEADING = 0.15
+"""What it loses where it only leads in to what follows, or has fewer than four words."""
+NEAR = 0.15
 """Sentences within this of the best one's score join the answer."""
 CHARACTERS = 700
 """Of an answer, unless its best sentence is longer."""
+
+
+PINNED = 1.0
+"""What it counts that it is of the official answer to this question."""
+_ASKS_NUMBER = re.compile(
+    r"\b(?:how (?:much|many|long|old|high|tall|wide|heavy|often|early|late|far|big|large|fast|soon)|when|until|"
+    r"what (?:time|hour|price)|price|costs?|fee|fare|charge|pay|which (?:day|date|time|hour)|"
+    r"wie ?viele?|wie (?:lange?|hoch|breit|schwer|oft|früh|spät|weit|alt|teuer)|wann|kostet|kosten|preis|"
+    r"combien|quand|prix|cuánt[oa]s?|cuándo|precio)\b",
+    re.I,
+)
+_HAS_NUMBER = re.compile(
+    r"\d|\b(?:free|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|half|quarter|"
+    r"kostenlos|frei|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|halb)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -40,19 +60,20 @@ class Picked:
 def pick(shelf: Shelf, found: Sequence[Found], question: str, vector: Float[np.ndarray, " D"]) -> list[Picked]:
     """Every sentence of the passages that were read, the best first."""
     weights = _weights(shelf, question)
+    wants_number = _ASKS_NUMBER.search(question) is not None
     picked = []
     for rank, hit in enumerate(found, start=1):
         cosines = shelf.line_vectors(hit.number) @ vector.astype(np.float32)
         headings = set(stems(hit.passage.heading))
         for line, cosine in zip(hit.passage.lines, cosines.tolist(), strict=True):
             overlap = _overlap(weights, set(stems(line.text)), headings)
-            bonus = 1.0 if hit.pinned else 0.0
-            score = LINE * float(cosine) + PASSAGE * hit.cosine + WORD * overlap + bonus
+            score = LINE * float(cosine) + PASSAGE * hit.cosine + WORD * overlap + PINNED * hit.pinned
+            score += NUMBER * (wants_number and _HAS_NUMBER.search(line.text) is not None) - LEADING * _leads_in(line)
             picked.append(Picked(rank, line, score, float(cosine), overlap))
     return sorted(picked, key=lambda entry: (-entry.score, entry.rank, entry.line.start))
 
 
-def stitch(picked: Sequence[Picked], found: Sequence[Found], *, most: int) -> tuple[Sentence, ...]:
+def stitch(picked: Sequence[Picked], *, most: int) -> tuple[Sentence, ...]:
     """The best sentence and those nearly as good, at most `most` of them, in the order in which they stand."""
     if not picked:
         return ()
@@ -77,6 +98,10 @@ def worded(sentences: Sequence[Sentence], found: Sequence[Found]) -> str:
         row = any(line.row and line.start == sentence.start for line in found[sentence.sources[0] - 1].passage.lines)
         parts.append(f"\n{text}\n" if row else text)
     return re.sub(r" *\n+ *", "\n", " ".join(parts)).strip()
+
+
+def _leads_in(line: Span) -> bool:
+    return not line.row and (line.text.endswith(":") or len(line.text.split()) < 4)
 
 
 def _weights(shelf: Shelf, question: str) -> Mapping[str, float]:

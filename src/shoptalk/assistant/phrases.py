@@ -16,8 +16,8 @@ _COMMON: Mapping[str, str] = {
 _COMMON_WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 _ASKING = (
     "much many does did was were be been will would could should if or but so at by from as this that there they he "
-    "she we our your me any some which who why get got take just also too about into out up wer wie viel viele wieviel als "
-    "auch noch oder aber"
+    "she we our your me any some which who why get got take just also too about into out up wer wie viel viele wieviel "
+    "als auch noch oder aber"
 )
 COMMON_WORDS = frozenset(_ASKING.split()).union(*_COMMON_WORDS.values())
 """Words that say next to nothing of what a question is about."""

@@ -11,16 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from shoptalk.assistant.sections import Passage
 from shoptalk.assistant.shelf import Shelf
 
 DEPTH = 50
 """Of each ranking that is fused."""
-RRF = 20
+RRF = 10.0
 DENSE, WORDS = 1.0, 0.6
 """Weights of the two rankings (benchmarks/retrieval_serving.py says how they were chosen)."""
 SAME = 0.97
@@ -63,17 +64,16 @@ def retrieve(
     """
     if not len(shelf) or not questions:
         return []
-    scores: dict[int, float] = {}
     words_of: dict[int, float] = {}
+    rankings: list[tuple[Sequence[int], float]] = []
     _, vector, _ = questions[0]
     for text, at, weight in questions:
-        dense = dense_ranking(shelf, at, DEPTH)[1]
-        bm25, by_words = shelf.fulltext.search(text, DEPTH) if text else (np.zeros(0), np.zeros(0, dtype=np.int64))
+        dense = dense_ranking(shelf.index, at, DEPTH)[1]
+        bm25, by_words = shelf.fulltext.search(text, DEPTH)
         for number, score in zip(by_words.tolist(), bm25.tolist(), strict=True):
             words_of[number] = max(words_of.get(number, 0.0), float(score))
-        for ranking, share in ((dense, DENSE), (by_words, WORDS)):
-            for rank, number in enumerate(ranking.tolist()):
-                scores[number] = scores.get(number, 0.0) + weight * share / (RRF + rank + 1)
+        rankings += [(dense.tolist(), weight * DENSE), (by_words.tolist(), weight * WORDS)]
+    scores = fuse(rankings)
     pins = _pinned(shelf, vector)
     for number in pins:
         scores[number] = scores.get(number, 0.0) + 1.0
@@ -92,12 +92,21 @@ def retrieve(
     return kept
 
 
+def fuse(rankings: Sequence[tuple[Sequence[int], float]], *, constant: float | None = None) -> dict[int, float]:
+    """Each passage's sum over rankings (the best first, with their weights) of weight / (constant + rank)."""
+    scores: dict[int, float] = {}
+    for ranking, weight in rankings:
+        for rank, number in enumerate(ranking, start=1):
+            scores[number] = scores.get(number, 0.0) + weight / ((RRF if constant is None else constant) + rank)
+    return scores
+
+
 def dense_ranking(
-    shelf: Shelf, vector: Float[np.ndarray, " D"], k: int
-) -> tuple[Float32[np.ndarray, " K"], np.ndarray]:
-    """Cosines and numbers of the nearest passages, nearest first."""
+    index: Any, vector: Float[np.ndarray, " D"], k: int
+) -> tuple[Float32[np.ndarray, " K"], Int[np.ndarray, " K"]]:
+    """Cosines and numbers of the nearest passages in a faiss index, nearest first."""
     rows = np.ascontiguousarray(vector[None], dtype=np.float32)
-    cosines, numbers = shelf.index.search(rows, min(k, len(shelf)))
+    cosines, numbers = index.search(rows, min(k, index.ntotal))
     return cosines[0], numbers[0]
 
 

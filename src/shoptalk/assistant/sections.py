@@ -27,6 +27,7 @@ _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|</?[a-zA-Z][^<>]*>|(\*\*|__|``?|~~)")
 _EMPHASIS = re.compile(r"(?<!\w)[*_](?=\S)(.+?)(?<=\S)[*_](?!\w)")
 _ENDS = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]")
+_LEAD = re.compile(r"(\*\*|__)[^*_]{1,60}[.:!]\1[.:]?")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|incl|no|nr|st|dr|mr|mrs|ms|prof|z\.b|d\.h|u\.a|bzw|ca|evtl|inkl|usw|tel|p|pp|art|fig|sr|sra|m|mme)"
     r"|(?<!\w)[A-Za-z]|(?<!\S)\d{1,2})\.$",
@@ -191,17 +192,23 @@ def told_row(header: list[str], cells: list[str]) -> str:
 
 
 def _sentences(text: str, start: int, end: int, block: int) -> Iterator[Span]:
-    """The sentences of a paragraph. A question stays with the sentence after it, as lists of questions have them."""
+    """The sentences of a paragraph; a question, or words in bold that lead in, stay with the sentence after them."""
     if item := _ITEM.match(text[start:end]):
         start += item.end()
     begin = start
     for stop in _ENDS.finditer(text, start, end):
-        so_far = text[begin : stop.end()].rstrip("\"'”’»)]*_ ")
-        if _ABBREVIATED.search(so_far) or (so_far.endswith("?") and stop.end() < end and "?" not in so_far[:-1]):
+        if _ABBREVIATED.search(text[begin : stop.end()].rstrip("\"'”’»)]*_ ")):
+            continue
+        if stop.end() < end and _leads(text[begin : stop.end()].strip()):
             continue
         yield from _line(text, begin, stop.end(), block)
         begin = stop.end()
     yield from _line(text, begin, end, block)
+
+
+def _leads(said: str) -> bool:
+    """Whether a sentence is a question, or words in bold that lead in to the next one."""
+    return (said.count("?") == 1 and said.rstrip("*_\"' )”»").endswith("?")) or bool(_LEAD.fullmatch(said))
 
 
 def _line(text: str, start: int, end: int, block: int) -> Iterator[Span]:

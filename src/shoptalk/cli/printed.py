@@ -39,32 +39,32 @@ _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 """Unicode's categories of control characters, line and paragraph separators, and halves of characters."""
 
 
-def verdict(found: Result, out: Path, *, drops: Mapping[str, int]) -> str:
+def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     """What `adapt` ends with; `drops` are what was left out, by reason."""
-    lines = [f"verdict: {found['choice']}", found["sentence"], ""]
-    measure = Measure.model_validate(found["measure"]) if found.get("measure") else ACCURACY
-    lines += ladder(found, measure)
-    if found["gain"] is not None:
-        low, high = (measure.change(end) for end in found["interval"])
+    lines = [f"verdict: {result['choice']}", result["sentence"], ""]
+    measure = Measure.model_validate(result["measure"]) if result.get("measure") else ACCURACY
+    lines += ladder(result, measure)
+    if result["gain"] is not None:
+        low, high = (measure.change(end) for end in result["interval"])
         lines.append(
-            f"base {measure.shown(found['base'])}, adapted {measure.shown(found['adapted'])}: gain "
-            f"{measure.change(found['gain'])} {measure.difference} (95 % interval {low} to {high})"
+            f"base {measure.shown(result['base'])}, adapted {measure.shown(result['adapted'])}: gain "
+            f"{measure.change(result['gain'])} {measure.difference} (95 % interval {low} to {high})"
         )
-    if found.get("heads"):
-        lines.append(found["heads"]["sentence"])
-    lines.append(f"spent {_spent_text(found['spent'])}")
-    lines += _losers_text(found["spent"])
+    if result.get("heads"):
+        lines.append(result["heads"]["sentence"])
+    lines.append(f"spent {_spent_text(result['spent'])}")
+    lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
 
 
-def ladder(found: Result, measure: Measure) -> list[str]:
+def ladder(result: Result, measure: Measure) -> list[str]:
     """The measured steps, a line each, with what those that are adopted bring in all; none where there is but one."""
-    steps = found.get("ladder", ())
+    steps = result.get("ladder", ())
     if len(steps) < 2:
         return []
-    whole, adopted = found["in_all"], True
+    whole, adopted = result["in_all"], True
     rows: list[tuple[str, str, str, str]] = []
     for step in steps:
         remark = "" if adopted else "measured, not adopted"
@@ -162,10 +162,10 @@ def finetuned(result: Result, out: Path) -> str:
     return "\n".join([*lines, f"encoder and head: {out / 'encoder'}, {out / 'head'}"])
 
 
-def dose(found: Result, run: Path) -> str:
+def dose(result: Result, run: Path) -> str:
     """The dose curves, point by point, with what may be concluded from each."""
-    lines = [f"{found['entry']}, gain in points over the base"]
-    for name, curve in found["curves"].items():
+    lines = [f"{result['entry']}, gain in points over the base"]
+    for name, curve in result["curves"].items():
         lines += ["", f"{name} ({curve['unit']})"]
         lines += [
             f"  {row['dose']:>10,}  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {_gain_text(row)}"

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error
-from shoptalk.records import Decision, Measure
+from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error, paired_error
+from shoptalk.records import Decision
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def continue_training(checkpoints: Scores, *, margin: float = 0.2) -> Decision:
     sums, counts = by_cluster(checkpoints)
     measure = checkpoints.measure
     gains = measure.scale * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
-    last, error = float(gains[-1]), _paired_error(sums[-1] - sums[0], counts, measure)
+    last, error = float(gains[-1]), paired_error(sums[-1] - sums[0], counts, measure)
     name, unit, least = checkpoints.entries[-1], measure.difference, margin * measure.point
     if last < -1.64 * error:
         choice, why = "stop", f"{name} is {measure.change(-last).lstrip('+')} {unit} worse than the base model"
@@ -81,7 +80,7 @@ def so_far(checkpoints: Scores) -> tuple[float, tuple[float, float]]:
     sums, counts = by_cluster(checkpoints)
     differences, measure = sums[-1] - sums[0], checkpoints.measure
     gain = measure.scale * float(differences.sum()) / float(counts.sum())
-    error = max(_paired_error(differences, counts, measure), float(least_error(differences[None], measure)[0]))
+    error = max(paired_error(differences, counts, measure), float(least_error(differences[None], measure)[0]))
     return gain, (gain - 1.96 * error, gain + 1.96 * error)
 
 
@@ -158,10 +157,3 @@ def _unseen(held_out: Sequence[float] | None, best: int) -> str:
     if held_out[-1] > held_out[best]:
         return "; on held-out text that loss rises, so it learns its texts by heart"
     return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
-
-
-def _paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:
-    """Standard error of a pooled paired difference of the measure (the linearised ratio of cluster totals)."""
-    totals, tests = differences.sum(axis=0, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
-    residuals = totals - tests * (totals.sum() / tests.sum())
-    return measure.scale * math.sqrt(float((residuals**2).sum())) / float(tests.sum())

@@ -76,14 +76,20 @@ def _stages(stages: Fact) -> Html | None:
     total = sum(stage.seconds.number or 0.0 for stage in stages)
     if not total:
         return None
-    made: list[list[Child]] = [
-        [
-            told(stage.stage),
-            el("span", meter((stage.seconds.number or 0.0) / total), class_="desk"),
-            fig(wording.duration, stage.seconds),
-            fig(wording.share_of_stages, stage.seconds, stages),
-        ]
-        for stage in stages
-    ]
+    made: list[list[Child]] = []
+    for stage in stages:
+        made.append(_time(el("strong", told(stage.stage)), stage, stages, total))
+        made += [_time(join("\u2013 ", told(part.part)), part, stages, total) for part in stage.parts]
     caption = join("By stage, ", fig(wording.summed_seconds, stages), " in all")
-    return table(caption, ["Stage", el("span", class_="desk"), "Time", "Share"], made, words={1})
+    head: list[Child] = ["Stage, and what in it was measured apart", el("span", class_="desk"), "Time", "Share"]
+    return table(caption, head, made, words={1})
+
+
+def _time(called: Html, row: Fact, stages: Fact, total: float) -> list[Child]:
+    """A stage or a part of one, with its share of the whole run."""
+    return [
+        called,
+        el("span", meter((row.seconds.number or 0.0) / total), class_="desk"),
+        fig(wording.duration, row.seconds),
+        fig(wording.share_of_stages, row.seconds, stages),
+    ]

@@ -21,24 +21,24 @@ def data(facts: Fact) -> Html:
 def _sources(rows: Fact) -> Html | None:
     if not rows:
         return None
-    made = [_source(row) for row in rows]
+    lines = [_source(row) for row in rows]
     samples = [
         el("li", named(row.source), *(el("blockquote", told(sample), dir="auto") for sample in row.samples))
         for row in rows
         if row.samples
     ]
-    rest = made[_MOST_SOURCES:]
+    rest = lines[_MOST_SOURCES:]
     more = _sources_table("The other sources", rest)
     return join(
-        _sources_table("What was learned from, the largest first", made[:_MOST_SOURCES]),
+        _sources_table("What was learned from, the largest first", lines[:_MOST_SOURCES]),
         disclosure(join("The other sources, of ", fig(wording.how_many, rows), " in all"), more) if rest else None,
         disclosure("Samples of each source", el("ul", *samples), on_paper=False) if samples else None,
     )
 
 
-def _sources_table(caption: str, made: list[list[Child]]) -> Html:
+def _sources_table(caption: str, lines: list[list[Child]]) -> Html:
     head: list[Child] = ["Source", el("span", class_="desk"), "Share", "Documents", "Texts", "Left out"]
-    return table(caption, head, made, words={1})
+    return table(caption, head, lines, words={1})
 
 
 def _source(row: Fact) -> list[Child]:
@@ -55,14 +55,14 @@ def _source(row: Fact) -> list[Child]:
 def _drops(rows: Fact) -> Html:
     if not rows:
         return paragraphs("Nothing was left out.")
-    made: list[list[Child]] = [[told(row.reason), fig(wording.count, row.count)] for row in rows]
+    lines: list[list[Child]] = [[told(row.reason), fig(wording.count, row.count)] for row in rows]
     samples = [
         disclosure(join("Samples: ", told(row.reason)), el("ul", *(_sample(sample) for sample in row.samples)))
         for row in rows
         if row.samples
     ]
     return join(
-        table("Left out, by reason", ["Reason", "How many"], made),
+        table("Left out, by reason", ["Reason", "How many"], lines),
         note("What is left out is kept with its reason in the corpus's folder; nothing is lost silently."),
         *samples,
     )

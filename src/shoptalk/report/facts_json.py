@@ -101,6 +101,15 @@ class GuardRow(Published):
     """Whether the entry stayed within the guard."""
 
 
+class PartTime(Published):
+    """What a part of a stage took."""
+
+    part: str
+    """In a word or two: training, looks, heads."""
+    seconds: float
+    """Wall-clock seconds."""
+
+
 class StageTime(Published):
     """What a stage of the run took."""
 
@@ -108,6 +117,8 @@ class StageTime(Published):
     """The stage's name."""
     seconds: float
     """Wall-clock seconds."""
+    parts: tuple[PartTime, ...] = ()
+    """What of it was measured apart, longest first; absent in earlier runs."""
 
 
 class CostFacts(Published):

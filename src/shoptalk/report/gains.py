@@ -28,45 +28,45 @@ from shoptalk.report.units import Units, units_of
 
 def gains(facts: Fact) -> Html | None:
     """The verdict's gain in full, and those of every task and number of labels on one axis."""
-    found = facts.verdict
-    if not found.candidates:
+    decision = facts.verdict
+    if not decision.candidates:
         return paragraphs("Nothing was trained, so there is no gain to show.")
-    if not wording.gained(found.value):
+    if not wording.gained(decision.value):
         return paragraphs(f"{sentences.NO_JUDGE} So there are no gains to show.")
-    return join(_verdicts(found), _rows(facts.gains, found.smallest_gain, facts.gains_note))
+    return join(_verdicts(decision), _rows(facts.gains, decision.smallest_gain, facts.gains_note))
 
 
-def _verdicts(found: Fact) -> Html:
-    metric, sure, units = told(found.metric), found.confidence, units_of(found)
+def _verdicts(decision: Fact) -> Html:
+    metric, sure, units = told(decision.metric), decision.confidence, units_of(decision)
     pairs: list[tuple[Child, Child]] = [
-        ("Gain by training", join(fig(units.change, found.gain), f" {units.difference}")),
-        (join(fig(wording.confidence, sure), " interval"), fig(units.ends, found.interval)),
-        (join("Base, ", metric), join(fig(units.level, found.base), units.unit)),
-        (join("Adapted, ", metric), join(fig(units.level, found.adapted), units.unit)),
-        (units.examples, fig(wording.count, found.n_examples)),
+        ("Gain by training", join(fig(units.change, decision.gain), f" {units.difference}")),
+        (join(fig(wording.confidence, sure), " interval"), fig(units.ends, decision.interval)),
+        (join("Base, ", metric), join(fig(units.level, decision.base), units.unit)),
+        (join("Adapted, ", metric), join(fig(units.level, decision.adapted), units.unit)),
+        (units.examples, fig(wording.count, decision.n_examples)),
     ]
-    if found.labels_needed.number is not None:
-        pairs.append(("Labels to settle it", join("about ", fig(wording.count, found.labels_needed))))
+    if decision.labels_needed.number is not None:
+        pairs.append(("Labels to settle it", join("about ", fig(wording.count, decision.labels_needed))))
     draws: Child = None
-    if found.n_draws.number and found.shots.number:
+    if decision.n_draws.number and decision.shots.number:
         draws = join(
             " Averages over ",
-            fig(wording.count, found.n_draws),
+            fig(wording.count, decision.n_draws),
             " random sets of ",
-            fig(wording.count, found.shots),
+            fig(wording.count, decision.shots),
             " labels per class.",
         )
-    elif found.n_draws.number and found.n_draws.number > 1:
+    elif decision.n_draws.number and decision.n_draws.number > 1:
         splits = " random splits of the labels: heads learn from four fifths and answer the rest."
-        draws = join(" Averages over ", fig(wording.count, found.n_draws), splits)
-    heads = found.heads.sentence
+        draws = join(" Averages over ", fig(wording.count, decision.n_draws), splits)
+    heads = decision.heads.sentence
     # Where the ladder stands on the first screen, this stands here.
-    one = Interval(found.gain, found.interval)
-    drawn = interval_picture(one, found.smallest_gain, units) if len(found.ladder) > 1 and one.known else None
+    one = Interval(decision.gain, decision.interval)
+    drawn = interval_picture(one, decision.smallest_gain, units) if len(decision.ladder) > 1 and one.known else None
     return join(
         definitions(pairs),
         drawn,
-        note(sentences.INTERVAL_ON_TEST if found.on_test.value else sentences.INTERVAL, draws),
+        note(sentences.INTERVAL_ON_TEST if decision.on_test.value else sentences.INTERVAL, draws),
         note(told(heads, wording.sentence)) if heads else None,
     )
 
@@ -85,7 +85,7 @@ def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
         smallest,
     )
     head: list[Child] = ["Task", "Measure", "Base", "Adapted", "Gain", "Interval", "Tested"]
-    made: list[list[Child]] = [
+    cells: list[list[Child]] = [
         [
             _row_name(row),
             told(row.measure),
@@ -100,7 +100,7 @@ def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:
     return join(
         chart,
         note(told(said, wording.sentence) if said else sentences.ROWS),
-        disclosure("The numbers of this picture", table("Gains in points", head, made, words={1})),
+        disclosure("The numbers of this picture", table("Gains in points", head, cells, words={1})),
     )
 
 
@@ -120,23 +120,23 @@ def _plain_name(row: Fact) -> str:
 
 def entries(facts: Fact) -> Html | None:
     """The menu: each entry with its gain, its forgetting, and what became of it; and what was left out of it."""
-    found = facts.verdict
-    menu = found.candidates
+    decision = facts.verdict
+    menu = decision.candidates
     if not menu:
         return join(paragraphs("Nothing was trained, so there is nothing to compare."), _skipped(facts))
-    labelled = wording.gained(found.value)
+    labelled = wording.gained(decision.value)
     scale = _common_scale(menu)
     drawn = [el("span", "Picture", class_="desk")] if scale is not None else []
     measured: list[Child] = ["Gain, interval", *drawn, el("span", "Adapted", class_="desk")] if labelled else []
     head: list[Child] = ["Entry", *measured, "Forgetting, guards", "Outcome"]
-    units = units_of(found)
-    made = [_entry(entry, found, labelled, scale, units) for entry in menu]
+    units = units_of(decision)
+    cells = [_entry(entry, decision, labelled, scale, units) for entry in menu]
     words = {len(head) - 1} | ({2} if drawn else set())
     caption = join("The menu: ", fig(wording.how_many, menu), f" entries, differences in {units.difference}")
     return join(
         paragraphs(sentences.ENTRY),
-        note(sentences.SAME_HEAD) if found.heads else None,
-        table(caption, head, made, words=words),
+        note(sentences.SAME_HEAD) if decision.heads else None,
+        table(caption, head, cells, words=words),
         _skipped(facts),
     )
 
@@ -147,11 +147,11 @@ def _common_scale(menu: Fact) -> Axis | None:
     return make_axis(*span_of(known), 6, 104, widen=False) if known else None
 
 
-def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None, units: Units) -> list[Child]:
+def _entry(entry: Fact, decision: Fact, labelled: bool, scale: Axis | None, units: Units) -> list[Child]:
     seen: list[Child] = [fig(wording.count, entry.step), " steps, "]
     seen += [fig(wording.short_count, entry.tokens), " tokens"] if entry.tokens.number else []
     called = named(entry.entry)
-    if entry.entry.value == found.entry.value:
+    if entry.entry.value == decision.entry.value:
         called = el("strong", called)
     cells: list[Child] = [join(called, el("small", *seen))]
     if labelled:
@@ -161,11 +161,11 @@ def _entry(entry: Fact, found: Fact, labelled: bool, scale: Axis | None, units: 
             cells.append(el("span", small_interval(one, scale), class_="desk"))
         cells.append(el("span", fig(units.level, entry.adapted), units.unit, class_="desk"))
     guards = wording.inside(entry.inside_guards.value)
-    return [*cells, join(fig(wording.signed, entry.forgetting), " ", el("small", guards)), _outcome(entry, found)]
+    return [*cells, join(fig(wording.signed, entry.forgetting), " ", el("small", guards)), _outcome(entry, decision)]
 
 
-def _outcome(entry: Fact, found: Fact) -> Html:
-    said = wording.became(entry.value, found.value)
+def _outcome(entry: Fact, decision: Fact) -> Html:
+    said = wording.became(entry.value, decision.value)
     why = told(entry.why_not, wording.sentence) if entry.why_not.value.strip() else None
     return join(said, ": " if said and why else None, why) if said or why else join(wording.NONE)
 

@@ -186,9 +186,9 @@ def _md_dose(facts: RunFacts) -> str:
 def _md_model(facts: RunFacts) -> str:
     median = facts.moved.quantiles.get("0.5") if facts.moved else None
     said = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
-    found = [f"Change of the weights: {', '.join(said)}." if said else ""]
-    found.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
-    return "\n\n".join(filter(None, ["## What changed in the model", *found])) if any(found) else ""
+    parts = [f"Change of the weights: {', '.join(said)}." if said else ""]
+    parts.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
+    return "\n\n".join(filter(None, ["## What changed in the model", *parts])) if any(parts) else ""
 
 
 def _md_classes(facts: RunFacts) -> str:
@@ -227,7 +227,11 @@ def _md_guards(facts: RunFacts) -> str:
 def _md_cost(facts: RunFacts) -> str:
     cost, spent = facts.cost, facts.verdict.spent
     forecast = _forecast_rows(spent)
-    stages = [(row.stage, duration(row.seconds)) for row in cost.stages]
+    stages = [
+        (name, duration(seconds))
+        for row in cost.stages
+        for name, seconds in [(row.stage, row.seconds), *((f"\u2013 {part.part}", part.seconds) for part in row.parts)]
+    ]
     said = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
     if spent.euros is not None and not forecast:
         said += f" {euros(spent.euros)}."

@@ -43,12 +43,12 @@ def render(facts: RunFacts | Mapping[str, Any]) -> str:
         ArtifactError: a mapping is not what the JSON of facts holds; the message says what is wrong at which place.
     """
     top = Fact(as_facts(facts))
-    made: list[Section] = []
+    sections: list[Section] = []
     for ident, heading, section in _SECTIONS:
         content = section(top)
         if content is not None:
-            made.append((ident, heading, content))
+            sections.append((ident, heading, content))
     title = fig(page_title, top.verdict.choice, top.run, tag="title")
     skip = el("a", "Skip to the evidence", href="#evidence", class_="skip")
-    main = el("main", sectioned(made), id="evidence", tabindex="-1")
-    return document(title, skip, el("header", verdict(top)), contents(made), main)
+    main = el("main", sectioned(sections), id="evidence", tabindex="-1")
+    return document(title, skip, el("header", verdict(top)), contents(sections), main)

@@ -12,35 +12,35 @@ _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
 
 def verdict(facts: Fact) -> Html:
     """The verdict, its sentence, and four answers."""
-    found = facts.verdict
-    choice, created = found.choice.value, facts.created
+    decision = facts.verdict
+    choice, created = decision.choice.value, facts.created
     when = el("time", told(created, wording.moment), datetime=created.value)
     above = el("p", "Shoptalk report of ", told(facts.run) if facts.run else "a run", ", ", when)
     sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true")
     head = el("h1", sign, sentences.VERDICTS[choice], class_=choice)
-    said = el("p", told(found.sentence, wording.sentence), class_="lead")
-    return join(el("div", above, class_="soft"), head, said, _picture(found), _answers(facts))
+    said = el("p", told(decision.sentence, wording.sentence), class_="lead")
+    return join(el("div", above, class_="soft"), head, said, _picture(decision), _answers(facts))
 
 
-def _picture(found: Fact) -> Html:
-    staircase = ladder_picture(found)
+def _picture(decision: Fact) -> Html:
+    staircase = ladder_picture(decision)
     if staircase is not None:
         return staircase
-    one = Interval(found.gain, found.interval)
-    if not found.candidates:
+    one = Interval(decision.gain, decision.interval)
+    if not decision.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
         return paragraphs(f"{sentences.NO_JUDGE} What can be said without one is under “Measures that need no labels”.")
-    return interval_picture(one, found.smallest_gain, units_of(found))
+    return interval_picture(one, decision.smallest_gain, units_of(decision))
 
 
 def _answers(facts: Fact) -> Html:
-    found = facts.verdict
+    decision = facts.verdict
     return definitions(
         [
             ("What was tried", _tried(facts)),
-            ("Ship it?", _ship(found)),
-            ("How sure", _sure(found)),
+            ("Ship it?", _ship(decision)),
+            ("How sure", _sure(decision)),
             ("What it cost", _cost(facts)),
         ],
         class_="answers",
@@ -52,16 +52,16 @@ def _answer(short: Child, *more: Child) -> Html:
 
 
 def _tried(facts: Fact) -> Html:
-    found = facts.verdict
-    entries = found.candidates
+    decision = facts.verdict
+    entries = decision.candidates
     if not entries:
         return _answer("Nothing", "No candidate came as far as being measured.")
     first: dict[str, Fact] = {}
     for entry in entries:
         first.setdefault(entry.objective.value, entry.objective)
-    best = found.objective.value
+    best = decision.objective.value
     others = [named(place) for name, place in first.items() if name != best]
-    more: list[Child] = [named(found.objective), " came furthest"] if found.objective else []
+    more: list[Child] = [named(decision.objective), " came furthest"] if decision.objective else []
     more += [", against ", listed(others)] if others else []
     many = " checkpoints measured, named" if len(entries) > 1 else " checkpoint measured, named"
     more += ["; ", fig(wording.how_many, entries), many, " by training steps"]
@@ -71,13 +71,13 @@ def _tried(facts: Fact) -> Html:
     return _answer(join(fig(wording.candidates_tried, entries), f" {kinds}"), *more)
 
 
-def _ship(found: Fact) -> Html:
-    choice, needed = found.choice.value, found.labels_needed
+def _ship(decision: Fact) -> Html:
+    choice, needed = decision.choice.value, decision.labels_needed
     if choice == "adopt":
-        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(found.entry), ".")
+        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(decision.entry), ".")
     if choice == "keep_base":
-        return _answer("No", _stay(found))
-    more: list[Child] = [_stay(found)]
+        return _answer("No", _stay(decision))
+    more: list[Child] = [_stay(decision)]
     if needed.number is not None:
         more += [
             " About ",
@@ -87,23 +87,25 @@ def _ship(found: Fact) -> Html:
     return _answer("Not yet", *more)
 
 
-def _stay(found: Fact) -> str:
+def _stay(decision: Fact) -> str:
     """What is served instead of the challenger."""
     under = (
-        " The folder “head” has the best head for it." if found.heads and found.in_all.gain.value is not None else ""
+        " The folder “head” has the best head for it."
+        if decision.heads and decision.in_all.gain.value is not None
+        else ""
     )
     return f"Stay with the base model.{under}"
 
 
-def _sure(found: Fact) -> Html:
-    one = Interval(found.gain, found.interval)
-    if one.known is None or not found.candidates:
+def _sure(decision: Fact) -> Html:
+    one = Interval(decision.gain, decision.interval)
+    if one.known is None or not decision.candidates:
         return _answer("Not measured", "A gain needs a trained model and something to judge it by.")
-    kind = join(fig(wording.confidence, found.confidence), " interval") if found.confidence.number else "Interval"
-    units = units_of(found)
-    who = join("; ", fig(wording.count, found.n_examples), f" {units.examples.lower()}")
-    gained = join(fig(units.ends, found.interval), f" {units.difference}")
-    return _answer(gained, kind, " of what training adds: ", _where(one, found.smallest_gain, units), who)
+    kind = join(fig(wording.confidence, decision.confidence), " interval") if decision.confidence.number else "Interval"
+    units = units_of(decision)
+    who = join("; ", fig(wording.count, decision.n_examples), f" {units.examples.lower()}")
+    gained = join(fig(units.ends, decision.interval), f" {units.difference}")
+    return _answer(gained, kind, " of what training adds: ", _where(one, decision.smallest_gain, units), who)
 
 
 def _where(one: Interval, smallest: Fact, units: Units) -> Html:

@@ -27,6 +27,33 @@ class ChosenHeads(Published):
     """The same for people."""
 
 
+class LadderStep(Published):
+    """A measured step from the plain base towards what is shipped."""
+
+    step: str
+    """What the model has here that it had not a step before, such as "labels' names"."""
+    value: float
+    """Its value of the metric, in the measure's unit. Where halves of the examples disagree which head is best, each is
+    answered by the head that is best on the other."""
+    unit: str
+    """Of the value."""
+    gain: float | None
+    """Over the step before, as `Verdict.gain`; null for the first step."""
+    interval: Ends | None
+    """Of that gain; the intervals hold for all steps at once. Null for the first step."""
+
+
+class InAll(Published):
+    """What is adopted of the ladder, against its first step."""
+
+    step: str
+    """The step up to which is counted; those after it were measured and not adopted."""
+    gain: float | None
+    """Over the first step, as `Verdict.gain`; null where nothing above it is counted."""
+    interval: Ends | None
+    """Of that gain; it holds at once with those of the steps."""
+
+
 class BaseRow(Published):
     """One of several bases, as it is and as it would be shipped, and what using it takes."""
 
@@ -49,32 +76,6 @@ class BaseRow(Published):
     """Millions of bytes of its weights in float32; an adapted encoder has as many as its base."""
     threads: int | None
     """That were used for a message."""
-
-
-class LadderStep(Published):
-    """A measured step from the plain base towards what is shipped."""
-
-    step: str
-    """What the model has here that it had not a step before, such as "labels' names"."""
-    value: float
-    """Its value of the metric, in the measure's unit."""
-    unit: str
-    """Of the value."""
-    gain: float | None
-    """Over the step before, as `Verdict.gain`; null for the first step."""
-    interval: Ends | None
-    """Of that gain; the intervals hold for all steps at once. Null for the first step."""
-
-
-class InAll(Published):
-    """What is adopted of the ladder, against its first step."""
-
-    step: str
-    """The step up to which is counted; those after it were measured and not adopted."""
-    gain: float | None
-    """Over the first step, as `Verdict.gain`; null where nothing above it is counted."""
-    interval: Ends | None
-    """Of that gain; it holds at once with those of the steps."""
 
 
 class CandidateRow(Published):
@@ -156,6 +157,8 @@ class Spent(Spending):
     """What each candidate cost."""
     losers: Share
     """What all candidates that did not go on cost together."""
+    stages: dict[str, float] = Field(default_factory=dict)
+    """Wall-clock seconds of each stage up to the verdict, of the process that reached it; absent in earlier runs."""
 
 
 class Verdict(Published):

@@ -87,12 +87,14 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     if open_artifact(folder, key=key) is None:
         world.report.say(f"baseline: measuring {world.base_name} as it is")
         begun = time.perf_counter()
-        measured = measure(product, bench)
+        with world.profile.part("looks"):
+            measured = measure(product, bench)
         seconds = time.perf_counter() - begun
         rate = product.units(bench.items or bench.sample) / seconds
         begun, final = time.perf_counter(), None
         if bench.judge is not None:
-            final = bench.judge.final(product, seconds=config.limits().time)
+            with world.profile.part("heads"):
+                final = bench.judge.final(product, seconds=config.limits().time)
             finite(final.scores, bench.judge)
         detail = {
             "tokens_per_second": rate,

@@ -1,6 +1,5 @@
 """The ladder of a run: the steps that were measured, from the plain base to the challenger, on the same draws."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,32 +9,31 @@ from shoptalk.decide.ladder import ADAPTED, ANOTHER_BASE, BASE
 from shoptalk.tasks.judge import Final, Judge, Score
 
 
-def steps_of(base: Final, another: Final | None = None) -> list[tuple[str, Score]]:
-    """The steps that heads take on the base, up to how it would be shipped; one alone where no heads answer.
-
-    After them that of `another` base as it would be shipped, where it is the better one.
-    """
-    steps = [*((rung.step, rung.scores) for rung in base.rungs), (base.step or BASE, base.scores)]
-    return steps if another is None else [*steps, (ANOTHER_BASE, another.scores)]
-
-
 def climb(
-    base_steps: Sequence[tuple[str, Score]],
-    judge: Judge,
+    base: Final,
+    other: Final | None,
     adapted: Final | None,
+    judge: Judge,
     *,
     adopted: bool,
     chosen_c: float | None,
     seed: int,
 ) -> decide.Ladder:
-    """What each step brings; the challenger's, where there is one, is the last, and counts in all if it is adopted.
+    """What each step brings: those of heads on the base that is adapted, then another base where that is better, then
+    the challenger, which counts in all if it is adopted.
+
+    Heads that were chosen are held against those that were not by cross-fitted scores (`Final.crossed`), and against
+    each other by those of their choice; so that steps add up, the scores of later steps are shifted by the difference.
 
     `chosen_c` is that of the menu from which the challenger was chosen. Where a test was supplied, this is measured on
     the label sets too: the test is read for the verdict alone.
     """
-    steps, counted = list(base_steps), len(base_steps) - 1
+    steps: list[tuple[str, Score]] = [(rung.step, rung.scores) for rung in base.rungs]
+    steps.append((base.step or BASE, base.scores if base.crossed is None else base.crossed))
+    steps += [(ANOTHER_BASE, _shifted(other.scores, base))] if other is not None else []
+    counted = len(steps) - 1
     if adapted is not None:
-        steps.append((ADAPTED, adapted.scores))
+        steps.append((ADAPTED, _shifted(adapted.scores, base)))
         counted += adopted
     return decide.ladder_of(
         [step for step, _ in steps],
@@ -47,6 +45,13 @@ def climb(
         chosen_c=chosen_c,
         seed=seed,
     )
+
+
+def _shifted(scores: Score, base: Final) -> Score:
+    """Scores of a later step, which differ from the cross-fitted ones of the base as they do from its own."""
+    if base.crossed is None:
+        return scores
+    return scores.astype(np.float64) - base.scores + base.crossed
 
 
 def ladder_facts(ladder: decide.Ladder) -> dict[str, Any]:

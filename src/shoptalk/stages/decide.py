@@ -13,7 +13,7 @@ from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentenc
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.climb import climb, ladder_facts, steps_of
+from shoptalk.stages.climb import climb, ladder_facts
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import needs_of
@@ -117,7 +117,9 @@ def _judged(
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
         if judge.test is not None:
-            estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
+            with world.profile.part("test"):
+                read = _read_test(world, judge, base, best, compared)
+            estimate = decide.estimate_on_test(read, seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
@@ -130,16 +132,12 @@ def _judged(
     )
     chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
     adopted, on_test = verdict.decision.choice == "adopt", bool(judge.test and entries)
-    adapted, c = (compared.adapted, compared.c) if compared else (None, None)
-    assert baseline.final is not None and base.final is not None
-    another = base.final if base.name != bases[0].name else None
-    ladder = climb(steps_of(baseline.final, another), judge, adapted, adopted=adopted, chosen_c=c, seed=config.seed)
+    ladder = _ladder(baseline, base, compared, judge, adopted=adopted, seed=config.seed)
+    candidate = chosen.candidate if chosen else None
     sentences = [
-        decide.brought(
-            ladder, verdict, candidate=chosen.candidate if chosen else None, guarded=bool(outside), on_test=on_test
-        ),
+        decide.brought(ladder, verdict, candidate=candidate, guarded=bool(outside), on_test=on_test),
         verdict.conclusion,
-        bases_sentence(beside, judge, adopted=adopted) if beside else None,
+        bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
         judge.remark,
     ]
     facts = {
@@ -174,13 +172,25 @@ def _judged(
     return Judged(verdict.decision.choice, chosen, facts, parts, base, compared if chosen else None)
 
 
+def _ladder(
+    baseline: Baseline, base: MeasuredBase, compared: Compared | None, judge: Judge, *, adopted: bool, seed: int
+) -> decide.Ladder:
+    """The steps from the first base's plain head to the challenger; `base` is the best of the bases."""
+    first = baseline.final
+    assert first is not None
+    other = base.final if base.final is not first else None
+    adapted, c = (compared.adapted, compared.c) if compared else (None, None)
+    return climb(first, other, adapted, judge, adopted=adopted, chosen_c=c, seed=seed)
+
+
 def _compared(
     world: World, baseline: Baseline, judge: Judge, base: MeasuredBase, entry: Entry, *, c: float
 ) -> Compared:
     """Base and entry as they would be shipped, on the draws that the first base was scored on."""
     world.report.say(f"decide: measuring {entry.name} as it would be shipped")
     assert baseline.final is not None and base.final is not None
-    adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
+    with world.profile.part("heads"):
+        adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
     bench.finite(adapted.scores, judge)
     rows = decide.Scores(
         (entry.name,),
@@ -198,6 +208,8 @@ def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[st
     if not base or judge.classes is None:
         return None
     which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
+    if judge.test is not None:
+        which += ", fitted on all labels; the interval is for other messages, given these labels"
     return {
         "base": base,
         "adapted": adapted,

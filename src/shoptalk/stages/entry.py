@@ -81,13 +81,14 @@ def train_to(
         training_seconds += train_leg(world, leg, until=step, done=done, decay_from=decay_from)
         refuse_diverged(training)
         rows = leg.log()
-        with observing(training.objective) as observed:
+        with world.profile.part("looks"), observing(training.objective) as observed:
             measured = measure(observed, baseline.bench, base=baseline.measured)
             # The pretext task's own loss on unseen text: no base to compare with, whose head is random.
             unseen = training.objective.unseen(baseline.bench.held_out, seed=world.config.seed)
             if unseen is not None:
                 measured = replace(measured, pretext=unseen(observed))
-        with create(folder, kind="entry", config=settings, parents=parents, readings=measured.values()) as inside:
+        saved = create(folder, kind="entry", config=settings, parents=parents, readings=measured.values())
+        with world.profile.part("saving"), saved as inside:
             save_measured(inside, measured)
             write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             training.objective.product.save(

@@ -90,7 +90,10 @@ def train_leg(world: World, leg: Leg, *, until: int, done: int, decay_from: int 
     steps = advance(leg.training, until=total, decay_from=None if decay_from is None else decay_from - leg.begin)
     pace = watched(steps, expected=leg.step_seconds, total=total, name=leg.name, say=world.report.say)
     tracked = world.report.track(pace, done=max(0, done - leg.begin), total=total, name=leg.name)
-    return sum(step.seconds for step in tracked)
+    with world.profile.part("snapshots"):  # and opening: all that the steps themselves do not take
+        seconds = sum(step.seconds for step in tracked)
+        world.profile.add("training", seconds)
+    return seconds
 
 
 def _first_phase(world: World, prepared: Prepared, name: str, turn: int, *, done: int) -> tuple[Path, float]:

@@ -115,7 +115,7 @@ def plan_stage(
     preparing: dict[str, float] = {}
     for name, phases in specs.items():
         started = time.perf_counter()
-        with eliminating(skipped, name):
+        with eliminating(skipped, name), world.profile.part("targets"):
             targets = prepare_targets(world, Recipe.parse(name).phases[0].name, phases[0], corpus, product, config.base)
             candidates[name] = PreparedCandidate(name, phases[0], targets, *phases[1:])
         preparing[name] = time.perf_counter() - started
@@ -207,7 +207,7 @@ def _timed_candidates(
     later = 0.0
     for name in sorted(candidates, key=_preference):
         started = time.perf_counter()
-        with eliminating(failed, name):
+        with eliminating(failed, name), world.profile.part("timing"):
             timed = [time_candidate(candidates[name], corpus, inputs, config, precision)]
             if candidates[name].then is not None:
                 second, seconds = time_second(candidates[name], corpus, inputs, product, config, precision)

@@ -33,20 +33,22 @@ def ship_stage(
     `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
-    if challenger is not None:
-        encoder_stage(
-            str(challenger.folder / "encoder"),
-            world.run / "candidate" / "encoder",
-            parents={"entry": challenger.artifact.content},
-            cards=cards(True),
+    with world.profile.part("saving"):
+        if challenger is not None:
+            encoder_stage(
+                str(challenger.folder / "encoder"),
+                world.run / "candidate" / "encoder",
+                parents={"entry": challenger.artifact.content},
+                cards=cards(True),
+            )
+        encoder = encoder_stage(
+            str(served.folder / "encoder") if served else base,
+            world.run / "encoder",
+            parents={"entry": served.artifact.content} if served else {"base": base_digest(base)},
+            cards=cards(served is not None),
         )
-    encoder = encoder_stage(
-        str(served.folder / "encoder") if served else base,
-        world.run / "encoder",
-        parents={"entry": served.artifact.content} if served else {"base": base_digest(base)},
-        cards=cards(served is not None),
-    )
-    finetune_stage(world, curated, baseline, encoder)
+    with world.profile.part("heads"):
+        finetune_stage(world, curated, baseline, encoder)
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.records import Look
+from shoptalk.stages.profile import Profile
 from shoptalk.training import launch
 from shoptalk.training.loop import Step
 
@@ -57,6 +58,8 @@ class World:
     report: Reporter
     asked_base: str | None = None
     """What the settings named as the base, where `config.base` is the folder that was made of it."""
+    profile: Profile = field(default_factory=Profile, repr=False, compare=False)
+    """Where this process's time goes."""
 
     @property
     def base_name(self) -> str:

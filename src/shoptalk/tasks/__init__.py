@@ -45,6 +45,10 @@ _NEEDS: dict[str, Needs] = {
         "Label about 400 messages",
         labels=400,
     ),
+    "reply": Needs(
+        "the task reply needs an encoder of texts, and the base is none",
+        "Give a --base that reads texts",
+    ),
     "answer": Needs(
         "the task answer needs questions with the passages that answer them, and an encoder, and this run does not "
         "have both",

@@ -39,12 +39,12 @@ def advise(
         return _without_labels(verdict, again, run) if verdict.objective else _nothing_trained(skipped, again, pretexts)
     if verdict.objective is None:
         return _nothing_trained(skipped, again, pretexts)
-    found = {
+    advice = {
         "adopt": lambda: _adopted(verdict, again),
         "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts),
         "inconclusive": lambda: _open(verdict, skipped, run, again, pretexts),
     }[verdict.choice]()
-    return [*found, *_with_labels(verdict, run, labels)]
+    return [*advice, *_with_labels(verdict, run, labels)]
 
 
 def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[NextStep]:
@@ -72,15 +72,15 @@ def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str], pretexts:
 
 
 def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
-    found = _more_training(verdict, again)
+    advice = _more_training(verdict, again)
     if not verdict.on_test and verdict.labelled:
-        found.append(
+        advice.append(
             _advice(
                 "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
                 _with(again, "--test", "test.csv"),
             )
         )
-    return found
+    return advice
 
 
 def _kept(
@@ -92,20 +92,20 @@ def _kept(
     rates: Mapping[str, float],
     pretexts: Sequence[str],
 ) -> list[NextStep]:
-    found = _guarded(verdict, again, rates)
+    advice = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
-        found.append(
+        advice.append(
             _advice(f"Add unlabelled text of the same kind: {texts:,} texts are few to learn a domain from.", None)
         )
-    return [*found, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
+    return [*advice, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
 
 
 def _open(
     verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str], pretexts: Sequence[str]
 ) -> list[NextStep]:
-    found = []
+    advice = []
     if verdict.labels_needed is not None:
-        found.append(
+        advice.append(
             _advice(
                 f"{_more_examples(verdict)}, about {verdict.labels_needed:,} in all instead of "
                 f"{verdict.n_examples:,}, and run the same again: that would settle it.",
@@ -113,7 +113,7 @@ def _open(
             )
         )
     more = _more_training(verdict, again) or _close_pilots(verdict, again)
-    return [*found, *more, *_others(verdict, skipped, run, again, pretexts)]
+    return [*advice, *more, *_others(verdict, skipped, run, again, pretexts)]
 
 
 def _more_examples(verdict: Verdict) -> str:
@@ -124,9 +124,9 @@ def _more_examples(verdict: Verdict) -> str:
 
 
 def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
-    found = []
+    advice = []
     if verdict.gain is not None and verdict.gain > 0 and verdict.labelled:
-        found.append(
+        advice.append(
             _advice(
                 "Measure how much is enough: the gain against training, unlabelled texts and labels.",
                 shlex.join(["shoptalk", "dose", str(run)]),
@@ -134,13 +134,13 @@ def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextS
         )
     if labels is not None:
         out = run.with_name(f"{run.name}-classifier")
-        found.append(
+        advice.append(
             _advice(
                 "Tune a classifier on all labels with the encoder that is safe to serve.",
                 shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
             )
         )
-    return found
+    return advice
 
 
 def _more_training(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
@@ -213,9 +213,9 @@ def _others(
 ) -> list[NextStep]:
     tried = {row.objective for row in verdict.candidates}
     small = [name for name, why in skipped.items() if "budget" in why]
-    found = []
+    advice = []
     if small:
-        found.append(
+        advice.append(
             _advice(
                 f"Compare {_listed(small)} too, for which the budget was too small.",
                 _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
@@ -225,13 +225,13 @@ def _others(
     if fresh:
         command = _with(again, "--candidates", ",".join([*fresh, "none"]))
         beside = str(run.with_name("-".join([run.name, *fresh])))  # the run itself stays, to compare with
-        found.append(
+        advice.append(
             _advice(
                 f"Try {_listed(fresh)} too, which {'was' if len(fresh) == 1 else 'were'} not among the candidates.",
                 _with(shlex.split(command), "--out", beside) if command else None,
             )
         )
-    return found
+    return advice
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -165,8 +165,7 @@ def _judged(told: Told, verdict: Verdict) -> str:
         ),
         ("examples" if verdict.labelled else measure.examples, f"{verdict.n_examples:,}"),
     ]
-    measured = _table(["measure", f"{verdict.metric}{sets}"], rows)
-    measured += _ladder(verdict, measure)
+    measured = _table(["measure", f"{verdict.metric}{sets}"], rows) + _ladder(verdict, measure)
     if not verdict.labelled:
         return f"Verdict: `{verdict.choice}`. {verdict.sentence}\n\n{measured}"
     where = (

@@ -76,12 +76,16 @@ def _gather(
     # What training moved is seen beside the base that was trained; what the verdict compares may be another.
     untrained = baseline.final.seen if compared is not None and baseline.final is not None else before
     moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
+    with world.profile.part("gains"):
+        gains = _gains(world, curated, baseline, entry, compared, before, after)
+    with world.profile.part("map"):
+        drawn = _map(world, curated, baseline, entry, came_from, untrained, after)
     return Evidence(
         sources=came_from.rows,
-        gains=tuple(map(GainRow.model_validate, _gains(world, curated, baseline, entry, compared, before, after))),
+        gains=tuple(map(GainRow.model_validate, gains)),
         gains_note=shot_gains.NOTE,
         changed=_changed(curated, baseline, entry, compared, before, after),
-        map=_map(world, curated, baseline, entry, came_from, untrained, after),
+        map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
     )

@@ -29,6 +29,7 @@ from shoptalk.report.facts_json import (
     Kept,
     LabelFreeRow,
     LossCurve,
+    PartTime,
     Reproduction,
     RunFacts,
     StageTime,
@@ -42,6 +43,7 @@ from shoptalk.stages.decide import Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
+from shoptalk.stages.profile import Profile
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
@@ -50,6 +52,7 @@ from shoptalk.training.forecast import peak_memory
 
 SAMPLES = 5
 """Dropped texts shown for each reason."""
+_SHORTEST = 0.05
 
 
 def spent(world: World, entries: Sequence[Entry], prepared: Prepared | None, seconds: float) -> Spent:
@@ -75,7 +78,8 @@ def spent(world: World, entries: Sequence[Entry], prepared: Prepared | None, sec
         account = prepared.forecast.against(fact)
     else:
         account = fact.model_dump() | {"price_per_hour": None, "forecast": None, "ratio": None}
-    return Spent.model_validate(account | {"candidates": candidates, "losers": losers})
+    stages = {name: round(value, 1) for name, value in world.profile.stages.items()}
+    return Spent.model_validate(account | {"candidates": candidates, "losers": losers, "stages": stages})
 
 
 def _trained(world: World, prepared: Prepared | None, name: str, entries: Sequence[Entry]) -> tuple[float, int]:
@@ -136,12 +140,9 @@ def collect(
     evidence: Evidence,
     command: str,
     labels: Path | None,
-    stage_seconds: Mapping[str, float],
     skipped: Mapping[str, str],
 ) -> RunFacts:
-    """The facts of a run. `stage_seconds` are what each stage took, and `skipped` the candidates that could not train,
-    with the reason of each.
-    """
+    """The facts of a run. `skipped` are the candidates that could not train, with the reason of each."""
     nodes = trace(
         world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
     )
@@ -178,7 +179,7 @@ def collect(
             *(_over_fitting(baseline, entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
         ),
         cost=CostFacts(
-            stages=tuple(StageTime(stage=name, seconds=round(value, 1)) for name, value in stage_seconds.items()),
+            stages=_stage_times(world.profile),
             seconds=verdict.spent.seconds,
             tokens=verdict.spent.tokens,
             waste=1 - tokens / cells if cells else 0.0,
@@ -213,6 +214,16 @@ def collect(
             seed=world.config.seed,
         ),
     )
+
+
+def _stage_times(profile: Profile) -> tuple[StageTime, ...]:
+    """The stages with their parts, longest first; parts of less than a twentieth of a second say nothing."""
+    rows = []
+    for stage, seconds in profile.stages.items():
+        parts = sorted(profile.parts.get(stage, {}).items(), key=lambda item: -item[1])
+        told = tuple(PartTime(part=name, seconds=round(value, 1)) for name, value in parts if value >= _SHORTEST)
+        rows.append(StageTime(stage=stage, seconds=round(seconds, 1), parts=told))
+    return tuple(rows)
 
 
 def verdict_text(verdict: Verdict) -> str:
