@@ -162,9 +162,10 @@ class Assistant:
         asked = _Asked.of(turns)
         vector = self.embed([asked.message])[0]
         clock.lap("embed")
-        found = retrieve(shelf, self._readings(asked, vector), k=self.settings.passages, day=moment.date())
+        readings = self._readings(asked, vector)
+        found = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
         clock.lap("retrieve")
-        picked = pick(shelf, found, asked.message, vector)
+        picked = pick(shelf, found, asked.message, readings[-1][1])
         clock.lap("pick")
         considered = self._considered(asked, vector, shelf, found, picked, moment, tuple(earlier))
         clock.lap("consider")
