@@ -8,10 +8,9 @@ A reply embeds the visitor's message and nothing else. Many threads may ask for 
 being changed.
 """
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -24,6 +23,7 @@ from shoptalk.artifact import Artifact, digest, handed_out, open_artifact
 from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
+from shoptalk.assistant.clock import Clock
 from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_of_answer
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
@@ -166,7 +166,7 @@ class Assistant:
         *,
         now: datetime | None = None,
         earlier: Sequence[Decision] = (),
-        clock: "Clock | None" = None,
+        clock: Clock | None = None,
     ) -> "Considered":
         """What is known of a conversation's last turn before anything is decided."""
         clock = clock or Clock()
@@ -175,9 +175,10 @@ class Assistant:
         asked = _Asked.of(turns)
         vector = self.embed([asked.message])[0]
         clock.lap("embed")
-        found = retrieve(shelf, self._readings(asked, vector), k=self.settings.passages, day=moment.date())
+        readings = self._readings(asked, vector)
+        found = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
         clock.lap("retrieve")
-        picked = pick(shelf, found, asked.message, vector)
+        picked = pick(shelf, found, asked.message, readings[-1][1])
         clock.lap("pick")
         considered = self._considered(asked, vector, shelf, found, picked, moment, tuple(earlier))
         clock.lap("consider")
@@ -362,24 +363,6 @@ class _Asked:
         before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
         before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
         return cls("\n".join(text for text in last if text), before, before_it)
-
-
-@dataclass
-class Clock:
-    """Seconds of each step."""
-
-    begun: float = field(default_factory=time.perf_counter)
-    laps: dict[str, float] = field(default_factory=dict)
-    last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, name: str) -> None:
-        """A step ends here."""
-        now = time.perf_counter()
-        self.laps[name], self.last = now - self.last, now
-
-    def seconds(self) -> Mapping[str, float]:
-        """Of each step so far, and of all of them."""
-        return {**self.laps, "total": self.last - self.begun}
 
 
 def _source(hit: Found, rank: int, used: bool) -> Source:

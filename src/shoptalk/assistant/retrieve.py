@@ -39,7 +39,7 @@ class Found:
     passage: Passage
     score: float
     cosine: float
-    """Of its vector and the question's."""
+    """Of its vector and that of the question in its context."""
     words: float
     """Its BM25 score; 0 where it shares no word with the question."""
     pinned: bool = False
@@ -67,6 +67,7 @@ def retrieve(
     words_of: dict[int, float] = {}
     rankings: list[tuple[Sequence[int], float]] = []
     _, vector, _ = questions[0]
+    _, in_context, _ = questions[-1]
     for text, at, weight in questions:
         dense = dense_ranking(shelf.index, at, DEPTH)[1]
         bm25, by_words = shelf.fulltext.search(text, DEPTH)
@@ -85,7 +86,7 @@ def retrieve(
             continue
         if number not in pins and any(_same(shelf, number, passage, other) for other in kept):
             continue
-        cosine = float(np.asarray(shelf.vectors[number], dtype=np.float32) @ vector)
+        cosine = float(np.asarray(shelf.vectors[number], dtype=np.float32) @ in_context)
         kept.append(Found(number, passage, scores[number], cosine, words_of.get(number, 0.0), number in pins))
         if len(kept) == k:
             break
