@@ -1,6 +1,6 @@
 """Is the verdict right as often as it says? Planted truths, many trials, one Markdown table.
 
-    python -m benchmarks.verdict_harness [--quick] [--out FILE.md]
+    python -m benchmarks.verdict_harness [--quick] [--rows 0:10] [--out FILE.md]
 
 Shares are in per cent with Wilson 95 % intervals. "adopted" is power where the true gain exceeds the smallest gain;
 "all intervals hold" is the simultaneous coverage of the menu's 95 % intervals. `--quick` runs a twentieth of the
@@ -13,17 +13,20 @@ import sys
 import time
 from pathlib import Path
 
-from shoptalk.evaluate.harness import run, scenarios, table
+from shoptalk.evaluate.harness import run, table
+from shoptalk.evaluate.harness_rows import scenarios
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The verdict's statistics on populations whose true gain is known.")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the trials")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
+    parser.add_argument("--rows", default=":", help="which rows, as a slice of all: the table in pieces")
     options = parser.parse_args()
+    begin, end = (int(place) if place else None for place in options.rows.split(":"))
     workers = os.cpu_count() or 1
     rows, started = [], time.monotonic()
-    for scenario, trials in scenarios():
+    for scenario, trials in scenarios()[begin:end]:
         rows.append(run(scenario, trials=max(10, trials // 20) if options.quick else trials, workers=workers))
         last = table(rows[-1:]).splitlines()[-1]
         print(f"{time.monotonic() - started:6.0f} s {last}", file=sys.stderr, flush=True)

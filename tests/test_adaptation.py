@@ -30,11 +30,12 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers
+from shoptalk.probes.once import Once
 from shoptalk.records import Decision
-from shoptalk.stages import candidate_costs, legs
+from shoptalk.stages import candidate_costs, legs, ship
 from shoptalk.stages.baseline import baseline_stage
 from shoptalk.stages.curate import curate_stage
-from shoptalk.stages.world import World
+from shoptalk.stages.world import World, open_embedder
 from shoptalk.tasks import labelled
 from shoptalk.tasks.judge import load_final
 from shoptalk.training import plan as training_plan
@@ -546,7 +547,7 @@ def test_the_folder_that_a_command_is_given_from_is_told_by_its_sign(
 def test_a_decay_that_has_begun_runs_to_its_end_and_its_weights_are_measured(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decay_at_the_second(checkpoints: decide.Scores) -> Decision:
+    def decay_at_the_second(checkpoints: decide.Scores, **_: object) -> Decision:
         choice = "decay" if len(checkpoints.entries) == 2 else "continue"
         return Decision(choice=choice, options=(), rule="", readings=(), sentence=f"{choice}.")
 
@@ -557,12 +558,74 @@ def test_a_decay_that_has_begun_runs_to_its_end_and_its_weights_are_measured(
     plan = json.loads((out / "plan.json").read_text())["candidates"]["mlm"]
     assert len(plan["checkpoints"]) == 5  # the fifth of six would lie in the planned decay
     begin, last = plan["checkpoints"][1], verdict["candidates"][-1]["step"]
-    assert len(verdict["candidates"]) == 3 and last > begin
+    trained = [row for row in verdict["candidates"] if row["entry"] == f"mlm@{row['step']}"]  # the others are merges
+    assert len(trained) == 3 and last > begin
     rows = [json.loads(line) for line in (out / "menu" / f"mlm-{last}" / "log.jsonl").read_text().splitlines()]
     highest = max(row["lr"] for row in rows)
     assert rows[-1]["step"] == last
     assert rows[-1]["lr"] == pytest.approx(highest / (last - begin + 1), rel=1e-6)  # the last of a decay to nought
     assert last - begin == max(1, round(0.25 * begin))  # a fifth of the steps in all
+
+
+def test_the_head_learns_from_the_very_vectors_that_the_served_encoder_gives(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: dict[int, tuple[tuple[object, ...], np.ndarray]] = {}
+
+    class Watched(Once):
+        def remember(self, items: Sequence[object], vectors: np.ndarray) -> None:
+            remembered[len(remembered)] = (tuple(items), vectors)
+            super().remember(items, vectors)
+
+    monkeypatch.setattr(ship, "Once", Watched)
+    out = tmp_path / "run"
+    adapt(
+        [world.conversations],
+        out=out,
+        config=config_for(tiny_base),
+        report=listener,
+        labels=world.labels,
+        accept_unproven=True,
+    )
+    served = open_embedder(config_for(tiny_base), str(out / "encoder"))
+    assert len(remembered) == 2  # the labelled messages and the pool
+    for items, vectors in remembered.values():
+        np.testing.assert_array_equal(served.embed(items), vectors)
+
+
+@pytest.mark.parametrize("one_is_behind", [True, False])
+def test_a_pilot_ends_with_its_heat_where_its_candidate_is_clearly_behind(
+    world: SmallWorld,
+    tiny_base: Path,
+    tmp_path: Path,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+    one_is_behind: bool,
+) -> None:
+    def behind(pilots: decide.Scores, *, seed: int) -> dict[str, str]:
+        return {name: f"{name} is behind" for name in pilots.entries if one_is_behind and name.startswith("mlm")}
+
+    monkeypatch.setattr(decide, "behind", behind)
+    out = tmp_path / "run"
+    verdict = run(world, tiny_base, out, listener, candidates=("mlm", "neighbours"), budget="40ktok")
+    plans = json.loads((out / "plan.json").read_text())["candidates"]
+    heats, pilots = (
+        {name: plan["heat"] for name, plan in plans.items()},
+        {name: plan["checkpoints"][0] for name, plan in plans.items()},
+    )
+    trained = [row for row in verdict["candidates"] if row["entry"] == f"{row['objective']}@{row['step']}"]
+    seen = {name: [row["step"] for row in trained if row["objective"] == name] for name in plans}
+    assert all(steps[0] == heats[name] == pilots[name] // 4 for name, steps in seen.items())
+    if one_is_behind:
+        assert seen["mlm"] == [heats["mlm"]] and seen["neighbours"][1] == pilots["neighbours"]
+        assert any(line == f"choose: mlm@{heats['mlm']} is behind. Its pilot ends here." for line in listener.said)
+        assert listener.winner == "neighbours"
+        lost = next(row for row in verdict["candidates"] if row["objective"] == "mlm")
+        assert lost["interval"] and lost["eliminated"]  # it stays on the menu, and counts in the intervals
+        assert verdict["spent"]["losers"]["tokens"] == lost["tokens"]
+    else:
+        assert all(steps[1] == pilots[name] for name, steps in seen.items())
+    assert verdict["candidates"][-1]["objective"] == listener.winner
 
 
 def test_a_candidate_that_diverges_is_eliminated_with_its_reason_and_the_run_goes_on(

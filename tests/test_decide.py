@@ -1,5 +1,6 @@
 """The statistics, against formulas written out by hand and against their own invariants."""
 
+import re
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ from shoptalk.decide import (
     Points,
     Scores,
     band,
+    behind,
     continue_training,
     draws,
     estimate,
@@ -27,6 +29,7 @@ from shoptalk.decide import (
 )
 from shoptalk.decide.intervals import widening
 from shoptalk.errors import ConfigError, InputError
+from shoptalk.records import Decision
 
 
 def planted(gains: tuple[float, ...], *, n: int = 400, n_draws: int = 6, seed: int = 0, per_cluster: int = 1) -> Scores:
@@ -109,6 +112,18 @@ def test_a_cluster_with_two_labels_serves_the_more_frequent_one():
     training, tested = draws(labels, clusters, shots=1, n_draws=100, seed=0)
     assert 2 not in training
     assert not tested[(training == 0).any(axis=1), 2].any()
+
+
+def test_a_label_that_others_outnumber_in_every_cluster_is_given_clusters_of_theirs() -> None:
+    """Twelve customers who ask for refunds most of the time; six of them once for something else."""
+    cluster = np.repeat(np.arange(12), 4)
+    labels = np.array(["refund"] * 48, dtype=object)
+    labels[np.arange(6) * 4] = "delay"
+    assert independent(labels, cluster) == {"delay": 5, "refund": 7}
+    tested = splits(labels, cluster, n_draws=20, seed=0)
+    assert all(set(labels[~row]) == {"refund", "delay"} for row in tested)
+    drawn = draws(labels, cluster, shots=3, n_draws=20, seed=0)
+    assert all(sorted(labels[row]) == ["delay"] * 3 + ["refund"] * 3 for row in drawn.training)
 
 
 def test_a_label_with_one_distinct_example_is_refused_by_name():
@@ -437,21 +452,71 @@ def test_halving_keeps_the_best_and_breaks_ties_by_order():
     assert halve({"mlm": 0.1, "simcse": 1.0, "turns": 0.1, "none": -1.0}, keep=2) == ("simcse", "mlm")
 
 
-def test_training_continues_while_checkpoints_improve():
-    assert continue_training(planted((1.0,))).choice == "continue"
-    assert continue_training(planted((1.0, 3.0))).choice == "continue"
+def asked(gains: tuple[float, ...], *, worth: float = 0.5, end: float = 6.0, n: int = 4000) -> Decision:
+    """What is to be done after checkpoints of these gains at equal distances, 1, 2, ... of `end`."""
+    places = [float(place) for place in range(1, len(gains) + 1)]
+    return continue_training(planted(gains, n=n), progress=places, end=end, worth=worth)
 
 
-def test_training_decays_when_the_last_checkpoint_beats_no_earlier_one():
-    assert continue_training(planted((3.0, 1.0))).choice == "decay"
-    assert continue_training(planted((3.0, 3.0))).choice == "decay"
-    assert continue_training(planted((1.0, 3.0)), margin=4.0).choice == "decay"
+def test_training_continues_while_more_may_be_worth_having():
+    assert asked((1.0,)).choice == "continue"
+    assert asked((1.0, 3.0)).choice == "continue"
+    assert asked((1.0, 2.0, 3.0)).choice == "continue"
+
+
+def test_training_decays_at_saturation():
+    assert asked((3.0, 3.0, 3.0)).choice == "decay"
+    assert asked((3.0, 2.0)).choice == "decay"
+    assert asked((1.0, 2.0, 3.0), worth=6.0).choice == "decay"
+    assert asked((1.0, 2.0, 3.0), end=3.2).choice == "decay"  # a rise goes on, and there is no time left for it
+
+
+def test_the_sentence_says_what_more_training_would_bring():
+    assert re.search(
+        r"Decay: entry2 has \+[23]\.\d points over the base model, and all further steps are expected to bring "
+        r"[+−-]?0\.\d more \(more than 0\.5: \d% likely\)\.",
+        asked((3.0, 3.0, 3.0)).sentence,
+    )
+
+
+def test_few_labels_that_cannot_tell_do_not_stop_a_rise():
+    assert asked((1.0, 1.2), n=100).choice == "continue"
 
 
 def test_training_stops_at_harm():
-    decision = continue_training(planted((2.0, -6.0)))
+    decision = asked((2.0, -6.0), n=400)
     assert decision.choice == "stop"
     assert "worse than the base model" in decision.sentence
+
+
+def test_each_checkpoint_needs_its_place():
+    with pytest.raises(ValueError, match="2 checkpoints to decide on, and 1 places"):
+        continue_training(planted((1.0, 2.0)), progress=[1.0], end=3.0, worth=0.5)
+
+
+# --- heats
+
+
+def test_a_candidate_whose_upper_end_is_below_the_leaders_lower_end_is_out():
+    out = behind(planted((4.0, -6.0, 3.5), n=2000), seed=0)
+    assert list(out) == ["entry1"]
+    assert re.fullmatch(r"entry1 gains at most -\d\.\d points, and entry0 at least \+\d\.\d", out["entry1"])
+
+
+def test_equal_candidates_and_those_that_few_labels_cannot_tell_apart_all_stay():
+    assert not behind(planted((2.0, 2.0, 2.0), n=2000), seed=0)
+    assert not behind(planted((3.0, 1.0), n=60), seed=0)
+
+
+def test_the_best_candidate_is_out_in_at_most_a_twentieth_of_races():
+    """Three candidates whose true gains are alike but for the first's, which is the best by a little."""
+    rng, lost = np.random.default_rng(0), 0
+    for trial in range(200):
+        truth = (0.705, 0.70, 0.70)
+        own = [rng.random((4, 300)) < share for share in (0.7, *truth)]
+        pilots = Scores(("a", "b", "c"), np.stack(own), np.ones((4, 300), dtype=bool), np.arange(300))
+        lost += "a" in behind(pilots, n_boot=200, seed=trial)
+    assert lost <= 10
 
 
 # --- bands

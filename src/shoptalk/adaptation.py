@@ -8,12 +8,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
 from shoptalk.nn.digests import base_digest
+from shoptalk.nn.product import Embedder
+from shoptalk.probes.once import Once
 from shoptalk.question import Question, claim
 from shoptalk.readback import read_json, read_text
 from shoptalk.report.facts_json import RunFacts
@@ -29,13 +33,14 @@ from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
-from shoptalk.stages.world import Reporter, Silent, World, open_product
+from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import check_tasks, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
 from shoptalk.telling.origin import base_of, origin
 from shoptalk.training.advance import read_log
+from shoptalk.training.reporter import Reporter, Silent
 
 __all__ = ["Verdict", "adapt"]
 
@@ -200,7 +205,14 @@ def _tell(
             return encoder_cards(kept, verdict, adapted=adapted)
 
         ship_stage(
-            world, curated, baseline, base=judged.base.model, challenger=judged.entry, served=served, cards=cards
+            world,
+            curated,
+            baseline,
+            base=judged.base.model,
+            challenger=judged.entry,
+            served=served,
+            compared=judged.compared,
+            cards=cards,
         )
     facts = collect(
         world,
@@ -243,6 +255,9 @@ def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> flo
     if prepared is None or judge is None:
         return None
     product = open_product(world.config)
+    if isinstance(product, Embedder) and baseline.final is not None and baseline.final.seen is not None:
+        product = Once(product)
+        product.remember(judge.items, np.asarray(baseline.final.seen.texts))
     ceilings = (candidate.ceiling(product) for candidate in prepared.candidates.values())
     best = next((ceiling for ceiling in ceilings if ceiling is not None), None)
     return reading_of(judge, judge.look(best)).value if best is not None else None

@@ -33,8 +33,9 @@ from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.decide import decide_stage
 from shoptalk.stages.entry import Entry, open_entry
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.world import Reporter, World, best_device, open_embedder
+from shoptalk.stages.world import World, best_device, open_embedder
 from shoptalk.training.forecast import peak_memory
+from shoptalk.training.reporter import Reporter
 
 CONTROLS = ("aa", "wrong-domain", "shuffled-labels")
 NOISE = 0.02

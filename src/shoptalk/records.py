@@ -118,21 +118,26 @@ class Drop(Frozen):
 
 
 class Example(Frozen):
-    """One labelled text; `cluster` numbers its near-duplicate cluster within the labelled file."""
+    """One labelled text; `cluster` numbers what it belongs to within the labelled file: its near duplicates, and the
+    examples of its groups.
+    """
 
     id: str
     text: str
     label: str
     cluster: int = 0
+    groups: tuple[str, ...] = ()
+    """By the file's columns, such as "customer: 17"."""
 
 
 class LabelSet(Frozen):
-    """One text with any number of labels; `cluster` as in `Example`."""
+    """One text with any number of labels; `cluster` and `groups` as in `Example`."""
 
     id: str
     text: str
     labels: tuple[str, ...]
     cluster: int = 0
+    groups: tuple[str, ...] = ()
 
 
 class Pair(Frozen):

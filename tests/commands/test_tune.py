@@ -17,9 +17,10 @@ from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.logistic import LinearHead
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.stages import plan
-from shoptalk.stages.world import Silent, World
+from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
 from shoptalk.training.loop import Step
+from shoptalk.training.reporter import Silent
 from tests.tiny import tiny_product
 
 CORPUS = toy_corpus(conversations=16)

@@ -1,11 +1,13 @@
 """The harness on a small scale: its truths are true, and the verdict passes a few dozen trials of each kind."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from shoptalk.evaluate.harness import (
+    Population,
     Scenario,
     nearest_mean_outcomes,
     run,
@@ -16,6 +18,7 @@ from shoptalk.evaluate.harness import (
     vectors,
     wilson,
 )
+from shoptalk.evaluate.harness_rows import scenarios
 
 NULL = Scenario("null", 300, smallest_gain=0.0)
 
@@ -24,8 +27,8 @@ def test_a_null_is_exactly_null_and_still_changes_outcomes():
     assert true_gains(NULL).tolist() == [0.0]
     labels = np.sort(np.arange(300) % 20)
     points, _ = vectors(NULL, labels, np.random.default_rng(0))
-    training = np.arange(300).reshape(20, 15)[:, :5].reshape(1, 100)
-    base, candidate = (nearest_mean_outcomes(p, labels, training) for p in points)
+    taught = np.arange(300)[None] % 15 < 5
+    base, candidate = (nearest_mean_outcomes(p, labels, taught) for p in points)
     assert 0.03 < np.mean(base != candidate) < 0.5
 
 
@@ -43,10 +46,10 @@ def test_a_planted_gain_is_found_again_on_other_random_numbers():
 def test_the_nearest_mean_head_agrees_with_distances_computed_one_by_one():
     rng = np.random.default_rng(0)
     points, labels = rng.normal(size=(12, 3)).astype(np.float32), np.arange(12) % 3
-    training = np.array([[3, 1, 2, 0, 4, 5]])
-    means = [points[[i for i in training[0] if labels[i] == c]].mean(axis=0) for c in range(3)]
+    taught = np.arange(12)[None] < 6
+    means = [points[:6][labels[:6] == c].mean(axis=0) for c in range(3)]
     nearest = [int(np.argmin([np.linalg.norm(p - m) for m in means])) for p in points]
-    assert np.array_equal(nearest_mean_outcomes(points, labels, training)[0], nearest == labels)
+    assert np.array_equal(nearest_mean_outcomes(points, labels, taught)[0], nearest == labels)
 
 
 def test_the_wilson_interval_matches_its_published_example():
@@ -95,3 +98,46 @@ def test_processes_do_not_change_results_and_the_table_shows_them():
     row = run(NULL, trials=4, workers=2)
     assert row == run(NULL, trials=4, workers=1)
     assert "| null | 300 | +0.00 | 4 |" in table([row])
+
+
+def test_names_move_class_means_by_as_much_as_they_count():
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(30, 3)).astype(np.float32), np.arange(30) % 3
+    taught, names = np.arange(30)[None] < 12, rng.normal(size=(3, 3))
+    means = [np.concatenate([points[:12][labels[:12] == c], names[[c, c]]]).mean(axis=0) for c in range(3)]
+    nearest = [int(np.argmin([np.linalg.norm(p - m) for m in means])) for p in points]
+    found = nearest_mean_outcomes(points, labels, taught, names=names, counts=2.0)
+    assert np.array_equal(found[0], nearest == labels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"judged": "few shots", "draws": 20},
+        {"judged": "test"},
+        {"judged": "ranks"},
+        {"head": "best"},
+        {"head": "linear", "labels": 120},
+        {"skew": 1.0},
+        {"wrong": 0.1},
+        {"scales": (1.0,) * 4, "correlated": 0.95},
+        {"labels": 600, "population": Population(duplicates=3, apart=0.7)},
+    ],
+)
+def test_every_way_of_being_judged_holds_its_intervals_on_a_few_nulls(change: dict[str, Any]):
+    row = run(replace(NULL, **change), trials=20)
+    assert row.covered >= 15 and row.false_adopted <= 3
+
+
+def test_groups_that_are_not_told_break_the_intervals():
+    groups = replace(NULL, labels=600, population=Population(duplicates=3, apart=0.5))
+    assert run(replace(groups, clusters="ignored"), trials=30).covered <= run(groups, trials=30).covered - 3
+
+
+def test_gains_are_not_planted_where_their_truth_is_not_known():
+    with pytest.raises(ValueError, match="only nulls are planted here"):
+        true_gains(replace(NULL, scales=(0.9,), wrong=0.1))
+
+
+def test_every_row_of_the_table_has_at_least_400_trials():
+    assert all(trials >= 400 for _, trials in scenarios())

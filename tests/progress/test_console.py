@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from shoptalk.config import Budget
 from shoptalk.progress import Console
 from shoptalk.records import Look
-from shoptalk.stages.world import Reporter, Silent
+from shoptalk.training.reporter import Reporter, Silent
 from tests.progress.steps import steps
 
 SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"

@@ -67,9 +67,13 @@ def test_nothing_complains_and_nothing_scrolls_sideways(browser: Any, address: s
 
 
 @pytest.mark.slow
-def test_the_first_screen_of_a_phone_holds_the_verdict_and_all_four_answers(browser: Any, address: str) -> None:
+def test_the_first_screen_of_a_phone_holds_the_verdict_and_its_ladder_and_the_answers_follow(
+    browser: Any, address: str
+) -> None:
     for page in opened(browser, address, PHONE):
-        assert page.locator("header").bounding_box()["height"] < 800
+        ladder = page.locator("header figure .narrow svg").bounding_box()
+        assert ladder["y"] + ladder["height"] < 800
+        assert page.locator("header").bounding_box()["height"] < 1000
         for answer in page.locator(".answers div").all():
             assert answer.is_visible()
 

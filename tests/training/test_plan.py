@@ -177,6 +177,56 @@ def test_a_candidate_that_took_long_to_prepare_gets_a_shorter_pilot_but_never_to
     assert pilot(500.0) == PILOT_FEWEST
 
 
+def test_pilots_begin_with_a_heat_where_its_looks_are_worth_it_and_something_tells_who_is_behind() -> None:
+    costs = {name: cost(0.2) for name in "abc"}
+    plain, heated = (plan_for(costs, look_seconds=3.0, heats=heats) for heats in (False, True))
+    assert all(one.heat is None and one.menu == one.checkpoints for one in plain.candidates.values())
+    for one in heated.candidates.values():
+        assert one.heat == one.pilot // 4 and one.menu == (one.heat, *one.checkpoints)
+    dear = plan_for(costs, look_seconds=20.0, heats=True)
+    assert dear == plan_for(costs, look_seconds=20.0)
+    assert all(one.heat is None for one in dear.candidates.values())
+    assert plan_for({"a": cost(0.2)}, heats=True).candidates["a"].heat is None  # whom should it race against
+    short = {name: cost(2.5) for name in "abc"}  # a quarter of these pilots is under five steps
+    assert all(one.heat is None for one in plan_for(short, look_seconds=1.0, heats=True).candidates.values())
+
+
+def test_heats_of_a_token_budget_do_not_depend_on_the_clock() -> None:
+    plans = [
+        plan_for({name: cost(seconds) for name in "ab"}, Budget(tokens=500_000), look_seconds=look, heats=True)
+        for seconds, look in ((0.01, 100.0), (10.0, 0.1))
+    ]
+    assert [one.heat for one in plans[0].candidates.values()] == [one.heat for one in plans[1].candidates.values()]
+    assert plans[0].candidates["a"].heat == plans[0].candidates["a"].pilot // 4
+
+
+@given(n=st.integers(2, 6), seconds=st.floats(200, 10_000), step=st.floats(0.05, 2.0), look=st.floats(0.1, 10.0))
+def test_with_heats_too_the_run_stays_within_its_time_and_menu_whoever_wins(
+    n: int, seconds: float, step: float, look: float
+) -> None:
+    plan = plan_for({f"c{i}": cost(step) for i in range(n)}, Budget(seconds=seconds), look_seconds=look, heats=True)
+    each = list(plan.candidates.values())
+    pilots = sum(len(one.menu) - len(one.checkpoints) + 1 for one in each) if len(each) > 1 else 0
+    entries = pilots + max(len(one.checkpoints) - (len(each) > 1) for one in each)
+    assert entries <= MENU_MOST
+    longest = max(outlays(plan, "seconds_per_step")) + entries * look
+    assert longest <= seconds + 1e-6
+    assert plan.forecast_seconds <= longest + 0.1
+    if len(each) > 1:
+        for one in each:
+            looks = 1 if one.heat is None else 2
+            assert one.pilot * one.seconds_per_step + looks * look <= LOSER_MOST * seconds * (1 + 1e-9)
+
+
+def test_the_forecast_takes_half_of_the_losers_to_be_out_after_their_heat() -> None:
+    costs = {name: cost(0.2) for name in "abc"}
+    plan = plan_for(costs, look_seconds=1.0, heats=True)
+    each = list(plan.candidates.values())
+    every, most = sum(outlays(plan, "seconds_per_step")) / 3, 6 + len(each[0].checkpoints) - 1
+    spared = sum(0.5 * 2 / 3 * (one.pilot - (one.heat or 0)) * 0.2 for one in each)
+    assert plan.forecast_seconds == pytest.approx(every - spared + most - 1.0, abs=0.2)
+
+
 def test_no_checkpoint_lies_inside_the_decay() -> None:
     costs = {name: Cost(seconds=0.1, tokens=100, most_steps=10_000) for name in ("mlm", "simcse")}
     plain = plan_for(costs, look_seconds=0.5).candidates["mlm"]

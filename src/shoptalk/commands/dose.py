@@ -55,9 +55,10 @@ from shoptalk.stages.curate import open_curated
 from shoptalk.stages.entry import Entry, open_entry, scores, train_to
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.plan import Prepared, plan_stage
-from shoptalk.stages.world import Reporter, Silent, World, open_embedder, open_product
+from shoptalk.stages.world import World, open_embedder, open_product
 from shoptalk.telling.facts import of_decision, write_page
 from shoptalk.text.corpus import Corpus
+from shoptalk.training.reporter import Reporter, Silent
 
 FRACTIONS = (0.25, 0.5, 0.125)
 """Of the run's corpus, in the order in which a budget buys them: the first tells most about the shape, and with the

@@ -36,7 +36,8 @@ from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder
 from shoptalk.quantities import span
 from shoptalk.records import Document, Drop
-from shoptalk.stages.world import Reporter, open_embedder
+from shoptalk.stages.world import open_embedder
+from shoptalk.training.reporter import Reporter
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -22,7 +22,7 @@ from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.readback import read_record, read_text
 from shoptalk.records import Frozen
-from shoptalk.stages.candidate import PreparedCandidate, loop_config, open_targets, prepare_targets, unable
+from shoptalk.stages.candidate import PreparedCandidate, open_targets, prepare_targets, unable
 from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
 from shoptalk.stages.curate import curate_stage, open_curated
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
@@ -34,6 +34,7 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log, refuse_diverged
 from shoptalk.training.forecast import peak_memory, peak_to_come
+from shoptalk.training.loop import loop_config
 from shoptalk.training.pace import watched
 
 

@@ -48,13 +48,13 @@ from shoptalk.nn.product import Embedder
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, make_spec
 from shoptalk.objectives.supervised.classify import Classify
-from shoptalk.stages.world import Reporter, Silent
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance
 from shoptalk.training.forecast import time_training
 from shoptalk.training.loop import LoopConfig, observing
 from shoptalk.training.pace import watched
+from shoptalk.training.reporter import Reporter, Silent
 
 Method = Literal["classify", "setfit"]
 

@@ -8,7 +8,7 @@ from shoptalk.artifact import Artifact, damages, file_digest, open_manifest
 from shoptalk.errors import ArtifactError, SourceError
 from shoptalk.nn.heads.answering import belongs
 from shoptalk.readback import MANIFEST, walk
-from shoptalk.stages.world import Reporter
+from shoptalk.training.reporter import Reporter
 
 COPIES = (("verdict.json", "decision/verdict.json"),)
 """Files that must be equal: the copy that people read, and the artifact's."""

@@ -38,6 +38,11 @@ class CurateConfig(Frozen):
 
     text_column: str = "text"
     label_column: str = "label"
+    group_column: str = Field(
+        default="auto",
+        description="of labels, whose rows belong together and are never split: auto takes group, customer and "
+        "conversation, with or without _id, where the file has them; empty for none",
+    )
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
     label_spelling: Literal["merge", "keep", "refuse"] = Field(
@@ -179,6 +184,7 @@ def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: A
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"Cannot read {path}: {error}. `shoptalk init` writes a valid shoptalk.toml.") from error
+    tree.pop("assistant", None)  # of the assistant, which reads it itself
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key.strip():

@@ -27,6 +27,8 @@ tasks = -1.0               # largest fall in each of other_tasks, in points: hun
 [curate]                   # how sources are read
 text_column = "text"
 label_column = "label"
+group_column = "auto"      # labels of one customer or conversation are never split: auto reads the columns group,
+                           # customer and conversation (or with _id) where there are any, a name that one, "" none
 passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.dedup import matches
+from shoptalk.curate.groups import shared_groups
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
 
@@ -74,23 +75,23 @@ def texts_shared(
 def without_tests(
     examples: Sequence[Example], tests: Sequence[Example], config: CurateConfig
 ) -> tuple[list[Example], list[Drop]]:
-    """The labelled examples that are no near duplicates of a test, which would make the test easier than life; and the
-    others.
+    """The labelled examples that are no near duplicates of a test and of no group that has one, which would make the
+    test easier than life; and the others.
     """
     if not examples or not tests:
         return list(examples), []
     leaks = matches([example.text for example in examples], [example.text for example in tests], config.near_duplicate)
-    kept = [example for example, leak in zip(examples, leaks, strict=True) if not leak]
-    dropped = [
-        Drop(
-            id=example.id,
-            source=example.id.rsplit("#", 1)[0],
-            reason="in-test-cluster",
-            sample=sample(example.text),
+    shared = shared_groups([example.groups for example in examples], [example.groups for example in tests])
+    kept, dropped = [], []
+    for example, leak, group in zip(examples, leaks, shared, strict=True):
+        if not leak and group is None:
+            kept.append(example)
+            continue
+        detail = "" if leak else f"the test has examples of the same {group}"
+        source = example.id.rsplit("#", 1)[0]
+        dropped.append(
+            Drop(id=example.id, source=source, reason="in-test-cluster", detail=detail, sample=sample(example.text))
         )
-        for example, leak in zip(examples, leaks, strict=True)
-        if leak
-    ]
     return kept, dropped
 
 
@@ -104,7 +105,7 @@ def labels_left(examples: Sequence[Example], kept: Sequence[Example], *, test_na
         return []
     what = (
         f"{labels_name}: {len(examples) - len(kept):,} of {len(examples):,} labelled texts stand in {test_name} too, "
-        "or nearly so, and are left out of the labels"
+        f"or nearly so{_or_their_group(examples)}, and are left out of the labels"
     )
     left = {example.label for example in kept}
     if len(left) < 2:
@@ -116,6 +117,11 @@ def labels_left(examples: Sequence[Example], kept: Sequence[Example], *, test_na
     if gone := sorted({example.label for example in examples} - left):
         sentence += f", and none of {_some(gone)}"
     return [sentence]
+
+
+def _or_their_group(examples: Sequence[Example]) -> str:
+    """Why else an example is left out, where examples have groups."""
+    return ", or share a group with a text there" if any(example.groups for example in examples) else ""
 
 
 def _some(names: Sequence[str]) -> str:

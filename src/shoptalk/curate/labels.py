@@ -13,6 +13,7 @@ from shoptalk.curate.consistency import one_spelling, sets_added_up, without_con
 from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
 from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
+from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
 from shoptalk.curate.readers import format_of
 from shoptalk.curate.sources import count_by_reason, read_as
@@ -50,7 +51,7 @@ def read_labels(
 
     Spellings of one label become one label. A text that repeats an earlier one with the same label is a drop
     ("duplicate"); with another label, all rows of that text are ("contradiction"). Both as the settings have it:
-    `consistency.py`.
+    `consistency.py`. Near duplicates, and rows with one value in a column of groups, share a cluster: `groups.py`.
 
     Args:
         path: the file.
@@ -60,17 +61,19 @@ def read_labels(
 
     Raises:
         SourceError: the file is missing, unreadable, too large or of unknown format, lacks a column, has more cells
-            than columns in many rows, has no usable rows, or has only one class; or its labels are inconsistent and
-            the settings refuse that.
+            than columns in many rows, has no usable rows, or has only one class; its labels are inconsistent and the
+            settings refuse that; or its groups join nearly everything.
     """
     refuse_missing(path)
+    known = tuple(like)
     try:
         refuse_oversized(path, config, labels=True)
-        examples, drops = _examples(_rows(path, config, say), printable(path.name), config)
+        rows = _rows(path, config, say, is_test=bool(known))
+        examples, drops = _examples(rows, printable(path.name), config)
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
     spellings = {example.label for example in examples}
-    examples, more = _consistent(examples, printable(path.name), config, like, say)
+    examples, more = _consistent(examples, printable(path.name), config, known, say)
     drops = sorted([*drops, *more], key=_line)
     if not examples:
         raise SourceError(
@@ -78,7 +81,12 @@ def read_labels(
             f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
         )
     _refuse_one_class(path, examples, spellings, drops)
-    numbers = clusters([example.text for example in examples], config.near_duplicate)
+    numbers = independent_ones(
+        clusters([example.text for example in examples], config.near_duplicate),
+        [example.groups for example in examples],
+        printable(path.name),
+        say,
+    )
     clustered = [
         example.model_copy(update={"cluster": int(number)}) for example, number in zip(examples, numbers, strict=True)
     ]
@@ -96,6 +104,8 @@ def _consistent(
         label = names[example.label]
         first = distinct.setdefault((example.text, label), example.model_copy(update={"label": label}))
         if first.id != example.id:
+            groups = tuple(dict.fromkeys((*first.groups, *example.groups)))
+            distinct[example.text, label] = first.model_copy(update={"groups": groups})
             detail = f"same text and label as {first.id}"
             drops.append(
                 Drop(id=example.id, source=name, reason="duplicate", detail=detail, sample=sample(example.text))
@@ -138,11 +148,11 @@ def read_label_sets(
             rows; or its labels are inconsistent and the settings refuse that.
     """
     refuse_missing(path)
-    name, drops = printable(path.name), list[Drop]()
+    name, drops, known = printable(path.name), list[Drop](), tuple(like)
     rows: list[LabelSet] = []
     try:
         refuse_oversized(path, config, labels=True)
-        for row in _rows(path, config, say, several=True):
+        for row in _rows(path, config, say, several=True, is_test=bool(known)):
             item = row if isinstance(row, Bad) else _label_set(row, name, config)
             if isinstance(item, LabelSet):
                 rows.append(item)
@@ -158,8 +168,9 @@ def read_label_sets(
             f"Give rows with {config.text_column!r} and {column!r} or {column + 's'!r}: a list of labels, or labels "
             "parted by |."
         )
-    sets, more = _consistent_sets(rows, name, config, like, say)
-    numbers = clusters([item.text for item in sets], config.near_duplicate)
+    sets, more = _consistent_sets(rows, name, config, known, say)
+    texts, groups = [item.text for item in sets], [item.groups for item in sets]
+    numbers = independent_ones(clusters(texts, config.near_duplicate), groups, name, say)
     return [
         item.model_copy(update={"cluster": int(number)}) for item, number in zip(sets, numbers, strict=True)
     ], sorted([*drops, *more], key=_line)
@@ -179,6 +190,8 @@ def _consistent_sets(
         repeats[row.text] += 1
         if first.id == row.id:
             continue
+        groups = tuple(dict.fromkeys((*first.groups, *row.groups)))
+        sets[row.text] = first = first.model_copy(update={"groups": groups})
         detail = f"the text came before, in {first.id}"
         if set(labels) != set(first.labels) or row.text in differing:
             differing[row.text] = repeats[row.text]
@@ -203,15 +216,26 @@ def _label_set(row: Row, name: str, config: CurateConfig) -> LabelSet | Bad:
             detail = f"a label is {part!r}; expected strings, integers, true or false"
             return Bad(row.number, "wrong-type", detail, sample(repaired))
     labels = tuple(dict.fromkeys(label for part in parts if (label := _label(part))))
-    return LabelSet(id=f"{name}#{row.number}", text=repaired, labels=labels)
+    groups = _groups(row, config, repaired)
+    if isinstance(groups, Bad):
+        return groups
+    return LabelSet(id=f"{name}#{row.number}", text=repaired, labels=labels, groups=groups)
+
+
+def _groups(row: Row, config: CurateConfig, text: str) -> tuple[str, ...] | Bad:
+    """What a row belongs to."""
+    try:
+        return together(row.value, config)
+    except ValueError as error:
+        return Bad(row.number, "wrong-type", str(error), sample(text))
 
 
 def _rows(
-    path: Path, config: CurateConfig, say: Callable[[str], None], *, several: bool = False
+    path: Path, config: CurateConfig, say: Callable[[str], None], *, several: bool = False, is_test: bool = False
 ) -> Iterator[Row | Bad]:
     """The rows, with the columns named as in the settings whatever their case in the file.
 
-    With `several` labels a text, the label column may have an s at its end.
+    With `several` labels a text, the label column may have an s at its end. A test may lack the column of groups.
     """
     if format_of(path) not in (".csv", ".jsonl"):
         if format_of(path) is not None:
@@ -234,6 +258,14 @@ def _rows(
         # A key may differ from row to row in its case.
         columns = list({key.strip().casefold(): key for key in keys}.values())
         hint, refusal, rows = "", None, json_rows(path, encoding)
+    groups = [name for name in group_columns(config) if column_named(name, columns) is not None]
+    if not groups and is_test and config.group_column not in ("", AUTO):
+        say(
+            f"{printable(path.name)} has no column {config.group_column!r} (curate.group_column); near duplicates "
+            "alone count as belonging together there"
+        )
+    elif config.group_column not in ("", AUTO):
+        wanted["curate.group_column"] = [config.group_column]
     # Where there is no object at all, the rows say better what is wrong.
     if columns and (problem := column_problem(wanted, columns)) is not None:
         talk = [key for key in _CONVERSATIONS if key in columns]
@@ -242,8 +274,9 @@ def _rows(
         raise SourceError(f"{path} {problem}{hint}")
     if refusal is not None:
         raise SourceError(f"{path} {refusal}")
+    names = [*itertools.chain(*wanted.values()), *groups]
     for row in rows:
-        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, itertools.chain(*wanted.values())))
+        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names))
 
 
 def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
@@ -303,7 +336,10 @@ def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
     if not label:
         detail = f"the label is {value!r}; expected a string, an integer, true or false"
         return Bad(row.number, "wrong-type", detail, sample(repaired))
-    return Example(id=f"{name}#{row.number}", text=repaired, label=label)
+    groups = _groups(row, config, repaired)
+    if isinstance(groups, Bad):
+        return groups
+    return Example(id=f"{name}#{row.number}", text=repaired, label=label, groups=groups)
 
 
 def _label(value: Any) -> str:

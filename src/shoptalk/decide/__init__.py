@@ -13,7 +13,7 @@ gain is known.
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
 from shoptalk.decide.brought import brought
-from shoptalk.decide.during import Alarm, continue_training, halve, overfitting, so_far
+from shoptalk.decide.during import Alarm, behind, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
     INFLATION,
@@ -52,6 +52,7 @@ __all__ = [
     "Trial",
     "advantage",
     "band",
+    "behind",
     "brought",
     "continue_training",
     "deal_folds",

@@ -33,7 +33,8 @@ def draws(
 
     k is the smaller of `shots` and 80 % of the class, counted in clusters. A draw takes at most one example
     of a cluster; the other examples of the clusters it touches are neither its training nor its tests. A cluster
-    with several labels belongs to the label most of its examples have (the first in order on a tie).
+    with several labels belongs to the label most of its examples have (the first in order on a tie), but that a label
+    of fewer than five clusters is given some in which others have more.
 
     The result depends on labels and cluster numbers, not on the order in which singleton clusters come in the file.
 
@@ -104,10 +105,26 @@ def _most_shots(independent_examples: int) -> int:
 
 
 def _home_class(codes: Int[np.ndarray, "N"], cluster: Int[np.ndarray, "N"], n_classes: int) -> Int[np.ndarray, "G"]:
-    """The class that each cluster may be drawn for."""
+    """The class that each cluster may be drawn for.
+
+    A class that others outnumber wherever it occurs, as in the messages of customers who ask many things, would have
+    hardly a cluster. It is given those of classes that have at least two more than it, the richest first, until it has
+    one for each fold or has got all there are.
+    """
     counts = np.zeros((int(cluster.max()) + 1, n_classes), dtype=np.int64)
     np.add.at(counts, (cluster, codes), 1)
-    return np.asarray(counts.argmax(axis=1))
+    home = np.asarray(counts.argmax(axis=1))
+    held = np.bincount(home, minlength=n_classes)
+    for code in np.argsort((counts > 0).sum(axis=0), kind="stable").tolist():
+        while held[code] < FOLDS:
+            others = np.flatnonzero((counts[:, code] > 0) & (home != code) & (held[home] > held[code] + 1))
+            if not len(others):
+                break
+            taken = others[np.argmax(held[home[others]])]
+            held[home[taken]] -= 1
+            held[code] += 1
+            home[taken] = code
+    return home
 
 
 def runs_of(ordered: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "G"], Int[np.ndarray, "G"]]:

@@ -106,7 +106,7 @@ def looks_over(
     return decide.Scores(
         entries=(*entries, *others),
         values=np.stack([measured.scores[judge.key] for measured in rows]),
-        tested=judge.tested,
+        tested=judge.tested_by_looks,
         cluster=judge.cluster,
         measure=judge.measure,
     )
@@ -147,7 +147,7 @@ def looks_of(bases: Sequence[MeasuredBase], judge: Judge) -> decide.Scores:
     return decide.Scores(
         entries=tuple(base.name for base in bases[1:]),
         values=np.stack([base.measured.scores[judge.key] for base in bases]),
-        tested=judge.tested,
+        tested=judge.tested_by_looks,
         cluster=judge.cluster,
         measure=judge.measure,
     )

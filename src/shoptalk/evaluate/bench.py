@@ -258,7 +258,7 @@ def reading_of(judge: Judge, scores: Score) -> Reading:
 
 def shares_of(judge: Judge, scores: Score) -> list[Reading]:
     """What else is read off a judge's scores (`ReachedShare`), in per cent."""
-    tested = scores[judge.tested]
+    tested = scores[judge.tested_by_looks]
     values = {share: 100.0 * float((tested >= share.least).mean()) for share in judge.shares}
     return [
         Reading(key=share.key, name=share.name, value=value, unit="%", n=len(tested)) for share, value in values.items()

@@ -1,4 +1,4 @@
-"""An encoder during one measurement: several probes ask for the same vectors, and each item is embedded once."""
+"""An encoder while its weights stand still: several probes ask for the same vectors, and each item is embedded once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,10 @@ class Once(Wrapped):
     def __init__(self, inside: Embedder) -> None:
         super().__init__(inside)
         self._vectors: dict[tuple[Any, ...], Float[np.ndarray, "N D"]] = {}
+
+    def remember(self, items: Sequence[Any], vectors: Float[np.ndarray, "N D"]) -> None:
+        """Vectors that these weights are known to give the items, without a prompt and in their own precision."""
+        self._vectors[(None, None, *items)] = vectors
 
     def embed(
         self, items: Sequence[Any], *, precision: Precision | None = None, prompt: str | None = None

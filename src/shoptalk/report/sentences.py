@@ -11,7 +11,8 @@ INTERVAL = (
 )
 AT_ONCE = (
     "The intervals of these steps hold for all of them at once; so that of training may be wider here than the "
-    "verdict's, which is about training alone."
+    "verdict's, which is about training alone. The level of a head that was chosen is cross-fitted here, and may "
+    "differ a little from the verdict's base and adapted."
 )
 INTERVAL_ON_TEST = (
     "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the "

@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from shoptalk.artifact import create, key_of, open_artifact
-from shoptalk.config import Config
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.readback import as_written
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
-from shoptalk.training.loop import LoopConfig
 
 
 @dataclass(frozen=True)
@@ -69,20 +66,3 @@ def open_targets(folder: Path) -> Targets | None:
     # Mapped into memory, not read: a large corpus's targets need not fit.
     with as_written(folder):
         return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
-
-
-def loop_config(spec: Spec, config: Config, *, name: str, steps: int, precision: Precision) -> LoopConfig:
-    """The loop's settings for a spec, whose objective the settings call `name`."""
-    return LoopConfig(
-        steps=steps,
-        batch=spec.batch,
-        lr=spec.lr,
-        seed=config.seed,
-        warmup=config.train.warmup,
-        decay=config.train.decay,
-        weight_decay=config.train.weight_decay,
-        clip=config.train.clip,
-        precision=precision,
-        shard=config.train.shard,
-        name=name,
-    )

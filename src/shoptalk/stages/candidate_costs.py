@@ -18,12 +18,13 @@ from shoptalk.nn.product import Product
 from shoptalk.objective import Spec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.candidate import PreparedCandidate, loop_config
+from shoptalk.stages.candidate import PreparedCandidate
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.world import open_product
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.advance import Training
 from shoptalk.training.forecast import Timed, time_training
+from shoptalk.training.loop import loop_config
 from shoptalk.training.plan import Cost
 
 STAND_IN = 1_000

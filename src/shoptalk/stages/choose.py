@@ -1,16 +1,17 @@
-"""Choose: a short pilot of every candidate, measured; the best goes on."""
+"""Choose: a short pilot of every candidate, measured; the best goes on, and who is clearly behind is soon out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shoptalk import decide
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.bench import Measured
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, train_to
+from shoptalk.stages.entry import scores as looked
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
+from shoptalk.training.elimination import eliminating
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,59 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     if len(names) == 1:
         return Chosen([], tuple(names), {})
     world.report.say(f"choose: a short pilot of {', '.join(names)}")
-    entries: list[Entry] = []
     eliminated: dict[str, str] = {}
-    for name in names:
-        with eliminating(eliminated, name):
-            pilot = prepared.plan.candidates[name].pilot
-            entries.append(train_to(world, prepared, baseline, name, pilot, earlier=[]))
-        if name in eliminated:
-            world.report.say(f"choose: {name} is out, {eliminated[name]}")
-    scores = {entry.candidate: _score(entry.measured, baseline) for entry in entries}
+    plans = prepared.plan.candidates
+    heats = _trained(world, prepared, baseline, {name: plans[name].heat for name in names}, {}, eliminated)
+    left = _ahead(world, baseline, heats) if heats else [name for name in names if name not in eliminated]
+    last = dict(heats)
+    if not heats or len(left) > 1:  # who is alone need not be compared: its pilot's end is one of its checkpoints
+        last |= _trained(world, prepared, baseline, {name: plans[name].pilot for name in left}, heats, eliminated)
+    scores = {name: _score(entry.measured, baseline) for name, entry in last.items() if name not in eliminated}
     if not scores:
         return Chosen([], (), eliminated)
-    survivors: Sequence[str] = list(scores)
+    survivors: Sequence[str] = [name for name in left if name in scores] or list(scores)
     for keep in prepared.plan.keep:
         survivors = decide.halve({name: scores[name] for name in survivors}, keep)
-    by_score = sorted(scores.items(), key=lambda item: -item[1])
+    by_score = sorted(scores.items(), key=lambda item: (item[0] not in left, -item[1]))
     listed = ", ".join(f"{name} {score:+.2f}" for name, score in by_score)
     world.report.say(f"choose: {survivors[0]} goes on (against the base: {listed})")
     world.report.chosen(survivors[0])
     ranking = (survivors[0], *(name for name, _ in by_score if name != survivors[0]))
-    return Chosen(entries, ranking, eliminated)
+    entries = {entry.name: entry for entry in (*heats.values(), *last.values())}
+    # The winner's come last, as those that it is still to be trained to do.
+    return Chosen(sorted(entries.values(), key=lambda one: one.candidate == survivors[0]), ranking, eliminated)
+
+
+def _trained(
+    world: World,
+    prepared: Prepared,
+    baseline: Baseline,
+    steps: Mapping[str, int | None],
+    earlier: Mapping[str, Entry],
+    eliminated: dict[str, str],
+) -> dict[str, Entry]:
+    """The entry of each candidate at its step, where it has one; those that fail go into `eliminated`."""
+    entries = {}
+    for name, step in steps.items():
+        if step is None:
+            continue
+        with eliminating(eliminated, name):
+            before = [earlier[name]] if name in earlier else []
+            entries[name] = train_to(world, prepared, baseline, name, step, earlier=before)
+        if name in eliminated:
+            world.report.say(f"choose: {name} is out, {eliminated[name]}")
+    return entries
+
+
+def _ahead(world: World, baseline: Baseline, heats: Mapping[str, Entry]) -> list[str]:
+    """The candidates that are not clearly behind after their heats."""
+    judge = baseline.bench.judge
+    if judge is None or len(heats) < 2:
+        return list(heats)
+    behind = decide.behind(looked(baseline, judge, list(heats.values())), seed=world.config.seed)
+    for sentence in behind.values():
+        world.report.say(f"choose: {sentence}. Its pilot ends here.")
+    return [name for name, entry in heats.items() if entry.name not in behind]
 
 
 def _score(measured: Measured, baseline: Baseline) -> float:

@@ -13,6 +13,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import curate, open_corpora, read_drops, write_corpus
+from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import read_labels, refuse_missing
 from shoptalk.curate.questions import refuse_missing_pairs
@@ -199,9 +200,9 @@ def _make_corpus(
     hold_out: "HoldOut",
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
-    items = itertools.chain(
-        labelled.drops, asked.drops, stream_sources(sources, config, out=folder.parent, say=remarks)
-    )
+    read = stream_sources(sources, config, out=folder.parent, say=remarks)
+    left = without_conversations(read, (example.groups for example in (*examples, *tests)))
+    items = itertools.chain(labelled.drops, asked.drops, left)
     reserved = [*(example.text for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:

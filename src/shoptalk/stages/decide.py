@@ -10,10 +10,10 @@ from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over
+from shoptalk.evaluate.climb import climb, ladder_facts
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
-from shoptalk.stages.climb import climb, ladder_facts
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import needs_of

@@ -13,11 +13,12 @@ from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.nn.product import Product
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
-from shoptalk.stages.candidate import loop_config, prepare_targets
+from shoptalk.stages.candidate import prepare_targets
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
 from shoptalk.training.advance import Training, advance, read_log
+from shoptalk.training.loop import loop_config
 from shoptalk.training.pace import watched
 from shoptalk.training.schedule import Schedule
 

@@ -32,11 +32,11 @@ from shoptalk.stages.candidate_costs import (
 )
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
-from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.tasks import check_tasks
 from shoptalk.text.corpus import Corpus
+from shoptalk.training.elimination import eliminating
 from shoptalk.training.forecast import peak_to_come
 from shoptalk.training.plan import Cost, Plan, make_plan
 
@@ -157,6 +157,8 @@ def plan_stage(
             decays={name: decay_share(name, config) for name in costs},
             merges=_wanted_merges(config, baseline),
             n_bases=1 + len(baseline.others),
+            # A curriculum's first phase need not help by itself: nobody is out by how it begins.
+            heats=baseline.bench.judge is not None and all(one.then is None for one in candidates.values()),
         ).model_copy(update={"eliminated": failed})
         write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     skipped |= plan.eliminated

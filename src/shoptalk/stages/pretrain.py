@@ -7,12 +7,13 @@ from shoptalk import decide
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.choose import Chosen
 from shoptalk.stages.curriculum import turn_of
-from shoptalk.stages.elimination import eliminating
 from shoptalk.stages.entry import Entry, scores, train_to
 from shoptalk.stages.legs import decay_end
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
+from shoptalk.training.elimination import eliminating
+from shoptalk.training.schedule import Schedule
 
 
 def train_stage(
@@ -50,25 +51,34 @@ def pretrain_stage(
     entries: list[Entry] = []
     failed: dict[str, str] = {}
     with eliminating(failed, winner):
-        for step in (step for step in plan.checkpoints if step > (earlier[0].step if earlier else 0)):
-            entry = train_to(world, prepared, baseline, winner, step, earlier=[*earlier, *entries])
-            if step <= turn:
-                entries.append(entry)
-                continue
+        for step in plan.checkpoints:
+            before = [*earlier, *entries]
+            if step not in [entry.step for entry in earlier]:
+                entries.append(train_to(world, prepared, baseline, winner, step, earlier=before))
             later = [one for one in (*earlier, *entries) if one.step > turn]
-            entries.append(_watched(world, baseline, [*later, entry], after=turn))
-            if step == plan.checkpoints[-1] or (choice := _next(world, baseline, [*later, entries[-1]])) == "stop":
+            if not later:
+                continue
+            if entries:
+                later[-1] = entries[-1] = _watched(world, baseline, later, after=turn)
+            elif len(later) < 2:
+                continue  # a pilot without a heat has been looked at once: it tells nothing yet
+            if step == plan.checkpoints[-1]:
                 break
+            choice = _next(world, baseline, later, turn=turn, steps=plan.steps - turn)
             if choice == "decay":
-                end, before = decay_end(world, prepared, winner, entry.step), [*earlier, *entries]
-                decayed = train_to(world, prepared, baseline, winner, end, earlier=before, decay_from=entry.step)
-                entries.append(_watched(world, baseline, [*later, entry, decayed], after=turn))
+                end, before = decay_end(world, prepared, winner, step), [*earlier, *entries]
+                decayed = train_to(world, prepared, baseline, winner, end, earlier=before, decay_from=step)
+                entries.append(_watched(world, baseline, [*later, decayed], after=turn))
+            if choice != "continue":
                 break
     return entries, failed.get(winner)
 
 
-def _next(world: World, baseline: Baseline, entries: Sequence[Entry]) -> str:
-    """`continue`, `decay` or `stop` after the latest of a candidate's entries; what is not to go on is said."""
+def _next(world: World, baseline: Baseline, entries: Sequence[Entry], *, turn: int, steps: int) -> str:
+    """`continue`, `decay` or `stop` after the latest of a candidate's entries; what is not to go on is said.
+
+    Their training began after step `turn`, and its plan goes `steps` further.
+    """
     alarm = entries[-1].alarm
     if alarm is not None and alarm.fires:
         world.report.say(f"pretrain: {alarm.decision.sentence} Training stops here.")
@@ -76,7 +86,13 @@ def _next(world: World, baseline: Baseline, entries: Sequence[Entry]) -> str:
     judge = baseline.bench.judge
     if judge is None:
         return "continue"
-    decision = decide.continue_training(scores(baseline, judge, entries))
+    schedule = Schedule.plan(steps, warmup=world.config.train.warmup, decay=world.config.train.decay)
+    decision = decide.continue_training(
+        scores(baseline, judge, entries),
+        progress=[schedule.progress(entry.step - turn) for entry in entries],
+        end=schedule.progress(steps),
+        worth=world.config.smallest_gain * judge.measure.point,
+    )
     if decision.choice != "continue":
         world.report.say(f"pretrain: {decision.sentence}")
     return decision.choice

@@ -11,12 +11,15 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, head_files, names
 from shoptalk.nn.product import Embedder
+from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
 from shoptalk.readback import MANIFEST
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.judge import Final
 
 
 def ship_stage(
@@ -27,10 +30,12 @@ def ship_stage(
     base: str,
     challenger: Entry | None,
     served: Entry | None,
+    compared: Compared | None,
     cards: Callable[[bool], Mapping[str, str]],
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
     `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
+    The head is of the kind that the verdict has `compared`, and learns from the same vectors, where there are such.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
     with world.profile.part("saving"):
@@ -48,7 +53,10 @@ def ship_stage(
             cards=cards(served is not None),
         )
     with world.profile.part("heads"):
-        finetune_stage(world, curated, baseline, encoder)
+        judged = None
+        if compared is not None:
+            judged = compared.adapted if served is not None else compared.base
+        finetune_stage(world, curated, baseline, encoder, judged=judged)
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
@@ -73,10 +81,15 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
     return handed_out(target)
 
 
-def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: Artifact) -> None:
-    """The classifier of every label, on the encoder that is served; leaves `RUN/head`."""
+def finetune_stage(
+    world: World, curated: Curated, baseline: Baseline, encoder: Artifact, *, judged: Final | None = None
+) -> None:
+    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `judged` is how the verdict has
+    seen that encoder: with which kind of head, and with which vectors of the judge's items and the bench's pool.
+    """
+    kind = judged.way if judged is not None and judged.seen is not None else ""
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
-    settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
+    settings, target = {"seed": world.config.seed, "names": names.EXAMPLES, "kind": kind}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
     product = open_product(world.config, str(world.run / "encoder")) if curated.examples else None
     if not isinstance(product, Embedder):  # no labels, or a model that gives no vectors to fit a head on
@@ -85,15 +98,21 @@ def finetune_stage(world: World, curated: Curated, baseline: Baseline, encoder: 
         return
     if sound(target, key=key) is not None:
         return
-    labels = [example.label for example in curated.examples]
-    found = classifier.train(
-        embed(product, [example.text for example in curated.examples]),
+    labels, texts = [example.label for example in curated.examples], [example.text for example in curated.examples]
+    judge = baseline.bench.judge
+    product = Once(product)
+    if judged is not None and judged.seen is not None and judge is not None:
+        product.remember(judge.items, np.asarray(judged.seen.texts))
+        product.remember(baseline.bench.pool, np.asarray(judged.seen.pool))
+    head = classifier.train(
+        embed(product, texts),
         labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, baseline.bench.pool),
         named=names.embedded(product, sorted(set(labels))) if product.kind == "text" else None,
+        kinds=(kind,) if kind else None,  # what was judged is what ships
         seed=world.config.seed,
     )
-    world.report.say(f"finetune: {classifier.described(found)}")
-    with create(target, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
-        head_files.save(found, inside)
+    world.report.say(f"finetune: {classifier.described(head)}")
+    with create(target, kind="head", config=settings, parents=parents, readings=dict(head.dev)) as inside:
+        head_files.save(head, inside)

@@ -2,51 +2,26 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 
 from shoptalk.artifact import locked
-from shoptalk.config import Budget, Config
+from shoptalk.config import Config
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.nn.product import Embedder, Product
-from shoptalk.records import Look
-from shoptalk.stages.profile import Profile
 from shoptalk.training import launch
-from shoptalk.training.loop import Step
+from shoptalk.training.profile import Profile
+from shoptalk.training.reporter import Reporter, Silent
 
 STAGES = ("curate", "baseline", "plan", "choose", "pretrain", "decide", "evidence", "finetune")
 """Of `adapt`, in order. It may have more after these; a reporter takes them as they come."""
-
-
-@runtime_checkable
-class Reporter(Protocol):
-    """Where progress is told; the command line prints it, tests collect it."""
-
-    def say(self, text: str) -> None:
-        """One line for people."""
-
-    def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
-        """Pass the steps of a training through, showing where it stands."""
-
-    def stage(self, name: str) -> None:
-        """A stage of `adapt` begins, and the one before it has ended."""
-
-    def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
-        """What will train, and the forecast of the whole run in seconds, of which `before` have gone already."""
-
-    def looked(self, look: Look) -> None:
-        """A candidate was measured on its way."""
-
-    def chosen(self, candidate: str) -> None:
-        """This candidate goes on; the others are eliminated."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +45,6 @@ class World:
     def first(self) -> bool:
         """Whether this process is the one that writes and speaks: the first of those that train together."""
         return gather.rank() == 0
-
-
-class Silent:
-    """A reporter that tells nothing: that of all processes but the first."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def track(self, steps: Iterable[Step], *, done: int, total: int, name: str) -> Iterator[Step]:
-        """Pass the steps through."""
-        yield from steps
-
-    def stage(self, name: str) -> None:
-        """Nothing."""
-
-    def planned(self, candidates: Sequence[str], *, seconds: float, before: float, budget: Budget) -> None:
-        """Nothing."""
-
-    def looked(self, look: Look) -> None:
-        """Nothing."""
-
-    def chosen(self, candidate: str) -> None:
-        """Nothing."""
 
 
 @contextlib.contextmanager

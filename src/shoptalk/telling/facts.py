@@ -43,12 +43,12 @@ from shoptalk.stages.decide import Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
-from shoptalk.stages.profile import Profile
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.trace import trace
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
+from shoptalk.training.profile import Profile
 
 SAMPLES = 5
 """Dropped texts shown for each reason."""

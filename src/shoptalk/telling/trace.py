@@ -47,7 +47,8 @@ def trace(
         if entry.merge is not None:
             says = f"{entry.merge:g} of {entry.candidate} after {entry.step:,} steps, {1 - entry.merge:g} of the base"
         folder = entry.folder.relative_to(world.run).as_posix()
-        more = ["corpus", "base", *taught.get(entry.candidate, ())]
+        # An average is made of the entry that its manifest names and of the base; nothing was trained for it.
+        more = ["base"] if entry.merge is not None else ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
     rests_on = [node.id for node in made.nodes if node.kind in ("baseline", "entry")]
     if verdict.entry is not None:

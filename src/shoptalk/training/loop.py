@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from shoptalk.config import Config
 from shoptalk.errors import ConfigError, DivergedError
 from shoptalk.nn.precision import Precision, autocast
-from shoptalk.objective import Examples, Key, Objective, P
+from shoptalk.objective import Examples, Key, Objective, P, Spec
 from shoptalk.text.order import drawn
 from shoptalk.training import launch, snapshot
 from shoptalk.training.optim import make_optimizer, tables_by_rows
@@ -46,6 +47,23 @@ class LoopConfig:
     """Begin the decay after this many steps instead of at the planned place."""
     name: str = ""
     """Of the objective in the settings, for messages; without one they name its class."""
+
+
+def loop_config(spec: Spec, config: Config, *, name: str, steps: int, precision: Precision) -> LoopConfig:
+    """The loop's settings for a spec, whose objective the settings call `name`."""
+    return LoopConfig(
+        steps=steps,
+        batch=spec.batch,
+        lr=spec.lr,
+        seed=config.seed,
+        warmup=config.train.warmup,
+        decay=config.train.decay,
+        weight_decay=config.train.weight_decay,
+        clip=config.train.clip,
+        precision=precision,
+        shard=config.train.shard,
+        name=name,
+    )
 
 
 @dataclass

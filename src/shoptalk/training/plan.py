@@ -29,6 +29,11 @@ for training, and the loser took 16 s of pilot and 100 s of look, 19 %. So a pil
 where five steps do not fit into that, fewer candidates are compared. Preparing and timing are over when the plan is
 made: what they took shortens the pilot, but not to less than five steps.
 """
+HEAT_SHARE = 1 / 3
+"""Pilots begin with a heat, a look at a quarter of them (1 / ETA), where the looks of all heats take at most this share
+of all pilots' time: where no candidate is out by then, that is what they cost."""
+OUT_IN_HEATS = 0.5
+"""Of the losers, how many a forecast takes to be out after their heat. A guess: it is between none and all."""
 MENU_MOST = 12
 FEWEST_STEPS = 4
 PILOT_FEWEST = 5
@@ -46,17 +51,26 @@ class Cost(Frozen):
 
 
 class CandidatePlan(Frozen):
-    """How a candidate trains. `checkpoints` are its steps on the menu; the first one is the end of its pilot."""
+    """How a candidate trains. `checkpoints` are its steps on the menu; the first one is the end of its pilot, unless
+    that has a heat, which is on the menu too.
+    """
 
     steps: int
     checkpoints: tuple[int, ...]
     tokens_per_step: float
     seconds_per_step: float
+    heat: int | None = None
+    """Steps after which a candidate that is clearly behind is out: `decide.behind`."""
 
     @property
     def pilot(self) -> int:
         """Steps after which the candidate is compared with the others."""
         return self.checkpoints[0]
+
+    @property
+    def menu(self) -> tuple[int, ...]:
+        """All steps at which it is measured."""
+        return (*(() if self.heat is None else (self.heat,)), *self.checkpoints)
 
 
 class Plan(Frozen):
@@ -110,6 +124,7 @@ def make_plan(
     decays: Mapping[str, float] | None = None,
     merges: Sequence[float] = (),
     n_bases: int = 1,
+    heats: bool = False,
 ) -> Plan:
     """Allocate the rest of the budget to the candidates.
 
@@ -119,29 +134,45 @@ def make_plan(
     so that nothing is measured (and perhaps shipped) half decayed. `merges` are wanted: each costs a look, and those
     nearest to a half come first where a time budget does not pay for all. They and every base but the first of
     `n_bases` take a place on the menu. `costs` is in order of preference: where the budget
-    does not pay for pilots that show anything, the last candidates are left out.
+    does not pay for pilots that show anything, the last candidates are left out. `heats` says whether there is
+    something to tell by which candidate is clearly behind; pilots begin with a heat where that is worth its looks.
 
     Raises:
         ConfigError: the budget does not pay for `FEWEST_STEPS` of any candidate, or there is too little text for them.
     """
     tokens, preparing = budget.tokens, {name: round(cost.before_seconds, 1) for name, cost in costs.items()}
-    most = None if budget.time is None else LOSER_MOST * budget.time - look_seconds
     seconds = None if budget.time is None else budget.time - before_seconds - end_seconds
     shares = _affordable_merges(merges, seconds, look_seconds)
-    while True:
-        plans, overhead = _allocate(
-            costs,
-            seconds=seconds,
-            tokens=tokens,
-            look_seconds=look_seconds,
-            pilot_most=most,
-            decays=decays or {},
-            n_merges=len(shares),
-            n_bases=n_bases,
-        )
-        if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
-            break
-        costs = dict(list(costs.items())[:-1])
+
+    def allocated(
+        costs: Mapping[str, Cost], *, looks: int
+    ) -> tuple[Mapping[str, Cost], dict[str, CandidatePlan], float]:
+        """The candidates that can be compared, their plans and what looks take; each pilot has so many looks."""
+        most = None if budget.time is None else LOSER_MOST * budget.time - looks * look_seconds
+        while True:
+            plans, overhead = _allocate(
+                costs,
+                seconds=seconds,
+                tokens=tokens,
+                look_seconds=look_seconds,
+                pilot_looks=looks,
+                pilot_most=most,
+                decays=decays or {},
+                n_merges=len(shares),
+                n_bases=n_bases,
+            )
+            if len(costs) == 1 or (len(plans) == len(costs) and all(p.pilot >= PILOT_FEWEST for p in plans.values())):
+                return costs, plans, overhead
+            costs = dict(list(costs.items())[:-1])
+
+    every = costs
+    costs, plans, overhead = allocated(every, looks=1)
+    if heats and len(plans) > 1:
+        _, heated, more = allocated(every, looks=2)
+        others = len(shares) + n_bases - 1
+        heated = _heated(heated, look_seconds=look_seconds, timed=seconds is not None, others=others)
+        if list(heated) == list(plans) and all(plan.heat for plan in heated.values()):
+            plans, overhead = heated, more
     if not plans:
         name, cost = next(iter(costs.items()))
         if cost.most_steps < FEWEST_STEPS:
@@ -160,7 +191,7 @@ def make_plan(
     while left > 1:
         left = math.ceil(left / ETA)
         keep.append(left)
-    menu = len(plans) - 1 + max(len(plan.checkpoints) for plan in plans.values()) + len(shares)
+    menu = _menu(plans) + len(shares) - OUT_IN_HEATS * sum(plan.heat is not None for plan in list(plans.values())[1:])
     return Plan(
         budget=str(budget),
         precision=precision,
@@ -178,12 +209,41 @@ def make_plan(
     )
 
 
+def _menu(plans: Mapping[str, CandidatePlan]) -> int:
+    """How many entries are measured at most."""
+    pilots = sum(len(plan.menu) - len(plan.checkpoints) + 1 for plan in plans.values())
+    return pilots - 1 + max(len(plan.checkpoints) for plan in plans.values())
+
+
+def _heated(
+    plans: Mapping[str, CandidatePlan], *, look_seconds: float, timed: bool, others: int
+) -> dict[str, CandidatePlan]:
+    """The plans with a heat in each pilot, where that shows anything and is worth its looks; else as they are.
+
+    A token budget's plan does not depend on the clock: there heats count as worth their looks. `others` are the
+    entries of the menu that no candidate trains.
+    """
+    heats = {name: plan.pilot // ETA for name, plan in plans.items()}
+    worth = not timed or len(plans) * look_seconds <= HEAT_SHARE * sum(
+        plan.pilot * plan.seconds_per_step for plan in plans.values()
+    )
+    heated = {name: plan.model_copy(update={"heat": heats[name]}) for name, plan in plans.items()}
+    shows = all(heat >= PILOT_FEWEST for heat in heats.values())
+    return heated if shows and worth and _menu(heated) + others <= MENU_MOST else dict(plans)
+
+
 def _expected(plans: Mapping[str, CandidatePlan], unit: str) -> float:
-    """The sum over all pilots and the winner's other steps, where every candidate is equally likely to win."""
+    """The sum over all pilots and the winner's other steps, where every candidate is equally likely to win, and
+    `OUT_IN_HEATS` of the losers' pilots end with their heat.
+    """
     if len(plans) == 1:
         return sum(plan.steps * float(getattr(plan, unit)) for plan in plans.values())
-    pilots = sum(plan.pilot * float(getattr(plan, unit)) for plan in plans.values())
-    return pilots + sum((plan.steps - plan.pilot) * float(getattr(plan, unit)) for plan in plans.values()) / len(plans)
+    loses = 1 - 1 / len(plans)
+    expected = 0.0
+    for plan in plans.values():
+        spared = 0 if plan.heat is None else loses * OUT_IN_HEATS * (plan.pilot - plan.heat)
+        expected += (plan.steps - loses * (plan.steps - plan.pilot) - spared) * float(getattr(plan, unit))
+    return expected
 
 
 def _enough(budget: Budget, need: float) -> Budget:
@@ -202,18 +262,19 @@ def _allocate(
     seconds: float | None,
     tokens: int | None,
     look_seconds: float,
+    pilot_looks: int,
     pilot_most: float | None,
     decays: Mapping[str, float],
     n_merges: int,
     n_bases: int,
 ) -> tuple[dict[str, CandidatePlan], float]:
-    """Each candidate's steps, and the seconds of the budget that probing takes. With a time budget, a pilot and the
-    work before it take at most `pilot_most` seconds.
+    """Each candidate's steps, and the seconds of the budget that probing takes: `pilot_looks` in each pilot. With a
+    time budget, a pilot and the work before it take at most `pilot_most` seconds.
     """
     n = len(costs)
     share = min(PILOT_SHARE, PILOTS_MOST / n) if n > 1 else 0.0
-    checkpoints = _winner_checkpoints(n, seconds, look_seconds, n_merges, n_bases)
-    overhead = 0.0 if seconds is None else look_seconds * ((n if n > 1 else 0) + checkpoints + n_merges)
+    checkpoints = _winner_checkpoints(pilot_looks * n, seconds, look_seconds, n_merges, n_bases)
+    overhead = 0.0 if seconds is None else look_seconds * ((pilot_looks * n if n > 1 else 0) + checkpoints + n_merges)
     plans = {}
     for name, cost in costs.items():
         unit, total = (cost.tokens, float(tokens or 0)) if seconds is None else (cost.seconds, seconds - overhead)
@@ -228,12 +289,12 @@ def _allocate(
     return plans, overhead
 
 
-def _winner_checkpoints(
-    n_candidates: int, seconds: float | None, look_seconds: float, n_merges: int, n_bases: int
-) -> int:
-    """How often the winner is measured: a look may cost a sixteenth of the time, and the menu has 12 places."""
+def _winner_checkpoints(piloted: int, seconds: float | None, look_seconds: float, n_merges: int, n_bases: int) -> int:
+    """How often the winner is measured: a look may cost a sixteenth of the time, and the menu has 12 places, of which
+    pilots take `piloted`.
+    """
     affordable = 3 if seconds is None else _looks(seconds, look_seconds) - n_merges
-    return max(2, min(affordable, MENU_MOST - n_candidates - n_merges - (n_bases - 1), 6))
+    return max(2, min(affordable, MENU_MOST - piloted - n_merges - (n_bases - 1), 6))
 
 
 def _looks(seconds: float, look_seconds: float) -> int:

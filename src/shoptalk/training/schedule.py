@@ -22,6 +22,10 @@ class Schedule:
         falling = (self.steps - step) / (self.decay + 1)
         return min(rising, falling, 1.0)
 
+    def progress(self, steps: int) -> float:
+        """How far the first `steps` steps get: the sum of their factors."""
+        return sum(self.factor(step) for step in range(steps))
+
     def stopped_at(self, step: int) -> "Schedule":
         """The schedule whose last step was `step`."""
         return replace(self, steps=step)

@@ -82,7 +82,7 @@ class NeighboursSpec(Spec):
             "targets": smooth(vectors, vectors, positions),
         }
 
-    def ceiling(self, product: TextEncoder, targets: Targets) -> "SeenByNeighbours":
+    def ceiling(self, product: Embedder, targets: Targets) -> "SeenByNeighbours":
         """The base, with each text's vector smoothed over the corpus as the targets are."""
         return SeenByNeighbours(product, np.asarray(targets["vectors"]), k=targets["neighbours"].shape[1])
 

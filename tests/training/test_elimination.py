@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from shoptalk.errors import BaseModelError, ConfigError, DivergedError, SourceError, StorageError
-from shoptalk.stages.elimination import eliminating
+from shoptalk.training.elimination import eliminating
 
 NO_MEMORY = "it needs more memory than this machine has: give it a smaller objectives.mlm.batch"
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from shoptalk.stages.profile import Profile
+from shoptalk.training.profile import Profile
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shoptalk import decide
+from shoptalk.evaluate.climb import climb, ladder_facts
 from shoptalk.records import ACCURACY
-from shoptalk.stages.climb import climb, ladder_facts
 from shoptalk.tasks.judge import Final, Judge, Rung
 
 RNG = np.random.default_rng(5)
