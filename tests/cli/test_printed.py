@@ -150,3 +150,10 @@ def test_a_finetuning_tells_its_test_where_there_was_one() -> None:
     result = {"task": "intent", "sentence": "linear head.", "test": {"accuracy": 91.25, "scope_recall": 70.0}}
     assert "test: accuracy 91.2 %\ntest: scope recall 70.0 %" in printed.finetuned(result, RUN)
     assert "test" not in printed.finetuned(result | {"test": None}, RUN)
+
+
+def test_a_finetuning_tells_what_tuning_came_to_where_it_was_asked_for() -> None:
+    result = {"task": "intent", "sentence": "linear head.", "test": None}
+    tuning = {"sentence": "not proven, so the frozen one ships"}
+    assert "tuning: not proven, so the frozen one ships" in printed.finetuned(result | {"tuning": tuning}, RUN)
+    assert "tuning" not in printed.finetuned(result | {"tuning": None}, RUN)

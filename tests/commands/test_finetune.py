@@ -227,49 +227,52 @@ def test_rare_labels_are_left_out_where_the_settings_say_so(
 
 
 @pytest.mark.parametrize("method", ["classify", "setfit"])
-def test_a_tuned_encoder_is_shipped_only_where_it_is_clearly_better(
+def test_a_tuned_encoder_is_shipped_only_where_it_is_proven_better(
     tiny_base: Path, tmp_path: Path, listener: Listener, method: str
 ) -> None:
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     result = run(tmp_path / "out", request_for(tiny_base, labels, method=method), listener)
-    told = next(line for line in listener.said if f"{method} reaches" in line)
-    texts = ["where is my card", "late delivery"]
+    tuning, texts = result["tuning"], ["where is my card", "late delivery"]
     shipped, before = (
         embed(open_base(str(tmp_path / "out" / "encoder")), texts),
         embed(open_base(str(tiny_base)), texts),
     )
-    stays = "stays as it is" in told
-    assert np.allclose(shipped, before, atol=1e-6) == stays
-    assert (set(result["dev"]) == {method, "frozen"}) == (not stays)
+    assert np.allclose(shipped, before, atol=1e-6) == (not tuning["shipped"])
+    assert tuning["shipped"] == (tuning["interval"][0] > 0) and tuning["method"] == method
+    assert (set(result["dev"]) == {method, "frozen"}) == tuning["shipped"]
+    assert f"finetune: {tuning['sentence']}" in listener.said
+    assert tuning["sentence"] in (tmp_path / "out" / "encoder" / "README.md").read_text()
     assert not (tmp_path / "out" / "work").exists()
 
 
 class Planted:
-    """Tuning that moves nothing; the head of the first one knows the dev texts' labels.
+    """Tuning that moves nothing; the heads of the trials know the labels of all rows.
 
-    `knows` is how surely (-1: all wrong). What `tune` was given is kept, a mapping a call.
+    `knows` is how surely (-1: all wrong), one for each trial. What `tune` was given is kept, a mapping per call.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, knows: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], *, knows: float | list[float]):
         self.calls: list[dict[str, Any]] = []
-        self.knows = knows
+        self._rows = rows
+        self._knows = knows if isinstance(knows, list) else [knows] * 3
         self._head: LinearHead | None = None
         monkeypatch.setattr(lesson, "tune", self)
 
     def __call__(self, product: Any, texts: Any, targets: Any, *, dev: Any, **given: Any) -> Tuned:
         self.calls.append(given | {"texts": texts, "targets": targets, "dev": dev})
         if dev is not None:
-            vectors = embed(product, dev[0]).astype(np.float64)
-            weights = np.linalg.lstsq(vectors, self.knows * (2 * dev[1] - 1), rcond=None)[0].T.astype(np.float32)
+            known, codes = np.unique([label for _, label in self._rows], return_inverse=True)
+            vectors = embed(product, [text for text, _ in self._rows]).astype(np.float64)
+            signs = self._knows[len(self.calls) - 1] * (2 * np.eye(len(known))[codes] - 1)
+            weights = np.linalg.lstsq(vectors, signs, rcond=None)[0].T.astype(np.float32)
             self._head = LinearHead(weights, np.zeros(len(weights), dtype=np.float32), np.arange(len(weights)))
         assert self._head is not None
-        return Tuned(product, self._head, (), 3)
+        return Tuned(product, self._head, (), (3, 7, 4)[len(self.calls) % 3])
 
 
-def random_labels(tmp_path: Path) -> Path:
+def random_rows() -> list[tuple[str, str]]:
     """Nothing to learn, but for who knows."""
-    rows = [(text, SmallWorld.topics[i % 4]) for i, (text, _) in enumerate(rows_of(10))]
-    return csv_of(tmp_path / "l.csv", rows)
+    return [(text, SmallWorld.topics[i % 4]) for i, (text, _) in enumerate(rows_of(10))]
 
 
 def pool_of(tmp_path: Path, n: int) -> Path:
@@ -279,64 +282,117 @@ def pool_of(tmp_path: Path, n: int) -> Path:
     return pool
 
 
-def test_what_beats_the_frozen_encoder_is_trained_on_all_labels_and_shipped_with_its_own_head(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = Planted(monkeypatch, knows=1.0)
-    request = request_for(tiny_base, random_labels(tmp_path), method="classify")
-    result = run(tmp_path / "out", request, budget="40s")
-    assert result["dev"]["classify"] > 80 > result["dev"]["frozen"]
-    assert (result["kind"], result["labels"]) == ("linear", 4)
-    assert set(answers(tmp_path / "out", ["card"])[0].labels) <= set(SmallWorld.topics)
-    trial, final = seen.calls
-    assert len(trial["dev"][0]) == 8 and trial["most_steps"] is None
-    assert final["dev"] is None and final["most_steps"] == 3  # as many as did best
-    assert set(final["texts"]) == set(trial["texts"]) | set(trial["dev"][0])
-    assert trial["seconds"] == final["seconds"] == 20 and trial["folder"] != final["folder"]
-
-
-def test_what_does_not_is_not_and_the_frozen_head_is_fitted_on_all_labels(
+def test_what_is_proven_better_is_trained_on_all_labels_and_shipped_with_its_own_head(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
 ) -> None:
-    seen = Planted(monkeypatch, knows=-1.0)
+    seen = Planted(monkeypatch, random_rows(), knows=1.0)
+    request = request_for(tiny_base, csv_of(tmp_path / "l.csv", random_rows()), method="classify")
+    result = run(tmp_path / "out", request, listener, budget="40s")
+    assert result["dev"]["classify"] > 60 > result["dev"]["frozen"]
+    assert result["tuning"]["shipped"] and result["tuning"]["interval"][0] > 0
+    assert result["tuning"]["gain"] == pytest.approx(result["dev"]["classify"] - result["dev"]["frozen"])
+    assert (result["kind"], result["labels"]) == ("linear", 4)
+    assert set(answers(tmp_path / "out", ["card"])[0].labels) <= set(SmallWorld.topics)
+    *trials, final = seen.calls
+    assert len(trials) == 3 and all(trial["most_steps"] is None for trial in trials)
+    assert final["dev"] is None and final["most_steps"] == 4  # as many as did best in the middle one of the trials
+    assert set(final["texts"]) == {text for text, _ in random_rows()}
+    assert {call["seconds"] for call in seen.calls} == {10.0} and len({call["folder"] for call in seen.calls}) == 4
+    assert "on 40 texts that chose nothing" in result["tuning"]["sentence"]
+    assert result["tuning"]["sentence"].endswith("proven, so the tuned one ships, trained on all labels")
+    assert len([line for line in listener.said if line.startswith("finetune: classify, trial ")]) == 3
+
+
+def test_no_text_that_decides_was_learned_from_or_chose_a_look(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Planted(monkeypatch, random_rows(), knows=1.0)
+    answered: list[list[str]] = []
+    texts_of = Lesson.texts_of
+
+    def noted(self: Lesson, part: Any) -> list[str]:
+        answered.append(texts_of(self, part))
+        return answered[-1]
+
+    monkeypatch.setattr(Lesson, "texts_of", noted)
+    run(
+        tmp_path / "out",
+        request_for(tiny_base, csv_of(tmp_path / "l.csv", random_rows()), method="classify"),
+    )
+    decided: list[str] = []
+    for call in seen.calls[:3]:
+        learned, looked = set(call["texts"]), set(call["dev"][0])
+        deciding = next(texts for texts in answered if len(texts) > 10 and not set(texts) & (learned | looked))
+        assert learned | looked | set(deciding) == {text for text, _ in random_rows()} and not learned & looked
+        decided += deciding
+    assert sorted(decided) == sorted(text for text, _ in random_rows())
+
+
+def test_what_is_behind_ends_the_trials_and_the_frozen_head_is_fitted_on_all_labels(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    seen = Planted(monkeypatch, rows_of(10), knows=-1.0)
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     result = run(tmp_path / "out", request_for(tiny_base, labels, method="classify"), listener)
     frozen = run(tmp_path / "frozen", request_for(tiny_base, labels))
-    assert result == frozen and len(seen.calls) == 1
-    assert any("not clearly better, so the encoder stays as it is (--accept-unproven" in line for line in listener.said)
+    assert result | {"tuning": None} == frozen and len(seen.calls) == 1
+    assert not result["tuning"]["shipped"] and result["tuning"]["gain"] < 0
+    said = next(line for line in listener.said if "so the frozen one ships (--accept-unproven" in line)
+    assert "points worse than the frozen one" in said and ": not proven, so" in said
 
 
-def test_what_is_not_clearly_better_is_shipped_if_it_is_accepted_unproven(
+def test_what_is_ahead_in_one_trial_and_behind_in_the_others_is_not_proven(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Planted(monkeypatch, knows=-1.0)
+    seen = Planted(monkeypatch, random_rows(), knows=[1.0, -1.0, -1.0])
+    request = request_for(tiny_base, csv_of(tmp_path / "l.csv", random_rows()), method="classify")
+    result = run(tmp_path / "out", request)
+    assert len(seen.calls) >= 2 and not result["tuning"]["shipped"]
+    assert result["tuning"]["interval"][0] <= 0 and "classify" not in result["dev"]
+
+
+def test_what_is_not_proven_is_shipped_if_it_is_accepted_unproven(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Planted(monkeypatch, rows_of(10), knows=-1.0)
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     result = run(tmp_path / "out", request_for(tiny_base, labels, method="classify", accept_unproven=True))
-    assert result["dev"]["classify"] < result["dev"]["frozen"]  # and says so
+    assert result["dev"]["classify"] < result["dev"]["frozen"] and len(seen.calls) == 4
+    assert result["tuning"]["shipped"] and result["tuning"]["n_examples"] == 40
+    assert result["tuning"]["sentence"].endswith("not proven; the tuned one ships, as --accept-unproven asks")
 
 
-def test_one_text_that_is_held_out_proves_nothing(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_labels_that_are_too_few_to_hold_any_out_keep_the_frozen_encoder_and_say_so(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
 ) -> None:
-    seen = Planted(monkeypatch, knows=1.0)
     rows = [(text, label) for text, label in rows_of(1, seed=4) + rows_of(1, seed=5) if label in ("card", "refund")]
-    result = run(tmp_path / "out", request_for(tiny_base, csv_of(tmp_path / "l.csv", rows), method="classify"))
-    assert len(seen.calls) == 1 and len(seen.calls[0]["dev"][0]) == 1 and "classify" not in result["dev"]
+    seen = Planted(monkeypatch, rows, knows=1.0)
+    labels = csv_of(tmp_path / "l.csv", rows)
+    request = request_for(tiny_base, labels, method="classify")
+    result = run(tmp_path / "out", request, listener)
+    assert not seen.calls and "classify" not in result["dev"] and result["tuning"]["gain"] is None
+    said = next(line for line in listener.said if "too few" in line)
+    assert said.startswith("finetune: 4 distinct examples of 2 labels are too few to hold any out and prove")
+    assert "so the frozen encoder ships: give at least three distinct examples of each label" in said
+    with pytest.raises(InputError, match=r"Tuning holds labels out .* 4 distinct examples of 2 labels are too few"):
+        run(tmp_path / "other", request_for(tiny_base, labels, method="classify", accept_unproven=True))
 
 
 def test_unlabelled_text_is_taught_as_the_frozen_encoders_head_sees_it(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = Planted(monkeypatch, knows=1.0)
+    seen = Planted(monkeypatch, rows_of(10), knows=-1.0)  # one trial is enough here
     pool = pool_of(tmp_path, 300)
     labels = csv_of(tmp_path / "l.csv", rows_of(10))
     near = "curate.near_duplicate=1.0"
-    for method, extra, times in (("classify", 300, 2), ("setfit", 0, 1)):
+    for method, extra, times in (("classify", 300, 3), ("setfit", 0, 1)):
         seen.calls.clear()
         run(tmp_path / method, request_for(tiny_base, labels, method=method, unlabelled=(pool,)), None, near)
         given = seen.calls[0]
-        known = times * (32 + 4)  # the labels' names are texts too
-        assert len(given["dev"][0]) == 8
+        looks = len(given["dev"][0])
+        taught = len(set(given["texts"]) & {text for text, _ in rows_of(10)})
+        known = times * (taught + 4)  # the labels' names are texts too
+        assert 40 // 3 <= 40 - taught - looks <= 40 // 3 + 1 and looks == 6
         assert len(given["texts"]) == len(given["targets"]) == len(given["weights"]) == known + extra
         assert not set(given["dev"][0]) & set(given["texts"])
         assert {"card", "delivery"} <= set(given["texts"])
@@ -364,10 +420,11 @@ def test_opinions_are_those_of_the_teacher_each_as_sure_as_it_is() -> None:
 
 
 def test_opinions_are_gone_through_once(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Planted(monkeypatch, knows=1.0)
+    seen = Planted(monkeypatch, random_rows(), knows=1.0)
     config = load(overrides=["curate.near_duplicate=1.0"], budget="9ktok")
+    labels = csv_of(tmp_path / "l.csv", random_rows())
     request = request_for(
-        tiny_base, random_labels(tmp_path), method="classify", unlabelled=(pool_of(tmp_path, 60),), accept_unproven=True
+        tiny_base, labels, method="classify", unlabelled=(pool_of(tmp_path, 60),), accept_unproven=True
     )
     result = finetune(World(run=tmp_path / "out", config=config, report=Listener()), request)
     assert seen.calls[0]["settings"]["passes"] == lesson.PASSES == 1
@@ -436,12 +493,15 @@ def test_one_answer_besides_out_of_scope_is_too_few(tiny_base: Path, tmp_path: P
         run(tmp_path / "out", request_for(tiny_base, labels))
 
 
-def test_tuning_needs_two_examples_of_each_label(tiny_base: Path, tmp_path: Path) -> None:
-    labels = csv_of(tmp_path / "l.csv", [("account about a bag", "account"), *rows_of(6)])
-    with pytest.raises(InputError, match=r"at least two distinct examples of each label, .*curate\.rare_labels=drop"):
-        run(tmp_path / "out", request_for(tiny_base, labels, method="classify"))
-    request = request_for(tiny_base, labels, method="classify")
-    assert run(tmp_path / "kept", request, None, "curate.rare_labels=drop")["labels"] == 4
+def test_the_only_example_of_a_label_always_teaches_and_never_decides(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("account about a bag", "account"), *rows_of(6)]
+    seen = Planted(monkeypatch, rows, knows=1.0)
+    labels = csv_of(tmp_path / "l.csv", rows)
+    result = run(tmp_path / "out", request_for(tiny_base, labels, method="classify", accept_unproven=True))
+    assert result["labels"] == 5 and result["tuning"]["n_examples"] == 24
+    assert all("account about a bag" in call["texts"] for call in seen.calls)
 
 
 def test_a_file_whose_texts_have_no_labels_is_refused(tiny_base: Path, tmp_path: Path) -> None:

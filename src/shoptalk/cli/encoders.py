@@ -125,7 +125,7 @@ def finetune(
     method: Annotated[
         str, typer.Option(help="frozen: heads on the encoder as it is. classify, setfit: tune the encoder too.")
     ] = "frozen",
-    accept_unproven: Annotated[bool, typer.Option(help="Ship the tuned encoder even if not clearly better.")] = False,
+    accept_unproven: Annotated[bool, typer.Option(help="Ship the tuned encoder even if not proven better.")] = False,
     test: Annotated[Path | None, typer.Option(help="Test examples to judge the result on.")] = None,
     budget: Budget = None,
     seed: Seed = None,

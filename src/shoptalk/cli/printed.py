@@ -154,8 +154,10 @@ def answer(row: Result) -> str:
 
 
 def finetuned(result: Result, out: Path) -> str:
-    """The kind of head that was chosen, its test, and what was left out."""
+    """The kind of head that was chosen, what tuning came to, the test, and what was left out."""
     lines = [f"{result['task']}: {result['sentence']}"]
+    if result.get("tuning") is not None:  # an earlier version did not say
+        lines.append(f"tuning: {result['tuning']['sentence']}")
     lines += [f"test: {name.replace('_', ' ')} {value:.1f} %" for name, value in (result["test"] or {}).items()]
     if "drops" in result:  # an earlier version did not count them
         lines.append(left_out(result["drops"], out / result["drops_file"]))

@@ -1,7 +1,7 @@
 """Finetune: from labels to an encoder with a classifier on it, as they are shipped for a task.
 
 The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` compete), or is tuned too (`classify`,
-`setfit`) and shipped where it is clearly better (`lesson.py`).
+`setfit`) and shipped where that is proven to be better (`lesson.py`).
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, write_text
-from shoptalk.commands.lesson import FROZEN, Lesson, tuned_or_none
+from shoptalk.commands.lesson import FROZEN, Lesson, Outcome, tune_or_keep
 from shoptalk.commands.tune import Method
 from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
 from shoptalk.curate.clean import printable
@@ -92,7 +92,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
         card = plain_card(
             base_of(request.model),
             f"finetuned for {request.task}",
-            f"Made by `shoptalk finetune`. {result['sentence']}",
+            f"Made by `shoptalk finetune`. {result['sentence']}{_of_tuning(result)}",
         )
         withdraw(world.run)
         with create(world.run / "encoder", kind="encoder", config=settings, parents=parents) as inside:
@@ -116,6 +116,11 @@ def _counted(world: World, request: Request, left_out: Sequence[Drop]) -> dict[s
     if request.unlabelled:
         return {"drops": count_drops(world.run / "corpus"), "drops_file": f"corpus/{DROPS}"}
     return {"drops": by_reason(left_out), "drops_file": f"head/{DROPS}"}
+
+
+def _of_tuning(result: Mapping[str, Any]) -> str:
+    """A sentence for the card."""
+    return f". Tuning: {result['tuning']['sentence']}." if result["tuning"] is not None else ""
 
 
 def _is_finished(run: Path, settings: Mapping[str, Any], parents: Mapping[str, str]) -> bool:
@@ -178,8 +183,9 @@ def _single(
     world.report.say(f"finetune: {len(inside)} labelled texts, {len(outside)} out of scope, {len(pool)} unlabelled")
     lesson = Lesson.of(inside, pool)
     seen = lesson.seen_by(product)
+    outcome = None
     if request.method != FROZEN:
-        tuned_and_head = tuned_or_none(
+        outcome = tune_or_keep(
             world,
             product,
             lesson,
@@ -188,13 +194,13 @@ def _single(
             scope_loss=request.scope_loss,
             accept_unproven=request.accept_unproven,
         )
-        if tuned_and_head is not None:
-            tuned, head = tuned_and_head
-            return tuned, head, _result(request, head, _judged(tests, tuned, head, out_of_scope))
+        if outcome.shipped is not None:
+            tuned, head = outcome.shipped
+            return tuned, head, _result(request, head, _judged(tests, tuned, head, out_of_scope), outcome)
     head = lesson.classifier(
         seen, outside=embed(product, _texts(outside)) if outside else None, scope_loss=request.scope_loss, seed=seed
     )
-    return product, head, _result(request, head, _judged(tests, product, head, out_of_scope))
+    return product, head, _result(request, head, _judged(tests, product, head, out_of_scope), outcome)
 
 
 def _pool(world: World, request: Request) -> list[str]:
@@ -300,7 +306,9 @@ def _texts(rows: Sequence[Example] | Sequence[LabelSet]) -> list[str]:
     return [row.text for row in rows]
 
 
-def _result(request: Request, head: Classifier, judged: dict[str, float] | None) -> dict[str, Any]:
+def _result(
+    request: Request, head: Classifier, judged: dict[str, float] | None, outcome: Outcome | None = None
+) -> dict[str, Any]:
     return {
         "task": request.task,
         "kind": head.kind,
@@ -308,5 +316,6 @@ def _result(request: Request, head: Classifier, judged: dict[str, float] | None)
         "dev": dict(head.dev),
         "temperature": head.temperature,
         "test": judged,
+        "tuning": outcome.facts() if outcome is not None else None,
         "sentence": classifier.described(head),
     }

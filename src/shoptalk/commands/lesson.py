@@ -1,24 +1,27 @@
 """An encoder that is tuned for its labels, beside the same one left as it is: which of the two to ship.
 
-Both learn from four fifths of the labels and answer the other fifth. Where the tuned one is ahead by more than a
-standard error of their difference (or the user accepts it unproven), it is trained once more, on all labels and for as
-many steps as did best, and that is shipped. What says how sure it is, its temperature and its gate, are the first
-one's: they need texts that no part of it has seen.
+In each of three trials both learn from about half of the labels, and another part chooses after how many steps the
+tuned one is best. A third of the labels, from which neither learned and which chose nothing, is answered by both. Where
+over all three thirds the 95 % interval of the tuned one's gain is above 0 (or the user accepts it unproven), it is
+trained once more, on all labels and for as many steps as did best in the middle one of the trials, and that is shipped.
+What says how sure it is, its temperature and its gate, come from the trials: they need texts that no part of it has
+seen.
 
 With unlabelled text `classify` also learns what the frozen encoder's classifier says of it: self-training (Yarowsky
 1995) with a student that is a whole network under noise (Xie et al. 2020, "Noisy Student", section 2). A head of the
 same kind is then fitted on the tuned vectors, which answers better than the student's own (docs/log.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from shoptalk import decide
 from shoptalk.commands.tune import Method, Tuned, tune
-from shoptalk.decide import deal_folds
+from shoptalk.decide import Advantage
 from shoptalk.errors import InputError
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import classifier, names
@@ -38,6 +41,30 @@ LABELLED_SHARE = 0.2
 """Of the examples that a tuning on unlabelled text sees, about so many are labelled; they are repeated for it."""
 PASSES = 1.0
 """Through a head's opinions of unlabelled text: a second pass learns their mistakes (docs/log.md)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a tuning came to."""
+
+    method: Method
+    advantage: Advantage | None
+    """None where labels were too few for any trial."""
+    sentence: str
+    shipped: tuple[Embedder, Classifier] | None = None
+    """The encoder trained on all labels, with its classifier; None where the frozen encoder ships."""
+
+    def facts(self) -> dict[str, Any]:
+        """For `result.json`: gains in points."""
+        facts: dict[str, Any] = {"method": self.method, "shipped": self.shipped is not None, "sentence": self.sentence}
+        if self.advantage is None:
+            return facts | {"gain": None, "interval": None, "n_examples": 0}
+        measured = self.advantage
+        return facts | {
+            "gain": measured.gain,
+            "interval": [measured.low, measured.high],
+            "n_examples": measured.n_examples,
+        }
 
 
 @dataclass(frozen=True)
@@ -76,7 +103,7 @@ class Lesson:
         return classifier.train(seen.texts[part], labels, cluster, unlabelled=seen.pool, named=seen.named, **choices)
 
 
-def tuned_or_none(
+def tune_or_keep(
     world: World,
     product: Embedder,
     lesson: Lesson,
@@ -85,51 +112,98 @@ def tuned_or_none(
     method: Method,
     scope_loss: float,
     accept_unproven: bool,
-) -> tuple[Embedder, Classifier] | None:
-    """The tuned encoder with its classifier; None where it is not to be shipped.
+) -> Outcome:
+    """Tune the encoder in three trials, and once more on all labels where they prove that it helps.
 
     `before` is the lesson as the untouched encoder sees it; `scope_loss` are points of accuracy that abstaining may
-    cost.
+    cost. Trials end early where the tuned encoder is not ahead, unless it is to be shipped all the same.
 
     Raises:
-        InputError: a label has too few distinct texts for one to be held out.
-        ConfigError: half of the budget does not pay for one step.
+        InputError: labels are too few to hold any out, and the tuned encoder is to be shipped all the same.
+        ConfigError: a quarter of the budget does not pay for one step.
     """
     seed, report = world.config.seed, world.report
-    dev = deal_folds(lesson.codes, lesson.cluster, seed=seed) == 0
-    rest, every = ~dev, np.ones(len(dev), dtype=bool)
-    if not dev.any() or len(np.unique(lesson.codes[rest])) < len(lesson.labels):
-        raise InputError(
-            "Tuning holds a fifth of the labels out: give at least two distinct examples of each label, or leave "
-            "labels with fewer out with --set curate.rare_labels=drop."
+    trials = decide.trials(lesson.codes, lesson.cluster, seed=seed)
+    if not trials:
+        return _too_few(lesson, method, accept_unproven=accept_unproven, say=report.say)
+    decided = np.zeros(len(lesson.codes), dtype=bool)
+    frozen_right, scores = decided.copy(), np.zeros((len(decided), len(lesson.labels)), dtype=np.float32)
+    steps: list[int] = []
+    for number, trial in enumerate(trials, 1):
+        frozen = lesson.classifier(before, trial.learns, seed=seed)
+        tuned = learn(
+            world, product, lesson, before, frozen, trial.learns, method, dev=trial.looks, name=f"trial-{number}"
         )
-    truth = lesson.codes[dev]
-    frozen = lesson.classifier(before, rest, seed=seed)
-    trial = learn(world, product, lesson, before, frozen, rest, method, dev=dev)
-    head = headed(lesson, trial, frozen.kind, rest)
-    scores = head.head.scores(head.see(embed(trial.product, lesson.texts_of(dev))))
-    better = scores.argmax(axis=1) == truth
-    worse = frozen.head.scores(frozen.see(before.texts[dev])).argmax(axis=1) == truth
-    says = f"{100 * better.mean():.1f} % against the frozen encoder's {100 * worse.mean():.1f} % on {len(truth)} texts"
-    if not (_clearly(better, worse) or accept_unproven):
-        report.say(
-            f"finetune: {method} reaches {says}: not clearly better, so the encoder stays as it is "
-            "(--accept-unproven ships it all the same)"
-        )
-        return None
-    report.say(f"finetune: {method} reaches {says}; now it learns from all labels")
+        head = headed(lesson, tuned, frozen.kind, trial.learns)
+        part, truth = trial.decides, lesson.codes[trial.decides]
+        scores[part] = head.head.scores(head.see(embed(tuned.product, lesson.texts_of(part))))
+        frozen_right[part] = frozen.head.scores(frozen.see(before.texts[part])).argmax(axis=1) == truth
+        decided |= part
+        steps.append(tuned.steps)
+        tuned_right = scores.argmax(axis=1) == lesson.codes
+        advantage = decide.advantage(tuned_right[decided], frozen_right[decided], lesson.cluster[decided])
+        report.say(f"finetune: {method}, trial {number} of {len(trials)}: {_measured(advantage)}")
+        if advantage.gain <= 0 and not accept_unproven:
+            break
+    ships = advantage.proven or accept_unproven
+    outcome = Outcome(method, advantage, _sentence(advantage, accept_unproven=accept_unproven))
+    report.say(f"finetune: {outcome.sentence}")
+    if not ships:
+        return outcome
+    every, most_steps = np.ones(len(decided), dtype=bool), max(1, int(np.median(steps)))
     teacher = lesson.classifier(before, seed=seed)
-    final = learn(world, product, lesson, before, teacher, every, method, most_steps=max(1, trial.steps))
+    final = learn(world, product, lesson, before, teacher, every, method, most_steps=most_steps)
     gate = None
-    if len(truth) >= classifier.FEWEST_FOR_GATE and better.any():
-        gate = fit_gate(energy_of(scores), better, None, loss=scope_loss)
-    return final.product, replace(
+    if decided.sum() >= classifier.FEWEST_FOR_GATE and tuned_right[decided].any():
+        gate = fit_gate(energy_of(scores[decided]), tuned_right[decided], None, loss=scope_loss)
+    head = replace(
         headed(lesson, final, teacher.kind, every),
-        temperature=classifier.temperature_of(scores, truth),
+        temperature=classifier.temperature_of(scores[decided], lesson.codes[decided]),
         named=teacher.named,
         gate=gate,
-        dev={method: 100 * float(better.mean()), FROZEN: 100 * float(worse.mean())},
+        dev={method: advantage.tuned, FROZEN: advantage.frozen},
     )
+    return replace(outcome, shipped=(final.product, head))
+
+
+def _too_few(lesson: Lesson, method: Method, *, accept_unproven: bool, say: Callable[[str], None]) -> Outcome:
+    """What becomes of a tuning that nothing could be held out from."""
+    clusters = len(np.unique(lesson.cluster))
+    given = f"{clusters:,} distinct examples of {len(lesson.labels):,} labels"
+    needed = "give at least three distinct examples of each label"
+    if accept_unproven:
+        raise InputError(
+            f"Tuning holds labels out to see when to stop, and {given} are too few for it: {needed}, or leave --method "
+            "and --accept-unproven out."
+        )
+    sentence = f"{given} are too few to hold any out and prove that tuning helps, so the frozen encoder ships: {needed}"
+    say(f"finetune: {sentence}")
+    return Outcome(method, None, sentence)
+
+
+def _measured(advantage: Advantage) -> str:
+    """The gain on the texts that chose nothing."""
+    one = advantage.n_examples == 1
+    texts = "1 text that chose nothing" if one else f"{advantage.n_examples:,} texts that chose nothing"
+    direction = (
+        f"{advantage.gain:.1f} points better than"
+        if advantage.gain > 0
+        else f"{-advantage.gain:.1f} points worse than"
+        if advantage.gain < 0
+        else "as good as"
+    )
+    return (
+        f"the tuned encoder was {direction} the frozen one on {texts} ({advantage.frozen:.1f} -> "
+        f"{advantage.tuned:.1f} % right; 95 % interval {advantage.low:+.1f} to {advantage.high:+.1f} points)"
+    )
+
+
+def _sentence(advantage: Advantage, *, accept_unproven: bool) -> str:
+    if advantage.proven:
+        return f"{_measured(advantage)}: proven, so the tuned one ships, trained on all labels"
+    if accept_unproven:
+        return f"{_measured(advantage)}: not proven; the tuned one ships, as --accept-unproven asks"
+    return f"{_measured(advantage)}: not proven, so the frozen one ships (--accept-unproven ships the tuned one)"
 
 
 def examples_for(
@@ -168,11 +242,13 @@ def learn(
     *,
     dev: Bool[np.ndarray, " N"] | None = None,
     most_steps: int | None = None,
+    name: str = "all",
 ) -> Tuned:
-    """The encoder tuned on a part of the labels, in half of the budget's time.
+    """The encoder tuned on a part of the labels, in a quarter of the budget's time: there are three trials and a last
+    training.
 
     `seen` and `teacher` are the lesson and a classifier of that part on the encoder as it was. With a `dev` part the
-    best look at it is what counts, without one the last of at most `most_steps` steps.
+    best look at it is what counts, without one the last of at most `most_steps` steps. Snapshots are kept under `name`.
     """
     texts, targets, weights = examples_for(lesson, seen, teacher, part, method)
     settings = dict(world.config.objectives.get(method, {}))
@@ -189,8 +265,8 @@ def learn(
         seed=world.config.seed,
         settings=settings,
         most_steps=most_steps,
-        seconds=seconds / 2 if seconds is not None else None,
-        folder=world.run / "work" / ("all" if dev is None else "trial"),
+        seconds=seconds / (decide.TRIALS + 1) if seconds is not None else None,
+        folder=world.run / "work" / name,
         weights=weights,
         report=world.report,
     )
@@ -210,9 +286,3 @@ def headed(lesson: Lesson, tuned: Tuned, kind: str, part: Bool[np.ndarray, " N"]
 
 def _takes_opinions(lesson: Lesson, method: Method) -> bool:
     return method == "classify" and len(lesson.pool) >= FEWEST_IN_POOL
-
-
-def _clearly(better: Bool[np.ndarray, " n"], worse: Bool[np.ndarray, " n"]) -> bool:
-    """Whether outcomes of the same texts differ by more than a standard error of the difference's mean."""
-    difference = better.astype(float) - worse
-    return len(difference) > 1 and bool(difference.mean() > difference.std(ddof=1) / len(difference) ** 0.5)

@@ -6,8 +6,9 @@
     answer = verdict(gains, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=gains.n_clusters)
 
 `labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, `ladder` says what
-each step to what is shipped brings, and `during` decides while candidates still train. `benchmarks/verdict_harness.py`
-tests these procedures on populations whose true gain is known.
+each step to what is shipped brings, `during` decides while candidates still train, and `trials` whether a tuned encoder
+ships. `benchmarks/verdict_harness.py` and `benchmarks/tuning_rule.py` test these procedures on populations whose true
+gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
@@ -29,6 +30,7 @@ from shoptalk.decide.intervals import (
 )
 from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, independent, most_shots, splits
 from shoptalk.decide.ladder import Ladder, Rise, ladder_of
+from shoptalk.decide.trials import TRIALS, Advantage, Trial, advantage, trials
 
 __all__ = [
     "CONFIDENCE",
@@ -36,6 +38,8 @@ __all__ = [
     "FOLDS",
     "INFLATION",
     "POWER_QUANTILE",
+    "TRIALS",
+    "Advantage",
     "Alarm",
     "Band",
     "Draws",
@@ -45,6 +49,8 @@ __all__ = [
     "Rise",
     "Ruling",
     "Scores",
+    "Trial",
+    "advantage",
     "band",
     "behind",
     "brought",
@@ -63,5 +69,6 @@ __all__ = [
     "overfitting",
     "so_far",
     "splits",
+    "trials",
     "verdict",
 ]
