@@ -35,6 +35,7 @@ from shoptalk.stages.decide import Compared, Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks.judge import Classes
+from shoptalk.telling.class_shares import traffic_of
 from shoptalk.telling.tally import Tally, tally
 
 CHANGED, NEIGHBOURS = 20, 3
@@ -78,6 +79,10 @@ def _gather(
     moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
     with world.profile.part("gains"):
         gains = _gains(world, curated, baseline, entry, compared, before, after)
+    with world.profile.part("traffic"):
+        traffic = traffic_of(world, curated, baseline, compared, untrained)
+    if traffic is not None and traffic.differs:
+        world.report.say(f"evidence: {traffic.sentence}")
     with world.profile.part("map"):
         drawn = _map(world, curated, baseline, entry, came_from, untrained, after)
     return Evidence(
@@ -88,6 +93,7 @@ def _gather(
         map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
+        traffic=traffic,
     )
 
 
