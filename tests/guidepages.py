@@ -30,7 +30,12 @@ def options() -> dict[str, set[str]]:
     """The options of every command, by its name; `""` has those of all."""
     group: Any = typer.main.get_command(app.app)
     found = {
-        name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        name: {
+            option
+            for part in (command, *getattr(command, "commands", {}).values())
+            for parameter in part.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for name, command in group.commands.items()
     }
     return {name: own | {"--help"} for name, own in found.items()} | {"": {"--help"}.union(*found.values())}

@@ -30,6 +30,8 @@ from tests.guidepages import Page, keys_of, lay_out_world, options
 
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+SERVING = ROOT / "docs" / "guides" / "serving.md"
+"""Its first command never ends: tests/serve/test_server_process.py runs what it shows against a server."""
 FIRST = ROOT / "docs" / "guides" / "your-data-in-ten-minutes.md"
 """The guide whose commands the fast tests run; the others' are slow."""
 PAGES = [*GUIDES, ROOT / "README.md"]
@@ -207,7 +209,12 @@ def split(span: str) -> list[str]:
 
 @pytest.mark.timeout(900)  # seconds, and minutes on a machine that is busy with something else
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, id=named(path), marks=[] if path == FIRST else pytest.mark.slow) for path in GUIDES]
+    "path",
+    [
+        pytest.param(path, id=named(path), marks=[] if path == FIRST else pytest.mark.slow)
+        for path in GUIDES
+        if path != SERVING
+    ],
 )
 def test_the_commands_of_a_guide_run_in_its_order_and_leave_what_it_says(path: Path, run: Run) -> None:
     check_commands(Page(path.read_text(encoding="utf-8")), run)

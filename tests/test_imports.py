@@ -77,3 +77,17 @@ def test_predicting_imports_torch_and_no_other_heavy_library(tmp_path: Path):
     found = imported(PREDICT.format(folder=str(finetuned(tmp_path / "run"))))
     assert "torch" in found
     assert not found & {*LIBRARIES - {"torch", "faiss"}, "torch._dynamo", "sympy", "huggingface_hub", "beartype"}
+
+
+SERVE = """
+import shoptalk.serve.server, shoptalk.cli.serving
+loaded = [name for name in sys.modules if name.startswith("shoptalk.")]
+rooms = {name.split(".")[1] for name in loaded}
+unwanted = {"training", "objectives", "objective", "stages", "tasks", "evaluate", "probes", "commands", "telling"}
+print(sorted(rooms & unwanted), file=sys.stderr)
+sys.exit(3) if rooms & unwanted else None
+"""
+
+
+def test_serving_imports_no_training_code_and_no_library_that_only_training_needs():
+    assert not imported(SERVE) & {"sklearn", "transformers", "openTSNE", "pandas", "pyarrow", "torch._dynamo"}

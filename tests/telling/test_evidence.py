@@ -15,6 +15,7 @@ from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.heads import head_files
 from shoptalk.telling.facts import open_facts
 from tests.attacks import reseal
 from tests.conftest import Listener, SmallWorld
@@ -237,3 +238,9 @@ def test_facts_of_another_form_are_refused_by_report_and_made_anew_by_adapt(
     adapt([world.conversations], out=run, config=config, report=listener)
     assert any("decision of this run is missing or damaged, and is made anew" in line for line in listener.said)
     assert open_facts(run).kept.texts == told["kept"]["texts"]
+
+
+def test_the_head_that_ships_is_of_the_kind_that_the_verdict_judged(finished: Path, facts: dict[str, Any]) -> None:
+    verdict = facts["verdict"]
+    side = "adapted" if verdict["choice"] == "adopt" else "base"
+    assert head_files.load(finished / "head").kind == verdict["heads"][side]

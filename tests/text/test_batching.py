@@ -15,6 +15,7 @@ from shoptalk.text.batching import (
     WIDTHS,
     TokenBatch,
     make_batch,
+    make_batch_of_one,
     pack,
     padded_length,
     row_width,
@@ -166,3 +167,14 @@ def test_a_group_is_padded_no_further_than_its_longest_text_needs(lengths: list[
 @pytest.mark.parametrize(("length", "padded"), [(1, 4), (4, 4), (5, 8), (33, 40), (129, 160), (512, 512), (513, 513)])
 def test_a_length_goes_up_to_the_next_of_the_ladder(length: int, padded: int):
     assert padded_length(length) == padded
+
+
+@pytest.mark.parametrize(("length", "width"), [(0, 16), (1, 16), (16, 16), (17, 32), (48, 48), (49, 64), (130, 256)])
+def test_a_text_that_is_read_alone_has_a_row_that_is_hardly_wider(length: int, width: int):
+    ids = np.arange(1, length + 1)
+    batch = make_batch_of_one(ids, pad_id=0)
+    (group,) = batch.groups
+    assert group.ids.shape == (1, width)
+    assert group.ids[0, :length].tolist() == ids.tolist()
+    assert not group.ids[0, length:].any()
+    assert (batch.tokens, batch.cells) == (length, width)

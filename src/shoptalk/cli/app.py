@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shoptalk import __version__
-from shoptalk.cli import encoders, printed
+from shoptalk.cli import desk, encoders, printed, serving
 from shoptalk.cli.options import (
     Base,
     Budget,
@@ -285,6 +285,8 @@ def models(as_json: Json = False) -> None:
 
 
 app.add_typer(encoders.commands)
+app.add_typer(serving.commands)
+app.add_typer(desk.commands)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from shoptalk.nn.native.ops import segment_mean
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.nn.transfer import sent
-from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch
+from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch, make_batch_of_one
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 
@@ -48,6 +48,7 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.pooling: Pooling = pooling
         self._weights: Sequence[bertlike.Weights] | None = None  # while a batch's groups are encoded
+        self._held: dict[bool, Sequence[bertlike.Weights]] | None = None
         pooler = getattr(backbone, "pooler", None)
         if isinstance(pooler, nn.Module):
             pooler.requires_grad_(False)  # BERT's; nothing here uses it
@@ -76,6 +77,18 @@ class Encoder(nn.Module):
     @property
     def _by_kernels(self) -> bool:
         return self.packed and bertlike.serves(self.backbone)
+
+    def hold_weights(self) -> None:
+        """Keep the weights as the kernels read them from one batch to the next: for an encoder that is only read."""
+        self._held = {}
+
+    def _ready_weights(self) -> Sequence[bertlike.Weights]:
+        if self._held is None:
+            return bertlike.weights(self.backbone)
+        in_bfloat16 = torch.is_autocast_enabled("cpu")
+        if in_bfloat16 not in self._held:
+            self._held[in_bfloat16] = bertlike.weights(self.backbone)
+        return self._held[in_bfloat16]
 
     def hidden(self, group: Group) -> Float[Tensor, "R W D"]:
         """The last layer's hidden states of one group; those of padding mean nothing."""
@@ -127,7 +140,7 @@ class Encoder(nn.Module):
         """
         base = int(torch.randint(2**62, ())) if self.training else 0
         if self._by_kernels:
-            self._weights = bertlike.weights(self.backbone)
+            self._weights = self._ready_weights()
         try:
             for number, counts in gather.share(batch.groups):
                 if self.training:
@@ -221,7 +234,10 @@ class TextEncoder(Embedder):
         with evaluating(self.network), torch.inference_mode(), layers:
             for begin in range(0, len(order), batch):
                 part = order[begin : begin + batch]
-                vectors[part] = self.network(self.batch([tokens[i] for i in part])).float().cpu().numpy()
+                rows = [tokens[i] for i in part]
+                alone = len(items) == 1 and self.network.packed
+                texts = make_batch_of_one(rows[0], pad_id=self.tokenizer.pad_token_id) if alone else self.batch(rows)
+                vectors[part] = self.network(texts).float().cpu().numpy()
         return vectors
 
     def save(self, folder: Path, *, card: str) -> None:

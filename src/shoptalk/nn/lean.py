@@ -65,6 +65,7 @@ def _lean(folder: Path) -> TextEncoder | None:
         refuse_infinite(backbone, folder, str(folder))
         longest = longest_of(folder, MAX_LENGTH, tokenizer.model_max_length, config["max_position_embeddings"])
         encoder = Encoder(backbone, pooling=pooling_of(folder)).eval()
+        encoder.hold_weights()
         prompts, turns = dialogue_of(folder)
         product = TextEncoder(encoder, tokenizer, longest, name=str(folder), prompts=prompts, context_turns=turns)
         refuse_unable(product.embed, folder, str(folder))

@@ -10,7 +10,6 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, head_files, names
-from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
@@ -20,6 +19,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.judge import Final
 
 
 def ship_stage(
@@ -35,7 +35,7 @@ def ship_stage(
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
     `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
-    The head learns from the vectors that the verdict has `compared`, where there are such.
+    The head is of the kind that the verdict has `compared`, and learns from the same vectors, where there are such.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
     with world.profile.part("saving"):
@@ -53,10 +53,10 @@ def ship_stage(
             cards=cards(served is not None),
         )
     with world.profile.part("heads"):
-        seen = None
+        judged = None
         if compared is not None:
-            seen = (compared.adapted if served is not None else compared.base).seen
-        finetune_stage(world, curated, baseline, encoder, seen=seen)
+            judged = compared.adapted if served is not None else compared.base
+        finetune_stage(world, curated, baseline, encoder, judged=judged)
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
@@ -82,13 +82,14 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
 
 
 def finetune_stage(
-    world: World, curated: Curated, baseline: Baseline, encoder: Artifact, *, seen: Seen | None = None
+    world: World, curated: Curated, baseline: Baseline, encoder: Artifact, *, judged: Final | None = None
 ) -> None:
-    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `seen` is how that encoder sees
-    the judge's items and the bench's pool, where that is known.
+    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `judged` is how the verdict has
+    seen that encoder: with which kind of head, and with which vectors of the judge's items and the bench's pool.
     """
+    kind = judged.way if judged is not None and judged.seen is not None else ""
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
-    settings, target = {"seed": world.config.seed, "names": names.EXAMPLES}, world.run / "head"
+    settings, target = {"seed": world.config.seed, "names": names.EXAMPLES, "kind": kind}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
     product = open_product(world.config, str(world.run / "encoder")) if curated.examples else None
     if not isinstance(product, Embedder):  # no labels, or a model that gives no vectors to fit a head on
@@ -100,17 +101,18 @@ def finetune_stage(
     labels, texts = [example.label for example in curated.examples], [example.text for example in curated.examples]
     judge = baseline.bench.judge
     product = Once(product)
-    if seen is not None and judge is not None:
-        product.remember(judge.items, np.asarray(seen.texts))
-        product.remember(baseline.bench.pool, np.asarray(seen.pool))
-    found = classifier.train(
+    if judged is not None and judged.seen is not None and judge is not None:
+        product.remember(judge.items, np.asarray(judged.seen.texts))
+        product.remember(baseline.bench.pool, np.asarray(judged.seen.pool))
+    head = classifier.train(
         embed(product, texts),
         labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, baseline.bench.pool),
         named=names.embedded(product, sorted(set(labels))) if product.kind == "text" else None,
+        kinds=(kind,) if kind else None,  # what was judged is what ships
         seed=world.config.seed,
     )
-    world.report.say(f"finetune: {classifier.described(found)}")
-    with create(target, kind="head", config=settings, parents=parents, readings=dict(found.dev)) as inside:
-        head_files.save(found, inside)
+    world.report.say(f"finetune: {classifier.described(head)}")
+    with create(target, kind="head", config=settings, parents=parents, readings=dict(head.dev)) as inside:
+        head_files.save(head, inside)

@@ -19,6 +19,8 @@ from torch import Tensor
 
 WIDTHS = (64, 128, 256, 512)
 """Widths of packed rows; a text longer than the last gets the multiple of it that holds it."""
+NARROW = 16
+"""The row of a text that is read alone has a multiple of this many cells, up to the narrowest of these widths."""
 WIDTH_COST = 1 / 1280
 """What attention adds to a cell's cost for each cell of its row's width, relative to the rest of the layers.
 
@@ -112,6 +114,14 @@ def make_batch(rows: Sequence[Ids], *, pad_id: int, packed: bool = True) -> Toke
         tokens=sum(len(row) for row in rows),
         cells=sum(group.ids.numel() for group in groups),
     )
+
+
+def make_batch_of_one(row: Ids, *, pad_id: int) -> TokenBatch:
+    """One short text in a row that is hardly wider, for models that can read packed rows: somebody waits for it."""
+    if len(row) > WIDTHS[0] - NARROW:
+        return make_batch([row], pad_id=pad_id)
+    width = max(-(-len(row) // NARROW), 1) * NARROW
+    return TokenBatch((_group([row], [[0]], width, 1, pad_id),), n=1, tokens=len(row), cells=width)
 
 
 # Packed rows

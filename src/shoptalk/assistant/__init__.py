@@ -1,0 +1,1 @@
+"""Everything that answers a visitor, built from a run's artifact folders only."""

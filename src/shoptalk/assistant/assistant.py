@@ -1,0 +1,415 @@
+"""The assistant: everything that answers a visitor, opened from a run's folder.
+
+    assistant = Assistant.open(Path("runs/acme"))
+    reply = assistant.reply([Turn(role="visitor", text="How much is it to take a bicycle?")])
+    reply.decision, reply.text, [source.document for source in reply.cited]
+
+A reply embeds the visitor's message and nothing else. Many threads may ask for replies at once, while the knowledge is
+being changed.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from jaxtyping import Float
+
+from shoptalk.artifact import Artifact, digest, handed_out, open_artifact
+from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
+from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
+from shoptalk.assistant.calibration_file import opened_calibration
+from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_of_answer
+from shoptalk.assistant.decide_reply import Decided, Signals, decide
+from shoptalk.assistant.extract import Picked, pick, stitch, worded
+from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import ground
+from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
+from shoptalk.assistant.phrases import phrase
+from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
+from shoptalk.assistant.reply import Path as ReplyPath
+from shoptalk.assistant.retrieve import Found, retrieve
+from shoptalk.assistant.shelf import Embeds, Shelf
+from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
+from shoptalk.errors import ArtifactError
+from shoptalk.nn.heads import head_files
+from shoptalk.nn.heads.answering import belongs
+from shoptalk.nn.heads.classifier import Classifier
+from shoptalk.nn.lean import open_to_read
+from shoptalk.records import Document, Turn
+
+OURS = ("assistant", "agent", "bot", "system", "action", "tool")
+"""Roles of turns that are not the visitor's."""
+THRESHOLD = 0.6
+"""Least confidence of an answer where neither settings nor a calibration say another."""
+AGAIN = 0.9
+"""Cosine from which a visitor asks the same again."""
+CONTEXT = 1.0
+"""Weight of the reading with the turn before beside the question alone (docs/decisions says how it was measured)."""
+_CONTEXT_CHARACTERS = 400
+_REMEMBERED = 4096
+"""Texts whose vectors are kept."""
+
+
+class Assistant:
+    """Answers turns of visitors. `open` makes one."""
+
+    def __init__(
+        self,
+        run: Path,
+        encoder: Embeds,
+        head: Classifier | None,
+        knowledge: Knowledge,
+        settings: AssistantSettings,
+        versions: Versions,
+    ) -> None:
+        self.run = run
+        self.settings = settings
+        self.head = head
+        self.knowledge = knowledge
+        self.rules: tuple[BusinessRule, ...] = load_rules(Path(settings.rules)) if settings.rules else ()
+        calibration = opened_calibration(run)
+        promised = calibration.threshold if calibration else None
+        self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
+        self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
+        self.generator = (
+            Generator(settings.generator, name=settings.name, sentences=settings.most_sentences)
+            if settings.generator
+            else None
+        )
+        self._encoder = encoder
+        self._versions = versions
+        self._vectors: OrderedDict[str, Float[np.ndarray, " D"]] = OrderedDict()
+        self._lock = Lock()
+
+    @classmethod
+    def open(
+        cls,
+        run: Path,
+        *,
+        settings: AssistantSettings | None = None,
+        through: Callable[[Embeds], Embeds] | None = None,
+    ) -> "Assistant":
+        """The assistant of a run, from its folders alone: encoder, head where there is one, and knowledge.
+
+        All texts are embedded `through` what this makes of the encoder, such as one that puts the texts of many threads
+        into one batch.
+
+        Raises:
+            ArtifactError: one of them is missing or damaged, or the head is of another encoder.
+            ConfigError: settings or rules cannot be used.
+        """
+        chosen = settings if settings is not None else load_settings(run)
+        encoder = handed_out(run / "encoder")
+        product = open_to_read(run / "encoder")
+        head = _head(run, encoder, product.dim)
+        knowledge = Knowledge.open(run, product, encoder_content=encoder.content, dim=product.dim)
+        parts = {
+            name: artifact.content for name in ("encoder", "head", "corpus") if (artifact := open_artifact(run / name))
+        }
+        versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
+        return cls(run, through(product) if through is not None else product, head, knowledge, chosen, versions)
+
+    # --- knowledge ----------------------------------------------------------------------------------------------------
+
+    def add(self, sources: Sequence[Path]) -> KnowledgeChange:
+        """Add documents to the knowledge while replies go on (`Knowledge.add`)."""
+        return self.knowledge.add(sources, self._encoder)
+
+    def put(self, documents: Sequence[Document]) -> KnowledgeChange:
+        """Add documents that are already read (`Knowledge.put`)."""
+        return self.knowledge.put(documents, self._encoder)
+
+    def remove(self, names: Sequence[str]) -> KnowledgeChange:
+        """Take documents from the knowledge while replies go on (`Knowledge.remove`)."""
+        return self.knowledge.remove(names, self._encoder)
+
+    # --- replies ------------------------------------------------------------------------------------------------------
+
+    def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
+        """Unit vectors of texts; those of late are remembered."""
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]
+        with self._lock:
+            known = {text: self._vectors[text] for text in readable if text in self._vectors}
+        if fresh := [text for text in dict.fromkeys(readable) if text not in known]:
+            vectors = self._encoder.embed(fresh)
+            with self._lock:
+                for text, vector in zip(fresh, vectors, strict=True):
+                    known[text] = self._vectors[text] = vector
+                while len(self._vectors) > _REMEMBERED:
+                    self._vectors.popitem(last=False)
+        return np.stack([known[text] for text in readable]) if readable else self._encoder.embed([])
+
+    def reply(self, turns: Sequence[Turn], *, now: datetime | None = None, earlier: Sequence[Decision] = ()) -> Reply:
+        """The reply to a conversation's last turn or turns, which are the visitor's.
+
+        Args:
+            turns: the conversation, the oldest turn first.
+            now: for rules, hours and the days on which documents hold.
+            earlier: what was decided in this conversation before, the oldest first: so that it does not ask back twice.
+        """
+        clock = Clock()
+        considered = self.consider(turns, now=now, earlier=earlier, clock=clock)
+        decided = self.decided(considered, threshold=self.threshold)
+        reply = self._worded(decided, considered)
+        clock.lap("word")
+        return replace(reply, seconds=clock.seconds())
+
+    def consider(
+        self,
+        turns: Sequence[Turn],
+        *,
+        now: datetime | None = None,
+        earlier: Sequence[Decision] = (),
+        clock: "Clock | None" = None,
+    ) -> "Considered":
+        """What is known of a conversation's last turn before anything is decided."""
+        clock = clock or Clock()
+        moment = (now or datetime.now(UTC)).astimezone(ZoneInfo(self.settings.timezone))
+        shelf = self.knowledge.shelf
+        asked = _Asked.of(turns)
+        vector = self.embed([asked.message])[0]
+        clock.lap("embed")
+        found = retrieve(shelf, self._readings(asked, vector), k=self.settings.passages, day=moment.date())
+        clock.lap("retrieve")
+        picked = pick(shelf, found, asked.message, vector)
+        clock.lap("pick")
+        considered = self._considered(asked, vector, shelf, found, picked, moment, tuple(earlier))
+        clock.lap("consider")
+        return considered
+
+    def decided(self, considered: "Considered", *, threshold: float) -> Decided:
+        """The decision about it."""
+        return decide(considered.signals, self.settings, threshold=threshold)
+
+    def suggest(self, turns: Sequence[Turn], *, most: int = 3) -> tuple[str, ...]:
+        """Replies for an agent to choose from, the likeliest first: one from each passage that fits best."""
+        considered = self.consider(turns)
+        texts: list[str] = []
+        for rank in dict.fromkeys(entry.rank for entry in considered.picked):
+            of_one = [entry for entry in considered.picked if entry.rank == rank]
+            text = worded(stitch(of_one, most=self.settings.most_sentences), considered.found)
+            if text and text not in texts:
+                texts.append(text)
+        return tuple(texts[:most])
+
+    def summary(self, turns: Sequence[Turn], *, most: int = 5) -> str:
+        """A note for the person who takes over: the visitor's own sentences that say most, in their order."""
+        said = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
+        if len(said) > most:
+            vectors = self.embed(said)
+            central = vectors @ vectors.mean(axis=0)
+            kept = {0, len(said) - 1, *np.argsort(-central)[: most - 2].tolist()}
+            said = [text for number, text in enumerate(said) if number in kept]
+        return "\n".join(f"- {text}" for text in said)
+
+    def _readings(
+        self, asked: "_Asked", vector: Float[np.ndarray, " D"]
+    ) -> list[tuple[str, Float[np.ndarray, " D"], float]]:
+        """The question alone, and together with the turn before it, which often names what the question is about."""
+        readings = [(asked.message, vector, 1.0)]
+        if asked.last:
+            both = vector + self.embed([asked.last])[0]
+            both = both / max(float(np.linalg.norm(both)), 1e-9)
+            readings.append((f"{asked.last} {asked.message}", both, CONTEXT))
+        return readings
+
+    def _considered(
+        self,
+        asked: "_Asked",
+        vector: Float[np.ndarray, " D"],
+        shelf: Shelf,
+        found: Sequence[Found],
+        picked: Sequence[Picked],
+        moment: datetime,
+        earlier: Sequence[Decision],
+    ) -> "Considered":
+        intent, probability, in_scope = None, 0.0, True
+        if self.head is not None and asked.readable:
+            answer = self.head.answers(vector[None])[0]
+            intent, probability, in_scope = next(iter(answer.labels), None), answer.probability, answer.in_scope
+        features = features_of_answer(picked, found, asked.message, Support(probability, in_scope))
+        before = self.embed(asked.before) if asked.before else np.zeros((0, len(vector)), dtype=np.float32)
+        open_now = is_open(self.settings, moment)
+        signals = Signals(
+            message=asked.message,
+            rule=first_rule(
+                self.rules, asked.message, intent=intent, probability=probability, now=moment, is_open=open_now
+            ),
+            readable=asked.readable,
+            wants_person=wants_person(asked.message),
+            anger=anger(asked.message),
+            angry_before=bool(asked.before) and anger(asked.before[-1]) > 0,
+            asked_before=int((before @ vector >= AGAIN).sum()),
+            greeting=is_greeting(asked.message),
+            thanks=is_thanks(asked.message),
+            intent=intent,
+            probability=probability,
+            in_scope=in_scope,
+            pinned=any(hit.pinned for hit in found),
+            confidence=self.confidence(features) if picked else 0.0,
+            earlier=earlier,
+        )
+        sentences = stitch(picked, most=self.settings.most_sentences)
+        return Considered(signals, found, picked, sentences, features, moment, shelf.content)
+
+    def _worded(self, decided: Decided, considered: "Considered") -> Reply:
+        signals, found = considered.signals, considered.found
+        sentences: tuple[Sentence, ...] = ()
+        path: ReplyPath = "rule"
+        if decided.words == "found":
+            sentences, path = self._generated(considered), "generator"
+            text = " ".join(sentence.text for sentence in sentences)
+            if not sentences:
+                sentences, path = considered.sentences, "extractive"
+                text = worded(sentences, found)
+        elif decided.words == "rule":
+            assert signals.rule is not None
+            text = signals.rule.text
+        elif decided.words == "canned":
+            assert signals.intent is not None
+            text, path = self.settings.canned[signals.intent], "canned"
+        elif decided.words == "greeting":
+            text, path = self.settings.greeting or self._phrase("greeting", signals), "canned"
+        else:
+            text, path = self._own_words(decided, considered), "canned"
+        used = {rank for sentence in sentences for rank in sentence.sources}
+        return Reply(
+            decision=decided.decision,
+            reason=decided.reason,
+            text=text,
+            sentences=sentences or (Sentence(text, ()),),
+            sources=tuple(_source(hit, rank, rank in used) for rank, hit in enumerate(found, start=1)),
+            confidence=signals.confidence,
+            intent=signals.intent,
+            path=path,
+            versions=replace(self._versions, index=considered.index[:12]),
+        )
+
+    def _generated(self, considered: "Considered") -> tuple[Sentence, ...]:
+        """The generator's sentences that stand in what was read; none where there is no generator, or it fails."""
+        if self.generator is None or considered.signals.pinned:
+            return ()
+        said = self.generator.words(considered.signals.message, considered.found)
+        return ground(said, considered.found).sentences if said else ()
+
+    def _own_words(self, decided: Decided, considered: "Considered") -> str:
+        key, signals, found = decided.phrase, considered.signals, considered.found
+        if key == "escalate":
+            key = "escalate" if is_open(self.settings, considered.moment) else "escalate_closed"
+            first = f"{self._phrase('missing', signals)} " if decided.reason == "missing_knowledge" else ""
+            return first + self._phrase(key, signals)
+        if key == "clarify":
+            headings = list(dict.fromkeys(hit.passage.heading for hit in found if hit.passage.heading))[:3]
+            if not headings:
+                return self._phrase("clarify_plain", signals)
+            return "\n".join([self._phrase("clarify", signals), *(f"- {heading}" for heading in headings)])
+        return self._phrase(key, signals)
+
+    def _phrase(self, key: str, signals: Signals) -> str:
+        return phrase(key, signals.message, self.settings.texts)
+
+
+def is_open(settings: AssistantSettings, moment: datetime) -> bool:
+    """Whether people are at the desk; always where no hours are given."""
+    if not settings.hours:
+        return True
+    span = settings.hours.get(DAYS[moment.weekday()], "closed")
+    return span != "closed" and span[:5] <= f"{moment:%H:%M}" < span[6:]
+
+
+@dataclass(frozen=True)
+class Considered:
+    """What is known of a visitor's turn before anything is decided, and the answer that its knowledge gives."""
+
+    signals: Signals
+    found: Sequence[Found]
+    picked: Sequence[Picked]
+    sentences: tuple[Sentence, ...]
+    """The extractive answer."""
+    features: Float[np.ndarray, " F"]
+    """What the confidence was computed from."""
+    moment: datetime
+    index: str
+    """Content hash of the knowledge that was read."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The visitor's message, and what the visitor said before."""
+
+    message: str
+    before: tuple[str, ...]
+    last: str = ""
+    """The turn right before the message, whoever's it is; of a long one the end."""
+
+    @property
+    def readable(self) -> bool:
+        return any(character.isalnum() for character in self.message)
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn]) -> "_Asked":
+        last: list[str] = []
+        # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
+        rest = [Turn(role=turn.role, text=turn.text.encode("utf-8", "replace").decode()) for turn in turns]
+        while rest and rest[-1].role not in OURS:
+            last.insert(0, rest.pop().text.strip())
+        before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
+        before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
+        return cls("\n".join(text for text in last if text), before, before_it)
+
+
+@dataclass
+class Clock:
+    """Seconds of each step."""
+
+    begun: float = field(default_factory=time.perf_counter)
+    laps: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """A step ends here."""
+        now = time.perf_counter()
+        self.laps[name], self.last = now - self.last, now
+
+    def seconds(self) -> Mapping[str, float]:
+        """Of each step so far, and of all of them."""
+        return {**self.laps, "total": self.last - self.begun}
+
+
+def _source(hit: Found, rank: int, used: bool) -> Source:
+    passage = hit.passage
+    return Source(
+        passage=passage.id,
+        document=passage.document,
+        title=passage.title,
+        section=passage.section,
+        start=passage.start,
+        end=passage.end,
+        link=passage.facts.link,
+        text=passage.text,
+        score=hit.score,
+        rank=rank,
+        used=used,
+    )
+
+
+def _head(run: Path, encoder: Artifact, dim: int) -> Classifier | None:
+    artifact = open_artifact(run / "head")
+    if artifact is None:
+        return None
+    if not belongs(artifact, encoder):
+        raise ArtifactError(
+            f"The head in {run / 'head'} was fitted on another encoder than the one in {run / 'encoder'}. Run the "
+            "command that made the folder again."
+        )
+    handed_out(run / "head")
+    head = head_files.load(run / "head")
+    if head.head.weights.shape[1] != dim:
+        raise ArtifactError(f"The head in {run / 'head'} reads vectors of another width than {dim}. Make it again.")
+    return head

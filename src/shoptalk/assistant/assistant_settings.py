@@ -1,0 +1,113 @@
+"""The assistant's settings: a TOML file with the section [assistant], or `RUN/assistant.toml`.
+
+settings = load_settings(run)                       # RUN/assistant.toml, else the defaults
+settings = load_settings(run, Path("shoptalk.toml"))
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from shoptalk.config.settings import validate
+from shoptalk.errors import ConfigError
+from shoptalk.records import Frozen
+
+FILE = "assistant.toml"
+_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class GeneratorSettings(Frozen):
+    """A language model behind any OpenAI-compatible endpoint, which words answers; never needed."""
+
+    model: str
+    base_url: str
+    key_env: str = Field(default="", description="environment variable that holds the key; none is sent without one")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, address: str) -> str:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("expected an address such as 'http://localhost:8000/v1'")
+        return address
+
+    timeout: float = Field(default=8.0, gt=0.0, le=120.0, description="seconds for one attempt")
+    retries: int = Field(default=1, ge=0, le=5)
+    failures: int = Field(default=3, ge=1, description="failures in a row after which it is not asked for a while")
+    pause: float = Field(default=30.0, gt=0.0, description="seconds for which it is then not asked")
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    most_tokens: int = Field(default=300, ge=16, le=4096)
+
+
+class AssistantSettings(Frozen):
+    """Name, looks, thresholds, rules, hours and the optional generator."""
+
+    name: str = "Assistant"
+    greeting: str = ""
+    tone: Literal["plain", "friendly", "formal"] = "plain"
+    logo: str | None = None
+    colours: dict[str, str] = Field(default_factory=dict, description="names of the page's colours and their values")
+    rules: str | None = Field(default=None, description="file of business rules, relative to this file")
+    canned: dict[str, str] = Field(default_factory=dict, description="intent = the answer that is always given to it")
+    canned_confidence: float = Field(default=0.8, ge=0.0, le=1.0, description="least probability of such an intent")
+    person_intents: tuple[str, ...] = Field(default=(), description="intents that are handed to a person")
+    threshold: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.6"
+    )
+    clarify: float = Field(default=0.3, ge=0.0, le=1.0, description="least confidence at which it asks back")
+    most_sentences: int = Field(default=3, ge=1, le=10, description="of an extractive answer")
+    passages: int = Field(default=8, ge=1, le=50, description="read for a reply")
+    texts: dict[str, str] = Field(default_factory=dict, description="own wording, such as escalate = '...'")
+    hours: dict[str, str] = Field(default_factory=dict, description="monday = '09:00-17:00'; no day: always open")
+    timezone: str = "UTC"
+    generator: GeneratorSettings | None = None
+
+    @field_validator("hours")
+    @classmethod
+    def _hours_parse(cls, hours: dict[str, str]) -> dict[str, str]:
+        for day, span in hours.items():
+            if day not in DAYS:
+                raise ValueError(f"{day!r} is no weekday; give {', '.join(DAYS)}")
+            found = _HOURS.fullmatch(span)
+            if span != "closed" and (found is None or span[:5] >= span[6:]):
+                raise ValueError(f"{day} = {span!r}; expected 'HH:MM-HH:MM', the earlier first, or 'closed'")
+        return hours
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {name!r}; give one such as 'Europe/Vienna'") from error
+        return name
+
+
+def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
+    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. A `rules` file becomes an absolute path.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    file = path or run / FILE
+    if path is None and not file.is_file():
+        return AssistantSettings()
+    tree = _section(file)
+    if isinstance(tree.get("rules"), str):
+        tree["rules"] = str((file.parent / tree["rules"]).resolve())
+    return validate(AssistantSettings, tree, prefix="assistant")
+
+
+def _section(file: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Cannot read {file}: {error}. Expected a TOML file with a section [assistant].") from error
+    section = tree.get("assistant", {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{file}: `assistant` is a single value; expected a section [assistant].")
+    return dict(section)

@@ -1,0 +1,140 @@
+"""The gate after a generator: what it says must stand in the passages that it cites, else it goes.
+
+    grounded = ground(text, found)
+    grounded.sentences            # those that stand; empty where the extractive answer must serve instead
+    grounded.refused              # each other sentence, and why
+
+A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
+must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
+nothing is looked for in all of them. A sentence with links or code is refused.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoptalk.assistant.fulltext import stems
+from shoptalk.assistant.phrases import COMMON_WORDS
+from shoptalk.assistant.reply import Sentence
+from shoptalk.assistant.retrieve import Found
+
+SHARED = 0.6
+"""Of a sentence's words that say something, the share that must stand in what it cites."""
+
+_CITED = re.compile(r"\s*\[((?:\d{1,2}\s*[,;]?\s*)+)\]")
+_NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
+_QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
+_NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
+_FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
+_SPELT = {
+    word: str(number)
+    for words in (
+        "zero one two three four five six seven eight nine ten eleven twelve",
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
+    )
+    for number, word in enumerate(words.split())
+}
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """What is left of a generator's answer."""
+
+    sentences: tuple[Sentence, ...]
+    refused: tuple[tuple[str, str], ...]
+    """Sentence and reason."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every sentence stood."""
+        return bool(self.sentences) and not self.refused
+
+
+def ground(text: str, found: Sequence[Found]) -> Grounded:
+    """Each sentence of a generated answer with the ranks of the passages that it rests on; the others are refused."""
+    kept: list[Sentence] = []
+    refused: list[tuple[str, str]] = []
+    for part in _parts(text):
+        cited = tuple(dict.fromkeys(int(n) for group in _CITED.findall(part) for n in re.findall(r"\d+", group)))
+        said = " ".join(_CITED.sub("", part).split())
+        if not any(character.isalnum() for character in said):
+            continue
+        if wrong := [number for number in cited if not 1 <= number <= len(found)]:
+            refused.append((said, f"cites [{wrong[0]}], and {len(found)} passages were read"))
+            continue
+        options = [cited] if cited else [(rank,) for rank in range(1, len(found) + 1)]
+        reasons = [_unsupported(said, [found[rank - 1] for rank in ranks]) for ranks in options]
+        stands = next((ranks for ranks, reason in zip(options, reasons, strict=True) if reason is None), None)
+        if stands is None:
+            refused.append(
+                (said, (reasons[0] or "") if cited else "cites nothing, and stands in no passage that was read")
+            )
+        else:
+            kept.append(Sentence(said, stands))
+    return Grounded(tuple(kept), tuple(refused))
+
+
+def _parts(text: str) -> list[str]:
+    """Sentences with the citations behind them."""
+    parts: list[str] = []
+    for line in text.strip().splitlines():
+        for piece in re.split(r"(?<=[.!?…])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
+            bare = piece.lstrip("-*• ").strip()
+            if bare:
+                parts.append(bare)
+    return parts
+
+
+def _unsupported(said: str, read: Sequence[Found]) -> str | None:
+    """Why a sentence does not stand in passages; None where it does."""
+    if _FOREIGN.search(said):
+        return "holds a link, code or words about itself"
+    texts = [
+        f"{hit.passage.heading}\n{hit.passage.text}\n{' '.join(x.text for x in hit.passage.lines)}" for hit in read
+    ]
+    whole = " ".join("\n".join(texts).split())
+    numbers = _numbers(whole)
+    for number in _NUMBER.findall(said):
+        if _plain_number(number) not in numbers:
+            return f"the number {number} stands in no passage that it cites"
+    lowered = whole.casefold()
+    for quoted in _QUOTED.findall(said):
+        if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
+            return f"the quotation {quoted[:40]!r} stands in no passage that it cites"
+    words = set(stems(whole))
+    for name in _NAME.findall(said):
+        if not set(stems(name)) <= words:
+            return f"the name {name!r} stands in no passage that it cites"
+    telling = [stem for stem in stems(said) if stem not in COMMON_WORDS and not stem.isdigit() and stem not in _SPELT]
+    missing = [stem for stem in telling if stem not in words]
+    if telling and 1 - len(missing) / len(telling) < SHARED:
+        return f"{len(missing)} of its {len(telling)} telling words stand in no passage that it cites"
+    return _negated(said, whole)
+
+
+_NOT = re.compile(
+    r"\b(?:not|no|never|nobody|nothing|without|cannot|\w+n't|nicht|kein\w*|nie|ohne|pas|jamais|sans)\b", re.I
+)
+
+
+def _negated(said: str, whole: str) -> str | None:
+    """A "not" that no passage has turns a sentence round."""
+    if _NOT.search(said) and not _NOT.search(whole):
+        return "denies something, and nothing that it cites does"
+    return None
+
+
+def _numbers(text: str) -> set[str]:
+    numbers = {_plain_number(number) for number in _NUMBER.findall(text)}
+    numbers |= {part for number in _NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
+    return numbers | {_SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in _SPELT}
+
+
+def _plain_number(number: str) -> str:
+    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1000."""
+    if re.fullmatch(r"\d{1,3}(?:,\d{3})+", number):
+        return number.replace(",", "")
+    if re.fullmatch(r"\d+[.,]\d+", number):
+        whole, _, rest = number.replace(",", ".").partition(".")
+        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
+    return number

@@ -1,0 +1,91 @@
+"""The assistant's own sentences, in the visitor's language where it is one of these; `texts` in the settings replaces
+them.
+"""
+
+import re
+from collections.abc import Mapping
+
+_COMMON: Mapping[str, str] = {
+    "en": "the is are you and to of what how my in it for do can i a on with have when please not where",
+    "de": "der die das ist sind und zu von was wie mein in es für kann ich ein eine auf mit wann bitte nicht wo habe "
+    "wir ihr sie den dem gibt man noch wenn mir bei",
+    "fr": "le la les est sont et de que quoi comment mon ma dans il pour je un une sur avec quand pas où vous nous des "
+    "du puis",
+    "es": "el la los las es son y de que qué cómo mi en para puedo yo un una con cuándo no dónde por favor está hay",
+}
+_COMMON_WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
+_ASKING = (
+    "much many does did was were be been will would could should if or but so at by from as this that there they he "
+    "she we our your me any some which who why get got take just also too about into out up wer wie viel viele wieviel "
+    "als auch noch oder aber"
+)
+COMMON_WORDS = frozenset(_ASKING.split()).union(*_COMMON_WORDS.values())
+"""Words that say next to nothing of what a question is about."""
+_WORD = re.compile(r"[^\W\d_]+")
+
+PHRASES: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "escalate": "I'm passing this on to a person. They will answer here, in this conversation.",
+        "escalate_closed": "I'm passing this on to a person. Nobody is at the desk right now; they will answer here as "
+        "soon as it opens.",
+        "missing": "I could not find that in what I know.",
+        "clarify": "I want to be sure that I understand. Is it about one of these?",
+        "clarify_plain": "Could you say that in other words, or with a little more detail?",
+        "decline": "I can't help with that here.",
+        "greeting": "Hello! What would you like to know?",
+        "thanks": "You're welcome.",
+        "nothing": "I could not read anything in that message. Could you write it again?",
+    },
+    "de": {
+        "escalate": "Ich gebe das an einen Menschen weiter. Die Antwort kommt hier, in diesem Gespräch.",
+        "escalate_closed": "Ich gebe das an einen Menschen weiter. Gerade ist niemand da; die Antwort kommt hier, "
+        "sobald wieder geöffnet ist.",
+        "missing": "Das habe ich in dem, was ich weiß, nicht gefunden.",
+        "clarify": "Damit ich es richtig verstehe: Geht es um eines davon?",
+        "clarify_plain": "Können Sie das anders oder etwas genauer sagen?",
+        "decline": "Dabei kann ich hier nicht helfen.",
+        "greeting": "Guten Tag! Was möchten Sie wissen?",
+        "thanks": "Gern geschehen.",
+        "nothing": "In dieser Nachricht konnte ich nichts lesen. Können Sie sie noch einmal schreiben?",
+    },
+    "fr": {
+        "escalate": "Je transmets votre message à une personne. Elle vous répondra ici, dans cette conversation.",
+        "escalate_closed": "Je transmets votre message à une personne. Il n'y a personne en ce moment ; elle vous "
+        "répondra ici dès l'ouverture.",
+        "missing": "Je ne l'ai pas trouvé dans ce que je sais.",
+        "clarify": "Pour être sûr de bien comprendre : s'agit-il de l'un de ces sujets ?",
+        "clarify_plain": "Pouvez-vous le dire autrement, ou avec un peu plus de détails ?",
+        "decline": "Je ne peux pas vous aider pour cela ici.",
+        "greeting": "Bonjour ! Que souhaitez-vous savoir ?",
+        "thanks": "Je vous en prie.",
+        "nothing": "Je n'ai rien pu lire dans ce message. Pouvez-vous l'écrire à nouveau ?",
+    },
+    "es": {
+        "escalate": "Paso su mensaje a una persona. Le responderá aquí, en esta conversación.",
+        "escalate_closed": "Paso su mensaje a una persona. Ahora no hay nadie; le responderá aquí en cuanto abramos.",
+        "missing": "No lo he encontrado en lo que sé.",
+        "clarify": "Para entenderle bien: ¿se trata de uno de estos temas?",
+        "clarify_plain": "¿Puede decirlo con otras palabras o con algo más de detalle?",
+        "decline": "Aquí no puedo ayudarle con eso.",
+        "greeting": "¡Hola! ¿Qué le gustaría saber?",
+        "thanks": "De nada.",
+        "nothing": "No he podido leer nada en ese mensaje. ¿Puede escribirlo otra vez?",
+    },
+}  # fmt: skip
+
+
+def language_of(text: str) -> str:
+    """The language of a message among those above, by its commonest words; English where none says otherwise."""
+    words = [word.lower() for word in _WORD.findall(text)]
+    counts = {language: sum(word in common for word in words) for language, common in _COMMON_WORDS.items()}
+    best = max(counts, key=lambda language: counts[language])
+    return best if counts[best] > counts["en"] else "en"
+
+
+def phrase(key: str, message: str, texts: Mapping[str, str]) -> str:
+    """A sentence of the assistant's own in the language of a message; the owner's wording goes first.
+
+    `texts` may hold it for one language, as "escalate.de", or for all, as "escalate".
+    """
+    language = language_of(message)
+    return texts.get(f"{key}.{language}") or texts.get(key) or PHRASES[language][key]

@@ -1,0 +1,40 @@
+"""What the owner's rules say to the messages of a file: `shoptalk rules test RUN FILE`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shoptalk.assistant.asked_rows import rows_of
+from shoptalk.assistant.assistant import Assistant
+from shoptalk.assistant.business_rules import RuleTrial
+from shoptalk.errors import InputError
+from shoptalk.records import Turn
+
+
+def try_rules(assistant: Assistant, path: Path, *, now: datetime | None = None) -> list[RuleTrial]:
+    """The rule that applies to each message of a file with the column text, and where a row has it, `expected`: a
+    rule's name, a decision, or "none".
+
+    Raises:
+        InputError: there are no rules or no messages, or a row has no text.
+    """
+    if not assistant.rules:
+        raise InputError(
+            "There are no rules. Name their file as `rules` in RUN/assistant.toml, or give a TOML file with --config."
+        )
+    known = {"none", "answer", "clarify", "escalate", "decline", *(rule.name for rule in assistant.rules)}
+    trials = []
+    for number, row in rows_of(path):
+        text, expected = row.get("text"), row.get("expected") or None
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{path}, line {number}: no text. Expected the columns text and, where wanted, expected.")
+        if expected is not None and expected not in known:
+            raise InputError(
+                f"{path}, line {number}: {expected!r} is neither a rule's name nor a decision nor 'none'. There is: "
+                f"{', '.join(sorted(known))}."
+            )
+        signals = assistant.consider([Turn(role="visitor", text=text)], now=now or datetime.now(UTC)).signals
+        rule = signals.rule
+        trials.append(RuleTrial(text, rule.name if rule else None, rule.decision if rule else None, expected))
+    if not trials:
+        raise InputError(f"{path} holds no message. Expected rows with the column text.")
+    return trials

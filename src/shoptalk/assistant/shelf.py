@@ -1,0 +1,222 @@
+"""The assistant's knowledge on disk: passages, their vectors and those of their sentences, and the full text.
+
+    write_shelf(folder, documents, encoder, earlier=None)      # inside `artifact.create`
+    shelf = Shelf(folder)
+    shelf.passage(7).text
+
+| file                    | holds                                                                                |
+|-------------------------|--------------------------------------------------------------------------------------|
+| `documents.jsonl`       | the documents, one a line                                                            |
+| `passages.bin`          | the passages of each, as JSON                                                        |
+| `vectors.npy`           | a vector of each passage, float16: for building anew and for comparing a few        |
+| `passages.faiss`        | the same for searching: exact, or 8 bits a number beyond `EXACT` passages            |
+| `lines.npy`, `scales.npy` | a vector of each sentence, int8, and what 127 stands for                           |
+| `first_line.npy`        | where each passage's sentences begin among them, and their number                    |
+| `pins.npy`              | a vector of each official answer's question, and `pinned.npy`, its passage           |
+| `fulltext/`             | tantivy's index                                                                      |
+
+A shelf is never changed: a new one takes its place (`knowledge.py`), and text that both hold is not embedded again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import faiss
+import numpy as np
+from jaxtyping import Float, Float16, Float32, Int, Int8
+
+from shoptalk.artifact import digest
+from shoptalk.assistant import fulltext
+from shoptalk.assistant.document_facts import DocumentFacts
+from shoptalk.assistant.sections import Passage, Span, passages_of
+from shoptalk.errors import ArtifactError
+from shoptalk.readback import as_written
+from shoptalk.records import Document
+from shoptalk.text.stored import StoredTexts, TextWriter
+
+EXACT = 20_000
+"""Passages up to which the search is exact (docs/decisions says why 8 bits a number beyond)."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Whatever turns texts into unit vectors, a text encoder."""
+
+    def embed(self, items: Sequence[str]) -> Float[np.ndarray, "N D"]:
+        """Unit vectors of the texts in their order."""
+        ...
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """What was written."""
+
+    documents: int
+    passages: int
+    embedded: int
+    """Passages whose text the earlier shelf did not hold."""
+
+
+def write_shelf(
+    folder: Path, documents: Iterable[Document], encoder: Embeds, *, earlier: "Shelf | None" = None, dim: int
+) -> Shelved:
+    """Write a shelf into an empty folder. `earlier` must be of the same encoder; its vectors serve again."""
+    passages: list[Passage] = []
+    count = 0
+    with TextWriter(folder, "documents", suffix=".jsonl") as kept, TextWriter(folder, "passages") as written:
+        for document in documents:
+            kept.append((document.model_dump_json(exclude_defaults=True) + "\n").encode("utf-8"))
+            for passage in passages_of(document):
+                written.append(json.dumps(_as_json(passage), ensure_ascii=False).encode("utf-8"))
+                passages.append(passage)
+            count += 1
+    known = earlier.places() if earlier is not None else {}
+    fresh = [passage for passage in passages if _key(passage) not in known]
+    of_passages, of_lines = _vectors(passages, fresh, known, earlier, encoder, dim)
+    np.save(folder / "vectors.npy", of_passages.astype(np.float16))
+    scales = np.maximum(np.abs(of_lines).max(axis=1, initial=1e-6), 1e-6).astype(np.float32)
+    np.save(folder / "lines.npy", np.rint(of_lines / scales[:, None] * 127).astype(np.int8))
+    np.save(folder / "scales.npy", scales)
+    np.save(folder / "first_line.npy", np.cumsum([0, *(len(passage.lines) for passage in passages)]))
+    _write_index(folder / "passages.faiss", of_passages)
+    pinned = [n for n, passage in enumerate(passages) if passage.facts.official and passage.facts.question]
+    np.save(folder / "pinned.npy", np.array(pinned, dtype=np.int64))
+    questions = [passages[n].facts.question or "" for n in pinned]
+    np.save(folder / "pins.npy", encoder.embed(questions) if questions else np.zeros((0, dim), dtype=np.float32))
+    fulltext.write(folder / "fulltext", ((p.heading, " ".join(line.text for line in p.lines)) for p in passages))
+    return Shelved(count, len(passages), len(fresh))
+
+
+def _vectors(
+    passages: Sequence[Passage],
+    fresh: Sequence[Passage],
+    known: dict[str, int],
+    earlier: "Shelf | None",
+    encoder: Embeds,
+    dim: int,
+) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "S D"]]:
+    """The vectors of all passages and of all their sentences; only the fresh ones are embedded."""
+    texts = [passage.sought for passage in fresh]
+    texts += [passage.sought_line(line) for passage in fresh for line in passage.lines]
+    vectors = encoder.embed(texts) if texts else np.zeros((0, dim), dtype=np.float32)
+    of_passages = np.zeros((len(passages), dim), dtype=np.float32)
+    of_lines = np.zeros((sum(len(passage.lines) for passage in passages), dim), dtype=np.float32)
+    next_passage, next_line, place = 0, len(fresh), 0
+    for number, passage in enumerate(passages):
+        here = slice(place, place + len(passage.lines))
+        place = here.stop
+        before = known.get(_key(passage))
+        if before is not None and earlier is not None:
+            of_passages[number], of_lines[here] = earlier.vectors[before], earlier.line_vectors(before)
+        else:
+            of_passages[number] = vectors[next_passage]
+            of_lines[here] = vectors[next_line : next_line + len(passage.lines)]
+            next_passage, next_line = next_passage + 1, next_line + len(passage.lines)
+    return of_passages, of_lines
+
+
+def _write_index(path: Path, vectors: Float[np.ndarray, "N D"]) -> None:
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    if len(rows) <= EXACT:
+        index: Any = faiss.IndexFlatIP(rows.shape[1])
+    else:
+        index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index.train(rows)
+    index.add(rows)
+    faiss.write_index(index, str(path))
+
+
+def _key(passage: Passage) -> str:
+    """What its vectors depend on."""
+    return digest([passage.sought, [passage.sought_line(line) for line in passage.lines]])
+
+
+def _as_json(passage: Passage) -> dict[str, Any]:
+    return {
+        "document": passage.document,
+        "title": passage.title,
+        "section": passage.section,
+        "start": passage.start,
+        "end": passage.end,
+        "text": passage.text,
+        "lines": [[line.start, line.end, line.text, line.block, line.row] for line in passage.lines],
+        "facts": json.loads(passage.facts.model_dump_json(exclude_defaults=True)),
+    }
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """An opened shelf; many threads may read it at once. Passages are numbered from 0.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or the files do not belong together.
+    """
+
+    def __init__(self, folder: Path, *, content: str = "") -> None:
+        self.content = content
+        """The content hash of its artifact."""
+        with as_written(folder):
+            self._passages = StoredTexts(folder, "passages")
+            self._documents = StoredTexts(folder, "documents", suffix=".jsonl")
+            self.vectors: Float16[np.ndarray, "N D"] = _array(folder / "vectors.npy")
+            self._lines: Int8[np.ndarray, "S D"] = _array(folder / "lines.npy")
+            self._scales: Float32[np.ndarray, " S"] = _array(folder / "scales.npy")
+            self._first: Int[np.ndarray, " N1"] = np.asarray(_array(folder / "first_line.npy"))
+            self.pins: Float32[np.ndarray, "P D"] = np.asarray(_array(folder / "pins.npy"))
+            self.pinned: Int[np.ndarray, " P"] = np.asarray(_array(folder / "pinned.npy"))
+            self.index: Any = faiss.read_index(str(folder / "passages.faiss"))
+            self.fulltext = fulltext.FullText(folder / "fulltext")
+        counts = {len(self._passages), len(self.vectors), len(self._first) - 1, self.index.ntotal, len(self.fulltext)}
+        if len(counts) > 1 or len(self._lines) != len(self._scales) != self._first[-1]:
+            raise ArtifactError(f"{folder} holds parts that do not belong together. Delete it and run again.")
+
+    def __len__(self) -> int:
+        return len(self._passages)
+
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
+        return int(self.vectors.shape[1])
+
+    def passage(self, number: int) -> Passage:
+        """One passage."""
+        return _passage(self._passages[number])
+
+    def line_vectors(self, number: int) -> Float32[np.ndarray, "L D"]:
+        """The vectors of a passage's sentences."""
+        here = slice(int(self._first[number]), int(self._first[number + 1]))
+        return np.asarray(self._lines[here], dtype=np.float32) * (self._scales[here, None] / 127)
+
+    def places(self) -> dict[str, int]:
+        """Each passage's number by what its vectors depend on."""
+        return {_key(_passage(text)): number for number, text in enumerate(self._passages)}
+
+    def documents(self) -> Iterator[Document]:
+        """The documents that the passages are of."""
+        for line in self._documents:
+            yield Document.model_validate_json(line)
+
+
+def _passage(text: str) -> Passage:
+    about = json.loads(text)
+    lines = tuple(Span(*line) for line in about.pop("lines"))
+    return Passage(**about | {"lines": lines, "facts": _facts(about["facts"])})
+
+
+def _facts(about: dict[str, Any]) -> DocumentFacts:
+    return DocumentFacts.model_validate_json(json.dumps(about)) if about else _PLAIN
+
+
+_PLAIN = DocumentFacts()
+
+
+def _array(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

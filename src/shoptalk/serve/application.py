@@ -1,0 +1,109 @@
+"""The application: routes, who passes them, and what begins and ends with the process."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shoptalk.errors import InputError
+from shoptalk.serve.edge import Edge, refusal_response
+from shoptalk.serve.refusals import Refused
+from shoptalk.serve.routes import (
+    admin_routes,
+    chat_completions,
+    embeddings,
+    inbox_routes,
+    knowledge_routes,
+    people_routes,
+    reply_route,
+    responses,
+    state_routes,
+    thread_routes,
+)
+from shoptalk.serve.service import Service
+from shoptalk.serve.workers import Workers
+
+log = logging.getLogger("shoptalk.serve")
+DRAIN_SECONDS = 15.0
+ROUTERS = (
+    reply_route.router,
+    thread_routes.router,
+    chat_completions.router,
+    responses.router,
+    embeddings.router,
+    inbox_routes.router,
+    knowledge_routes.router,
+    admin_routes.router,
+    people_routes.router,
+    state_routes.router,
+)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application of one server."""
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await service.read_origins()
+        resumed = await service.answerer.resume()
+        if resumed:
+            log.info("%d conversations had unanswered messages and are being answered", resumed)
+        workers = asyncio.create_task(Workers(service).run())
+        yield
+        await service.answerer.drain(DRAIN_SECONDS)
+        workers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await workers
+        service.database.close()
+
+    app = FastAPI(
+        title="Shoptalk",
+        version=importlib.metadata.version("shoptalk"),
+        description="The assistant of a run: replies with their sources, hand-over to people, and what they rest on.",
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(InputError, _wrong_input)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(Edge, service=service)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal_response(error)
+
+
+async def _wrong_input(request: Request, error: Exception) -> Response:
+    return refusal_response(Refused(400, "wrong_input", str(error)))
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    """What was sent is not repeated: it may hold anything."""
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(map(str, item['loc']))[:120]}: {item['msg'][:200]}" for item in error.errors()[:5]]
+    sentence = "; ".join(problems).encode("utf-8", "replace").decode("utf-8")
+    return refusal_response(Refused(422, "unreadable", f"The request is not as it should be: {sentence}."))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentences: dict[int, Any] = {404: "There is no such page.", 405: "This page has no such method."}
+    sentence = sentences.get(error.status_code, str(error.detail))
+    response = refusal_response(Refused(error.status_code, "http", sentence))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response

@@ -1,0 +1,146 @@
+"""A copy of what a server keeps, while it serves; and putting one back while none does."""
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from shoptalk.artifact import open_artifact, storage_errors
+from shoptalk.errors import InputError, StorageError
+from shoptalk.serve.sqlite import copy_sqlite
+
+DATABASE = "serve.db"
+_LOCK = ".serving"
+_FILES = ("assistant.toml",)
+_KNOWLEDGE = "knowledge"
+_TRIES = 5
+
+
+def database_file(run: Path, url: str | None) -> Path:
+    """The file of a run's database.
+
+    Raises:
+        InputError: it is another database, which has means of its own.
+    """
+    if url is None:
+        return run / DATABASE
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise InputError(f"{url} is no SQLite file. Copy it with its own tool, such as pg_dump.")
+    return Path(parsed.database)
+
+
+@contextlib.contextmanager
+def serving(run: Path) -> Iterator[None]:
+    """Held by every server of a run, so that nothing is put back under it."""
+    with storage_errors(run / _LOCK), (run / _LOCK).open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+
+
+def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, int]:
+    """The database, the knowledge and the settings of a run in one zip file, also while a server writes.
+
+    Raises:
+        InputError: there is no database, or `out` is there already.
+    """
+    database = database_file(run, url)
+    if not database.is_file():
+        raise InputError(
+            f"{database} is not there: nothing was served from {run} yet. Give the run, and --db if it has one."
+        )
+    if out.exists():
+        raise InputError(f"{out} exists already and is left as it is. Give another file.")
+    with storage_errors(out), tempfile.TemporaryDirectory(dir=out.parent or Path(), prefix=".backup-") as scratch:
+        copy = Path(scratch) / DATABASE
+        copy_sqlite(database, copy)
+        _copy_knowledge(run, Path(scratch))
+        for name in _FILES:
+            if (run / name).is_file():
+                shutil.copyfile(run / name, Path(scratch) / name)
+        whole = Path(scratch) / "whole.zip"
+        names = [path for path in sorted(Path(scratch).rglob("*")) if path.is_file() and path != whole]
+        with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in names:
+                archive.write(path, path.relative_to(scratch).as_posix())
+        whole.rename(out)
+    return {"files": len(names), "bytes": out.stat().st_size}
+
+
+def _copy_knowledge(run: Path, scratch: Path) -> None:
+    """The knowledge as of one moment: where it was swapped while being copied, once more."""
+    for _ in range(_TRIES):
+        shutil.rmtree(scratch / _KNOWLEDGE, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError, shutil.Error):
+            before = open_artifact(run / _KNOWLEDGE)
+            if before is None:
+                return
+            shutil.copytree(run / _KNOWLEDGE, scratch / _KNOWLEDGE)
+            copied = open_artifact(scratch / _KNOWLEDGE)
+            if copied is not None and copied.content == before.content:
+                return
+    raise StorageError(f"{run / _KNOWLEDGE} changes faster than it can be copied. Try again later.")
+
+
+def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, int]:
+    """What a backup holds becomes what the run has. What was there before is kept beside it, as `*.before-restore`.
+
+    Raises:
+        InputError: it is no backup.
+        StorageError: a server is running.
+    """
+    database = database_file(run, url)
+    with storage_errors(run), (run / _LOCK).open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"A server is running on {run}. Stop it, restore, and start it again.") from None
+        with tempfile.TemporaryDirectory(dir=run, prefix=".restore-") as scratch:
+            _unpack(backup, Path(scratch))
+            moved = 0
+            for name, target in ((DATABASE, database), (_KNOWLEDGE, run / _KNOWLEDGE), *((f, run / f) for f in _FILES)):
+                if (Path(scratch) / name).exists():
+                    _set_aside(target)
+                    (Path(scratch) / name).rename(target)
+                    moved += 1
+            for left in ("-wal", "-shm"):  # they belong to the database that was set aside
+                Path(f"{database}{left}").unlink(missing_ok=True)
+    return {"restored": moved}
+
+
+def _set_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    aside = path.with_name(f"{path.name}.before-restore")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    if path.name.endswith(".db"):
+        copy_sqlite(path, aside)
+        path.unlink()
+    else:
+        path.rename(aside)
+
+
+def _unpack(backup: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(backup) as archive:
+            names = archive.namelist()
+            if DATABASE not in names or any(not _ours(name) for name in names):
+                raise InputError(
+                    f"{backup} is no backup of `shoptalk backup`: it must hold {DATABASE}, and nothing else's files."
+                )
+            archive.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{backup} cannot be read as a backup ({error}). Give a file that `shoptalk backup` wrote."
+        ) from None
+
+
+def _ours(name: str) -> bool:
+    parts = name.split("/")
+    return ".." not in parts and not name.startswith("/") and (name in (DATABASE, *_FILES) or parts[0] == _KNOWLEDGE)

@@ -1,0 +1,109 @@
+"""The database: many readers, one writer thread, and its tables at their newest version."""
+
+import asyncio
+import importlib.resources
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import alembic.command
+import alembic.config
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import Session
+
+from shoptalk.errors import InputError, StorageError
+from shoptalk.serve.rows import MAIN_SITE, SiteRow, new_id, utc_now
+from shoptalk.serve.sqlite import prepare_sqlite
+
+T = TypeVar("T")
+READERS = 4
+
+
+class Database:
+    """Reads run in any thread; writes run one after the other in a thread of their own, each a transaction."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+            lite = self.url.get_backend_name() == "sqlite"
+            self._reading = create_engine(self.url, pool_size=READERS + 2)
+            self._writing = create_engine(self.url, pool_size=1, max_overflow=0)
+        except (ArgumentError, ModuleNotFoundError) as error:
+            raise InputError(
+                f"--db {url!r} is no database that can be opened ({error}). Give a URL such as "
+                "sqlite:///path/to/serve.db, or leave it out: the database is then inside the run."
+            ) from None
+        if lite:
+            prepare_sqlite(self._reading, writes=False)
+            prepare_sqlite(self._writing, writes=True)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        try:
+            upgrade(self._writing)
+            self.write_now(_main_site)
+        except OperationalError as error:
+            raise StorageError(
+                f"The database {url} cannot be opened or written ({error.orig}). Look whether its folder is there and "
+                "may be written, and whether another program holds it."
+            ) from None
+
+    def write_now(self, change: Callable[[Session], T]) -> T:
+        """One transaction, from a thread that may wait."""
+        return self._writer.submit(self._write, change).result()
+
+    def read_now(self, question: Callable[[Session], T]) -> T:
+        """One question, from a thread that may wait."""
+        with Session(self._reading) as session:
+            return question(session)
+
+    async def write(self, change: Callable[[Session], T]) -> T:
+        """One transaction. It is carried out even when whoever waits for it goes away."""
+        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(self._write, change)))
+
+    async def read(self, question: Callable[[Session], T]) -> T:
+        """One question."""
+        return await asyncio.wrap_future(self._readers.submit(self.read_now, question))
+
+    def _write(self, change: Callable[[Session], T]) -> T:
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            return change(session)
+
+    def close(self) -> None:
+        """What was begun is ended; then the connections go."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a file."""
+    return f"sqlite:///{path}"
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables to their newest version."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(importlib.resources.files("shoptalk.serve") / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+
+
+def _main_site(session: Session) -> None:
+    if session.get(SiteRow, MAIN_SITE) is None:
+        session.add(new_site(MAIN_SITE, "Main", ()))
+
+
+def new_site(site_id: str, name: str, origins: tuple[str, ...]) -> SiteRow:
+    """A site with keys of its own."""
+    return SiteRow(
+        id=site_id,
+        name=name,
+        public_key=new_id("pk"),
+        secret=new_id("secret") + new_id(""),
+        origins=list(origins),
+        created=utc_now(),
+    )

@@ -1,0 +1,160 @@
+"""Hand-over: the queue, who has a conversation, what people write, and how it goes back to the assistant."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shoptalk.records import Turn
+from shoptalk.serve.access import Principal
+from shoptalk.serve.asking import Agent, Talker, TheService, refusals
+from shoptalk.serve.conversations import unanswered
+from shoptalk.serve.handover import agent_reply, assign, close, hand_over, held, queue, release
+from shoptalk.serve.rows import GapRow, LeadRow, utc_now
+from shoptalk.serve.service import Service
+from shoptalk.serve.shapes import (
+    AgentMessage,
+    AssignRequest,
+    ConversationResponse,
+    HandoverRequest,
+    Listed,
+    ThreadMessage,
+)
+from shoptalk.serve.threads import add_message, answer_with, conversation_of, conversation_record, message_records
+
+router = APIRouter(tags=["hand-over"])
+Id = Annotated[str, Path(max_length=200)]
+TOLD = "I am passing you on to a person, who will answer in this conversation."
+
+
+@router.post("/v1/conversations/{id}/handover", response_model=ConversationResponse, responses=refusals(404, 409))
+async def request_handover(service: TheService, principal: Talker, id: Id, request: HandoverRequest) -> Any:
+    """Have a person take over. The visitor is told; the assistant is silent until the conversation is released."""
+    turns = await _turns(service, principal, id)
+    summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
+
+    def change(session: Any) -> dict[str, Any]:
+        row = conversation_of(session, principal.site, id, visitor=principal.visitor)
+        if row.held_by == "assistant":
+            missing = unanswered(session, id).messages
+            message = add_message(session, row, role="assistant", text=TOLD, at=utc_now(), owner="assistant")
+            answer_with(session, row, missing, message)
+            patience = timedelta(minutes=service.settings.handover_minutes)
+            hand_over(session, row, reason="customer_request", note=request.note or summary, patience=patience)
+        return conversation_record(session, row)
+
+    return await _changed(service, id, await service.database.write(change))
+
+
+@router.get("/v1/inbox", response_model=Listed, responses=refusals())
+async def inbox(service: TheService, principal: Agent) -> Any:
+    """The conversations that people have, those that wait for one first."""
+    return {"data": await service.database.read(lambda session: queue(session, principal.site))}
+
+
+@router.post("/v1/conversations/{id}/assign", response_model=ConversationResponse, responses=refusals(404, 409))
+async def take(service: TheService, principal: Agent, id: Id, request: AssignRequest) -> Any:
+    """Take a conversation from the queue, or give it to a colleague."""
+    agent = request.agent or principal.name
+    record = await service.database.write(
+        lambda session: conversation_record(
+            session, assign(session, principal.site, id, agent=agent, over=request.take_over)
+        )
+    )
+    return await _changed(service, id, record)
+
+
+@router.post("/v1/conversations/{id}/reply", response_model=ThreadMessage, responses=refusals(404, 409))
+async def answer_as_person(service: TheService, principal: Agent, id: Id, request: AgentMessage) -> Any:
+    """A person's message. It answers all that stands unanswered in the conversation."""
+
+    def change(session: Any) -> dict[str, Any]:
+        agent = request.agent or principal.name
+        message = agent_reply(session, principal.site, id, agent=agent, text=request.text)
+        return message_records(session, id, after=message.number - 1)[0]
+
+    return await _changed(service, id, await service.database.write(change))
+
+
+@router.post("/v1/conversations/{id}/release", response_model=ConversationResponse, responses=refusals(404, 409))
+async def give_back(service: TheService, principal: Agent, id: Id) -> Any:
+    """Give a conversation back to the assistant, which answers what nobody has answered."""
+
+    def change(session: Any) -> dict[str, Any]:
+        row = held(session, principal.site, id)
+        release(session, row)
+        return conversation_record(session, row)
+
+    record = await service.database.write(change)
+    service.answerer.schedule(id, whole=True)
+    return await _changed(service, id, record)
+
+
+@router.post("/v1/conversations/{id}/close", response_model=ConversationResponse, responses=refusals(404, 409))
+async def resolve(service: TheService, principal: Agent, id: Id) -> Any:
+    """Close a conversation. A visitor who writes again opens it."""
+    record = await service.database.write(
+        lambda session: conversation_record(session, close(session, principal.site, id))
+    )
+    return await _changed(service, id, record)
+
+
+@router.get("/v1/conversations/{id}/suggestions", response_model=Listed, responses=refusals(404))
+async def suggestions(service: TheService, principal: Agent, id: Id) -> Any:
+    """What the agent might answer."""
+    turns = await _turns(service, principal, id)
+    texts: Sequence[str] = await service.in_thread(lambda: service.assistant.suggest(turns))
+    return {"data": [{"text": text} for text in texts]}
+
+
+@router.get("/v1/gaps", response_model=Listed, responses=refusals())
+async def gaps(service: TheService, principal: Agent) -> Any:
+    """Questions that the knowledge has nothing about, those asked most often first, and what people answered."""
+
+    def read(session: Any) -> list[dict[str, Any]]:
+        groups: dict[str, dict[str, Any]] = {}
+        rows = session.scalars(
+            select(GapRow).where(GapRow.site_id == principal.site).order_by(GapRow.at.desc()).limit(5000)
+        )
+        for row in rows:
+            group = groups.setdefault(
+                row.grouping, {"question": row.question, "asked": 0, "last": row.at, "answers": []}
+            )
+            group["asked"] += 1
+            if row.human_answer and row.human_answer not in group["answers"]:
+                group["answers"].append(row.human_answer)
+        return sorted(groups.values(), key=lambda group: -group["asked"])[:200]
+
+    return {"data": await service.database.read(read)}
+
+
+@router.get("/v1/leads", response_model=Listed, responses=refusals())
+async def leads(service: TheService, principal: Agent) -> Any:
+    """Visitors who want to be written to, the newest first."""
+
+    def read(session: Any) -> list[dict[str, Any]]:
+        rows = session.scalars(
+            select(LeadRow).where(LeadRow.site_id == principal.site).order_by(LeadRow.at.desc()).limit(500)
+        )
+        names = ("id", "conversation_id", "name", "email", "at")
+        return [{name.removesuffix("_id"): getattr(row, name) for name in names} for row in rows]
+
+    return {"data": await service.database.read(read)}
+
+
+async def _turns(service: Service, principal: Principal, conversation: str) -> Sequence[Turn]:
+    """What was said in a conversation that the asker may see."""
+
+    def read(session: Session) -> Sequence[Turn]:
+        row = conversation_of(session, principal.site, conversation, visitor=principal.visitor)
+        return unanswered(session, row.id).turns
+
+    return await service.database.read(read)
+
+
+async def _changed(service: Service, conversation: str, record: Any) -> Any:
+    service.news_of(conversation)
+    return record

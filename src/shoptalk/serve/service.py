@@ -1,0 +1,91 @@
+"""What routes work with: one server's database, assistant and settings."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+
+from shoptalk.assistant.reply import Reply
+from shoptalk.serve.answerer import Answerer
+from shoptalk.serve.conversations import Incoming, accept
+from shoptalk.serve.database import Database
+from shoptalk.serve.hub import Hub
+from shoptalk.serve.measures import Measures
+from shoptalk.serve.rates import Rates
+from shoptalk.serve.refusals import Refused
+from shoptalk.serve.rows import SiteRow
+from shoptalk.serve.service_settings import ServeSettings
+from shoptalk.serve.stored_answers import StoredAnswer, answer_to
+
+T = TypeVar("T")
+
+
+@dataclass
+class Service:
+    """One server."""
+
+    run: Path
+    database: Database
+    assistant: Any
+    """The assistant, or what stands for it in tests."""
+    settings: ServeSettings
+    key: str | None = None
+    """SHOPTALK_KEY."""
+    open_here: bool = True
+    """Whether programs on this machine need no key."""
+    hub: Hub = field(default_factory=Hub)
+    measures: Measures = field(default_factory=Measures)
+    rates: Rates = field(default_factory=Rates)
+    origins: frozenset[str] = frozenset()
+    """All sites' origins."""
+
+    def __post_init__(self) -> None:
+        self.answerer = Answerer(
+            self.database, self.assistant, self.settings, stored=self.news_of, replied=self._count_reply
+        )
+
+    async def read_origins(self) -> None:
+        """Remember from where browsers may call; after every change of a site."""
+        lists = await self.database.read(lambda session: session.scalars(select(SiteRow.origins)).all())
+        self.origins = frozenset(origin for origins in lists for origin in origins)
+
+    def stop_taking(self) -> None:
+        """The process is about to end: what was accepted is answered without waiting for more, streams end."""
+        self.answerer.hurry()
+        self.hub.call_all()
+
+    def news_of(self, conversation: str) -> None:
+        """Wake those who follow a conversation, or any inbox."""
+        self.hub.call(f"conversation {conversation}", "inbox")
+
+    def _count_reply(self, reply: Reply) -> None:
+        self.measures.replies.labels(reply.decision, reply.path).inc()
+        self.measures.reply_seconds.observe(float(reply.seconds.get("total", 0.0)))
+
+    async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
+        """Store a message and have it answered: the ids of its conversation and its own."""
+        if len(incoming.text) > self.settings.longest_message:
+            raise Refused(
+                413,
+                "message_too_long",
+                f"The message has {len(incoming.text):,} characters; the most is {self.settings.longest_message:,}.",
+            )
+        with self.answerer.admitted():
+            accepted = await self.database.write(lambda session: accept(session, incoming))
+            if accepted.held_by == "assistant":
+                self.answerer.schedule(accepted.conversation, whole=whole)
+        self.news_of(accepted.conversation)
+        return accepted.conversation, accepted.message
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Work that waits for the network or a model, beside the event loop."""
+        return await asyncio.to_thread(work)
+
+    async def answer(self, incoming: Incoming, *, whole: bool) -> StoredAnswer:
+        """Store a message, have it answered, and wait for that."""
+        conversation, message = await self.receive(incoming, whole=whole)
+        await self.answerer.answered(conversation, message)
+        return await self.database.read(lambda session: answer_to(session, message))

@@ -1,0 +1,211 @@
+"""What requests and responses consist of, as `/openapi.json` describes them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shoptalk.serve.outbox import EVENTS
+
+
+def _readable(text: str) -> str:
+    """A text that any database can keep: no NUL, no half of a character pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("the text has a surrogate without its other half") from None
+    text = text.replace("\x00", "")
+    if not text.strip():
+        raise ValueError("the text is empty")
+    return text
+
+
+Words = Annotated[str, Field(min_length=1, max_length=200_000), AfterValidator(_readable)]
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[\w.@-]+$")]
+
+
+class Sent(BaseModel):
+    """What a client sends; a field that nobody knows is an error."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Given(BaseModel):
+    """What the server gives."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class ReplyRequest(Sent):
+    """A visitor's message."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
+    text: Words
+    conversation: Line | None = None
+    """None begins a conversation."""
+    visitor: Name | None = None
+    """Your own name for the visitor, where a new conversation is to have it."""
+    complete: bool | None = None
+    """Whether the visitor's turn ends with this message. Unless true, a message to a conversation that is there waits
+    two seconds for more."""
+    stream: bool = False
+
+
+class CitedSource(Given):
+    """A passage that a reply rests on."""
+
+    rank: int
+    passage: str
+    document: str
+    title: str
+    section: str
+    start: int
+    end: int
+    link: str | None
+    text: str
+    score: float
+
+
+class ReplyTrace(Given):
+    """How a reply came about."""
+
+    path: str = ""
+    intent: str | None = None
+    versions: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+
+
+class ReplyResponse(Given):
+    """What the assistant replied."""
+
+    conversation: str
+    message: str | None
+    """The reply's id; none while a person has the conversation."""
+    decision: Literal["answer", "clarify", "escalate", "decline"]
+    reason: str
+    text: str
+    sources: list[CitedSource]
+    confidence: float
+    answers: list[str]
+    """The ids of the visitor's messages that it answers."""
+    trace: ReplyTrace
+
+
+class ThreadMessage(Given):
+    """One message of a conversation."""
+
+    id: str
+    number: int
+    """Grows from message to message; `after` and `Last-Event-ID` refer to it."""
+    role: Literal["visitor", "assistant", "agent"]
+    text: str
+    at: datetime
+    author: str | None
+    answers: list[str]
+
+
+class ConversationResponse(Given):
+    """A conversation."""
+
+    id: str
+    held_by: Literal["assistant", "human"]
+    agent: str | None
+    created: datetime
+    closed: bool
+    messages: list[ThreadMessage]
+
+
+class MessageRequest(Sent):
+    """A visitor's message in a conversation that is there; the reply comes with its events."""
+
+    text: Words
+    complete: bool | None = None
+
+
+class MessageAccepted(Given):
+    """The message is stored and will be answered."""
+
+    conversation: str
+    message: str
+
+
+class FeedbackRequest(Sent):
+    """What a reader thinks of a reply."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"thumbs": "down", "reason": "outdated"}})
+    thumbs: Literal["up", "down"]
+    reason: Literal["incorrect", "inappropriate", "incomplete", "outdated", "other"] | None = None
+    correction: Annotated[str, Field(max_length=4000), AfterValidator(_readable)] | None = None
+
+
+class HandoverRequest(Sent):
+    """Why a person should have it."""
+
+    note: Annotated[str, Field(max_length=4000), AfterValidator(_readable)] | None = None
+
+
+class AssignRequest(Sent):
+    """Who has it."""
+
+    agent: Name | None = None
+    """Otherwise the name of the key."""
+    take_over: bool = False
+
+
+class AgentMessage(Sent):
+    """An agent's message."""
+
+    text: Words
+    agent: Name | None = None
+
+
+class LeadRequest(Sent):
+    """A visitor who wants to be written to."""
+
+    name: Line
+    email: Annotated[
+        str, Field(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$"), AfterValidator(_readable)
+    ]
+    consent: Literal[True]
+    """Nothing is kept without it."""
+
+
+class WebhookRequest(Sent):
+    """Where events are sent to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"url": "https://example.com/hooks/shoptalk", "events": ["handover.requested"]}}
+    )
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://[\x21-\x7e]+$")]
+    events: Annotated[list[Literal[EVENTS]], Field(min_length=1, max_length=20)]  # type: ignore[valid-type]
+
+
+class SiteRequest(Sent):
+    """A site."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    name: Line
+    origins: Annotated[
+        list[Annotated[str, Field(max_length=200, pattern=r"^https?://[a-zA-Z0-9.\-\[\]:]+$")]], Field(max_length=50)
+    ] = []
+
+
+class KeyRequest(Sent):
+    """A key to be made."""
+
+    name: Name
+    scopes: Annotated[list[Literal["chat", "agent", "knowledge", "admin"]], Field(min_length=1, max_length=4)]
+
+
+class TokenRequest(Sent):
+    """What a widget sends first: its site's public key, and what it was given last time."""
+
+    site: Line
+    resume: Annotated[str, Field(max_length=2000)] | None = None
+
+
+class Listed(Given):
+    """A list."""
+
+    data: list[dict[str, Any]]

@@ -1,0 +1,32 @@
+"""All that is particular to SQLite: its settings for many readers and one writer, and a copy while it is in use."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+BUSY_MILLISECONDS = 10_000
+
+
+def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
+    """Settings of every connection. A write takes the lock when it begins, so that it is never given up halfway."""
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # else the driver begins transactions where it likes
+        # Full: a message that was accepted is on the disk, also when the power goes.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """A complete copy as of one moment, also while a server writes."""
+    with sqlite3.connect(source) as original, sqlite3.connect(target) as copy:
+        original.backup(copy)
+    original.close()
+    copy.close()

@@ -1,0 +1,122 @@
+"""Conversations and their messages, as rows: what accepting, answering and handing over have in common."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from shoptalk.serve.refusals import Refused
+from shoptalk.serve.rows import ConversationRow, MessageRow, OutcomeRow, new_id
+
+
+def conversation_of(session: Session, site: str, conversation: str, *, visitor: str | None = None) -> ConversationRow:
+    """A site's conversation, locked where the database can; also the visitor's own, where one is named."""
+    rows = select(ConversationRow).where(ConversationRow.id == conversation, ConversationRow.site_id == site)
+    if visitor is not None:
+        rows = rows.where(ConversationRow.visitor == visitor)
+    row = session.scalar(rows.with_for_update())
+    if row is None:
+        raise Refused(
+            404,
+            "conversation_not_found",
+            f"There is no conversation {conversation[:80]!r} here. Leave it out to begin one.",
+        )
+    return row
+
+
+def add_message(
+    session: Session,
+    conversation: ConversationRow,
+    *,
+    role: str,
+    text: str,
+    at: datetime,
+    owner: str,
+    author: str | None = None,
+    idempotency_key: str | None = None,
+) -> MessageRow:
+    """Store one."""
+    message = MessageRow(
+        id=new_id("msg"),
+        site_id=conversation.site_id,
+        conversation_id=conversation.id,
+        role=role,
+        text=text,
+        at=at,
+        author=author,
+        owner=owner,
+        idempotency_key=idempotency_key,
+    )
+    session.add(message)
+    session.flush()
+    return message
+
+
+def outcome_of(session: Session, conversation: str) -> OutcomeRow:
+    """The row of a conversation's last episode."""
+    return session.scalars(
+        select(OutcomeRow)
+        .where(OutcomeRow.conversation_id == conversation)
+        .order_by(OutcomeRow.episode.desc())
+        .limit(1)
+    ).one()
+
+
+def messages_of(session: Session, conversation: str, *, after: int = 0) -> Sequence[MessageRow]:
+    """A conversation's messages in the order in which they were stored."""
+    return session.scalars(
+        select(MessageRow)
+        .where(MessageRow.conversation_id == conversation, MessageRow.number > after)
+        .order_by(MessageRow.number)
+    ).all()
+
+
+def answer_with(session: Session, conversation: ConversationRow, messages: Sequence[str], answer: MessageRow) -> bool:
+    """Let visitors' messages name their answer; False where one of them has another one already."""
+    answered = session.execute(
+        update(MessageRow)
+        .where(
+            MessageRow.conversation_id == conversation.id,
+            MessageRow.id.in_(messages),
+            MessageRow.role == "visitor",
+            MessageRow.answered_by.is_(None),
+        )
+        .values(answered_by=answer.id)
+    )
+    return int(answered.rowcount) == len(messages)  # type: ignore[attr-defined]
+
+
+def conversation_record(session: Session, conversation: ConversationRow) -> dict[str, Any]:
+    """A conversation as `/v1/conversations/{id}` shows it."""
+    return {
+        "id": conversation.id,
+        "held_by": conversation.held_by,
+        "agent": conversation.agent,
+        "created": conversation.created,
+        "closed": conversation.closed is not None,
+        "messages": message_records(session, conversation.id),
+    }
+
+
+def message_records(session: Session, conversation: str, *, after: int = 0) -> list[dict[str, Any]]:
+    """Messages as they are shown: a reply names those it answers."""
+    messages = messages_of(session, conversation)
+    answers: dict[str, list[str]] = {}
+    for message in messages:
+        if message.answered_by is not None:
+            answers.setdefault(message.answered_by, []).append(message.id)
+    return [
+        {
+            "id": message.id,
+            "number": message.number,
+            "role": message.role,
+            "text": message.text,
+            "at": message.at,
+            "author": message.author,
+            "answers": answers.get(message.id, []),
+        }
+        for message in messages
+        if message.number > after
+    ]

@@ -1,0 +1,77 @@
+"""Works off the jobs: webhooks, and hand-overs that nobody took. Several servers may do so side by side."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from shoptalk.serve.handover import come_back
+from shoptalk.serve.outbound import ask, signature
+from shoptalk.serve.outbox import Job, finish, take
+from shoptalk.serve.rows import WebhookRow
+from shoptalk.serve.service import Service
+
+log = logging.getLogger("shoptalk.serve")
+POLL_SECONDS = 0.5
+REFRESH_SECONDS = 2.0
+
+
+class Workers:
+    """One loop that takes what is due and does it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._kinds: dict[str, Callable[[Job], Awaitable[None]]] = {
+            "handover_timeout": self._time_out,
+            "webhook": self._send,
+        }
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        looked = time.monotonic()
+        while True:
+            try:
+                if time.monotonic() - looked > REFRESH_SECONDS:  # `shoptalk knowledge` may have changed it
+                    looked = time.monotonic()
+                    await self.service.in_thread(self.service.assistant.knowledge.refresh)
+                jobs = await self.service.database.write(take)
+                await asyncio.gather(*(self._do(job) for job in jobs))
+                if not jobs:
+                    await asyncio.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("jobs cannot be taken")
+                await asyncio.sleep(5 * POLL_SECONDS)
+
+    async def _do(self, job: Job) -> None:
+        error = None
+        try:
+            await self._kinds[job.kind](job)
+        except Exception as problem:
+            error = f"{type(problem).__name__}: {problem}"[:500]
+        self.service.measures.jobs.labels(job.kind, "failed" if error else "done").inc()
+        await self.service.database.write(lambda session: finish(session, job, error=error))
+
+    async def _send(self, job: Job) -> None:
+        hook = await self.service.database.read(lambda session: session.get(WebhookRow, job.payload["webhook"]))
+        if hook is None:  # it was deleted meanwhile
+            return
+        body = json.dumps(job.payload["body"], ensure_ascii=False).encode()
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "shoptalk",
+            "shoptalk-signature": signature(hook.secret, int(time.time()), body),
+        }
+        private = self.service.settings.private_targets
+        status, _, _ = await self.service.in_thread(
+            lambda: ask("POST", hook.url, body=body, headers=headers, private=private)
+        )
+        if not 200 <= status < 300:
+            raise OSError(f"the webhook answered {status}")
+
+    async def _time_out(self, job: Job) -> None:
+        conversation = job.payload["conversation"]
+        row = await self.service.database.write(lambda session: come_back(session, conversation, job.payload["since"]))
+        if row is not None:
+            self.service.news_of(conversation)
+            self.service.answerer.schedule(conversation, whole=True)

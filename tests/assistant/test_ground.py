@@ -1,0 +1,136 @@
+import json
+import re
+import urllib.error
+from email.message import Message
+
+import pytest
+
+from shoptalk.assistant.assistant_settings import GeneratorSettings
+from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import ground
+from shoptalk.assistant.retrieve import Found
+from shoptalk.assistant.sections import passages_of
+from shoptalk.errors import ConfigError
+from shoptalk.records import Document
+
+TEXT = """# Tariffs
+
+## Bicycles
+
+A bicycle costs 4 crowns on all lines. Up to twelve fit on board. Return it to Yrsa Holm by 18:30.
+
+## Dogs
+
+A dog costs 6.50 crowns. The notice says "dogs on a lead". Dogs do not travel in the saloon.
+"""
+
+
+@pytest.fixture
+def found() -> list[Found]:
+    passages = passages_of(Document(id="t.md", source="t.md", text=TEXT))
+    return [Found(n, passage, 1.0, 0.5, 1.0) for n, passage in enumerate(passages)]
+
+
+def test_a_sentence_that_stands_in_what_it_cites_is_kept_with_its_source(found: list[Found]) -> None:
+    grounded = ground("A bicycle costs 4 crowns. [1] A dog costs 6,50 crowns [2].", found)
+    assert [(s.text, s.sources) for s in grounded.sentences] == [
+        ("A bicycle costs 4 crowns.", (1,)),
+        ("A dog costs 6,50 crowns.", (2,)),
+    ]
+    assert grounded.whole
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("A bicycle costs 5 crowns. [1]", "the number 5"),
+        ("A bicycle costs 4 crowns. [2]", "the number 4"),
+        ("Return the bicycle by 19:30. [1]", "the number 19:30"),
+        ("Return the bicycle to Marta Lund on board. [1]", "the name 'Marta Lund'"),
+        ('The notice says "cats on a lead". [2]', "the quotation"),
+        ("A bicycle costs 4 crowns. [7]", "cites \\[7\\]"),
+        ("Pigeons may fly wherever the captain pleases. [1]", "telling words"),
+        ("A bicycle costs 4 crowns, see https://evil.example [1]", "a link"),
+        ("A bicycle does not cost 4 crowns. [1]", "denies something"),
+        ("Vouchers are handed out at the museum on Sundays.", "cites nothing"),
+    ],
+)
+def test_what_does_not_stand_there_goes_with_the_reason(said: str, reason: str, found: list[Found]) -> None:
+    grounded = ground(said, found)
+    assert grounded.sentences == ()
+    ((_, told),) = grounded.refused
+    assert re.search(reason, told)
+
+
+def test_one_wrong_sentence_goes_and_the_others_stay(found: list[Found]) -> None:
+    grounded = ground("A bicycle costs 4 crowns. [1] It costs 9 crowns on Sundays. [1]", found)
+    assert [s.text for s in grounded.sentences] == ["A bicycle costs 4 crowns."]
+    assert len(grounded.refused) == 1
+
+
+def test_a_sentence_without_a_citation_gets_the_passage_that_it_stands_in(found: list[Found]) -> None:
+    (sentence,) = ground("A dog costs 6.50 crowns.", found).sentences
+    assert sentence.sources == (2,)
+
+
+def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
+    assert ground("Up to 12 bicycles fit on board. [1]", found).whole
+
+
+def answer(text: str) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+
+
+class Endpoint:
+    """A mock of the endpoint: answers what it is given in turn, errors included."""
+
+    def __init__(self, *answers: bytes | Exception) -> None:
+        self.answers, self.bodies = list(answers), list[dict[str, object]]()
+
+    def __call__(self, address: str, headers: dict[str, str], body: bytes, seconds: float) -> bytes:
+        self.bodies.append(json.loads(body))
+        given = self.answers.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+
+def generator(endpoint: Endpoint, **settings: float) -> Generator:
+    chosen = GeneratorSettings.model_validate({"model": "m", "base_url": "http://x/v1", **settings})
+    return Generator(chosen, name="Harbour", sentences=3, post=endpoint)
+
+
+def broken(code: int) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("http://x", code, "", Message(), None)
+
+
+def test_the_generator_reads_the_passages_and_its_words_come_back(found: list[Found]) -> None:
+    endpoint = Endpoint(answer("A bicycle costs 4 crowns. [1]"))
+    assert generator(endpoint).words("How much?", found) == "A bicycle costs 4 crowns. [1]"
+    assert "[2] Tariffs – Dogs" in json.dumps(endpoint.bodies[0], ensure_ascii=False)
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_another_is_not(found: list[Found]) -> None:
+    assert generator(Endpoint(broken(503), answer("ok")), retries=1).words("q", found) == "ok"
+    refused = Endpoint(broken(401), answer("never asked"))
+    assert generator(refused, retries=3).words("q", found) is None
+    assert len(refused.bodies) == 1
+
+
+def test_after_failures_in_a_row_it_is_left_alone(found: list[Found]) -> None:
+    endpoint = Endpoint(*[TimeoutError()] * 2, answer("not asked"))
+    asked = generator(endpoint, retries=0, failures=2, pause=60.0)
+    assert [asked.words("q", found) for _ in range(4)] == [None] * 4
+    assert asked.resting
+    assert len(endpoint.bodies) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"choices": []}', answer(""), answer("NO ANSWER"), b"\xff"])
+def test_an_answer_that_is_none_leaves_the_extractive_one(body: bytes, found: list[Found]) -> None:
+    assert generator(Endpoint(body), retries=0).words("q", found) is None
+
+
+def test_a_key_that_is_not_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARBOUR_KEY", raising=False)
+    with pytest.raises(ConfigError, match="'HARBOUR_KEY', which is not set"):
+        Generator(GeneratorSettings(model="m", base_url="http://x", key_env="HARBOUR_KEY"), name="n", sentences=1)

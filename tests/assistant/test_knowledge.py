@@ -1,0 +1,249 @@
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shoptalk.artifact import open_artifact
+from shoptalk.assistant.assistant import Assistant
+from shoptalk.assistant.calibrate import AskedQuestion, calibrate, calibrated, read_questions, share_of, try_questions
+from shoptalk.assistant.knowledge import FOLDER
+from shoptalk.assistant.rule_trials import try_rules
+from shoptalk.errors import ArtifactError, InputError, SourceError
+from tests.assistant.small_run import documents_of_harbour, row, small_run, visitor
+
+BICYCLE = "How much is it to take a bicycle?"
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_base: Path) -> Path:
+    """Of the tiny random encoder: what is found hardly matters here."""
+    return small_run(tmp_path / "run", documents_of_harbour("tariffs.md", "pets.md"), base=str(tiny_base))
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_only_new_text_is_embedded_and_what_was_there_is_the_same(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    before = assistant.knowledge.shelf
+    change = assistant.add([write(tmp_path / "new.md", "# Saunas\n\nThe sauna is open until ten.")])
+    after = assistant.knowledge.shelf
+    assert (change.documents, change.embedded, change.passages) == (1, 1, len(before) + 1)
+    assert np.array_equal(after.vectors[: len(before)], before.vectors)
+    for number in range(len(before)):
+        assert after.passage(number) == before.passage(number)
+        assert np.allclose(after.line_vectors(number), before.line_vectors(number), atol=1e-3)
+    again = Assistant.open(run).knowledge
+    assert again.shelf.content == after.content
+
+
+def test_a_document_with_the_same_id_takes_the_other_s_place_and_can_be_removed(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    file = write(tmp_path / "new.md", "# Saunas\n\nOpen until ten.")
+    assistant.add([file])
+    write(file, "# Saunas\n\nOpen until eleven.")
+    change = assistant.add([file])
+    assert change.replaced == ("new.md",)
+    texts = [assistant.knowledge.shelf.passage(n).text for n in range(len(assistant.knowledge.shelf))]
+    assert "Open until eleven." in texts and "Open until ten." not in texts
+    assert assistant.remove(["new.md"]).removed == ("new.md",)
+    assert assistant.remove(["documents"]).removed == ("documents/pets.md", "documents/tariffs.md")
+    assert assistant.reply(visitor(BICYCLE)).reason == "missing_knowledge"  # nothing is left, and nothing breaks
+
+
+def test_replies_go_on_while_the_knowledge_is_changed(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    stop, failures, replies = threading.Event(), list[BaseException](), list[str]()
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                replies.append(assistant.reply(visitor(BICYCLE)).versions.index)
+        except BaseException as error:  # for the test to see
+            failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for n in range(3):
+            assistant.add([write(tmp_path / f"{n}.md", f"# Sauna {n}\n\nOpen until {n}.")])
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not failures
+    assert len(set(replies)) > 1
+    assert replies[-1] != replies[0]
+
+
+def test_another_process_s_change_is_taken_over(run: Path, tmp_path: Path) -> None:
+    first, second = Assistant.open(run), Assistant.open(run)
+    assert not second.knowledge.refresh()
+    first.add([write(tmp_path / "new.md", "# Saunas\n\nOpen.")])
+    assert second.knowledge.refresh()
+    assert second.knowledge.shelf.content == first.knowledge.shelf.content
+
+
+def test_a_document_is_read_on_the_days_on_which_it_holds_only(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    assistant.remove(["documents"])
+    assistant.add([write(tmp_path / "w.md", "---\nuntil: 2026-12-31\n---\n# Winter\n\nThe boat leaves at nine.")])
+    asked = visitor("When does the boat leave?")
+    assert assistant.reply(asked, now=datetime(2026, 12, 31, 12, tzinfo=UTC)).sources
+    assert not assistant.reply(asked, now=datetime(2027, 1, 1, 12, tzinfo=UTC)).sources
+
+
+def test_an_official_answer_goes_before_all_other_knowledge(run: Path) -> None:
+    assistant = Assistant.open(run)
+    pinned = row("pins#1", "Ten crowns this week.", official=True, question=BICYCLE)
+    assistant.knowledge.put([pinned], assistant._encoder)
+    reply = assistant.reply(visitor(BICYCLE))
+    assert (reply.decision, reply.reason) == ("answer", "supported")
+    assert reply.text.startswith("Ten crowns this week.")
+    assert reply.cited[0].document == "pins#1"
+
+
+def test_passages_that_say_the_same_are_read_once_unless_their_numbers_differ(run: Path) -> None:
+    assistant = Assistant.open(run)
+    assistant.remove(["documents"])
+    text = "The sauna on the upper deck costs {} crowns for each guest and each hour."
+    same = [row(f"a#{n}", text.format(5)) for n in range(3)]
+    assistant.knowledge.put([*same, row("b#1", text.format(7))], assistant._encoder)
+    documents = [source.document for source in assistant.reply(visitor("sauna price")).sources]
+    assert sorted(document[0] for document in documents) == ["a", "b"]
+
+
+def test_status_lists_documents_with_days_and_pins(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    assistant.add([write(tmp_path / "w.md", "---\nuntil: 2026-12-31\nofficial: yes\nfrom: soon\n---\nOpen.")])
+    rows = {row["id"]: row for row in json.loads(json.dumps(assistant.knowledge.status()["sources"]))}
+    assert rows["w.md"] == {"id": "w.md", "passages": 1, "until": "2026-12-31", "official": True}
+
+
+def test_what_cannot_be_added_or_removed_is_said(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    with pytest.raises(InputError, match=r"has no document 'x.md'.*knowledge status"):
+        assistant.remove(["x.md"])
+    with pytest.raises(SourceError, match="does not exist"):
+        assistant.add([tmp_path / "x.md"])
+    talk = write(tmp_path / "t.jsonl", json.dumps({"turns": [{"role": "user", "text": "hi"}]}) + "\n")
+    with pytest.raises(InputError, match="No document to add: conversation"):
+        assistant.add([talk])
+
+
+def test_a_damaged_shelf_is_named(run: Path) -> None:
+    Assistant.open(run)
+    (run / FOLDER / "scales.npy").write_bytes(b"nothing")
+    with pytest.raises(ArtifactError, match="knowledge"):
+        Assistant.open(run)
+
+
+def test_knowledge_of_another_encoder_is_embedded_anew(run: Path, tiny_base: Path) -> None:
+    first = Assistant.open(run)
+    count = len(first.knowledge.shelf)
+    (run / "encoder" / "README.md").write_text("another card\n", encoding="utf-8")
+    from shoptalk.artifact import create
+    from shoptalk.nn.bases import open_base
+
+    with create(run / "encoder", kind="encoder", config={"other": 1}, parents={}) as folder:
+        open_base(str(tiny_base)).save(folder, card="# another\n")
+    second = Assistant.open(run)
+    assert len(second.knowledge.shelf) == count
+    artifact, encoder = open_artifact(run / FOLDER), open_artifact(run / "encoder")
+    assert artifact is not None and encoder is not None
+    assert artifact.parents["encoder"] == encoder.content
+
+
+# --- calibration and rules --------------------------------------------------------------------------------------------
+
+
+def questions(right: int, wrong: int) -> list[AskedQuestion]:
+    """`right` questions that any answer from the only document answers, and `wrong` ones that have no answer."""
+    asked = [AskedQuestion(text=f"sauna question {n}", document="s.md") for n in range(right)]
+    return asked + [AskedQuestion(text=f"sauna riddle {n}") for n in range(wrong)]
+
+
+@pytest.fixture
+def sauna(run: Path, tmp_path: Path) -> Assistant:
+    assistant = Assistant.open(run)
+    assistant.remove(["documents"])
+    assistant.add([write(tmp_path / "s.md", "# Sauna\n\nThe sauna is open until ten.")])
+    return assistant
+
+
+def test_where_all_answers_are_right_a_threshold_is_promised_and_used(sauna: Assistant) -> None:
+    result = calibrate(sauna, questions(140, 0), max_wrong=0.10)
+    assert result.threshold is not None
+    assert result.sentence.startswith("From a confidence of")
+    assert Assistant.open(sauna.run).threshold == result.threshold
+    assert "<svg" in (sauna.run / "calibration" / "risk.svg").read_text(encoding="utf-8")
+
+
+def test_too_few_questions_promise_nothing_and_it_says_how_many_would(sauna: Assistant) -> None:
+    result = calibrated(try_questions(sauna, questions(20, 0)), max_wrong=0.05)
+    assert (result.threshold, result.needed) == (None, 59)
+    assert "needs 59 tested answers without a wrong one" in result.sentence
+    assert "at least 236 questions" in result.sentence
+
+
+def test_wrong_answers_promise_nothing_and_it_says_why(sauna: Assistant) -> None:
+    result = calibrated(try_questions(sauna, questions(90, 90)), max_wrong=0.05)
+    assert result.threshold is None
+    assert "surest answers" in result.sentence and "--max-wrong" in result.sentence
+
+
+def test_questions_are_read_with_their_other_places_and_wrong_rows_are_named(tmp_path: Path, run: Path) -> None:
+    file = write(
+        tmp_path / "q.jsonl",
+        '{"question": "a", "document": "pets.md", "passage": "Dogs", "also": [{"document": "tariffs.md"}]}\n',
+    )
+    (question,) = read_questions(file)
+    assert (question.passage, question.also[0].document) == ("Dogs", "tariffs.md")
+    for text, message in (
+        ('{"passage": "a"}\n', "line 1: no question"),
+        ('{"question": "a", "also": [3]}\n', "line 1"),
+        ("[]\n", "line 1"),
+        ("", "holds no question|cannot be read"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_questions(write(tmp_path / "bad.jsonl", text))
+    with pytest.raises(InputError, match="no file of rows"):
+        read_questions(tmp_path / "none.jsonl")
+    assistant = Assistant.open(run)
+    with pytest.raises(InputError, match=r"'x.md', which is not in the knowledge"):
+        try_questions(assistant, [AskedQuestion(text="a", document="x.md")])
+    with pytest.raises(InputError, match=r"names a passage that documents/pets.md does not hold"):
+        try_questions(assistant, [AskedQuestion(text="a", document="pets.md", passage="nonsense")])
+    with pytest.raises(InputError, match="a passage that no document holds"):
+        try_questions(assistant, [AskedQuestion(text="a", passage="nonsense")])
+    (trial,) = try_questions(assistant, [AskedQuestion(text="Travelling with animals", passage="Dogs are welcome")])
+    assert trial.question.answerable
+
+
+def test_a_share_is_a_per_cent_or_a_number() -> None:
+    assert share_of("5%") == share_of(" 0.05 ") == 0.05
+    for text in ("5", "0", "100%", "x", "-1%", "nan"):
+        with pytest.raises(InputError, match="is no share"):
+            share_of(text)
+
+
+def test_rules_are_tried_on_messages_and_what_is_not_as_expected_is_told(run: Path, tmp_path: Path) -> None:
+    write(run / "rules.toml", '[[rule]]\nname = "numbers"\npattern = "HB-[0-9]+"\ndecision = "escalate"\n')
+    write(run / "assistant.toml", '[assistant]\nrules = "rules.toml"\n')
+    assistant = Assistant.open(run)
+    file = write(tmp_path / "m.csv", "text,expected\nwhere is HB-1,numbers\nwhere is it,none\nHB-2,decline\nHB-3,\n")
+    trials = try_rules(assistant, file)
+    assert [trial.right for trial in trials] == [True, True, False, True]
+    assert assistant.reply(visitor("where is HB-1")).reason == "policy"
+    with pytest.raises(InputError, match="line 2: 'nmbers' is neither"):
+        try_rules(assistant, write(tmp_path / "n.csv", "text,expected\na,nmbers\n"))
+
+
+def test_without_rules_there_is_nothing_to_test(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There are no rules"):
+        try_rules(Assistant.open(run), write(tmp_path / "m.csv", "text\na\n"))

@@ -1,0 +1,167 @@
+"""A person takes over: the visitor is told, the assistant is silent, nothing is lost, and it comes back."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from shoptalk.serve.service_settings import ServeSettings
+from tests.serve.test_replies import ask, assert_answered_once, thread
+
+Serve = Callable[..., TestClient]
+
+
+def post(client: TestClient, conversation: str, what: str, **body: Any) -> Any:
+    return client.post(f"/v1/conversations/{conversation}/{what}", json=body)
+
+
+def test_who_asks_for_a_person_is_told_and_stands_in_the_queue_with_a_note(client: TestClient) -> None:
+    answer = ask(client, "I want a person")
+    assert answer["decision"] == "escalate" and "person" in answer["text"]
+    (waiting,) = client.get("/v1/inbox").json()["data"]
+    assert waiting["conversation"] == answer["conversation"] and waiting["status"] == "waiting"
+    assert waiting["reason"] == "customer_request" and "I want a person" in waiting["note"]
+
+
+def test_while_a_person_has_it_the_assistant_is_silent_and_the_person_answers_what_came(client: TestClient) -> None:
+    conversation = ask(client, "I want a person")["conversation"]
+    held = ask(client, "How much is a bicycle?", conversation)
+    assert (held["decision"], held["reason"], held["message"]) == ("escalate", "held_by_person", None)
+    ask(client, "Are you there?", conversation)
+    assert post(client, conversation, "assign", agent="Ada").json()["agent"] == "Ada"
+    assert post(client, conversation, "reply", text="It is 4 euros.", agent="Ada").json()["answers"]
+    messages = thread(client, conversation)
+    assert [message["role"] for message in messages] == ["visitor", "assistant", "visitor", "visitor", "agent"]
+    assert messages[-1]["author"] == "Ada"
+    assert_answered_once(messages)
+
+
+def test_a_conversation_that_one_agent_has_is_taken_over_only_on_purpose(client: TestClient) -> None:
+    conversation = ask(client, "I want a person")["conversation"]
+    post(client, conversation, "assign", agent="Ada")
+    refused = post(client, conversation, "reply", text="Hello", agent="Bob")
+    assert refused.status_code == 409 and "Ada" in refused.json()["error"]["message"]
+    assert post(client, conversation, "assign", agent="Bob", take_over=True).json()["agent"] == "Bob"
+
+
+def test_after_release_the_assistant_answers_what_nobody_has_answered(client: TestClient) -> None:
+    conversation = ask(client, "I want a person")["conversation"]
+    ask(client, "How much is a bicycle?", conversation)
+    assert post(client, conversation, "release").json()["held_by"] == "assistant"
+    wait_for(lambda: len(thread(client, conversation)) == 5)
+    messages = thread(client, conversation)
+    assert "assistant again" in messages[3]["text"] and messages[4]["text"] == "A bicycle travels for 4 euros."
+    assert_answered_once(messages)
+
+
+def test_where_nobody_comes_the_conversation_goes_back_and_the_visitor_is_told(serve: Serve) -> None:
+    client = serve(settings=ServeSettings(handover_minutes=0.005))
+    conversation = ask(client, "I want a person")["conversation"]
+    wait_for(lambda: not client.get("/v1/inbox").json()["data"])
+    assert "Nobody was free" in thread(client, conversation)[-1]["text"]
+
+
+def test_a_hand_over_that_was_taken_does_not_time_out(serve: Serve) -> None:
+    client = serve(settings=ServeSettings(handover_minutes=0.01))
+    conversation = ask(client, "I want a person")["conversation"]
+    post(client, conversation, "reply", text="I am here.", agent="Ada")
+    time.sleep(1.5)
+    assert client.get(f"/v1/conversations/{conversation}").json()["held_by"] == "human"
+
+
+def test_a_visitor_may_ask_by_a_button_and_is_told_once(client: TestClient) -> None:
+    conversation = ask(client, "How much is a bicycle?")["conversation"]
+    for _ in range(2):
+        assert post(client, conversation, "handover").json()["held_by"] == "human"
+    assert len(thread(client, conversation)) == 3
+
+
+def test_a_closed_conversation_opens_again_when_the_visitor_writes_and_each_episode_is_counted(
+    client: TestClient,
+) -> None:
+    from sqlalchemy import select
+
+    from shoptalk.serve.rows import OutcomeRow
+
+    conversation = ask(client, "I want a person")["conversation"]
+    post(client, conversation, "reply", text="Done.", agent="Ada")
+    assert post(client, conversation, "close").json()["closed"] is True
+    again = ask(client, "How much is a bicycle?", conversation)
+    assert again["decision"] == "answer" and not client.get(f"/v1/conversations/{conversation}").json()["closed"]
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    first, second = database.read_now(
+        lambda session: session.scalars(select(OutcomeRow).order_by(OutcomeRow.episode)).all()
+    )
+    assert first.resolved and first.reopened and first.first_human_reply and first.handover_reason == "customer_request"
+    assert second.resolved is None and second.first_reply is not None
+
+
+def test_what_a_person_answered_stands_beside_the_gap_that_led_to_it(client: TestClient) -> None:
+    conversation = ask(client, "Do you have a unicorn?")["conversation"]
+    post(client, conversation, "handover")
+    post(client, conversation, "reply", text="Only on Tuesdays.", agent="Ada")
+    (gap,) = client.get("/v1/gaps").json()["data"]
+    assert gap["question"] == "Do you have a unicorn?" and gap["answers"] == ["Only on Tuesdays."]
+
+
+def test_an_agent_is_given_suggestions(client: TestClient) -> None:
+    conversation = ask(client, "I want a person")["conversation"]
+    rows = client.get(f"/v1/conversations/{conversation}/suggestions").json()["data"]
+    assert [row["text"] for row in rows] == ["It is 4 euros.", "Dogs are free."]
+
+
+def test_an_address_is_kept_only_with_consent(client: TestClient) -> None:
+    conversation = ask(client, "How much is a bicycle?")["conversation"]
+    lead = {"name": "Eve", "email": "eve@example.com"}
+    assert post(client, conversation, "lead", **lead).status_code == 422
+    assert post(client, conversation, "lead", **lead, consent=False).status_code == 422
+    assert post(client, conversation, "lead", **lead, consent=True).status_code == 201
+    assert [row["email"] for row in client.get("/v1/leads").json()["data"]] == ["eve@example.com"]
+
+
+def test_feedback_is_given_once_and_may_be_changed(client: TestClient) -> None:
+    answer = ask(client, "How much is a bicycle?")
+    place = f"/v1/messages/{answer['message']}/feedback"
+    assert client.post(place, json={"thumbs": "up"}).status_code == 200
+    assert client.post(place, json={"thumbs": "down", "reason": "outdated", "correction": "5 euros"}).status_code == 200
+    assert client.post(place, json={"thumbs": "down", "reason": "boring"}).status_code == 422
+    person = client.app.state.service.database.read_now(_visitor)  # type: ignore[attr-defined]
+    (feedback,) = client.get(f"/v1/people/{person}").json()["feedback"]
+    assert (feedback["thumbs"], feedback["correction"]) == ("down", "5 euros")
+
+
+def _visitor(session: Any) -> str:
+    from sqlalchemy import select
+
+    from shoptalk.serve.rows import ConversationRow
+
+    visitor: str = session.scalars(select(ConversationRow.visitor)).one()
+    return visitor
+
+
+def test_a_person_is_given_all_and_then_erased_with_all(client: TestClient) -> None:
+    from sqlalchemy import func, select
+
+    from shoptalk.serve.rows import JobRow, Rows
+
+    answer = ask(client, "I am eve@example.com and want a person", visitor="eve")
+    ask(client, "How much is a bicycle?", visitor="someone-else")
+    post(client, answer["conversation"], "lead", name="Eve", email="eve@example.com", consent=True)
+    kept = client.get("/v1/people/eve@example.com").json()
+    assert len(kept["conversations"]) == 1 and kept["leads"][0]["name"] == "Eve"
+    erased = client.delete("/v1/people/eve").json()["erased"]
+    assert erased["messages"] == 2 and erased["leads"] == 1 and erased["jobs"] == 1
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    for table in Rows.metadata.sorted_tables:
+        rows = database.read_now(lambda session, table=table: session.execute(select(table)).all())
+        assert "eve" not in str(rows), table.name
+    assert database.read_now(lambda session: session.scalar(select(func.count()).select_from(JobRow))) == 0
+    assert client.get(f"/v1/conversations/{answer['conversation']}").status_code == 404
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)

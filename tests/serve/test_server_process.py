@@ -1,0 +1,217 @@
+"""The real process on a real run: it is killed and loses nothing, ends gracefully, and is backed up while it serves."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.assistant.small_run import documents_of_harbour, small_run
+
+QUESTION = "How much is it to take a bicycle?"
+
+
+class Process:
+    """`shoptalk serve` on one port, started again and again."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.port = "0"
+        self.child: subprocess.Popen[str] | None = None
+
+    def start(self) -> str:
+        environment = {name: value for name, value in os.environ.items() if name != "SHOPTALK_KEY"}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "shoptalk", "serve", str(self.run), "--port", self.port],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self.child.stderr is not None
+        line = self.child.stderr.readline()
+        match = re.search(r"at (http://127\.0\.0\.1:(\d+)) \(ready in", line)
+        assert match, line + self.child.stderr.read()
+        self.port = match[2]
+        return match[1]
+
+    def end(self, how: signal.Signals) -> int:
+        assert self.child is not None
+        self.child.send_signal(how)
+        self.child.communicate(timeout=60)
+        return self.child.returncode
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    run = small_run(tmp_path / "run", documents_of_harbour("luggage-and-bicycles.md"))
+    process = Process(run)
+    yield process
+    if process.child is not None and process.child.poll() is None:
+        process.end(signal.SIGKILL)
+
+
+def ask(address: str, text: str, key: str, conversation: str | None = None) -> Any:
+    """Until it is answered, however often the server goes away meanwhile."""
+    for _ in range(300):
+        try:
+            body = {"text": text, "conversation": conversation}
+            response = httpx2.post(f"{address}/v1/reply", json=body, headers={"Idempotency-Key": key}, timeout=30)
+        except httpx2.TransportError:
+            time.sleep(0.1)
+            continue
+        assert response.status_code == 200, response.text
+        return response.json()
+    raise AssertionError("never answered")
+
+
+@pytest.mark.slow
+def test_nothing_that_was_accepted_is_lost_or_answered_twice_when_the_process_is_killed(process: Process) -> None:
+    address = process.start()
+    told: dict[str, str] = {}
+    stop = threading.Event()
+
+    def visit(who: int) -> None:
+        for number in range(1000):
+            if stop.is_set():
+                return
+            key = f"{who}-{number}"
+            told[key] = ask(address, f"{QUESTION} {key}", key)["message"]
+
+    visitors = [threading.Thread(target=visit, args=(who,)) for who in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    for _ in range(3):
+        time.sleep(1.0)
+        process.end(signal.SIGKILL)
+        process.start()
+    time.sleep(1.0)
+    stop.set()
+    for visitor in visitors:
+        visitor.join()
+    process.end(signal.SIGTERM)
+    with sqlite3.connect(process.run / "serve.db") as connection:
+        rows = connection.execute("SELECT idempotency_key, answered_by FROM message WHERE role = 'visitor'").fetchall()
+        replies = connection.execute("SELECT count(*) FROM message WHERE role = 'assistant'").fetchone()[0]
+    connection.close()
+    assert dict(rows) == told and len(rows) == len(told) == replies
+
+
+@pytest.mark.slow
+def test_a_process_that_is_told_to_stop_answers_what_it_accepted(process: Process) -> None:
+    address = process.start()
+    conversation = ask(address, QUESTION, "first")["conversation"]
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(ask(address, "And a dog?", "second", conversation)))
+    waiting.start()  # its turn stays open for two seconds
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.end(signal.SIGTERM)
+    waiting.join()
+    assert answers[0]["message"] and time.monotonic() - began < 8
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_run_that_is_being_served_is_put_back_whole(process: Process, tmp_path: Path) -> None:
+    def shoptalk(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "shoptalk", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    address = process.start()
+    conversation = ask(address, QUESTION, "before")["conversation"]
+    saved = shoptalk("backup", process.run, "--out", tmp_path / "saved.zip")
+    assert saved.returncode == 0, saved.stderr
+    ask(address, QUESTION, "after")
+    refused = shoptalk("restore", process.run, tmp_path / "saved.zip")
+    assert refused.returncode == 2 and "Stop it" in refused.stderr
+    process.end(signal.SIGTERM)
+    restored = shoptalk("restore", process.run, tmp_path / "saved.zip", "--json")
+    assert restored.returncode == 0 and json.loads(restored.stdout)["restored"] == 2, restored.stderr
+    address = process.start()
+    assert len(httpx2.get(f"{address}/v1/conversations/{conversation}").json()["messages"]) == 2
+    with sqlite3.connect(process.run / "serve.db") as connection:
+        assert connection.execute("SELECT count(*) FROM message").fetchone()[0] == 2
+    connection.close()
+
+
+@pytest.mark.slow
+def test_what_the_guide_shows_works_as_written(process: Process) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
+    address = process.start()
+    shown = {language: re.findall(rf"```{language}\n(.*?)```", guide, re.S)[0] for language in ("sh", "py")}
+    here = {language: text.replace("http://127.0.0.1:8000", address) for language, text in shown.items()}
+    asked = subprocess.run(["sh", "-c", here["sh"]], capture_output=True, text=True, timeout=60, check=True)
+    answer = json.loads(asked.stdout)
+    assert "4 crowns" in answer["text"] and answer["sources"][0]["document"] == "documents/luggage-and-bicycles.md"
+    client = subprocess.run([sys.executable, "-c", here["py"]], capture_output=True, text=True, timeout=60, check=True)
+    assert "4 crowns" in client.stdout and "Luggage and bicycles" in client.stdout
+
+
+def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    from shoptalk.errors import InputError
+    from shoptalk.serve.backups import put_back
+
+    run = tmp_path / "run"
+    run.mkdir()
+    for names in (["serve.db", "../evil"], ["/etc/passwd"], ["serve.db", "encoder/model"], ["knowledge/x"]):
+        with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, "x")
+        with pytest.raises(InputError, match="no backup"):
+            put_back(run, tmp_path / "bad.zip")
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="cannot be read"):
+        put_back(run, tmp_path / "bad.zip")
+
+
+def test_keys_are_made_listed_and_revoked_on_the_command_line(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    call = caller(capsys, monkeypatch)
+    run = tmp_path / "run"
+    run.mkdir()
+    made = json.loads(call("keys", run, "--add", "desk", "--scopes", "agent,chat", "--json")[1])
+    assert made["key"].startswith("st_")
+    site = json.loads(call("keys", run, "--site", "shop", "--origin", "https://shop.example", "--json")[1])["sites"][1]
+    assert site["origins"] == ["https://shop.example"] and site["public_key"].startswith("pk_")
+    listed = call("keys", run)[1]
+    assert "desk" in listed and made["key"] not in listed
+    (key,) = made["sites"][0]["keys"]
+    assert "revoked" in call("keys", run, "--revoke", key["id"])[1]
+    assert call("keys", run, "--add", "x", "--scopes", "everything")[0] == 2
+    assert call("keys", run, "--site", "shop", "--origin", "shop.example/path")[0] == 2
+
+
+def test_serve_refuses_what_cannot_be_served_and_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("SHOPTALK_KEY", raising=False)
+    call = caller(capsys, monkeypatch)
+    assert "no folder" in call("serve", tmp_path / "none", "--port", 0)[2]
+    status, _, error = call("serve", tmp_path, "--port", 0, "--host", "0.0.0.0")
+    assert status == 2 and "SHOPTALK_KEY" in error
+    (tmp_path / "assistant.toml").write_text("[serve]\nturn_second = 1\n", encoding="utf-8")
+    assert "Did you mean" in call("serve", tmp_path, "--port", 0)[2]
+
+
+def caller(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
+    from shoptalk.cli import app
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["shoptalk", *map(str, words)])
+        status = 0
+        try:
+            app.main()
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
