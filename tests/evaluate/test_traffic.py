@@ -86,7 +86,7 @@ def test_a_class_that_the_head_cannot_tell_from_another_has_a_wide_share() -> No
     assert errors[1][1] > 10 * errors[0][1] and errors[1][0] < 0.04
 
 
-def test_messages_are_visitors_turns_and_without_conversations_whole_texts() -> None:
+def test_messages_are_visitors_first_turns_and_without_conversations_whole_texts() -> None:
     chat = Document(
         id="c",
         source="c",
@@ -100,12 +100,11 @@ def test_messages_are_visitors_turns_and_without_conversations_whole_texts() -> 
     short = Document(id="s", source="s", text="one message alone")
     long = Document(id="l", source="l", text="\n\n".join(["a paragraph of some length " * 5] * 4))
     corpus = to_corpus([chat, short, long], digest="d", passage_characters=150)
-    places = np.arange(len(corpus))[::-1].copy()
-    which, kind = messages(corpus, places)
+    which, kind = messages(corpus)
     assert kind == TURNS
-    assert sorted(corpus.texts[int(i)] for i in places[which]) == ["thanks", "where is it"]
+    assert [corpus.texts[int(i)] for i in which] == ["where is it"]
     corpus = to_corpus([short, long], digest="d", passage_characters=150)
-    which, kind = messages(corpus, np.arange(len(corpus)))
+    which, kind = messages(corpus)
     assert kind == TEXTS
     assert [corpus.texts[int(i)] for i in which] == ["one message alone"]
 

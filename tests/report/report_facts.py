@@ -336,7 +336,7 @@ def facts() -> dict[str, Any]:
         "traffic": {
             "texts": 900,
             "fitting": 810,
-            "kind": "visitors' turns",
+            "kind": "visitors' first turns",
             "accuracy": 82.0,
             "distance": 0.16,
             "differs": True,

@@ -18,13 +18,15 @@ def text(rng: random.Random, topic: str) -> str:
 
 
 def test_labels_of_unlike_shares_are_named_with_the_gain_by_the_traffics(tiny_base: Path, tmp_path: Path) -> None:
-    """As many labels of each topic; of the visitors' turns seven in ten are about cards, and agents talk of tickets."""
+    """As many labels of each topic. Seven visitors in ten begin with cards; agents talk of tickets, and in the end all
+    say refund.
+    """
     rng = random.Random(4)
-    topics = ["card"] * 91 + ["delivery", "refund", "ticket"] * 13
+    topics = ["card"] * 182 + ["delivery", "refund", "ticket"] * 26
     chats = tmp_path / "chats.jsonl"
     lines = []
     for topic in topics:
-        said = (topic, "ticket", topic, "ticket")
+        said = (topic, "ticket", "refund")
         turns = [{"role": ("user", "assistant")[i % 2], "text": text(rng, about)} for i, about in enumerate(said)]
         lines.append(json.dumps({"turns": turns}) + "\n")
     chats.write_text("".join(lines), encoding="utf-8")
@@ -41,7 +43,7 @@ def test_labels_of_unlike_shares_are_named_with_the_gain_by_the_traffics(tiny_ba
     adapt([chats], out=out, config=config, report=listener, labels=labels)
     facts = open_facts(out)
     traffic = facts.traffic
-    assert traffic is not None and traffic.differs and traffic.kind == "visitors' turns"
+    assert traffic is not None and traffic.differs and traffic.kind == "visitors' first turns"
     first = traffic.classes[0]
     assert (first.label, first.labels) == ("card", 0.25)
     assert first.interval[0] < 0.7 < first.interval[1] and abs(first.traffic - 0.7) < 0.1

@@ -1,7 +1,7 @@
 """Do labels have the classes' shares of the traffic? Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of
 a classifier to new a priori probabilities".
 
-    shares = class_shares(vectors, labels, cluster, unlabelled, names, seed=0)
+    shares = class_shares(vectors, labels, cluster, unlabelled, names, seed=0)   # None of too few
     shares.traffic, shares.error                   # each class's share of the unlabelled texts, with its standard error
 
 Counting a head's answers would count its mistakes: it answers most with the classes that it has most labels of. So the
@@ -32,7 +32,9 @@ DIFFERENT = 0.1
 """Total variation distance of the labels' shares and the traffic's from which they are called different."""
 ERRORS = 2.0
 """Standard errors by which a share must differ to be named."""
-TURNS, TEXTS = "visitors' turns", "texts"
+TURNS, TEXTS = "visitors' first turns", "texts"
+MOST = 500
+"""Messages that are looked at, of which each is embedded: a share has a standard error of two points at most."""
 _ITERATIONS, _SETTLED = 500, 1e-7
 
 
@@ -109,20 +111,20 @@ def likeliest_shares(
     return share, np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
 
-def messages(corpus: Corpus, places: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " K"], str]:
-    """Which of the items at these places are messages of visitors, as numbers of `places`, and what they are.
+def messages(corpus: Corpus) -> tuple[Int[np.ndarray, " K"], str]:
+    """The positions of what visitors begin with, and what they are.
 
-    In conversations with roles those are the turns of whoever is no agent and no tool; elsewhere texts that are whole
-    documents. Passages of longer documents are none.
+    In conversations with roles that is the first turn of whoever is no agent and no tool: what follows answers a
+    question more often than it asks one. Elsewhere it is texts that are whole documents, and no passage of a longer
+    one.
     """
-    turn, conversation = np.asarray(corpus.turn)[places], np.asarray(corpus.conversation)
-    role = np.full(len(corpus), -1) if corpus.role is None else np.asarray(corpus.role)
-    others = [i for i, name in enumerate(corpus.roles) if name.casefold() not in (*AGENTS, *TOOLS)]
-    said = np.flatnonzero((turn >= 0) & np.isin(role[places], others))
-    if len(said):
-        return said, TURNS
-    sizes = np.bincount(conversation)
-    return np.flatnonzero((turn < 0) & (sizes[conversation[places]] == 1)), TEXTS
+    turn, conversation = np.asarray(corpus.turn), np.asarray(corpus.conversation)
+    if corpus.role is not None:
+        visitors = [i for i, name in enumerate(corpus.roles) if name.casefold() not in (*AGENTS, *TOOLS)]
+        said = np.flatnonzero((turn >= 0) & np.isin(np.asarray(corpus.role), visitors))
+        if len(said):
+            return said[np.unique(conversation[said], return_index=True)[1]], TURNS
+    return np.flatnonzero((turn < 0) & (np.bincount(conversation)[conversation] == 1)), TEXTS
 
 
 def weighted_gain(scores: decide.Scores, weights: Float[np.ndarray, " N"], *, c: float, seed: int) -> decide.Estimate:

@@ -188,7 +188,7 @@ class Traffic(Published):
     fitting: int
     """Those that fit a label, by the head that was asked; the shares are theirs."""
     kind: str
-    """What they are: visitors' turns, or texts."""
+    """What they are: visitors' first turns, or texts."""
     accuracy: float
     """Of that head on labelled texts that it had not seen, in per cent."""
     distance: float

@@ -3,9 +3,11 @@
 import numpy as np
 
 from shoptalk.evaluate import traffic
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.kind_answers import Seen
+from shoptalk.nn.product import Embedder, Product
 from shoptalk.report.evidence_json import ClassShare, Traffic
-from shoptalk.stages.baseline import Baseline, pool_places
+from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared
 from shoptalk.stages.world import World
@@ -15,24 +17,28 @@ SHOWN = 3
 
 
 def traffic_of(
-    world: World, curated: Curated, baseline: Baseline, compared: Compared | None, seen: Seen | None
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    compared: Compared | None,
+    seen: Seen | None,
+    base: Product,
 ) -> Traffic | None:
-    """The shares of the classes in the run's sample of unlabelled texts, as the base sees them; None without labels,
-    or where too few of those texts are messages that fit a label.
+    """The shares of the classes in a sample of unlabelled messages, as the base sees them; None without labels, or
+    where too few messages fit a label. `seen` are the base's vectors of the labelled texts.
     """
     judge, seed = baseline.bench.judge, world.config.seed
     if baseline.kind != "text" or judge is None or judge.classes is None or compared is None:
         return None
-    if seen is None or not len(seen.texts):
+    if seen is None or not len(seen.texts) or not isinstance(base, Embedder):
         return None
-    places = pool_places(curated.train, seed=seed)
-    pool_at = np.array([places[item] for item in baseline.bench.pool], dtype=np.int64)
-    which, kind = traffic.messages(curated.train, pool_at)
-    if len(which) < traffic.FEWEST or len(seen.pool) != len(pool_at):
+    every, kind = traffic.messages(curated.train)
+    which = np.random.default_rng(seed).permutation(every)[: traffic.MOST]
+    if len(which) < traffic.FEWEST:
         return None
-    labels = judge.classes.labels
+    labels, vectors = judge.classes.labels, embed(base, [curated.train.texts[i] for i in which.tolist()])
     shares = traffic.class_shares(
-        np.asarray(seen.texts), labels, judge.cluster, np.asarray(seen.pool)[which], judge.classes.names, seed=seed
+        np.asarray(seen.texts), labels, judge.cluster, vectors, judge.classes.names, seed=seed
     )
     if shares is None:
         return None

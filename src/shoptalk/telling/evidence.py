@@ -1,7 +1,8 @@
 """Evidence: what else the report shows of the entry that the verdict describes, beside the base; leaves `RUN/evidence`.
 
 The verdict is there already and nothing here can change it. Vectors that the heads saw are used again: with labels no
-item is embedded here, without labels a sample of at most `nn.heads.kind_answers.POOL` items once with each encoder.
+item is embedded here but a few hundred messages for the classes' shares, without labels a sample of at most
+`nn.heads.kind_answers.POOL` items once with each encoder.
 """
 
 import json
@@ -80,7 +81,7 @@ def _gather(
     with world.profile.part("gains"):
         gains = _gains(world, curated, baseline, entry, compared, before, after)
     with world.profile.part("traffic"):
-        traffic = traffic_of(world, curated, baseline, compared, untrained)
+        traffic = traffic_of(world, curated, baseline, compared, untrained, base)
     if traffic is not None and traffic.differs:
         world.report.say(f"evidence: {traffic.sentence}")
     with world.profile.part("map"):
