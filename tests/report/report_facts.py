@@ -333,6 +333,21 @@ def facts() -> dict[str, Any]:
             {"name": "embeddings", "change": 0.0021},
             *({"name": f"layer {n}", "change": 0.004 + 0.0043 * n} for n in range(1, 7)),
         ],
+        "traffic": {
+            "texts": 900,
+            "fitting": 810,
+            "kind": "visitors' first turns",
+            "accuracy": 82.0,
+            "distance": 0.16,
+            "differs": True,
+            "classes": [
+                {"label": "card_lost", "labels": 0.05, "traffic": 0.21, "interval": [0.17, 0.25]},
+                {"label": "top_up", "labels": 0.2, "traffic": 0.12, "interval": [0.1, 0.14]},
+            ],
+            "gain": 1.1,
+            "interval": [-0.2, 2.4],
+            "sentence": "Your labels hold 5 % card_lost where your traffic has about 21 % (17 to 25).",
+        },
         "moved": {
             "n": 731,
             "mean": 0.93,
@@ -387,4 +402,12 @@ def unlabelled() -> dict[str, Any]:
     for key in ("measure", "ladder", "in_all"):
         del bare["verdict"][key]
     bare["verdict"]["candidates"] = [entry("neighbours", 60, None), entry("simcse", 60, None)]
-    return bare | {"curves": [], "per_class": [], "ceiling": None, "gains": [], "changed": None, "dose": None}
+    return bare | {
+        "curves": [],
+        "per_class": [],
+        "ceiling": None,
+        "gains": [],
+        "changed": None,
+        "traffic": None,
+        "dose": None,
+    }

@@ -69,6 +69,24 @@ def _all(every: Fact) -> Html:
     )
 
 
+def traffic(facts: Fact) -> Html | None:
+    """The classes' listed among labels and in the traffic."""
+    shares = facts.traffic
+    if not shares:
+        return None
+    lines: list[list[Child]] = [
+        [
+            named(row.label),
+            fig(wording.hundred, row.labels),
+            fig(wording.hundred, row.traffic),
+            join(fig(wording.hundred, row.interval[0]), " to ", fig(wording.hundred, row.interval[1])),
+        ]
+        for row in shares.classes
+    ]
+    listed = table("The share of each class", ["Class", "Of labels", "Of traffic, about", "Interval"], lines)
+    return join(el("p", told(shares.sentence)), disclosure("All classes", listed))
+
+
 def _skyline(gains: Sequence[float]) -> Html:
     """A bar for each class, the largest gain first: whether many gained a little or a few gained much."""
 

@@ -167,6 +167,45 @@ class Moved(Published):
     """Quantiles of their cosines, by share."""
 
 
+class ClassShare(Published):
+    """How frequent a class is among labels and in the traffic, between 0 and 1."""
+
+    label: str
+    """The class."""
+    labels: float
+    """Of the labelled texts that decide, exactly."""
+    traffic: float
+    """Of the unlabelled messages that fit a label, estimated."""
+    interval: Ends
+    """Of that estimate: two standard errors to either side."""
+
+
+class Traffic(Published):
+    """Whether the labels have the shares of the traffic."""
+
+    texts: int
+    """Unlabelled messages that were looked at."""
+    fitting: int
+    """Those that fit a label, by the head that was asked; the shares are theirs."""
+    kind: str
+    """What they are: visitors' first turns, or texts."""
+    accuracy: float
+    """Of that head on labelled texts that it had not seen, in per cent."""
+    distance: float
+    """Total variation: the share of messages whose class would have to be another, between 0 and 1."""
+    differs: bool
+    """Whether the shares are called different."""
+    classes: tuple[ClassShare, ...]
+    """Each class, the largest difference first."""
+    gain: float | None
+    """The challenger's gain with each class counted as often as in the traffic, as `Verdict.gain`; null where the
+    shares are alike, or a test decides."""
+    interval: Ends | None
+    """Of that gain; it pays for the choice of the challenger, and takes the shares as known."""
+    sentence: str
+    """The same for people, and how it was estimated."""
+
+
 class Evidence(Published):
     """What the report shows beside the verdict. All but the sources is absent where nothing was trained."""
 
@@ -184,3 +223,6 @@ class Evidence(Published):
     """What changed in the network, from the bottom to the top."""
     moved: Moved | None = None
     """How far the texts' vectors moved; null where they are not finite."""
+    traffic: Traffic | None = None
+    """The classes' shares among labels and in the traffic; null without labels, or where too few unlabelled messages
+    are there; absent in earlier runs."""

@@ -51,6 +51,7 @@ from shoptalk.report.wording import (
 __all__ = ["render_markdown"]
 
 _TEXTS = 3
+_CLASSES = 5
 _SOURCES = 10
 
 
@@ -150,6 +151,25 @@ def _md_gains(facts: RunFacts) -> str:
     said = plain_words(facts.gains_note or ROWS)
     head = ["task", "measure", "base", "adapted", "gain", "interval"]
     return f"## Gains per task and number of labels\n\n{said}\n\n{table(head, body)}"
+
+
+def _md_traffic(facts: RunFacts) -> str:
+    shares = facts.traffic
+    if shares is None:
+        return ""
+    said = plain_words(shares.sentence)
+    if not shares.differs:
+        return f"## Labels and traffic\n\n{said}"
+    body = [
+        (
+            row.label,
+            hundred(row.labels),
+            hundred(row.traffic),
+            f"{hundred(row.interval[0])} to {hundred(row.interval[1])}",
+        )
+        for row in shares.classes[:_CLASSES]
+    ]
+    return f"## Labels and traffic\n\n{said}\n\n" + table(["class", "of labels", "of traffic", "interval"], body)
 
 
 def _md_changed(facts: RunFacts) -> str:
@@ -312,6 +332,7 @@ _BLOCKS = (
     _md_gains,
     _md_entries,
     _md_classes,
+    _md_traffic,
     _md_changed,
     _md_dose,
     _md_guards,

@@ -23,6 +23,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Fact], Html | None]], ...] = (
     ("curves", "Gain as training went on", curves.curves),
     ("entries", "Everything that was tried", gains.entries),
     ("classes", "What changed per class", changes.classes),
+    ("traffic", "Labels and traffic", changes.traffic),
     ("texts", "Texts that changed sides", changes.texts),
     ("map", "The map, before and after", maps.maps),
     ("dose", "How much is enough", doses.doses),

@@ -1,7 +1,8 @@
 """Evidence: what else the report shows of the entry that the verdict describes, beside the base; leaves `RUN/evidence`.
 
 The verdict is there already and nothing here can change it. Vectors that the heads saw are used again: with labels no
-item is embedded here, without labels a sample of at most `nn.heads.kind_answers.POOL` items once with each encoder.
+item is embedded here but a few hundred messages for the classes' shares, without labels a sample of at most
+`nn.heads.kind_answers.POOL` items once with each encoder.
 """
 
 import json
@@ -35,6 +36,7 @@ from shoptalk.stages.decide import Compared, Judged
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks.judge import Classes
+from shoptalk.telling.class_shares import traffic_of
 from shoptalk.telling.tally import Tally, tally
 
 CHANGED, NEIGHBOURS = 20, 3
@@ -78,6 +80,10 @@ def _gather(
     moved = flips.moved(_both(untrained), _both(after)) if untrained and after else None
     with world.profile.part("gains"):
         gains = _gains(world, curated, baseline, entry, compared, before, after)
+    with world.profile.part("traffic"):
+        traffic = traffic_of(world, curated, baseline, compared, untrained, base)
+    if traffic is not None and traffic.differs:
+        world.report.say(f"evidence: {traffic.sentence}")
     with world.profile.part("map"):
         drawn = _map(world, curated, baseline, entry, came_from, untrained, after)
     return Evidence(
@@ -88,6 +94,7 @@ def _gather(
         map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
+        traffic=traffic,
     )
 
 
