@@ -30,7 +30,7 @@ from shoptalk.decide.intervals import (
 )
 from shoptalk.decide.labelsets import FOLDS, Draws, deal_folds, draws, independent, most_shots, splits
 from shoptalk.decide.ladder import Ladder, Rise, ladder_of
-from shoptalk.decide.trials import TRIALS, Advantage, Trial, advantage, trials
+from shoptalk.decide.trials import TRIALS, Advantage, TuningTrial, advantage, trials
 
 __all__ = [
     "CONFIDENCE",
@@ -49,7 +49,7 @@ __all__ = [
     "Rise",
     "Ruling",
     "Scores",
-    "Trial",
+    "TuningTrial",
     "advantage",
     "band",
     "behind",

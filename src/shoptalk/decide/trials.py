@@ -25,7 +25,7 @@ TRIALS = 3
 """Of one tuning; each decides on another third of the examples, and costs a training."""
 
 
-class Trial(NamedTuple):
+class TuningTrial(NamedTuple):
     """Which examples a tuning learns from, which choose how long, and which are answered; no two of them overlap."""
 
     learns: Bool[np.ndarray, " N"]
@@ -51,7 +51,9 @@ class Advantage:
         return self.low > 0
 
 
-def trials(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, " N"], *, seed: int) -> tuple[Trial, ...]:
+def trials(
+    labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, " N"], *, seed: int
+) -> tuple[TuningTrial, ...]:
     """Three trials, each of which decides on a third of the examples, and looks at a fifth of the others.
 
     Clusters stay whole, and those of a class are dealt out in turn. In every trial each class has a cluster to learn
@@ -70,7 +72,7 @@ def trials(labels: Sequence[Any] | np.ndarray, clusters: Int[np.ndarray, " N"], 
         wanted = np.zeros(len(codes), dtype=bool)
         wanted[rest] = deal_folds(codes[rest], number[rest], n=FOLDS, seed=seed) == 0
         looking = _spared(wanted, number, holds, ~deciding)
-        planned.append(Trial(~(deciding | looking)[number], looking[number], deciding[number]))
+        planned.append(TuningTrial(~(deciding | looking)[number], looking[number], deciding[number]))
     return tuple(planned) if all(trial.looks.any() and trial.decides.any() for trial in planned) else ()
 
 
