@@ -74,7 +74,7 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
     out = tmp_path / "run"
-    verdict = run(world, tiny_base, out, listener, candidates=ALL)
+    verdict = run(world, tiny_base, out, listener, candidates=ALL, budget="30ktok")
     assert verdict == json.loads((out / "verdict.json").read_text())
     assert verdict["choice"] in ("adopt", "keep_base", "inconclusive")
     assert verdict["n_draws"] == 5 and verdict["n_examples"] > 100
@@ -692,7 +692,7 @@ def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
     assert whole.final is not None and part.final is not None
     assert whole.final.tried == len(whole.final.scores) == 12
     assert 5 <= part.final.tried <= 8
-    assert len(part.final.scores) == 12  # for the kinds that are chosen 0.25 * 16 s / 2 / 0.2 s: 10 draws more
+    assert part.final.tried <= len(part.final.scores) < 12 and len(part.final.scores) % 5 == 0
 
 
 def test_what_the_first_draws_have_chosen_is_judged_on_all_of_them(

@@ -194,13 +194,14 @@ def test_a_run_does_not_depend_on_the_global_random_state():
 
 
 def test_a_step_tells_what_it_did():
-    world = toy_world(small_spec("turns"))
+    bare = {"context_turns": 1, "anyone": True, "query": "", "reply": ""}  # a turn and the next one, and nothing else
+    world = toy_world(small_spec("turns").model_copy(update=bare))
     steps = list(train(world.objective, world.data, world.collate, CONFIG))
     assert [step.number for step in steps] == [1, 2, 3, 4, 5]
     assert [step.last for step in steps] == [False] * 4 + [True]
     for step in steps:
         examples = [world.data[i] for i in batch_positions(len(world.data), 8, Key(3, step.number - 1))]
-        assert step.tokens == sum(len(world.tokens[i]) + len(world.tokens[i + 1]) for i in examples)
+        assert step.tokens == sum(len(world.tokens[i - 1]) + len(world.tokens[i]) for i in examples)
         assert step.cells >= step.tokens
         assert step.seconds > 0
         assert step.loss == pytest.approx(np.mean(list(step.terms.values())), rel=1e-5)

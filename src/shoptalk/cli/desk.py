@@ -16,7 +16,7 @@ commands.add_typer(rules, name="rules")
 
 Run = Annotated[Path, typer.Argument(help="The folder of a run that `shoptalk adapt` left.")]
 AssistantToml = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file with [assistant]; else RUN/assistant.toml.")
+    Path | None, typer.Option("--config", help="A TOML file with \\[assistant]; else RUN/assistant.toml.")
 ]
 
 

@@ -20,7 +20,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     db: Db = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML with [assistant] and [serve]; otherwise RUN/assistant.toml.")
+        Path | None, typer.Option("--config", help="TOML: \\[assistant] and \\[serve]; else RUN/assistant.toml.")
     ] = None,
 ) -> None:
     """Serve the assistant of a run over HTTP, from its folders alone."""
