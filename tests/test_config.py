@@ -269,7 +269,7 @@ def test_the_first_of_several_bases_is_the_one_that_is_adapted():
     [
         (
             {"base": "mpnet", "bases": ("minilm", "mpnet")},
-            r"base = 'mpnet' is not the first of bases.*put 'mpnet' first",
+            r"^base = 'mpnet' is not the first of bases.*put 'mpnet' first",
         ),
         ({"bases": ("minilm", "minilm")}, r"'minilm' is named twice; name each base once"),
         ({"merges": (0.0,)}, r"expected different shares between 0 and 1, such as 0\.25"),

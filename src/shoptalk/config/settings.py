@@ -216,6 +216,8 @@ def _complaint(model: type[Frozen], item: Any, prefix: str) -> str:
         owner = _model_at(model, path[:-1])
         known = list(owner.model_fields) if owner else []
         return f"Unknown setting {key!r}. {did_you_mean(path[-1], known)}"
+    if not path:  # a complaint about several settings together names them itself
+        return f"{item['msg']}."
     return f"{key} = {item['input']!r}: {item['msg']}."
 
 
