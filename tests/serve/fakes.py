@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.assistant.knowledge import KnowledgeChange
 from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
 from shoptalk.records import Document, Turn
@@ -37,6 +38,7 @@ class FakeAssistant:
         self.failing = 0
         self.lock = threading.Lock()
         self.knowledge = FakeKnowledge()
+        self.settings = AssistantSettings(name="Harbour")
 
     def put(self, documents: Sequence[Document]) -> KnowledgeChange:
         replaced = tuple(document.id for document in documents if document.id in self.knowledge.documents)

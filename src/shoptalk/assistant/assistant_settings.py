@@ -49,7 +49,7 @@ class AssistantSettings(Frozen):
     name: str = "Assistant"
     greeting: str = ""
     tone: Literal["plain", "friendly", "formal"] = "plain"
-    logo: str | None = None
+    logo: str | None = Field(default=None, description="picture file, relative to this file")
     colours: dict[str, str] = Field(default_factory=dict, description="names of the page's colours and their values")
     rules: str | None = Field(default=None, description="file of business rules, relative to this file")
     canned: dict[str, str] = Field(default_factory=dict, description="intent = the answer that is always given to it")
@@ -88,7 +88,8 @@ class AssistantSettings(Frozen):
 
 
 def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
-    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. A `rules` file becomes an absolute path.
+    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. `rules` and `logo` become
+    absolute paths.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.
@@ -97,8 +98,9 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
     if path is None and not file.is_file():
         return AssistantSettings()
     tree = _section(file)
-    if isinstance(tree.get("rules"), str):
-        tree["rules"] = str((file.parent / tree["rules"]).resolve())
+    for key in ("rules", "logo"):
+        if isinstance(tree.get(key), str) and tree[key]:
+            tree[key] = str((file.parent / tree[key]).resolve())
     return validate(AssistantSettings, tree, prefix="assistant")
 
 

@@ -14,6 +14,10 @@ from starlette.responses import Response
 
 from shoptalk.errors import InputError
 from shoptalk.serve.edge import Edge, refusal_response
+from shoptalk.serve.faces import face_files, inbox_page, visitor_page
+from shoptalk.serve.faces.browser_sessions import SignInFirst
+from shoptalk.serve.faces.looks import Looks
+from shoptalk.serve.faces.sheets import problem_sheet, wants_sheet
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes import (
     admin_routes,
@@ -43,6 +47,9 @@ ROUTERS = (
     admin_routes.router,
     people_routes.router,
     state_routes.router,
+    visitor_page.router,
+    inbox_page.router,
+    face_files.router,
 )
 
 
@@ -72,9 +79,11 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.looks = Looks.of(service.assistant.settings, service.run)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(SignInFirst, inbox_page.to_sign_in)
     app.add_exception_handler(InputError, _wrong_input)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _http)
@@ -84,7 +93,7 @@ def create_app(service: Service) -> FastAPI:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return refusal_response(error)
+    return problem_sheet(request, error) if wants_sheet(request) else refusal_response(error)
 
 
 async def _wrong_input(request: Request, error: Exception) -> Response:
@@ -103,7 +112,8 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentences: dict[int, Any] = {404: "There is no such page.", 405: "This page has no such method."}
     sentence = sentences.get(error.status_code, str(error.detail))
-    response = refusal_response(Refused(error.status_code, "http", sentence))
+    refusal = Refused(error.status_code, "http", sentence)
+    response = problem_sheet(request, refusal) if wants_sheet(request) else refusal_response(refusal)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

@@ -103,6 +103,10 @@ class ThreadMessage(Given):
     at: datetime
     author: str | None
     answers: list[str]
+    decision: Literal["answer", "clarify", "escalate", "decline"] | None = None
+    """Of a reply of the assistant; none where a person wrote, or it only gives notice."""
+    sources: list[CitedSource] = []
+    """The passages that a reply of the assistant rests on."""
 
 
 class ConversationResponse(Given):

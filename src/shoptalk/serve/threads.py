@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.rows import ConversationRow, MessageRow, OutcomeRow, new_id
+from shoptalk.serve.rows import ConversationRow, MessageRow, OutcomeRow, ReplySourceRow, TraceRow, new_id
 
 
 def conversation_of(session: Session, site: str, conversation: str, *, visitor: str | None = None) -> ConversationRow:
@@ -101,12 +101,18 @@ def conversation_record(session: Session, conversation: ConversationRow) -> dict
 
 
 def message_records(session: Session, conversation: str, *, after: int = 0) -> list[dict[str, Any]]:
-    """Messages as they are shown: a reply names those it answers."""
+    """Messages as they are shown: a reply names those it answers, what was decided, and what it rests on."""
     messages = messages_of(session, conversation)
     answers: dict[str, list[str]] = {}
     for message in messages:
         if message.answered_by is not None:
             answers.setdefault(message.answered_by, []).append(message.id)
+    replies = [message.id for message in messages if message.number > after and message.role == "assistant"]
+    cited = _cited(session, replies)
+    decided = session.execute(
+        select(TraceRow.message_id, TraceRow.decision).where(TraceRow.message_id.in_(replies))
+    ).all()
+    decisions = {row.message_id: row.decision for row in decided}
     return [
         {
             "id": message.id,
@@ -116,7 +122,25 @@ def message_records(session: Session, conversation: str, *, after: int = 0) -> l
             "at": message.at,
             "author": message.author,
             "answers": answers.get(message.id, []),
+            "decision": decisions.get(message.id),
+            "sources": cited.get(message.id, []),
         }
         for message in messages
         if message.number > after
     ]
+
+
+SOURCE_FIELDS = ("rank", "passage", "document", "title", "section", "start", "end", "link", "text", "score")
+
+
+def _cited(session: Session, messages: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The passages that each message rests on, the best first."""
+    rows = session.scalars(
+        select(ReplySourceRow)
+        .where(ReplySourceRow.message_id.in_(messages), ReplySourceRow.used)
+        .order_by(ReplySourceRow.message_id, ReplySourceRow.rank)
+    )
+    cited: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        cited.setdefault(row.message_id, []).append({name: getattr(row, name) for name in SOURCE_FIELDS})
+    return cited

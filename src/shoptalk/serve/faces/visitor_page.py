@@ -1,0 +1,234 @@
+"""The page at `/`: it works without a script; with one, messages and replies come as they are stored."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from shoptalk.assistant.assistant import is_open
+from shoptalk.serve.asking import TheService
+from shoptalk.serve.conversations import Incoming, unanswered
+from shoptalk.serve.faces.asked_person import person_wanted, told_in
+from shoptalk.serve.faces.browser_sessions import VISITOR_COOKIE, BrowserSession, Visit, checked_form, keep_cookie
+from shoptalk.serve.faces.face_words import language_among
+from shoptalk.serve.faces.looks import Looks, direction_of
+from shoptalk.serve.faces.sheets import fragment, sheet
+from shoptalk.serve.refusals import Refused
+from shoptalk.serve.routes.reply_route import event
+from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, give_feedback
+from shoptalk.serve.rows import ConversationRow, FeedbackRow, new_id
+from shoptalk.serve.service import Service
+from shoptalk.serve.shapes import FeedbackRequest, MessageRequest
+from shoptalk.serve.stored_answers import pieces
+from shoptalk.serve.threads import conversation_of, message_records
+
+router = APIRouter(include_in_schema=False)
+REASONS = ("incorrect", "inappropriate", "incomplete", "outdated", "other")
+After = Annotated[int, Query(ge=0, le=2**53)]
+
+
+@router.get("/")
+async def page(
+    request: Request, service: TheService, visit: Visit, new: str | None = None, thanks: str = ""
+) -> Response:
+    """The visitor's conversation, or the beginning of one."""
+    owner = visit.principal.id
+
+    def read(session: Session) -> tuple[ConversationRow | None, Sequence[dict[str, Any]], set[str]]:
+        row = None
+        if new is None and not visit.fresh:
+            row = session.scalar(
+                select(ConversationRow)
+                .where(ConversationRow.site_id == visit.principal.site, ConversationRow.visitor == owner)
+                .order_by(ConversationRow.created.desc())
+                .limit(1)
+            )
+        if row is None:
+            return None, (), set()
+        messages = message_records(session, row.id)
+        rated = select(FeedbackRow.message_id).where(
+            FeedbackRow.owner == owner, FeedbackRow.message_id.in_([message["id"] for message in messages])
+        )
+        return row, messages, set(session.scalars(rated))
+
+    row, messages, rated = await service.database.read(read)
+    values = _values(request, visit) | {
+        "conversation": row.id if row is not None else "",
+        "held": row is not None and row.held_by == "human",
+        "messages": messages,
+        "rated": rated,
+        "last": messages[-1]["number"] if messages else 0,
+        "key": new_id("form"),
+        "waiting": bool(messages) and messages[-1]["role"] == "visitor",
+    }
+    response = sheet("page.html", values)
+    lasts = timedelta(days=service.settings.resume_days)
+    keep_cookie(request, response, VISITOR_COOKIE, visit.cookie("page", lasts=lasts), lasts=lasts)
+    return response
+
+
+@router.post("/ask")
+async def ask(request: Request, service: TheService, visit: Visit) -> Response:
+    """A message. Without a script the browser waits for the reply; a script is told where to follow it."""
+    fields = await checked_form(request, visit)
+    incoming = _incoming(visit, fields, fields.get("text", ""))
+    if not _has_script(request):
+        answer = await service.answer(incoming, whole=True)
+        return RedirectResponse(f"/#{answer.message or 'end'}", 303)
+    conversation, message = await service.receive(incoming, whole=incoming.conversation is None)
+    return JSONResponse({"conversation": conversation, "message": message, "key": new_id("form")}, 202)
+
+
+@router.post("/person")
+async def person(request: Request, service: TheService, visit: Visit) -> Response:
+    """The visitor wants a person."""
+    fields = await checked_form(request, visit)
+    looks: Looks = request.app.state.looks
+    language = language_of_request(request)
+    incoming = _incoming(visit, fields, looks.words(language)["person"])
+    note = await _note(service, visit, incoming.conversation)
+    settings = service.assistant.settings
+    open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
+    told = told_in(language, looks, is_open=open_now)
+    patience = timedelta(minutes=service.settings.handover_minutes)
+    row = await service.database.write(
+        lambda session: person_wanted(session, incoming, told=told, note=note, patience=patience)
+    )
+    service.news_of(row.id)
+    if not _has_script(request):
+        return RedirectResponse("/#end", 303)
+    return JSONResponse({"conversation": row.id, "key": new_id("form")}, 202)
+
+
+@router.post("/feedback")
+async def feedback(request: Request, service: TheService, visit: Visit) -> Response:
+    """Thumbs, with a reason where they are down."""
+    fields = await checked_form(request, visit)
+    try:
+        wish = FeedbackRequest(
+            thumbs=fields.get("thumbs", ""),  # type: ignore[arg-type]
+            reason=fields.get("reason") or None,  # type: ignore[arg-type]
+            correction=fields.get("correction", "").strip() or None,
+        )
+    except ValidationError:
+        raise Refused(422, "unreadable", "Choose whether the answer helped, and what was wrong with it.") from None
+    message = fields.get("message", "")
+    await give_feedback(service, visit.principal, message, wish)
+    if not _has_script(request):
+        return RedirectResponse(f"/#{urlencode({'': message})[1:]}", 303)
+    return JSONResponse({"message": message})
+
+
+@router.get("/events")
+async def follow(
+    request: Request,
+    service: TheService,
+    visit: Visit,
+    conversation: Annotated[str, Query(max_length=200)],
+    after: After = 0,
+    seconds: Annotated[float, Query(gt=0, le=3600)] = 3600.0,
+    last_event_id: Annotated[str | None, Header(max_length=40)] = None,
+) -> Response:
+    """The conversation's messages as pieces of the page, from where a broken stream left off."""
+    principal = visit.principal
+    await service.database.read(
+        lambda session: conversation_of(session, principal.site, conversation, visitor=principal.visitor)
+    )
+    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
+        after = min(int(last_event_id), 2**53)
+    stream = _pieces_of_page(service, conversation, after, seconds, _values(request, visit))
+    return StreamingResponse(stream, media_type="text/event-stream")
+
+
+async def _pieces_of_page(
+    service: Service, conversation: str, after: int, seconds: float, values: dict[str, Any]
+) -> AsyncIterator[str]:
+    waited, live = 0.0, False
+    while not service.answerer.draining:
+        news = partial(news_in, conversation=conversation, after=after)
+        held, messages = await service.database.read(news)
+        for message in messages:
+            if live and message["role"] == "assistant":
+                for piece in pieces(message["text"]):
+                    yield event("delta", {"id": message["id"], "text": piece})
+            after = message["number"]
+            html = fragment("message.html", values | {"message": message, "rated": set(), "fragment": True})
+            record = {"id": message["id"], "role": message["role"], "held": held, "html": html}
+            yield event("message", record, number=after)
+        live = True
+        if waited >= seconds:
+            return
+        step = min(HEARTBEAT_SECONDS, seconds - waited)
+        if not await service.hub.wait(f"conversation {conversation}", seconds=step):
+            waited += step
+            yield ": still here\n\n"
+
+
+def news_in(session: Session, conversation: str, after: int) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether a person has the conversation, and what was said since."""
+    return session.get_one(ConversationRow, conversation).held_by == "human", message_records(
+        session, conversation, after=after
+    )
+
+
+def language_of_request(request: Request) -> str:
+    """The reader's language, as their browser says."""
+    return language_among(request.headers.get("accept-language", ""))
+
+
+def _values(request: Request, visit: BrowserSession) -> dict[str, Any]:
+    looks: Looks = request.app.state.looks
+    language = language_of_request(request)
+    return {
+        "looks": looks,
+        "words": looks.words(language),
+        "language": language,
+        "direction": direction_of(language),
+        "sign": visit.form_sign,
+        "reasons": REASONS,
+        "face": "visitor",
+    }
+
+
+def _incoming(visit: BrowserSession, fields: dict[str, str], text: str) -> Incoming:
+    try:
+        text = MessageRequest(text=text).text
+    except ValidationError:
+        raise Refused(
+            422, "unreadable", "The message is empty, or cannot be read. Go back and write it again."
+        ) from None
+    return Incoming(
+        site=visit.principal.site,
+        owner=visit.principal.id,
+        text=text.strip(),
+        visitor=visit.principal.visitor,
+        conversation=fields.get("conversation") or None,
+        key=fields.get("key", "")[:200] or None,
+        channel="page",
+    )
+
+
+async def _note(service: Service, visit: BrowserSession, conversation: str | None) -> str:
+    if conversation is None:
+        return ""
+
+    def read(session: Session) -> Any:
+        row = conversation_of(session, visit.principal.site, conversation, visitor=visit.principal.visitor)
+        return unanswered(session, row.id).turns
+
+    turns = await service.database.read(read)
+    note: str = await service.in_thread(lambda: service.assistant.summary(turns))
+    return note
+
+
+def _has_script(request: Request) -> bool:
+    return "application/json" in request.headers.get("accept", "")
