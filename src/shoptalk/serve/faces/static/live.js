@@ -84,6 +84,7 @@ function begun(answer) {
     log.dataset.conversation = answer.conversation;
     log.dataset.last = "0";
     history.replaceState(null, "", "/");
+    document.getElementById("anew").hidden = false;
   }
   follow();
 }
@@ -135,6 +136,9 @@ if (box) {
   });
   grow();
 }
+document.addEventListener("toggle", (event) => {
+  if (event.target.open) event.target.scrollIntoView({ block: "nearest" });
+}, true);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-draft]");
   if (!link) return;
@@ -143,4 +147,4 @@ document.addEventListener("click", (event) => {
   grow();
   box.focus();
 });
-if (log) { if (!location.hash || location.hash === "#end") toEnd(); follow(); }
+if (log) { if (!location.hash.startsWith("#msg_")) toEnd(); follow(); }
