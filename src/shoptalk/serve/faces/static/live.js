@@ -35,7 +35,7 @@ function follow() {
     const { id, text } = JSON.parse(event.data);
     let item = document.getElementById(id);
     if (!item) {
-      item = document.createElement("li");
+      item = document.createElement("div");
       item.id = id;
       item.className = "message assistant";
       item.append(Object.assign(document.createElement("p"), { className: "text", dir: "auto" }));
