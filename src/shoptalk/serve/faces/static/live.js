@@ -35,7 +35,7 @@ function follow() {
     const { id, text } = JSON.parse(event.data);
     let item = document.getElementById(id);
     if (!item) {
-      item = document.createElement("li");
+      item = document.createElement("div");
       item.id = id;
       item.className = "message assistant";
       item.append(Object.assign(document.createElement("p"), { className: "text", dir: "auto" }));
@@ -84,6 +84,7 @@ function begun(answer) {
     log.dataset.conversation = answer.conversation;
     log.dataset.last = "0";
     history.replaceState(null, "", "/");
+    document.getElementById("anew").hidden = false;
   }
   follow();
 }
@@ -135,6 +136,9 @@ if (box) {
   });
   grow();
 }
+document.addEventListener("toggle", (event) => {
+  if (event.target.open) event.target.scrollIntoView({ block: "nearest" });
+}, true);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-draft]");
   if (!link) return;
@@ -143,4 +147,4 @@ document.addEventListener("click", (event) => {
   grow();
   box.focus();
 });
-if (log) { if (!location.hash || location.hash === "#end") toEnd(); follow(); }
+if (log) { if (!location.hash.startsWith("#msg_")) toEnd(); follow(); }
