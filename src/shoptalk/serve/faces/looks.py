@@ -74,18 +74,6 @@ class Looks:
         """The words in a language, the greeting included."""
         return words_in_language(language, self.texts, greeting=self.greeting, tone=self.tone)
 
-    def record(self, language: str) -> dict[str, object]:
-        """What the widget needs."""
-        return {
-            "name": self.name,
-            "language": language,
-            "direction": direction_of(language),
-            "words": self.words(language),
-            "light": dict(self.light),
-            "dark": dict(self.dark),
-            "logo": f"/logo?v={self.logo.version}" if self.logo else None,
-        }
-
     def stylesheet(self) -> str:
         """The colours as custom properties."""
         light, dark = (
