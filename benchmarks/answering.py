@@ -119,7 +119,7 @@ def _of_first(trial: QuestionTrial) -> QuestionTrial:
     """The same judged by the first sentence alone: the best one."""
     named = {trial.question.document, *(other.document for other in trial.question.also)}
     best = trial.considered.picked[:1]
-    right = any(trial.considered.found[entry.rank - 1].passage.document in named for entry in best)
+    right = any(trial.considered.hits[entry.rank - 1].passage.document in named for entry in best)
     return replace(trial, right=right)
 
 

@@ -56,9 +56,9 @@ def chats(paths: Sequence[str]) -> list[Chat]:
 
 def shuffled(dialogues: Sequence[Chat], *, seed: int) -> list[Chat]:
     """Every agent's turn in the place of another one."""
-    said = [text for chat in dialogues for role, text in chat if role in AGENTS]
-    random.Random(seed).shuffle(said)
-    left = iter(said)
+    replies = [text for chat in dialogues for role, text in chat if role in AGENTS]
+    random.Random(seed).shuffle(replies)
+    left = iter(replies)
     return [[(role, next(left) if role in AGENTS else text) for role, text in chat] for chat in dialogues]
 
 

@@ -303,9 +303,9 @@ def speed(count: int, embedded: int, vectors: Vectors, folder: Path) -> None:
             target.train(rows)
             target.add(rows)
             built = time.perf_counter() - begun
-        found = [dense_ranking(small, vector, DEPTH)[1].tolist() for vector in at]
-        exact = exact or found
-        kept = np.mean([len(set(a[:10]) & set(b[:10])) / 10 for a, b in zip(found, exact, strict=True)])
+        nearest = [dense_ranking(small, vector, DEPTH)[1].tolist() for vector in at]
+        exact = exact or nearest
+        kept = np.mean([len(set(a[:10]) & set(b[:10])) / 10 for a, b in zip(nearest, exact, strict=True)])
         times = timed(lambda n, index=index: dense_ranking(index, at[n], DEPTH), len(asked))
         print(f"| {name} | {built:.1f} | {times[0]:.2f} | {times[1]:.2f} | {kept:.4f} |", flush=True)
     begun = time.perf_counter()

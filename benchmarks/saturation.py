@@ -75,8 +75,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for labels, error in ERRORS.items():
         for name, plan in PLANS.items():
-            found = [shares(rule, plan, error, trials=given.trials) for rule in (by_margin, by_what_is_to_come)]
-            cells = [f"{100 * row[part]:.1f} %" for part in (0, 1) for row in found]
+            stopped = [shares(rule, plan, error, trials=given.trials) for rule in (by_margin, by_what_is_to_come)]
+            cells = [f"{100 * row[part]:.1f} %" for part in (0, 1) for row in stopped]
             print(f"| {labels:,} | {name} | {' | '.join(cells)} |", flush=True)
 
 

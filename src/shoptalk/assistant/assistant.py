@@ -176,11 +176,11 @@ class Assistant:
         vector = self.embed([asked.message])[0]
         clock.lap("embed")
         readings = self._readings(asked, vector)
-        found = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
+        hits = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
         clock.lap("retrieve")
-        picked = pick(shelf, found, asked.message, readings[-1][1])
+        picked = pick(shelf, hits, asked.message, readings[-1][1])
         clock.lap("pick")
-        considered = self._considered(asked, vector, shelf, found, picked, moment, tuple(earlier))
+        considered = self._considered(asked, vector, shelf, hits, picked, moment, tuple(earlier))
         clock.lap("consider")
         return considered
 
@@ -194,20 +194,20 @@ class Assistant:
         texts: list[str] = []
         for rank in dict.fromkeys(entry.rank for entry in considered.picked):
             of_one = [entry for entry in considered.picked if entry.rank == rank]
-            text = worded(stitch(of_one, most=self.settings.most_sentences), considered.found)
+            text = worded(stitch(of_one, most=self.settings.most_sentences), considered.hits)
             if text and text not in texts:
                 texts.append(text)
         return tuple(texts[:most])
 
     def summary(self, turns: Sequence[Turn], *, most: int = 5) -> str:
         """A note for the person who takes over: the visitor's own sentences that say most, in their order."""
-        said = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
-        if len(said) > most:
-            vectors = self.embed(said)
+        messages = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
+        if len(messages) > most:
+            vectors = self.embed(messages)
             central = vectors @ vectors.mean(axis=0)
-            kept = {0, len(said) - 1, *np.argsort(-central)[: most - 2].tolist()}
-            said = [text for number, text in enumerate(said) if number in kept]
-        return "\n".join(f"- {text}" for text in said)
+            kept = {0, len(messages) - 1, *np.argsort(-central)[: most - 2].tolist()}
+            messages = [text for number, text in enumerate(messages) if number in kept]
+        return "\n".join(f"- {text}" for text in messages)
 
     def _readings(
         self, asked: "_Asked", vector: Float[np.ndarray, " D"]
@@ -225,7 +225,7 @@ class Assistant:
         asked: "_Asked",
         vector: Float[np.ndarray, " D"],
         shelf: Shelf,
-        found: Sequence[Found],
+        hits: Sequence[Found],
         picked: Sequence[Picked],
         moment: datetime,
         earlier: Sequence[Decision],
@@ -234,7 +234,7 @@ class Assistant:
         if self.head is not None and asked.readable:
             answer = self.head.answers(vector[None])[0]
             intent, probability, in_scope = next(iter(answer.labels), None), answer.probability, answer.in_scope
-        features = features_of_answer(picked, found, asked.message, Support(probability, in_scope))
+        features = features_of_answer(picked, hits, asked.message, Support(probability, in_scope))
         before = self.embed(asked.before) if asked.before else np.zeros((0, len(vector)), dtype=np.float32)
         open_now = is_open(self.settings, moment)
         signals = Signals(
@@ -252,15 +252,15 @@ class Assistant:
             intent=intent,
             probability=probability,
             in_scope=in_scope,
-            pinned=any(hit.pinned for hit in found),
+            pinned=any(hit.pinned for hit in hits),
             confidence=self.confidence(features) if picked else 0.0,
             earlier=earlier,
         )
         sentences = stitch(picked, most=self.settings.most_sentences)
-        return Considered(signals, found, picked, sentences, features, moment, shelf.content)
+        return Considered(signals, hits, picked, sentences, features, moment, shelf.content)
 
     def _worded(self, decided: Decided, considered: "Considered") -> Reply:
-        signals, found = considered.signals, considered.found
+        signals, hits = considered.signals, considered.hits
         sentences: tuple[Sentence, ...] = ()
         path: ReplyPath = "rule"
         if decided.words == "found":
@@ -268,7 +268,7 @@ class Assistant:
             text = " ".join(sentence.text for sentence in sentences)
             if not sentences:
                 sentences, path = considered.sentences, "extractive"
-                text = worded(sentences, found)
+                text = worded(sentences, hits)
         elif decided.words == "rule":
             assert signals.rule is not None
             text = signals.rule.text
@@ -285,7 +285,7 @@ class Assistant:
             reason=decided.reason,
             text=text,
             sentences=sentences or (Sentence(text, ()),),
-            sources=tuple(_source(hit, rank, rank in used) for rank, hit in enumerate(found, start=1)),
+            sources=tuple(_source(hit, rank, rank in used) for rank, hit in enumerate(hits, start=1)),
             confidence=signals.confidence,
             intent=signals.intent,
             path=path,
@@ -296,17 +296,17 @@ class Assistant:
         """The generator's sentences that stand in what was read; none where there is no generator, or it fails."""
         if self.generator is None or considered.signals.pinned:
             return ()
-        said = self.generator.words(considered.signals.message, considered.found)
-        return ground(said, considered.found).sentences if said else ()
+        words = self.generator.words(considered.signals.message, considered.hits)
+        return ground(words, considered.hits).sentences if words else ()
 
     def _own_words(self, decided: Decided, considered: "Considered") -> str:
-        key, signals, found = decided.phrase, considered.signals, considered.found
+        key, signals, hits = decided.phrase, considered.signals, considered.hits
         if key == "escalate":
             key = "escalate" if is_open(self.settings, considered.moment) else "escalate_closed"
             first = f"{self._phrase('missing', signals)} " if decided.reason == "missing_knowledge" else ""
             return first + self._phrase(key, signals)
         if key == "clarify":
-            headings = list(dict.fromkeys(hit.passage.heading for hit in found if hit.passage.heading))[:3]
+            headings = list(dict.fromkeys(hit.passage.heading for hit in hits if hit.passage.heading))[:3]
             if not headings:
                 return self._phrase("clarify_plain", signals)
             return "\n".join([self._phrase("clarify", signals), *(f"- {heading}" for heading in headings)])
@@ -329,7 +329,7 @@ class Considered:
     """What is known of a visitor's turn before anything is decided, and the answer that its knowledge gives."""
 
     signals: Signals
-    found: Sequence[Found]
+    hits: Sequence[Found]
     picked: Sequence[Picked]
     sentences: tuple[Sentence, ...]
     """The extractive answer."""

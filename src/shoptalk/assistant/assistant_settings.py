@@ -72,8 +72,8 @@ class AssistantSettings(Frozen):
         for day, span in hours.items():
             if day not in DAYS:
                 raise ValueError(f"{day!r} is no weekday; give {', '.join(DAYS)}")
-            found = _HOURS.fullmatch(span)
-            if span != "closed" and (found is None or span[:5] >= span[6:]):
+            hours_match = _HOURS.fullmatch(span)
+            if span != "closed" and (hours_match is None or span[:5] >= span[6:]):
                 raise ValueError(f"{day} = {span!r}; expected 'HH:MM-HH:MM', the earlier first, or 'closed'")
         return hours
 

@@ -131,7 +131,7 @@ def try_questions(assistant: Assistant, questions: Sequence[AskedQuestion]) -> l
         considered = assistant.consider([*question.before, Turn(role="visitor", text=question.text)])
         decided = assistant.decided(considered, threshold=0.0)
         right = any(
-            considered.found[sentence.sources[0] - 1].passage.document == document
+            considered.hits[sentence.sources[0] - 1].passage.document == document
             and _overlaps(sentence.start, sentence.end, place)
             for sentence in considered.sentences
             for document, place in wanted

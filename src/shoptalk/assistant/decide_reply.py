@@ -74,9 +74,11 @@ def decide(signals: Signals, settings: AssistantSettings, *, threshold: float) -
 def _by_rule(signals: Signals) -> Decided | None:
     if signals.rule is None:
         return None
-    own = bool(signals.rule.text)
+    has_words = bool(signals.rule.text)
     key = {"escalate": "escalate", "decline": "decline"}.get(signals.rule.decision, "")
-    return Decided(signals.rule.decision, signals.rule.reason, "rule" if own else "phrase", "" if own else key)
+    return Decided(
+        signals.rule.decision, signals.rule.reason, "rule" if has_words else "phrase", "" if has_words else key
+    )
 
 
 def _by_message(signals: Signals) -> Decided | None:

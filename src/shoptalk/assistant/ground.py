@@ -56,21 +56,21 @@ def ground(text: str, found: Sequence[Found]) -> Grounded:
     refused: list[tuple[str, str]] = []
     for part in _parts(text):
         cited = tuple(dict.fromkeys(int(n) for group in _CITED.findall(part) for n in re.findall(r"\d+", group)))
-        said = " ".join(_CITED.sub("", part).split())
-        if not any(character.isalnum() for character in said):
+        sentence = " ".join(_CITED.sub("", part).split())
+        if not any(character.isalnum() for character in sentence):
             continue
         if wrong := [number for number in cited if not 1 <= number <= len(found)]:
-            refused.append((said, f"cites [{wrong[0]}], and {len(found)} passages were read"))
+            refused.append((sentence, f"cites [{wrong[0]}], and {len(found)} passages were read"))
             continue
         options = [cited] if cited else [(rank,) for rank in range(1, len(found) + 1)]
-        reasons = [_unsupported(said, [found[rank - 1] for rank in ranks]) for ranks in options]
+        reasons = [_unsupported(sentence, [found[rank - 1] for rank in ranks]) for ranks in options]
         stands = next((ranks for ranks, reason in zip(options, reasons, strict=True) if reason is None), None)
         if stands is None:
             refused.append(
-                (said, (reasons[0] or "") if cited else "cites nothing, and stands in no passage that was read")
+                (sentence, (reasons[0] or "") if cited else "cites nothing, and stands in no passage that was read")
             )
         else:
-            kept.append(Sentence(said, stands))
+            kept.append(Sentence(sentence, stands))
     return Grounded(tuple(kept), tuple(refused))
 
 

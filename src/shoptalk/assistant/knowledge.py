@@ -135,14 +135,14 @@ class Knowledge:
             documents = list(present.documents())
             gone: set[str] = set()
             for name in names:
-                found = {document.id for document in documents if _named(document, name)}
-                if not found:
+                named = {document.id for document in documents if _named(document, name)}
+                if not named:
                     some = ", ".join(document.id for document in documents[:5])
                     raise InputError(
                         f"The knowledge has no document {name!r}. `shoptalk knowledge status` lists them: {some}"
                         f"{', ...' if len(documents) > 5 else ''}."
                     )
-                gone |= found
+                gone |= named
             written = self._swap((document for document in documents if document.id not in gone), encoder)
         return KnowledgeChange(0, written.passages, written.embedded, removed=tuple(sorted(gone)))
 

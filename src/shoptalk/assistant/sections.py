@@ -214,9 +214,9 @@ def _leads(said: str) -> bool:
 def _line(text: str, start: int, end: int, block: int) -> Iterator[Span]:
     while start < end and text[start] in " \t\n>":
         start += 1
-    told = plain(text[start:end])
-    if any(character.isalnum() for character in told):
-        yield Span(start, start + len(text[start:end].rstrip()), told, block)
+    words = plain(text[start:end])
+    if any(character.isalnum() for character in words):
+        yield Span(start, start + len(text[start:end].rstrip()), words, block)
 
 
 def plain(text: str) -> str:

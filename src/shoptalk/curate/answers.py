@@ -80,13 +80,13 @@ class Passages:
         members: dict[int, list[int]] = defaultdict(list)
         for place, number in enumerate(numbers[: len(self)].tolist()):
             members[number].append(place)
-        found = []
+        places = []
         for text, number in zip(texts, numbers[len(self) :].tolist(), strict=True):
             # A cluster holds what its members chain to; a near duplicate is one of this very text.
             grams = _grams(normalise(text))
             alike = [place for place in members[number] if _jaccard(grams, _grams(self._words[place])) >= threshold]
-            found.append(tuple(alike))
-        return found
+            places.append(tuple(alike))
+        return places
 
     def _holding(self, words: str) -> list[int]:
         rarest = min((self._with_word.get(word, []) for word in words.split()), key=len, default=[])

@@ -35,14 +35,14 @@ def _known(cost: Fact, spent: Fact) -> list[tuple[str, Html]]:
 
 def _forecast(spent: Fact) -> Html | None:
     said, ratio = spent.forecast, spent.ratio
-    made: list[list[Child]] = [
+    lines: list[list[Child]] = [
         [word, fig(told_as, said[name]), fig(told_as, spent[name]), fig(wording.ratio, ratio[name])]
         for word, name, told_as in wording.SPENDING
         if said[name].number is not None
     ]
-    if not made:
+    if not lines:
         return None
-    return join(table("Forecast and fact", ["What", "Forecast", "Fact", "Ratio"], made), note(sentences.FORECAST))
+    return join(table("Forecast and fact", ["What", "Forecast", "Fact", "Ratio"], lines), note(sentences.FORECAST))
 
 
 def _shares(cost: Fact) -> Html | None:
@@ -50,15 +50,15 @@ def _shares(cost: Fact) -> Html | None:
     rows, losers = cost.candidates, cost.losers
     if not rows:
         return None
-    made = [_share(named(row.objective), row, "went on" if row.went_on.value else "lost") for row in rows]
+    lines = [_share(named(row.objective), row, "went on" if row.went_on.value else "lost") for row in rows]
     if losers:
-        made.append(_share(el("strong", "All that lost"), losers, ""))
+        lines.append(_share(el("strong", "All that lost"), losers, ""))
     head: list[Child] = ["Candidate", el("span", class_="desk"), "Time", "Share", "Tokens", "What became of it"]
     said = (
         "A candidate's time is that of preparing its targets and of training and measuring it. The rest of the run's "
         "time is nobody's: curating, the baseline, the verdict."
     )
-    return join(table("What the candidates took", head, made, words={1, 5}), note(said))
+    return join(table("What the candidates took", head, lines, words={1, 5}), note(said))
 
 
 def _share(called: Html, row: Fact, became: str) -> list[Child]:
@@ -76,13 +76,13 @@ def _stages(stages: Fact) -> Html | None:
     total = sum(stage.seconds.number or 0.0 for stage in stages)
     if not total:
         return None
-    made: list[list[Child]] = []
+    lines: list[list[Child]] = []
     for stage in stages:
-        made.append(_time(el("strong", told(stage.stage)), stage, stages, total))
-        made += [_time(join("\u2013 ", told(part.part)), part, stages, total) for part in stage.parts]
+        lines.append(_time(el("strong", told(stage.stage)), stage, stages, total))
+        lines += [_time(join("\u2013 ", told(part.part)), part, stages, total) for part in stage.parts]
     caption = join("By stage, ", fig(wording.summed_seconds, stages), " in all")
     head: list[Child] = ["Stage, and what in it was measured apart", el("span", class_="desk"), "Time", "Share"]
-    return table(caption, head, made, words={1})
+    return table(caption, head, lines, words={1})
 
 
 def _time(called: Html, row: Fact, stages: Fact, total: float) -> list[Child]:

@@ -165,9 +165,9 @@ def _entry(entry: Fact, decision: Fact, labelled: bool, scale: Axis | None, unit
 
 
 def _outcome(entry: Fact, decision: Fact) -> Html:
-    said = wording.became(entry.value, decision.value)
+    became = wording.became(entry.value, decision.value)
     why = told(entry.why_not, wording.sentence) if entry.why_not.value.strip() else None
-    return join(said, ": " if said and why else None, why) if said or why else join(wording.NONE)
+    return join(became, ": " if became and why else None, why) if became or why else join(wording.NONE)
 
 
 def _skipped(facts: Fact) -> Html | None:

@@ -126,10 +126,10 @@ def _md_entries(facts: RunFacts) -> str:
         )
         for row in verdict.candidates
     ]
-    said = INTERVAL_ON_TEST if verdict.on_test else INTERVAL
+    sentence = INTERVAL_ON_TEST if verdict.on_test else INTERVAL
     if verdict.heads:
-        said += f" {SAME_HEAD}"
-    return f"{title}\n\n{said}\n\n" + table(
+        sentence += f" {SAME_HEAD}"
+    return f"{title}\n\n{sentence}\n\n" + table(
         ["entry", "gain", "interval", "forgetting", "outcome"], body, words_last=True
     )
 
@@ -148,18 +148,18 @@ def _md_gains(facts: RunFacts) -> str:
     ]
     if not body:
         return ""
-    said = plain_words(facts.gains_note or ROWS)
+    sentence = plain_words(facts.gains_note or ROWS)
     head = ["task", "measure", "base", "adapted", "gain", "interval"]
-    return f"## Gains per task and number of labels\n\n{said}\n\n{table(head, body)}"
+    return f"## Gains per task and number of labels\n\n{sentence}\n\n{table(head, body)}"
 
 
 def _md_traffic(facts: RunFacts) -> str:
     shares = facts.traffic
     if shares is None:
         return ""
-    said = plain_words(shares.sentence)
+    sentence = plain_words(shares.sentence)
     if not shares.differs:
-        return f"## Labels and traffic\n\n{said}"
+        return f"## Labels and traffic\n\n{sentence}"
     body = [
         (
             row.label,
@@ -169,7 +169,7 @@ def _md_traffic(facts: RunFacts) -> str:
         )
         for row in shares.classes[:_CLASSES]
     ]
-    return f"## Labels and traffic\n\n{said}\n\n" + table(["class", "of labels", "of traffic", "interval"], body)
+    return f"## Labels and traffic\n\n{sentence}\n\n" + table(["class", "of labels", "of traffic", "interval"], body)
 
 
 def _md_changed(facts: RunFacts) -> str:
@@ -187,26 +187,26 @@ def _md_changed(facts: RunFacts) -> str:
         for side, rows in (("gained", changed.gained), ("lost", changed.lost))
         for row in rows[:_TEXTS]
     ]
-    said = (
+    sentence = (
         f"{count(changed.n_gained)} labelled texts are answered rightly more often than by the base, "
         f"{count(changed.n_lost)} less often. In brackets: the share of draws that were right."
     )
     head = ["", "text", "label", "base says", "adapted says"]
-    return f"## Texts that changed sides\n\n{said}\n\n{table(head, body, words_last=True)}"
+    return f"## Texts that changed sides\n\n{sentence}\n\n{table(head, body, words_last=True)}"
 
 
 def _md_dose(facts: RunFacts) -> str:
     if facts.dose is None:
         return ""
     curves = facts.dose.curves
-    said = [f"- {plain_words(curve.sentence)}" for curve in (curves.tokens, curves.texts, curves.labels)]
-    return "## How much is enough\n\n" + "\n".join(said)
+    sentence = [f"- {plain_words(curve.sentence)}" for curve in (curves.tokens, curves.texts, curves.labels)]
+    return "## How much is enough\n\n" + "\n".join(sentence)
 
 
 def _md_model(facts: RunFacts) -> str:
     median = facts.moved.quantiles.get("0.5") if facts.moved else None
-    said = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
-    parts = [f"Change of the weights: {', '.join(said)}." if said else ""]
+    sentence = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
+    parts = [f"Change of the weights: {', '.join(sentence)}." if sentence else ""]
     parts.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
     return "\n\n".join(filter(None, ["## What changed in the model", *parts])) if any(parts) else ""
 
@@ -227,9 +227,13 @@ def _md_label_free(facts: RunFacts) -> str:
     if not names:
         return ""
     body = [(row.entry, *(plain(row.values.get(name)) for name in names)) for row in facts.label_free]
-    said = " ".join(explained(names))
+    sentence = " ".join(explained(names))
     return "\n\n".join(
-        ["## Measures without labels", *([said] if said else []), table(["entry", *map(plain_words, names)], body)]
+        [
+            "## Measures without labels",
+            *([sentence] if sentence else []),
+            table(["entry", *map(plain_words, names)], body),
+        ]
     )
 
 
@@ -252,11 +256,11 @@ def _md_cost(facts: RunFacts) -> str:
         for row in cost.stages
         for name, seconds in [(row.stage, row.seconds), *((f"\u2013 {part.part}", part.seconds) for part in row.parts)]
     ]
-    said = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
+    sentence = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
     if spent.euros is not None and not forecast:
-        said += f" {euros(spent.euros)}."
+        sentence += f" {euros(spent.euros)}."
     blocks = [
-        f"## Cost\n\n{said}",
+        f"## Cost\n\n{sentence}",
         f"{FORECAST}\n\n" + table(["what", "forecast", "fact", "ratio"], forecast) if forecast else "",
         table(["candidate", "time", "share", "tokens", "outcome"], _shares(cost), words_last=True)
         if cost.candidates

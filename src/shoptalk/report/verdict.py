@@ -18,8 +18,8 @@ def verdict(facts: Fact) -> Html:
     above = el("p", "Shoptalk report of ", told(facts.run) if facts.run else "a run", ", ", when)
     sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true")
     head = el("h1", sign, sentences.VERDICTS[choice], class_=choice)
-    said = el("p", told(decision.sentence, wording.sentence), class_="lead")
-    return join(el("div", above, class_="soft"), head, said, _picture(decision), _answers(facts))
+    lead = el("p", told(decision.sentence, wording.sentence), class_="lead")
+    return join(el("div", above, class_="soft"), head, lead, _picture(decision), _answers(facts))
 
 
 def _picture(decision: Fact) -> Html:

@@ -144,10 +144,10 @@ def unanswered(session: Session, conversation: str) -> Waiting:
     row = session.get_one(ConversationRow, conversation)
     messages = messages_of(session, conversation)
     waiting = [message for message in messages if message.role == "visitor" and message.answered_by is None]
-    said = [message for message in messages if message not in waiting]
+    answered = [message for message in messages if message not in waiting]
     turns = (
         *(Turn(**turn) for turn in row.context),
-        *(Turn(role=ROLES[message.role], text=message.text) for message in (*said, *waiting)),
+        *(Turn(role=ROLES[message.role], text=message.text) for message in (*answered, *waiting)),
     )
     decided = session.scalars(
         select(TraceRow.decision)
@@ -209,8 +209,8 @@ def store_reply(
         _keep_gap(session, conversation, waiting, now)
     if reply.decision == "escalate":
         hand_over(session, conversation, reason=reply.reason, note=note, patience=patience)
-    told = {"conversation": conversation.id, "message": message.id, "decision": reply.decision, "reason": reply.reason}
-    tell(session, conversation.site_id, "reply.sent", told)
+    event = {"conversation": conversation.id, "message": message.id, "decision": reply.decision, "reason": reply.reason}
+    tell(session, conversation.site_id, "reply.sent", event)
     return Stored(message.id)
 
 

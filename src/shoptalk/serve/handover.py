@@ -41,8 +41,8 @@ def hand_over(session: Session, conversation: ConversationRow, *, reason: str, n
         outcome.handover_reason = conversation.handover_reason
     reference = {"conversation": conversation.id, "since": now.isoformat()}
     plan(session, conversation.site_id, "handover_timeout", reference, due=now + patience)
-    told = {"conversation": conversation.id, "reason": conversation.handover_reason, "note": note}
-    tell(session, conversation.site_id, "handover.requested", told)
+    event = {"conversation": conversation.id, "reason": conversation.handover_reason, "note": note}
+    tell(session, conversation.site_id, "handover.requested", event)
 
 
 def held(session: Session, site: str, conversation: str) -> ConversationRow:

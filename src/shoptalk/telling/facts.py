@@ -221,8 +221,8 @@ def _stage_times(profile: Profile) -> tuple[StageTime, ...]:
     rows = []
     for stage, seconds in profile.stages.items():
         parts = sorted(profile.parts.get(stage, {}).items(), key=lambda item: -item[1])
-        told = tuple(PartTime(part=name, seconds=round(value, 1)) for name, value in parts if value >= _SHORTEST)
-        rows.append(StageTime(stage=stage, seconds=round(seconds, 1), parts=told))
+        shown = tuple(PartTime(part=name, seconds=round(value, 1)) for name, value in parts if value >= _SHORTEST)
+        rows.append(StageTime(stage=stage, seconds=round(seconds, 1), parts=shown))
     return tuple(rows)
 
 

@@ -50,7 +50,7 @@ def _rows(session: Session, site: str, held_by: str, *conditions: Any, order: An
         .where(MessageRow.conversation_id.in_([row.id for row in rows]), MessageRow.role == "visitor")
         .group_by(MessageRow.conversation_id)
     )
-    said = {
+    last_words = {
         message.conversation_id: message.text
         for message in session.scalars(select(MessageRow).where(MessageRow.number.in_(newest)))
     }
@@ -60,7 +60,7 @@ def _rows(session: Session, site: str, held_by: str, *conditions: Any, order: An
             "agent": row.agent,
             "reason": row.handover_reason if held_by == "human" else None,
             "since": (row.handover_at or row.updated) if held_by == "human" else row.updated,
-            "words": said.get(row.id, "")[:_SNIPPET],
+            "words": last_words.get(row.id, "")[:_SNIPPET],
         }
         for row in rows
     ]

@@ -98,10 +98,10 @@ async def person(request: Request, service: TheService, visit: Visit) -> Respons
     note = await _note(service, visit, incoming.conversation)
     settings = service.assistant.settings
     open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
-    told = told_in(language, looks, is_open=open_now)
+    words = told_in(language, looks, is_open=open_now)
     patience = timedelta(minutes=service.settings.handover_minutes)
     row = await service.database.write(
-        lambda session: person_wanted(session, incoming, told=told, note=note, patience=patience)
+        lambda session: person_wanted(session, incoming, told=words, note=note, patience=patience)
     )
     service.news_of(row.id)
     if not _has_script(request):

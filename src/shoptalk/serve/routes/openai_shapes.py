@@ -98,13 +98,13 @@ def turns_of(messages: list[tuple[str, str]]) -> tuple[tuple[Turn, ...], tuple[s
     Raises:
         Refused: the last message is not the user's.
     """
-    said = [(role, clean) for role, text in messages if role in ("user", "assistant") and (clean := _clean(text))]
-    last = len(said)
-    while last > 0 and said[last - 1][0] == "user":
+    spoken = [(role, clean) for role, text in messages if role in ("user", "assistant") and (clean := _clean(text))]
+    last = len(spoken)
+    while last > 0 and spoken[last - 1][0] == "user":
         last -= 1
-    if last == len(said):
+    if last == len(spoken):
         raise Refused(400, "no_question", "The last message must be the user's, with a text: it is what is answered.")
-    return tuple(Turn(role=role, text=text) for role, text in said[:last]), tuple(text for _, text in said[last:])
+    return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), tuple(text for _, text in spoken[last:])
 
 
 def _clean(text: str) -> str:

@@ -156,5 +156,5 @@ async def _events(response: dict[str, Any], *, after: int | None = None) -> Asyn
     ]
     for number, (kind, content) in enumerate(events):
         if after is None or number > after:
-            told = {"type": kind, "sequence_number": number, **content}
-            yield f"event: {kind}\ndata: {json.dumps(told, ensure_ascii=False, default=str)}\n\n"
+            event = {"type": kind, "sequence_number": number, **content}
+            yield f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False, default=str)}\n\n"
