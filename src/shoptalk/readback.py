@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shoptalk.errors import AbsentError, ArtifactError, ShoptalkError, exhausted
+from shoptalk.errors import AbsentError, ArtifactError, InputError, ShoptalkError, exhausted
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -172,3 +172,13 @@ def _whole_number(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"a whole number of {len(digits):,} digits")
     return int(digits)
+
+
+def refuse_no_folder(run: Path) -> None:
+    """Say so where the run that a user names is no folder.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} is no folder. Give the folder of a run that `shoptalk adapt` left.")

@@ -57,6 +57,28 @@ def test_a_document_with_the_same_id_takes_the_other_s_place_and_can_be_removed(
     assert assistant.reply(visitor(BICYCLE)).reason == "missing_knowledge"  # nothing is left, and nothing breaks
 
 
+def test_one_file_of_a_folder_takes_its_own_place(run: Path, tmp_path: Path) -> None:
+    """`knowledge add RUN documents/pets.md`: an old price beside the new one would be told to visitors."""
+    assistant = Assistant.open(run)
+    change = assistant.add([write(tmp_path / "documents" / "pets.md", "# Dogs\n\nA dog costs nine crowns.")])
+    assert (change.replaced, change.remarks) == (("documents/pets.md",), ())
+    assert [document.id for document in assistant.knowledge.shelf.documents()] == [
+        "documents/tariffs.md",
+        "documents/pets.md",
+    ]
+    change = assistant.add([write(tmp_path / "elsewhere" / "pets.md", "# Cats\n\nCats travel free.")])
+    assert change.replaced == ()
+    assert len(change.remarks) == 1 and "documents/pets.md stays beside it" in change.remarks[0]
+    both = [write(tmp_path / side / "documents" / "tariffs.md", f"# Tariffs\n\nOf the {side}.") for side in ("a", "b")]
+    assert assistant.add(both).documents == 2  # two at once cannot both be the one that is there
+    assert len(list(assistant.knowledge.shelf.documents())) == 5
+
+
+def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere is no folder"):
+        Assistant.open(tmp_path / "nowhere")
+
+
 def test_replies_go_on_while_the_knowledge_is_changed(run: Path, tmp_path: Path) -> None:
     assistant = Assistant.open(run)
     stop, failures, replies = threading.Event(), list[BaseException](), list[str]()

@@ -173,6 +173,8 @@ def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"no zip")
     with pytest.raises(InputError, match="cannot be read"):
         put_back(run, tmp_path / "bad.zip")
+    with pytest.raises(InputError, match=r"nowhere is no folder\. Give the folder of a run"):
+        put_back(tmp_path / "nowhere", tmp_path / "bad.zip")
 
 
 def test_keys_are_made_listed_and_revoked_on_the_command_line(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -41,6 +41,7 @@ from shoptalk.nn.heads import head_files
 from shoptalk.nn.heads.answering import belongs
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.lean import open_to_read
+from shoptalk.readback import refuse_no_folder
 from shoptalk.records import Document, Turn
 
 OURS = ("assistant", "agent", "bot", "system", "action", "tool")
@@ -102,8 +103,9 @@ class Assistant:
 
         Raises:
             ArtifactError: one of them is missing or damaged, or the head is of another encoder.
-            ConfigError: settings or rules cannot be used.
+            ConfigError, InputError: settings or rules cannot be used; the run is no folder.
         """
+        refuse_no_folder(run)
         chosen = settings if settings is not None else load_settings(run)
         encoder = handed_out(run / "encoder")
         product = open_to_read(run / "encoder")

@@ -7,9 +7,10 @@
 A new shelf is written beside the present one and takes its place as a whole, on disk and then in memory.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -17,7 +18,10 @@ from shoptalk.artifact import Artifact, create, handed_out, locked, open_artifac
 from shoptalk.assistant.document_facts import facts_of, stated_days
 from shoptalk.assistant.shelf import Embeds, Shelf, Shelved, write_shelf
 from shoptalk.config.settings import CurateConfig
+from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import read_documents
+from shoptalk.curate.files import SourceFile
+from shoptalk.curate.listing import list_files
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.readback import MANIFEST
@@ -86,24 +90,29 @@ class Knowledge:
         return True
 
     def add(self, sources: Sequence[Path], encoder: Embeds) -> KnowledgeChange:
-        """Read sources and add their documents; one whose id is there already takes its place.
+        """Read sources and add their documents; each takes the place of what the knowledge has of that name or file.
 
         Raises:
             SourceError: a source cannot be read.
             StorageError: another process is changing the knowledge.
         """
         items = list(stream_sources(sources, CurateConfig(), out=self._run))
-        documents = [item for item in items if isinstance(item, Document) and not item.turns]
+        files, _ = list_files(sources, out=self._run)
+        known = {document.source for document in self.shelf.documents()}
+        known_as = _known_as(files, known)
+        documents = [_called(item, known_as) for item in items if isinstance(item, Document) and not item.turns]
         dropped = [item for item in items if isinstance(item, Drop)]
         dropped += [
             Drop(id=item.id, source=item.source, reason="conversation", detail="knowledge is documents")
             for item in items
             if isinstance(item, Document) and item.turns
         ]
-        return self.put(documents, encoder, dropped=dropped)
+        change = self.put(documents, encoder, dropped=dropped)
+        given = [known_as.get(file.name, file.name) for file in files if file.given]
+        return replace(change, remarks=(*change.remarks, *_namesakes(given, known)))
 
     def put(self, documents: Sequence[Document], encoder: Embeds, *, dropped: Sequence[Drop] = ()) -> KnowledgeChange:
-        """Add documents that are already read.
+        """Add documents that are already read; one whose id is there already takes its place.
 
         Raises:
             InputError: there are none.
@@ -208,6 +217,40 @@ def _of_corpus(run: Path) -> Iterator[Document]:
 def _named(document: Document, name: str) -> bool:
     name = name.rstrip("/")
     return name in (document.id, document.source) or document.source.startswith(f"{name}/")
+
+
+def _known_as(files: Sequence[SourceFile], known: Set[str]) -> dict[str, str]:
+    """Files by the names that the knowledge has them under: `documents/faq.md` where only `faq.md` would be its name.
+
+    A source is named from the folder that was given down, so one file has another name when it is given by itself.
+    """
+    known_as = {}
+    for file in files:
+        parts = file.path.absolute().parts
+        longer = (printable("/".join(parts[-depth:])) for depth in range(len(parts) - 1, file.name.count("/") + 1, -1))
+        if earlier := next((name for name in longer if name in known), None):
+            known_as[file.name] = earlier
+    names = Counter(known_as.get(file.name, file.name) for file in files)
+    return {name: earlier for name, earlier in known_as.items() if names[earlier] == 1}
+
+
+def _called(document: Document, known_as: Mapping[str, str]) -> Document:
+    earlier = known_as.get(document.source)
+    if earlier is None:
+        return document
+    return document.model_copy(update={"id": earlier + document.id.removeprefix(document.source), "source": earlier})
+
+
+def _namesakes(given: Sequence[str], known: Set[str]) -> Iterator[str]:
+    """Of files that were given by themselves: others of the same file name, which may be earlier states of them."""
+    for name in given:
+        file_name = name.rpartition("/")[2]
+        others = sorted(other for other in known if other != name and other.rpartition("/")[2] == file_name)
+        if others:
+            yield (
+                f"{name}: {', '.join(others)} stays beside it. Where that is the same document, take it away with "
+                "`shoptalk knowledge remove`."
+            )
 
 
 def _chained(*parts: Iterable[Document]) -> Iterator[Document]:

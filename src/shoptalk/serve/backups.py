@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from shoptalk.artifact import open_artifact, storage_errors
 from shoptalk.errors import InputError, StorageError
+from shoptalk.readback import refuse_no_folder
 from shoptalk.serve.sqlite import copy_sqlite
 
 DATABASE = "serve.db"
@@ -91,9 +92,10 @@ def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, in
     """What a backup holds becomes what the run has. What was there before is kept beside it, as `*.before-restore`.
 
     Raises:
-        InputError: it is no backup.
+        InputError: it is no backup, or the run is no folder.
         StorageError: a server is running.
     """
+    refuse_no_folder(run)
     database = database_file(run, url)
     with storage_errors(run), (run / _LOCK).open("a") as handle:
         try:

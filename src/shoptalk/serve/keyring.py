@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shoptalk.errors import InputError
+from shoptalk.readback import refuse_no_folder
 from shoptalk.serve.access import make_key, revoke_key
 from shoptalk.serve.backups import DATABASE
 from shoptalk.serve.database import Database, new_site, sqlite_url
@@ -30,8 +31,8 @@ def change_keys(
     Raises:
         InputError: there is no such run or key, or a name, scope or origin is wrong.
     """
-    if db is None and not run.is_dir():
-        raise InputError(f"{run} is no folder. Give the folder of a run that `shoptalk adapt` left.")
+    if db is None:
+        refuse_no_folder(run)
     if not site or len(site) > 40 or not site.replace("-", "").isalnum():
         raise InputError(f"{site!r} is no name for a site: letters, digits and hyphens, at most 40.")
     for origin in origins or ():

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import load_settings
 from shoptalk.errors import InputError
+from shoptalk.readback import refuse_no_folder
 from shoptalk.serve.access import any_key, check_binding, is_loopback
 from shoptalk.serve.application import DRAIN_SECONDS, create_app
 from shoptalk.serve.backups import DATABASE, serving
@@ -61,8 +62,7 @@ def serve(
         ArtifactError: the run lacks something, or it is damaged.
     """
     began = time.monotonic()
-    if not run.is_dir():
-        raise InputError(f"{run} is no folder. Give the folder of a run that `shoptalk adapt` left.")
+    refuse_no_folder(run)
     settings = load_serve_settings(run, config)
     key = os.environ.get(KEY_VARIABLE) or None
     _log_to_standard_error()
