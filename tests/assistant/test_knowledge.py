@@ -57,6 +57,17 @@ def test_a_document_with_the_same_id_takes_the_other_s_place_and_can_be_removed(
     assert assistant.reply(visitor(BICYCLE)).reason == "missing_knowledge"  # nothing is left, and nothing breaks
 
 
+def test_rows_that_a_file_has_no_more_are_removed_when_it_is_added_again(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    file = write(tmp_path / "k.csv", "text\nThe sauna is open until ten.\nTowels cost two crowns.\n")
+    first = assistant.add([file])
+    write(file, "text\nThe sauna is open until ten.\n")
+    change = assistant.add([file])
+    assert first.documents == 2 and len(change.removed) == 1
+    texts = [assistant.knowledge.shelf.passage(n).text for n in range(len(assistant.knowledge.shelf))]
+    assert "The sauna is open until ten." in texts and "Towels cost two crowns." not in texts
+
+
 def test_one_file_of_a_folder_takes_its_own_place(run: Path, tmp_path: Path) -> None:
     """`knowledge add RUN documents/pets.md`: an old price beside the new one would be told to visitors."""
     assistant = Assistant.open(run)

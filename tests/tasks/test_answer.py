@@ -25,6 +25,12 @@ from tests.conftest import Listener
 from tests.test_adaptation import config_for
 
 
+@pytest.fixture(autouse=True)
+def _a_question_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges of these tests have as few questions as show what is tested."""
+    monkeypatch.setattr(sys.modules[AnswerJudge.__module__], "FEWEST", 1)
+
+
 def reference_ndcg(ranking: Sequence[int], relevant: set[int]) -> float:
     """Järvelin and Kekäläinen 2002 with binary gains, rank by rank."""
     gains = [1.0 if passage in relevant else 0.0 for passage in ranking]
@@ -112,6 +118,15 @@ def test_questions_and_passages_are_read_under_their_prompts_where_the_encoder_h
     product = Planted({"ask: q": [0, 1], "say: a": [1, 0], "say: b": [0, 1]})
     product.prompts = {"query": "ask: ", "reply": "say: "}
     assert judge is not None and judge.look(product).tolist() == [[1.0]]
+
+
+def test_nine_independent_questions_are_too_few_for_a_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[AnswerJudge.__module__], "FEWEST", 10)
+    corpus = corpus_of([f"p{i}" for i in range(20)])
+    pairs = [pair_of(f"q{i}", (i,)) for i in range(10)]
+    alike = [pair.model_copy(update={"cluster": min(i, 8)}) for i, pair in enumerate(pairs)]
+    apart = [pair.model_copy(update={"cluster": i}) for i, pair in enumerate(pairs)]
+    assert answer(ground_of(corpus, alike)) is None and answer(ground_of(corpus, apart)) is not None
 
 
 def test_without_pairs_and_for_products_without_text_vectors_there_is_no_judge() -> None:

@@ -107,12 +107,22 @@ class Knowledge:
             for item in items
             if isinstance(item, Document) and item.turns
         ]
-        change = self.put(documents, encoder, dropped=dropped)
+        change = self.put(documents, encoder, dropped=dropped, whole={document.source for document in documents})
         given = [known_as.get(file.name, file.name) for file in files if file.given]
         return replace(change, remarks=(*change.remarks, *_namesakes(given, known)))
 
-    def put(self, documents: Sequence[Document], encoder: Embeds, *, dropped: Sequence[Drop] = ()) -> KnowledgeChange:
+    def put(
+        self,
+        documents: Sequence[Document],
+        encoder: Embeds,
+        *,
+        dropped: Sequence[Drop] = (),
+        whole: Set[str] = frozenset(),
+    ) -> KnowledgeChange:
         """Add documents that are already read; one whose id is there already takes its place.
+
+        Of the sources in `whole` these are all documents: earlier ones of the same sources, such as rows that a file
+        has no more, are removed.
 
         Raises:
             InputError: there are none.
@@ -123,13 +133,18 @@ class Knowledge:
         ids = {document.id for document in documents}
         with self._changed() as present:
             replaced = tuple(document.id for document in present.documents() if document.id in ids)
-            kept = (document for document in present.documents() if document.id not in ids)
+            removed = tuple(
+                document.id for document in present.documents() if document.source in whole and document.id not in ids
+            )
+            gone = ids | set(removed)
+            kept = (document for document in present.documents() if document.id not in gone)
             written = self._swap(_chained(kept, documents), encoder)
         return KnowledgeChange(
             documents=len(documents),
             passages=written.passages,
             embedded=written.embedded,
             replaced=replaced,
+            removed=removed,
             dropped=tuple(dropped),
             remarks=tuple(_remarks(documents)),
         )

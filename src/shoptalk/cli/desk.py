@@ -29,12 +29,15 @@ def add(run: Run, sources: Sources, as_json: Json = False) -> None:
     result = {
         "added": change.documents,
         "replaced": list(change.replaced),
+        "removed": list(change.removed),
         "passages": change.passages,
         "embedded": change.embedded,
         "left_out": dict(Counter(drop.reason for drop in change.dropped)),
     }
     for remark in change.remarks:
         typer.echo(remark, err=True)
+    for id in change.removed:
+        typer.echo(f"removed: {id} (its file was added again and has it no more)", err=True)
     for drop in change.dropped:
         typer.echo(f"left out: {drop.id} ({drop.reason}{f': {drop.detail}' if drop.detail else ''})", err=True)
     show(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
-from shoptalk.tasks.answer import answer
+from shoptalk.tasks.answer import FEWEST, answer
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
 from shoptalk.tasks.reply import HELD_OUT, reply
@@ -50,8 +50,8 @@ _NEEDS: dict[str, Needs] = {
         "Give a --base that reads texts",
     ),
     "answer": Needs(
-        "the task answer needs questions with the passages that answer them, and an encoder, and this run does not "
-        "have both",
+        f"the task answer needs at least {FEWEST} independent questions with the passages that answer them, and an "
+        "encoder, and this run does not have both",
         "Bring questions with --pairs",
     ),
 }

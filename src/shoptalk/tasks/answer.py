@@ -25,6 +25,8 @@ MOST = 20_000
 """Passages that are ranked; of more, those that answer and others at random."""
 QUERY, PASSAGE = ("query",), ("passage", "document", "reply")
 """Names under which encoders have prompts for questions and for passages."""
+FEWEST = 10
+"""Independent questions; fewer say nothing, and their interval would be wider than the measure."""
 _AT_ONCE = 256
 """Questions whose cosines with all passages are held at once."""
 NDCG = Measure(
@@ -68,8 +70,10 @@ class AnswerJudge(Judge):
 
 
 def answer(ground: Ground) -> AnswerJudge | None:
-    """The judge of answers; None without pairs, and of products that give texts no vectors."""
-    if not ground.pairs or ground.kind != "text":
+    """The judge of answers; None with fewer than `FEWEST` independent pairs, and of products that give no vectors of
+    texts.
+    """
+    if ground.kind != "text" or len({pair.cluster for pair in ground.pairs}) < FEWEST:
         return None
     positions = ground.train.passages().numbers
     kept, remark = np.arange(len(positions)), None
