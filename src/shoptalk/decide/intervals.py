@@ -1,8 +1,8 @@
 """Gains with intervals, from scores of examples: pure functions of arrays; none knows what a model is.
 
 The quantity estimated is the gain of what would be shipped: the mean score of an adapted model minus the base's, in
-expectation over draws (k-shot label sets, say) and unseen examples. Where scores are 1 for a right answer and 0 for a
-wrong one, that is a difference of accuracies.
+expectation over draws (80/20 splits of the labels, say) and unseen examples. Where scores are 1 for a right answer and
+0 for a wrong one, that is a difference of accuracies.
 """
 
 import math
@@ -177,9 +177,16 @@ def estimate_on_test(scores: Scores, *, n_boot: int = 2000, seed: int) -> Estima
 
 def paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:
     """Standard error of a pooled paired difference of the measure (the linearised ratio of cluster totals)."""
-    totals, tests = differences.sum(axis=0, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
-    residuals = totals - tests * (totals.sum() / tests.sum())
-    return measure.scale * math.sqrt(float((residuals**2).sum())) / float(tests.sum())
+    return math.sqrt(float(paired_covariance(differences[None], counts, measure)[0, 0]))
+
+
+def paired_covariance(
+    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], measure: Measure
+) -> Float[np.ndarray, "E E"]:
+    """How the errors of several pooled paired differences vary together."""
+    totals, tests = differences.sum(axis=1, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
+    residuals = totals - tests * (totals.sum(axis=1, keepdims=True) / tests.sum())
+    return np.asarray((measure.scale / float(tests.sum())) ** 2 * residuals @ residuals.T)
 
 
 def _student(degrees: int) -> float:

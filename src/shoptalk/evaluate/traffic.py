@@ -14,7 +14,7 @@ are those of maximum likelihood: classes that the head can hardly tell apart hav
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -130,5 +130,4 @@ def messages(corpus: Corpus) -> tuple[Int[np.ndarray, " K"], str]:
 def weighted_gain(scores: decide.Scores, weights: Float[np.ndarray, " N"], *, c: float, seed: int) -> decide.Estimate:
     """The gain where examples count by these weights, which are taken as known."""
     values = np.asarray(scores.values, dtype=np.float64) * weights
-    weighted = decide.Scores(scores.entries, values, scores.tested, scores.cluster, scores.measure)
-    return decide.estimate_chosen(weighted, c=c, seed=seed)
+    return decide.estimate_chosen(replace(scores, values=values), c=c, seed=seed)
