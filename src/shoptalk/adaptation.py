@@ -117,8 +117,8 @@ def _adapted(
         parents = files | inputs
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
-        told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not _stands(world, head=labels is not None):
+        finished = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
+        if finished is None or not _stands(world, head=labels is not None):
             verdict, facts = _tell(
                 world, sources, labels, test, pairs, accept_unproven=accept_unproven, command=command
             )

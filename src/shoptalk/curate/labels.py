@@ -290,8 +290,8 @@ def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
 
 
 def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
-    found = {column_named(name, value): name for name in wanted}
-    return {found.get(key, key): cell for key, cell in value.items()}
+    wanted_of = {column_named(name, value): name for name in wanted}
+    return {wanted_of.get(key, key): cell for key, cell in value.items()}
 
 
 def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tuple[list[Example], list[Drop]]:

@@ -88,8 +88,8 @@ class Articles:
             for begin in range(0, len(words) - _WINDOW + 1, _STRIDE):
                 self._windows[tuple(words[begin : begin + _WINDOW])].append(len(self._passages))
             self._passages.append((text, words, document.id))
-        own = document.id.partition("#")[2]
-        name = own or PurePosixPath(document.source).name.removesuffix(".gz").rpartition(".")[0]
+        within_file = document.id.partition("#")[2]
+        name = within_file or PurePosixPath(document.source).name.removesuffix(".gz").rpartition(".")[0]
         if len([part for part in re.split(r"[\W_]+", name) if not part.isdecimal()]) >= FEWEST_LINKED:
             self._by_address[name.casefold()].add(document.id)
         if isinstance(url := document.metadata.get("url"), str):

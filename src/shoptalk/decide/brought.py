@@ -36,13 +36,15 @@ def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
 def _parts(counted: Sequence[str]) -> tuple[str, str]:
     """With what, and without what. An encoder is trained on unlabelled text, and takes the place of other bases."""
     text = {NAMES: "labels' names", UNLABELLED: "unlabelled text", ADAPTED: "unlabelled text"}
-    own = dict.fromkeys(text[step] for step in counted if step in text)
+    kinds_of_text = dict.fromkeys(text[step] for step in counted if step in text)
     with_another = ANOTHER_BASE in counted and ADAPTED not in counted
-    if not own:
+    if not kinds_of_text:
         return "On another base", "on the first"
     if with_another:
-        return f"With your {' and '.join(own)}, and on another base,", "without any of it"
-    return f"With your {' and '.join(own)}", "without it" if list(own) == [text[UNLABELLED]] else "without them"
+        return f"With your {' and '.join(kinds_of_text)}, and on another base,", "without any of it"
+    return f"With your {' and '.join(kinds_of_text)}", "without it" if list(kinds_of_text) == [
+        text[UNLABELLED]
+    ] else "without them"
 
 
 def _certainty(rise: Rise) -> str:

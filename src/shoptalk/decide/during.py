@@ -141,15 +141,15 @@ def overfitting(
     change, interval = -float(gains.gain[best]), (-float(gains.high[best]), -float(gains.low[best]))
     fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
     difference, low, high = (checkpoints.measure.change(number) for number in (change, *interval))
-    said = (
+    difference_told = (
         f"{names[-1]} differs from {names[best]} by {difference} {checkpoints.measure.difference} "
         f"(95 % interval {low} to {high})"
     )
     if fires:
         loss = f"while its pretext loss fell from {np.mean(pretext[best]):.3g} to {np.mean(pretext[-1]):.3g}"
-        sentence = f"Over-fitting: {said} {loss}{_unseen(held_out, best)}."
+        sentence = f"Over-fitting: {difference_told} {loss}{_unseen(held_out, best)}."
     else:
-        sentence = f"No over-fitting is shown: {said}."
+        sentence = f"No over-fitting is shown: {difference_told}."
     decision = Decision(
         choice="stop" if fires else "continue",
         options=("continue", "stop"),

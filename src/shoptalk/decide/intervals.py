@@ -168,11 +168,11 @@ def estimate_on_test(scores: Scores, *, n_boot: int = 2000, seed: int) -> Estima
     n_clusters = counts.shape[1]
     if n_clusters < 2:
         return _estimate(scores, sums, counts, c=1.96, n_boot=n_boot, seed=seed)
-    found = _estimate(scores, sums, counts, c=_student(n_clusters - 1), n_boot=n_boot, seed=seed)
+    resampled = _estimate(scores, sums, counts, c=_student(n_clusters - 1), n_boot=n_boot, seed=seed)
     robust = paired_error(sums[1] - sums[0], counts, scores.measure) * math.sqrt(n_clusters / (n_clusters - 1))
     least = least_error((sums[1] - sums[0])[None], scores.measure)
-    se = np.maximum(robust if len(counts) == 1 else np.maximum(found.se, robust), least)
-    return replace(found, se=se, low=found.gain - found.c * se, high=found.gain + found.c * se)
+    se = np.maximum(robust if len(counts) == 1 else np.maximum(resampled.se, robust), least)
+    return replace(resampled, se=se, low=resampled.gain - resampled.c * se, high=resampled.gain + resampled.c * se)
 
 
 def paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:

@@ -121,9 +121,9 @@ def messages(corpus: Corpus) -> tuple[Int[np.ndarray, " K"], str]:
     turn, conversation = np.asarray(corpus.turn), np.asarray(corpus.conversation)
     if corpus.role is not None:
         visitors = [i for i, name in enumerate(corpus.roles) if name.casefold() not in (*AGENTS, *TOOLS)]
-        said = np.flatnonzero((turn >= 0) & np.isin(np.asarray(corpus.role), visitors))
-        if len(said):
-            return said[np.unique(conversation[said], return_index=True)[1]], TURNS
+        spoken = np.flatnonzero((turn >= 0) & np.isin(np.asarray(corpus.role), visitors))
+        if len(spoken):
+            return spoken[np.unique(conversation[spoken], return_index=True)[1]], TURNS
     return np.flatnonzero((turn < 0) & (np.bincount(conversation)[conversation] == 1)), TEXTS
 
 
