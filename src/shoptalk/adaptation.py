@@ -34,7 +34,7 @@ from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import check_tasks, judged_by_pairs
+from shoptalk.tasks import judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
@@ -72,7 +72,6 @@ def adapt(
     config = config or Config()
     check_candidates(config)
     tasks = (config.task, *config.other_tasks)
-    check_tasks(tasks)
     if pairs is not None and not judged_by_pairs(tasks):
         raise InputError(
             f"Pairs are given and nothing is judged by them: the task is {config.task}. Give --task answer, or "
@@ -118,8 +117,8 @@ def _adapted(
         parents = files | inputs
         settings = config.model_dump() | {"accept_unproven": accept_unproven}
         decision = out / "decision"
-        told = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if told is None or not _stands(world, head=labels is not None):
+        finished = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
+        if finished is None or not _stands(world, head=labels is not None):
             verdict, facts = _tell(
                 world, sources, labels, test, pairs, accept_unproven=accept_unproven, command=command
             )

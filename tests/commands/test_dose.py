@@ -297,7 +297,7 @@ class Planted:
         self.folder, self.accuracies, self.losses = folder, dict(enumerate(accuracies)), losses
         examples = [Example(id=str(i), text=f"text {i}", label=f"l{i % 4}", cluster=i) for i in range(400)]
         corpus, product = toy_corpus(), tiny_product()
-        ground = Ground("text", tuple(examples), (), corpus, corpus, (), shots=5, n_draws=10, seed=0)
+        ground = Ground("text", tuple(examples), (), corpus, corpus, (), n_draws=10, seed=0)
         self.judge = LabelJudge.draw("intent", ACCURACY, ground)
         bench = Bench(
             "intent",

@@ -192,6 +192,14 @@ def test_a_document_narrows_a_passage_and_stands_in_for_one_that_is_nowhere() ->
     assert place_of("A unicycle costs nothing at all", "again.md", at=both) == bicycles[1:]
 
 
+def test_a_passage_that_stands_or_nearly_stands_in_another_document_is_not_that_of_the_one_given() -> None:
+    bicycle = "A bicycle costs four crowns and stands on the lower deck, tied to the rail by its owner"
+    refunds = where().of_document("refunds")
+    for passage in (bicycle, f"{bicycle}s"):
+        assert place_of(passage, "refunds") == list(refunds)
+    assert place_of(f"{bicycle}s", "luggage") == place_of(bicycle)
+
+
 def test_an_answer_that_stands_nearly_everywhere_points_nowhere() -> None:
     corpus = to_corpus(documents()[:1], digest="", passage_characters=600)
     pairs, drops = placed([GivenPair("p#1", "q?", "", "luggage.md")], Passages(corpus, {}, CONFIG), CONFIG)

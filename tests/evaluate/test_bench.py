@@ -52,7 +52,7 @@ def ground(kind: Any = "text") -> Ground:
         Example(id=str(i), text=text, label=TOPICS[LABELS[i]], cluster=int(CLUSTER[i])) for i, text in enumerate(TEXTS)
     )
     corpus = toy_corpus()
-    return Ground(kind, examples, (), corpus, corpus, tuple(POOL), shots=3, n_draws=4, seed=0)
+    return Ground(kind, examples, (), corpus, corpus, tuple(POOL), n_draws=4, seed=0)
 
 
 def intents() -> LabelJudge:

@@ -66,6 +66,32 @@ def test_every_base_is_measured_as_the_first_is_and_only_once(
     assert repeated.others[name].price == other.price
 
 
+def test_what_a_look_at_another_base_embeds_is_not_embedded_again_for_its_heads(
+    world: SmallWorld, tiny_base: Path, another: Path, tmp_path: Path, listener: Listener, monkeypatch: Any
+):
+    embedded: list[tuple[str, tuple[str, ...], str | None]] = []
+    real = TextEncoder.embed
+
+    def counting(self: TextEncoder, items: Any, **options: Any) -> Any:
+        if len(items) > 1:  # one alone is timed
+            embedded.append((self.name, tuple(items), options.get("prompt")))
+        return real(self, items, **options)
+
+    monkeypatch.setattr(TextEncoder, "embed", counting)
+    baseline_of(world, tmp_path / "run", config_for(tiny_base, another), listener)
+    assert len(embedded) == len(set(embedded))
+
+
+def test_another_number_of_shots_is_no_reason_to_measure_the_base_again(
+    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+):
+    config = config_for(tiny_base)
+    baseline_of(world, tmp_path / "run", config, listener)
+    again = Listener()
+    baseline_of(world, tmp_path / "run", config.model_copy(update={"shots": 3}), again)
+    assert not [line for line in again.said if "measuring" in line]
+
+
 def test_bases_that_cannot_be_compared_are_refused_before_anything_is_read(tiny_base: Path, another: Path):
     copy = another.parent / "copy"
     copy.exists() or copy.symlink_to(another)

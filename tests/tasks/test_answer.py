@@ -95,7 +95,7 @@ def corpus_of(passages: Sequence[str], turns: Sequence[str] = ()) -> Corpus:
 
 
 def ground_of(corpus: Corpus, pairs: Sequence[Pair], kind: Any = "text") -> Ground:
-    return Ground(kind, (), (), corpus, corpus, (), shots=5, n_draws=20, seed=0, pairs=tuple(pairs))
+    return Ground(kind, (), (), corpus, corpus, (), n_draws=20, seed=0, pairs=tuple(pairs))
 
 
 def pair_of(question: str, *places: tuple[int, ...], cluster: int = 0) -> Pair:

@@ -30,7 +30,7 @@ EXAMPLES = tuple(
 
 def judge(n_draws: int, *, tests: tuple[Example, ...] = (), kind: Any = "text") -> LabelJudge:
     corpus = toy_corpus()
-    ground = Ground(kind, EXAMPLES, tests, corpus, corpus, tuple(POOL), shots=3, n_draws=n_draws, seed=3)
+    ground = Ground(kind, EXAMPLES, tests, corpus, corpus, tuple(POOL), n_draws=n_draws, seed=3)
     made = intent(ground)
     assert made is not None
     return made
@@ -38,7 +38,7 @@ def judge(n_draws: int, *, tests: tuple[Example, ...] = (), kind: Any = "text") 
 
 def test_there_is_nothing_to_judge_by_without_labels() -> None:
     corpus = toy_corpus()
-    assert intent(Ground("text", (), (), corpus, corpus, (), shots=3, n_draws=5, seed=0)) is None
+    assert intent(Ground("text", (), (), corpus, corpus, (), n_draws=5, seed=0)) is None
 
 
 def test_a_look_is_a_plain_head_on_the_first_splits_that_every_entry_shares() -> None:

@@ -38,7 +38,7 @@ def corpus_of(*conversations: list[Turn]) -> Corpus:
 
 
 def ground_of(held_out: Corpus, train: Corpus | None = None) -> Ground:
-    return Ground("text", (), (), train if train is not None else held_out, held_out, (), shots=5, n_draws=5, seed=0)
+    return Ground("text", (), (), train if train is not None else held_out, held_out, (), n_draws=5, seed=0)
 
 
 def chats(count: int, *, seed: int = 0, turns: int = 4) -> list[list[Turn]]:

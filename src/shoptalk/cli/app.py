@@ -88,7 +88,7 @@ def adapt(
     candidates: Annotated[
         str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
     ] = None,
-    shots: Annotated[int | None, typer.Option(help="Labels per class that the assistant will have.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Labels per class of the row at few labels.")] = None,
     budget: Budget = None,
     price: Price = None,
     seed: Seed = None,

@@ -124,17 +124,23 @@ def embed_sources(
                 left_out=0,
                 sources=fingerprint,
             )
-            report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
-            reasons = Counter[str]()
-            items = _counting(stream_sources(sources, config.curate, say=report.say), reasons)
-            plan = work.prepared(begun, items, shard=SHARD, passage_characters=config.curate.passage_characters)
-            if reasons:
-                report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")
+            plan = _read_rows(work, begun, sources, config, report)
         if not plan.card.texts:
             raise SourceError(f"There is no text in {', '.join(map(str, sources))}. Give files that hold some.")
         _embed_shards(work, plan, product, report)
         work.publish(plan.card, out)
     return plan.card.texts
+
+
+def _read_rows(work: Work, card: VectorsCard, sources: Sequence[Path], config: Config, report: Reporter) -> ShardPlan:
+    """Read the sources into the file of rows that is embedded; what is left out is told."""
+    report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
+    reasons = Counter[str]()
+    items = _counting(stream_sources(sources, config.curate, say=report.say), reasons)
+    plan = work.prepared(card, items, shard=SHARD, passage_characters=config.curate.passage_characters)
+    if reasons:
+        report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")
+    return plan
 
 
 # What is asked for

@@ -178,36 +178,13 @@ def train_on(
         )
         candidate = PreparedCandidate(objective, spec, targets)
         plan = _plan(world, key, candidate, corpus, inputs, steps, begun=begun, after=after)
-        forecast = Forecast(
-            expected=plan.forecast.priced(budget.price_per_hour),
-            before=plan.before_seconds,
-            price_per_hour=budget.price_per_hour,
-        )
+        forecast = plan.priced(budget.price_per_hour)
         world.report.say(
             f"plan: {plan.steps} steps, learning rate {plan.lr:g}; {plan.precision}, {plan.machine}; {forecast}"
         )
         launch.agree(lambda: _forget_other_runs(folder, key))
         earlier = sum(row["seconds"] for row in read_log(folder))
-        training = Training.build(
-            spec,
-            corpus=corpus,
-            inputs=inputs,
-            product=product,
-            targets=targets,
-            config=loop_config(spec, config, name=objective, steps=plan.steps, precision=plan.precision),
-            folder=folder,
-            snapshot_seconds=config.train.snapshot_seconds,
-        )
-        steps_taken = watched(
-            advance(training, until=plan.steps),
-            expected=plan.step_seconds,
-            total=plan.steps,
-            name=objective,
-            say=world.report.say,
-        )
-        for _ in world.report.track(steps_taken, done=0, total=plan.steps, name=objective):
-            pass
-        refuse_diverged(training)
+        training = _trained(world, candidate, plan, corpus, inputs, product)
         sharded = gather.sharded(training.objective)
 
         def finish() -> None:
@@ -217,24 +194,52 @@ def train_on(
             with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
                 whole.save(inside, card=card)
             snapshot.keep_only(folder, None)
-            rows = read_log(folder)
-            # Two estimates, each of which may miss some work: the logs of earlier processes plus this one's clock, and
-            # the plan plus the whole log.
-            seconds = max(
-                earlier + time.perf_counter() - begun, plan.before_seconds + sum(row["seconds"] for row in rows)
-            )
-            fact = Spending(
-                seconds=round(seconds, 1),
-                tokens=sum(row["tokens"] for row in rows) + (after.tokens if after else 0),
-                memory_bytes=peak_memory(best_device()),
-            )
-            fact = fact.priced(budget.price_per_hour)
-            finished_plan = plan.model_copy(update={"spent": forecast.against(fact)})
-            write_text(folder / "plan.json", finished_plan.model_dump_json(indent=1))
-            world.report.say(f"pretrain: took {compared(fact, forecast.expected)}")
+            _account(world, plan, forecast, seconds=earlier + time.perf_counter() - begun)
 
         launch.agree(finish)
     return launch.arrived(folder / "encoder", key)
+
+
+def _trained(
+    world: World, candidate: PreparedCandidate, plan: "SinglePlan", corpus: Corpus, inputs: Any, product: Product
+) -> Training:
+    """The training that the plan foresees, done."""
+    name, spec, report = candidate.name, candidate.spec, world.report
+    training = Training.build(
+        spec,
+        corpus=corpus,
+        inputs=inputs,
+        product=product,
+        targets=candidate.targets,
+        config=loop_config(spec, world.config, name=name, steps=plan.steps, precision=plan.precision),
+        folder=world.run,
+        snapshot_seconds=world.config.train.snapshot_seconds,
+    )
+    steps_taken = watched(
+        advance(training, until=plan.steps), expected=plan.step_seconds, total=plan.steps, name=name, say=report.say
+    )
+    for _ in report.track(steps_taken, done=0, total=plan.steps, name=name):
+        pass
+    refuse_diverged(training)
+    return training
+
+
+def _account(world: World, plan: "SinglePlan", forecast: Forecast, *, seconds: float) -> None:
+    """Write into the plan what the training took, and tell it beside the forecast.
+
+    `seconds` are those in the logs of earlier processes and on this one's clock. The plan and the whole log are another
+    estimate; either may miss some work, so the larger is told.
+    """
+    rows = read_log(world.run)
+    logged = plan.before_seconds + sum(row["seconds"] for row in rows)
+    fact = Spending(
+        seconds=round(max(seconds, logged), 1),
+        tokens=sum(row["tokens"] for row in rows) + sum(phase.tokens for phase in plan.earlier),
+        memory_bytes=peak_memory(best_device()),
+    ).priced(world.config.limits().price_per_hour)
+    finished_plan = plan.model_copy(update={"spent": forecast.against(fact)})
+    write_text(world.run / "plan.json", finished_plan.model_dump_json(indent=1))
+    world.report.say(f"pretrain: took {compared(fact, forecast.expected)}")
 
 
 def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> None:
@@ -294,6 +299,11 @@ class SinglePlan(Frozen):
     def step_seconds(self) -> float:
         """The forecast seconds of a step, including its share of the time to save the encoder."""
         return (self.forecast.seconds - self.before_seconds) / self.steps
+
+    def priced(self, price_per_hour: float | None) -> Forecast:
+        """The forecast at a price."""
+        expected = self.forecast.priced(price_per_hour)
+        return Forecast(expected=expected, before=self.before_seconds, price_per_hour=price_per_hour)
 
 
 def _plan(

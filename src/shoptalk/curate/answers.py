@@ -9,14 +9,15 @@ by its id, then by its file's name, then by its title, and any of its passages a
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
-from shoptalk.curate.dedup import GRAM, clusters, normalise
+from shoptalk.curate.dedup import clusters, normalise, similarity
+from shoptalk.curate.groups import chained
 from shoptalk.curate.passages import passages
 from shoptalk.curate.questions import GivenPair
 from shoptalk.records import Document, Drop, Pair
@@ -80,13 +81,13 @@ class Passages:
         members: dict[int, list[int]] = defaultdict(list)
         for place, number in enumerate(numbers[: len(self)].tolist()):
             members[number].append(place)
-        places = []
+        near = []
         for text, number in zip(texts, numbers[len(self) :].tolist(), strict=True):
             # A cluster holds what its members chain to; a near duplicate is one of this very text.
-            grams = _grams(normalise(text))
-            alike = [place for place in members[number] if _jaccard(grams, _grams(self._words[place])) >= threshold]
-            places.append(tuple(alike))
-        return places
+            chain = members[number]
+            alike = similarity(text, [self._words[place] for place in chain]) >= threshold
+            near.append(tuple(place for place, is_near in zip(chain, alike.tolist(), strict=True) if is_near))
+        return near
 
     def _holding(self, words: str) -> list[int]:
         rarest = min((self._with_word.get(word, []) for word in words.split()), key=len, default=[])
@@ -140,7 +141,7 @@ def placed(given: Sequence[GivenPair], where: Passages, config: CurateConfig) ->
     every: list[tuple[int, ...]] = [_place(pair, where) for pair in given]
     missing = [i for i, place in enumerate(every) if not place and given[i].passage]
     for i, place in zip(missing, where.near([given[i].passage for i in missing]), strict=True):
-        every[i] = place
+        every[i] = _within(place, given[i], where)
     questions: dict[str, list[int]] = defaultdict(list)
     drops = []
     for i, pair in enumerate(given):
@@ -165,7 +166,7 @@ def placed(given: Sequence[GivenPair], where: Passages, config: CurateConfig) ->
         )
         for question, rows in questions.items()
     ]
-    numbers = _clusters(pairs, where, config)
+    numbers = _clusters(pairs, where, config) if pairs else []
     return [pair.model_copy(update={"cluster": n}) for pair, n in zip(pairs, numbers, strict=True)], drops
 
 
@@ -181,50 +182,38 @@ def title_of(document: Document) -> str:
 def _place(pair: GivenPair, where: Passages) -> tuple[int, ...]:
     if not pair.passage:
         return where.of_document(pair.document)
-    place = where.of_text(pair.passage)
+    return _within(where.of_text(pair.passage), pair, where)
+
+
+def _within(place: tuple[int, ...], pair: GivenPair, where: Passages) -> tuple[int, ...]:
+    """Of a place the passages of the document that is given; all of them where none is, or none that is known."""
     inside = set(where.of_document(pair.document)) if pair.document else set()
-    return tuple(number for number in place if number in inside) or (() if inside else place)
+    return tuple(number for number in place if number in inside) if inside else place
 
 
 def _clusters(pairs: Sequence[Pair], where: Passages, config: CurateConfig) -> list[int]:
     """Questions are in one cluster where they are near duplicates, or where one shares at least half of the documents
     that answer it with the other; and whatever these chain to. (One shared document of dozens makes no two alike.)
     """
-    near = clusters([pair.question for pair in pairs], config.near_duplicate).tolist()
-    parent = list(range(len(pairs)))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    near = clusters([pair.question for pair in pairs], config.near_duplicate)
+    edges: list[tuple[int, int]] = []
     first_of: dict[frozenset[int], int] = {}
     sets_with: dict[int, list[frozenset[int]]] = defaultdict(list)
-    for pair, cluster in zip(pairs, near, strict=True):
+    for pair, cluster in zip(pairs, near.tolist(), strict=True):
         documents = frozenset(int(where.document[number]) for place in pair.places for number in place)
         if documents in first_of:
-            parent[root(cluster)] = root(first_of[documents])
+            edges.append((cluster, first_of[documents]))
             continue
         first_of[documents] = cluster
         shared = Counter(other for document in documents for other in sets_with[document])
         for other, count in shared.items():
             if count >= _SHARED * min(len(documents), len(other)):
-                parent[root(cluster)] = root(first_of[other])
+                edges.append((cluster, first_of[other]))
         for document in documents:
             sets_with[document].append(documents)
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(cluster), len(numbers)) for cluster in near]
+    numbers: list[int] = chained(near, edges, size=len(pairs)).tolist()
+    return numbers
 
 
 def _key(name: str) -> str:
     return " ".join(name.casefold().split())
-
-
-def _grams(words: str) -> set[str]:
-    return {words[i : i + GRAM] for i in range(max(1, len(words) - GRAM + 1))}
-
-
-def _jaccard(one: Iterable[str], other: Iterable[str]) -> float:
-    one, other = set(one), set(other)
-    return len(one & other) / len(one | other)

@@ -63,6 +63,12 @@ def clusters(texts: Sequence[str], threshold: float) -> Int[np.ndarray, " N"]:
     return np.array(found, dtype=np.int64)
 
 
+def similarity(text: str, others: Sequence[str]) -> Float[np.ndarray, " N"]:
+    """The exact Jaccard similarity of a text with each of the others, by which `clusters` decides."""
+    every = [normalise(each) for each in (text, *others)]
+    return _similarity(every, np.zeros(len(others), dtype=np.int64), np.arange(1, len(every)))
+
+
 def matches(texts: Sequence[str], reference: Sequence[str], threshold: float) -> Bool[np.ndarray, " N"]:
     """Which texts are near duplicates of any reference text (Jaccard similarity of at least `threshold`)."""
     return Reference(reference, threshold).near(texts)

@@ -16,9 +16,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate.clean import printable, sample
+from shoptalk.curate.clean import printable
 from shoptalk.curate.columns import column_named
-from shoptalk.curate.rules import RESERVED
+from shoptalk.curate.rules import without_reserved
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
@@ -65,8 +65,15 @@ def joined(near: Int[np.ndarray, " N"], groups: Sequence[Sequence[str]]) -> Int[
     n_near = int(nodes.max()) + 1 if len(nodes) else 0
     number = {name: n_near + i for i, name in enumerate(dict.fromkeys(name for names in groups for name in names))}
     edges = [(int(nodes[i]), number[name]) for i, names in enumerate(groups) for name in names]
+    return chained(nodes, edges, size=n_near + len(number))
+
+
+def chained(nodes: Int[np.ndarray, " N"], edges: Sequence[tuple[int, int]], *, size: int) -> Int[np.ndarray, " N"]:
+    """One number for all of these nodes that edges join, by whatever chain; numbered by their first.
+
+    The edges are of a graph of `size` nodes, of which these are some; a node may come several times.
+    """
     left, right = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    size = n_near + len(number)
     _, component = connected_components(coo_array((np.ones(len(edges)), (left, right)), shape=(size, size)))
     first: dict[int, int] = {}
     return np.array([first.setdefault(c, len(first)) for c in component[nodes].tolist()], dtype=np.int64)
@@ -118,13 +125,14 @@ def without_conversations(
     """
     prefix = f"{CONVERSATION}: "
     names = {name.removeprefix(prefix) for some in groups for name in some if name.startswith(prefix)}
-    for item in items:
-        if isinstance(item, Document) and (name := _conversation(item, names)) is not None:
-            detail = f"a labelled or test text is of the conversation {name!r}, which must stay unseen"
-            text = " ".join(turn.text for turn in item.turns) or item.text
-            yield Drop(id=item.id, source=item.source, reason=RESERVED, detail=detail, sample=sample(text))
-        else:
-            yield item
+
+    def why(document: Document) -> str | None:
+        name = _conversation(document, names)
+        return (
+            None if name is None else f"a labelled or test text is of the conversation {name!r}, which must stay unseen"
+        )
+
+    return without_reserved(items, why)
 
 
 def _conversation(document: Document, names: set[str]) -> str | None:

@@ -15,7 +15,7 @@ from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.curation import add_drops, open_corpora, read_drops
 from shoptalk.curate.questions import GivenPair, read_pairs
 from shoptalk.curate.quotes import mined_pairs
-from shoptalk.curate.rules import RESERVED, repeated
+from shoptalk.curate.rules import repeated, without_reserved
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Pair
 
@@ -108,13 +108,8 @@ def mined(read: Callable[[], Iterable[Document | Drop]], config: CurateConfig) -
 
 def without(items: Iterable[Document | Drop], asked: Asked) -> Iterator[Document | Drop]:
     """The items without the conversations that were mined, each of which becomes a drop."""
-    for item in items:
-        if isinstance(item, Document) and item.id in asked.conversations:
-            detail = "an agent's answer in it quotes or links a document, and its question is asked of every model"
-            text = " ".join(turn.text for turn in item.turns)
-            yield Drop(id=item.id, source=item.source, reason=RESERVED, detail=detail, sample=sample(text))
-        else:
-            yield item
+    why = "an agent's answer in it quotes or links a document, and its question is asked of every model"
+    return without_reserved(items, lambda document: why if document.id in asked.conversations else None)
 
 
 def _named(drops: Iterable[Drop]) -> str:

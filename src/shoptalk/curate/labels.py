@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
 from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
 from shoptalk.curate.readers import format_of
-from shoptalk.curate.sources import count_by_reason, read_as
+from shoptalk.curate.readers.shared import left_out
+from shoptalk.curate.sources import count_by_reason, first_left_out, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
@@ -77,7 +78,7 @@ def read_labels(
     drops = sorted([*drops, *more], key=_line)
     if not examples:
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} "
             f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
         )
     _refuse_one_class(path, examples, spellings, drops)
@@ -157,14 +158,13 @@ def read_label_sets(
             if isinstance(item, LabelSet):
                 rows.append(item)
                 continue
-            drops.append(Drop(id=f"{name}#{item.number}", source=name, reason=item.reason,
-                              detail=printable(item.detail), sample=item.sample))  # fmt: skip
+            drops.append(left_out(name, item))
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
     if not any(item.labels for item in rows):
         column = config.label_column
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{_first(drops)} "
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} "
             f"Give rows with {config.text_column!r} and {column!r} or {column + 's'!r}: a list of labels, or labels "
             "parted by |."
         )
@@ -290,13 +290,8 @@ def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
 
 
 def _renamed(value: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
-    found = {column_named(name, value): name for name in wanted}
-    return {found.get(key, key): cell for key, cell in value.items()}
-
-
-def _first(drops: Sequence[Drop]) -> str:
-    """The first row left out, for the message that all of them are."""
-    return f" The first: {drops[0].id}: {drops[0].detail}." if drops and drops[0].detail else ""
+    wanted_of = {column_named(name, value): name for name in wanted}
+    return {wanted_of.get(key, key): cell for key, cell in value.items()}
 
 
 def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tuple[list[Example], list[Drop]]:
@@ -308,15 +303,7 @@ def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tup
         if isinstance(item, Example):
             examples.append(item)
             continue
-        drops.append(
-            Drop(
-                id=f"{name}#{item.number}",
-                source=name,
-                reason=item.reason,
-                detail=printable(item.detail),
-                sample=item.sample,
-            )
-        )
+        drops.append(left_out(name, item))
     return examples, drops
 
 

@@ -6,7 +6,7 @@ A passage is the text itself, a document is named by its id, its file or its tit
 sources. Whatever else a row holds is not read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from shoptalk.curate.columns import column_named
 from shoptalk.curate.encodings import UTF8
 from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows, suffix_of
 from shoptalk.curate.limits import refuse_oversized
-from shoptalk.curate.sources import count_by_reason, read_as
+from shoptalk.curate.readers.shared import left_out
+from shoptalk.curate.sources import count_by_reason, first_left_out, read_as
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop
 
@@ -61,20 +62,12 @@ def read_pairs(path: Path, config: CurateConfig, *, say: Callable[[str], None]) 
                 if first is item:
                     continue
                 item = Bad(row.number, "duplicate", f"same question and answer as {first.id}", sample(item.question))
-            drops.append(
-                Drop(
-                    id=f"{name}#{item.number}",
-                    source=name,
-                    reason=item.reason,
-                    detail=printable(item.detail),
-                    sample=item.sample,
-                )
-            )
+            drops.append(left_out(name, item))
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the pairs in {path}: {refused.reason} ({refused.detail}).") from refused
     if not pairs:
         raise SourceError(
-            f"{path} has no usable pairs: {count_by_reason(drops) if drops else 'it is empty'}.{_first(drops)} "
+            f"{path} has no usable pairs: {count_by_reason(drops) if drops else 'it is empty'}.{first_left_out(drops)} "
             f"Give {_EXPECTED}."
         )
     return list(pairs.values()), drops
@@ -111,8 +104,3 @@ def _pair(row: Row, name: str) -> GivenPair | Bad:
         detail = "neither a 'passage' nor a 'document' that answers the question"
         return Bad(row.number, "no-answer", detail, sample(cells["question"]))
     return GivenPair(f"{name}#{row.number}", **cells)
-
-
-def _first(drops: Sequence[Drop]) -> str:
-    """The first row left out, for the message that all of them are."""
-    return f" The first: {drops[0].id}: {drops[0].detail}." if drops and drops[0].detail else ""

@@ -22,6 +22,7 @@ from shoptalk.curate.dedup import normalise
 from shoptalk.curate.passages import units_of
 from shoptalk.curate.questions import GivenPair
 from shoptalk.records import Document, Drop
+from shoptalk.text.dialogue import AGENTS
 
 RUN = 10
 """Words that an agent's turn and a passage must have in common, one after the other."""
@@ -34,7 +35,7 @@ FEWEST_LINKED = 2
 _SHARE_OF_CONVERSATIONS, _FEW_TURNS = 0.01, 3
 """A run of words in more turns than the larger of these, the first a share of the conversations, is a manner of
 speaking."""
-AGENTS = frozenset({"assistant", "agent", "bot", "operator", "support", "advisor", "wizard"})
+_AGENTS = frozenset(AGENTS) - {"system"}
 VISITORS = frozenset({"user", "customer", "visitor", "client", "human", "caller", "guest"})
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|(?<![\w/])/[\w./-]+", re.I)
 _QUOTED = re.compile(r"[“\"„«\[]([^“”\"„«»\[\]]{4,200})[”\"“»\]]")
@@ -87,8 +88,8 @@ class Articles:
             for begin in range(0, len(words) - _WINDOW + 1, _STRIDE):
                 self._windows[tuple(words[begin : begin + _WINDOW])].append(len(self._passages))
             self._passages.append((text, words, document.id))
-        page = document.id.partition("#")[2]
-        name = page or PurePosixPath(document.source).name.removesuffix(".gz").rpartition(".")[0]
+        within_file = document.id.partition("#")[2]
+        name = within_file or PurePosixPath(document.source).name.removesuffix(".gz").rpartition(".")[0]
         if len([part for part in re.split(r"[\W_]+", name) if not part.isdecimal()]) >= FEWEST_LINKED:
             self._by_address[name.casefold()].add(document.id)
         if isinstance(url := document.metadata.get("url"), str):
@@ -134,7 +135,7 @@ class Articles:
 
 def _in_conversation(document: Document, articles: Articles) -> Iterator[MinedPair]:
     for number, (before, turn) in enumerate(zip(document.turns, document.turns[1:], strict=False), start=1):
-        if turn.role.casefold() not in AGENTS or before.role.casefold() not in VISITORS:
+        if turn.role.casefold() not in _AGENTS or before.role.casefold() not in VISITORS:
             continue
         if len(normalise(before.text).split()) < FEWEST_ASKED:
             continue

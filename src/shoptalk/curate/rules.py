@@ -217,6 +217,21 @@ def _identifies(text: str) -> bool:
     return len(text.split()) + len(_UNSPACED.findall(text)) // 2 >= IDENTIFYING_WORDS
 
 
+def without_reserved(
+    items: Iterable[Document | Drop], why: Callable[[Document], str | None]
+) -> Iterator[Document | Drop]:
+    """The items without the documents that must stay unseen as a whole, each of which becomes a drop.
+
+    `why` says so of a document; None where it may be learned from.
+    """
+    for item in items:
+        if isinstance(item, Document) and (detail := why(item)) is not None:
+            text = " ".join(turn.text for turn in item.turns) or item.text
+            yield Drop(id=item.id, source=item.source, reason=RESERVED, detail=detail, sample=sample(text))
+        else:
+            yield item
+
+
 def _reserved(document: Document, id: str, text: str) -> Drop:
     detail = "a near duplicate of a labelled or test text, which must stay unseen"
     return Drop(id=id, source=document.source, reason=RESERVED, detail=detail, sample=sample(text))

@@ -106,7 +106,7 @@ def _first(drop: Drop | None) -> str:
     """The first text left out, for the message that all of them are."""
     if drop is None:
         return f" Give files with text: {KNOWN}."
-    return f" The first: {drop.id}: {drop.detail}." if drop.detail else ""
+    return first_left_out([drop])
 
 
 def source_fingerprint(
@@ -142,7 +142,14 @@ def count_by_reason(drops: Sequence[Drop]) -> str:
 
 def rows_left_out(name: str, drops: Sequence[Drop]) -> str:
     """What to tell of a file's rows that were left out, such as "l.csv: 1 left out (1 no-label). The first: ..."."""
-    return f"{name}: {count_by_reason(drops)}.{_first(drops[0])}"
+    return f"{name}: {count_by_reason(drops)}.{first_left_out(drops)}"
+
+
+def first_left_out(drops: Sequence[Drop]) -> str:
+    """The first of what was left out with why, for the message that all of it was; empty where there is no more to say
+    than the reason.
+    """
+    return f" The first: {drops[0].id}: {drops[0].detail}." if drops and drops[0].detail else ""
 
 
 def _listed(paths: Sequence[Path]) -> str:

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
-from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error, paired_error
+from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error, paired_covariance, paired_error
 from shoptalk.decide.saturation import SURE, WOBBLE, to_come
-from shoptalk.records import Decision, Measure
+from shoptalk.records import Decision
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def continue_training(checkpoints: Scores, *, progress: Sequence[float], end: fl
     sums, counts = by_cluster(checkpoints)
     measure = checkpoints.measure
     gains = measure.scale * (sums[1:] - sums[0]).sum(axis=(1, 2)) / counts.sum()
-    covariance = _covariance(sums[1:] - sums[0], counts, measure)
+    covariance = paired_covariance(sums[1:] - sums[0], counts, measure)
     last, error = float(gains[-1]), math.sqrt(covariance[-1, -1])
     name, unit = checkpoints.entries[-1], measure.difference
     if last < -1.64 * error:
@@ -136,27 +135,21 @@ def overfitting(
     names = checkpoints.entries
     if len(names) < 2 or len(pretext) != len(names) or not all(len(losses) for losses in pretext):
         raise ValueError(f"{len(names)} checkpoints with {len(pretext)} parts of the log: nothing to compare.")
-    reversed_ = Scores(
-        entries=names[:-1],
-        values=np.concatenate([checkpoints.values[-1:], checkpoints.values[1:-1]]),
-        tested=checkpoints.tested,
-        cluster=checkpoints.cluster,
-        measure=checkpoints.measure,
-    )
-    gains = estimate(reversed_, n_boot=n_boot, seed=seed)
+    values = np.concatenate([checkpoints.values[-1:], checkpoints.values[1:-1]])
+    gains = estimate(replace(checkpoints, entries=names[:-1], values=values), n_boot=n_boot, seed=seed)
     best = int(gains.gain.argmax())
     change, interval = -float(gains.gain[best]), (-float(gains.high[best]), -float(gains.low[best]))
     fires = interval[1] < 0 and _falls(pretext[best], pretext[-1])
     difference, low, high = (checkpoints.measure.change(number) for number in (change, *interval))
-    said = (
+    difference_told = (
         f"{names[-1]} differs from {names[best]} by {difference} {checkpoints.measure.difference} "
         f"(95 % interval {low} to {high})"
     )
     if fires:
         loss = f"while its pretext loss fell from {np.mean(pretext[best]):.3g} to {np.mean(pretext[-1]):.3g}"
-        sentence = f"Over-fitting: {said} {loss}{_unseen(held_out, best)}."
+        sentence = f"Over-fitting: {difference_told} {loss}{_unseen(held_out, best)}."
     else:
-        sentence = f"No over-fitting is shown: {said}."
+        sentence = f"No over-fitting is shown: {difference_told}."
     decision = Decision(
         choice="stop" if fires else "continue",
         options=("continue", "stop"),
@@ -182,12 +175,3 @@ def _unseen(held_out: Sequence[float] | None, best: int) -> str:
     if held_out[-1] > held_out[best]:
         return "; on held-out text that loss rises, so it learns its texts by heart"
     return "; on held-out text that loss falls as well, so what it learns is not what the labels ask for"
-
-
-def _covariance(
-    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], measure: Measure
-) -> Float[np.ndarray, "E E"]:
-    """How the errors of several pooled paired differences vary together; `paired_error` is that of one."""
-    totals, tests = differences.sum(axis=1, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
-    residuals = totals - tests * (totals.sum(axis=1, keepdims=True) / tests.sum())
-    return np.asarray((measure.scale / float(tests.sum())) ** 2 * residuals @ residuals.T)

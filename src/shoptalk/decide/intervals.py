@@ -1,8 +1,8 @@
 """Gains with intervals, from scores of examples: pure functions of arrays; none knows what a model is.
 
 The quantity estimated is the gain of what would be shipped: the mean score of an adapted model minus the base's, in
-expectation over draws (k-shot label sets, say) and unseen examples. Where scores are 1 for a right answer and 0 for a
-wrong one, that is a difference of accuracies.
+expectation over draws (80/20 splits of the labels, say) and unseen examples. Where scores are 1 for a right answer and
+0 for a wrong one, that is a difference of accuracies.
 """
 
 import math
@@ -168,18 +168,25 @@ def estimate_on_test(scores: Scores, *, n_boot: int = 2000, seed: int) -> Estima
     n_clusters = counts.shape[1]
     if n_clusters < 2:
         return _estimate(scores, sums, counts, c=1.96, n_boot=n_boot, seed=seed)
-    judged = _estimate(scores, sums, counts, c=_student(n_clusters - 1), n_boot=n_boot, seed=seed)
+    resampled = _estimate(scores, sums, counts, c=_student(n_clusters - 1), n_boot=n_boot, seed=seed)
     robust = paired_error(sums[1] - sums[0], counts, scores.measure) * math.sqrt(n_clusters / (n_clusters - 1))
     least = least_error((sums[1] - sums[0])[None], scores.measure)
-    se = np.maximum(robust if len(counts) == 1 else np.maximum(judged.se, robust), least)
-    return replace(judged, se=se, low=judged.gain - judged.c * se, high=judged.gain + judged.c * se)
+    se = np.maximum(robust if len(counts) == 1 else np.maximum(resampled.se, robust), least)
+    return replace(resampled, se=se, low=resampled.gain - resampled.c * se, high=resampled.gain + resampled.c * se)
 
 
 def paired_error(differences: Float[np.ndarray, "R G"], counts: Float[np.ndarray, "R G"], measure: Measure) -> float:
     """Standard error of a pooled paired difference of the measure (the linearised ratio of cluster totals)."""
-    totals, tests = differences.sum(axis=0, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
-    residuals = totals - tests * (totals.sum() / tests.sum())
-    return measure.scale * math.sqrt(float((residuals**2).sum())) / float(tests.sum())
+    return math.sqrt(float(paired_covariance(differences[None], counts, measure)[0, 0]))
+
+
+def paired_covariance(
+    differences: Float[np.ndarray, "E R G"], counts: Float[np.ndarray, "R G"], measure: Measure
+) -> Float[np.ndarray, "E E"]:
+    """How the errors of several pooled paired differences vary together."""
+    totals, tests = differences.sum(axis=1, dtype=np.float64), counts.sum(axis=0, dtype=np.float64)
+    residuals = totals - tests * (totals.sum(axis=1, keepdims=True) / tests.sum())
+    return np.asarray((measure.scale / float(tests.sum())) ** 2 * residuals @ residuals.T)
 
 
 def _student(degrees: int) -> float:

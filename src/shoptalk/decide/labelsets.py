@@ -29,7 +29,8 @@ def draws(
     n_draws: int,
     seed: int,
 ) -> Draws:
-    """R stratified k-shot label sets, to be used for every menu entry alike, and the tests of each.
+    """R stratified k-shot label sets, the same for every encoder compared, and the tests of each: for the
+    rows and curves at few labels. A verdict is about all labels (`splits`).
 
     k is the smaller of `shots` and 80 % of the class, counted in clusters. A draw takes at most one example
     of a cluster; the other examples of the clusters it touches are neither its training nor its tests. A cluster

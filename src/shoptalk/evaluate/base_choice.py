@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from shoptalk import decide
-from shoptalk.evaluate.bench import Bench, Measured
+from shoptalk.evaluate.bench import Bench, Measured, looks_over, shipped_over
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.records import Frozen
 from shoptalk.tasks.judge import Final, Judge
@@ -95,21 +94,14 @@ def _score(base: MeasuredBase, judge: Judge) -> float:
     return float(scores[judge.tested[: len(scores)]].mean())
 
 
-def looks_over(
+def looks_over_best(
     best: MeasuredBase, bases: Sequence[MeasuredBase], judge: Judge, entries: Mapping[str, Measured]
 ) -> decide.Scores:
     """What looks have seen of the best base, of the entries, and after them of the other bases: all that was chosen
     among. Where there are no entries nothing is compared with the best base.
     """
     others = {base.name: base.measured for base in bases if base.name != best.name} if entries else {}
-    rows = [best.measured, *entries.values(), *others.values()]
-    return decide.Scores(
-        entries=(*entries, *others),
-        values=np.stack([measured.scores[judge.key] for measured in rows]),
-        tested=judge.tested_by_looks,
-        cluster=judge.cluster,
-        measure=judge.measure,
-    )
+    return looks_over(best.measured, {**entries, **others}, judge)
 
 
 def base_rows(
@@ -122,35 +114,15 @@ def base_rows(
     first, *others = bases
     rows = [_row(first, best, value=judge.measure.level(_score(first, judge)))]
     if c is None and others:
-        c = decide.estimate(looks_of(bases, judge), seed=seed).c
+        looks = looks_over(first.measured, {base.name: base.measured for base in others}, judge)
+        c = decide.estimate(looks, seed=seed).c
     for base in others:
         assert first.final is not None and base.final is not None and c is not None
-        estimate = decide.estimate_chosen(
-            decide.Scores(
-                (base.name,),
-                np.stack([first.final.scores, base.final.scores]),
-                tested=judge.tested[: len(first.final.scores)],
-                cluster=judge.cluster,
-                measure=judge.measure,
-            ),
-            c=c,
-            seed=seed,
-        )
+        estimate = decide.estimate_chosen(shipped_over(first.final, base.name, base.final, judge), c=c, seed=seed)
         interval = [float(estimate.low[0]), float(estimate.high[0])]
         row = _row(base, best, value=float(estimate.adapted[0]), gain=float(estimate.gain[0]), interval=interval)
         rows.append(row)
     return rows
-
-
-def looks_of(bases: Sequence[MeasuredBase], judge: Judge) -> decide.Scores:
-    """What looks have seen of the bases alone, over the first."""
-    return decide.Scores(
-        entries=tuple(base.name for base in bases[1:]),
-        values=np.stack([base.measured.scores[judge.key] for base in bases]),
-        tested=judge.tested_by_looks,
-        cluster=judge.cluster,
-        measure=judge.measure,
-    )
 
 
 def _row(

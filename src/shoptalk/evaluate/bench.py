@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from shoptalk import decide
 from shoptalk.errors import DivergedError
 from shoptalk.evaluate import labelfree
 from shoptalk.nn.product import Embedder, Product
@@ -17,7 +18,7 @@ from shoptalk.probes.alignment_uniformity import alignment, uniformity
 from shoptalk.probes.collapse import collapsed
 from shoptalk.probes.once import Once
 from shoptalk.records import Reading
-from shoptalk.tasks.judge import Classes, Ground, Judge, Score
+from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Score
 
 SAMPLE = 512
 """Items for the label-free measures: more than the encoder's dimensions, few enough to embed at every look."""
@@ -159,6 +160,28 @@ class Measured:
         """Whether the collapse alarm goes off."""
         reading = self.reading(rank.KEY)
         return reading is not None and collapsed(reading)
+
+
+def looks_over(base: Measured, others: Mapping[str, Measured], judge: Judge) -> decide.Scores:
+    """What looks have seen of a base and of others by their names, on the same draws."""
+    return decide.Scores(
+        entries=tuple(others),
+        values=np.stack([measured.scores[judge.key] for measured in (base, *others.values())]),
+        tested=judge.tested_by_looks,
+        cluster=judge.cluster,
+        measure=judge.measure,
+    )
+
+
+def shipped_over(base: Final, name: str, other: Final, judge: Judge) -> decide.Scores:
+    """The final scores of a base and of another model, on the draws that the base was scored on."""
+    return decide.Scores(
+        entries=(name,),
+        values=np.stack([base.scores, other.scores]),
+        tested=judge.tested[: len(base.scores)],
+        cluster=judge.cluster,
+        measure=judge.measure,
+    )
 
 
 def refuse_other(measured: Measured, bench: Bench) -> None:

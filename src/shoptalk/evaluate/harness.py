@@ -51,8 +51,8 @@ class Population:
         """Class centres in groups of five: near classes are what an assistant confuses."""
         rng = np.random.default_rng(1)
         groups = rng.normal(size=(-(-self.classes // 5), self.dim))
-        own = rng.normal(size=(self.classes, self.dim))
-        return np.asarray((groups[np.arange(self.classes) // 5] + 0.8 * own) / math.sqrt(self.dim) * 3.0)
+        offsets = rng.normal(size=(self.classes, self.dim))
+        return np.asarray((groups[np.arange(self.classes) // 5] + 0.8 * offsets) / math.sqrt(self.dim) * 3.0)
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ def vectors(
     pop = scenario.population
     shape = (len(labels), pop.dim)
     common, together = rng.normal(size=shape), rng.normal(size=shape)
-    found = []
+    encoders = []
     for e, scale in enumerate((1.0, *scenario.scales)):
-        own = rng.normal(size=shape)
+        independent = rng.normal(size=shape)
         if e > 0:
-            own = math.sqrt(1 - scenario.correlated) * own + math.sqrt(scenario.correlated) * together
-        noise = math.sqrt(pop.shared) * common + math.sqrt(1 - pop.shared) * own
-        found.append(pop.centres()[labels] + scale * pop.noise * noise)
-    stacked = np.repeat(np.stack(found), pop.duplicates, axis=1)
+            independent = math.sqrt(1 - scenario.correlated) * independent + math.sqrt(scenario.correlated) * together
+        noise = math.sqrt(pop.shared) * common + math.sqrt(1 - pop.shared) * independent
+        encoders.append(pop.centres()[labels] + scale * pop.noise * noise)
+    stacked = np.repeat(np.stack(encoders), pop.duplicates, axis=1)
     if pop.duplicates > 1:
         stacked += pop.apart * pop.noise * rng.normal(size=stacked.shape)
     return stacked.astype(np.float32), np.repeat(np.arange(len(labels)), pop.duplicates)

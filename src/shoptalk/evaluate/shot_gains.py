@@ -58,13 +58,13 @@ def shots_gains(
     for k in sorted({*(k for k in SHOTS if k <= most), shots}):
         drawn = decide.draws(labels, cluster, shots=k, n_draws=n_draws, seed=seed)
         correct = np.stack([kshot_outcomes(vectors, labels, drawn.training) for vectors in (base, adapted)])
-        found = decide.estimate_chosen(decide.Scores((entry,), correct, drawn.tested, cluster), c=c, seed=seed)
-        rows.append(_row(found, shots=k, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
+        estimate = decide.estimate_chosen(decide.Scores((entry,), correct, drawn.tested, cluster), c=c, seed=seed)
+        rows.append(_row(estimate, shots=k, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
     fold = decide.deal_folds(labels, cluster, seed=seed)
     correct = np.stack([out_of_fold(vectors, labels, fold) for vectors in (base, adapted)])[:, None]
     everywhere = np.ones((1, len(labels)), dtype=bool)
-    found = decide.estimate_chosen(decide.Scores((entry,), correct, everywhere, cluster), c=c, seed=seed)
-    return [*rows, _row(found, shots="full", draws=None, n=len(labels))]
+    estimate = decide.estimate_chosen(decide.Scores((entry,), correct, everywhere, cluster), c=c, seed=seed)
+    return [*rows, _row(estimate, shots="full", draws=None, n=len(labels))]
 
 
 def out_of_fold(
@@ -112,17 +112,17 @@ def retrieval_gain(
     }
 
 
-def _row(found: decide.Estimate, *, shots: int | str, draws: int | None, n: int) -> dict[str, Any]:
+def _row(estimate: decide.Estimate, *, shots: int | str, draws: int | None, n: int) -> dict[str, Any]:
     return {
         "task": "intent",
         "measure": "accuracy",
         "unit": "%",
         "shots": shots,
         "head": "linear",
-        "base": found.base,
-        "adapted": float(found.adapted[0]),
-        "gain": float(found.gain[0]),
-        "interval": [float(found.low[0]), float(found.high[0])],
+        "base": estimate.base,
+        "adapted": float(estimate.adapted[0]),
+        "gain": float(estimate.gain[0]),
+        "interval": [float(estimate.low[0]), float(estimate.high[0])],
         "n": n,
         "draws": draws,
     }

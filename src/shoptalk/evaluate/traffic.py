@@ -14,7 +14,7 @@ are those of maximum likelihood: classes that the head can hardly tell apart hav
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -121,14 +121,13 @@ def messages(corpus: Corpus) -> tuple[Int[np.ndarray, " K"], str]:
     turn, conversation = np.asarray(corpus.turn), np.asarray(corpus.conversation)
     if corpus.role is not None:
         visitors = [i for i, name in enumerate(corpus.roles) if name.casefold() not in (*AGENTS, *TOOLS)]
-        visitor_turns = np.flatnonzero((turn >= 0) & np.isin(np.asarray(corpus.role), visitors))
-        if len(visitor_turns):
-            return visitor_turns[np.unique(conversation[visitor_turns], return_index=True)[1]], TURNS
+        spoken = np.flatnonzero((turn >= 0) & np.isin(np.asarray(corpus.role), visitors))
+        if len(spoken):
+            return spoken[np.unique(conversation[spoken], return_index=True)[1]], TURNS
     return np.flatnonzero((turn < 0) & (np.bincount(conversation)[conversation] == 1)), TEXTS
 
 
 def weighted_gain(scores: decide.Scores, weights: Float[np.ndarray, " N"], *, c: float, seed: int) -> decide.Estimate:
     """The gain where examples count by these weights, which are taken as known."""
     values = np.asarray(scores.values, dtype=np.float64) * weights
-    weighted = decide.Scores(scores.entries, values, scores.tested, scores.cluster, scores.measure)
-    return decide.estimate_chosen(weighted, c=c, seed=seed)
+    return decide.estimate_chosen(replace(scores, values=values), c=c, seed=seed)

@@ -58,8 +58,8 @@ def reciprocal_ranks(contexts: Float[np.ndarray, "P D"], replies: Float[np.ndarr
     """
     similarity = contexts @ replies.T
     true = np.diagonal(similarity)[:, None]
-    found: Float[np.ndarray, " P"] = 1.0 / (similarity >= true).sum(axis=1)
-    return found
+    ranks: Float[np.ndarray, " P"] = 1.0 / (similarity >= true).sum(axis=1)
+    return ranks
 
 
 def retrieval(pairs: Sequence[Pair]) -> Callable[[Embedder], Reading]:

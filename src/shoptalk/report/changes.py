@@ -121,18 +121,18 @@ def _skyline(gains: Sequence[float]) -> Html:
 
 def texts(facts: Fact) -> Html | None:
     """The labelled texts that one encoder gets right and the other wrong."""
-    found = facts.changed
-    if not found:
+    changed = facts.changed
+    if not changed:
         return None
     about = el(
         "p",
-        fig(wording.count, found.n_gained),
+        fig(wording.count, changed.n_gained),
         " labelled texts are answered rightly more often by ",
-        named(found.entry),
+        named(changed.entry),
         " than by the base, ",
-        fig(wording.count, found.n_lost),
+        fig(wording.count, changed.n_lost),
         " less often, over ",
-        fig(wording.count, found.draws),
+        fig(wording.count, changed.draws),
         " draws of labels",
         ". Each is shown with the three other labelled texts that lie nearest to it: ",
         el("span", "✓", class_="yes"),
@@ -140,8 +140,8 @@ def texts(facts: Fact) -> Html | None:
         el("mark", "both"),
         " one that is near before and after.",
     )
-    answered = note("Head of the base: ", told(found.base_head), "; of the adapted model: ", told(found.head), ".")
-    return join(about, answered, _side("Gained", found.gained), _side("Lost", found.lost))
+    answered = note("Head of the base: ", told(changed.base_head), "; of the adapted model: ", told(changed.head), ".")
+    return join(about, answered, _side("Gained", changed.gained), _side("Lost", changed.lost))
 
 
 def _side(title: str, rows: Fact) -> Html:

@@ -244,7 +244,7 @@ def _inside(markup: Html) -> str:
 
 def _caption(verdict: Fact, stairs: list[Stair]) -> list[Child]:
     sure = fig(wording.confidence, verdict.confidence)
-    caption: list[Child] = [
+    sentence_parts: list[Child] = [
         "A bar is what a step adds, in ",
         units_of(verdict).difference,
         ", and the line on it the ",
@@ -252,8 +252,8 @@ def _caption(verdict: Fact, stairs: list[Stair]) -> list[Child]:
         " interval.",
     ]
     if any("open" in one.kind for one in stairs if one.ends is not None):
-        caption.append(" A bar without colour may be chance.")
-    return caption
+        sentence_parts.append(" A bar without colour may be chance.")
+    return sentence_parts
 
 
 def _numbers(verdict: Fact, units: Units) -> Html:

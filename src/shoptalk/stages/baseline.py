@@ -69,7 +69,6 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     if bench.judge is not None and bench.judge.remark is not None:
         world.report.say(f"baseline: {bench.judge.remark}")
     settings: dict[str, Any] = {
-        "shots": config.shots,
         "draws": config.draws,
         "seed": config.seed,
         "base": world.base_name,
@@ -144,7 +143,6 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         train=curated.train,
         held_out=curated.held_out,
         pool=pool_of(curated.train, seed=world.config.seed),
-        shots=world.config.shots,
         n_draws=world.config.draws,
         seed=world.config.seed,
         pairs=curated.pairs,

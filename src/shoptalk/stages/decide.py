@@ -9,7 +9,7 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
-from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over
+from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, ladder_facts
 from shoptalk.probes import forgetting, retrieval
 from shoptalk.records import ACCURACY
@@ -105,7 +105,7 @@ def _judged(
     config = world.config
     bases = all_bases(world, baseline)
     base = best_of(bases, baseline.bench)
-    looks = looks_over(base, bases, judge, {entry.name: entry.measured for entry in entries})
+    looks = looks_over_best(base, bases, judge, {entry.name: entry.measured for entry in entries})
     estimate = decide.estimate(looks, seed=config.seed)
     beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
     rows = _candidate_rows(baseline, entries, outside, estimate)
@@ -155,7 +155,7 @@ def _judged(
         "confidence": decide.CONFIDENCE,
         "n_examples": estimate.n_examples,
         "n_draws": estimate.n_draws,
-        "shots": judge.shots,
+        "shots": None,  # heads learn from all labels but those that a draw tests
         "labels_needed": verdict.labels_needed,
         "sentence": " ".join(filter(None, sentences)),
         "rule": verdict.decision.rule,
@@ -192,14 +192,7 @@ def _compared(
     with world.profile.part("heads"):
         adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
     bench.finite(adapted.scores, judge)
-    rows = decide.Scores(
-        (entry.name,),
-        np.stack([base.final.scores, adapted.scores]),
-        tested=judge.tested[: len(base.final.scores)],
-        cluster=judge.cluster,
-        measure=judge.measure,
-    )
-    return Compared(rows, base.final, adapted, c)
+    return Compared(bench.shipped_over(base.final, entry.name, adapted, judge), base.final, adapted, c)
 
 
 def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from shoptalk import decide
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.bench import Measured, load_measured, measure, refuse_other, save_measured
+from shoptalk.evaluate.bench import Measured, load_measured, looks_over, measure, refuse_other, save_measured
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen, Look
 from shoptalk.stages.baseline import Baseline
@@ -160,11 +158,4 @@ def open_entry(folder: Path, name: str) -> Entry:
 
 def scores(baseline: Baseline, judge: Judge, entries: Sequence[Entry]) -> decide.Scores:
     """What looks have seen of the base and of the entries, on the same draws."""
-    rows = [measured.scores[judge.key] for measured in (baseline.measured, *(entry.measured for entry in entries))]
-    return decide.Scores(
-        entries=tuple(entry.name for entry in entries),
-        values=np.stack(rows),
-        tested=judge.tested_by_looks,
-        cluster=judge.cluster,
-        measure=judge.measure,
-    )
+    return looks_over(baseline.measured, {entry.name: entry.measured for entry in entries}, judge)

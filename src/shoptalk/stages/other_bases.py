@@ -13,8 +13,9 @@ from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
 from shoptalk.evaluate.bench import Bench, finite, load_measured, measure, refuse_other, save_measured
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.product import CALLED, Kind
+from shoptalk.nn.product import CALLED, Embedder, Kind
 from shoptalk.nn.scratch import size_of
+from shoptalk.probes.once import Once
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen
 from shoptalk.stages.world import World, open_product
@@ -82,9 +83,10 @@ def _measured(world: World, bench: Bench, kind: Kind, ref: str, number: int, bes
             )
         world.report.say(f"baseline: measuring {ref} as it is")
         begun = time.perf_counter()
-        measured = measure(product, bench)
+        observed = Once(product) if isinstance(product, Embedder) else product  # what a look embeds, heads see again
+        measured = measure(observed, bench)
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
-        final = judge.final(product, beside=beside)
+        final = judge.final(observed, beside=beside)
         finite(final.scores, judge)
         timing = Timing(
             seconds=seconds, final_seconds=time.perf_counter() - begun, price=price_of(product, bench.sample)

@@ -39,8 +39,6 @@ class Ground:
     """Conversations that training never sees."""
     pool: tuple[Any, ...]
     """Unlabelled items that heads may learn from."""
-    shots: int
-    """Labels per class that are asked for."""
     n_draws: int
     seed: int
     pairs: tuple[Pair, ...] = ()
@@ -185,10 +183,6 @@ class Judge(ABC):
     """Which draw asks which examples: all, where the draws teach nothing."""
     cluster: Int[np.ndarray, " N"]
     """Examples that are not independent share a number: near duplicates, turns of a conversation."""
-    shots: int | None = None
-    """Labels per class that a draw learns from; None where it learns from nothing, or from all labels but those that
-    it tests.
-    """
     classes: Classes | None = None
     """Where what is asked for is a label."""
     items: tuple[Any, ...] = ()

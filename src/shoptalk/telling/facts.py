@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from shoptalk import decide
 from shoptalk.artifact import Artifact, open_artifact, write_text
@@ -146,12 +147,7 @@ def collect(
     nodes = trace(
         world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
     )
-    logs = {}
-    for entry in entries:  # later entries of a candidate carry its longer log
-        logs[entry.candidate] = read_log(entry.folder)
-    rows = [row for log in logs.values() for row in log]
-    tokens, cells = sum(row["tokens"] for row in rows), sum(row["cells"] for row in rows)
-    training = sum(row["seconds"] for row in rows)
+    logs = {entry.candidate: read_log(entry.folder) for entry in entries}  # a later entry carries the longer log
     return RunFacts(
         run=world.run.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -162,14 +158,7 @@ def collect(
             for name, log in logs.items()
         ),
         per_class=tuple(ClassGain.model_validate(row) for row in judged.per_class),
-        label_free=tuple(
-            LabelFreeRow(entry=name, values=_label_free(measured, baseline.bench))
-            for name, measured in [
-                ("base", baseline.measured),
-                *((other.name, other.measured) for other in baseline.others.values()),
-                *((entry.name, entry.measured) for entry in entries),
-            ]
-        ),
+        label_free=_label_free_rows(baseline, entries),
         # Read with the plain head, as the curves are; so is the base that it is compared with.
         ceiling=None
         if best_targets is None
@@ -178,15 +167,7 @@ def collect(
             *(row for entry in entries for row in _guards(baseline, entry)),
             *(_over_fitting(baseline, entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
         ),
-        cost=CostFacts(
-            stages=_stage_times(world.profile),
-            seconds=verdict.spent.seconds,
-            tokens=verdict.spent.tokens,
-            waste=1 - tokens / cells if cells else 0.0,
-            tokens_per_second=tokens / training if training else 0.0,
-            candidates=verdict.spent.candidates,
-            losers=verdict.spent.losers,
-        ),
+        cost=_cost(world.profile, verdict.spent, [row for log in logs.values() for row in log]),
         skipped=dict(skipped),
         drops=_drops(curated),
         remarks=tuple(curated.remarks),
@@ -213,6 +194,20 @@ def collect(
             hardware=baseline.artifact.hardware,
             seed=world.config.seed,
         ),
+    )
+
+
+def _cost(profile: Profile, spent: Spent, log: Sequence[Mapping[str, Any]]) -> CostFacts:
+    """What the run took; how much of training was padding, and how fast it went, are of the steps in its log."""
+    tokens, cells, seconds = (sum(row[key] for row in log) for key in ("tokens", "cells", "seconds"))
+    return CostFacts(
+        stages=_stage_times(profile),
+        seconds=spent.seconds,
+        tokens=spent.tokens,
+        waste=1 - tokens / cells if cells else 0.0,
+        tokens_per_second=tokens / seconds if seconds else 0.0,
+        candidates=spent.candidates,
+        losers=spent.losers,
     )
 
 
@@ -309,6 +304,16 @@ def _curve(name: str, rows: Sequence[CandidateRow]) -> GainCurve:
     ]
     eliminated = any(row.eliminated for row in mine if row.gain is not None)
     return GainCurve(objective=name, eliminated=eliminated, points=tuple(points))
+
+
+def _label_free_rows(baseline: Baseline, entries: Sequence[Entry]) -> tuple[LabelFreeRow, ...]:
+    """The base's, then those of other bases and of entries."""
+    every = [
+        ("base", baseline.measured),
+        *((other.name, other.measured) for other in baseline.others.values()),
+        *((entry.name, entry.measured) for entry in entries),
+    ]
+    return tuple(LabelFreeRow(entry=name, values=_label_free(measured, baseline.bench)) for name, measured in every)
 
 
 def _label_free(measured: Measured, bench: Bench) -> dict[str, float]:

@@ -174,30 +174,14 @@ def make_plan(
         if list(heated) == list(plans) and all(plan.heat for plan in heated.values()):
             plans, overhead = heated, more
     if not plans:
-        name, cost = next(iter(costs.items()))
-        if cost.most_steps < FEWEST_STEPS:
-            raise ConfigError(
-                f"There is too little text for {name!r}: it suffices for {cost.most_steps} training steps, and "
-                f"{FEWEST_STEPS} are the fewest that can be judged. Give more text, a smaller objectives.{name}.batch "
-                f"or more objectives.{name}.passes."
-            )
-        need = min((cost.seconds if seconds is not None else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
-        enough = _enough(budget, need if seconds is None else before_seconds + need + overhead + end_seconds)
-        raise ConfigError(
-            f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {name!r} on this "
-            f"machine. Give --budget {enough}, or other --candidates."
-        )
-    keep, left = [], len(plans)
-    while left > 1:
-        left = math.ceil(left / ETA)
-        keep.append(left)
+        raise _nothing_affordable(costs, budget, beside=before_seconds + overhead + end_seconds)
     menu = _menu(plans) + len(shares) - OUT_IN_HEATS * sum(plan.heat is not None for plan in list(plans.values())[1:])
     return Plan(
         budget=str(budget),
         precision=precision,
         rates=rates,
         machine=machine,
-        keep=tuple(keep) or (1,),
+        keep=_rungs(len(plans)),
         candidates=plans,
         forecast_seconds=round(_expected(plans, "seconds_per_step") + menu * look_seconds + end_seconds, 1),
         forecast_tokens=round(_expected(plans, "tokens_per_step")),
@@ -207,6 +191,34 @@ def make_plan(
         preparing_seconds=preparing,
         merges=shares,
     )
+
+
+def _nothing_affordable(costs: Mapping[str, Cost], budget: Budget, *, beside: float) -> ConfigError:
+    """What to say where no candidate can train: there is too little text, or the budget does not pay for it.
+
+    `beside` are the seconds of a time budget that go into other things than training.
+    """
+    name, cost = next(iter(costs.items()))
+    if cost.most_steps < FEWEST_STEPS:
+        return ConfigError(
+            f"There is too little text for {name!r}: it suffices for {cost.most_steps} training steps, and "
+            f"{FEWEST_STEPS} are the fewest that can be judged. Give more text, a smaller objectives.{name}.batch "
+            f"or more objectives.{name}.passes."
+        )
+    timed = budget.time is not None
+    need = min((cost.seconds if timed else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
+    return ConfigError(
+        f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {name!r} on this "
+        f"machine. Give --budget {_enough(budget, need + beside if timed else need)}, or other --candidates."
+    )
+
+
+def _rungs(candidates: int) -> tuple[int, ...]:
+    """How many candidates go on after each rung."""
+    keep = [math.ceil(candidates / ETA)]
+    while keep[-1] > 1:
+        keep.append(math.ceil(keep[-1] / ETA))
+    return tuple(keep)
 
 
 def _menu(plans: Mapping[str, CandidatePlan]) -> int:

@@ -34,10 +34,10 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
     assert column is not None
     for row in csv_rows(table):
         if isinstance(row, Bad):
-            yield left_out(file, row)
+            yield left_out(file.name, row)
         elif column not in row.value:
             detail = "the row is too short to reach the text column"
-            yield left_out(file, Bad(row.number, "no-text", detail, sample(str(row.value))))
+            yield left_out(file.name, Bad(row.number, "no-text", detail, sample(str(row.value))))
         else:
             metadata = metadata_of(row.value, read=(column,), config=config)
             yield one_text(file, row.number, f"{file.name}#{row.number}", row.value[column], metadata)
@@ -52,5 +52,5 @@ def _all_left_out(file: SourceFile, table: CsvTable, reason: str, refusal: str) 
     detail = f"the file {refusal}"
     for row in csv_rows(table):
         text = row.sample if isinstance(row, Bad) else sample(str(row.value))
-        yield left_out(file, Bad(row.number, reason, detail, text))
+        yield left_out(file.name, Bad(row.number, reason, detail, text))
         detail = "the whole file is left out"

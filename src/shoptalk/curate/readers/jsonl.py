@@ -25,7 +25,7 @@ def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterato
     for row in json_rows(file.path, encoding):
         rows += 1
         item = row if isinstance(row, Bad) else _document(file, row, config)
-        yield left_out(file, item) if isinstance(item, Bad) else item
+        yield left_out(file.name, item) if isinstance(item, Bad) else item
     if not rows:
         raise RefusedFile("empty", "no rows in the file")
 

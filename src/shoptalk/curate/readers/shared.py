@@ -20,15 +20,15 @@ def one_text(file: SourceFile, number: int, id: str, text: str, metadata: Metada
     """The document of one text, repaired; `number` is the line that it begins on."""
     repaired = repair(text)
     if not repaired:
-        return left_out(file, Bad(number, "empty", "no text", sample(text)))
+        return left_out(file.name, Bad(number, "empty", "no text", sample(text)))
     return Document(id=id, source=file.name, text=repaired, metadata=metadata)
 
 
-def left_out(file: SourceFile, bad: Bad) -> Drop:
-    """The drop of a line or row that cannot be used."""
+def left_out(name: str, bad: Bad) -> Drop:
+    """The drop of a line or row of the file of that name, which cannot be used."""
     return Drop(
-        id=f"{file.name}#{bad.number}",
-        source=file.name,
+        id=f"{name}#{bad.number}",
+        source=name,
         reason=bad.reason,
         detail=printable(bad.detail),
         sample=bad.sample,
@@ -83,7 +83,7 @@ def whole_text(file: SourceFile, encoding: str) -> Iterator[Document | Drop]:
     for line in lines(file.path, encoding):
         if isinstance(line, Bad):
             anything = True
-            yield left_out(file, line)
+            yield left_out(file.name, line)
             continue
         here = bool(line.text.strip())
         if here and size > (PART_CHARACTERS if blank else 2 * PART_CHARACTERS):

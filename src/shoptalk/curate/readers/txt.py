@@ -20,7 +20,7 @@ def read_txt(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
         return
     for line in lines(file.path, encoding):
         if isinstance(line, Bad):
-            yield left_out(file, line)
+            yield left_out(file.name, line)
         elif line.text.strip():
             yield one_text(file, line.number, f"{file.name}#{line.number}", line.text)
 
