@@ -11,6 +11,7 @@ from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.calibrate import AskedQuestion, calibrate, calibrated, read_questions, share_of, try_questions
 from shoptalk.assistant.knowledge import FOLDER
 from shoptalk.assistant.rule_trials import try_rules
+from shoptalk.assistant.shelf import Shelf
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from tests.assistant.small_run import documents_of_harbour, row, small_run, visitor
 
@@ -174,6 +175,20 @@ def test_a_damaged_shelf_is_named(run: Path) -> None:
     (run / FOLDER / "scales.npy").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="knowledge"):
         Assistant.open(run)
+
+
+def test_a_shelf_with_vectors_for_other_sentences_is_named(run: Path) -> None:
+    Assistant.open(run)
+    for name in ("lines.npy", "scales.npy"):
+        np.save(run / FOLDER / name, np.load(run / FOLDER / name)[:-1])
+    with pytest.raises(ArtifactError, match="do not belong together"):
+        Shelf(run / FOLDER)
+
+
+def test_of_two_new_documents_with_one_id_none_is_lost_without_a_word(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    with pytest.raises(InputError, match=r"two documents have the id 'x'.*id of its own"):
+        assistant.put([row("x", "The pier closes at ten."), row("x", "The pier closes at nine.")])
 
 
 def test_knowledge_of_another_encoder_is_embedded_anew(run: Path, tiny_base: Path) -> None:

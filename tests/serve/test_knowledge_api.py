@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
+from shoptalk.assistant.sections import passages_of
 from shoptalk.serve.routes import knowledge_routes
 from tests.serve.fakes import FakeAssistant
 
@@ -19,6 +20,14 @@ def test_documents_are_added_replaced_listed_and_forgotten(serve: Callable[..., 
     assert [row["id"] for row in client.get("/v1/knowledge").json()["sources"]] == ["dogs.md"]
     assert client.delete("/v1/knowledge", params={"id": "cats.md"}).status_code == 404
     assert client.delete("/v1/knowledge", params={"id": "dogs.md"}).json()["removed"] == ["dogs.md"]
+
+
+def test_a_document_whose_id_says_markdown_is_read_as_markdown(serve: Callable[..., TestClient]) -> None:
+    assistant = FakeAssistant()
+    new = {"id": "dogs.md", "text": "# Dogs\n\nDogs travel free."}
+    assert serve(assistant).post("/v1/knowledge", json={"documents": [new]}).status_code == 200
+    (passage,) = passages_of(assistant.knowledge.documents["dogs.md"])
+    assert (passage.title, passage.text) == ("Dogs", "Dogs travel free.")
 
 
 def test_a_document_has_a_text_or_an_address_and_no_way_out_of_its_name(client: TestClient) -> None:

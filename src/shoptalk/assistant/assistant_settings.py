@@ -17,7 +17,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
 
 FILE = "assistant.toml"
-_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -74,7 +74,9 @@ class AssistantSettings(Frozen):
                 raise ValueError(f"{day!r} is no weekday; give {', '.join(DAYS)}")
             hours_match = _HOURS.fullmatch(span)
             if span != "closed" and (hours_match is None or span[:5] >= span[6:]):
-                raise ValueError(f"{day} = {span!r}; expected 'HH:MM-HH:MM', the earlier first, or 'closed'")
+                raise ValueError(
+                    f"{day} = {span!r}; expected 'HH:MM-HH:MM', the earlier first, at most 24:00, or 'closed'"
+                )
         return hours
 
     @field_validator("timezone")

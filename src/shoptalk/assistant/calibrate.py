@@ -92,9 +92,7 @@ def read_questions(path: Path) -> list[AskedQuestion]:
     for number, value in rows_of(path):
         text = value.get("question") or value.get("text")
         if not isinstance(text, str) or not text.strip():
-            raise InputError(
-                f"{path}, line {number}: no question. Expected the columns question, document and passage."
-            )
+            raise InputError(f"{path}, line {number}: no question. {_EXPECTED}")
         try:
             questions.append(_question(text, value))
         except ValidationError as error:
@@ -166,7 +164,7 @@ def calibrated(trials: Sequence[QuestionTrial], *, max_wrong: float, error: floa
     features = np.array([trial.considered.features for trial in trials])
     weights = ConfidenceWeights()
     fitted = fits & supported
-    if min(int(fitted.sum()), len(right) - 1) >= FEWEST_TO_FIT and 0 < int(right[fitted].sum()) < int(fitted.sum()):
+    if fitted.sum() >= FEWEST_TO_FIT and 0 < right[fitted].sum() < fitted.sum():
         weights = fit_confidence(features[fitted], right[fitted])
     confidence = np.array([weights(row) if given else -1.0 for row, given in zip(features, supported, strict=True)])
     tests = ~fits
@@ -260,13 +258,15 @@ def _places(question: AskedQuestion, texts: dict[str, str]) -> list[tuple[str, t
         )
     if passage is None:
         return [(named[0], None)]
-    places = [(id, (begin, begin + len(passage))) for id in named if (begin := texts[id].find(passage)) >= 0]
+    places: list[tuple[str, tuple[int, int] | None]] = [
+        (id, (begin, begin + len(passage))) for id in named if (begin := texts[id].find(passage)) >= 0
+    ]
     if not places:
         raise InputError(
             f"The question {question.text[:60]!r} names a passage that {named[0] if wanted else 'no document'} "
             f"{'does not hold' if wanted else 'holds'}: {passage[:60]!r}. Give its words as they stand there."
         )
-    return [(id, place) for id, place in places]
+    return places
 
 
 def _overlaps(start: int | None, end: int | None, wanted: tuple[int, int] | None) -> bool:

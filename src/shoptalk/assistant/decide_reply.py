@@ -5,9 +5,9 @@
 The first line of this order that applies decides:
 
 1. the owner's rules; 2. nothing to read; 3. a wish for a person; 4. strong anger, or anger after an answer; 5. the same
-question for the third time, or again after an answer; 6. a greeting or thanks; 7. an intent that has a person or an
-answer of its own; 8. an official answer, or support that reaches the threshold; 9. out of scope; 10. some support: ask
-back once; 11. none: hand over.
+question for the third time, or again after an answer; 6. a greeting or thanks; 7. an official answer to exactly this
+question; 8. an intent that has a person or an answer of its own; 9. support that reaches the threshold; 10. out of
+scope; 11. some support: ask back once; 12. none: hand over.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from shoptalk.assistant.reply import Decision
 
 FURIOUS = 3
 """Signs of anger in one message from which it goes to a person at once."""
-Words = Literal["rule", "canned", "greeting", "thanks", "found", "phrase"]
+Words = Literal["rule", "canned", "greeting", "found", "phrase"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def _by_message(signals: Signals) -> Decided | None:
     answered = bool(signals.earlier) and signals.earlier[-1] == "answer"
     if signals.anger >= FURIOUS or (signals.anger and (signals.angry_before or (answered and signals.anger > 1))):
         return Decided("escalate", "sentiment", "phrase", "escalate")
-    if signals.asked_before >= 2 or (signals.asked_before and signals.earlier[-1:] in (["answer"], ("answer",))):
+    if signals.asked_before >= 2 or (signals.asked_before and answered):
         return Decided("escalate", "repetition", "phrase", "escalate")
     if signals.greeting:
         return Decided("answer", "greeting", "greeting", "greeting")
     if signals.thanks:
-        return Decided("answer", "greeting", "thanks", "thanks")
+        return Decided("answer", "greeting", "phrase", "thanks")
     return None
 
 

@@ -42,7 +42,7 @@ class Generator:
         ConfigError: the environment variable that must hold the key is not set.
     """
 
-    def __init__(self, settings: GeneratorSettings, *, name: str, sentences: int, post: "Post | None" = None) -> None:
+    def __init__(self, settings: GeneratorSettings, *, name: str, sentences: int, post: Post | None = None) -> None:
         self._settings = settings
         self._system = _SYSTEM.format(name=name, sentences=sentences)
         self._post = post or _post

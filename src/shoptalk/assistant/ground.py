@@ -44,11 +44,6 @@ class Grounded:
     refused: tuple[tuple[str, str], ...]
     """Sentence and reason."""
 
-    @property
-    def whole(self) -> bool:
-        """Whether every sentence stood."""
-        return bool(self.sentences) and not self.refused
-
 
 def ground(text: str, found: Sequence[Found]) -> Grounded:
     """Each sentence of a generated answer with the ranks of the passages that it rests on; the others are refused."""

@@ -125,12 +125,18 @@ class Knowledge:
         has no more, are removed.
 
         Raises:
-            InputError: there are none.
+            InputError: there are none, or two of them have one id.
         """
         if not documents:
             reasons = ", ".join(sorted({drop.reason for drop in dropped})) or "nothing was read"
             raise InputError(f"No document to add: {reasons}. Give files with text, such as .md, .txt or .csv.")
-        ids = {document.id for document in documents}
+        ids: set[str] = set()
+        for document in documents:
+            if document.id in ids:
+                raise InputError(
+                    f"Of those to add, two documents have the id {document.id!r}. Give each an id of its own."
+                )
+            ids.add(document.id)
         with self._changed() as present:
             replaced = tuple(document.id for document in present.documents() if document.id in ids)
             removed = tuple(

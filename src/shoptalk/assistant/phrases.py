@@ -87,5 +87,10 @@ def phrase(key: str, message: str, texts: Mapping[str, str]) -> str:
 
     `texts` may hold it for one language, as "escalate.de", or for all, as "escalate".
     """
-    language = language_of(message)
-    return texts.get(f"{key}.{language}") or texts.get(key) or PHRASES[language][key]
+    return phrase_in(language_of(message), key, texts)
+
+
+def phrase_in(language: str, key: str, texts: Mapping[str, str]) -> str:
+    """The same in a language by its code; in English where it is none of those above."""
+    own = PHRASES.get(language, PHRASES["en"])
+    return texts.get(f"{key}.{language}") or texts.get(key) or own[key]

@@ -21,7 +21,7 @@ REASONS = (
     "ambiguous",
     "nothing_to_read",
 )
-"""Stable keys that say why a decision was made; a business rule may give one of them, or "policy"."""
+"""Stable keys that say why a decision was made; a business rule gives one of them, "policy" if it names none."""
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class Shelf:
             self.index: Any = faiss.read_index(str(folder / "passages.faiss"))
             self.fulltext = fulltext.FullText(folder / "fulltext")
         counts = {len(self._passages), len(self.vectors), len(self._first) - 1, self.index.ntotal, len(self.fulltext)}
-        if len(counts) > 1 or len(self._lines) != len(self._scales) != self._first[-1]:
+        if len(counts) > 1 or len({len(self._lines), len(self._scales), int(self._first[-1])}) > 1:
             raise ArtifactError(f"{folder} holds parts that do not belong together. Delete it and run again.")
 
     def __len__(self) -> int:

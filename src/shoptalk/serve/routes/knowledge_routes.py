@@ -74,7 +74,7 @@ async def _read(service: Service, new: NewDocument) -> Document:
     text = new.text if new.text is not None else await _fetched(service, str(new.url))
     about = {"title": new.title, "link": new.link or new.url}
     metadata = Metadata({name: value for name, value in about.items() if value is not None})
-    return Document(id=new.id, source="api", text=text, metadata=metadata)
+    return Document(id=new.id, source=new.id, text=text, metadata=metadata)
 
 
 async def _fetched(service: Service, url: str) -> str:
