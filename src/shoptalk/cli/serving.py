@@ -40,7 +40,9 @@ def keys(
     site: Annotated[str, typer.Option(help="The site of the key; made where it is not there.")] = "main",
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="A web origin of the site's widget, such as https://example.com; again for more."),
+        typer.Option(
+            help="A web origin from which the site's visitors may call, such as https://example.com; again for more."
+        ),
     ] = None,
     db: Db = None,
     as_json: Json = False,
