@@ -76,7 +76,7 @@ def _keys_as_text(result: dict[str, Any]) -> str:
 def backup(
     run: Run, out: Annotated[Path, typer.Option(help="The zip file to write.")], db: Db = None, as_json: Json = False
 ) -> None:
-    """Copy conversations, knowledge and settings of a run into one file, also while it is served."""
+    """Copy conversations, knowledge and assistant.toml of a run into one file, also while it is served."""
     from shoptalk.serve.backups import back_up
 
     result = back_up(run, out, url=db)
