@@ -280,3 +280,9 @@ def test_the_first_of_several_bases_is_the_one_that_is_adapted():
 def test_bases_and_merges_that_contradict_themselves_are_refused(values: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         load(**values)
+
+
+def test_the_sections_of_the_assistant_and_its_server_may_stand_in_the_same_file(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text('seed = 3\n[assistant]\nname = "Acme"\n[serve]\nthreads = 2\n', encoding="utf-8")
+    assert load(path).seed == 3

@@ -146,6 +146,7 @@ def test_harbour_s_settings_and_rules_load() -> None:
         ("[assistant]\ngreting = 'x'", "Did you mean 'greeting'"),
         ("[assistant]\ntimezone = 'Mars'", "no time zone 'Mars'"),
         ("[assistant.hours]\nmonday = '9-17'", "expected 'HH:MM-HH:MM'"),
+        ("[assistant.hours]\nmonday = '09:00-24:30'", "at most 24:00"),
         ("[assistant.hours]\nmoonday = '09:00-17:00'", "no weekday"),
         ("assistant = 3", "expected a section"),
         ("[assistant.generator]\nmodel = 'm'\nbase_url = 'ftp://x'", "expected an address"),

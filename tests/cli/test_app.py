@@ -19,22 +19,11 @@ from shoptalk.evaluate.bench import measure
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.probes.forgetting import general_pairs
+from tests.command_line import call
 from tests.conftest import SmallWorld
 
 TINY = ["--set", "draws=5", "--set", "shots=2", "--budget", "9ktok", "--candidates", "neighbours,none",
         "--set", "objectives.neighbours.batch=8"]  # fmt: skip
-
-
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of `shoptalk WORDS`."""
-    monkeypatch.setattr(sys, "argv", ["shoptalk", *map(str, words)])
-    status = 0
-    try:
-        app.main()
-    except SystemExit as leave:
-        status = int(leave.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture

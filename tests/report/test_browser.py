@@ -1,7 +1,6 @@
 """The report in a browser: nothing complains, everything can be reached, and the map does what it says."""
 
 import functools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,29 +8,18 @@ from typing import Any
 import pytest
 
 from shoptalk.report import render
+from tests.chromium import open_chromium, without_chromium
 from tests.report.report_facts import facts, unlabelled
 from tests.report.report_pages import untraced
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'shoptalk[dev]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")
+pytestmark = without_chromium
 PHONE, TABLET, DESK = 390, 820, 1440
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with open_chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,15 @@ def test_a_closed_conversation_opens_again_when_the_visitor_writes_and_each_epis
     assert second.resolved is None and second.first_reply is not None
 
 
+def test_a_closed_conversation_that_is_handed_over_is_open_again_and_can_be_closed(client: TestClient) -> None:
+    conversation = ask(client, "How much is a bicycle?")["conversation"]
+    assert post(client, conversation, "close").json()["closed"] is True
+    record = post(client, conversation, "handover").json()
+    assert record["held_by"] == "human" and record["closed"] is False
+    record = post(client, conversation, "close").json()
+    assert record["held_by"] == "assistant" and record["closed"] is True
+
+
 def test_what_a_person_answered_stands_beside_the_gap_that_led_to_it(client: TestClient) -> None:
     conversation = ask(client, "Do you have a unicorn?")["conversation"]
     post(client, conversation, "handover")
@@ -148,7 +157,7 @@ def test_a_person_is_given_all_and_then_erased_with_all(client: TestClient) -> N
     answer = ask(client, "I am eve@example.com and want a person", visitor="eve")
     ask(client, "How much is a bicycle?", visitor="someone-else")
     post(client, answer["conversation"], "lead", name="Eve", email="eve@example.com", consent=True)
-    kept = client.get("/v1/people/eve@example.com").json()
+    kept = client.get("/v1/people/Eve@example.com").json()
     assert len(kept["conversations"]) == 1 and kept["leads"][0]["name"] == "Eve"
     erased = client.delete("/v1/people/eve").json()["erased"]
     assert erased["messages"] == 2 and erased["leads"] == 1 and erased["jobs"] == 1

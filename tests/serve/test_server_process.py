@@ -1,5 +1,6 @@
 """The real process on a real run: it is killed and loses nothing, ends gracefully, and is backed up while it serves."""
 
+import functools
 import json
 import os
 import re
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests import command_line
 from tests.assistant.small_run import documents_of_harbour, small_run
 
 QUESTION = "How much is it to take a bicycle?"
@@ -178,7 +180,7 @@ def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
 
 
 def test_keys_are_made_listed_and_revoked_on_the_command_line(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    call = caller(capsys, monkeypatch)
+    call = functools.partial(command_line.call, capsys, monkeypatch)
     run = tmp_path / "run"
     run.mkdir()
     made = json.loads(call("keys", run, "--add", "desk", "--scopes", "agent,chat", "--json")[1])
@@ -195,25 +197,9 @@ def test_keys_are_made_listed_and_revoked_on_the_command_line(tmp_path: Path, ca
 
 def test_serve_refuses_what_cannot_be_served_and_says_why(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.delenv("SHOPTALK_KEY", raising=False)
-    call = caller(capsys, monkeypatch)
+    call = functools.partial(command_line.call, capsys, monkeypatch)
     assert "no folder" in call("serve", tmp_path / "none", "--port", 0)[2]
     status, _, error = call("serve", tmp_path, "--port", 0, "--host", "0.0.0.0")
     assert status == 2 and "SHOPTALK_KEY" in error
     (tmp_path / "assistant.toml").write_text("[serve]\nturn_second = 1\n", encoding="utf-8")
     assert "Did you mean" in call("serve", tmp_path, "--port", 0)[2]
-
-
-def caller(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
-    from shoptalk.cli import app
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["shoptalk", *map(str, words)])
-        status = 0
-        try:
-            app.main()
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call

@@ -99,19 +99,24 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
     file = path or run / FILE
     if path is None and not file.is_file():
         return AssistantSettings()
-    tree = _section(file)
+    tree = settings_section(file, "assistant")
     for key in ("rules", "logo"):
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str((file.parent / tree[key]).resolve())
     return validate(AssistantSettings, tree, prefix="assistant")
 
 
-def _section(file: Path) -> dict[str, Any]:
+def settings_section(file: Path, name: str) -> dict[str, Any]:
+    """One section of a settings file; empty where the file lacks it.
+
+    Raises:
+        ConfigError: the file cannot be read, or what has this name is no section.
+    """
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}. Expected a TOML file with a section [assistant].") from error
-    section = tree.get("assistant", {})
+        raise ConfigError(f"Cannot read {file}: {error}. Expected a TOML file with a section [{name}].") from error
+    section = tree.get(name, {})
     if not isinstance(section, dict):
-        raise ConfigError(f"{file}: `assistant` is a single value; expected a section [assistant].")
+        raise ConfigError(f"{file}: `{name}` is a single value; expected a section [{name}].")
     return dict(section)

@@ -40,7 +40,9 @@ def keys(
     site: Annotated[str, typer.Option(help="The site of the key; made where it is not there.")] = "main",
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="A web origin of the site's widget, such as https://example.com; again for more."),
+        typer.Option(
+            help="A web origin from which the site's visitors may call, such as https://example.com; again for more."
+        ),
     ] = None,
     db: Db = None,
     as_json: Json = False,
@@ -74,7 +76,7 @@ def _keys_as_text(result: dict[str, Any]) -> str:
 def backup(
     run: Run, out: Annotated[Path, typer.Option(help="The zip file to write.")], db: Db = None, as_json: Json = False
 ) -> None:
-    """Copy conversations, knowledge and settings of a run into one file, also while it is served."""
+    """Copy conversations, knowledge and assistant.toml of a run into one file, also while it is served."""
     from shoptalk.serve.backups import back_up
 
     result = back_up(run, out, url=db)

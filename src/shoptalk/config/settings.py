@@ -184,7 +184,8 @@ def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: A
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"Cannot read {path}: {error}. `shoptalk init` writes a valid shoptalk.toml.") from error
-    tree.pop("assistant", None)  # of the assistant, which reads it itself
+    for section in ("assistant", "serve"):  # of the assistant and its server, which read them themselves
+        tree.pop(section, None)
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key.strip():

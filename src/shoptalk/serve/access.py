@@ -90,8 +90,13 @@ def any_key(session: Session) -> bool:
 
 def of_key(session: Session, key: str) -> Principal | None:
     """Whose key this is."""
-    row = session.scalar(select(KeyRow).where(KeyRow.digest == digest_of(key), KeyRow.revoked.is_(None)))
-    if row is None:
+    row = session.scalar(select(KeyRow).where(KeyRow.digest == digest_of(key)))
+    return None if row is None else holder_of(row)
+
+
+def holder_of(row: KeyRow) -> Principal | None:
+    """Whoever has this key; None where it was revoked."""
+    if row.revoked is not None:
         return None
     scopes = frozenset(SCOPES) if "admin" in row.scopes else frozenset(row.scopes)
     return Principal(row.site_id, row.id, row.name, scopes)
@@ -106,12 +111,28 @@ def visitor_token(
     site: SiteRow, visitor: str, origin: str, *, lasts: timedelta, use: Literal["visit", "resume"] = "visit"
 ) -> str:
     """What a visitor's browser shows: signed with its own site's secret, and good from one origin only."""
-    claims = {"aud": site.id, "sub": visitor, "origin": origin, "use": use, "exp": utc_now() + lasts}
-    return jwt.encode(claims, site.secret, algorithm=_ALGORITHM, headers={"kid": site.id})
+    return signed(site.id, site.secret, {"sub": visitor, "origin": origin}, use=use, lasts=lasts)
 
 
 def read_token(session: Session, token: str, *, origin: str | None, use: str = "visit") -> Principal | None:
     """Which visitor a token is of; None where it is none of ours, has run out, or comes from elsewhere."""
+    site, claims = claims_of(session, token, use=use) or (None, {})
+    if site is None or (origin is not None and origin != claims.get("origin")):
+        return None
+    if claims.get("origin") and claims["origin"] not in site.origins:
+        return None
+    visitor = str(claims["sub"])
+    return Principal(site.id, visitor, VISITOR, frozenset({VISITOR}), visitor=visitor)
+
+
+def signed(site: str, secret: str, claims: dict[str, Any], *, use: str, lasts: timedelta) -> str:
+    """Claims, signed with a site's secret for one use and for a time."""
+    claims = {**claims, "aud": site, "use": use, "exp": utc_now() + lasts}
+    return jwt.encode(claims, secret, algorithm=_ALGORITHM, headers={"kid": site})
+
+
+def claims_of(session: Session, token: str, *, use: str) -> tuple[SiteRow, dict[str, Any]] | None:
+    """The site that signed a token for this use, and what it claims; None where none did, or it has run out."""
     try:
         site_id: Any = jwt.get_unverified_header(token).get("kid")
         site = session.get(SiteRow, site_id) if isinstance(site_id, str) else None
@@ -122,12 +143,7 @@ def read_token(session: Session, token: str, *, origin: str | None, use: str = "
         )
     except (jwt.InvalidTokenError, ValueError):
         return None
-    if claims.get("use") != use or (origin is not None and origin != claims.get("origin")):
-        return None
-    if claims.get("origin") and claims["origin"] not in site.origins:
-        return None
-    visitor = str(claims["sub"])
-    return Principal(site.id, visitor, VISITOR, frozenset({VISITOR}), visitor=visitor)
+    return (site, claims) if claims.get("use") == use else None
 
 
 def is_loopback(host: str) -> bool:

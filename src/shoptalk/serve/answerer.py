@@ -19,6 +19,7 @@ from shoptalk.records import Turn
 from shoptalk.serve.conversations import Stored, Waiting, left_unanswered, store_reply, unanswered
 from shoptalk.serve.database import Database
 from shoptalk.serve.refusals import Refused
+from shoptalk.serve.rows import ASSISTANT
 from shoptalk.serve.service_settings import ServeSettings
 
 log = logging.getLogger("shoptalk.serve")
@@ -132,7 +133,7 @@ class Answerer:
             due.changed.set()
 
     async def drain(self, seconds: float) -> None:
-        """StoredAnswer what was accepted, and accept no more."""
+        """Answer what was accepted, and accept no more."""
         self.hurry()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
@@ -146,7 +147,7 @@ class Answerer:
                 due.changed.clear()
                 try:
                     waiting = await self._database.read(lambda session: unanswered(session, conversation))
-                    if not waiting.messages or waiting.held_by != "assistant":
+                    if not waiting.messages or waiting.held_by != ASSISTANT:
                         if due.changed.is_set():
                             continue
                         return

@@ -11,13 +11,14 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from shoptalk.artifact import open_artifact, storage_errors
+from shoptalk.assistant.assistant_settings import FILE
 from shoptalk.errors import InputError, StorageError
 from shoptalk.readback import refuse_no_folder
 from shoptalk.serve.sqlite import copy_sqlite
 
 DATABASE = "serve.db"
 _LOCK = ".serving"
-_FILES = ("assistant.toml",)
+_FILES = (FILE,)
 _KNOWLEDGE = "knowledge"
 _TRIES = 5
 
@@ -45,7 +46,7 @@ def serving(run: Path) -> Iterator[None]:
 
 
 def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, int]:
-    """The database, the knowledge and the settings of a run in one zip file, also while a server writes.
+    """The database, the knowledge and `assistant.toml` of a run in one zip file, also while a server writes.
 
     Raises:
         InputError: there is no database, or `out` is there already.

@@ -1,7 +1,7 @@
 """A message is accepted, then answered: the transactions that every reply consists of. Each takes a session of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -13,6 +13,8 @@ from shoptalk.serve.handover import hand_over
 from shoptalk.serve.outbox import tell
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import (
+    ASSISTANT,
+    HUMAN,
     ConversationRow,
     GapRow,
     MessageRow,
@@ -22,11 +24,18 @@ from shoptalk.serve.rows import (
     new_id,
     utc_now,
 )
-from shoptalk.serve.threads import add_message, answer_with, conversation_of, messages_of, outcome_of
+from shoptalk.serve.threads import (
+    add_message,
+    answer_with,
+    conversation_of,
+    messages_of,
+    outcome_of,
+    reopen,
+    waiting_among,
+)
 
 ROLES = {"visitor": "user", "assistant": "assistant", "agent": "agent"}
 """What the assistant calls those who wrote a message."""
-_HELD = "human"
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def accept(session: Session, incoming: Incoming) -> Accepted:
     )
     conversation.updated = now
     if conversation.closed is not None:
-        _reopen(session, conversation, now)
+        reopen(session, conversation, now)
     tell(session, incoming.site, "message.received", {"conversation": conversation.id, "message": message.id})
     return Accepted(conversation.id, message.id, False, conversation.held_by)
 
@@ -121,7 +130,7 @@ def _conversation_of(session: Session, incoming: Incoming, now: datetime) -> Con
         visitor=incoming.visitor or new_id("visitor"),
         channel=incoming.channel,
         context=[turn.model_dump() for turn in incoming.context],
-        held_by="assistant",
+        held_by=ASSISTANT,
         created=now,
         updated=now,
     )
@@ -131,19 +140,11 @@ def _conversation_of(session: Session, incoming: Incoming, now: datetime) -> Con
     return conversation
 
 
-def _reopen(session: Session, conversation: ConversationRow, now: datetime) -> None:
-    episode = outcome_of(session, conversation.id)
-    episode.reopened = now
-    conversation.closed = None
-    session.add(OutcomeRow(site_id=conversation.site_id, conversation_id=conversation.id, episode=episode.episode + 1))
-    session.flush()
-
-
 def unanswered(session: Session, conversation: str) -> Waiting:
     """What is to be answered now. Messages that stand after the first unanswered one are read last."""
     row = session.get_one(ConversationRow, conversation)
     messages = messages_of(session, conversation)
-    waiting = [message for message in messages if message.role == "visitor" and message.answered_by is None]
+    waiting = waiting_among(messages)
     answered = [message for message in messages if message not in waiting]
     turns = (
         *(Turn(**turn) for turn in row.context),
@@ -163,7 +164,7 @@ def left_unanswered(session: Session) -> Sequence[str]:
     return session.scalars(
         select(MessageRow.conversation_id)
         .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-        .where(MessageRow.role == "visitor", MessageRow.answered_by.is_(None), ConversationRow.held_by == "assistant")
+        .where(MessageRow.role == "visitor", MessageRow.answered_by.is_(None), ConversationRow.held_by == ASSISTANT)
         .group_by(MessageRow.conversation_id)
         .order_by(MessageRow.conversation_id)
     ).all()
@@ -188,7 +189,7 @@ def store_reply(
     conversation = session.scalars(
         select(ConversationRow).where(ConversationRow.id == waiting.conversation).with_for_update()
     ).one()
-    if conversation.held_by == _HELD:
+    if conversation.held_by == HUMAN:
         return Stored(None)
     missing = set(unanswered(session, conversation.id).messages)
     if not set(waiting.messages) <= missing:
@@ -232,22 +233,7 @@ def _keep_trace(session: Session, message: MessageRow, waiting: Waiting, reply: 
         )
     )
     for source in reply.sources:
-        session.add(
-            ReplySourceRow(
-                message_id=message.id,
-                rank=source.rank,
-                passage=source.passage,
-                document=source.document,
-                title=source.title,
-                section=source.section,
-                start=source.start,
-                end=source.end,
-                link=source.link,
-                text=source.text,
-                score=float(source.score),
-                used=source.used,
-            )
-        )
+        session.add(ReplySourceRow(message_id=message.id, **asdict(source)))
 
 
 def _keep_gap(session: Session, conversation: ConversationRow, waiting: Waiting, now: datetime) -> None:

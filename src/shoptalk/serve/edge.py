@@ -76,7 +76,6 @@ class Edge:
             if message["type"] == "http.response.start":
                 begun = True
                 self._finish(MutableHeaders(raw=message["headers"]), allowed, api=scope["path"].startswith("/v1/"))
-                message["headers"] = message["headers"]
                 self._count(scope, int(message["status"]), time.perf_counter() - started)
             await send(message)
 

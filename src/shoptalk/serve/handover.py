@@ -8,8 +8,16 @@ from sqlalchemy.orm import Session
 
 from shoptalk.serve.outbox import plan, tell
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.rows import ConversationRow, GapRow, MessageRow, utc_now
-from shoptalk.serve.threads import add_message, answer_with, conversation_of, messages_of, outcome_of
+from shoptalk.serve.rows import ASSISTANT, HUMAN, ConversationRow, GapRow, MessageRow, utc_now
+from shoptalk.serve.threads import (
+    add_message,
+    answer_with,
+    conversation_of,
+    messages_of,
+    outcome_of,
+    reopen,
+    waiting_among,
+)
 
 REASONS = {
     "customer_request": "customer_request",
@@ -28,9 +36,13 @@ CLOSED = "Thank you. This conversation is closed; write again at any time to ope
 
 
 def hand_over(session: Session, conversation: ConversationRow, *, reason: str, note: str, patience: timedelta) -> None:
-    """Give a conversation to the people's queue. After `patience` without an answer of theirs it comes back."""
+    """Give a conversation to the people's queue. After `patience` without an answer of theirs it comes back; a closed
+    one is open again.
+    """
     now = utc_now()
-    conversation.held_by = "human"
+    if conversation.closed is not None:
+        reopen(session, conversation, now)
+    conversation.held_by = HUMAN
     conversation.agent = None
     conversation.handover_at = now
     conversation.handover_reason = REASONS.get(reason, "policy")
@@ -45,10 +57,21 @@ def hand_over(session: Session, conversation: ConversationRow, *, reason: str, n
     tell(session, conversation.site_id, "handover.requested", event)
 
 
+def pass_on(session: Session, row: ConversationRow, *, told: str, reason: str, note: str, patience: timedelta) -> None:
+    """Hand a conversation over and tell the visitor. That answers what the visitor wrote who asked for a person; an
+    agent who steps in answers it.
+    """
+    waiting = [message.id for message in waiting_among(messages_of(session, row.id))]
+    message = add_message(session, row, role="assistant", text=told, at=utc_now(), owner="assistant")
+    if reason == "customer_request":
+        answer_with(session, row, waiting, message)
+    hand_over(session, row, reason=reason, note=note, patience=patience)
+
+
 def held(session: Session, site: str, conversation: str) -> ConversationRow:
     """A conversation that a person may act in."""
     row = conversation_of(session, site, conversation)
-    if row.held_by != "human":
+    if row.held_by != HUMAN:
         raise Refused(409, "not_handed_over", "The assistant has this conversation. Hand it over first.")
     return row
 
@@ -66,7 +89,7 @@ def agent_reply(session: Session, site: str, conversation: str, *, agent: str, t
     """A person's message: it answers all that stands unanswered."""
     row = assign(session, site, conversation, agent=agent)
     now = utc_now()
-    missing = [message.id for message in messages_of(session, row.id) if _waits(message)]
+    missing = [message.id for message in waiting_among(messages_of(session, row.id))]
     message = add_message(session, row, role="agent", text=text, at=now, owner="agent", author=agent)
     answer_with(session, row, missing, message)
     outcome = outcome_of(session, row.id)
@@ -79,14 +102,10 @@ def agent_reply(session: Session, site: str, conversation: str, *, agent: str, t
     return message
 
 
-def _waits(message: MessageRow) -> bool:
-    return message.role == "visitor" and message.answered_by is None
-
-
 def release(session: Session, row: ConversationRow, *, sentence: str = RELEASED) -> MessageRow:
     """Give it back to the assistant, which tells the visitor; what nobody answered, it answers."""
     now = utc_now()
-    row.held_by = "assistant"
+    row.held_by = ASSISTANT
     row.agent = None
     row.updated = now
     message = add_message(session, row, role="assistant", text=sentence, at=now, owner="assistant")
@@ -99,12 +118,12 @@ def close(session: Session, site: str, conversation: str) -> ConversationRow:
     row = conversation_of(session, site, conversation)
     now = utc_now()
     if row.closed is None:
-        missing = [message.id for message in messages_of(session, row.id) if _waits(message)]
-        if row.held_by == "assistant" and missing:
+        missing = [message.id for message in waiting_among(messages_of(session, row.id))]
+        if row.held_by == ASSISTANT and missing:
             raise Refused(409, "being_answered", "A message is being answered. Close it after that.")
         message = add_message(session, row, role="assistant", text=CLOSED, at=now, owner="assistant")
         answer_with(session, row, missing, message)
-        row.held_by, row.agent, row.closed, row.updated = "assistant", None, now, now
+        row.held_by, row.agent, row.closed, row.updated = ASSISTANT, None, now, now
         outcome_of(session, row.id).resolved = now
     return row
 
@@ -114,7 +133,7 @@ def come_back(session: Session, conversation: str, since: str) -> ConversationRo
     row = session.scalars(
         select(ConversationRow).where(ConversationRow.id == conversation).with_for_update()
     ).one_or_none()
-    if row is None or row.held_by != "human" or row.handover_at != datetime.fromisoformat(since):
+    if row is None or row.held_by != HUMAN or row.handover_at != datetime.fromisoformat(since):
         return None
     answers = session.scalar(
         select(func.count())
@@ -131,7 +150,7 @@ def queue(session: Session, site: str) -> list[dict[str, Any]]:
     """The conversations that people have, those that wait longest first."""
     rows = session.scalars(
         select(ConversationRow)
-        .where(ConversationRow.site_id == site, ConversationRow.held_by == "human")
+        .where(ConversationRow.site_id == site, ConversationRow.held_by == HUMAN)
         .order_by(ConversationRow.agent.is_not(None), ConversationRow.handover_at)
         .limit(500)
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from shoptalk.serve.rows import (
@@ -21,8 +21,8 @@ from shoptalk.serve.threads import conversation_record
 
 
 def conversations_of(session: Session, site: str, person: str) -> Sequence[ConversationRow]:
-    """A person's conversations: of the visitor of this id, or who left this address."""
-    left = select(LeadRow.conversation_id).where(LeadRow.site_id == site, LeadRow.email == person)
+    """A person's conversations: of the visitor of this id, or who left this address, in capitals or not."""
+    left = select(LeadRow.conversation_id).where(LeadRow.site_id == site, func.lower(LeadRow.email) == person.lower())
     visitors = select(ConversationRow.visitor).where(ConversationRow.id.in_(left))
     return session.scalars(
         select(ConversationRow).where(

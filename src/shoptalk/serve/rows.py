@@ -5,7 +5,7 @@ A site is what everything else belongs to; a conversation belongs to a visitor o
 
 import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -13,6 +13,10 @@ from sqlalchemy.types import TypeDecorator
 
 MAIN_SITE = "main"
 """The site that is there without anybody having made it."""
+Holder = Literal["assistant", "human"]
+ASSISTANT: Holder = "assistant"
+HUMAN: Holder = "human"
+"""Who has a conversation."""
 
 
 def new_id(prefix: str) -> str:
@@ -58,7 +62,7 @@ class SiteRow(Rows):
     secret: Mapped[str]
     """Signs the tokens of this site's visitors."""
     origins: Mapped[list[Any]]
-    """The web origins that its widget may be used from."""
+    """The web origins from which its visitors' browsers may call."""
     created: Mapped[datetime]
 
 
@@ -86,7 +90,7 @@ class ConversationRow(Rows):
     context: Mapped[list[Any]]
     """What was said before it came here, as a caller of `/v1/chat/completions` sent it: roles and texts."""
     held_by: Mapped[str]
-    """`assistant` or `human`."""
+    """A `Holder`."""
     agent: Mapped[str | None]
     """Who of the people has it; none where it waits."""
     handover_at: Mapped[datetime | None]
@@ -186,7 +190,7 @@ class GapRow(Rows):
     message_id: Mapped[str]
     question: Mapped[str] = mapped_column(Text)
     grouping: Mapped[str] = mapped_column(index=True)
-    """The id of the first gap of its group."""
+    """The question's words, sorted: questions of the same words are one group."""
     at: Mapped[datetime]
     human_answer: Mapped[str | None] = mapped_column(Text)
 

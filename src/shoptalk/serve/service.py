@@ -16,7 +16,7 @@ from shoptalk.serve.hub import Hub
 from shoptalk.serve.measures import Measures
 from shoptalk.serve.rates import Rates
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.rows import SiteRow
+from shoptalk.serve.rows import ASSISTANT, SiteRow
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.stored_answers import StoredAnswer, answer_to
 
@@ -75,7 +75,7 @@ class Service:
             )
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
-            if accepted.held_by == "assistant":
+            if accepted.held_by == ASSISTANT:
                 self.answerer.schedule(accepted.conversation, whole=whole)
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message

@@ -1,15 +1,12 @@
 """The server's settings: the section [serve] of RUN/assistant.toml, or of the file given with --config."""
 
-import tomllib
 from pathlib import Path
 
 from pydantic import Field
 
+from shoptalk.assistant.assistant_settings import FILE, settings_section
 from shoptalk.config.settings import validate
-from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
-
-FILE = "assistant.toml"
 
 
 class ServeSettings(Frozen):
@@ -41,12 +38,4 @@ def load_serve_settings(run: Path, path: Path | None = None) -> ServeSettings:
     file = path or run / FILE
     if path is None and not file.is_file():
         return ServeSettings()
-    try:
-        section = tomllib.loads(file.read_text(encoding="utf-8")).get("serve", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            f"Cannot read {file}: {error}. Expected a TOML file; [serve] is the server's section."
-        ) from error
-    if not isinstance(section, dict):
-        raise ConfigError(f"{file}: `serve` is a single value; expected a section [serve].")
-    return validate(ServeSettings, section, prefix="serve")
+    return validate(ServeSettings, settings_section(file, "serve"), prefix="serve")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shoptalk.serve.outbox import EVENTS
+from shoptalk.serve.rows import Holder
 
 
 def _readable(text: str) -> str:
@@ -113,7 +114,7 @@ class ConversationResponse(Given):
     """A conversation."""
 
     id: str
-    held_by: Literal["assistant", "human"]
+    held_by: Holder
     agent: str | None
     created: datetime
     closed: bool
@@ -134,12 +135,15 @@ class MessageAccepted(Given):
     message: str
 
 
+FeedbackReason = Literal["incorrect", "inappropriate", "incomplete", "outdated", "other"]
+
+
 class FeedbackRequest(Sent):
     """What a reader thinks of a reply."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"thumbs": "down", "reason": "outdated"}})
     thumbs: Literal["up", "down"]
-    reason: Literal["incorrect", "inappropriate", "incomplete", "outdated", "other"] | None = None
+    reason: FeedbackReason | None = None
     correction: Annotated[str, Field(max_length=4000), AfterValidator(_readable)] | None = None
 
 
@@ -203,7 +207,7 @@ class KeyRequest(Sent):
 
 
 class TokenRequest(Sent):
-    """What a widget sends first: its site's public key, and what it was given last time."""
+    """What a chat on a website sends first: its site's public key, and what it was given last time."""
 
     site: Line
     resume: Annotated[str, Field(max_length=2000)] | None = None

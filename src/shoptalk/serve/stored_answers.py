@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ConversationRow, MessageRow, ReplySourceRow, TraceRow
+from shoptalk.serve.threads import SOURCE_FIELDS
 
 HELD = "A person has this conversation and will answer you here."
 
@@ -111,8 +112,7 @@ def _sources(session: Session, reply: str) -> list[dict[str, Any]]:
     rows = session.scalars(
         select(ReplySourceRow).where(ReplySourceRow.message_id == reply).order_by(ReplySourceRow.rank)
     )
-    names = ("rank", "passage", "document", "title", "section", "start", "end", "link", "text", "score", "used")
-    return [{name: getattr(row, name) for name in names} for row in rows]
+    return [{name: getattr(row, name) for name in (*SOURCE_FIELDS, "used")} for row in rows]
 
 
 def whole_trace(session: Session, site: str, reply: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ConversationRow, MessageRow, OutcomeRow, ReplySourceRow, TraceRow, new_id
+from shoptalk.serve.shapes import CitedSource
 
 
 def conversation_of(session: Session, site: str, conversation: str, *, visitor: str | None = None) -> ConversationRow:
@@ -52,6 +53,20 @@ def add_message(
     session.add(message)
     session.flush()
     return message
+
+
+def waiting_among(messages: Sequence[MessageRow]) -> list[MessageRow]:
+    """The visitor's messages that nobody has answered."""
+    return [message for message in messages if message.role == "visitor" and message.answered_by is None]
+
+
+def reopen(session: Session, conversation: ConversationRow, at: datetime) -> None:
+    """Open a closed conversation: another episode of it begins."""
+    last = outcome_of(session, conversation.id)
+    last.reopened = at
+    conversation.closed = None
+    session.add(OutcomeRow(site_id=conversation.site_id, conversation_id=conversation.id, episode=last.episode + 1))
+    session.flush()
 
 
 def outcome_of(session: Session, conversation: str) -> OutcomeRow:
@@ -130,7 +145,7 @@ def message_records(session: Session, conversation: str, *, after: int = 0) -> l
     ]
 
 
-SOURCE_FIELDS = ("rank", "passage", "document", "title", "section", "start", "end", "link", "text", "score")
+SOURCE_FIELDS = tuple(CitedSource.model_fields)
 
 
 def _cited(session: Session, messages: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

@@ -1,6 +1,5 @@
 """The page and the inbox in a browser, end to end: nothing complains, nothing comes from elsewhere, all can be read."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,28 +7,17 @@ from typing import Any
 import pytest
 
 from shoptalk.serve.service_settings import ServeSettings
+from tests.chromium import open_chromium, without_chromium
 from tests.serve.live import live_server
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'shoptalk[dev]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")]
+pytestmark = [pytest.mark.slow, without_chromium]
 LOOKS = [(390, "light"), (390, "dark"), (820, "light"), (820, "dark"), (1440, "light"), (1440, "dark")]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with open_chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

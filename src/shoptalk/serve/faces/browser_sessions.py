@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
-import jwt
 from fastapi import Depends, Request
 from starlette.responses import Response
 
@@ -14,20 +13,22 @@ from shoptalk.serve.access import (
     OWNER,
     VISITOR,
     Principal,
+    claims_of,
     from_this_machine,
+    holder_of,
     of_key,
     owner_of,
     same_secret,
+    signed,
 )
 from shoptalk.serve.asking import TheService, slow_down
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.rows import MAIN_SITE, KeyRow, SiteRow, new_id, utc_now
+from shoptalk.serve.rows import MAIN_SITE, KeyRow, SiteRow, new_id
 from shoptalk.serve.service import Service
 
 VISITOR_COOKIE = "shoptalk_visitor"
 AGENT_COOKIE = "shoptalk_agent"
 AGENT_HOURS = 12
-_ALGORITHM = "HS256"
 _MOST_FIELDS = 20
 
 
@@ -52,8 +53,7 @@ class BrowserSession:
 
     def cookie(self, use: str, *, lasts: timedelta) -> str:
         """The session as a signed text."""
-        claims = {"sub": self.principal.id, "aud": self.principal.site, "use": use, "exp": utc_now() + lasts}
-        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM, headers={"kid": self.principal.site})
+        return signed(self.principal.site, self._secret, {"sub": self.principal.id}, use=use, lasts=lasts)
 
 
 async def visiting(request: Request, service: TheService) -> BrowserSession:
@@ -118,26 +118,14 @@ async def _agent(service: Service, name: str) -> Principal | None:
 
     def read(session: Any) -> Principal | None:
         row = session.get(KeyRow, name)
-        if row is None or row.revoked is not None or not {"agent", "admin"} & {*row.scopes}:
-            return None
-        return Principal(row.site_id, row.id, row.name, frozenset(row.scopes) | {"agent"})
+        agent = None if row is None else holder_of(row)
+        return agent if agent is not None and agent.may("agent") else None
 
     return await service.database.read(read)
 
 
 async def _claims(service: Service, token: str, use: str) -> tuple[SiteRow | None, dict[str, Any] | None]:
-    try:
-        site_id: Any = jwt.get_unverified_header(token).get("kid")
-        if not isinstance(site_id, str):
-            return None, None
-        site = await service.database.read(lambda session: session.get(SiteRow, site_id))
-        if site is None:
-            return None, None
-        required = {"require": ["exp", "sub", "aud"]}
-        claims = jwt.decode(token, site.secret, algorithms=[_ALGORITHM], audience=site.id, options=required)  # type: ignore[arg-type]
-    except (jwt.InvalidTokenError, ValueError):
-        return None, None
-    return (site, claims) if claims.get("use") == use else (None, None)
+    return await service.database.read(lambda session: claims_of(session, token, use=use)) or (None, None)
 
 
 def keep_cookie(

@@ -1,14 +1,13 @@
-"""The words on the page and in the widget, in the reader's language; `texts` in the settings replaces them."""
+"""The words on the pages, in the reader's language; `texts` in the settings replaces them."""
 
 from collections.abc import Mapping
 
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
-TONES = ("plain", "friendly", "formal")
 
 _KEYS = (
     "greeting_plain", "greeting_friendly", "greeting_formal", "message", "send", "person", "sources", "up", "down",
-    "wrong", "incorrect", "inappropriate", "incomplete", "outdated", "other", "correction", "submit", "thanks", "open",
-    "close", "writing", "held", "you", "colleague", "failed", "busy", "retry", "anew", "log", "passage",
+    "wrong", "incorrect", "inappropriate", "incomplete", "outdated", "other", "correction", "submit", "thanks",
+    "writing", "held", "you", "colleague", "failed", "busy", "anew", "log", "passage",
 )  # fmt: skip
 
 _WORDS = {
@@ -16,9 +15,9 @@ _WORDS = {
         "Hello! What would you like to know?", "Hi there! What can I help you with?", "Good day. How may we help you?",
         "Your message", "Send", "Talk to a person", "Sources", "Helpful", "Not helpful", "What was wrong?", "Incorrect",
         "Inappropriate", "Incomplete", "Outdated", "Something else", "What would have been right? (optional)", "Submit",
-        "Thank you for telling us.", "Open the chat", "Close the chat", "is writing…",
+        "Thank you for telling us.", "is writing…",
         "A person has this conversation and will answer you here.", "You", "A colleague",
-        "Your message could not be sent.", "There is a lot to do just now. Try again in a moment.", "Try again",
+        "Your message could not be sent.", "There is a lot to do just now. Try again in a moment.",
         "Start a new conversation", "Conversation", "Open the page",
     ),
     "de": (
@@ -26,10 +25,10 @@ _WORDS = {
         "Guten Tag. Womit dürfen wir Ihnen helfen?",
         "Ihre Nachricht", "Senden", "Mit einem Menschen sprechen", "Quellen", "Hilfreich", "Nicht hilfreich",
         "Was war falsch?", "Sachlich falsch", "Unangemessen", "Unvollständig", "Veraltet", "Etwas anderes",
-        "Was wäre richtig gewesen? (freiwillig)", "Abschicken", "Danke für den Hinweis.", "Chat öffnen",
-        "Chat schließen", "schreibt …", "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier.", "Sie",
+        "Was wäre richtig gewesen? (freiwillig)", "Abschicken", "Danke für den Hinweis.", "schreibt …",
+        "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier.", "Sie",
         "Eine Kollegin oder ein Kollege", "Ihre Nachricht konnte nicht gesendet werden.",
-        "Gerade ist viel zu tun. Versuchen Sie es gleich noch einmal.", "Noch einmal versuchen",
+        "Gerade ist viel zu tun. Versuchen Sie es gleich noch einmal.",
         "Neues Gespräch beginnen", "Gespräch", "Seite öffnen",
     ),
     "fr": (
@@ -37,27 +36,27 @@ _WORDS = {
         "Bonjour. En quoi pouvons-nous vous être utiles ?", "Votre message", "Envoyer", "Parler à une personne",
         "Sources", "Utile", "Pas utile", "Qu'est-ce qui n'allait pas ?", "Inexact", "Déplacé", "Incomplet", "Périmé",
         "Autre chose", "Qu'aurait-il fallu répondre ? (facultatif)", "Envoyer l'avis", "Merci de nous l'avoir signalé.",
-        "Ouvrir la discussion", "Fermer la discussion", "écrit…",
+        "écrit…",
         "Une personne s'occupe de cette conversation et vous répondra ici.", "Vous", "Un membre de l'équipe",
         "Votre message n'a pas pu être envoyé.", "Il y a beaucoup à faire en ce moment. Réessayez dans un instant.",
-        "Réessayer", "Commencer une nouvelle conversation", "Conversation", "Ouvrir la page",
+        "Commencer une nouvelle conversation", "Conversation", "Ouvrir la page",
     ),
     "es": (
         "¡Hola! ¿Qué le gustaría saber?", "¡Hola! ¿En qué puedo ayudarle?", "Buenos días. ¿En qué podemos servirle?",
         "Su mensaje", "Enviar", "Hablar con una persona", "Fuentes", "Útil", "No útil", "¿Qué estaba mal?",
         "Incorrecto", "Inapropiado", "Incompleto", "Desactualizado", "Otra cosa",
-        "¿Qué habría sido correcto? (opcional)", "Enviar opinión", "Gracias por avisarnos.", "Abrir el chat",
-        "Cerrar el chat", "está escribiendo…", "Una persona lleva esta conversación y le responderá aquí.", "Usted",
+        "¿Qué habría sido correcto? (opcional)", "Enviar opinión", "Gracias por avisarnos.", "está escribiendo…",
+        "Una persona lleva esta conversación y le responderá aquí.", "Usted",
         "Alguien del equipo", "No se pudo enviar su mensaje.",
-        "Ahora hay mucho que hacer. Inténtelo de nuevo en un momento.", "Intentar de nuevo",
+        "Ahora hay mucho que hacer. Inténtelo de nuevo en un momento.",
         "Empezar una conversación nueva", "Conversación", "Abrir la página",
     ),
     "ar": (
         "مرحبًا! ماذا تودّ أن تعرف؟", "أهلًا! كيف يمكنني مساعدتك؟", "طاب يومكم. كيف يمكننا خدمتكم؟", "رسالتك", "إرسال",
         "التحدث إلى شخص", "المصادر", "مفيد", "غير مفيد", "ما الخطأ؟", "غير صحيح", "غير لائق", "غير كامل", "قديم",
-        "شيء آخر", "ما الجواب الصحيح؟ (اختياري)", "إرسال الرأي", "شكرًا لإخبارنا.", "فتح المحادثة", "إغلاق المحادثة",
+        "شيء آخر", "ما الجواب الصحيح؟ (اختياري)", "إرسال الرأي", "شكرًا لإخبارنا.",
         "يكتب…", "يتولى شخص هذه المحادثة وسيجيبك هنا.", "أنت", "أحد الزملاء", "تعذّر إرسال رسالتك.",
-        "لدينا الكثير من العمل الآن. حاول بعد لحظة.", "حاول مرة أخرى", "بدء محادثة جديدة", "المحادثة", "فتح الصفحة",
+        "لدينا الكثير من العمل الآن. حاول بعد لحظة.", "بدء محادثة جديدة", "المحادثة", "فتح الصفحة",
     ),
 }  # fmt: skip
 WORDS: Mapping[str, Mapping[str, str]] = {

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shoptalk.serve.rows import ConversationRow, MessageRow
+from shoptalk.serve.rows import ASSISTANT, HUMAN, ConversationRow, Holder, MessageRow
 
 Group = tuple[str, list[dict[str, Any]], str]
 """Heading, conversations, and what is said where there are none."""
@@ -16,9 +16,9 @@ _SNIPPET = 140
 
 def groups_of(session: Session, site: str) -> Sequence[Group]:
     """A site's conversations, those that wait for a person first."""
-    waiting = _rows(session, site, "human", ConversationRow.agent.is_(None), order=ConversationRow.handover_at)
-    taken = _rows(session, site, "human", ConversationRow.agent.is_not(None), order=ConversationRow.handover_at)
-    others = _rows(session, site, "assistant", order=ConversationRow.updated.desc())
+    waiting = _rows(session, site, HUMAN, ConversationRow.agent.is_(None), order=ConversationRow.handover_at)
+    taken = _rows(session, site, HUMAN, ConversationRow.agent.is_not(None), order=ConversationRow.handover_at)
+    others = _rows(session, site, ASSISTANT, order=ConversationRow.updated.desc())
     return (
         ("Waiting", waiting, "Nobody waits for a person."),
         ("With people", taken, "Nobody of you has one."),
@@ -28,7 +28,7 @@ def groups_of(session: Session, site: str) -> Sequence[Group]:
 
 def thread_of(row: ConversationRow) -> dict[str, Any]:
     """Who has a conversation, and why."""
-    held = row.held_by == "human"
+    held = row.held_by == HUMAN
     return {
         "held_by": row.held_by,
         "agent": row.agent,
@@ -38,7 +38,7 @@ def thread_of(row: ConversationRow) -> dict[str, Any]:
     }
 
 
-def _rows(session: Session, site: str, held_by: str, *conditions: Any, order: Any) -> list[dict[str, Any]]:
+def _rows(session: Session, site: str, held_by: Holder, *conditions: Any, order: Any) -> list[dict[str, Any]]:
     rows = session.scalars(
         select(ConversationRow)
         .where(ConversationRow.site_id == site, ConversationRow.held_by == held_by, *conditions)
@@ -58,8 +58,8 @@ def _rows(session: Session, site: str, held_by: str, *conditions: Any, order: An
         {
             "id": row.id,
             "agent": row.agent,
-            "reason": row.handover_reason if held_by == "human" else None,
-            "since": (row.handover_at or row.updated) if held_by == "human" else row.updated,
+            "reason": row.handover_reason if held_by == HUMAN else None,
+            "since": (row.handover_at or row.updated) if held_by == HUMAN else row.updated,
             "words": last_words.get(row.id, "")[:_SNIPPET],
         }
         for row in rows

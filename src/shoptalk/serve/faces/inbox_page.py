@@ -32,7 +32,7 @@ from shoptalk.serve.faces.visitor_page import news_in
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.inbox_routes import answer_as_person, give_back, resolve, suggestions, take
 from shoptalk.serve.routes.reply_route import event
-from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS
+from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, place_after
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import AgentMessage, AssignRequest
 from shoptalk.serve.stored_answers import whole_trace
@@ -100,8 +100,7 @@ async def follow(
     """The list, who has the open conversation, and its messages, as pieces of the page."""
     if conversation:
         await service.database.read(lambda session: conversation_of(session, desk.principal.site, conversation))
-    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), 2**53)
+    after = place_after(last_event_id, after)
     stream = _pieces_of_inbox(service, desk, conversation, after, seconds, _values(request, desk, conversation))
     return StreamingResponse(stream, media_type="text/event-stream")
 

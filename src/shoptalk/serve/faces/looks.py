@@ -48,7 +48,7 @@ class Logo:
 
 @dataclass(frozen=True)
 class Looks:
-    """What pages and the widget are drawn with."""
+    """What pages are drawn with."""
 
     name: str
     tone: str

@@ -87,12 +87,12 @@ def sheet(template: str, values: Mapping[str, Any], *, status: int = 200) -> HTM
     return HTMLResponse(fragment(template, values), status, headers=headers)
 
 
-def kept(content: str | bytes, kind: str, *, seconds: int, request: Request | None = None) -> Response:
+def kept(content: str | bytes, kind: str, *, seconds: int, request: Request) -> Response:
     """Something that browsers may keep, for ever where its address says which version was asked for."""
     data = content.encode() if isinstance(content, str) else content
     tag = f'"{hashlib.sha256(data).hexdigest()[:24]}"'
     headers = {"etag": tag, "cache-control": f"public, max-age={seconds}"}
-    if request is not None and request.headers.get("if-none-match") == tag:
+    if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=kind, headers=headers)
 

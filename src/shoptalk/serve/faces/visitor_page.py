@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -15,31 +15,30 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from shoptalk.assistant.assistant import is_open
+from shoptalk.assistant.phrases import phrase_in
 from shoptalk.serve.asking import TheService
-from shoptalk.serve.conversations import Incoming, unanswered
-from shoptalk.serve.faces.asked_person import person_wanted, told_in
+from shoptalk.serve.conversations import Incoming
+from shoptalk.serve.faces.asked_person import person_wanted
 from shoptalk.serve.faces.browser_sessions import VISITOR_COOKIE, BrowserSession, Visit, checked_form, keep_cookie
 from shoptalk.serve.faces.face_words import language_among
 from shoptalk.serve.faces.looks import Looks, direction_of
 from shoptalk.serve.faces.sheets import fragment, sheet
 from shoptalk.serve.refusals import Refused
+from shoptalk.serve.routes.inbox_routes import summary_of
 from shoptalk.serve.routes.reply_route import event
-from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, give_feedback
-from shoptalk.serve.rows import ConversationRow, FeedbackRow, new_id
+from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, give_feedback, place_after
+from shoptalk.serve.rows import HUMAN, ConversationRow, FeedbackRow, new_id
 from shoptalk.serve.service import Service
-from shoptalk.serve.shapes import FeedbackRequest, MessageRequest
+from shoptalk.serve.shapes import FeedbackReason, FeedbackRequest, MessageRequest
 from shoptalk.serve.stored_answers import pieces
 from shoptalk.serve.threads import conversation_of, message_records
 
 router = APIRouter(include_in_schema=False)
-REASONS = ("incorrect", "inappropriate", "incomplete", "outdated", "other")
 After = Annotated[int, Query(ge=0, le=2**53)]
 
 
 @router.get("/")
-async def page(
-    request: Request, service: TheService, visit: Visit, new: str | None = None, thanks: str = ""
-) -> Response:
+async def page(request: Request, service: TheService, visit: Visit, new: str | None = None) -> Response:
     """The visitor's conversation, or the beginning of one."""
     owner = visit.principal.id
 
@@ -63,12 +62,11 @@ async def page(
     row, messages, rated = await service.database.read(read)
     values = _values(request, visit) | {
         "conversation": row.id if row is not None else "",
-        "held": row is not None and row.held_by == "human",
+        "held": row is not None and row.held_by == HUMAN,
         "messages": messages,
         "rated": rated,
         "last": messages[-1]["number"] if messages else 0,
         "key": new_id("form"),
-        "waiting": bool(messages) and messages[-1]["role"] == "visitor",
     }
     response = sheet("page.html", values)
     lasts = timedelta(days=service.settings.resume_days)
@@ -95,10 +93,12 @@ async def person(request: Request, service: TheService, visit: Visit) -> Respons
     looks: Looks = request.app.state.looks
     language = language_of_request(request)
     incoming = _incoming(visit, fields, looks.words(language)["person"])
-    note = await _note(service, visit, incoming.conversation)
+    note = ""
+    if incoming.conversation is not None:
+        note = await summary_of(service, visit.principal, incoming.conversation)
     settings = service.assistant.settings
     open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
-    words = told_in(language, looks, is_open=open_now)
+    words = phrase_in(language, "escalate" if open_now else "escalate_closed", looks.texts)
     patience = timedelta(minutes=service.settings.handover_minutes)
     row = await service.database.write(
         lambda session: person_wanted(session, incoming, told=words, note=note, patience=patience)
@@ -143,8 +143,7 @@ async def follow(
     await service.database.read(
         lambda session: conversation_of(session, principal.site, conversation, visitor=principal.visitor)
     )
-    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), 2**53)
+    after = place_after(last_event_id, after)
     stream = _pieces_of_page(service, conversation, after, seconds, _values(request, visit))
     return StreamingResponse(stream, media_type="text/event-stream")
 
@@ -161,7 +160,7 @@ async def _pieces_of_page(
                 for piece in pieces(message["text"]):
                     yield event("delta", {"id": message["id"], "text": piece})
             after = message["number"]
-            html = fragment("message.html", values | {"message": message, "rated": set(), "fragment": True})
+            html = fragment("message.html", values | {"message": message, "rated": set()})
             record = {"id": message["id"], "role": message["role"], "held": held, "html": html}
             yield event("message", record, number=after)
         live = True
@@ -175,7 +174,7 @@ async def _pieces_of_page(
 
 def news_in(session: Session, conversation: str, after: int) -> tuple[bool, list[dict[str, Any]]]:
     """Whether a person has the conversation, and what was said since."""
-    return session.get_one(ConversationRow, conversation).held_by == "human", message_records(
+    return session.get_one(ConversationRow, conversation).held_by == HUMAN, message_records(
         session, conversation, after=after
     )
 
@@ -194,7 +193,7 @@ def _values(request: Request, visit: BrowserSession) -> dict[str, Any]:
         "language": language,
         "direction": direction_of(language),
         "sign": visit.form_sign,
-        "reasons": REASONS,
+        "reasons": get_args(FeedbackReason),
         "face": "visitor",
     }
 
@@ -215,19 +214,6 @@ def _incoming(visit: BrowserSession, fields: dict[str, str], text: str) -> Incom
         key=fields.get("key", "")[:200] or None,
         channel="page",
     )
-
-
-async def _note(service: Service, visit: BrowserSession, conversation: str | None) -> str:
-    if conversation is None:
-        return ""
-
-    def read(session: Session) -> Any:
-        row = conversation_of(session, visit.principal.site, conversation, visitor=visit.principal.visitor)
-        return unanswered(session, row.id).turns
-
-    turns = await service.database.read(read)
-    note: str = await service.in_thread(lambda: service.assistant.summary(turns))
-    return note
 
 
 def _has_script(request: Request) -> bool:

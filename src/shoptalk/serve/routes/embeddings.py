@@ -1,6 +1,5 @@
 """`/v1/embeddings`: the run's encoder, as OpenAI's clients know one."""
 
-import asyncio
 import base64
 from typing import Any
 
@@ -20,7 +19,7 @@ async def embed(service: TheService, principal: Program, request: EmbeddingReque
     """One vector for each text, as numbers or as base64 of little-endian float32."""
     texts = [request.input] if isinstance(request.input, str) else list(request.input)
     with service.answerer.admitted():
-        vectors = np.asarray(await asyncio.to_thread(service.assistant.embed, texts), dtype="<f4")
+        vectors = np.asarray(await service.in_thread(lambda: service.assistant.embed(texts)), dtype="<f4")
     data = [
         {
             "object": "embedding",

@@ -12,8 +12,8 @@ from shoptalk.records import Turn
 from shoptalk.serve.access import Principal
 from shoptalk.serve.asking import Agent, Talker, TheService, refusals
 from shoptalk.serve.conversations import unanswered
-from shoptalk.serve.handover import agent_reply, assign, close, hand_over, held, queue, release
-from shoptalk.serve.rows import GapRow, LeadRow, utc_now
+from shoptalk.serve.handover import agent_reply, assign, close, held, pass_on, queue, release
+from shoptalk.serve.rows import ASSISTANT, GapRow, LeadRow
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import (
     AgentMessage,
@@ -23,7 +23,7 @@ from shoptalk.serve.shapes import (
     Listed,
     ThreadMessage,
 )
-from shoptalk.serve.threads import add_message, answer_with, conversation_of, conversation_record, message_records
+from shoptalk.serve.threads import conversation_of, conversation_record, message_records
 
 router = APIRouter(tags=["hand-over"])
 Id = Annotated[str, Path(max_length=200)]
@@ -33,17 +33,13 @@ TOLD = "I am passing you on to a person, who will answer in this conversation."
 @router.post("/v1/conversations/{id}/handover", response_model=ConversationResponse, responses=refusals(404, 409))
 async def request_handover(service: TheService, principal: Talker, id: Id, request: HandoverRequest) -> Any:
     """Have a person take over. The visitor is told; the assistant is silent until the conversation is released."""
-    turns = await _turns(service, principal, id)
-    summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
+    summary = await summary_of(service, principal, id)
 
     def change(session: Any) -> dict[str, Any]:
         row = conversation_of(session, principal.site, id, visitor=principal.visitor)
-        if row.held_by == "assistant":
-            missing = unanswered(session, id).messages
-            message = add_message(session, row, role="assistant", text=TOLD, at=utc_now(), owner="assistant")
-            answer_with(session, row, missing, message)
-            patience = timedelta(minutes=service.settings.handover_minutes)
-            hand_over(session, row, reason="customer_request", note=request.note or summary, patience=patience)
+        if row.held_by == ASSISTANT:
+            patience, note = timedelta(minutes=service.settings.handover_minutes), request.note or summary
+            pass_on(session, row, told=TOLD, reason="customer_request", note=note, patience=patience)
         return conversation_record(session, row)
 
     return await _changed(service, id, await service.database.write(change))
@@ -143,6 +139,13 @@ async def leads(service: TheService, principal: Agent) -> Any:
         return [{name.removesuffix("_id"): getattr(row, name) for name in names} for row in rows]
 
     return {"data": await service.database.read(read)}
+
+
+async def summary_of(service: Service, principal: Principal, conversation: str) -> str:
+    """What a person who takes a conversation over reads first."""
+    turns = await _turns(service, principal, conversation)
+    summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
+    return summary
 
 
 async def _turns(service: Service, principal: Principal, conversation: str) -> Sequence[Turn]:

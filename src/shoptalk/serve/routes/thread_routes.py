@@ -81,9 +81,15 @@ async def follow(
 ) -> StreamingResponse:
     """Follow a conversation. A stream that broke off goes on where it was: send the last event's id."""
     await service.database.read(lambda session: conversation_of(session, principal.site, id, visitor=principal.visitor))
-    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), 2**53)
+    after = place_after(last_event_id, after)
     return StreamingResponse(_messages(service, id, after, seconds), media_type="text/event-stream")
+
+
+def place_after(last_event_id: str | None, after: int) -> int:
+    """The number of the last message that was received: a stream's last event says it, else who asks."""
+    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
+        return min(int(last_event_id), 2**53)
+    return after
 
 
 async def _messages(service: Service, conversation: str, after: int, seconds: float) -> AsyncIterator[str]:
