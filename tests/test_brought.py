@@ -123,8 +123,17 @@ def test_without_heads_an_adopted_encoder_is_all_that_there_is() -> None:
 def test_where_nothing_is_adopted_the_base_stays_as_it_is(measure: Measure, standing: str) -> None:
     steps = a_ladder(31.4, 31.0, steps=("base model", "adapted encoder"), counted=0, measure=measure)
     assert brought(steps, a_ruling("keep_base", -0.4, (-1.2, 0.4)), candidate="turns") == (
-        f"The base model stays as it is ({standing}): your text has brought nothing yet. "
+        f"The base model stays as it is ({standing}): nothing that your text brings is adopted. "
         "Training the encoder with turns changed the result by -0.4 points (-1.2 to +0.4)."
+    )
+
+
+def test_a_gain_at_the_price_of_something_else_is_said_to_be_both() -> None:
+    steps = a_ladder(10.8, 21.7, steps=("base model", "adapted encoder"), counted=0, measure=RECIPROCAL)
+    sentences = brought(steps, a_ruling("keep_base", 10.9, (8.6, 13.2)), candidate="turns", guarded=True)
+    assert sentences.endswith(
+        "Training the encoder with turns would change the result by +10.9 points (+8.6 to +13.2), and make something "
+        "else worse."
     )
 
 

@@ -26,7 +26,7 @@ def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
     measure, rise, level = ladder.measure, ladder.in_all, ladder.level
     if rise is None or not counted:
         standing = f"{measure.name} {measure.shown(level[0])}"
-        return f"The base model stays as it is ({standing}): your text has brought nothing yet."
+        return f"The base model stays as it is ({standing}): nothing that your text brings is adopted."
     finding = measure.finding.format(adapted=measure.shown(level[ladder.shipped]), base=measure.shown(level[0]))
     before, after = _parts(counted)
     gain = f"{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
@@ -64,10 +64,11 @@ def _by_training(
         if counted == [ADAPTED] and not on_test:
             return f"All of that is training the encoder with {candidate}."
         return f"{training} was part of that: {gain}."
+    if guarded:
+        no_part = "would" if not counted else "was no part of that: it would"
+        return f"{training} {no_part} change the result by {gain}, and make something else worse."
     if not counted:
         return f"{training} changed the result by {gain}."
-    if guarded:
-        return f"{training} was no part of that: it would change the result by {gain}, and make something else worse."
     part = "no part of that"
     if ruling.decision.choice == "inconclusive":
         part = "no part of that yet" if low > 0 else "no proven part of that"
