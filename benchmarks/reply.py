@@ -134,7 +134,7 @@ def judged(dialogues: Sequence[Chat], encoder: Path) -> str:
     ]
     half = to_corpus(documents[::2], digest="half", passage_characters=600)
     other = to_corpus(documents[1::2], digest="other", passage_characters=600)
-    judge = reply(Ground("text", (), (), half, other, (), shots=5, n_draws=1, seed=0))
+    judge = reply(Ground("text", (), (), half, other, (), n_draws=1, seed=0))
     assert judge is not None
     values = np.stack([judge.look(open_base(model)) for model in ("minilm", str(encoder))])
     scores = decide.Scores(("adapted elsewhere",), values, judge.tested, judge.cluster, judge.measure)

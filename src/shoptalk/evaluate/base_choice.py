@@ -101,7 +101,7 @@ def looks_over_best(
     among. Where there are no entries nothing is compared with the best base.
     """
     others = {base.name: base.measured for base in bases if base.name != best.name} if entries else {}
-    return looks_over(best.measured, {**entries, **others}, judge)
+    return looks_over(best.measured, [*entries.items(), *others.items()], judge)
 
 
 def base_rows(
@@ -114,7 +114,7 @@ def base_rows(
     first, *others = bases
     rows = [_row(first, best, value=judge.measure.level(_score(first, judge)))]
     if c is None and others:
-        looks = looks_over(first.measured, {base.name: base.measured for base in others}, judge)
+        looks = looks_over(first.measured, [(base.name, base.measured) for base in others], judge)
         c = decide.estimate(looks, seed=seed).c
     for base in others:
         assert first.final is not None and base.final is not None and c is not None

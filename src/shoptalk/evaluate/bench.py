@@ -1,6 +1,6 @@
 """What is measured of the base and of every menu entry: the same examples, the same draws, the same seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,11 +162,13 @@ class Measured:
         return reading is not None and collapsed(reading)
 
 
-def looks_over(base: Measured, others: Mapping[str, Measured], judge: Judge) -> decide.Scores:
-    """What looks have seen of a base and of others by their names, on the same draws."""
+def looks_over(base: Measured, others: Sequence[tuple[str, Measured]], judge: Judge) -> decide.Scores:
+    """What looks have seen of a base and of others, each with its name, on the same draws. The points of a dose curve
+    may share a name.
+    """
     return decide.Scores(
-        entries=tuple(others),
-        values=np.stack([measured.scores[judge.key] for measured in (base, *others.values())]),
+        entries=tuple(name for name, _ in others),
+        values=np.stack([base.scores[judge.key], *(measured.scores[judge.key] for _, measured in others)]),
         tested=judge.tested_by_looks,
         cluster=judge.cluster,
         measure=judge.measure,

@@ -158,4 +158,4 @@ def open_entry(folder: Path, name: str) -> Entry:
 
 def scores(baseline: Baseline, judge: Judge, entries: Sequence[Entry]) -> decide.Scores:
     """What looks have seen of the base and of the entries, on the same draws."""
-    return looks_over(baseline.measured, {entry.name: entry.measured for entry in entries}, judge)
+    return looks_over(baseline.measured, [(entry.name, entry.measured) for entry in entries], judge)
