@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from shoptalk.decide import Consistency
 from shoptalk.decide.disagreements import intervals
@@ -70,6 +70,8 @@ class Asked(NamedTuple):
     """1 adopted, -1 kept, 0 open to the end."""
     answers: float
     """After which it was settled; infinite where it never was."""
+    bank_answers: float
+    """After which the bank's own interval lay on one side of the smallest gain."""
     future_holds: bool
     """At every answer."""
     bank_holds: bool
@@ -94,23 +96,42 @@ def ask_once(planted: Planted, seed: int) -> Asked:
     rng = np.random.default_rng(seed)
     disagree = int(rng.binomial(planted.bank, planted.disagree / 100))
     x = rng.choice(np.array([1, -1, 0]), size=disagree, p=planted.rates())
-    answered, known = x, None
-    if planted.slips:
-        answered, again = (_slip(x, planted, rng) for _ in range(2))
-        asked_twice = np.arange(disagree) % TWICE_EVERY == TWICE_EVERY - 1
-        twice, same = np.cumsum(asked_twice), np.cumsum(asked_twice & (answered == again))
-        known = [Consistency(*counts) for counts in zip(twice.tolist(), same.tolist(), strict=True)]
-    ends = intervals(answered, disagree=disagree, bank=planted.bank, consistency=known if planted.told else None)
-    adopted, kept = ends.low > planted.smallest_gain, ends.high < planted.smallest_gain
-    settled = np.flatnonzero(adopted | kept)
-    here = _POINTS * float(x.sum()) / planted.bank
-    slack = 1e-9
+    if not planted.slips:
+        return asked_in_order(x, None, planted)
+    answered, again = (_slip(x, planted, rng) for _ in range(2))
+    asked_twice = np.arange(disagree) % TWICE_EVERY == TWICE_EVERY - 1
+    twice, same = np.cumsum(asked_twice), np.cumsum(asked_twice & (answered == again))
+    known = [Consistency(*counts) for counts in zip(twice.tolist(), same.tolist(), strict=True)]
+    return asked_in_order(answered, known if planted.told else None, planted, truth=x)
+
+
+def asked_in_order(
+    answered: Int[np.ndarray, "n"],
+    known: Sequence[Consistency] | None,
+    planted: Planted,
+    *,
+    truth: Int[np.ndarray, "n"] | None = None,
+) -> Asked:
+    """What the answers to all disagreements of a bank, in this order, settled and when.
+
+    `truth` holds the true x where answers are not; the future's gain is that of `planted`.
+    """
+    ends = intervals(answered, disagree=len(answered), bank=planted.bank, consistency=known)
+    settled = np.flatnonzero((ends.low > planted.smallest_gain) | (ends.high < planted.smallest_gain))
+    bank = np.flatnonzero((ends.bank_low > planted.smallest_gain) | (ends.bank_high < planted.smallest_gain))
+    here = _POINTS * float((answered if truth is None else truth).sum()) / planted.bank
     return Asked(
-        choice=int(adopted[settled[0]]) * 2 - 1 if len(settled) else 0,
+        choice=(1 if ends.low[settled[0]] > planted.smallest_gain else -1) if len(settled) else 0,
         answers=float(settled[0]) if len(settled) else math.inf,
-        future_holds=bool(((ends.low <= planted.gain + slack) & (ends.high >= planted.gain - slack)).all()),
-        bank_holds=bool(((ends.bank_low <= here + slack) & (ends.bank_high >= here - slack)).all()),
+        bank_answers=float(bank[0]) if len(bank) else math.inf,
+        future_holds=_hold(ends.low, ends.high, planted.gain),
+        bank_holds=_hold(ends.bank_low, ends.bank_high, here),
     )
+
+
+def _hold(low: Float[np.ndarray, "t"], high: Float[np.ndarray, "t"], gain: float) -> bool:
+    """Whether every interval holds the gain; rounding is forgiven."""
+    return bool(((low <= gain + 1e-9) & (high >= gain - 1e-9)).all())
 
 
 def _slip(x: Int[np.ndarray, "n"], planted: Planted, rng: np.random.Generator) -> Int[np.ndarray, "n"]:
@@ -153,13 +174,13 @@ def asking_table(rows: Sequence[AskingRow]) -> str:
         of, n = row.planted, len(row.trials)
         counts = [sum(t.choice > 0 for t in row.trials), sum(t.choice < 0 for t in row.trials)]
         holds = [sum(t.future_holds for t in row.trials), sum(t.bank_holds for t in row.trials)]
-        answers = np.sort([t.answers for t in row.trials])
+        answers = [t.answers for t in row.trials]
         cells = [of.name, f"{of.disagree:g} %", f"{of.gain:+g}", f"{of.smallest_gain:g}", f"{of.bank:,}", f"{n:,}"]
-        cells += [f"{100 * count / n:.1f}" for count in counts]
-        cells += [_with_interval(count, n) for count in (row.wrong, holds[0])]
+        cells += [f"{100 * hits / n:.1f}" for hits in counts]
+        cells += [_with_interval(hits, n) for hits in (row.wrong, holds[0])]
         cells += [f"{100 * holds[1] / n:.1f}"]
-        cells += [" / ".join(_count(answers[min(n - 1, math.ceil(part * n) - 1)]) for part in (0.5, 0.9))]
-        cells += [" / ".join(_count(of.random_labels(power)) for power in (0.0, 1.2816))]
+        cells += [" / ".join(count(part_of(answers, part)) for part in (0.5, 0.9))]
+        cells += [" / ".join(count(of.random_labels(power)) for power in (0.0, 1.2816))]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -169,7 +190,13 @@ def _with_interval(hits: int, trials: int) -> str:
     return f"{100 * hits / trials:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def _count(number: float) -> str:
+def part_of(numbers: Sequence[float], part: float) -> float:
+    """The number that this part of them does not exceed."""
+    return sorted(numbers)[max(0, math.ceil(part * len(numbers)) - 1)]
+
+
+def count(number: float) -> str:
+    """A number of answers or labels, or that no number does."""
     return "open" if math.isinf(number) else f"{math.ceil(number):,}"
 
 
