@@ -25,6 +25,8 @@ from jaxtyping import Float, Int
 from shoptalk.decide.betting import BANK_SIDE, Counts, bank_bounds, exceeds, future_bounds, last_bounds
 
 Choice = Literal["adopt", "keep_base", "inconclusive"]
+SKIPPED = 2
+"""Of a question that was passed over and has no answer yet: either system may be right."""
 _POINTS = 100.0
 _BANK_SCORES = 2.241403
 """The normal law's quantile at 1 - BANK_SIDE / 2."""
@@ -102,7 +104,7 @@ def stand(
     """What the answers prove so far.
 
     Args:
-        x: of each answer, in the order of asking.
+        x: of each question, in the order in which they were first asked; `SKIPPED` where it still has no answer.
         disagree: on how many messages of the bank the two systems differ.
         bank: how many messages it holds.
         smallest_gain: in points.
@@ -119,7 +121,7 @@ def path(
     smallest_gain: float,
     consistency: Consistency | Sequence[Consistency] | None = None,
 ) -> tuple[Standing, ...]:
-    """What the answers proved after each of them; `consistency` may be what was known of it then, one for each."""
+    """What was proved after each question; `consistency` may be what was known of it then, one for each."""
     return _standings(x, disagree, bank, smallest_gain, consistency, first=1)
 
 
@@ -137,11 +139,8 @@ def answers_needed(*, disagree: int, bank: int, gain: float, se: float, smallest
         None where for most of these gains the bank's disagreements would not settle it: a larger bank may.
     """
     if disagree == 0:
-        return (
-            0
-            if stand(np.zeros(0, dtype=np.int64), disagree=0, bank=bank, smallest_gain=smallest_gain).settled
-            else None
-        )
+        alike = stand(np.zeros(0, dtype=np.int64), disagree=0, bank=bank, smallest_gain=smallest_gain)
+        return 0 if alike.settled else None
     needed = []
     for quantile in _QUANTILES:
         mean = float(np.clip((gain + quantile * se) / _POINTS * bank / disagree, -1, 1))
@@ -169,19 +168,20 @@ def _standings(
         right, wrong, neither = (int(part[n]) for part in ends.counts)
         low, high = float(ends.low[n]), float(ends.high[n])
         choice: Choice = "adopt" if low > smallest_gain else "keep_base" if high < smallest_gain else "inconclusive"
+        asked = right + wrong + neither
         # Of answers like those so far: each kind counts a third of an answer more, so that none is impossible.
-        rates = tuple((count + 1 / 3) / (n + 1) for count in (right, wrong, neither))
+        rates = tuple((count + 1 / 3) / (asked + 1) for count in (right, wrong, neither))
         settled = choice != "inconclusive"
         standings.append(
             Standing(
                 choice=choice,
-                asked=n,
+                asked=asked,
                 right=right,
                 wrong=wrong,
                 neither=neither,
                 disagree=disagree,
                 bank=bank,
-                gain=_POINTS * disagree / bank * (right - wrong) / n if n else None,
+                gain=_POINTS * disagree / bank * (right - wrong) / asked if asked else None,
                 low=low,
                 high=high,
                 bank_low=float(ends.bank_low[n]),
@@ -216,23 +216,33 @@ def intervals(
     between 1 - 2 e and 1: the gain has the same sign and is at most 1 / (1 - 2 e) times as large. So ends move away
     from 0 alone, and slips never make a gain of what is none. The bank's answers moreover differ from s times its
     true sum by their own chance: each by a variance of at most 4 e (1 - e), for which half of the error is set aside.
+
+    What people pass over is not like what they answer. So a skipped question stays in its place, and counts against
+    the new system at the lower ends and for it at the upper ones.
     """
-    counts = Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
-    low, high = _narrowing(*future_bounds(counts, disagree=disagree, bank=bank))
+    counts = _counts(x)
+    against, for_it = (np.where(x == SKIPPED, value, x) for value in (-1, 1))
+    worst, best = (_counts(each) for each in (against, for_it))
+    low, high = _narrowing(*future_bounds(worst, disagree=disagree, bank=bank, best=best))
     if len(x) == disagree:
-        least, most = last_bounds(int(counts.right[-1]), int(counts.wrong[-1]), bank)
+        least, _ = last_bounds(int(worst.right[-1]), int(worst.wrong[-1]), bank)
+        _, most = last_bounds(int(best.right[-1]), int(best.wrong[-1]), bank)
         low, high = _narrowing(np.append(low[:-1], max(low[-1], least)), np.append(high[:-1], min(high[-1], most)))
-    if consistency is None:
-        bank_low, bank_high = bank_bounds(x, disagree=disagree, bank=bank)
-    else:
+    side = BANK_SIDE if consistency is None else BANK_SIDE / 2
+    bank_low, bank_high = bank_bounds(against, disagree=disagree, bank=bank, side=side, best=for_it)
+    if consistency is not None:
         known = [Consistency(0, 0), *consistency] if isinstance(consistency, Sequence) else [consistency] * (len(x) + 1)
         kept = np.array([at_that_time.kept for at_that_time in known])
         # Nothing that was answered takes an end further than it lay before the first answer.
         low, high = _away(low, high, kept, np.zeros(len(kept)), (float(low[0]), float(high[0])))
-        bank_low, bank_high = bank_bounds(x, disagree=disagree, bank=bank, side=BANK_SIDE / 2)
         chance = _BANK_SCORES * np.sqrt((1 - kept**2) * disagree) / bank
         bank_low, bank_high = _away(bank_low, bank_high, kept, chance, (-disagree / bank, disagree / bank))
     return Intervals(counts, *(_POINTS * end for end in (low, high, bank_low, bank_high)))
+
+
+def _counts(x: Int[np.ndarray, "n"]) -> Counts:
+    """The answers of each kind before any question and after each."""
+    return Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
 
 
 def _narrowing(
@@ -284,5 +294,5 @@ def _refuse(x: Int[np.ndarray, "n"], disagree: int, bank: int) -> None:
         raise ValueError(f"{disagree} disagreements in a bank of {bank}: that cannot be.")
     if len(x) > disagree:
         raise ValueError(f"{len(x)} answers to {disagree} disagreements: each is asked once.")
-    if strange := sorted(set(x.tolist()) - {-1, 0, 1}):
-        raise ValueError(f"An answer counts 1, -1 or 0, not {strange[0]}.")
+    if strange := sorted(set(x.tolist()) - {-1, 0, 1, SKIPPED}):
+        raise ValueError(f"An answer counts 1, -1 or 0, and a skipped question {SKIPPED}, not {strange[0]}.")
