@@ -248,6 +248,17 @@ def test_the_forecast_falls_with_the_gain_and_is_none_where_the_bank_is_too_smal
     assert answers_needed(disagree=0, bank=3000, gain=1.0, se=1.0, smallest_gain=0.5) == 0
 
 
+def test_the_forecast_is_about_the_median_of_what_it_took() -> None:
+    rng, took = np.random.default_rng(0), []
+    for _ in range(40):
+        x = rng.choice([1, -1, 0], size=90, p=[0.65, 0.1, 0.25])
+        ends = intervals(x, disagree=90, bank=1500)
+        settled = np.flatnonzero((ends.low > 0.5) | (ends.high < 0.5))
+        took.append(settled[0] if len(settled) else 91)
+    forecast = answers_needed(disagree=90, bank=1500, gain=6 * 0.55, se=0.0, smallest_gain=0.5)
+    assert forecast is not None and abs(forecast - np.median(took)) < 0.3 * np.median(took)
+
+
 @pytest.mark.parametrize(
     ("x", "disagree", "bank", "expected"),
     [

@@ -166,12 +166,16 @@ def last_bounds(right: int, wrong: int, bank: int) -> tuple[float, float]:
     return _least_score(right, wrong, bank), -_least_score(wrong, right, bank)
 
 
+def exceeds_at_last(right: int, wrong: int, gain: float, *, bank: int) -> bool:
+    """Whether the lower of those bounds is above `gain` (a share)."""
+    return score(right, wrong, bank, gain) >= _LAST_SCORES
+
+
 def _least_score(right: int, wrong: int, bank: int) -> float:
     low, high = -1.0, (right - wrong) / bank
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rejected = score(right, wrong, bank, middle) >= _LAST_SCORES
-        low, high = (middle, high) if rejected else (low, middle)
+        low, high = (middle, high) if exceeds_at_last(right, wrong, middle, bank=bank) else (low, middle)
     return low
 
 

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from shoptalk.decide.betting import BANK_SIDE, Counts, bank_bounds, exceeds, future_bounds, last_bounds
+from shoptalk.decide.betting import BANK_SIDE, Counts, bank_bounds, exceeds, exceeds_at_last, future_bounds, last_bounds
 
 Choice = Literal["adopt", "keep_base", "inconclusive"]
 SKIPPED = 2
@@ -32,7 +32,9 @@ _BANK_SCORES = 2.241403
 """The normal law's quantile at 1 - BANK_SIDE / 2."""
 _RIGHT_OR_WRONG = 0.7
 """The share of disagreements of which one of the two is right, where no answer tells."""
-_LOOKS_AHEAD = 48
+_LOOKS_AHEAD = 64
+_FUTURES, _FEW_FUTURES = 96, 16
+"""From which a forecast is made: now, and of moments that are past."""
 _QUANTILES = (-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534)
 """Of the normal law, at equal steps."""
 
@@ -126,7 +128,7 @@ def path(
 
 
 def answers_needed(*, disagree: int, bank: int, gain: float, se: float, smallest_gain: float) -> int | None:
-    """About how many answers would settle it, told before any: the median over gains that an estimate leaves possible.
+    """About how many answers would settle it, told before any: the median over what an estimate leaves possible.
 
     Args:
         disagree: on how many messages of the bank the two systems differ.
@@ -136,20 +138,16 @@ def answers_needed(*, disagree: int, bank: int, gain: float, se: float, smallest
         smallest_gain: in points.
 
     Returns:
-        None where for most of these gains the bank's disagreements would not settle it: a larger bank may.
+        None where in most of these cases the bank's disagreements would not settle it: a larger bank may.
     """
     if disagree == 0:
         alike = stand(np.zeros(0, dtype=np.int64), disagree=0, bank=bank, smallest_gain=smallest_gain)
         return 0 if alike.settled else None
-    needed = []
-    for quantile in _QUANTILES:
-        mean = float(np.clip((gain + quantile * se) / _POINTS * bank / disagree, -1, 1))
-        decided = max(_RIGHT_OR_WRONG, abs(mean))
-        rates = (decided + mean) / 2, (decided - mean) / 2, 1 - decided
-        more = _more((0, 0, 0), rates, disagree, bank, smallest_gain)
-        needed.append(math.inf if more is None else more)
-    middle = sorted(needed)[len(needed) // 2]
-    return None if math.isinf(middle) else int(middle)
+    means = np.clip((gain + np.array(_QUANTILES) * se) / _POINTS * bank / disagree, -1, 1)
+    decided = np.maximum(_RIGHT_OR_WRONG, np.abs(means))
+    rates = np.stack([(decided + means) / 2, (decided - means) / 2, 1 - decided], axis=1)
+    futures = np.repeat(rates, -(-_FUTURES // len(rates)), axis=0)
+    return _more((0, 0, 0), futures, disagree, bank, smallest_gain)
 
 
 def _standings(
@@ -169,9 +167,7 @@ def _standings(
         low, high = float(ends.low[n]), float(ends.high[n])
         choice: Choice = "adopt" if low > smallest_gain else "keep_base" if high < smallest_gain else "inconclusive"
         asked = right + wrong + neither
-        # Of answers like those so far: each kind counts a third of an answer more, so that none is impossible.
-        rates = tuple((count + 1 / 3) / (asked + 1) for count in (right, wrong, neither))
-        settled = choice != "inconclusive"
+        settled, futures = choice != "inconclusive", _FUTURES if n == len(x) else _FEW_FUTURES
         standings.append(
             Standing(
                 choice=choice,
@@ -186,7 +182,7 @@ def _standings(
                 high=high,
                 bank_low=float(ends.bank_low[n]),
                 bank_high=float(ends.bank_high[n]),
-                more=0 if settled else _more((right, wrong, neither), rates, disagree, bank, smallest_gain),
+                more=0 if settled else _more_like((right, wrong, neither), disagree, bank, smallest_gain, futures),
             )
         )
     return tuple(standings)
@@ -271,22 +267,37 @@ def _away(
     )
 
 
+def _more_like(so_far: tuple[int, ...], disagree: int, bank: int, smallest_gain: float, futures: int) -> int | None:
+    """How many more answers settle it, if they are like those so far: rates are drawn as these leave them possible."""
+    # Each kind counts a third of an answer more, so that none is impossible.
+    rates = np.random.default_rng(sum(so_far)).dirichlet(np.array(so_far) + 1 / 3, size=futures)
+    return _more(so_far, rates, disagree, bank, smallest_gain)
+
+
 def _more(
-    so_far: tuple[int, ...], rates: tuple[float, ...], disagree: int, bank: int, smallest_gain: float
+    so_far: tuple[int, ...], rates: Float[np.ndarray, "K 3"], disagree: int, bank: int, smallest_gain: float
 ) -> int | None:
-    """How many more answers at these rates (right, wrong, neither) settle it."""
+    """The median over futures, one drawn for each row of rates (right, wrong, neither), of the answers that settle it.
+
+    None where it is more than there are. Expected counts instead of drawn ones would promise too many: capital is
+    convex in them, and is looked at all the time.
+    """
     left = disagree - sum(so_far)
     if left <= 0:
         return None
-    ahead = np.unique(np.round(np.geomspace(1, left, _LOOKS_AHEAD)).astype(np.int64))
-    counts = Counts(*(count + ahead * rate for count, rate in zip(so_far, rates, strict=True)))
-    share = smallest_gain / _POINTS
+    rng = np.random.default_rng(left)
+    ahead = np.unique(np.round(np.geomspace(max(1, left / 50), left, _LOOKS_AHEAD)).astype(np.int64))
+    drawn = rng.multinomial(np.diff(ahead, prepend=0), rates[:, None])  # (K, looks, 3)
+    each = np.array(so_far) + np.cumsum(drawn, axis=1)
+    counts, share = Counts(*np.moveaxis(each, -1, 0)), smallest_gain / _POINTS
     settled = exceeds(counts, share, disagree=disagree, bank=bank)
     settled |= exceeds(counts.turned(), -share, disagree=disagree, bank=bank)
-    if settled.any():
-        return int(ahead[int(np.argmax(settled))])
-    low, high = last_bounds(round(counts.right[-1]), round(counts.wrong[-1]), bank)
-    return left if low > share or high < share else None
+    for future, (right, wrong, _) in enumerate(each[:, -1].tolist()):
+        settled[future, -1] |= exceeds_at_last(right, wrong, share, bank=bank)
+        settled[future, -1] |= exceeds_at_last(wrong, right, -share, bank=bank)
+    first = np.where(settled.any(axis=1), ahead[np.argmax(settled, axis=1)], disagree + 1)
+    middle = int(np.median(first))
+    return middle if middle <= left else None
 
 
 def _refuse(x: Int[np.ndarray, "n"], disagree: int, bank: int) -> None:
