@@ -11,10 +11,9 @@ from shoptalk.decide import Consistency, Standing, answers_needed, path, stand
 from shoptalk.decide.betting import (
     BANK_SIDE,
     BETS,
-    LAST,
     SHARES,
-    SIDE,
     Counts,
+    Errors,
     bank_bounds,
     exceeds,
     future_bounds,
@@ -45,7 +44,7 @@ def probability_made_evidence(p: np.ndarray) -> np.ndarray:
     return 0.7 + 0.15 / np.sqrt(p)
 
 
-def least_gain_by_hand(x: np.ndarray, disagree: int, bank: int) -> float:
+def least_gain_by_hand(x: np.ndarray, disagree: int, bank: int, side: float) -> float:
     """The smallest gain for which some share of disagreements is not rejected, on a fine grid."""
     shares = np.linspace(1e-4, 0.3, 3000)
     tails = {1: binom.sf(disagree - 1, bank, shares), -1: binom.cdf(disagree, bank, shares)}
@@ -53,17 +52,21 @@ def least_gain_by_hand(x: np.ndarray, disagree: int, bank: int) -> float:
     for gain in np.arange(-0.2, 0.2, 0.0005):
         possible = shares > abs(gain)
         against = evidence[1 if gain >= 0 else -1][possible] + np.log(capital_by_hand(x, gain / shares[possible]))
-        if against.min() < math.log(1 / SIDE):
+        if against.min() < math.log(1 / side):
             return float(gain)
     raise AssertionError("Every gain was rejected.")
 
 
-@pytest.mark.parametrize(("right", "wrong", "neither"), [(40, 8, 12), (3, 30, 7)])
-def test_the_bound_on_future_messages_is_the_smallest_gain_not_rejected(right: int, wrong: int, neither: int) -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong", "neither", "bank", "side"), [(40, 8, 12, 1600, 0.015), (3, 30, 7, 1200, 0.007)]
+)
+def test_the_bound_on_future_messages_is_the_smallest_gain_not_rejected(
+    right: int, wrong: int, neither: int, bank: int, side: float
+) -> None:
     x = np.repeat([1, -1, 0], [right, wrong, neither])
-    low, high = future_bounds(counts_of(x), disagree=90, bank=1200)
-    assert float(low) == pytest.approx(least_gain_by_hand(x, 90, 1200), abs=0.002)
-    assert float(high) == pytest.approx(-least_gain_by_hand(-x, 90, 1200), abs=0.002)
+    low, high = future_bounds(counts_of(x), disagree=90, bank=bank)
+    assert float(low) == pytest.approx(least_gain_by_hand(x, 90, bank, side), abs=0.002)
+    assert float(high) == pytest.approx(-least_gain_by_hand(-x, 90, bank, side), abs=0.002)
 
 
 @given(ANSWERS, st.integers(0, 60), st.floats(-0.2, 0.2))
@@ -84,9 +87,9 @@ def test_what_the_number_of_disagreements_says_is_an_e_value(share: float) -> No
 
 def test_beyond_the_last_level_the_number_of_disagreements_is_enough() -> None:
     levels = share_levels(90, 1200)
-    assert binom.sf(89, 1200, levels.below[-1]) == pytest.approx(5e-6, rel=1e-3)
-    assert binom.cdf(90, 1200, levels.above[-1]) == pytest.approx(5e-6, rel=1e-3)
-    assert probability_made_evidence(np.array(5e-6)) > 1 / SIDE
+    assert binom.sf(89, 1200, levels.below[-1]) == pytest.approx(1e-6, rel=1e-3)
+    assert binom.cdf(90, 1200, levels.above[-1]) == pytest.approx(1e-6, rel=1e-3)
+    assert probability_made_evidence(np.array(1e-6)) > 1 / 0.007
 
 
 def bank_bounds_by_hand(x: np.ndarray, disagree: int) -> tuple[list[int], list[int]]:
@@ -138,7 +141,7 @@ def test_the_last_look_rejects_gains_too_many_of_their_own_standard_errors_away(
         likelihood = right * np.log(more) + wrong * np.log(fewer) + rest * np.log(1 - more - fewer)
         best = int(np.argmax(likelihood))
         error = math.sqrt((more[best] + fewer[best] - end**2) / 1000)
-        assert side * ((right - wrong) / 1000 - end) / error == pytest.approx(norm.isf(LAST), rel=0.01)
+        assert side * ((right - wrong) / 1000 - end) / error == pytest.approx(norm.isf(0.018), rel=0.01)
 
 
 @given(ANSWERS, st.integers(0, 30))
@@ -181,6 +184,11 @@ def test_the_last_moment_of_the_path_is_the_standing(x: np.ndarray) -> None:
 def standing_of(right: int, wrong: int, neither: int, **more: object) -> Standing:
     x = np.random.default_rng(0).permutation(np.repeat([1, -1, 0], [right, wrong, neither]))
     return stand(x, **({"disagree": 180, "bank": 3080, "smallest_gain": 0.5} | more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bank", [20, 1499, 1500, 20_000])
+def test_both_sides_and_the_last_look_have_five_per_cent_in_all(bank: int) -> None:
+    assert 2 * sum(Errors.of(bank)) == pytest.approx(0.05)
 
 
 def test_answers_for_the_new_system_adopt_it_and_against_it_keep_the_base() -> None:

@@ -9,8 +9,8 @@ choice is about future messages like those of the bank, by the bounds of `bettin
 
 - adopt where the whole interval lies above the smallest gain, keep the base where it lies below.
 - The interval holds at every answer at once with 95 %: each side is left with 1.5 % while answers come in, and
-  with 1 % at the one look at a bank that is answered to its end. An interval never widens again, but for a person's
-  inconsistency.
+  with 1 % at the one look at a bank that is answered to its end; with 0.7 and 1.8 % in banks below 1,500. An
+  interval never widens again, but for a person's inconsistency.
 - The interval on the bank's own messages has 95 % of its own, and decides nothing.
 """
 

@@ -223,6 +223,7 @@ def asking_rows() -> list[Planted]:
         *(Planted("gain = smallest", share, 0.5) for share in (1.0, 3.0, 6.0, 15.0)),
         Planted("gain = smallest, the new one is always right", 0.5, 0.5),
         Planted("gain = smallest, bank of 300", 10.0, 0.5, bank=300),
+        Planted("gain = smallest, bank of 1,000", 8.0, 0.5, bank=1000),
         Planted("gain = smallest, bank of 10,000", 6.0, 0.5, bank=10_000),
         Planted("gain = smallest = 2", 6.0, 2.0, smallest_gain=2.0),
         Planted("none, smallest 2", 6.0, 0.0, smallest_gain=2.0),
