@@ -52,13 +52,18 @@ class Consistency:
 
     @property
     def kept(self) -> float:
-        """The least share of a mean of x that slips leave: 1 where nobody slips, 0 where nothing is known.
+        """The share of a mean of x that slips leave at least: 1 where nobody slips.
 
         Two answers to one question, each a slip with probability e, differ with probability r >= 2 e (1 - e), so that
-        1 - 2 e >= sqrt(1 - 2 r). One of each kind is added to what was counted (the rule of succession): a few same
-        answers do not prove that nobody slips.
+        1 - 2 e >= sqrt(1 - 2 r). To what was counted ten pairs are added of which one differs, as where people slip in
+        5 % of their answers: a few same answers do not prove that nobody does.
         """
-        return math.sqrt(max(0.0, 1 - 2 * (self.twice - self.same + 1) / (self.twice + 2)))
+        differ = (self.twice - self.same + _BEFORE.twice - _BEFORE.same) / (self.twice + _BEFORE.twice)
+        return math.sqrt(max(0.0, 1 - 2 * differ))
+
+
+_BEFORE = Consistency(twice=10, same=9)
+"""What is assumed of a person before any question was asked twice."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def stand(
         disagree: on how many messages of the bank the two systems differ.
         bank: how many messages it holds.
         smallest_gain: in points.
-        consistency: of questions asked twice; None where answers are taken as right.
+        consistency: of questions asked twice, (0, 0) before there was any; None where answers are taken as right.
     """
     return _standings(x, disagree, bank, smallest_gain, consistency, first=len(x))[-1]
 

@@ -63,7 +63,7 @@ class Planted:
         return math.inf if away < 1e-9 else variance * ((1.96 + power) / away) ** 2
 
 
-class Asked(NamedTuple):
+class AskingTrial(NamedTuple):
     """One trial."""
 
     choice: int
@@ -82,7 +82,7 @@ class AskingRow:
     """All trials of one population."""
 
     planted: Planted
-    trials: tuple[Asked, ...]
+    trials: tuple[AskingTrial, ...]
 
     @property
     def wrong(self) -> int:
@@ -91,7 +91,7 @@ class AskingRow:
         return sum(t.choice > 0 for t in self.trials if away <= 0) + sum(t.choice < 0 for t in self.trials if away >= 0)
 
 
-def ask_once(planted: Planted, seed: int) -> Asked:
+def ask_once(planted: Planted, seed: int) -> AskingTrial:
     """One bank, asked to its end."""
     rng = np.random.default_rng(seed)
     disagree = int(rng.binomial(planted.bank, planted.disagree / 100))
@@ -111,7 +111,7 @@ def asked_in_order(
     planted: Planted,
     *,
     truth: Int[np.ndarray, "n"] | None = None,
-) -> Asked:
+) -> AskingTrial:
     """What the answers to all disagreements of a bank, in this order, settled and when.
 
     `truth` holds the true x where answers are not; the future's gain is that of `planted`.
@@ -120,7 +120,7 @@ def asked_in_order(
     settled = np.flatnonzero((ends.low > planted.smallest_gain) | (ends.high < planted.smallest_gain))
     bank = np.flatnonzero((ends.bank_low > planted.smallest_gain) | (ends.bank_high < planted.smallest_gain))
     here = _POINTS * float((answered if truth is None else truth).sum()) / planted.bank
-    return Asked(
+    return AskingTrial(
         choice=(1 if ends.low[settled[0]] > planted.smallest_gain else -1) if len(settled) else 0,
         answers=float(settled[0]) if len(settled) else math.inf,
         bank_answers=float(bank[0]) if len(bank) else math.inf,
