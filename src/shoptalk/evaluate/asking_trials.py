@@ -40,7 +40,7 @@ class Planted:
     """Of the disagreements, those on which one of the two is right; more where the gain needs it."""
     slips: float = 0.0
     leaning: bool = False
-    told: bool = True
+    considered: bool = True
     """Whether the person's consistency is taken into account."""
 
     def rates(self) -> tuple[float, float, float]:
@@ -102,7 +102,7 @@ def ask_once(planted: Planted, seed: int) -> AskingTrial:
     asked_twice = np.arange(disagree) % TWICE_EVERY == TWICE_EVERY - 1
     twice, same = np.cumsum(asked_twice), np.cumsum(asked_twice & (answered == again))
     known = [Consistency(*counts) for counts in zip(twice.tolist(), same.tolist(), strict=True)]
-    return asked_in_order(answered, known if planted.told else None, planted, truth=x)
+    return asked_in_order(answered, known if planted.considered else None, planted, truth=x)
 
 
 def asked_in_order(
@@ -210,7 +210,7 @@ def asking_rows() -> list[Planted]:
         Planted("slips in 10 %, harm", 6.0, -2.0, slips=10.0),
         Planted("slips in 10 %, gain = smallest", 6.0, 2.0, smallest_gain=2.0, slips=10.0),
         Planted("slips in 15 %, large bank, gain = smallest", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0),
-        Planted("the same, not told (control)", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0, told=False),
+        Planted("the same, not told (control)", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0, considered=False),
         Planted("5 % lean to the new one (control)", 6.0, 0.5, slips=5.0, leaning=True),
         Planted("10 % lean to the new one, large bank (control)", 6.0, 0.5, bank=10_000, slips=10.0, leaning=True),
     ]
