@@ -1,7 +1,7 @@
 """`/v1/conversations/…`: reading a conversation, following it, writing into it, and what a reader thinks of a reply."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query
@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from shoptalk.serve.asking import IdempotencyKey, Reader, Talker, TheService, refusals
 from shoptalk.serve.conversations import Incoming
+from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.outbox import tell
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.reply_route import event
@@ -22,13 +23,15 @@ from shoptalk.serve.shapes import (
     MessageAccepted,
     MessageRequest,
 )
-from shoptalk.serve.stored_answers import whole_trace
-from shoptalk.serve.threads import conversation_of, conversation_record, message_records, outcome_of
+from shoptalk.serve.stored_answers import pieces, whole_trace
+from shoptalk.serve.threads import conversation_of, conversation_record, outcome_of
 
 router = APIRouter(tags=["conversations"])
 Id = Annotated[str, Path(max_length=200)]
+_LIVE = (
+    "Also `state` (who has it, whether it is closed) at first and when that changes; a new reply's pieces as `delta`."
+)
 After = Annotated[int, Query(ge=0, le=2**53, description="Only messages whose number is larger.")]
-HEARTBEAT_SECONDS = 10.0
 
 
 @router.get("/v1/conversations/{id}", response_model=ConversationResponse, responses=refusals(404))
@@ -68,7 +71,10 @@ async def write(
     response_class=StreamingResponse,
     responses={
         **refusals(404),
-        200: {"description": "Messages, as they are stored.", "content": {"text/event-stream": {}}},
+        200: {
+            "description": "Messages, as they are stored.",
+            "content": {"text/event-stream": {}},
+        },
     },
 )
 async def follow(
@@ -77,12 +83,13 @@ async def follow(
     id: Id,
     after: After = 0,
     seconds: Annotated[float, Query(gt=0, le=3600, description="When to end.")] = 3600.0,
+    live: Annotated[bool, Query(description=_LIVE)] = False,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
     """Follow a conversation. A stream that broke off goes on where it was: send the last event's id."""
     await service.database.read(lambda session: conversation_of(session, principal.site, id, visitor=principal.visitor))
     after = place_after(last_event_id, after)
-    return StreamingResponse(_messages(service, id, after, seconds), media_type="text/event-stream")
+    return StreamingResponse(_messages(service, id, after, seconds, live), media_type="text/event-stream")
 
 
 def place_after(last_event_id: str | None, after: int) -> int:
@@ -92,20 +99,22 @@ def place_after(last_event_id: str | None, after: int) -> int:
     return after
 
 
-async def _messages(service: Service, conversation: str, after: int, seconds: float) -> AsyncIterator[str]:
-    waited = 0.0
-    while not service.answerer.draining:
-        news = partial(message_records, conversation=conversation, after=after)
-        for message in await service.database.read(news):
-            after = message["number"]
-            message["at"] = message["at"].isoformat()
-            yield event("message", message, number=after)
-        if waited >= seconds:
-            return
-        step = min(HEARTBEAT_SECONDS, seconds - waited)
-        if not await service.hub.wait(f"conversation {conversation}", seconds=step):
-            waited += step
-            yield ": still here\n\n"
+async def _messages(service: Service, conversation: str, after: int, seconds: float, live: bool) -> AsyncIterator[str]:
+    state = None
+    async with contextlib.aclosing(news_of(service, conversation, after=after, seconds=seconds)) as stream:
+        async for news in stream:
+            if news is None:
+                yield SIGN_OF_LIFE
+                continue
+            if live and news.state != state:
+                state = news.state
+                yield event("state", state)
+            for message in news.messages:
+                if live and not news.first and message["role"] == "assistant":
+                    for piece in pieces(message["text"]):
+                        yield event("delta", {"id": message["id"], "text": piece})
+                message["at"] = message["at"].isoformat()
+                yield event("message", message, number=message["number"])
 
 
 @router.post("/v1/messages/{id}/feedback", responses=refusals(404))
