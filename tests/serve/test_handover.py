@@ -37,6 +37,39 @@ def test_while_a_person_has_it_the_assistant_is_silent_and_the_person_answers_wh
     assert_answered_once(messages)
 
 
+def test_a_conversation_begins_with_the_wish_for_a_person_in_the_visitors_language(client: TestClient) -> None:
+    body = {"text": "Mit einem Menschen sprechen", "person": True, "language": "de-AT,en;q=0.5"}
+    headers = {"Idempotency-Key": "wish-1"}
+    begun = client.post("/v1/conversations", json=body, headers=headers)
+    assert begun.status_code == 202
+    conversation = begun.json()["conversation"]
+    wish, told = thread(client, conversation)
+    assert (wish["text"], wish["id"]) == (body["text"], begun.json()["message"])
+    assert "Ich gebe das an einen Menschen weiter" in told["text"] and told["answers"] == [wish["id"]]
+    assert [row["conversation"] for row in client.get("/v1/inbox").json()["data"]] == [conversation]
+    post(client, conversation, "release")
+    again = client.post("/v1/conversations", json=body, headers=headers).json()
+    assert again == begun.json()  # the same wish again hands nothing over again
+    assert client.get("/v1/inbox").json()["data"] == []
+
+
+def test_a_conversation_begins_with_a_message_and_its_reply_follows(client: TestClient) -> None:
+    begun = client.post("/v1/conversations", json={"text": "How much is a bicycle?"}).json()
+    ends = time.monotonic() + 10
+    while len(messages := thread(client, begun["conversation"])) < 2:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert_answered_once(messages)
+    long = {"text": "x" * 8_001, "person": True}
+    assert client.post("/v1/conversations", json=long).status_code == 413
+
+
+def test_whoever_is_handed_over_is_told_in_their_own_language(client: TestClient) -> None:
+    conversation = ask(client, "Wie viel ist das für ein bicycle?")["conversation"]
+    told = post(client, conversation, "handover").json()["messages"][-1]["text"]
+    assert "Ich gebe das an einen Menschen weiter" in told
+
+
 def test_a_conversation_that_one_agent_has_is_taken_over_only_on_purpose(client: TestClient) -> None:
     conversation = ask(client, "I want a person")["conversation"]
     post(client, conversation, "assign", agent="Ada")

@@ -67,18 +67,22 @@ class Service:
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
-        if len(incoming.text) > self.settings.longest_message:
-            raise Refused(
-                413,
-                "message_too_long",
-                f"The message has {len(incoming.text):,} characters; the most is {self.settings.longest_message:,}.",
-            )
+        self.check_length(incoming.text)
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
             if accepted.held_by == ASSISTANT:
                 self.answerer.schedule(accepted.conversation, whole=whole)
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message
+
+    def check_length(self, text: str) -> None:
+        """Refuse a message that is too long to be read."""
+        if len(text) > self.settings.longest_message:
+            raise Refused(
+                413,
+                "message_too_long",
+                f"The message has {len(text):,} characters; the most is {self.settings.longest_message:,}.",
+            )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Work that waits for the network or a model, beside the event loop."""

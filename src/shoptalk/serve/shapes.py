@@ -122,10 +122,15 @@ class ConversationResponse(Given):
 
 
 class MessageRequest(Sent):
-    """A visitor's message in a conversation that is there; the reply comes with its events."""
+    """A visitor's message in a conversation; the reply comes with its events."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
     text: Words
     complete: bool | None = None
+    person: bool = False
+    """Whether this is the wish for a person: the conversation is then handed over instead of being answered."""
+    language: Annotated[str, Field(max_length=200)] | None = None
+    """In which a visitor who wants a person is told so, as `de` or an `Accept-Language`; else the message's own."""
 
 
 class MessageAccepted(Given):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import ConfigError
-from shoptalk.serve.faces.face_words import WORDS, language_among
+from shoptalk.serve.face_words import WORDS, language_among
 from shoptalk.serve.faces.looks import READABLE, Looks, contrast
 from tests.serve.fakes import FakeAssistant
 

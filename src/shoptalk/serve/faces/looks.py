@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import ConfigError
-from shoptalk.serve.faces.face_words import RIGHT_TO_LEFT, words_in_language
+from shoptalk.serve.face_words import RIGHT_TO_LEFT, words_in_language
 
 COLOURS = {
     "accent": "#0b5c7a",

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from shoptalk.serve.faces.face_words import language_among
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.faces.looks import direction_of
 from shoptalk.serve.refusals import Refused
 

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
@@ -14,18 +13,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from shoptalk.assistant.assistant import is_open
-from shoptalk.assistant.phrases import phrase_in
+from shoptalk.serve.asked_person import ask_for_person
 from shoptalk.serve.asking import TheService
 from shoptalk.serve.conversations import Incoming
-from shoptalk.serve.faces.asked_person import person_wanted
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.faces.browser_sessions import VISITOR_COOKIE, BrowserSession, Visit, checked_form, keep_cookie
-from shoptalk.serve.faces.face_words import language_among
 from shoptalk.serve.faces.looks import Looks, direction_of
 from shoptalk.serve.faces.sheets import fragment, sheet
 from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.routes.inbox_routes import summary_of
 from shoptalk.serve.routes.reply_route import event
 from shoptalk.serve.routes.thread_routes import give_feedback, place_after
 from shoptalk.serve.rows import HUMAN, ConversationRow, FeedbackRow, new_id
@@ -94,20 +90,10 @@ async def person(request: Request, service: TheService, visit: Visit) -> Respons
     looks: Looks = request.app.state.looks
     language = language_of_request(request)
     incoming = _incoming(visit, fields, looks.words(language)["person"])
-    note = ""
-    if incoming.conversation is not None:
-        note = await summary_of(service, visit.principal, incoming.conversation)
-    settings = service.assistant.settings
-    open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
-    words = phrase_in(language, "escalate" if open_now else "escalate_closed", looks.texts)
-    patience = timedelta(minutes=service.settings.handover_minutes)
-    row = await service.database.write(
-        lambda session: person_wanted(session, incoming, told=words, note=note, patience=patience)
-    )
-    service.news_of(row.id)
+    accepted = await ask_for_person(service, visit.principal, incoming, language=language)
     if not _has_script(request):
         return RedirectResponse("/#end", 303)
-    return JSONResponse({"conversation": row.id, "key": new_id("form")}, 202)
+    return JSONResponse({"conversation": accepted.conversation, "key": new_id("form")}, 202)
 
 
 @router.post("/feedback")

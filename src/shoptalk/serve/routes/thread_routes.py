@@ -8,8 +8,12 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
+from shoptalk.assistant.phrases import language_of
+from shoptalk.serve.access import VISITOR, Principal
+from shoptalk.serve.asked_person import ask_for_person
 from shoptalk.serve.asking import IdempotencyKey, Reader, Talker, TheService, refusals
 from shoptalk.serve.conversations import Incoming
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.outbox import tell
 from shoptalk.serve.refusals import Refused
@@ -47,6 +51,14 @@ async def conversation(service: TheService, principal: Talker, id: Id, after: Af
     return await service.database.read(read)
 
 
+@router.post("/v1/conversations", status_code=202, response_model=MessageAccepted, responses=refusals(409))
+async def begin(
+    service: TheService, principal: Talker, request: MessageRequest, idempotency_key: IdempotencyKey = None
+) -> Any:
+    """Begin a conversation with a visitor's message. Its reply comes with the conversation's events."""
+    return await _take_in(service, principal, request, None, idempotency_key)
+
+
 @router.post(
     "/v1/conversations/{id}/messages", status_code=202, response_model=MessageAccepted, responses=refusals(404, 409)
 )
@@ -54,15 +66,27 @@ async def write(
     service: TheService, principal: Talker, id: Id, request: MessageRequest, idempotency_key: IdempotencyKey = None
 ) -> Any:
     """Accept a visitor's message. Its reply comes with the conversation's events."""
+    return await _take_in(service, principal, request, id, idempotency_key)
+
+
+async def _take_in(
+    service: Service, principal: Principal, request: MessageRequest, conversation: str | None, key: str | None
+) -> dict[str, str]:
     incoming = Incoming(
         site=principal.site,
         owner=principal.id,
         text=request.text,
         visitor=principal.visitor,
-        conversation=id,
-        key=idempotency_key,
+        conversation=conversation,
+        key=key,
+        channel="widget" if VISITOR in principal.scopes else "messages",
     )
-    conversation, message = await service.receive(incoming, whole=request.complete is True)
+    if request.person:
+        language = language_among(request.language) if request.language else language_of(request.text)
+        accepted = await ask_for_person(service, principal, incoming, language=language)
+        return {"conversation": accepted.conversation, "message": accepted.message}
+    whole = conversation is None or request.complete is True
+    conversation, message = await service.receive(incoming, whole=whole)
     return {"conversation": conversation, "message": message}
 
 
