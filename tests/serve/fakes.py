@@ -75,6 +75,9 @@ class FakeAssistant:
                 versions,
                 seconds,
             )
+        if "useless" in words:
+            sentence = "I am sorry. I am passing you on to a person."
+            return Reply("escalate", "sentiment", sentence, (), (), 1.0, None, "rule", versions, seconds)
         if "weather" in words:
             return Reply(
                 "decline", "out_of_scope", "I cannot help with that.", (), (), 0.9, None, "rule", versions, seconds

@@ -27,6 +27,8 @@ _SAFETY = {
 }
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 _ALLOWED = "authorization, content-type, idempotency-key, last-event-id"
+_FOR_ALL_PAGES = {"/widget.js", "/widget/looks", "/v1/widget/token"}
+"""What pages of any origin may read: nothing of a visitor, and why they are given no token."""
 _PERSONAL = (
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
     (re.compile(r"\b(?:st|pk|secret|whsec)_[\w-]{8,}"), "[key]"),
@@ -65,7 +67,7 @@ class Edge:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        allowed = origin if origin in self.service.origins else None
+        allowed = origin if origin in self.service.origins or scope["path"] in _FOR_ALL_PAGES else None
         begun = False
         refusals: list[Refused] = []
 

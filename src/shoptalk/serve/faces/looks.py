@@ -74,6 +74,20 @@ class Looks:
         """The words in a language, the greeting included."""
         return words_in_language(language, self.texts, greeting=self.greeting, tone=self.tone)
 
+    def record(self, language: str, *, longest: int) -> dict[str, object]:
+        """All that the widget is drawn with, as JSON; `longest` is how many characters a message may have."""
+        return {
+            "name": self.name,
+            "language": language,
+            "direction": direction_of(language),
+            "words": {key: word for key, word in self.words(language).items() if key != "greeting"},
+            "greeting": self.words(language)["greeting"],
+            "light": self.light,
+            "dark": self.dark,
+            "logo": f"/logo?v={self.logo.version}" if self.logo else None,
+            "longest": longest,
+        }
+
     def stylesheet(self) -> str:
         """The colours as custom properties."""
         light, dark = (
