@@ -6,7 +6,10 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from shoptalk.assistant.assistant_settings import AssistantSettings
+from shoptalk.assistant.phrases import language_of
 from shoptalk.serve.service_settings import ServeSettings
+from tests.serve.fakes import FakeAssistant
 from tests.serve.test_replies import ask, assert_answered_once, thread
 
 Serve = Callable[..., TestClient]
@@ -68,6 +71,24 @@ def test_whoever_is_handed_over_is_told_in_their_own_language(client: TestClient
     conversation = ask(client, "Wie viel ist das für ein bicycle?")["conversation"]
     told = post(client, conversation, "handover").json()["messages"][-1]["text"]
     assert "Ich gebe das an einen Menschen weiter" in told
+
+
+def test_a_visitor_is_told_everything_in_the_language_they_write_or_in_the_owners_words(serve: Serve) -> None:
+    assistant = FakeAssistant()
+    assistant.settings = AssistantSettings(texts={"closed.de": "Auf bald!"})
+    client = serve(assistant)
+    conversation = ask(client, "Kann ich mit einer person sprechen, bitte?")["conversation"]
+    held = ask(client, "Wo ist die Fähre und wann fährt sie?", conversation)
+    assert held["text"] == "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier."
+    post(client, conversation, "reply", text="Am Kai 2.")
+    assert "wieder mit dem Assistenten" in post(client, conversation, "release").json()["messages"][-1]["text"]
+    assert post(client, conversation, "close").json()["messages"][-1]["text"] == "Auf bald!"
+
+
+def test_who_writes_arabic_is_handed_over_in_arabic(client: TestClient) -> None:
+    conversation = ask(client, "كم سعر الدراجة؟")["conversation"]
+    assert post(client, conversation, "handover").json()["messages"][-1]["text"].startswith("سأحيل هذا إلى شخص")
+    assert language_of("دوچرخه چند است؟") == "en"  # Persian is none of ours
 
 
 def test_a_conversation_that_one_agent_has_is_taken_over_only_on_purpose(client: TestClient) -> None:

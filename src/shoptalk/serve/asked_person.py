@@ -1,6 +1,6 @@
 """A visitor asks for a person, or an agent steps in: the hand-overs that faces begin, each in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from shoptalk.assistant.phrases import phrase_in
 from shoptalk.records import Turn
 from shoptalk.serve.access import Principal
 from shoptalk.serve.conversations import Accepted, Incoming, accept, unanswered
-from shoptalk.serve.handover import pass_on
+from shoptalk.serve.handover import pass_on, told
 from shoptalk.serve.rows import ASSISTANT
 from shoptalk.serve.service import Service
 from shoptalk.serve.threads import conversation_of
@@ -23,9 +23,9 @@ async def ask_for_person(service: Service, principal: Principal, incoming: Incom
     note = ""
     if incoming.conversation is not None:
         note = await summary_of(service, principal, incoming.conversation)
-    told, patience = words_of_handover(service, language), patience_of(service)
+    words, patience = words_of_handover(service, language), patience_of(service)
     accepted = await service.database.write(
-        lambda session: person_wanted(session, incoming, told=told, note=note, patience=patience)
+        lambda session: person_wanted(session, incoming, words=words, note=note, patience=patience)
     )
     service.news_of(accepted.conversation)
     return accepted
@@ -43,21 +43,24 @@ def patience_of(service: Service) -> timedelta:
     return timedelta(minutes=service.settings.handover_minutes)
 
 
-def person_wanted(session: Session, incoming: Incoming, *, told: str, note: str, patience: timedelta) -> Accepted:
+def person_wanted(session: Session, incoming: Incoming, *, words: str, note: str, patience: timedelta) -> Accepted:
     """Store the wish as the visitor's message, tell them, and hand the conversation over."""
     accepted = accept(session, incoming)
     row = conversation_of(session, incoming.site, accepted.conversation, visitor=incoming.visitor)
     if row.held_by == ASSISTANT and not accepted.repeated:
         note = note or f"- {incoming.text}"
-        pass_on(session, row, told=told, reason="customer_request", note=note, patience=patience)
+        pass_on(session, row, words=words, reason="customer_request", note=note, patience=patience)
     return accepted
 
 
-def step_in(session: Session, site: str, conversation: str, *, agent: str, told: str, patience: timedelta) -> None:
+def step_in(
+    session: Session, site: str, conversation: str, *, agent: str, texts: Mapping[str, str], patience: timedelta
+) -> None:
     """An agent takes a conversation that the assistant has; the visitor is told."""
     row = conversation_of(session, site, conversation)
     if row.held_by == ASSISTANT:
-        pass_on(session, row, told=told, reason="policy", note="", patience=patience)
+        words = told(session, row.id, "joined", texts)
+        pass_on(session, row, words=words, reason="policy", note="", patience=patience)
         row.agent = agent
 
 

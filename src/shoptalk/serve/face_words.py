@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from shoptalk.assistant.assistant_settings import FACE, refuse_unknown_texts
+
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 
 _KEYS = (
@@ -82,6 +84,16 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+def refuse_unknown_words(texts: Mapping[str, str]) -> None:
+    """Names that begin with "face." and stand for no word.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    named = {key: text for key, text in texts.items() if key.startswith(FACE)}
+    refuse_unknown_texts(named, [FACE + key for key in _KEYS], WORDS)
+
+
 def language_among(wishes: str) -> str:
     """The first language that is here of those in an `Accept-Language` header or a `lang` attribute; else English."""
     weighted: list[tuple[float, int, str]] = []
@@ -97,7 +109,7 @@ def language_among(wishes: str) -> str:
 def words_in_language(language: str, texts: Mapping[str, str], *, greeting: str, tone: str) -> dict[str, str]:
     """All words of a language; "face.send.de" in `texts`, or "face.send" for all languages, goes before our own."""
     words = {
-        key: texts.get(f"face.{key}.{language}") or texts.get(f"face.{key}") or word
+        key: texts.get(f"{FACE}{key}.{language}") or texts.get(f"{FACE}{key}") or word
         for key, word in WORDS[language].items()
     }
     chosen = greeting or words[f"greeting_{tone}"]

@@ -1,7 +1,7 @@
 """What routes work with: one server's database, assistant and settings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,8 +44,19 @@ class Service:
 
     def __post_init__(self) -> None:
         self.answerer = Answerer(
-            self.database, self.assistant, self.settings, stored=self.news_of, replied=self._count_reply
+            self.database,
+            self.assistant,
+            self.settings,
+            texts=self.texts,
+            stored=self.news_of,
+            replied=self._count_reply,
         )
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The owner's wording of the assistant's sentences."""
+        texts: Mapping[str, str] = self.assistant.settings.texts
+        return texts
 
     async def read_origins(self) -> None:
         """Remember from where browsers may call; after every change of a site."""
@@ -92,4 +103,4 @@ class Service:
         """Store a message, have it answered, and wait for that."""
         conversation, message = await self.receive(incoming, whole=whole)
         await self.answerer.answered(conversation, message)
-        return await self.database.read(lambda session: answer_to(session, message))
+        return await self.database.read(lambda session: answer_to(session, message, self.texts))

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shoptalk.errors import InputError
+from shoptalk.serve.access import KEY_NAME, ORIGIN, SITE_NAME, web_origin
 from shoptalk.serve.outbox import EVENTS
 from shoptalk.serve.rows import Holder
 
@@ -21,9 +23,17 @@ def _readable(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    try:
+        return web_origin(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 Words = Annotated[str, Field(min_length=1, max_length=200_000), AfterValidator(_readable)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[\w.@-]+$")]
+Name = Annotated[str, Field(pattern=rf"^{KEY_NAME}$")]
+Origin = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": f"^{ORIGIN}$"}), AfterValidator(_origin)]
 
 
 class Sent(BaseModel):
@@ -197,11 +207,9 @@ class WebhookRequest(Sent):
 class SiteRequest(Sent):
     """A site."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    id: Annotated[str, Field(pattern=rf"^{SITE_NAME}$")]
     name: Line
-    origins: Annotated[
-        list[Annotated[str, Field(max_length=200, pattern=r"^https?://[a-zA-Z0-9.\-\[\]:]+$")]], Field(max_length=50)
-    ] = []
+    origins: Annotated[list[Origin], Field(max_length=50)] = []
 
 
 class KeyRequest(Sent):

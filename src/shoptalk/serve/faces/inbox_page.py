@@ -41,7 +41,6 @@ from shoptalk.serve.threads import conversation_of, message_records
 
 router = APIRouter(include_in_schema=False)
 Id = Annotated[str, Path(max_length=200)]
-STEPPED_IN = "A colleague has joined this conversation and will answer you here."
 _NARROW = timedelta(hours=AGENT_HOURS)
 
 
@@ -190,7 +189,7 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
 async def _take(service: Service, desk: BrowserSession, conversation: str) -> None:
     patience, agent, site = patience_of(service), desk.principal.name, desk.principal.site
     await service.database.write(
-        lambda session: step_in(session, site, conversation, agent=agent, told=STEPPED_IN, patience=patience)
+        lambda session: step_in(session, site, conversation, agent=agent, texts=service.texts, patience=patience)
     )
     await take(service, desk.principal, conversation, AssignRequest(take_over=True))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import ConfigError
-from shoptalk.serve.face_words import RIGHT_TO_LEFT, words_in_language
+from shoptalk.serve.face_words import RIGHT_TO_LEFT, refuse_unknown_words, words_in_language
 
 COLOURS = {
     "accent": "#0b5c7a",
@@ -63,9 +63,10 @@ class Looks:
         """The looks that the settings ask for.
 
         Raises:
-            ConfigError: a colour is unknown or none, or the logo is no picture.
+            ConfigError: a colour is unknown or none, the logo is no picture, or a text is of no word on the pages.
         """
         light, dark = _palettes(settings.colours)
+        refuse_unknown_words(settings.texts)
         return cls(
             settings.name, settings.tone, settings.greeting, settings.texts, light, dark, _logo(settings.logo, folder)
         )

@@ -31,13 +31,13 @@ async def request_handover(service: TheService, principal: Talker, id: Id, reque
     """Have a person take over. The visitor is told; the assistant is silent until the conversation is released."""
     turns = await turns_in(service, principal, id)
     summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
-    told = words_of_handover(service, language_of(" ".join(turn.text for turn in turns if turn.role == "user")))
+    words = words_of_handover(service, language_of(" ".join(turn.text for turn in turns if turn.role == "user")))
 
     def change(session: Any) -> dict[str, Any]:
         row = conversation_of(session, principal.site, id, visitor=principal.visitor)
         if row.held_by == ASSISTANT:
             note, patience = request.note or summary, patience_of(service)
-            pass_on(session, row, told=told, reason="customer_request", note=note, patience=patience)
+            pass_on(session, row, words=words, reason="customer_request", note=note, patience=patience)
         return conversation_record(session, row)
 
     return await _changed(service, id, await service.database.write(change))
@@ -79,7 +79,7 @@ async def give_back(service: TheService, principal: Agent, id: Id) -> Any:
 
     def change(session: Any) -> dict[str, Any]:
         row = held(session, principal.site, id)
-        release(session, row)
+        release(session, row, texts=service.texts)
         return conversation_record(session, row)
 
     record = await service.database.write(change)
@@ -91,7 +91,7 @@ async def give_back(service: TheService, principal: Agent, id: Id) -> Any:
 async def resolve(service: TheService, principal: Agent, id: Id) -> Any:
     """Close a conversation. A visitor who writes again opens it."""
     record = await service.database.write(
-        lambda session: conversation_record(session, close(session, principal.site, id))
+        lambda session: conversation_record(session, close(session, principal.site, id, texts=service.texts))
     )
     return await _changed(service, id, record)
 
