@@ -1,7 +1,6 @@
-"""The widget on pages of other sites, in a browser: hostile styles, a strict policy, a visitor, an agent, breaks."""
+"""The widget in a browser: keyboard, screen readers, tokens, breaks, reloads, and what attackers write."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,189 +10,14 @@ import pytest
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
 from shoptalk.serve.service_settings import ServeSettings
-from tests.chromium import open_chromium, without_chromium
-from tests.serve.faces.host_pages import Website, website
+from tests.chromium import without_chromium
+from tests.serve.faces.host_pages import Website
+from tests.serve.faces.widget_tabs import QUICK, Tab, heard, join, say, state, told
 from tests.serve.fakes import FakeAssistant
 from tests.serve.live import live_server
 
 pytestmark = [pytest.mark.slow, without_chromium]
-QUICK = ServeSettings(turn_seconds=0.2, per_visitor=600)
-LOOKS = [
-    ("unset", 390, "light"), ("unset", 1440, "dark"), ("reset", 820, "light"), ("reset", 390, "dark"),
-    ("strict", 1440, "light"), ("strict", 820, "dark"),
-]  # fmt: skip
 NASTY = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"{{7*7}}'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    with website() as opened:
-        yield opened
-
-
-@pytest.fixture
-def served(tmp_path: Path, site: Website) -> Iterator[Website]:
-    """The website, beside a server that knows it."""
-    with live_server(tmp_path, QUICK) as address:
-        join(site, address)
-        yield site
-
-
-def join(site: Website, address: str, *, origins: list[str] | None = None) -> None:
-    body = {"id": "main", "name": "main", "origins": [site.address] if origins is None else origins}
-    site.server, site.key = address, httpx2.post(f"{address}/v1/sites", json=body).json()["public_key"]
-
-
-class Tab:
-    """A browser of one visitor, and what its pages complained of."""
-
-    def __init__(self, browser: Any, site: Website, width: int = 1440, scheme: str = "light", **settings: Any) -> None:
-        self.site, self.complaints, self.asked = site, [], []
-        self.context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, **settings)
-
-    def open(self, address: str) -> Any:
-        page = self.context.new_page()
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.goto(address)
-        return page
-
-    def visit(self, name: str = "plain") -> Any:
-        page = self.open(f"{self.site.address}/{name}")
-        page.locator("shoptalk-chat .launcher, shoptalk-chat .panel").locator("visible=true").first.wait_for()
-        return page
-
-    def foreign(self) -> list[str]:
-        return [url for url in self.asked if not url.startswith((self.site.address, self.site.server))]
-
-
-def say(page: Any, text: str, reply: str) -> None:
-    page.locator("shoptalk-chat #text").fill(text)
-    page.keyboard.press("Enter")
-    heard(page, reply)
-
-
-def heard(page: Any, text: str) -> None:
-    page.locator("shoptalk-chat .log .text").get_by_text(text, exact=True).last.wait_for(timeout=20_000)
-
-
-def state(page: Any, text: str) -> None:
-    page.locator("shoptalk-chat .state").get_by_text(text).wait_for(timeout=20_000)
-
-
-def told(page: Any, text: str) -> int:
-    return int(page.locator("shoptalk-chat .log .text").get_by_text(text, exact=True).count())
-
-
-FITS = """() => {
-  const chat = document.querySelector("shoptalk-chat"), part = (name) => chat.shadowRoot.querySelector(name);
-  const shown = (one) => one.checkVisibility();
-  const inside = ({ left, top, right, bottom }) =>
-    left >= -1 && top >= -1 && right <= innerWidth + 1 && bottom <= innerHeight + 1;
-  const bad = [];
-  for (const one of chat.shadowRoot.querySelectorAll(".launcher, .panel, .top *, .ask *, .more button, .state")) {
-    const box = one.getBoundingClientRect();
-    if (shown(one) && box.width && !one.matches(".unseen") && !inside(box)) bad.push("outside: " + one.className);
-  }
-  const log = part(".log");
-  if (log.scrollWidth > log.clientWidth) bad.push("the log scrolls sideways");
-  const front = shown(part(".panel")) ? part(".ask button") : part(".launcher");
-  const { left, top, width, height } = front.getBoundingClientRect();
-  if (document.elementFromPoint(left + width / 2, top + height / 2) !== chat) bad.push("something lies above it");
-  if (Math.min(width, height) < 44) bad.push("too small for a finger");
-  const root = getComputedStyle(part(".root")), host = getComputedStyle(chat);
-  const wanted = [
-    [root.fontSize, "16px"], [root.letterSpacing, "normal"], [root.textTransform, "none"], [root.direction, "ltr"],
-    [host.opacity, "1"], [host.filter, "none"], [host.transform, "none"], [host.pointerEvents, "auto"],
-  ];
-  for (const [is, should] of wanted) if (is !== should) bad.push(`${is} and not ${should}`);
-  if (root.color === "rgb(255, 0, 0)") bad.push("the page's colour");
-  return bad;
-}"""
-"""What of the widget is not where and as it should be."""
-
-
-@pytest.mark.parametrize(("name", "width", "scheme"), LOOKS)
-def test_a_visitor_and_an_agent_through_the_widget_on_pages_that_make_it_hard(
-    browser: Any, served: Website, name: str, width: int, scheme: str
-) -> None:
-    tab = Tab(browser, served, width, scheme)
-    page = tab.visit(name)
-    assert page.evaluate(FITS) == []
-    page.locator("shoptalk-chat .launcher").click()
-    say(page, "How much is a bicycle?", "A bicycle travels for 4 euros.")
-    page.locator("shoptalk-chat .sources summary").get_by_text("Tariff").click()
-    page.get_by_text("Not helpful").click()
-    page.get_by_label("Outdated").check()
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_text("Thank you for telling us.").wait_for()
-    say(page, "And on Sundays?", "A bicycle travels for 4 euros.")
-    say(page, "What will the weather be?", "I cannot help with that.")
-    say(page, "This is useless!", "I am sorry. I am passing you on to a person.")
-    state(page, "A person has been told and will answer you here.")
-    assert page.evaluate(FITS) == []
-
-    agent = tab.open(f"{served.server}/inbox")
-    agent.locator("#queue a").first.click()
-    agent.get_by_role("button", name="Take over").click()
-    state(page, "A person has this conversation")
-    agent.locator("a[data-draft]").first.click()
-    agent.get_by_role("button", name="Send").click()
-    heard(page, "It is 4 euros.")
-    say(page, "Thank you, live", "Thank you, live")
-    agent.locator("#log").get_by_text("Thank you, live").wait_for()
-    agent.get_by_role("button", name="Release").click()
-    page.get_by_text("talking with the assistant again").wait_for()
-    page.get_by_role("button", name="Talk to a person").click()
-    state(page, "A person has been told")
-
-    page.close()  # leaves; the agent answers meanwhile; comes back
-    agent.goto(f"{served.server}/inbox")
-    agent.locator("#queue a").first.click()
-    agent.fill("#text", "Are you still there?")
-    agent.get_by_role("button", name="Send").click()
-    agent.locator("#log .text").get_by_text("Are you still there?").wait_for()
-    again = tab.visit(name)
-    again.locator("shoptalk-chat .count").get_by_text("1").wait_for()
-    again.get_by_role("button", name="Open the chat (1)").click()
-    heard(again, "Are you still there?")
-    assert told(again, "It is 4 euros.") == 1 and told(again, "How much is a bicycle?") == 1
-    assert again.get_by_text("Thank you for telling us.").count() == 1
-    assert again.evaluate(FITS) == []
-    again.reload()
-    if width > 480:  # it was open, and is; over the whole screen of a telephone it comes back after a reload too
-        assert again.get_by_role("dialog").is_visible()
-    heard(again, "Are you still there?")
-    assert tab.complaints == [] and tab.foreign() == []
-    tab.context.close()
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
-def test_axe_finds_nothing_serious_in_the_widget(browser: Any, served: Website, width: int, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    tab = Tab(browser, served, width, scheme, bypass_csp=True)
-    page = tab.visit("plain")
-
-    def bad() -> list[Any]:
-        found = axe.Axe().run(page).response["violations"]
-        return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in {"serious", "critical"}]
-
-    assert bad() == []
-    page.locator("shoptalk-chat .launcher").click()
-    say(page, "How much is a bicycle?", "A bicycle travels for 4 euros.")
-    page.get_by_text("Not helpful").click()
-    page.locator("shoptalk-chat .sources summary").first.click()
-    page.get_by_role("button", name="Talk to a person").click()
-    state(page, "A person has been told")
-    assert bad() == []
-    tab.context.close()
 
 
 def test_the_keyboard_alone_is_enough_and_the_page_hears_nothing_of_it(browser: Any, served: Website) -> None:
@@ -361,6 +185,57 @@ def test_a_page_that_the_site_does_not_name_is_told_so_in_words(browser: Any, se
     words = [text for text in tab.complaints if text.startswith("Shoptalk:")]
     assert len(words) == 1 and served.address in words[0] and "shoptalk keys" in words[0]
     tab.context.close()
+
+
+def test_who_waits_with_the_chat_closed_sees_that_something_came(browser: Any, served: Website) -> None:
+    tab = Tab(browser, served)
+    page = tab.visit("plain")
+    page.locator("shoptalk-chat .launcher").click()
+    page.get_by_role("button", name="Talk to a person").click()
+    state(page, "A person has been told")
+    page.keyboard.press("Escape")
+    (conversation,) = {url.split("/")[5] for url in tab.asked if "/events" in url}
+    httpx2.post(f"{served.server}/v1/conversations/{conversation}/release").raise_for_status()
+    page.locator("shoptalk-chat .count").get_by_text("1").wait_for()
+    page.locator("shoptalk-chat [role=status]").get_by_text("New message: Harbour").wait_for(state="attached")
+    page.locator("shoptalk-chat .launcher").click()
+    page.get_by_text("talking with the assistant again").wait_for()
+    assert page.get_by_role("button", name="Talk to a person").is_visible()
+    tab.context.close()
+
+
+def test_a_new_conversation_begins_where_the_visitor_wants_one(browser: Any, served: Website) -> None:
+    tab = Tab(browser, served)
+    page = tab.visit("plain")
+    page.evaluate("document.querySelector('shoptalk-chat').open()")
+    say(page, "A bicycle?", "A bicycle travels for 4 euros.")
+    page.get_by_role("button", name="Start a new conversation").click()
+    assert told(page, "A bicycle?") == 0
+    say(page, "What will the weather be?", "I cannot help with that.")
+    page.reload()
+    heard(page, "I cannot help with that.")
+    assert told(page, "A bicycle?") == 0 and len({url.split("/")[5] for url in tab.asked if "/events" in url}) == 2
+    tab.context.close()
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("plain", 1), ("strict", 0)])
+def test_where_the_page_lets_no_picture_through_a_letter_stands_for_the_logo(
+    browser: Any, tmp_path: Path, site: Website, name: str, pictures: int
+) -> None:
+    square = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><rect width='9' height='9'/></svg>"
+    (tmp_path / "logo.svg").write_text(square, encoding="utf-8")
+    assistant = FakeAssistant()
+    assistant.settings = AssistantSettings(name="Acme", logo="logo.svg")
+    with live_server(tmp_path, QUICK, assistant=assistant) as address:
+        join(site, address)
+        tab = Tab(browser, site)
+        page = tab.visit(name)
+        page.locator("shoptalk-chat .launcher").click()
+        page.wait_for_timeout(500)
+        assert page.locator("shoptalk-chat img").count() == pictures
+        assert page.locator("shoptalk-chat .top .letter").count() == 1 - pictures
+        assert tab.foreign() == []
+        tab.context.close()
 
 
 def test_what_was_written_while_the_server_was_away_is_there_once_it_is_back(

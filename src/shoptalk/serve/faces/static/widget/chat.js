@@ -26,8 +26,9 @@ class Chat extends HTMLElement {
       make("label", { for: "text", class: "unseen" }, words.message), this.box, make("button", { class: "strong" }, words.send));
     this.person = button(words.person, () => this.wish());
     this.anew = button(words.anew, () => this.beginAnew(), { hidden: true });
+    this.closer = button(drawing(CROSS), () => this.close(), { "aria-label": words.close });
     this.panel = make("section", { class: "panel", role: "dialog", "aria-labelledby": "title", hidden: true, keydown: (event) => this.pressed(event) },
-      make("header", { class: "top" }, badge(looks, this.server), make("h2", { id: "title" }, looks.name), button(drawing(CROSS), () => this.close(), { "aria-label": words.close })),
+      make("header", { class: "top" }, badge(looks, this.server), make("h2", { id: "title" }, looks.name), this.closer),
       this.log, this.state, this.ask, make("div", { class: "more" }, this.person, this.anew));
     const root = make("div", { class: "root", dir: looks.direction, lang: looks.language }, this.launcher, this.whisper, this.panel);
     // What is typed here is not for the page's own shortcuts.
@@ -142,6 +143,7 @@ class Chat extends HTMLElement {
     this.refused = true;
     this.trouble = this.words.refused;
     this.ask.hidden = this.person.hidden = this.anew.hidden = true;
+    if (this.shown) this.closer.focus();
     console.error(`Shoptalk: the server refuses this page (${location.origin}). ${error.message}`);
   }
   forget() {
@@ -182,7 +184,7 @@ class Chat extends HTMLElement {
     Object.assign(this, { held, agent });
     this.memory.visit = { held: held === "human" };
     this.person.hidden = held === "human" || this.refused;
-    this.tend();
+    setTimeout(() => this.tend(), 1000); // the message that says so comes with it
   }
   itemOf(id) {
     let item = this.items.get(id);
@@ -246,7 +248,7 @@ class Chat extends HTMLElement {
 
   // --- what is sent -------------------------------------------------------------------------------------------------
   typed(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return; // 229: Safari, while a word is composed
     event.preventDefault();
     this.submit();
   }
