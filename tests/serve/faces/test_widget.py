@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.serve.face_words import WORDS
 from shoptalk.serve.faces.sheets import widget_script
+from shoptalk.serve.keyring import change_keys
 from tests.serve.fakes import FakeAssistant
 
 Serve = Callable[..., TestClient]
@@ -145,3 +146,14 @@ def test_a_token_is_worth_nothing_once_its_origin_is_taken_from_the_site(sites: 
     sites.put("alpha", ["https://new.example"])
     assert sites.ask(token, ORIGINS["alpha"]).status_code == 401
     assert sites.visit("alpha").status_code == 403
+
+
+def test_an_origin_that_is_added_from_the_command_line_works_at_once(sites: Sites, tmp_path: Path) -> None:
+    new = "https://new.example"
+    assert sites.visit("alpha", origin=new).status_code == 403
+    change_keys(tmp_path, None, add=None, scopes=(), revoke=None, site="alpha", origins=[ORIGINS["alpha"], new])
+    token = sites.visit("alpha", origin=new).json()["token"]
+    preflight = {"Origin": new, "Access-Control-Request-Method": "POST"}
+    assert sites.client.options("/v1/conversations", headers=preflight).status_code == 204
+    begun = sites.ask(token, new)
+    assert begun.status_code == 202 and begun.headers["access-control-allow-origin"] == new
