@@ -199,6 +199,10 @@ def test_serve_refuses_what_cannot_be_served_and_says_why(tmp_path: Path, capsys
     monkeypatch.delenv("SHOPTALK_KEY", raising=False)
     call = functools.partial(command_line.call, capsys, monkeypatch)
     assert "no folder" in call("serve", tmp_path / "none", "--port", 0)[2]
+    assert "not the folder of a finished run" in call("serve", tmp_path, "--port", 0)[2]
+    assert not list(tmp_path.iterdir())  # and nothing is left in it
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "manifest.json").write_text("{}", encoding="utf-8")
     status, _, error = call("serve", tmp_path, "--port", 0, "--host", "0.0.0.0")
     assert status == 2 and "SHOPTALK_KEY" in error
     (tmp_path / "assistant.toml").write_text("[serve]\nturn_second = 1\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from shoptalk.artifact import digest, handed_out, open_artifact
 from shoptalk.assistant.asked_turn import OURS, AskedTurn
 from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
-from shoptalk.assistant.bulk import BulkEncoder
+from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
 from shoptalk.assistant.clock import Clock
@@ -114,6 +114,7 @@ class Assistant:
         encoder = handed_out(run / "encoder")
         product = open_to_read(run / "encoder")
         head = opened_head(run, encoder, product.dim)
+        product = in_faster_arithmetic(product)
         bulk = BulkEncoder(product)
         knowledge = Knowledge.open(
             run, bulk, encoder_content=encoder.content, dim=product.dim, tell=ProgressLines(tell)
@@ -183,7 +184,9 @@ class Assistant:
         moment = (now or datetime.now(UTC)).astimezone(ZoneInfo(self.settings.timezone))
         shelf = self.knowledge.shelf
         asked = AskedTurn.of(turns)
-        vector = self.embed([asked.message])[0]
+        vector = self.embed([asked.message, *([asked.last] if asked.last else []), *asked.before])[
+            0
+        ]  # one batch for all
         clock.lap("embed")
         readings = self._readings(asked, vector)
         hits = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())

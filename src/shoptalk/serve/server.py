@@ -29,6 +29,8 @@ from shoptalk.serve.service_settings import load_serve_settings
 
 KEY_VARIABLE = "SHOPTALK_KEY"
 HEADER_SECONDS = 10.0
+THREADS_WITH_GENERATOR = 24
+"""Replies at once where a language model words them and nothing else is set: their threads wait for it."""
 _LARGEST_HEADERS = 64 * 1024
 
 
@@ -74,6 +76,8 @@ def serve(
         except BaseException:
             database.close()
             raise
+        if assistant.generator is not None and "threads" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"threads": THREADS_WITH_GENERATOR})
         service = Service(run, database, assistant, settings, key=key, open_here=is_loopback(host))
         server = uvicorn.Server(
             uvicorn.Config(
