@@ -2,8 +2,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-
 from benchmarks.mock_model import Knobs, MockModel, knobs_of
+
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.document_facts import DocumentFacts
 from shoptalk.assistant.generator import Generator
