@@ -45,7 +45,7 @@ from shoptalk.nn.lean import open_to_read
 from shoptalk.readback import refuse_no_run
 from shoptalk.records import Document, Turn
 
-THRESHOLD = 0.6
+THRESHOLD = 0.5
 """Least confidence of an answer where neither settings nor a calibration say another."""
 AGAIN = 0.9
 """Cosine from which a visitor asks the same again."""
