@@ -25,6 +25,7 @@ class FakeAsking:
     labels: tuple[str, ...] = LABELS
     context: tuple[tuple[str, str], ...] = ()
     settles_at: int = 12
+    most: int = 1000
     systems: tuple[str, str] = ("base", "adapted")
     smallest_gain: float = 0.5
     given: list[tuple[int, str | None]] = field(default_factory=list)
@@ -48,7 +49,7 @@ class FakeAsking:
 
     def question(self) -> FakeQuestion | None:
         left = [i for i in range(len(self.messages)) if i not in [place for place, _ in self.given]]
-        if not left or self.standing.settled:
+        if not left or self.standing.settled or len(self.given) >= self.most:
             return None
         place = min(left, key=lambda i: (self.skipped.count(i), i))
         return FakeQuestion(str(place), self.messages[place], len(self.given) + 1, self.options, self.context)

@@ -1,9 +1,18 @@
 """The page of `shoptalk ask` without a browser: what it shows, what it takes, and from whom."""
 
+import contextlib
 import html
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -13,6 +22,7 @@ from shoptalk.errors import InputError, StorageError
 from tests.commands.asked_double import LABELS, FakeAsking
 
 PLACE = "127.0.0.1:8123"
+ROOT = Path(__file__).parents[2]
 
 
 class Reader:
@@ -167,13 +177,23 @@ def test_it_stops_by_itself_and_says_what_was_settled() -> None:
         _, page = reader.send("answer", "o0")
     said = words(page)
     assert "Settled by 3 answers: take adapted" in said and "Which label" not in said
-    assert "The whole interval lies above the +0.5 points worth having" in said
+    assert reader.session.sentence in said and "the command has ended" not in said.lower().partition("settled")[2]
     assert not reader.desk.ended()  # the last answer may still be taken back
     _, page = reader.send("undo", "undo")
     assert "Question 3." in words(page) and not reader.desk.ended()
 
 
-def test_the_last_page_ends_the_command_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_asking_that_stops_while_it_is_open_says_so_and_how_to_go_on() -> None:
+    reader = Reader(FakeAsking(settles_at=30, most=2))
+    reader.send("answer", "o0")
+    said = words(reader.send("answer", "o1")[1])
+    assert "Open after 2 answers" in said and "--most allows more" in said
+    exhausted = Reader(FakeAsking(messages=("one",), settles_at=30))
+    said = words(exhausted.send("answer", "o0")[1])
+    assert "Open after 1 answer" in said and "--most" not in said
+
+
+def test_the_last_page_ends_the_command_after_a_while() -> None:
     reader = Reader(FakeAsking(settles_at=1), linger=0.0)
     assert not reader.desk.ended()
     reader.send("answer", "o0")
@@ -320,3 +340,61 @@ def test_the_words_of_the_picture_are_there_for_who_does_not_see_it(reader: Read
     assert re.match(r"It went from −\d.\d to \+\d.\d points at first. Now it goes from", described.group(1))
     assert "About 8 more would settle it." in words(page)
     assert re.search(r"<title>Question 5 · About 8 more would settle it</title>", page)
+
+
+# --- the command's process --------------------------------------------------------------------------------------------
+
+PROGRAM = """
+from shoptalk.commands.ask_page import ask_on_page
+from tests.commands.asked_double import FakeAsking
+
+fake = FakeAsking(settles_at=2)
+try:
+    ask_on_page(fake, run="runs/acme", tell=lambda line: print(line, flush=True), open_browser=False, linger=0.0)
+except KeyboardInterrupt:
+    print("interrupted")
+finally:
+    print(len(fake.given), "answers")
+"""
+
+
+@contextlib.contextmanager
+def process() -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
+    """A process that asks, and a client of its page."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as running:
+        assert running.stdout is not None
+        address = re.search(r"http://127\.0\.0\.1:\d+/\S+/", running.stdout.readline())
+        assert address is not None
+        with httpx2.Client(base_url=address.group(), follow_redirects=True) as client:
+            try:
+                yield running, client
+            finally:
+                running.kill()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_page_cleanly_and_keeps_what_was_answered() -> None:
+    with process() as (running, client):
+        assert "Question 2." in client.post("answer", data={"turn": "0", "choice": "o0"}).text
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=20)[0].split("\n")[:2] == ["interrupted", "1 answers"]
+        assert running.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_command_ends_by_itself_once_it_is_settled() -> None:
+    with process() as (running, client):
+        client.post("answer", data={"turn": "0", "choice": "o0"})
+        assert "Settled" in client.post("answer", data={"turn": "1", "choice": "o0"}).text
+        assert running.communicate(timeout=20)[0].split("\n")[0] == "2 answers"
+
+
+@pytest.mark.slow
+def test_many_at_once_are_taken_one_after_the_other() -> None:
+    """Twenty clients answer the same question together: one answer is kept."""
+    with process() as (_, client), ThreadPoolExecutor(20) as threads:
+        form = {"turn": "0", "choice": "o0"}
+        pages = list(threads.map(lambda _: client.post("answer", data=form).text, range(20)))
+        assert all("Question 2." in page for page in pages)

@@ -10,7 +10,7 @@ from shoptalk.report.frame import document
 from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join, paragraphs
 from shoptalk.report.narrowing import narrowing
 from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown
-from shoptalk.report.wording import cut, sentence, signed
+from shoptalk.report.wording import cut, sentence
 
 KEYS = 9
 """Options that have a key."""
@@ -23,6 +23,7 @@ _STOPPED = (
     "Shoptalk no longer asks: the command has ended, and what was answered is kept. To go on, run `shoptalk ask` again "
     "and open the address that it prints."
 )
+_OVER = "The command has ended, and every answer is kept. You may close this window."
 
 
 def question_page(page: AskedPage) -> str:
@@ -30,8 +31,9 @@ def question_page(page: AskedPage) -> str:
     asks = page.question is not None
     name = f"Question {page.question.number}" if page.question else _headline(page)
     skip = el("a", "Skip to the answers", href="#answers", class_="skip") if asks else None
-    stopped = el("p", *_coded(_STOPPED), id="stopped", role="alert", hidden="", class_="banner")
-    above = el("div", el("p", "Shoptalk asks about ", el("bdi", page.run or "a run")), class_="soft")
+    stopped = el("p", *_coded(_STOPPED if asks else _OVER), id="stopped", role="alert", hidden="", class_="banner")
+    soon = el("span", f" · {_forecast(page)}", class_="soon") if asks else None
+    above = el("div", el("p", "Shoptalk asks about ", el("bdi", page.run or "a run"), soon), class_="soft")
     main = [_asking(page, page.question)] if page.question is not None else [_settled(page)]
     body = el("main", above, _notice(page), *main, data_turn=page.turn)
     aside = el("aside", *_standing(page), aria_labelledby="standing-title")
@@ -247,7 +249,9 @@ def _settled(page: AskedPage) -> Html:
     return join(
         el("h1", sign, _headline(page), class_=now.choice, id="message", tabindex="-1"),
         el("p", sentence(page.sentence), class_="lead"),
-        paragraphs(_why_it_ends(page)),
+        None
+        if now.settled or now.exhausted
+        else paragraphs("As many as were allowed are answered; --most allows more."),
         el(
             "form",
             el("input", type="hidden", name="turn", value=page.turn),
@@ -266,18 +270,6 @@ def _headline(page: AskedPage) -> str:
     if now.choice == "keep_base":
         return f"Settled by {_answers(now.asked)}: keep {old}"
     return f"Open after {_answers(now.asked)}"
-
-
-def _why_it_ends(page: AskedPage) -> str:
-    now = page.standing
-    worth = f"the {signed(page.smallest_gain)} points worth having"
-    if now.choice == "adopt":
-        return f"The whole interval lies above {worth}, so no further answer is needed."
-    if now.choice == "keep_base":
-        return f"The whole interval lies below {worth}, so no further answer is needed."
-    if now.exhausted:
-        return f"Every message on which the two differ was answered, and the interval still holds {worth}."
-    return f"No more is asked for now; the interval still holds {worth}. {_forecast(page)}."
 
 
 def _answers(count: int) -> str:
@@ -301,7 +293,7 @@ def _standing(page: AskedPage) -> list[Child]:
         ("Answered", f"{now.asked:,} of {now.disagree:,}"),
         (join("Only ", el("bdi", cut(new)), " right"), f"{now.right:,}"),
         (join("Only ", el("bdi", cut(old)), " right"), f"{now.wrong:,}"),
-        ("Neither, or both", f"{now.neither:,}"),
+        ("Neither" if page.labels else "Neither, or both", f"{now.neither:,}"),
     ]
     return [
         el("h2", "How it stands", id="standing-title"),
