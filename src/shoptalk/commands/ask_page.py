@@ -69,9 +69,11 @@ async def _run(server: uvicorn.Server, desk: Desk, listening: socket.socket) -> 
 
 
 def _open(address: str) -> None:
-    """A browser, where there is one: without, the address that was printed is enough."""
+    """A browser with a window of its own, where there is one: without, the address that was printed is enough."""
     with contextlib.suppress(webbrowser.Error, OSError):
-        webbrowser.open(address)
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:  # which is one that would take the terminal
+            browser.open(address)
 
 
 def _listening(port: int) -> socket.socket:
