@@ -249,5 +249,5 @@ def test_merges_and_other_bases_take_places_on_the_menu_and_a_time_budget_pays_f
         entries = len(costs) - 1 + max(len(one.checkpoints) for one in plan.candidates.values()) + len(merges) + 1
         assert entries <= MENU_MOST
     assert plan_for(costs, budget=Budget(seconds=600), look_seconds=12.0, merges=shares).merges == (0.5,)
-    assert plan_for(costs, budget=Budget(seconds=600), look_seconds=20.0, merges=shares).merges == ()
+    assert plan_for(costs, budget=Budget(seconds=600), look_seconds=20.0, merges=shares).merges == (0.5,)
     assert plan_for(costs, budget=Budget(tokens=10**6), look_seconds=60.0, merges=shares).merges == shares

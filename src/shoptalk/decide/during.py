@@ -1,12 +1,22 @@
 """Decisions while candidates train: who survives a rung, whether to go on, and the over-fitting guard."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shoptalk.decide.intervals import Scores, by_cluster, estimate, least_error, paired_covariance, paired_error
+from shoptalk.decide.intervals import (
+    Points,
+    Scores,
+    band,
+    by_cluster,
+    estimate,
+    least_error,
+    paired_covariance,
+    paired_error,
+)
 from shoptalk.decide.saturation import SURE, WOBBLE, to_come
 from shoptalk.records import Decision
 
@@ -43,19 +53,36 @@ def halve(gains: Mapping[str, float], keep: int) -> tuple[str, ...]:
 def behind(pilots: Scores, *, n_boot: int = 2000, seed: int) -> dict[str, str]:
     """The candidates that cannot be the best, each with the reason in a sentence; the leader is never among them.
 
-    `pilots` holds one entry of each candidate, at the same share of its pilot. A candidate is out where the upper end
-    of its gain is below the lower end of the leader's, by intervals that hold for all of them at once (`estimate`):
-    so the best candidate is kept in at least 95 % of all runs, as in the races of Maron & Moore 1994 (Hoeffding
-    races). What is out stays on the menu, and counts in the verdict's maximum.
+    `pilots` holds one entry of each candidate, at the same share of its pilot. A candidate is out where another's lead
+    over it, on the same examples, has an interval above 0. The intervals hold for every pair at once, so the best
+    candidate is kept in at least 95 % of all runs, as in the races of Maron & Moore 1994 (Hoeffding races); what two
+    candidates have in common cancels in their difference, which two intervals over the base would count twice. What is
+    out stays on the menu, and counts in the verdict's maximum.
     """
-    gains = estimate(pilots, n_boot=n_boot, seed=seed)
-    leader = int(gains.low.argmax())
-    shown = pilots.measure.change
+    names, trained = pilots.entries, pilots.values[1:]
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    if not pairs:
+        return {}
+    one, other = (list(side) for side in zip(*pairs, strict=True))
+    leads = band(
+        Points(
+            names=tuple(f"{names[i]} over {names[j]}" for i, j in pairs),
+            base=trained[other],
+            adapted=trained[one],
+            tested=np.broadcast_to(pilots.tested, (len(pairs), *pilots.tested.shape)),
+            cluster=pilots.cluster,
+            measure=pilots.measure,
+        ),
+        n_boot=n_boot,
+        seed=seed,
+    )
+    least = np.full((len(names), len(names)), -np.inf)  # by how much one is ahead of another, at the least
+    least[one, other], least[other, one] = leads.low, -leads.high
     return {
-        name: f"{name} gains at most {shown(float(gains.high[e]))} {pilots.measure.difference}, and "
-        f"{gains.entries[leader]} at least {shown(float(gains.low[leader]))}"
-        for e, name in enumerate(gains.entries)
-        if e != leader and gains.high[e] < gains.low[leader]
+        name: f"{names[ahead]} is ahead of {name} by at least {pilots.measure.change(float(least[ahead, e]))} "
+        f"{pilots.measure.difference}"
+        for e, name in enumerate(names)
+        if least[ahead := int(least[:, e].argmax()), e] > 0
     }
 
 

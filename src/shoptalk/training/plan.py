@@ -314,8 +314,11 @@ def _looks(seconds: float, look_seconds: float) -> int:
 
 
 def _affordable_merges(merges: Sequence[float], seconds: float | None, look_seconds: float) -> tuple[float, ...]:
-    """Of the wanted averages those that are paid for beside two checkpoints, nearest to a half first; ascending."""
-    most = len(merges) if seconds is None else max(0, _looks(seconds, look_seconds) - 2)
+    """Of the wanted averages those that are paid for beside two checkpoints, nearest to a half first; ascending.
+
+    One is always paid for: where training gains and forgets too much, an average is all that may ship.
+    """
+    most = len(merges) if seconds is None else max(1, _looks(seconds, look_seconds) - 2)
     return tuple(sorted(sorted(merges, key=lambda share: abs(share - 0.5))[:most]))
 
 
