@@ -23,6 +23,7 @@ from shoptalk.readback import read_json, read_text
 from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.reading import read_facts, read_verdict
 from shoptalk.report.verdict_json import Verdict
+from shoptalk.stages.bank import bank_stage
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import Curated, curate_stage
@@ -34,7 +35,7 @@ from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import judged_by_pairs
+from shoptalk.tasks import held_out_shares, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
@@ -236,7 +237,11 @@ def _curated(
     """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
     config = world.config
     mine = pairs is None and judged_by_pairs((config.task, *config.other_tasks))
-    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine)
+    asked_about = labels is not None or held_out_shares((config.task,)) is not None  # else nobody could be asked
+    bank = config.bank if asked_about else 0.0
+    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine, bank=bank)
+    if bank:
+        bank_stage(world, curated)
     if mine and not curated.pairs:
         nothing = "no agent's turn in the sources' conversations quotes or links one of their documents"
         if judged_by_pairs([config.task]):

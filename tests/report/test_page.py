@@ -290,6 +290,23 @@ def test_whole_numbers_are_numbers() -> None:
     parse(render(whole(facts())))
 
 
+def test_each_base_stands_with_its_gain_its_time_for_a_message_and_its_weights() -> None:
+    told = facts()
+    told["verdict"]["bases"] = [
+        {"base": "minilm", "head": "linear", "value": 78.1, "gain": None, "interval": None, "best": False,
+         "ms_per_message": 6.24, "megabytes": 91.0, "threads": 2},
+        {"base": "mpnet", "head": "smoothed", "value": 79.4, "gain": 1.3, "interval": [0.2, 2.4], "best": True,
+         "ms_per_message": 31.5, "megabytes": 438.0, "threads": 2},
+    ]  # fmt: skip
+    bases = next(node for node in parse(render(told)).all("table") if "their price" in node.text)
+    rows = [[cell.text for cell in row.all("th", "td")] for row in bases.all("tr")][1:]
+    assert rows == [
+        ["minilm", "linear", "78.1 %", "–", "–", "6.2 ms", "91 MB"],
+        ["mpnet", "smoothed", "79.4 %", "+1.3", "+0.2 to +2.4", "31.5 ms", "438 MB"],
+    ]
+    assert "their price" not in full_page()
+
+
 def test_a_run_without_labels_has_no_gains_and_says_so() -> None:
     source = visible(render(unlabelled()))
     assert "There was nothing to measure a gain on. So there is no curve of gains." in source

@@ -10,7 +10,7 @@ import pytest
 from shoptalk import decide
 from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
-from shoptalk.nn.heads.kind_answers import Seen, kind_answers
+from shoptalk.nn.heads.kind_answers import HeadFits, Seen, kind_answers
 from shoptalk.nn.heads.kinds import KINDS, chosen_kinds, fit_kind, views_of
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.objectives.toy import toy_corpus
@@ -52,6 +52,22 @@ def test_a_look_is_a_plain_head_on_the_first_splits_that_every_entry_shares() ->
         expected = kshot_outcomes(vectors, labels, np.flatnonzero(~tested)[None])[0]
         np.testing.assert_array_equal(row[tested], expected[tested])
     assert (one.key, one.measure, one.looked) == ("intent", ACCURACY, "accuracy with all labels, 80/20 splits")
+
+
+@pytest.mark.parametrize(("n_examples", "n_draws"), [(100, 20), (2_310, 20), (4_500, 10), (20_000, 5)])
+def test_a_look_takes_whole_rounds_of_splits_and_fewer_of_many_examples(n_examples: int, n_draws: int) -> None:
+    one = replace(judge(5), tested=np.zeros((100, n_examples), bool), cluster=np.arange(n_examples))
+    assert len(one.tested_by_looks) == n_draws
+
+
+def test_kinds_that_see_texts_alike_share_their_fits_and_answer_as_each_would_alone() -> None:
+    one, product = judge(10), tiny_product()
+    seen = Seen.by(product, TEXTS, POOL, labels=TOPICS)
+    fits = HeadFits(seen, one.classes.labels, ~one.tested)
+    for kind in KINDS:
+        alone = kind_answers(seen, one.classes.labels, ~one.tested, only=kind)[kind]
+        np.testing.assert_array_equal(fits.answers(kind), alone)
+    assert list(fits.seconds) == list(KINDS) and all(seconds > 0 for seconds in fits.seconds.values())
 
 
 def test_an_encoders_own_best_kind_is_chosen_on_all_texts_held_out() -> None:

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
+from shoptalk.artifact import Artifact, create, handed_out, key_of, open_artifact, write_text
 from shoptalk.commands.ask_run import AskedRun, System
-from shoptalk.curate.bank import ENOUGH, FEWEST, apart_from, messages_of, read_bank
+from shoptalk.curate.bank import ENOUGH, FEWEST, apart_from, messages_of, one_of_each, read_bank
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import InputError, SourceError
 from shoptalk.evaluate.rivals import answered, neighbours_by_both
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen
+from shoptalk.stages.bank import BANK, known_texts, read_messages
 from shoptalk.stages.baseline import pool_of
 from shoptalk.stages.world import open_embedder
 
@@ -126,7 +127,7 @@ def _bank_parents(done: AskedRun, bank: Path | None) -> dict[str, str]:
             f"bank:{name}": content
             for name, content in source_fingerprint([bank], done.world.config.curate, out=done.run).items()
         }
-    kept = open_artifact(done.run / "bank")
+    kept = open_artifact(done.run / BANK)
     if kept is None:
         raise InputError(
             f"{done.run} has held no messages out to ask about: it was made by a version that did not, or its sources "
@@ -137,13 +138,14 @@ def _bank_parents(done: AskedRun, bank: Path | None) -> dict[str, str]:
 
 def _messages(done: AskedRun, bank: Path | None) -> tuple[list[str], int]:
     """The messages of a bank, and how many were left out because the run knows them already."""
+    if bank is None:
+        handed_out(done.run / BANK)
+        messages = list(read_messages(done.run / BANK))
+        refuse_small(len(messages), f"The bank of {done.run}")
+        return messages, 0
     alike = done.world.config.curate.near_duplicate
-    assert bank is not None
-    every = messages_of(read_bank(bank, done.world.config.curate, out=done.run), near_duplicate=alike)
-    curated = done.curated
-    known = [curated.train.texts, curated.held_out.texts]
-    known += [[example.text for example in part] for part in (curated.examples, curated.tests)]
-    apart = apart_from(every, known, alike)
+    every = one_of_each(messages_of(read_bank(bank, done.world.config.curate, out=done.run)), alike)
+    apart = apart_from(every, known_texts(done.curated), alike)
     messages = [text for text, new in zip(every, apart, strict=True) if new]
     shared = len(every) - len(messages)
     if shared > MOST_SHARED * len(every):

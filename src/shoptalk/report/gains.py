@@ -33,7 +33,8 @@ def gains(facts: Fact) -> Html | None:
         return paragraphs("Nothing was trained, so there is no gain to show.")
     if not wording.gained(decision.value):
         return paragraphs(f"{sentences.NO_JUDGE} So there are no gains to show.")
-    return join(_verdicts(decision), _rows(facts.gains, decision.smallest_gain, facts.gains_note))
+    rows = _rows(facts.gains, decision.smallest_gain, facts.gains_note)
+    return join(_verdicts(decision), _bases(decision), rows)
 
 
 def _verdicts(decision: Fact) -> Html:
@@ -69,6 +70,27 @@ def _verdicts(decision: Fact) -> Html:
         note(sentences.INTERVAL_ON_TEST if decision.on_test.value else sentences.INTERVAL, draws),
         note(told(heads, wording.sentence)) if heads else None,
     )
+
+
+def _bases(decision: Fact) -> Html | None:
+    """What each of several bases brings as it is, beside what using it takes."""
+    units = units_of(decision)
+    lines: list[list[Child]] = [
+        [
+            el("strong", named(base.base)) if base.best.value else named(base.base),
+            told(base.head),
+            join(fig(units.level, base["value"]), units.unit),
+            fig(units.change, base.gain),
+            fig(units.ends, base.interval),
+            join(fig(wording.places_1, base.ms_per_message), " ms") if base.ms_per_message.value else None,
+            join(fig(wording.count, base.megabytes), " MB") if base.megabytes.value else None,
+        ]
+        for base in decision.bases
+    ]
+    if not lines:
+        return None
+    head: list[Child] = ["Base", "Head", join(told(decision.metric)), "Gain", "Interval", "A message", "Weights"]
+    return join(table("The bases as they are, and their price", head, lines, words={1}), note(sentences.BASES))
 
 
 def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:

@@ -29,6 +29,10 @@ CEILING = (
 )
 ENTRY = "An entry is one candidate at one checkpoint; the menu of entries was fixed before training."
 ROWS = "These intervals describe one row at a time; the verdict rests on its own, which pays for every choice."
+BASES = (
+    "Gains are over the first base. The time is that of embedding one message alone on this machine; weights count "
+    "in float32. An adapted encoder takes what its base takes."
+)
 SAME_HEAD = (
     "These gains are measured with the same plain head on both encoders; the verdict's gain may differ, since there "
     "each encoder has the head that serves it best."

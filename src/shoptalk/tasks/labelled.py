@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int, Int32
 from shoptalk import decide
 from shoptalk.decide.ladder import NAMES, PLAIN_HEAD, UNLABELLED
 from shoptalk.errors import InputError
-from shoptalk.nn.heads.kind_answers import Seen, kind_answers, kinds_for, right
+from shoptalk.nn.heads.kind_answers import HeadFits, Seen, kind_answers, kinds_for, right
 from shoptalk.nn.heads.kinds import KINDS, PLAIN, chosen_kinds
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Example, Measure
@@ -23,7 +23,7 @@ from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Rung
 
 TRIED = 10
 """Draws on which kinds of heads are compared: each text is answered twice."""
-TRIED_SHARE = 0.3
+TRIED_SHARE = 0.15
 """Of a time budget, at most this much goes into trying kinds of heads, on half as many draws if need be."""
 REST_SHARE = 0.15
 """Of a time budget, at most this much goes into the other draws."""
@@ -127,9 +127,11 @@ class LabelJudge(Judge):
         Kinds are chosen by what they answer on the first draws; the one that is chosen answers the other draws too.
         """
         seen = Seen.by(product, self.classes.items, self.pool, labels=self.named)
-        trial = self._trial(seen, min(FEWEST, len(self.tested)) if beside is None else beside.tried)
-        if beside is None and (n_tried := _tried(seconds, sum(trial.seconds.values()), most=len(self.tested))) > FEWEST:
-            trial = self._trial(seen, n_tried)
+        begun = time.perf_counter()
+        trial = self._trial(seen, 0, min(FEWEST, len(self.tested)) if beside is None else beside.tried)
+        took = time.perf_counter() - begun
+        if beside is None and (n_tried := _tried(seconds, took, most=len(self.tested))) > FEWEST:
+            trial = trial.and_then(self._trial(seen, FEWEST, n_tried))
         n_tried = len(next(iter(trial.answers.values())))
         outcomes = {kind: right(answered, self.classes.labels) for kind, answered in trial.answers.items()}
         chosen = chosen_kinds(outcomes, self.tested[:n_tried], self.cluster, seed=self.seed)
@@ -149,19 +151,14 @@ class LabelJudge(Judge):
             known[chosen.best],
             seen,
             step,
-            self._rungs(seen, n_draws, step),
+            self._rungs(seen, n_draws, step, names=scores.get(PLAIN)),
             chosen.outcomes(scores) if len(kinds) > 1 else None,
         )
 
-    def _trial(self, seen: Seen, n_tried: int) -> "_Trial":
-        """Every kind's answers on the first draws."""
-        answers: dict[str, Int32[np.ndarray, "T N"]] = {}
-        seconds: dict[str, float] = {}
-        for kind in kinds_for(seen):
-            begun = time.perf_counter()
-            answers |= kind_answers(seen, self.classes.labels, ~self.tested[:n_tried], only=kind)
-            seconds[kind] = time.perf_counter() - begun
-        return _Trial(answers, seconds)
+    def _trial(self, seen: Seen, first: int, end: int) -> "_Trial":
+        """Every kind's answers on some of the draws."""
+        fits = HeadFits(seen, self.classes.labels, ~self.tested[first:end])
+        return _Trial({kind: fits.answers(kind) for kind in kinds_for(seen)}, fits.seconds)
 
     def _answers(
         self, seen: Seen, kind: str, tried: Int32[np.ndarray, "T N"], n_draws: int
@@ -172,15 +169,21 @@ class LabelJudge(Judge):
         rest = kind_answers(seen, self.classes.labels, ~self.tested[len(tried) : n_draws], only=kind)[kind]
         return np.concatenate([tried, rest])
 
-    def _rungs(self, seen: Seen, n_draws: int, step: str) -> tuple[Rung, ...]:
-        """What plain heads score without names, and with them, as far as these are steps before the last."""
+    def _rungs(self, seen: Seen, n_draws: int, step: str, *, names: Bool[np.ndarray, "R N"] | None) -> tuple[Rung, ...]:
+        """What plain heads score without names, and with them, as far as these are steps before the last.
+
+        `names` is what the latter score, where that is known.
+        """
         labels, taught = self.classes.labels, ~self.tested[:n_draws]
-        steps = {PLAIN_HEAD: replace(seen, named=None)} | ({NAMES: seen} if seen.named is not None else {})
-        return tuple(
-            Rung(name, right(kind_answers(view, labels, taught, only=PLAIN)[PLAIN], labels))
-            for name, view in steps.items()
-            if name != step
-        )
+        rungs = []
+        if step != PLAIN_HEAD:
+            bare = kind_answers(replace(seen, named=None), labels, taught, only=PLAIN)[PLAIN]
+            rungs.append(Rung(PLAIN_HEAD, right(bare, labels)))
+        if seen.named is not None and step != NAMES:
+            if names is None:
+                names = right(kind_answers(seen, labels, taught, only=PLAIN)[PLAIN], labels)
+            rungs.append(Rung(NAMES, names))
+        return tuple(rungs)
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,11 @@ class _Trial:
 
     answers: dict[str, Int32[np.ndarray, "T N"]]
     seconds: dict[str, float]
+
+    def and_then(self, later: "_Trial") -> "_Trial":
+        """The same on the draws of both."""
+        answers = {kind: np.concatenate([answered, later.answers[kind]]) for kind, answered in self.answers.items()}
+        return _Trial(answers, {kind: seconds + later.seconds[kind] for kind, seconds in self.seconds.items()})
 
 
 def _tried(seconds: float | None, took: float, *, most: int) -> int:

@@ -1,5 +1,6 @@
 """How an encoder sees labelled and unlabelled items, and what heads of each kind answer on it, draw by draw."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,20 +56,38 @@ def kind_answers(
     Where the unlabelled texts are too few for neighbourhoods there is the plain linear kind alone. `only` names the one
     kind that is asked for. Labels are numbered from 0; every draw teaches some text of each.
     """
-    pool = Pool.of(seen.pool) if len(seen.pool) > 1 else None
-    views = views_of(seen.texts, pool)
-    named = views_of(seen.named, pool) if seen.named is not None else {}
-    fitted: dict[bool, _Fitted] = {}
-    answers = {}
-    for kind in kinds_for(seen) if only is None else (only,):
+    fits = HeadFits(seen, labels, taught)
+    return {kind: fits.answers(kind) for kind in (kinds_for(seen) if only is None else (only,))}
+
+
+class HeadFits:
+    """Heads of several kinds on the same draws: kinds that see texts alike begin with the same fits."""
+
+    def __init__(self, seen: Seen, labels: Int[np.ndarray, " N"], taught: Bool[np.ndarray, "R N"]) -> None:
+        self._pool = Pool.of(seen.pool) if len(seen.pool) > 1 else None
+        self._views = views_of(seen.texts, self._pool)
+        self._named = views_of(seen.named, self._pool) if seen.named is not None else {}
+        self._labels, self._taught = labels, taught
+        self._fitted: dict[bool, _Fitted] = {}
+        self._fit_seconds: dict[bool, float] = {}
+        self.seconds: dict[str, float] = {}
+        """What each kind that was asked for took, or would have taken alone: its first fits included."""
+
+    def answers(self, kind: str) -> Int32[np.ndarray, "R N"]:
+        """What the heads of a kind answer, draw by draw."""
         smoothed, rounds = KINDS[kind]
-        if smoothed not in fitted:
-            fitted[smoothed] = _fit(views[smoothed], named.get(smoothed), labels, taught)
-        heads = fitted[smoothed].heads
-        if rounds and pool is not None:
-            heads = fitted[smoothed].self_trained(pool.smoothed if smoothed else pool.vectors, rounds)
-        answers[kind] = np.stack([head.predict(views[smoothed]) for head in heads]).astype(np.int32)
-    return answers
+        if smoothed not in self._fitted:
+            begun = time.perf_counter()
+            self._fitted[smoothed] = _fit(self._views[smoothed], self._named.get(smoothed), self._labels, self._taught)
+            self._fit_seconds[smoothed] = time.perf_counter() - begun
+        begun = time.perf_counter()
+        heads = self._fitted[smoothed].heads
+        if rounds and self._pool is not None:
+            unlabelled = self._pool.smoothed if smoothed else self._pool.vectors
+            heads = self._fitted[smoothed].self_trained(unlabelled, rounds)
+        answers = np.stack([head.predict(self._views[smoothed]) for head in heads]).astype(np.int32)
+        self.seconds[kind] = self._fit_seconds[smoothed] + time.perf_counter() - begun
+        return answers
 
 
 @dataclass(frozen=True)
