@@ -12,6 +12,7 @@ from shoptalk.decide.betting import (
     BANK_SIDE,
     BETS,
     LAST,
+    SHARES,
     SIDE,
     Counts,
     bank_bounds,
@@ -31,16 +32,16 @@ def counts_of(x: np.ndarray) -> Counts:
 def capital_by_hand(x: np.ndarray, means: np.ndarray) -> np.ndarray:
     """The mean over bets of the product over answers, in [0, 1] and answer by answer, as the paper writes it."""
     total = np.zeros(len(means))
-    for bet in BETS:
+    for bet, share in zip(BETS, SHARES, strict=True):
         capital, m = np.ones(len(means)), (np.maximum(means, -0.99) + 1) / 2
         for value in (x + 1) / 2:
             capital *= 1 + bet / m * (value - m)
-        total += capital
-    return total / len(BETS)
+        total += share * capital
+    return total
 
 
 def probability_made_evidence(p: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.25 / np.sqrt(p)
+    return 0.7 + 0.15 / np.sqrt(p)
 
 
 def least_gain_by_hand(x: np.ndarray, disagree: int, bank: int) -> float:
@@ -68,7 +69,7 @@ def test_the_bound_on_future_messages_is_the_smallest_gain_not_rejected(right: i
 def test_a_gain_is_exceeded_where_the_lower_bound_lies_above_it(x: np.ndarray, others: int, gain: float) -> None:
     counts, disagree = counts_of(x), len(x) + others
     low, _ = future_bounds(counts, disagree=disagree, bank=500)
-    if abs(float(low) - gain) > 1e-6:
+    if abs(float(low) - gain) > 1e-5:
         assert bool(exceeds(counts, gain, disagree=disagree, bank=500)) == (float(low) > gain)
 
 
@@ -82,9 +83,9 @@ def test_what_the_number_of_disagreements_says_is_an_e_value(share: float) -> No
 
 def test_beyond_the_last_level_the_number_of_disagreements_is_enough() -> None:
     levels = share_levels(90, 1200)
-    assert binom.sf(89, 1200, levels.below[-1]) == pytest.approx(1e-5, rel=1e-3)
-    assert binom.cdf(90, 1200, levels.above[-1]) == pytest.approx(1e-5, rel=1e-3)
-    assert probability_made_evidence(np.array(1e-5)) > 1 / SIDE
+    assert binom.sf(89, 1200, levels.below[-1]) == pytest.approx(5e-6, rel=1e-3)
+    assert binom.cdf(90, 1200, levels.above[-1]) == pytest.approx(5e-6, rel=1e-3)
+    assert probability_made_evidence(np.array(5e-6)) > 1 / SIDE
 
 
 def bank_bounds_by_hand(x: np.ndarray, disagree: int) -> tuple[list[int], list[int]]:
@@ -105,7 +106,7 @@ def bank_bounds_by_hand(x: np.ndarray, disagree: int) -> tuple[list[int], list[i
                 for b in BETS:
                     room = 1 + sign * mean
                     capital[s, b, sign] *= 1 + (b * sign * (value - mean) / room if room > 1e-12 else 0.0)
-                if np.mean([capital[s, b, sign] for b in BETS]) >= 1 / BANK_SIDE:
+                if SHARES @ [capital[s, b, sign] for b in BETS] >= 1 / BANK_SIDE:
                     alive[sign].discard(s)
         both = alive[1] & alive[-1]
         ends[0].append(min(both))
@@ -155,7 +156,7 @@ def test_intervals_only_narrow_and_hold_the_observed_gain_at_the_end(x: np.ndarr
 @settings(deadline=None, max_examples=60)
 def test_exchanging_the_systems_turns_the_interval_round(x: np.ndarray, others: int) -> None:
     one, other = (stand(each, disagree=len(x) + others, bank=400, smallest_gain=0.5) for each in (x, -x))
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-6)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-3)
     assert (one.bank_low, one.bank_high) == pytest.approx((-other.bank_high, -other.bank_low), abs=1e-6)
 
 

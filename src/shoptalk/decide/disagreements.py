@@ -15,15 +15,19 @@ choice is about future messages like those of the bank, by the bounds of `bettin
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from shoptalk.decide.betting import Counts, bank_bounds, exceeds, future_bounds, last_bounds
+from shoptalk.decide.betting import BANK_SIDE, Counts, bank_bounds, exceeds, future_bounds, last_bounds
 
+Choice = Literal["adopt", "keep_base", "inconclusive"]
 _POINTS = 100.0
+_BANK_SCORES = 2.241403
+"""The normal law's quantile at 1 - BANK_SIDE / 2."""
 _RIGHT_OR_WRONG = 0.7
 """The share of disagreements of which one of the two is right, where no answer tells."""
 _LOOKS_AHEAD = 48
@@ -43,21 +47,21 @@ class Consistency:
             raise ValueError(f"{self.same} same answers of {self.twice} asked twice: that cannot be.")
 
     @property
-    def error(self) -> float:
-        """The chance that an answer is a slip: half, where nothing is known.
+    def kept(self) -> float:
+        """The least share of a mean of x that slips leave: 1 where nobody slips, 0 where nothing is known.
 
-        Two answers to one question of which each slips with probability e differ with probability 2 e (1 - e) at
-        least. That they differ is counted with one more of each kind (the rule of succession).
+        Two answers to one question, each a slip with probability e, differ with probability r >= 2 e (1 - e), so that
+        1 - 2 e >= sqrt(1 - 2 r). One of each kind is added to what was counted (the rule of succession): a few same
+        answers do not prove that nobody slips.
         """
-        differ = (self.twice - self.same + 1) / (self.twice + 2)
-        return (1 - math.sqrt(max(0.0, 1 - 2 * differ))) / 2
+        return math.sqrt(max(0.0, 1 - 2 * (self.twice - self.same + 1) / (self.twice + 2)))
 
 
 @dataclass(frozen=True)
 class Standing:
     """What the answers so far prove; gains and their ends are in points of accuracy."""
 
-    choice: Literal["adopt", "keep_base", "inconclusive"]
+    choice: Choice
     asked: int
     right: int
     """Answers by which the new system was right and the old one wrong."""
@@ -113,9 +117,9 @@ def path(
     disagree: int,
     bank: int,
     smallest_gain: float,
-    consistency: Consistency | None = None,
+    consistency: Consistency | Sequence[Consistency] | None = None,
 ) -> tuple[Standing, ...]:
-    """What the answers proved after each of them."""
+    """What the answers proved after each of them; `consistency` may be what was known of it then, one for each."""
     return _standings(x, disagree, bank, smallest_gain, consistency, first=1)
 
 
@@ -154,26 +158,17 @@ def _standings(
     disagree: int,
     bank: int,
     smallest_gain: float,
-    consistency: Consistency | None,
+    consistency: Consistency | Sequence[Consistency] | None,
     *,
     first: int,
 ) -> tuple[Standing, ...]:
     _refuse(x, disagree, bank)
-    counts = Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
-    low, high = _narrowing(*future_bounds(counts, disagree=disagree, bank=bank))
-    if len(x) == disagree:
-        least, most = last_bounds(int(counts.right[-1]), int(counts.wrong[-1]), bank)
-        low, high = _narrowing(np.append(low[:-1], max(low[-1], least)), np.append(high[:-1], min(high[-1], most)))
-    low, high = (_POINTS * end for end in _widened(low, high, consistency))
-    bank_low, bank_high = (_POINTS * end for end in bank_bounds(x, disagree=disagree, bank=bank))
+    ends = intervals(x, disagree=disagree, bank=bank, consistency=consistency)
     standings = []
     for n in range(first, len(x) + 1):
-        right, wrong, neither = (int(part[n]) for part in counts)
-        choice: Literal["adopt", "keep_base", "inconclusive"] = "inconclusive"
-        if low[n] > smallest_gain:
-            choice = "adopt"
-        elif high[n] < smallest_gain:
-            choice = "keep_base"
+        right, wrong, neither = (int(part[n]) for part in ends.counts)
+        low, high = float(ends.low[n]), float(ends.high[n])
+        choice: Choice = "adopt" if low > smallest_gain else "keep_base" if high < smallest_gain else "inconclusive"
         # Of answers like those so far: each kind counts a third of an answer more, so that none is impossible.
         rates = tuple((count + 1 / 3) / (n + 1) for count in (right, wrong, neither))
         settled = choice != "inconclusive"
@@ -187,14 +182,57 @@ def _standings(
                 disagree=disagree,
                 bank=bank,
                 gain=_POINTS * disagree / bank * (right - wrong) / n if n else None,
-                low=float(low[n]),
-                high=float(high[n]),
-                bank_low=float(bank_low[n]),
-                bank_high=float(bank_high[n]),
+                low=low,
+                high=high,
+                bank_low=float(ends.bank_low[n]),
+                bank_high=float(ends.bank_high[n]),
                 more=0 if settled else _more((right, wrong, neither), rates, disagree, bank, smallest_gain),
             )
         )
     return tuple(standings)
+
+
+class Intervals(NamedTuple):
+    """Before any answer and after each: the answers of each kind, and the ends of both intervals in points."""
+
+    counts: Counts
+    low: Float[np.ndarray, "n+1"]
+    high: Float[np.ndarray, "n+1"]
+    bank_low: Float[np.ndarray, "n+1"]
+    bank_high: Float[np.ndarray, "n+1"]
+
+
+def intervals(
+    x: Int[np.ndarray, "n"],
+    *,
+    disagree: int,
+    bank: int,
+    consistency: Consistency | Sequence[Consistency] | None = None,
+) -> Intervals:
+    """Both intervals on the whole way: of what is answered, then widened for slips to hold what is true.
+
+    Who answers does not know which system said what, so that a slip, with probability e, turns x = 1 into -1 or 0, -1
+    into 1 or 0, and 0 into either equally often. The mean of what is answered is then s times the true one, with s
+    between 1 - 2 e and 1: the gain has the same sign and is at most 1 / (1 - 2 e) times as large. So ends move away
+    from 0 alone, and slips never make a gain of what is none. The bank's answers moreover differ from s times its
+    true sum by their own chance: each by a variance of at most 4 e (1 - e), for which half of the error is set aside.
+    """
+    counts = Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
+    low, high = _narrowing(*future_bounds(counts, disagree=disagree, bank=bank))
+    if len(x) == disagree:
+        least, most = last_bounds(int(counts.right[-1]), int(counts.wrong[-1]), bank)
+        low, high = _narrowing(np.append(low[:-1], max(low[-1], least)), np.append(high[:-1], min(high[-1], most)))
+    if consistency is None:
+        bank_low, bank_high = bank_bounds(x, disagree=disagree, bank=bank)
+    else:
+        known = [Consistency(0, 0), *consistency] if isinstance(consistency, Sequence) else [consistency] * (len(x) + 1)
+        kept = np.array([at_that_time.kept for at_that_time in known])
+        # Nothing that was answered takes an end further than it lay before the first answer.
+        low, high = _away(low, high, kept, np.zeros(len(kept)), (float(low[0]), float(high[0])))
+        bank_low, bank_high = bank_bounds(x, disagree=disagree, bank=bank, side=BANK_SIDE / 2)
+        chance = _BANK_SCORES * np.sqrt((1 - kept**2) * disagree) / bank
+        bank_low, bank_high = _away(bank_low, bank_high, kept, chance, (-disagree / bank, disagree / bank))
+    return Intervals(counts, *(_POINTS * end for end in (low, high, bank_low, bank_high)))
 
 
 def _narrowing(
@@ -208,19 +246,19 @@ def _narrowing(
     return low, high
 
 
-def _widened(
-    low: Float[np.ndarray, "t"], high: Float[np.ndarray, "t"], consistency: Consistency | None
+def _away(
+    low: Float[np.ndarray, "t"],
+    high: Float[np.ndarray, "t"],
+    kept: Float[np.ndarray, "t"],
+    chance: Float[np.ndarray, "t"],
+    furthest: tuple[float, float],
 ) -> tuple[Float[np.ndarray, "t"], Float[np.ndarray, "t"]]:
-    """The interval of what is true, from that of what is answered.
-
-    Who answers does not know which system said what, so that a slip with probability e turns x = 1 into -1 or 0, -1
-    into 1 or 0, and 0 into either equally often: the mean of what is answered is s times the true one, with s between
-    1 - 2 e and 1. A gain keeps its sign and is at most 1 / (1 - 2 e) times as large: ends move away from 0 alone.
-    """
-    if consistency is None:
-        return low, high
-    kept = max(1 - 2 * consistency.error, 1e-9)
-    return np.maximum(np.where(low < 0, low / kept, low), -1), np.minimum(np.where(high > 0, high / kept, high), 1)
+    """Ends of what is true, from those of what is answered."""
+    low, high, kept = low - chance, high + chance, np.maximum(kept, 1e-9)
+    return (
+        np.maximum(np.where(low < 0, low / kept, low), furthest[0]),
+        np.minimum(np.where(high > 0, high / kept, high), furthest[1]),
+    )
 
 
 def _more(
