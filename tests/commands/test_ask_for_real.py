@@ -85,7 +85,7 @@ def test_a_person_settles_a_run_by_keys_with_a_pause_between(run: Path, bank: Pa
 
             def key() -> str:
                 """Of what the adapted model has answered: this person is always of its opinion."""
-                options = page.locator(".options button span").all_inner_texts()
+                options = page.locator(".options button bdi").all_inner_texts()
                 return str(1 + options.index(newer[page.locator("#message").inner_text()]))
 
             for _ in range(3):

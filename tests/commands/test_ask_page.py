@@ -98,9 +98,9 @@ def test_a_skipped_question_makes_way_for_another(reader: Reader) -> None:
 
 
 def test_undo_takes_the_last_answer_back_and_asks_it_again(reader: Reader) -> None:
-    assert "Undo the last" not in words(reader.page())
+    assert "u Undo" not in words(reader.page())
     reader.send("answer", "o0")
-    assert "Undo the last" in words(reader.page())
+    assert "u Undo n Similar messages" in words(reader.page())
     _, page = reader.send("undo", "undo")
     assert reader.session.given == []
     assert "message 0:" in words(page) and "The last answer is taken back." in words(page)
@@ -321,6 +321,13 @@ def test_a_label_with_an_emoji_or_line_breaks_comes_back_as_it_is() -> None:
     for place in range(4):
         reader.send("answer", f"l{place}")
     assert [label for _, label in reader.session.given] == list(labels)
+
+
+def test_a_long_label_may_break_at_its_marks_and_nowhere_else() -> None:
+    labels = ("card_payment_fee_charged", "<b>_&amp;_", "plain")
+    page = Reader(FakeAsking(labels=labels, options=labels[:2])).page()
+    assert "<bdi>card_<wbr>payment_<wbr>fee_<wbr>charged</bdi>" in page
+    assert "<bdi>&lt;b&gt;_&amp;amp;_</bdi>" in page
 
 
 def test_a_port_that_another_program_has_is_told() -> None:

@@ -79,3 +79,28 @@ def test_the_words_tell_the_same_ends_as_the_picture(steps: list[StandingShown])
 
 def test_there_is_no_picture_before_the_first_answer() -> None:
     assert narrowing([], 0.5) is None
+
+
+def test_the_caption_says_why_an_interval_widens_only_where_it_does() -> None:
+    def step(asked: int, low: float, high: float) -> StandingShown:
+        return StandingShown(
+            choice="inconclusive",
+            asked=asked,
+            right=asked,
+            wrong=0,
+            neither=0,
+            disagree=9,
+            bank=90,
+            gain=None,
+            low=low,
+            high=high,
+            bank_low=low,
+            bank_high=high,
+            settled=False,
+            more=None,
+            exhausted=False,
+        )
+
+    narrower, wider = [step(0, -5.0, 5.0), step(1, -4.0, 5.0)], [step(0, -5.0, 5.0), step(1, -5.0, 6.0)]
+    said = [narrowing(steps, 0.5) for steps in (narrower, wider)]
+    assert ["asked twice" in picture.text for picture in said if picture is not None] == [False, True]

@@ -1,6 +1,7 @@
 """The interval of a gain as it narrows, answer by answer."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from shoptalk.report.charts import NARROW, Axis, Number, line, make_axis, path, picture, text_width, write
 from shoptalk.report.markup import Html, disclosure, el, join, table
@@ -26,8 +27,14 @@ def narrowing(path_: Sequence[StandingShown], smallest_gain: float) -> Html | No
         "figcaption",
         "The band is the 95 % interval of the gain on future messages, the broken lines that on these messages alone. "
         "It is settled once the band lies on one side of what is worth having.",
+        " Where it widens, questions asked twice had told how often an answer slips." if _widens(steps) else None,
     )
     return join(el("figure", *drawn, caption), disclosure("The numbers of this picture", _numbers(steps)))
+
+
+def _widens(steps: Sequence[StandingShown]) -> bool:
+    """Whether the interval was once narrower than later."""
+    return any(after.low < before.low or after.high > before.high for before, after in pairwise(steps))
 
 
 def _picture(steps: Sequence[StandingShown], smallest_gain: float, width: Number, suffix: str) -> Html:

@@ -6,8 +6,9 @@ Nothing on it tells which system gave which answer: the order of the options is 
 import unicodedata
 from collections.abc import Sequence
 
+from shoptalk.report.figures import breaking
 from shoptalk.report.frame import document
-from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join, paragraphs
+from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join
 from shoptalk.report.narrowing import narrowing
 from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown
 from shoptalk.report.wording import cut, sentence
@@ -23,6 +24,7 @@ _STOPPED = (
     "Shoptalk no longer asks: the command has ended, and what was answered is kept. To go on, run `shoptalk ask` again "
     "and open the address that it prints."
 )
+_ALLOWED = "As many as were allowed are answered; `--most` allows more."
 _OVER = "The command has ended, and every answer is kept. You may close this window."
 
 
@@ -126,17 +128,17 @@ def _others(page: AskedPage, *, replies: bool) -> Html:
     near = (
         el(
             "a",
-            _kbd("m"),
+            _kbd("n"),
             "Similar messages",
             href="?near=1#near",
-            data_key="m",
-            aria_keyshortcuts="m",
+            data_key="n",
+            aria_keyshortcuts="n",
             class_="button",
         )
-        if page.neighbours is None
+        if page.neighbours is None and not replies
         else None
     )
-    undo = _button("undo", "Undo the last", "u", action="undo") if page.undo else None
+    undo = _button("undo", "Undo", "u", action="undo") if page.undo else None
     return el("p", _button("none", none, "0"), _button("skip", "Skip", "s", action="skip"), undo, near, class_="others")
 
 
@@ -144,7 +146,7 @@ def _button(choice: str, said: str, key: str | None, *, kind: str | None = None,
     return el(
         "button",
         _kbd(key) if key is not None else None,
-        el("span", said, dir="auto"),
+        _words(said),
         name="choice",
         value=choice,
         formaction=action,
@@ -152,6 +154,11 @@ def _button(choice: str, said: str, key: str | None, *, kind: str | None = None,
         data_key=key,
         aria_keyshortcuts=key,
     )
+
+
+def _words(label: str) -> Html:
+    """A label, which keeps its own direction and may break after its marks: card_payment_fee_charged."""
+    return breaking(el("bdi", label))
 
 
 def _kbd(key: str) -> Html:
@@ -186,8 +193,7 @@ def _search(page: AskedPage, question: QuestionShown) -> Html | None:
     )
     many = f"{len(matches):,} of {len(page.labels):,} labels" if page.search else f"All {len(page.labels):,} labels"
     items = [
-        el("li", el("button", el("span", label, dir="auto"), name="choice", value=f"l{i}", form="answers"))
-        for i, label in matches
+        el("li", el("button", _words(label), name="choice", value=f"l{i}", form="answers")) for i, label in matches
     ]
     opened = "" if page.search else None
     listed = el("ul", *items, class_="labels") if items else el("p", "No label has these words.")
@@ -200,9 +206,7 @@ def _near(neighbours: Sequence[NeighbourShown]) -> Html:
         el(
             "li",
             el("div", one.text, dir="auto"),
-            el("small", "labelled ", el("b", el("bdi", one.label)))
-            if one.label is not None
-            else el("small", "no label"),
+            el("small", "labelled ", el("b", _words(one.label))) if one.label is not None else el("small", "no label"),
         )
         for one in neighbours
     ]
@@ -223,10 +227,9 @@ def _about_keys(*, replies: bool) -> Html:
         ("0", "neither" if replies else "none of these"),
         ("s", "skip: it is asked again later, or never"),
         ("u", "undo the last answer"),
-        ("m", "similar messages"),
     ]
     if not replies:
-        rows += [("/", "search all labels; ↓ goes to the first that was found")]
+        rows += [("n", "similar messages"), ("/", "search all labels; ↓ goes to the first that was found")]
     keys = definitions([(el("kbd", key), said) for key, said in rows], class_="keys")
     switch = el("label", el("input", type="checkbox", id="keys", checked=""), " Single keys answer")
     return el("div", disclosure("Keys", el("p", switch), keys, on_paper=False), id="about-keys", hidden="")
@@ -249,9 +252,7 @@ def _settled(page: AskedPage) -> Html:
     return join(
         el("h1", sign, _headline(page), class_=now.choice, id="message", tabindex="-1"),
         el("p", sentence(page.sentence), class_="lead"),
-        None
-        if now.settled or now.exhausted
-        else paragraphs("As many as were allowed are answered; --most allows more."),
+        None if now.settled or now.exhausted else el("p", *_coded(_ALLOWED)),
         el(
             "form",
             el("input", type="hidden", name="turn", value=page.turn),
@@ -282,7 +283,7 @@ def _forecast(page: AskedPage) -> str:
     if now.settled:
         return "Settled"
     if now.more is None:
-        return "How many answers would settle it cannot be told yet" if not now.exhausted else "All were answered"
+        return "All were answered" if now.exhausted else "These messages may be too few to settle it"
     return f"About {now.more:,} more would settle it"
 
 
