@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
+from shoptalk.cli import ask_terminal
+from shoptalk.commands import ask_page
 from shoptalk.commands.ask_desk import Desk
 from shoptalk.commands.ask_page import ask_on_page
 from shoptalk.errors import InputError, StorageError
@@ -94,7 +97,7 @@ def test_an_unknown_verb_is_refused(reader: Reader) -> None:
 
 def test_a_skipped_question_makes_way_for_another(reader: Reader) -> None:
     _, page = reader.send("skip", "skip")
-    assert reader.session.skipped == [0] and "message 1:" in words(page) and "Skipped." in words(page)
+    assert reader.session.skipped == [0] and "message 1:" in words(page) and "Skipped: it is asked again" in words(page)
 
 
 def test_undo_takes_the_last_answer_back_and_asks_it_again(reader: Reader) -> None:
@@ -336,6 +339,33 @@ def test_a_port_that_another_program_has_is_told() -> None:
         other.listen()
         with pytest.raises(InputError, match=r"Cannot listen at 127.0.0.1:.* Another program may be there"):
             ask_on_page(FakeAsking(), run="runs/acme", port=other.getsockname()[1], open_browser=False)
+
+
+@pytest.mark.parametrize(
+    ("browser", "opens"),
+    [(webbrowser.GenericBrowser("lynx"), False), (webbrowser.BackgroundBrowser("firefox"), True)],
+)
+def test_a_browser_that_would_take_the_terminal_is_not_opened(
+    monkeypatch: pytest.MonkeyPatch, browser: webbrowser.GenericBrowser, opens: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(browser, "open", opened.append, raising=False)
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    ask_page._open("http://127.0.0.1:1/once/x")
+    assert opened == (["http://127.0.0.1:1/once/x"] if opens else [])
+
+
+def test_a_machine_without_a_browser_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", none)
+    ask_page._open("http://127.0.0.1:1/once/x")
+
+
+def test_a_page_and_a_file_of_answers_are_not_asked_together(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--page is for a person and --answers for a file"):
+        ask_terminal.ask(tmp_path, answers=tmp_path / "answers.jsonl", page=True)
 
 
 def test_the_words_of_the_picture_are_there_for_who_does_not_see_it(reader: Reader) -> None:

@@ -295,7 +295,7 @@ class Desk:
             return None
         if verb == "skip":
             self.session.skip(question.key)
-            return "Skipped."
+            return "Skipped: it is asked again after all others."
         label = self._label(question, choice) if verb == "answer" and choice != "none" else None
         if verb != "answer" or (label is None and choice != "none"):
             return None

@@ -27,7 +27,9 @@ def narrowing(path_: Sequence[StandingShown], smallest_gain: float) -> Html | No
         "figcaption",
         "The band is the 95 % interval of the gain on future messages, the broken lines that on these messages alone. "
         "It is settled once the band lies on one side of what is worth having.",
-        " Where it widens, questions asked twice had told how often an answer slips." if _widens(steps) else None,
+        " Where it widens, questions that were asked twice or skipped have made it less sure."
+        if _widens(steps)
+        else None,
     )
     return join(el("figure", *drawn, caption), disclosure("The numbers of this picture", _numbers(steps)))
 

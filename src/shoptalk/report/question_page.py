@@ -225,7 +225,7 @@ def _about_keys(*, replies: bool) -> Html:
     rows: list[tuple[str, str]] = [
         ("1–9", "the options"),
         ("0", "neither" if replies else "none of these"),
-        ("s", "skip: it is asked again later, or never"),
+        ("s", "skip: it is asked again after all others"),
         ("u", "undo the last answer"),
     ]
     if not replies:
