@@ -21,6 +21,7 @@ from shoptalk.decide.betting import (
     last_bounds,
     share_levels,
 )
+from shoptalk.decide.disagreements import SKIPPED, intervals
 
 ANSWERS = st.lists(st.sampled_from([-1, 0, 1]), max_size=40).map(lambda x: np.array(x, dtype=np.int64))
 
@@ -212,6 +213,30 @@ def test_an_inconsistent_person_moves_ends_away_from_nought_alone() -> None:
     assert still.low == for_it.low > 0.5 and still.high > for_it.high
 
 
+@given(
+    ANSWERS,
+    st.lists(st.booleans(), min_size=40, max_size=40),
+    st.lists(st.sampled_from([-1, 0, 1]), min_size=40, max_size=40),
+)
+@settings(deadline=None, max_examples=40)
+def test_whatever_the_skipped_questions_answers_were_the_intervals_hold_what_they_would_have_said(
+    x: np.ndarray, passed_over: list[bool], instead: list[int]
+) -> None:
+    skipped = np.array(passed_over[: len(x)], dtype=bool)
+    common = {"disagree": len(x) + 5, "bank": 400}
+    known = intervals(np.where(skipped, np.array(instead[: len(x)], dtype=np.int64), x), **common)
+    open_still = intervals(np.where(skipped, SKIPPED, x), **common)
+    assert (open_still.low <= known.low + 1e-9).all() and (open_still.high >= known.high - 1e-9).all()
+    assert (open_still.bank_low <= known.bank_low + 1e-9).all()
+    assert (open_still.bank_high >= known.bank_high - 1e-9).all()
+
+
+def test_a_skipped_question_is_no_answer_and_leaves_the_bank_open() -> None:
+    passed = stand(np.array([1, SKIPPED, 1]), disagree=3, bank=100, smallest_gain=0.5)
+    assert (passed.asked, passed.right, passed.neither, passed.exhausted) == (2, 2, 0, False)
+    assert (passed.bank_low, passed.bank_high) == (pytest.approx(1), pytest.approx(3))
+
+
 def test_the_forecast_falls_with_the_gain_and_is_none_where_the_bank_is_too_small() -> None:
     def needed(gain: float, bank: int = 3080, se: float = 0.5) -> int | None:
         return answers_needed(disagree=bank * 6 // 100, bank=bank, gain=gain, se=se, smallest_gain=0.5)
@@ -223,12 +248,23 @@ def test_the_forecast_falls_with_the_gain_and_is_none_where_the_bank_is_too_smal
     assert answers_needed(disagree=0, bank=3000, gain=1.0, se=1.0, smallest_gain=0.5) == 0
 
 
+def test_the_forecast_is_about_the_median_of_what_it_took() -> None:
+    rng, took = np.random.default_rng(0), []
+    for _ in range(40):
+        x = rng.choice([1, -1, 0], size=90, p=[0.65, 0.1, 0.25])
+        ends = intervals(x, disagree=90, bank=1500)
+        settled = np.flatnonzero((ends.low > 0.5) | (ends.high < 0.5))
+        took.append(settled[0] if len(settled) else 91)
+    forecast = answers_needed(disagree=90, bank=1500, gain=6 * 0.55, se=0.0, smallest_gain=0.5)
+    assert forecast is not None and abs(forecast - np.median(took)) < 0.3 * np.median(took)
+
+
 @pytest.mark.parametrize(
     ("x", "disagree", "bank", "expected"),
     [
         ([1] * 5, 4, 100, "5 answers to 4 disagreements"),
         ([1], 101, 100, "101 disagreements in a bank of 100"),
-        ([2], 4, 100, "1, -1 or 0, not 2"),
+        ([3], 4, 100, "1, -1 or 0, and a skipped question 2, not 3"),
     ],
 )
 def test_answers_that_cannot_be_are_refused(x: list[int], disagree: int, bank: int, expected: str) -> None:

@@ -108,11 +108,15 @@ def share_levels(disagree: int, bank: int) -> ShareLevels:
 
 
 def future_bounds(
-    counts: Counts, *, disagree: int, bank: int
+    counts: Counts, *, disagree: int, bank: int, best: Counts | None = None
 ) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
-    """Bounds of the gain on future messages, as shares, from the answers at each moment alone."""
+    """Bounds of the gain on future messages, as shares, from the answers at each moment alone.
+
+    Where some answers are open, `counts` holds the worst for the lower bound and `best` the best for the upper one.
+    """
     levels = share_levels(disagree, bank)
-    return _least_gain(counts, levels), np.asarray(-_least_gain(counts.turned(), levels))
+    best = counts if best is None else best
+    return _least_gain(counts, levels), np.asarray(-_least_gain(best.turned(), levels))
 
 
 def _least_gain(counts: Counts, levels: ShareLevels) -> Float[np.ndarray, "*t"]:
@@ -162,12 +166,16 @@ def last_bounds(right: int, wrong: int, bank: int) -> tuple[float, float]:
     return _least_score(right, wrong, bank), -_least_score(wrong, right, bank)
 
 
+def exceeds_at_last(right: int, wrong: int, gain: float, *, bank: int) -> bool:
+    """Whether the lower of those bounds is above `gain` (a share)."""
+    return score(right, wrong, bank, gain) >= _LAST_SCORES
+
+
 def _least_score(right: int, wrong: int, bank: int) -> float:
     low, high = -1.0, (right - wrong) / bank
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rejected = score(right, wrong, bank, middle) >= _LAST_SCORES
-        low, high = (middle, high) if rejected else (low, middle)
+        low, high = (middle, high) if exceeds_at_last(right, wrong, middle, bank=bank) else (low, middle)
     return low
 
 
@@ -183,14 +191,19 @@ def score(right: int, wrong: int, bank: int, gain: float) -> float:
 
 
 def bank_bounds(
-    x: Int[np.ndarray, "n"], *, disagree: int, bank: int, side: float = BANK_SIDE
+    x: Int[np.ndarray, "n"],
+    *,
+    disagree: int,
+    bank: int,
+    side: float = BANK_SIDE,
+    best: Int[np.ndarray, "n"] | None = None,
 ) -> tuple[Float[np.ndarray, "n+1"], Float[np.ndarray, "n+1"]]:
     """Bounds of the gain on the bank's own messages, as shares, before any answer and after each; they only narrow.
 
-    `side` is what each side may err with.
+    `side` is what each side may err with; `best` is as for `future_bounds`.
     """
     low = _least_sum(x, disagree, side)
-    high = -_least_sum(-x, disagree, side)
+    high = -_least_sum(-(x if best is None else best), disagree, side)
     return low / bank, np.maximum(high, low) / bank
 
 
