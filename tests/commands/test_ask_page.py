@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shoptalk.cli import ask_terminal
 from shoptalk.commands import ask_page
@@ -229,6 +231,35 @@ def test_an_answer_that_cannot_be_kept_ends_the_command_with_its_reason(reader: 
         status == 500 and "There is no space left" in words(page) and "Every answer before that is kept." in words(page)
     )
     assert isinstance(reader.desk.failure, StorageError)
+
+
+ACTIONS = st.tuples(st.sampled_from([0, 1]), st.sampled_from(["look", "o0", "o2", "l4", "none", "skip", "undo", "o9"]))
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(ACTIONS, max_size=12))
+def test_of_two_windows_only_the_one_that_shows_the_question_of_now_can_change_anything(
+    actions: list[tuple[int, str]],
+) -> None:
+    fake = FakeAsking(settles_at=4)
+    reader, shown, kept = Reader(fake), [0, 0], []
+    for window, action in actions:
+        before, now = list(fake.given), reader.desk.turn
+        finished = fake.question() is None
+        if action != "look":
+            verb = action if action in ("skip", "undo") else "answer"
+            status, _ = reader.send(verb, action, turn=shown[window])
+            refused = action == "o9" or (finished and verb != "undo")
+            current = shown[window] == now
+            assert status == (400 if current and refused else 200)
+            if current and not refused:
+                kept.append(verb)
+                assert reader.desk.turn == now + 1
+                assert len(fake.given) - len(before) == {"answer": 1, "skip": 0, "undo": -bool(before)}[verb]
+            else:
+                assert (fake.given, reader.desk.turn) == (before, now)
+        shown[window] = int(re.search(r'data-turn="(\d+)"', reader.page()).group(1))  # type: ignore[union-attr]
+    assert reader.desk.turn == len(kept) and reader.desk.failure is None
 
 
 # --- others on this machine, and other pages of the same browser ------------------------------------------------------

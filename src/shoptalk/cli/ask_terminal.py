@@ -43,11 +43,11 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Settle a verdict with the fewest answers: a person is asked where two systems differ; resumes."""
+    if page and answers is not None:
+        raise InputError("--page is for a person and --answers for a file: give one of the two.")
     from shoptalk.commands.ask import answer_from, read_answers, result
     from shoptalk.commands.ask_session import open_session
 
-    if page and answers is not None:
-        raise InputError("--page is for a person and --answers for a file: give one of the two.")
     who = None if answers is None else f"file {answers.name}"
     with Console() as console, open_session(run, systems=systems, bank=bank, most=most, who=who, report=console) as one:
         if answers is not None:
