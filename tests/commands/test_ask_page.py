@@ -205,6 +205,12 @@ def test_the_last_page_ends_the_command_after_a_while() -> None:
     assert reader.desk.ended()
 
 
+def test_the_command_ends_though_the_browser_was_closed_after_the_last_answer() -> None:
+    reader = Reader(FakeAsking(settles_at=1), linger=0.0)
+    reader.client.post(f"{reader.path}answer", data={"turn": "0", "choice": "o0"}, follow_redirects=False)
+    assert reader.desk.ended()
+
+
 def test_a_question_is_no_answer_to_a_finished_asking() -> None:
     reader = Reader(FakeAsking(settles_at=1))
     reader.send("answer", "o0")

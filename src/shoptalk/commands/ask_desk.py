@@ -226,8 +226,7 @@ class Desk:
 
     def _as_it_stands(self, *, near: bool, search: str) -> AskedPage:
         question, standing = self.session.question(), _standing(self.session.standing)
-        if question is None and self._finished_at is None:
-            self._finished_at = time.monotonic()
+        self._look_whether_it_ends()
         notice, self._stale = _OLD if self._stale else self._did, False
         return AskedPage(
             run=self.run,
@@ -244,6 +243,13 @@ class Desk:
             search=search,
             undo=self.turn > 0 or standing.asked > 0,
         )
+
+    def _look_whether_it_ends(self) -> None:
+        """Nothing left to ask: from now on the command ends after a while, whether a browser comes again or not."""
+        if not self.session.finished:
+            self._finished_at = None
+        elif self._finished_at is None:
+            self._finished_at = time.monotonic()
 
     def _over(self) -> Response:
         if self.failure is not None:
@@ -272,6 +278,7 @@ class Desk:
                 return self._back()
             try:
                 words = self._done(verb, choice)
+                self._look_whether_it_ends()
             except Exception as error:
                 return self._failed(error)
             if words is None:
@@ -288,7 +295,6 @@ class Desk:
             self._closed_at = time.monotonic()
             return ""
         if verb == "undo":
-            self._finished_at = None
             return "The last answer is taken back." if self.session.undo() else "There is nothing to take back."
         question = self.session.question()
         if question is None:
