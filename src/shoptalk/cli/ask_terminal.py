@@ -51,6 +51,7 @@ def ask(
                 typer.echo(f"{answers.name} has no answer to {unknown} of the messages asked about", err=True)
         elif not one.finished:
             _converse(one)
+        one.conclude()
         outcome = result(one)
     show(outcome, as_json, lambda: _told(outcome))
 
