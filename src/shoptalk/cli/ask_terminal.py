@@ -1,7 +1,7 @@
-"""`ask`: two systems of a run are told apart by a person's answers, in the terminal or from a file.
+"""`ask`: two systems of a run are told apart by a person's answers, in the terminal, on a page, or from a file.
 
-A question is a message, its likely labels with numbers, and what else may be typed. Questions are written on standard
-error and what came of them on standard output, as everywhere.
+In the terminal, a question is a message, its likely labels with numbers, and what else may be typed. Questions are
+written on standard error and what came of them on standard output, as everywhere.
 """
 
 import sys
@@ -36,10 +36,15 @@ def ask(
     answers: Annotated[
         Path | None, typer.Option(help="JSON Lines with text and label, which answer for a person.")
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Ask on a page of this machine, in the browser, not in the terminal.")
+    ] = False,
     most: Annotated[int, typer.Option(min=1, help="Questions in all.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Settle a verdict with the fewest answers: a person is asked where two systems differ; resumes."""
+    if page and answers is not None:
+        raise InputError("--page is for a person and --answers for a file: give one of the two.")
     from shoptalk.commands.ask import answer_from, read_answers, result
     from shoptalk.commands.ask_session import open_session
 
@@ -49,6 +54,10 @@ def ask(
             unknown = answer_from(one, read_answers(answers, one.labels))
             if unknown:
                 typer.echo(f"{answers.name} has no answer to {unknown} of the messages asked about", err=True)
+        elif not one.finished and page:
+            from shoptalk.commands.ask_page import ask_on_page
+
+            ask_on_page(one, run=str(run), tell=_say)
         elif not one.finished:
             _converse(one)
         one.conclude()
@@ -68,10 +77,10 @@ def _converse(session: "Session") -> None:
     """
     if not sys.stdin.isatty():
         raise InputError(
-            "There is no terminal to ask in. Run this in one, or give --answers FILE, JSON Lines with a text and a "
-            "label in each, which answers for a person."
+            "There is no terminal to ask in. Run this in one, or give --page to be asked in a browser, or --answers "
+            "FILE, JSON Lines with a text and a label in each, which answers for a person."
         )
-    _say(f"What is right? ({_HELP if session.labels else _HELP_REPLIES})")
+    _say(f"What is right? ({_HELP if session.labels else _HELP_REPLIES}) With --page, a browser shows more.")
     while (question := session.question()) is not None:
         if not _asked(session, question):
             return

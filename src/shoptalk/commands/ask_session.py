@@ -79,6 +79,12 @@ class Session:
         return self._asking.about.labels
 
     @property
+    def smallest_gain(self) -> float:
+        """That is worth having, in points."""
+        least = self._done.verdict.smallest_gain
+        return self._done.world.config.smallest_gain if least is None or not self.labels else least
+
+    @property
     def standing(self) -> Standing:
         """What follows from the answers so far."""
         return self._path[-1]
@@ -249,9 +255,8 @@ class Session:
         x = np.array([self._sign(self._rows[key], label) for key, label in firsts.items()], dtype=np.int64)
         same = sum(firsts.get(row.key) == row.label for row in seconds)
         self._twice = Consistency(twice=len(seconds), same=same) if seconds else None
-        about, least = self._asking.about, self._done.verdict.smallest_gain
-        smallest = self._done.world.config.smallest_gain if least is None or not self.labels else least
-        common = (about.disagree, about.bank, smallest, self._twice)
+        about = self._asking.about
+        common = (about.disagree, about.bank, self.smallest_gain, self._twice)
         if not self._path:
             self._path = (_stand(x[:0], *common), *_path(x, *common))
         else:  # the intervals before this answer stay as they were shown

@@ -11,8 +11,8 @@ so any random order of them is a sample with replacement. A candidate mu is bet 
 
 has expectation 1 where the mean is mu and less where it is smaller, stays positive, and so reaches 1 / a at any time
 with probability a at most (Ville 1939; Waudby-Smith & Ramdas 2024, "Estimating means of bounded random variables by
-betting", section 4, with x moved from [0, 1] to [-1, 1]). A mean over bets is such a capital too; on three values there
-are no other e-processes for a mean, so that no cleverer test is left out.
+betting", section 4, with x moved from [0, 1] to [-1, 1]). A weighted mean over bets is such a capital too; on three
+values no other e-processes for a mean are better than all of these, so that no cleverer kind of test is left out.
 
 What D says of d multiplies that capital: p(d), the probability of a count as large under d, made an e-value by a
 calibrator, f(p) = 1 - w + w k p^(k - 1) (Vovk & Wang 2021). The product rejects (d, mu) where it reaches 1 / a, and a
@@ -39,12 +39,18 @@ _LAST_SCORES = 2.326348
 """Standard errors of that look: the normal law's quantile at 1 - LAST."""
 BANK_SIDE = 0.025
 """Of each side of the interval on these messages, which is a statement of its own."""
-BETS = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
-_WEIGHT, _POWER = 0.5, 0.5
-_LEVELS = np.geomspace(1.0, 1e-5, 41)
-"""Of p, from all that is possible to where D alone rejects: f(1e-5) is over 1 / SIDE."""
+BETS = np.array([0.06, 0.15, 0.3, 0.45, 0.7])
+SHARES = np.array([1, 2, 5, 5, 3]) / 16
+"""Of the capital, on each bet. A bet pays best on means about as far from the candidate as it is large: within a few
+hundred answers small ones settle nothing (docs/log.md)."""
+_WEIGHT, _POWER = 0.3, 0.5
+_LEVELS = np.geomspace(1.0, 5e-6, 25)
+"""Of p, from all that is possible to where D alone rejects: f(5e-6) is over 1 / SIDE."""
 _EDGE = 1e-9
-_HALVINGS = 36
+_HALVINGS = 40
+_UNITS = np.linspace(0.001, 2.0, 65)
+"""Of 1 + mu: where the search for a mean's bound begins."""
+_STEPS = 4
 
 Numbers = Int[np.ndarray, "*t"] | Float[np.ndarray, "*t"]
 
@@ -71,7 +77,13 @@ def log_capital(counts: Counts, mean: Float[np.ndarray, "*#t"]) -> Float[np.ndar
     unit = (1 + np.clip(mean, _EDGE - 1, 1))[..., None]
     right, wrong, neither = counts.against()
     each = right * np.log1p(BETS * (2 / unit - 1)) + neither * np.log1p(BETS * (1 / unit - 1)) + wrong * np.log1p(-BETS)
-    return np.asarray(np.logaddexp.reduce(each, axis=-1) - np.log(len(BETS)))
+    return _together(each)
+
+
+def _together(each: Float[np.ndarray, "*t 5"]) -> Float[np.ndarray, "*t"]:
+    """The logarithm of the capital of all bets, from those of each."""
+    largest = each.max(axis=-1, keepdims=True)
+    return np.asarray(np.log(np.exp(each - largest) @ SHARES) + largest[..., 0])
 
 
 class ShareLevels(NamedTuple):
@@ -96,22 +108,43 @@ def share_levels(disagree: int, bank: int) -> ShareLevels:
 
 
 def future_bounds(
-    counts: Counts, *, disagree: int, bank: int
+    counts: Counts, *, disagree: int, bank: int, best: Counts | None = None
 ) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
-    """Bounds of the gain on future messages, as shares, from the answers at each moment alone."""
+    """Bounds of the gain on future messages, as shares, from the answers at each moment alone.
+
+    Where some answers are open, `counts` holds the worst for the lower bound and `best` the best for the upper one.
+    """
     levels = share_levels(disagree, bank)
-    return _least_gain(counts, levels), np.asarray(-_least_gain(counts.turned(), levels))
+    best = counts if best is None else best
+    return _least_gain(counts, levels), np.asarray(-_least_gain(best.turned(), levels))
 
 
 def _least_gain(counts: Counts, levels: ShareLevels) -> Float[np.ndarray, "*t"]:
-    """The smallest gain not rejected: each level's least mean (by halving) times the share that makes least of it."""
-    shape = (*np.shape(counts.right), len(levels.threshold))
-    low, high = np.full(shape, -1.0), np.full(shape, 1.0)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        rejected = log_capital(counts.against(), middle) >= levels.threshold
-        low, high = np.where(rejected, middle, low), np.where(rejected, high, middle)
-    return np.asarray((low * np.where(low >= 0, levels.below, levels.above)).min(axis=-1))
+    """The smallest gain not rejected: each level's least mean times the share that makes least of it."""
+    means = _least_mean(counts, levels.threshold)
+    return np.asarray((means * np.where(means >= 0, levels.below, levels.above)).min(axis=-1))
+
+
+def _least_mean(counts: Counts, threshold: Float[np.ndarray, "L"]) -> Float[np.ndarray, "*t L"]:
+    """For each threshold, the largest mean up to which the capital has reached it; -1 where it has nowhere.
+
+    The logarithm of the capital falls in log(1 + mu) and is convex in it. Newton's steps from a point where the
+    threshold is reached therefore stay where it is: the result is never too large.
+    """
+    every = np.stack(np.broadcast_arrays(*counts), axis=-1).astype(np.float64)
+    of_bets = np.stack([np.log1p(BETS * (gain / _UNITS[:, None] - 1)) for gain in (2.0, 0.0, 1.0)])
+    capital = _together((every @ of_bets.reshape(3, -1)).reshape(*every.shape[:-1], *of_bets.shape[1:]))
+    reached = (capital[..., None, :] >= threshold[:, None]).sum(axis=-1)
+    unit = _UNITS[np.maximum(reached - 1, 0)]
+    right, wrong, neither = (part[..., None] for part in counts.against())
+    for _ in range(_STEPS):
+        of_right, of_neither = (1 + BETS * (gain / unit[..., None] - 1) for gain in (2.0, 1.0))
+        each = right * np.log(of_right) + neither * np.log(of_neither) + wrong * np.log1p(-BETS)
+        falls = right * (1 - (1 - BETS) / of_right) + neither * (1 - (1 - BETS) / of_neither)
+        capital = _together(each)
+        slope = (SHARES * np.exp(each - capital[..., None]) * falls).sum(axis=-1)
+        unit = unit * np.exp(np.maximum(capital - threshold, 0) / np.maximum(slope, _EDGE))
+    return np.where(reached > 0, np.minimum(unit, 2.0), 0.0) - 1
 
 
 def exceeds(counts: Counts, gain: float, *, disagree: int, bank: int) -> Bool[np.ndarray, "*t"]:
@@ -133,12 +166,16 @@ def last_bounds(right: int, wrong: int, bank: int) -> tuple[float, float]:
     return _least_score(right, wrong, bank), -_least_score(wrong, right, bank)
 
 
+def exceeds_at_last(right: int, wrong: int, gain: float, *, bank: int) -> bool:
+    """Whether the lower of those bounds is above `gain` (a share)."""
+    return score(right, wrong, bank, gain) >= _LAST_SCORES
+
+
 def _least_score(right: int, wrong: int, bank: int) -> float:
     low, high = -1.0, (right - wrong) / bank
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rejected = score(right, wrong, bank, middle) >= _LAST_SCORES
-        low, high = (middle, high) if rejected else (low, middle)
+        low, high = (middle, high) if exceeds_at_last(right, wrong, middle, bank=bank) else (low, middle)
     return low
 
 
@@ -154,28 +191,34 @@ def score(right: int, wrong: int, bank: int, gain: float) -> float:
 
 
 def bank_bounds(
-    x: Int[np.ndarray, "n"], *, disagree: int, bank: int
+    x: Int[np.ndarray, "n"],
+    *,
+    disagree: int,
+    bank: int,
+    side: float = BANK_SIDE,
+    best: Int[np.ndarray, "n"] | None = None,
 ) -> tuple[Float[np.ndarray, "n+1"], Float[np.ndarray, "n+1"]]:
-    """Bounds of the gain on the bank's own messages, as shares, before any answer and after each; they only narrow."""
-    low = _least_sum(x, disagree)
-    high = -_least_sum(-x, disagree)
+    """Bounds of the gain on the bank's own messages, as shares, before any answer and after each; they only narrow.
+
+    `side` is what each side may err with; `best` is as for `future_bounds`.
+    """
+    low = _least_sum(x, disagree, side)
+    high = -_least_sum(-(x if best is None else best), disagree, side)
     return low / bank, np.maximum(high, low) / bank
 
 
-def _least_sum(x: Int[np.ndarray, "n"], disagree: int) -> Float[np.ndarray, "n+1"]:
+def _least_sum(x: Int[np.ndarray, "n"], disagree: int, side: float) -> Float[np.ndarray, "n+1"]:
     """The smallest sum of all values that is not rejected, after each draw without replacement."""
     sums = np.arange(-disagree, disagree + 1, dtype=np.float64)
-    capital = np.zeros((len(BETS), len(sums)))
-    least, drawn = np.empty(len(x) + 1), 0.0
+    capital = np.ones((len(BETS), len(sums)))
+    least, drawn = np.empty(len(x) + 1), 0
     least[0] = -disagree
     for t, value in enumerate(x.tolist()):
         mean = (sums - drawn) / (disagree - t)
-        unit = np.maximum(1 + mean, _EDGE)
-        capital = capital + np.log(np.maximum(1 + BETS[:, None] * (value - mean) / unit, _EDGE))
+        capital *= 1 + BETS[:, None] * ((value - mean) / np.maximum(1 + mean, _EDGE))
         drawn += value
-        together = np.logaddexp.reduce(capital, axis=0) - np.log(len(BETS))
-        # Where the capital is large all smaller sums are rejected too: it falls in S.
-        alive = (together < -np.log(BANK_SIDE)) & (sums - drawn >= -(disagree - t - 1))
+        # Where a sum is rejected all smaller ones are too: the capital falls in it.
+        alive = (SHARES @ capital < 1 / side) & (sums >= drawn - (disagree - t - 1))
         keep = int(np.argmax(alive)) if alive.any() else len(sums) - 1
         sums, capital = sums[keep:], capital[:, keep:]
         least[t + 1] = sums[0]

@@ -15,18 +15,26 @@ choice is about future messages like those of the bank, by the bounds of `bettin
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from shoptalk.decide.betting import Counts, bank_bounds, exceeds, future_bounds, last_bounds
+from shoptalk.decide.betting import BANK_SIDE, Counts, bank_bounds, exceeds, exceeds_at_last, future_bounds, last_bounds
 
+Choice = Literal["adopt", "keep_base", "inconclusive"]
+SKIPPED = 2
+"""Of a question that was passed over and has no answer yet: either system may be right."""
 _POINTS = 100.0
+_BANK_SCORES = 2.241403
+"""The normal law's quantile at 1 - BANK_SIDE / 2."""
 _RIGHT_OR_WRONG = 0.7
 """The share of disagreements of which one of the two is right, where no answer tells."""
-_LOOKS_AHEAD = 48
+_LOOKS_AHEAD = 64
+_FUTURES, _FEW_FUTURES = 96, 16
+"""From which a forecast is made: now, and of moments that are past."""
 _QUANTILES = (-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534)
 """Of the normal law, at equal steps."""
 
@@ -43,21 +51,21 @@ class Consistency:
             raise ValueError(f"{self.same} same answers of {self.twice} asked twice: that cannot be.")
 
     @property
-    def error(self) -> float:
-        """The chance that an answer is a slip: half, where nothing is known.
+    def kept(self) -> float:
+        """The least share of a mean of x that slips leave: 1 where nobody slips, 0 where nothing is known.
 
-        Two answers to one question of which each slips with probability e differ with probability 2 e (1 - e) at
-        least. That they differ is counted with one more of each kind (the rule of succession).
+        Two answers to one question, each a slip with probability e, differ with probability r >= 2 e (1 - e), so that
+        1 - 2 e >= sqrt(1 - 2 r). One of each kind is added to what was counted (the rule of succession): a few same
+        answers do not prove that nobody slips.
         """
-        differ = (self.twice - self.same + 1) / (self.twice + 2)
-        return (1 - math.sqrt(max(0.0, 1 - 2 * differ))) / 2
+        return math.sqrt(max(0.0, 1 - 2 * (self.twice - self.same + 1) / (self.twice + 2)))
 
 
 @dataclass(frozen=True)
 class Standing:
     """What the answers so far prove; gains and their ends are in points of accuracy."""
 
-    choice: Literal["adopt", "keep_base", "inconclusive"]
+    choice: Choice
     asked: int
     right: int
     """Answers by which the new system was right and the old one wrong."""
@@ -98,7 +106,7 @@ def stand(
     """What the answers prove so far.
 
     Args:
-        x: of each answer, in the order of asking.
+        x: of each question, in the order in which they were first asked; `SKIPPED` where it still has no answer.
         disagree: on how many messages of the bank the two systems differ.
         bank: how many messages it holds.
         smallest_gain: in points.
@@ -113,14 +121,14 @@ def path(
     disagree: int,
     bank: int,
     smallest_gain: float,
-    consistency: Consistency | None = None,
+    consistency: Consistency | Sequence[Consistency] | None = None,
 ) -> tuple[Standing, ...]:
-    """What the answers proved after each of them."""
+    """What was proved after each question; `consistency` may be what was known of it then, one for each."""
     return _standings(x, disagree, bank, smallest_gain, consistency, first=1)
 
 
 def answers_needed(*, disagree: int, bank: int, gain: float, se: float, smallest_gain: float) -> int | None:
-    """About how many answers would settle it, told before any: the median over gains that an estimate leaves possible.
+    """About how many answers would settle it, told before any: the median over what an estimate leaves possible.
 
     Args:
         disagree: on how many messages of the bank the two systems differ.
@@ -130,23 +138,16 @@ def answers_needed(*, disagree: int, bank: int, gain: float, se: float, smallest
         smallest_gain: in points.
 
     Returns:
-        None where for most of these gains the bank's disagreements would not settle it: a larger bank may.
+        None where in most of these cases the bank's disagreements would not settle it: a larger bank may.
     """
     if disagree == 0:
-        return (
-            0
-            if stand(np.zeros(0, dtype=np.int64), disagree=0, bank=bank, smallest_gain=smallest_gain).settled
-            else None
-        )
-    needed = []
-    for quantile in _QUANTILES:
-        mean = float(np.clip((gain + quantile * se) / _POINTS * bank / disagree, -1, 1))
-        decided = max(_RIGHT_OR_WRONG, abs(mean))
-        rates = (decided + mean) / 2, (decided - mean) / 2, 1 - decided
-        more = _more((0, 0, 0), rates, disagree, bank, smallest_gain)
-        needed.append(math.inf if more is None else more)
-    middle = sorted(needed)[len(needed) // 2]
-    return None if math.isinf(middle) else int(middle)
+        alike = stand(np.zeros(0, dtype=np.int64), disagree=0, bank=bank, smallest_gain=smallest_gain)
+        return 0 if alike.settled else None
+    means = np.clip((gain + np.array(_QUANTILES) * se) / _POINTS * bank / disagree, -1, 1)
+    decided = np.maximum(_RIGHT_OR_WRONG, np.abs(means))
+    rates = np.stack([(decided + means) / 2, (decided - means) / 2, 1 - decided], axis=1)
+    futures = np.repeat(rates, -(-_FUTURES // len(rates)), axis=0)
+    return _more((0, 0, 0), futures, disagree, bank, smallest_gain)
 
 
 def _standings(
@@ -154,47 +155,90 @@ def _standings(
     disagree: int,
     bank: int,
     smallest_gain: float,
-    consistency: Consistency | None,
+    consistency: Consistency | Sequence[Consistency] | None,
     *,
     first: int,
 ) -> tuple[Standing, ...]:
     _refuse(x, disagree, bank)
-    counts = Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
-    low, high = _narrowing(*future_bounds(counts, disagree=disagree, bank=bank))
-    if len(x) == disagree:
-        least, most = last_bounds(int(counts.right[-1]), int(counts.wrong[-1]), bank)
-        low, high = _narrowing(np.append(low[:-1], max(low[-1], least)), np.append(high[:-1], min(high[-1], most)))
-    low, high = (_POINTS * end for end in _widened(low, high, consistency))
-    bank_low, bank_high = (_POINTS * end for end in bank_bounds(x, disagree=disagree, bank=bank))
+    ends = intervals(x, disagree=disagree, bank=bank, consistency=consistency)
     standings = []
     for n in range(first, len(x) + 1):
-        right, wrong, neither = (int(part[n]) for part in counts)
-        choice: Literal["adopt", "keep_base", "inconclusive"] = "inconclusive"
-        if low[n] > smallest_gain:
-            choice = "adopt"
-        elif high[n] < smallest_gain:
-            choice = "keep_base"
-        # Of answers like those so far: each kind counts a third of an answer more, so that none is impossible.
-        rates = tuple((count + 1 / 3) / (n + 1) for count in (right, wrong, neither))
-        settled = choice != "inconclusive"
+        right, wrong, neither = (int(part[n]) for part in ends.counts)
+        low, high = float(ends.low[n]), float(ends.high[n])
+        choice: Choice = "adopt" if low > smallest_gain else "keep_base" if high < smallest_gain else "inconclusive"
+        asked = right + wrong + neither
+        settled, futures = choice != "inconclusive", _FUTURES if n == len(x) else _FEW_FUTURES
         standings.append(
             Standing(
                 choice=choice,
-                asked=n,
+                asked=asked,
                 right=right,
                 wrong=wrong,
                 neither=neither,
                 disagree=disagree,
                 bank=bank,
-                gain=_POINTS * disagree / bank * (right - wrong) / n if n else None,
-                low=float(low[n]),
-                high=float(high[n]),
-                bank_low=float(bank_low[n]),
-                bank_high=float(bank_high[n]),
-                more=0 if settled else _more((right, wrong, neither), rates, disagree, bank, smallest_gain),
+                gain=_POINTS * disagree / bank * (right - wrong) / asked if asked else None,
+                low=low,
+                high=high,
+                bank_low=float(ends.bank_low[n]),
+                bank_high=float(ends.bank_high[n]),
+                more=0 if settled else _more_like((right, wrong, neither), disagree, bank, smallest_gain, futures),
             )
         )
     return tuple(standings)
+
+
+class Intervals(NamedTuple):
+    """Before any answer and after each: the answers of each kind, and the ends of both intervals in points."""
+
+    counts: Counts
+    low: Float[np.ndarray, "n+1"]
+    high: Float[np.ndarray, "n+1"]
+    bank_low: Float[np.ndarray, "n+1"]
+    bank_high: Float[np.ndarray, "n+1"]
+
+
+def intervals(
+    x: Int[np.ndarray, "n"],
+    *,
+    disagree: int,
+    bank: int,
+    consistency: Consistency | Sequence[Consistency] | None = None,
+) -> Intervals:
+    """Both intervals on the whole way: of what is answered, then widened for slips to hold what is true.
+
+    Who answers does not know which system said what, so that a slip, with probability e, turns x = 1 into -1 or 0, -1
+    into 1 or 0, and 0 into either equally often. The mean of what is answered is then s times the true one, with s
+    between 1 - 2 e and 1: the gain has the same sign and is at most 1 / (1 - 2 e) times as large. So ends move away
+    from 0 alone, and slips never make a gain of what is none. The bank's answers moreover differ from s times its
+    true sum by their own chance: each by a variance of at most 4 e (1 - e), for which half of the error is set aside.
+
+    What people pass over is not like what they answer. So a skipped question stays in its place, and counts against
+    the new system at the lower ends and for it at the upper ones.
+    """
+    counts = _counts(x)
+    against, for_it = (np.where(x == SKIPPED, value, x) for value in (-1, 1))
+    worst, best = (_counts(each) for each in (against, for_it))
+    low, high = _narrowing(*future_bounds(worst, disagree=disagree, bank=bank, best=best))
+    if len(x) == disagree:
+        least, _ = last_bounds(int(worst.right[-1]), int(worst.wrong[-1]), bank)
+        _, most = last_bounds(int(best.right[-1]), int(best.wrong[-1]), bank)
+        low, high = _narrowing(np.append(low[:-1], max(low[-1], least)), np.append(high[:-1], min(high[-1], most)))
+    side = BANK_SIDE if consistency is None else BANK_SIDE / 2
+    bank_low, bank_high = bank_bounds(against, disagree=disagree, bank=bank, side=side, best=for_it)
+    if consistency is not None:
+        known = [Consistency(0, 0), *consistency] if isinstance(consistency, Sequence) else [consistency] * (len(x) + 1)
+        kept = np.array([at_that_time.kept for at_that_time in known])
+        # Nothing that was answered takes an end further than it lay before the first answer.
+        low, high = _away(low, high, kept, np.zeros(len(kept)), (float(low[0]), float(high[0])))
+        chance = _BANK_SCORES * np.sqrt((1 - kept**2) * disagree) / bank
+        bank_low, bank_high = _away(bank_low, bank_high, kept, chance, (-disagree / bank, disagree / bank))
+    return Intervals(counts, *(_POINTS * end for end in (low, high, bank_low, bank_high)))
+
+
+def _counts(x: Int[np.ndarray, "n"]) -> Counts:
+    """The answers of each kind before any question and after each."""
+    return Counts(*(np.append(0, np.cumsum(x == value)) for value in (1, -1, 0)))
 
 
 def _narrowing(
@@ -208,37 +252,52 @@ def _narrowing(
     return low, high
 
 
-def _widened(
-    low: Float[np.ndarray, "t"], high: Float[np.ndarray, "t"], consistency: Consistency | None
+def _away(
+    low: Float[np.ndarray, "t"],
+    high: Float[np.ndarray, "t"],
+    kept: Float[np.ndarray, "t"],
+    chance: Float[np.ndarray, "t"],
+    furthest: tuple[float, float],
 ) -> tuple[Float[np.ndarray, "t"], Float[np.ndarray, "t"]]:
-    """The interval of what is true, from that of what is answered.
+    """Ends of what is true, from those of what is answered."""
+    low, high, kept = low - chance, high + chance, np.maximum(kept, 1e-9)
+    return (
+        np.maximum(np.where(low < 0, low / kept, low), furthest[0]),
+        np.minimum(np.where(high > 0, high / kept, high), furthest[1]),
+    )
 
-    Who answers does not know which system said what, so that a slip with probability e turns x = 1 into -1 or 0, -1
-    into 1 or 0, and 0 into either equally often: the mean of what is answered is s times the true one, with s between
-    1 - 2 e and 1. A gain keeps its sign and is at most 1 / (1 - 2 e) times as large: ends move away from 0 alone.
-    """
-    if consistency is None:
-        return low, high
-    kept = max(1 - 2 * consistency.error, 1e-9)
-    return np.maximum(np.where(low < 0, low / kept, low), -1), np.minimum(np.where(high > 0, high / kept, high), 1)
+
+def _more_like(so_far: tuple[int, ...], disagree: int, bank: int, smallest_gain: float, futures: int) -> int | None:
+    """How many more answers settle it, if they are like those so far: rates are drawn as these leave them possible."""
+    # Each kind counts a third of an answer more, so that none is impossible.
+    rates = np.random.default_rng(sum(so_far)).dirichlet(np.array(so_far) + 1 / 3, size=futures)
+    return _more(so_far, rates, disagree, bank, smallest_gain)
 
 
 def _more(
-    so_far: tuple[int, ...], rates: tuple[float, ...], disagree: int, bank: int, smallest_gain: float
+    so_far: tuple[int, ...], rates: Float[np.ndarray, "K 3"], disagree: int, bank: int, smallest_gain: float
 ) -> int | None:
-    """How many more answers at these rates (right, wrong, neither) settle it."""
+    """The median over futures, one drawn for each row of rates (right, wrong, neither), of the answers that settle it.
+
+    None where it is more than there are. Expected counts instead of drawn ones would promise too many: capital is
+    convex in them, and is looked at all the time.
+    """
     left = disagree - sum(so_far)
     if left <= 0:
         return None
-    ahead = np.unique(np.round(np.geomspace(1, left, _LOOKS_AHEAD)).astype(np.int64))
-    counts = Counts(*(count + ahead * rate for count, rate in zip(so_far, rates, strict=True)))
-    share = smallest_gain / _POINTS
+    rng = np.random.default_rng(left)
+    ahead = np.unique(np.round(np.geomspace(max(1, left / 50), left, _LOOKS_AHEAD)).astype(np.int64))
+    drawn = rng.multinomial(np.diff(ahead, prepend=0), rates[:, None])  # (K, looks, 3)
+    each = np.array(so_far) + np.cumsum(drawn, axis=1)
+    counts, share = Counts(*np.moveaxis(each, -1, 0)), smallest_gain / _POINTS
     settled = exceeds(counts, share, disagree=disagree, bank=bank)
     settled |= exceeds(counts.turned(), -share, disagree=disagree, bank=bank)
-    if settled.any():
-        return int(ahead[int(np.argmax(settled))])
-    low, high = last_bounds(round(counts.right[-1]), round(counts.wrong[-1]), bank)
-    return left if low > share or high < share else None
+    for future, (right, wrong, _) in enumerate(each[:, -1].tolist()):
+        settled[future, -1] |= exceeds_at_last(right, wrong, share, bank=bank)
+        settled[future, -1] |= exceeds_at_last(wrong, right, -share, bank=bank)
+    first = np.where(settled.any(axis=1), ahead[np.argmax(settled, axis=1)], disagree + 1)
+    middle = int(np.median(first))
+    return middle if middle <= left else None
 
 
 def _refuse(x: Int[np.ndarray, "n"], disagree: int, bank: int) -> None:
@@ -246,5 +305,5 @@ def _refuse(x: Int[np.ndarray, "n"], disagree: int, bank: int) -> None:
         raise ValueError(f"{disagree} disagreements in a bank of {bank}: that cannot be.")
     if len(x) > disagree:
         raise ValueError(f"{len(x)} answers to {disagree} disagreements: each is asked once.")
-    if strange := sorted(set(x.tolist()) - {-1, 0, 1}):
-        raise ValueError(f"An answer counts 1, -1 or 0, not {strange[0]}.")
+    if strange := sorted(set(x.tolist()) - {-1, 0, 1, SKIPPED}):
+        raise ValueError(f"An answer counts 1, -1 or 0, and a skipped question {SKIPPED}, not {strange[0]}.")
