@@ -5,14 +5,19 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shoptalk.adaptation import adapt
+from shoptalk.artifact import open_artifact
+from shoptalk.commands import ask_session
 from shoptalk.commands.ask import answer_from, read_answers, result
 from shoptalk.commands.ask_journal import FILE
 from shoptalk.commands.ask_session import AGAIN, LATER, Session, open_session
-from shoptalk.config import CurateConfig, load
+from shoptalk.commands.report import report
+from shoptalk.commands.verify import verify
+from shoptalk.config import Config, CurateConfig, load
 from shoptalk.curate.labels import read_labels
 from shoptalk.errors import ArtifactError, InputError, SourceError, StorageError
 from tests.attacks import reseal
@@ -48,6 +53,11 @@ def finished(small: SmallWorld, bank: Path, tiny_base: Path, tmp_path_factory: p
     with open_session(out, bank=bank):
         pass  # what the two answer is computed once for all tests
     return out
+
+
+def config_for(base: Path, **values: object) -> Config:
+    fixed = {"budget": "12000tok", "draws": 5, "shots": 2, "candidates": ("mlm", "none")}
+    return load(overrides=SMALL, base=str(base), **(fixed | values))
 
 
 @pytest.fixture
@@ -352,3 +362,129 @@ def test_a_label_that_the_run_does_not_have_is_refused(run: Path, bank: Path) ->
         near = session.neighbours(question.key)
         assert near
         assert all(label in session.labels for _, label in near)
+
+
+def settled_by(run: Path, bank: Path, side: int, *, most: int = 100) -> Session:
+    """Answer what one of the two says (0 the base, 1 the challenger), and conclude."""
+    with open_session(run, bank=bank, most=most, who="Ann") as session:
+        while (question := session.question()) is not None:
+            session.answer(question.key, session._rows[question.key].answers[side])
+        session.conclude()
+    return session
+
+
+def verdict_in(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "verdict.json").read_text(encoding="utf-8")))
+
+
+def entry_served(run: Path) -> str | None:
+    encoder = open_artifact(run / "encoder")
+    assert encoder is not None
+    return encoder.parents.get("entry")
+
+
+def test_answers_change_the_verdict_what_ships_and_the_report_and_both_pieces_of_evidence_are_shown(
+    run: Path, bank: Path, small: SmallWorld
+) -> None:
+    before = verdict_in(run)
+    assert before["choice"] == "inconclusive"
+    assert "asked" not in before
+    assert entry_served(run) is None
+    session = settled_by(run, bank, 1)
+    verdict = verdict_in(run)
+    assert verdict["choice"] == "adopt"
+    assert verdict["asked"]["before"] == "inconclusive"
+    assert verdict["asked"]["asked"] == session.standing.asked
+    assert verdict["asked"]["answered_by"] == ["Ann"]
+    assert verdict["sentence"].startswith(session.sentence)
+    assert verdict["sentence"].endswith(before["sentence"])
+    assert verdict["labels_needed"] is None
+    assert {key: verdict[key] for key in ("gain", "interval", "ladder")} == {
+        key: before[key] for key in ("gain", "interval", "ladder")
+    }
+    candidate, head, encoder = (open_artifact(run / name) for name in ("candidate/encoder", "head", "encoder"))
+    assert candidate is not None
+    assert head is not None
+    assert encoder is not None
+    assert encoder.parents == candidate.parents
+    assert head.parents["encoder"] == encoder.content
+    assert f"Settled by {session.standing.asked} answers" in (run / "encoder" / "README.md").read_text(encoding="utf-8")
+    page, markdown = (run / "report.html").read_text(encoding="utf-8"), report([run], form="md")
+    for text in (page, markdown):
+        assert "the labels alone said: Inconclusive" in text
+    assert verify(run, report=Listener())["damaged"] == []
+
+
+def test_the_same_adapt_again_keeps_what_people_have_settled_also_where_a_part_was_lost(
+    run: Path, bank: Path, small: SmallWorld, tiny_base: Path
+) -> None:
+    settled_by(run, bank, 1)
+    served, verdict = entry_served(run), verdict_in(run)
+
+    def again() -> None:
+        adapt([small.conversations], out=run, config=config_for(tiny_base), report=Listener(), labels=small.labels)
+
+    again()
+    assert (entry_served(run), verdict_in(run)) == (served, verdict)
+    shutil.rmtree(run / "encoder")
+    again()
+    assert entry_served(run) == served
+    assert verdict_in(run)["choice"] == "adopt"
+    assert verify(run, report=Listener())["damaged"] == []
+
+
+def test_answers_that_are_all_taken_back_leave_the_run_as_it_was(run: Path, bank: Path) -> None:
+    before = {name: (run / name).read_text(encoding="utf-8") for name in ("verdict.json", "encoder/README.md")}
+    settled_by(run, bank, 1)
+    with open_session(run, bank=bank) as session:
+        while session.undo():
+            pass
+        session.conclude()
+    assert {name: (run / name).read_text(encoding="utf-8") for name in before} == before
+    assert entry_served(run) is None
+    assert verify(run, report=Listener())["damaged"] == []
+
+
+def test_answers_for_the_base_keep_it_and_few_answers_leave_the_choice_to_the_labels(run: Path, bank: Path) -> None:
+    settled_by(run, bank, 0, most=2)
+    verdict = verdict_in(run)
+    assert verdict["choice"] == "inconclusive"
+    assert verdict["asked"]["asked"] == 2
+    assert "A person was asked: They differ on" in verdict["sentence"]
+    settled_by(run, bank, 0)
+    verdict = verdict_in(run)
+    assert (verdict["choice"], entry_served(run)) == ("keep_base", None)
+
+
+def test_an_encoder_outside_its_guards_is_not_adopted_whatever_is_answered(
+    run: Path, bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_session, "guarded", lambda done: "it forgets: general similarity changed by -9 points")
+    session = settled_by(run, bank, 1)
+    assert session.standing.choice == "adopt"
+    verdict = verdict_in(run)
+    assert (verdict["choice"], entry_served(run)) == ("keep_base", None)
+    assert "The base is kept all the same: it forgets" in verdict["sentence"]
+    assert result(session)["choice"] == "keep_base"
+
+
+def test_other_systems_than_base_and_challenger_change_no_verdict(run: Path, bank: Path) -> None:
+    before = verdict_in(run)
+    with open_session(run, systems="base:plain,adapted", bank=bank) as session:
+        while (question := session.question()) is not None:
+            session.answer(question.key, session._rows[question.key].answers[1])
+        session.conclude()
+    assert verdict_in(run) == before
+    assert not (run / "settled").exists()
+
+
+@pytest.mark.slow
+def test_what_was_answered_about_an_earlier_challenger_counts_no_more(
+    run: Path, bank: Path, small: SmallWorld, tiny_base: Path
+) -> None:
+    settled_by(run, bank, 1)
+    config = config_for(tiny_base, seed=1)
+    adapt([small.conversations], out=run, config=config, report=Listener(), labels=small.labels, force=True)
+    verdict = verdict_in(run)
+    assert "asked" not in verdict
+    assert (run / FILE).is_file()

@@ -60,6 +60,7 @@ def ask(
             ask_on_page(one, run=str(run), tell=_say)
         elif not one.finished:
             _converse(one)
+        one.conclude()
         outcome = result(one)
     show(outcome, as_json, lambda: _told(outcome))
 

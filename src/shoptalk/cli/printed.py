@@ -52,11 +52,23 @@ def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
         )
     if result.get("heads"):
         lines.append(result["heads"]["sentence"])
+    lines += _answers_needed(result, out)
     lines.append(f"spent {_spent_text(result['spent'])}")
     lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
     return "\n".join(lines)
+
+
+def _answers_needed(result: Result, out: Path) -> list[str]:
+    """How a person settles it, where messages were held out to ask about."""
+    if "answers_needed" not in result or result.get("asked"):
+        return []
+    needed = result["answers_needed"]
+    if needed == 0:
+        return ["base and challenger answer alike on the messages held out: there is nothing to choose"]
+    about = f"about {_many(needed, 'answer')} of yours" if needed else "more messages than were held out (--bank)"
+    return [f"to settle it by asking: {about}, with `shoptalk ask {out}`"]
 
 
 def ladder(result: Result, measure: Measure) -> list[str]:

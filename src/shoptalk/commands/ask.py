@@ -103,13 +103,13 @@ def _fitting(question: BlindQuestion, label: str | None, session: Session) -> st
 
 def result(session: Session) -> dict[str, Any]:
     """What `ask --json` prints."""
-    standing = session.standing
+    asked = session.told()
     return {
-        "choice": standing.choice,
-        "gain": standing.gain,
-        "interval": [standing.low, standing.high],
-        "asked": standing.asked,
-        "bank": standing.bank,
-        "disagree": standing.disagree,
-        "sentence": session.sentence,
+        "choice": asked.choice,
+        "gain": asked.gain,
+        "interval": list(asked.interval),
+        "asked": asked.asked,
+        "bank": asked.bank,
+        "disagree": asked.disagree,
+        "sentence": asked.sentence,
     }

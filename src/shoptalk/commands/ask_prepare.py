@@ -185,7 +185,7 @@ def _labelled_rows(
 ) -> tuple[list[Disagreement], tuple[str, ...]]:
     """The disagreements in random order, and the labels."""
     config, examples = done.world.config, done.curated.examples
-    pool = [item for item in pool_of(done.curated.train, seed=config.seed) if isinstance(item, str)]
+    pool = pool_of(done.curated.train, seed=config.seed)
     both = []
     for system in (old, new):
         product = open_embedder(config, system.model)

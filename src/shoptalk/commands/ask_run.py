@@ -20,12 +20,12 @@ from shoptalk.config import Config, did_you_mean
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kinds import KINDS, PLAIN
-from shoptalk.readback import read_json, refuse_no_folder
-from shoptalk.report.reading import read_verdict
+from shoptalk.readback import refuse_no_folder
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.curate import Curated, open_curated
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.world import World
+from shoptalk.telling.facts import decided
 from shoptalk.training.reporter import Reporter, Silent
 
 BASE, ADAPTED = "base", "adapted"
@@ -87,8 +87,7 @@ def open_run(run: Path, report: Reporter) -> AskedRun:
             f"`shoptalk adapt SOURCE... --labels FILE --out {run}` makes one, or finishes it."
         )
     handed_out(decision)
-    path = decision / "verdict.json"
-    verdict = read_verdict(read_json(path, dict), where=path)
+    verdict = decided(run)
     try:
         config = Config.model_validate({k: v for k, v in artifact.config.items() if k != "accept_unproven"})
     except ValidationError as error:
@@ -134,6 +133,11 @@ def two_systems(done: AskedRun, given: str | None) -> tuple[System, System]:
             f"answer alike, there is nothing to choose. {_offered(done)}"
         )
     return old, new
+
+
+def base_model(done: AskedRun) -> str:
+    """The base that the verdict compares with: a folder, or a reference."""
+    return _encoder(done, BASE)[0]
 
 
 def is_verdict(old: System, new: System) -> bool:

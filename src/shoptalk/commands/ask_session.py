@@ -23,10 +23,12 @@ from jaxtyping import Int
 from shoptalk.artifact import locked
 from shoptalk.commands.ask_journal import FILE, AnswerRow, Journal
 from shoptalk.commands.ask_prepare import Asking, Disagreement, prepare
-from shoptalk.commands.ask_run import AskedRun, open_run, two_systems
+from shoptalk.commands.ask_run import AskedRun, is_verdict, open_run, two_systems
+from shoptalk.commands.ask_settle import guarded, settle
 from shoptalk.decide.disagreements import Consistency, Standing, path, stand
 from shoptalk.errors import InputError
 from shoptalk.report.asked_words import asked_sentence
+from shoptalk.report.verdict_json import Asked
 from shoptalk.training.reporter import Reporter, Silent
 
 MOST = 100
@@ -57,8 +59,9 @@ class BlindQuestion:
 class Session:
     """An asking that goes on; made by `open_session`, which holds the run's folder for it."""
 
-    def __init__(self, done: AskedRun, asking: Asking, *, most: int, who: str) -> None:
+    def __init__(self, done: AskedRun, asking: Asking, *, most: int, who: str, settles_verdict: bool) -> None:
         self._done, self._asking, self._most, self._who = done, asking, most, who
+        self._settles_verdict = settles_verdict
         self._rows = {row.key: row for row in asking.rows}
         self._journal = Journal(done.run / FILE, asking=asking.id)
         self._path: tuple[Standing, ...] = ()
@@ -104,8 +107,12 @@ class Session:
     @property
     def sentence(self) -> str:
         """What came of it, for people."""
+        return self.told().sentence
+
+    def told(self) -> Asked:
+        """What came of it, as the run's verdict keeps it."""
         standing, twice = self.standing, self._twice
-        return asked_sentence(
+        sentence = asked_sentence(
             choice=standing.choice,
             disagree=standing.disagree,
             bank=standing.bank,
@@ -115,6 +122,37 @@ class Session:
             more=standing.more,
             consistency=(twice.twice, twice.same) if twice is not None else None,
         )
+        choice, reason = standing.choice, guarded(self._done) if self._settles_verdict else ""
+        if reason and choice == "adopt":
+            choice = "keep_base"
+            sentence += f" The base is kept all the same: {reason.rstrip('.')}."
+        return Asked(
+            systems=self.systems,
+            choice=choice,
+            before=self._done.verdict.choice,
+            gain=standing.gain,
+            interval=(standing.low, standing.high),
+            on_bank=(standing.bank_low, standing.bank_high),
+            asked=standing.asked,
+            right=standing.right,
+            wrong=standing.wrong,
+            neither=standing.neither,
+            disagree=standing.disagree,
+            bank=standing.bank,
+            twice=twice.twice if twice is not None else 0,
+            same=twice.same if twice is not None else 0,
+            more=standing.more,
+            guarded=reason,
+            answered_by=tuple(dict.fromkeys(row.who for row in self._journal.rows)),
+            sentence=sentence,
+        )
+
+    def conclude(self) -> None:
+        """Let the run follow what was answered: where base and challenger were asked about, its verdict, its report
+        and what it ships. To be called when a person stops, whether it is settled or not; again changes nothing.
+        """
+        if self._settles_verdict:
+            settle(self._done, self.told() if self._journal.rows else None)
 
     def question(self) -> BlindQuestion | None:
         """What is to be asked next; the same until it is answered. None where nothing is."""
@@ -269,7 +307,7 @@ def open_session(
     old, new = two_systems(done, systems)
     with locked(run):
         asking = prepare(done, old, new, bank=bank)
-        yield Session(done, asking, most=most, who=who or _user())
+        yield Session(done, asking, most=most, who=who or _user(), settles_verdict=is_verdict(old, new))
 
 
 def _user() -> str:

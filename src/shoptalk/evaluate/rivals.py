@@ -5,14 +5,16 @@ head that is fitted here is the one that ships, of the kind that the verdict has
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.kind_answers import Seen, kind_answers
+from shoptalk.nn.heads.names import embedded as names_of
 from shoptalk.nn.product import Embedder
-from shoptalk.records import Example
+from shoptalk.records import Example, Item
 
 NEIGHBOURS = 5
 """Labelled texts that are shown beside a message."""
@@ -41,22 +43,28 @@ class Answered:
 def answered(
     product: Embedder,
     examples: Sequence[Example],
-    pool: Sequence[str],
+    pool: Sequence[Item],
     messages: Sequence[str],
     *,
     kind: str,
-    names: bool,
+    names: bool = True,
+    seen: Seen | None = None,
 ) -> Answered:
-    """What the head of a kind on all labels answers; with `names` it may learn from the labels' names too."""
+    """What the head of a kind on all labels answers; with `names` it may learn from the labels' names too. `seen` is
+    how the encoder sees the examples and the pool, where that is known.
+    """
     labels = sorted({example.label for example in examples})
     number = {label: i for i, label in enumerate(labels)}
-    n, texts = len(examples), [example.text for example in examples]
+    texts = [example.text for example in examples]
+    if seen is None:
+        named = names_of(product, labels) if names and product.kind == "text" else None
+        seen = Seen(embed(product, texts), embed(product, pool), named)
+    vectors = embed(product, messages)
     codes = np.array([number[example.label] for example in examples] + [0] * len(messages), dtype=np.int64)
-    seen = Seen.by(product, [*texts, *messages], pool, labels=labels if names and product.kind == "text" else ())
-    taught = (np.arange(len(codes)) < n)[None]
-    answers = kind_answers(seen, codes, taught, only=kind)[kind][0, n:]
-    vectors = np.asarray(seen.texts)
-    return Answered(tuple(labels), answers.astype(np.int64), vectors[n:], vectors[:n])
+    taught = (np.arange(len(codes)) < len(texts))[None]
+    every = replace(seen, texts=np.concatenate([seen.texts, vectors]))
+    answers = kind_answers(every, codes, taught, only=kind)[kind][0, len(texts) :]
+    return Answered(tuple(labels), answers.astype(np.int64), vectors, np.asarray(seen.texts))
 
 
 def neighbours_by_both(old: Answered, new: Answered, i: int) -> list[int]:

@@ -4,12 +4,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from shoptalk import decide
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.curate.bank import ENOUGH, FEWEST, FEWEST_TEXTS, apart_from, messages_of, one_of_each
+from shoptalk.evaluate.rivals import answered
 from shoptalk.readback import as_written
+from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.world import World
+from shoptalk.stages.decide import Judged
+from shoptalk.stages.world import World, open_embedder
 
+SAMPLED = 1_000
+"""Messages on which it is estimated how often base and challenger differ."""
 BANK, MESSAGES = "bank", "messages.jsonl"
 """The artifact, and its file: a JSON object with its `text` in each line."""
 
@@ -33,6 +39,38 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
             write_text(inside / MESSAGES, "".join(rows))
         world.report.say(told(len(messages)))
     return read_messages(folder)
+
+
+def answers_needed(
+    world: World, curated: Curated, baseline: Baseline, judged: Judged, messages: Sequence[str]
+) -> int | None:
+    """About how many answers would tell base and challenger apart, by how often they differ on the first messages; None
+    where the bank would not do, or nobody can be asked.
+    """
+    compared, pool = judged.compared, baseline.bench.pool
+    if compared is None or judged.entry is None or compared.base.seen is None or len(messages) < FEWEST:
+        return None
+    sample, answers = messages[:SAMPLED], []
+    for model, final in (
+        (judged.base.model, compared.base),
+        (str(judged.entry.folder / "encoder"), compared.adapted),
+    ):
+        product = open_embedder(world.config, model)
+        answers.append(answered(product, curated.examples, pool, sample, kind=final.way, seen=final.seen).codes)
+    share = float((answers[0] != answers[1]).mean())
+    low, high = judged.facts["interval"]
+    needed = decide.answers_needed(
+        disagree=round(share * len(messages)),
+        bank=len(messages),
+        gain=judged.facts["gain"],
+        se=(high - low) / 2 / compared.c,
+        smallest_gain=judged.facts["smallest_gain"],
+    )
+    about = f"about {needed} answers" if needed is not None else "more answers than this bank has"
+    world.report.say(
+        f"bank: base and challenger differ on {share:.1%} of it; {about} would settle it (`shoptalk ask {world.run}`)"
+    )
+    return needed
 
 
 def known_texts(curated: Curated) -> list[Sequence[str]]:
