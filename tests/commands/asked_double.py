@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Literal
 
 LABELS = ("card lost", "card arrival", "top up failed", "exchange rate", "refund status", "close account")
 
@@ -26,6 +27,7 @@ class FakeAsking:
     context: tuple[tuple[str, str], ...] = ()
     settles_at: int = 12
     most: int = 1000
+    guarded: bool = False
     systems: tuple[str, str] = ("base", "adapted")
     smallest_gain: float = 0.5
     given: list[tuple[int, str | None]] = field(default_factory=list)
@@ -38,6 +40,10 @@ class FakeAsking:
     @property
     def standing(self) -> SimpleNamespace:
         return self._after(len(self.given))
+
+    @property
+    def choice(self) -> Literal["adopt", "keep_base", "inconclusive"]:
+        return "keep_base" if self.guarded and self.standing.choice == "adopt" else self.standing.choice
 
     @property
     def finished(self) -> bool:

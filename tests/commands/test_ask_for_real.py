@@ -114,6 +114,8 @@ def test_a_person_settles_a_run_by_keys_with_a_pause_between(run: Path, bank: Pa
         page.get_by_role("button", name="Done: end the asking").click()
         outcome = json.loads(running.communicate(timeout=60)[0])
         assert outcome["choice"] == "adopt" and running.returncode == 0
+        verdict = json.loads((run / "verdict.json").read_text(encoding="utf-8"))
+        assert verdict["choice"] == "adopt" and verdict["asked"]["sentence"] == outcome["sentence"]
         assert outcome["asked"] == sum(row["given"] != "skip" and not row["again"] for row in rows_of(run))
         labels = {row["text"]: row["label"] for row in rows_of(run) if row["given"] == "answer"}
         assert all(newer[text] == label for text, label in labels.items())

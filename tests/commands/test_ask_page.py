@@ -188,6 +188,12 @@ def test_it_stops_by_itself_and_says_what_was_settled() -> None:
     assert "Question 3." in words(page) and not reader.desk.ended()
 
 
+def test_a_challenger_that_may_not_be_adopted_is_not_said_to_be_taken() -> None:
+    reader = Reader(FakeAsking(settles_at=1, guarded=True))
+    said = words(reader.send("answer", "o0")[1])
+    assert "Settled by 1 answer: keep base" in said and "take adapted" not in said
+
+
 def test_an_asking_that_stops_while_it_is_open_says_so_and_how_to_go_on() -> None:
     reader = Reader(FakeAsking(settles_at=30, most=2))
     reader.send("answer", "o0")
@@ -419,12 +425,14 @@ def test_the_words_of_the_picture_are_there_for_who_does_not_see_it(reader: Read
 # --- the command's process --------------------------------------------------------------------------------------------
 
 PROGRAM = """
+import sys
+
 from shoptalk.commands.ask_page import ask_on_page
 from tests.commands.asked_double import FakeAsking
 
-fake = FakeAsking(settles_at=2)
+fake, linger = FakeAsking(settles_at=2), float(sys.argv[1])
 try:
-    ask_on_page(fake, run="runs/acme", tell=lambda line: print(line, flush=True), open_browser=False, linger=0.0)
+    ask_on_page(fake, run="runs/acme", tell=lambda line: print(line, flush=True), open_browser=False, linger=linger)
 except KeyboardInterrupt:
     print("interrupted")
 finally:
@@ -433,10 +441,10 @@ finally:
 
 
 @contextlib.contextmanager
-def process() -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
+def process(linger: float = 0.0) -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
     """A process that asks, and a client of its page."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", PROGRAM, str(linger)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as running:
         assert running.stdout is not None
         address = re.search(r"http://127\.0\.0\.1:\d+/\S+/", running.stdout.readline())
@@ -455,6 +463,15 @@ def test_ctrl_c_ends_the_page_cleanly_and_keeps_what_was_answered() -> None:
         running.send_signal(signal.SIGINT)
         assert running.communicate(timeout=20)[0].split("\n")[:2] == ["interrupted", "1 answers"]
         assert running.returncode == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_the_last_page_is_no_interruption() -> None:
+    with process(linger=60.0) as (running, client):
+        for turn in ("0", "1"):
+            client.post("answer", data={"turn": turn, "choice": "o0"})
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=20)[0] == "2 answers\n"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from shoptalk.records import Turn
 from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown, StandingShown
 from shoptalk.report.question_page import message_page, question_page
+from shoptalk.report.verdict_json import Choice
 
 _SHOWN = 2.0
 """Seconds in which a browser fetches the page that tells of the end."""
@@ -88,6 +89,10 @@ class Answerable(Protocol):
     @property
     def path(self) -> Sequence[object]:
         """The standing after each answer."""
+
+    @property
+    def choice(self) -> Choice:
+        """What is settled, where other things than the answers may forbid to adopt."""
 
     @property
     def finished(self) -> bool:
@@ -234,6 +239,7 @@ class Desk:
             smallest_gain=self.session.smallest_gain,
             question=None if question is None else _question(question),
             standing=standing,
+            choice=self.session.choice,
             path=tuple(map(_standing, self.session.path)),
             sentence=self.session.sentence,
             labels=tuple(self.session.labels),

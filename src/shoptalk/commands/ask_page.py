@@ -31,11 +31,12 @@ def ask_on_page(
     port: int = 0,
     linger: float = LINGER,
 ) -> None:
-    """Ask on a page of this machine until it is settled, or until Ctrl-C; what was answered is kept either way.
+    """Ask on a page of this machine until it is settled, or whoever answers stops; every answer is kept either way.
 
     `linger` is for how many seconds after the last answer it may still be taken back.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, while something is left to ask.
         InputError: the port cannot be had.
         ShoptalkError, OSError: an answer could not be kept.
     """
@@ -55,7 +56,11 @@ def ask_on_page(
         tell(f"Answer at {desk.address} (Ctrl-C ends it; every answer is kept at once).")
         if open_browser:
             threading.Thread(target=_open, args=(desk.address_for_once,), daemon=True).start()
-        asyncio.run(_run(server, desk, listening))
+        try:
+            asyncio.run(_run(server, desk, listening))
+        except KeyboardInterrupt:
+            if not session.finished:  # else it ends as it would have by itself, a little later
+                raise
     if desk.failure is not None:
         raise desk.failure
 

@@ -28,7 +28,7 @@ from shoptalk.commands.ask_settle import guarded, settle
 from shoptalk.decide.disagreements import Consistency, Standing, path, stand
 from shoptalk.errors import InputError
 from shoptalk.report.asked_words import asked_sentence
-from shoptalk.report.verdict_json import Asked
+from shoptalk.report.verdict_json import Asked, Choice
 from shoptalk.training.reporter import Reporter, Silent
 
 MOST = 100
@@ -103,6 +103,11 @@ class Session:
     def finished(self) -> bool:
         """Whether nothing more is to be asked: it is settled, everything is answered, or as many as were allowed."""
         return self.question() is None
+
+    @property
+    def choice(self) -> Choice:
+        """What is settled; a challenger that has left its guards is not adopted whatever was answered."""
+        return self.told().choice
 
     @property
     def sentence(self) -> str:

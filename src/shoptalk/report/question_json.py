@@ -1,14 +1,13 @@
 """What the page of `shoptalk ask` shows, as a record: one question, how the matter stands, and how it came there."""
 
-from typing import Literal
-
 from shoptalk.records import Frozen, Turn
+from shoptalk.report.verdict_json import Choice
 
 
 class StandingShown(Frozen):
     """What is known after some answers; gains and their intervals are in points."""
 
-    choice: Literal["adopt", "keep_base", "inconclusive"]
+    choice: Choice
     asked: int
     """Answers so far, of which the new system was right in `right` where the old one was wrong, and so on."""
     right: int
@@ -59,6 +58,8 @@ class AskedPage(Frozen):
     question: QuestionShown | None
     """None where nothing is left to ask."""
     standing: StandingShown
+    choice: Choice
+    """What is settled: that of the standing, but where the challenger may not be adopted for another reason."""
     path: tuple[StandingShown, ...]
     """The standing after each answer."""
     sentence: str

@@ -253,13 +253,13 @@ def _notice(page: AskedPage) -> Html | None:
 
 def _settled(page: AskedPage) -> Html:
     now = page.standing
-    sign = el("span", _SIGNS[now.choice], class_="sign", aria_hidden="true")
+    sign = el("span", _SIGNS[page.choice], class_="sign", aria_hidden="true")
     undo = _button("undo", "Undo the last answer", "u", action="undo") if page.undo else None
     close = el(
         "button", el("span", "Done: end the asking"), name="choice", value="close", formaction="close", class_="option"
     )
     return join(
-        el("h1", sign, _headline(page), class_=now.choice, id="message", tabindex="-1"),
+        el("h1", sign, _headline(page), class_=page.choice, id="message", tabindex="-1"),
         el("p", sentence(page.sentence), class_="lead"),
         None if now.settled or now.exhausted else el("p", *_coded(_ALLOWED)),
         el(
@@ -275,9 +275,9 @@ def _settled(page: AskedPage) -> Html:
 
 def _headline(page: AskedPage) -> str:
     now, (old, new) = page.standing, page.systems
-    if now.choice == "adopt":
+    if page.choice == "adopt":
         return f"Settled by {_answers(now.asked)}: take {new}"
-    if now.choice == "keep_base":
+    if page.choice == "keep_base":
         return f"Settled by {_answers(now.asked)}: keep {old}"
     return f"Open after {_answers(now.asked)}"
 
