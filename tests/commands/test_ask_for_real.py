@@ -53,7 +53,7 @@ def asking(run: Path, bank: Path) -> Iterator[tuple[subprocess.Popen[str], str]]
         assert running.stderr is not None
         try:
             lines = iter(running.stderr.readline, "")
-            address = next(found for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+/\S+/", line)))
+            address = next(match for line in lines if (match := re.search(r"http://127\.0\.0\.1:\d+/\S+/", line)))
             yield running, address.group()
         finally:
             running.kill()
@@ -98,8 +98,8 @@ def test_a_person_settles_a_run_by_keys_with_a_pause_between(run: Path, bank: Pa
             page.reload()
             assert "Question 4." in page.locator("h1").inner_text()
             running.send_signal(signal.SIGINT)
-            _, told = running.communicate(timeout=60)
-            assert running.returncode == 130, told
+            _, errors = running.communicate(timeout=60)
+            assert running.returncode == 130, errors
             page.wait_for_selector("#stopped:visible", timeout=15_000)
         running, address = phone.enter_context(asking(run, bank))
         page.set_viewport_size({"width": 1440, "height": 900})

@@ -25,8 +25,8 @@ def document(
     """
     style = "\n".join(_resource(name) for name in styles)
     code = _resource(script) if script is not None else None
-    own = "'self'" if answers else "'none'"
-    rules = ["default-src 'none'", f"style-src {_hashed(style)}", "base-uri 'none'", f"form-action {own}"]
+    targets = "'self'" if answers else "'none'"
+    rules = ["default-src 'none'", f"style-src {_hashed(style)}", "base-uri 'none'", f"form-action {targets}"]
     if code is not None:
         rules.insert(2, f"script-src {_hashed(code)}")
     if answers:

@@ -53,14 +53,14 @@
   const letters = (text) =>
     text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[_-]/g, " ").replace(/\s+/g, " ").trim();
   if (search) {
-    const list = one("#labels"), found = one("#matches");
+    const list = one("#labels"), count = one("#matches");
     const items = [...list.querySelectorAll("li")].map((item) => [item, letters(item.textContent)]);
     const shown = () => items.filter(([item]) => !item.hidden).map(([item]) => item.querySelector("button"));
     const filter = () => {
       const words = letters(search.value).split(" ");
       for (const [item, text] of items) item.hidden = !words.every((word) => text.includes(word));
       const many = shown().length;
-      found.textContent = !search.value.trim() ? `All ${items.length.toLocaleString("en")} labels`
+      count.textContent = !search.value.trim() ? `All ${items.length.toLocaleString("en")} labels`
         : many ? `${many.toLocaleString("en")} of ${items.length.toLocaleString("en")} labels` : "No label has these words";
       list.open = search.value.trim() !== "";
     };

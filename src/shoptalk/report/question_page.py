@@ -79,7 +79,7 @@ def _asking(page: AskedPage, question: QuestionShown) -> Html:
     heading = el("h1", el("span", f"Question {question.number}. ", class_="soft"), asked, id="asked")
     return join(
         heading,
-        _message(question, replies=replies),
+        _message(question, replies=replies, notice="notice" if page.notice else None),
         el(
             "form",
             el("input", type="hidden", name="turn", value=page.turn),
@@ -98,19 +98,28 @@ def _asking(page: AskedPage, question: QuestionShown) -> Html:
     )
 
 
-def _message(question: QuestionShown, *, replies: bool) -> Html:
-    """The message, after the conversation that it belongs to; where replies are compared that is all there is."""
+def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> Html:
+    """The message, after the conversation that it belongs to; where replies are compared that is all there is.
+
+    `notice` is what describes it: who listens to the page begins here, and hears what became of the last answer too.
+    """
     turns = [
         el("li", el("span", turn.role, class_="role"), el("div", turn.text, dir="auto", class_="said"))
         for turn in question.context
     ]
     context = el("ol", *turns, class_="context", aria_label="The conversation so far") if turns else None
     if replies and turns and question.text in ("", question.context[-1].text):
-        return el("div", context, id="message", tabindex="-1")
+        return el("div", context, id="message", tabindex="-1", aria_describedby=notice)
     size = "huge" if len(question.text) > _HUGE else "long" if len(question.text) > _LONG else None
     kind = " ".join(filter(None, ("message", size)))
     text = el(
-        "blockquote", question.text, dir="auto", class_=kind, id="message", tabindex="0" if size == "huge" else "-1"
+        "blockquote",
+        question.text,
+        dir="auto",
+        class_=kind,
+        id="message",
+        tabindex="0" if size == "huge" else "-1",
+        aria_describedby=notice,
     )
     return join(context, text)
 
