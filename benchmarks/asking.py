@@ -41,7 +41,7 @@ class Head(NamedTuple):
     kind: str
     names: bool
 
-    def told(self) -> str:
+    def words(self) -> str:
         return f"{self.kind}{' with names' if self.names else ''}, {self.shots} per class"
 
 
@@ -78,7 +78,7 @@ def answers_of(name: str, cache: Path | None) -> Iterator[tuple[Head, Head, np.n
     pool = Pool.of(texts[np.random.default_rng(0).permutation(len(texts))[:MOST]])
     named = embedded(product, names.tolist())
     views, asked = views_of(texts, pool), views_of(tests, pool)
-    said = views_of(named, pool) if named is not None else {}
+    named_views = views_of(named, pool) if named is not None else {}
     # A larger label set holds the smaller ones: each class's order is drawn once.
     order = draw(codes, len(codes), np.random.default_rng([7, 0]))
     place = np.concatenate([np.arange(int((codes == c).sum())) for c in range(len(names))])
@@ -87,13 +87,13 @@ def answers_of(name: str, cache: Path | None) -> Iterator[tuple[Head, Head, np.n
         for head in pair:
             if head not in answers:
                 chosen, smoothed = order[place < head.shots], KINDS[head.kind].smoothed
-                teacher = said.get(smoothed) if head.names else None
+                teacher = named_views.get(smoothed) if head.names else None
                 fitted = fit_kind(KINDS[head.kind], views[smoothed][chosen], codes[chosen], names, pool, teacher)
                 answers[head] = fitted.predict(asked[smoothed])
-        yield *pair, *_right_and_said(answers, pair, truth)
+        yield *pair, *_compared(answers, pair, truth)
 
 
-def _right_and_said(
+def _compared(
     answers: dict[Head, np.ndarray], pair: Sequence[Head], truth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """x of each message on which they differ, and which of all messages each has right, as two rows."""
@@ -135,7 +135,7 @@ def _line(name: str, old: Head, new: Head, x: np.ndarray, right: np.ndarray) -> 
     trials = [asked_in_order(rng.permutation(x), None, of) for _ in range(ORDERS)]
     adopted, kept = (sum(trial.choice == choice for trial in trials) for choice in (1, -1))
     wrong = adopted if gain <= SMALLEST_GAIN else kept
-    cells = [name, old.told(), new.told(), " → ".join(f"{100 * float(part.mean()):.1f}" for part in right)]
+    cells = [name, old.words(), new.words(), " → ".join(f"{100 * float(part.mean()):.1f}" for part in right)]
     cells += [f"{bank:,}", f"{disagree} ({100 * disagree / bank:.1f} %)", f"{100 - decided:.0f} %"]
     cells += [f"{adopted} / {kept} of {ORDERS}", str(wrong)]
     for answers in ([trial.answers for trial in trials], [trial.bank_answers for trial in trials]):

@@ -8,13 +8,13 @@ the bank, and answers that were given to another are not counted.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from shoptalk.artifact import Artifact, create, handed_out, key_of, open_artifact, write_text
+from shoptalk.commands.ask_replies import first_replies, reply_bank, turns_before, unseen
 from shoptalk.commands.ask_run import AskedRun, System
 from shoptalk.curate.bank import ENOUGH, FEWEST, apart_from, messages_of, one_of_each, read_bank
 from shoptalk.curate.sources import source_fingerprint
@@ -99,11 +99,9 @@ def prepare(done: AskedRun, old: System, new: System, *, bank: Path | None) -> A
     heads = [[system.name, system.kind, system.names] for system in (old, new)]
     settings = {"systems": heads, "seed": config.seed, "layout": _LAYOUT}
     if open_artifact(folder, key=key_of(kind="asked", config=settings, parents=parents)) is None:
-        messages, left_out = _messages(done, bank)
-        done.world.report.say(f"ask: {old.name} and {new.name} answer {len(messages):,} messages that no training saw")
-        rows, labels = _labelled_rows(done, old, new, messages)
+        rows, labels, size, left_out = (_about_labels if done.labelled else _about_replies)(done, old, new, bank)
         about = AboutAsking(
-            systems=(old.name, new.name), labels=labels, bank=len(messages), disagree=len(rows), left_out=left_out
+            systems=(old.name, new.name), labels=labels, bank=size, disagree=len(rows), left_out=left_out
         )
         with create(folder, kind="asked", config=settings, parents=parents) as inside:
             write_text(inside / ABOUT, about.model_dump_json(indent=1))
@@ -128,6 +126,8 @@ def _bank_parents(done: AskedRun, bank: Path | None) -> dict[str, str]:
             for name, content in source_fingerprint([bank], done.world.config.curate, out=done.run).items()
         }
     kept = open_artifact(done.run / BANK)
+    if not done.labelled:
+        return {}  # it is a part of the corpus
     if kept is None:
         raise InputError(
             f"{done.run} has held no messages out to ask about: it was made by a version that did not, or its sources "
@@ -141,49 +141,49 @@ def _messages(done: AskedRun, bank: Path | None) -> tuple[list[str], int]:
     if bank is None:
         handed_out(done.run / BANK)
         messages = list(read_messages(done.run / BANK))
-        refuse_small(len(messages), f"The bank of {done.run}")
+        _check_bank(done, len(messages), 0, f"The bank of {done.run}")
         return messages, 0
     alike = done.world.config.curate.near_duplicate
     every = one_of_each(messages_of(read_bank(bank, done.world.config.curate, out=done.run)), alike)
     apart = apart_from(every, known_texts(done.curated), alike)
     messages = [text for text, new in zip(every, apart, strict=True) if new]
-    shared = len(every) - len(messages)
-    if shared > MOST_SHARED * len(every):
-        raise SourceError(
-            f"{shared:,} of the {len(every):,} messages in {bank} stand among the texts or the labels that {done.run} "
-            "was made from, or nearly so: its systems have seen them. Give --bank messages that came in since, or that "
-            "were kept apart."
-        )
-    if shared:
-        done.world.report.say(
-            f"ask: {shared:,} of the {len(every):,} messages in {bank.name} are near duplicates of texts or labels "
-            "that the run has seen, and are left out"
-        )
-    refuse_small(len(messages), str(bank))
-    if len(messages) < ENOUGH:
-        done.world.report.say(
-            f"ask: {len(messages):,} messages are a small bank; one of {ENOUGH:,} or more settles smaller gains"
-        )
-    return messages, shared
+    _check_bank(done, len(messages), len(every) - len(messages), str(bank))
+    return messages, len(every) - len(messages)
 
 
-def refuse_small(messages: int, name: str) -> None:
-    """Refuse a bank by which nothing could be settled.
+def _check_bank(done: AskedRun, messages: int, shared: int, name: str) -> None:
+    """Refuse a bank by which nothing could be settled, and tell what is left out of it, and of a small one.
 
     Raises:
-        SourceError: it has fewer than `FEWEST` messages.
+        SourceError: the run knows most of it (`shared` of the messages), or it has fewer than `FEWEST`.
     """
+    every, say = messages + shared, done.world.report.say
+    if shared > MOST_SHARED * every:
+        raise SourceError(
+            f"{shared:,} of the {every:,} messages in {name} stand among the texts or the labels that {done.run} was "
+            "made from, or nearly so: its systems have seen them. Give --bank messages that came in since, or that "
+            "were kept apart."
+        )
     if messages < FEWEST:
         raise SourceError(
             f"{name} has {messages:,} messages that differ and that the run has not seen; at least {FEWEST} are "
             f"needed, and {ENOUGH:,} are better: fewer say nothing of messages to come. Give more with --bank SOURCE."
         )
+    if shared:
+        say(
+            f"ask: {shared:,} of the {every:,} messages in {name} are near duplicates of texts or labels that the run "
+            "has seen, and are left out"
+        )
+    if messages < ENOUGH:
+        say(f"ask: {messages:,} messages are a small bank; one of {ENOUGH:,} or more settles smaller gains")
 
 
-def _labelled_rows(
-    done: AskedRun, old: System, new: System, messages: Sequence[str]
-) -> tuple[list[Disagreement], tuple[str, ...]]:
-    """The disagreements in random order, and the labels."""
+def _about_labels(
+    done: AskedRun, old: System, new: System, bank: Path | None
+) -> tuple[list[Disagreement], tuple[str, ...], int, int]:
+    """The disagreements in random order, the labels, the messages of the bank, and how many were left out of it."""
+    messages, left_out = _messages(done, bank)
+    done.world.report.say(f"ask: {old.name} and {new.name} answer {len(messages):,} messages that no training saw")
     config, examples = done.world.config, done.curated.examples
     pool = pool_of(done.curated.train, seed=config.seed)
     both = []
@@ -206,7 +206,28 @@ def _labelled_rows(
                 near=tuple(NearText(text=example.text, label=example.label) for example in near),
             )
         )
-    return rows, one.labels
+    return rows, one.labels, len(messages), left_out
+
+
+def _about_replies(
+    done: AskedRun, old: System, new: System, bank: Path | None
+) -> tuple[list[Disagreement], tuple[str, ...], int, int]:
+    """The same of replies, where there are no labels: each system answers with the reply that it ranks first."""
+    ranking = reply_bank(done, bank)
+    asked = unseen(done, ranking)
+    n, seed = int(asked.sum()), done.world.config.seed
+    _check_bank(done, n, len(asked) - n, f"The bank of {done.run}" if bank is None else str(bank))
+    done.world.report.say(f"ask: {old.name} and {new.name} rank the replies to {n:,} contexts that no training saw")
+    first, second = (first_replies(done, system, ranking) for system in (old, new))
+    answers, replies = ranking.answers, ranking.replies
+    rows = []
+    for i in np.random.default_rng(seed).permutation(np.flatnonzero(asked & (first != second))).tolist():
+        context = turns_before(replies.corpus, replies, int(ranking.positions[i]))
+        said = "\n".join(f"{role}: {text}" if role else text for role, text in context)
+        rows.append(
+            Disagreement(key=str(i), text=said, answers=(answers[first[i]], answers[second[i]]), context=context)
+        )
+    return rows, (), n, len(asked) - n
 
 
 def _slug(name: str) -> str:

@@ -26,17 +26,33 @@ what is left under S is known, and the same bets are made against it. Every S fr
 """
 
 from functools import cache
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-SIDE = 0.015
-"""Of each side of the interval on future messages, whenever one looks."""
-LAST = 0.01
-"""Of each side of the one look at a bank that is answered to the end."""
-_LAST_SCORES = 2.326348
-"""Standard errors of that look: the normal law's quantile at 1 - LAST."""
+
+class Errors(NamedTuple):
+    """What each side of the interval on future messages may err with: 2.5 % in all."""
+
+    side: float
+    """Whenever one looks."""
+    last: float
+    """At the one look at a bank that is answered to its end."""
+
+    @classmethod
+    def of(cls, bank: int) -> "Errors":
+        """For so large a bank: a small one is often answered to its end, a large one hardly ever."""
+        return cls(0.007, 0.018) if bank < _SMALL_BANK else cls(0.015, 0.01)
+
+    @property
+    def scores(self) -> float:
+        """Standard errors of the last look."""
+        return NormalDist().inv_cdf(1 - self.last)
+
+
+_SMALL_BANK = 1500
 BANK_SIDE = 0.025
 """Of each side of the interval on these messages, which is a statement of its own."""
 BETS = np.array([0.06, 0.15, 0.3, 0.45, 0.7])
@@ -44,8 +60,8 @@ SHARES = np.array([1, 2, 5, 5, 3]) / 16
 """Of the capital, on each bet. A bet pays best on means about as far from the candidate as it is large: within a few
 hundred answers small ones settle nothing (docs/log.md)."""
 _WEIGHT, _POWER = 0.3, 0.5
-_LEVELS = np.geomspace(1.0, 5e-6, 25)
-"""Of p, from all that is possible to where D alone rejects: f(5e-6) is over 1 / SIDE."""
+_LEVELS = np.geomspace(1.0, 1e-6, 28)
+"""Of p, from all that is possible to where D alone rejects: f(1e-6) is over 1 / 0.007."""
 _EDGE = 1e-9
 _HALVINGS = 40
 _UNITS = np.linspace(0.001, 2.0, 65)
@@ -104,7 +120,7 @@ def share_levels(disagree: int, bank: int) -> ShareLevels:
     gained = np.log(1 - _WEIGHT + _WEIGHT * _POWER * _LEVELS ** (_POWER - 1))
     below = beta.ppf(_LEVELS, disagree, bank - disagree + 1) if disagree else np.zeros(len(_LEVELS))
     above = beta.isf(_LEVELS, disagree + 1, bank - disagree) if disagree < bank else np.ones(len(_LEVELS))
-    return ShareLevels(-np.log(SIDE) - gained[:-1], below[1:], above[1:])
+    return ShareLevels(-np.log(Errors.of(bank).side) - gained[:-1], below[1:], above[1:])
 
 
 def future_bounds(
@@ -143,8 +159,9 @@ def _least_mean(counts: Counts, threshold: Float[np.ndarray, "L"]) -> Float[np.n
         falls = right * (1 - (1 - BETS) / of_right) + neither * (1 - (1 - BETS) / of_neither)
         capital = _together(each)
         slope = (SHARES * np.exp(each - capital[..., None]) * falls).sum(axis=-1)
-        unit = unit * np.exp(np.maximum(capital - threshold, 0) / np.maximum(slope, _EDGE))
-    return np.where(reached > 0, np.minimum(unit, 2.0), 0.0) - 1
+        further = np.maximum(capital - threshold, 0) / np.maximum(slope, _EDGE)
+        unit = np.minimum(unit * np.exp(np.minimum(further, 10)), 2.0)
+    return np.where(reached > 0, unit, 0.0) - 1
 
 
 def exceeds(counts: Counts, gain: float, *, disagree: int, bank: int) -> Bool[np.ndarray, "*t"]:
@@ -168,7 +185,7 @@ def last_bounds(right: int, wrong: int, bank: int) -> tuple[float, float]:
 
 def exceeds_at_last(right: int, wrong: int, gain: float, *, bank: int) -> bool:
     """Whether the lower of those bounds is above `gain` (a share)."""
-    return score(right, wrong, bank, gain) >= _LAST_SCORES
+    return score(right, wrong, bank, gain) >= Errors.of(bank).scores
 
 
 def _least_score(right: int, wrong: int, bank: int) -> float:

@@ -40,7 +40,7 @@ class Planted:
     """Of the disagreements, those on which one of the two is right; more where the gain needs it."""
     slips: float = 0.0
     leaning: bool = False
-    told: bool = True
+    considered: bool = True
     """Whether the person's consistency is taken into account."""
 
     def rates(self) -> tuple[float, float, float]:
@@ -63,7 +63,7 @@ class Planted:
         return math.inf if away < 1e-9 else variance * ((1.96 + power) / away) ** 2
 
 
-class Asked(NamedTuple):
+class AskingTrial(NamedTuple):
     """One trial."""
 
     choice: int
@@ -82,7 +82,7 @@ class AskingRow:
     """All trials of one population."""
 
     planted: Planted
-    trials: tuple[Asked, ...]
+    trials: tuple[AskingTrial, ...]
 
     @property
     def wrong(self) -> int:
@@ -91,7 +91,7 @@ class AskingRow:
         return sum(t.choice > 0 for t in self.trials if away <= 0) + sum(t.choice < 0 for t in self.trials if away >= 0)
 
 
-def ask_once(planted: Planted, seed: int) -> Asked:
+def ask_once(planted: Planted, seed: int) -> AskingTrial:
     """One bank, asked to its end."""
     rng = np.random.default_rng(seed)
     disagree = int(rng.binomial(planted.bank, planted.disagree / 100))
@@ -102,7 +102,7 @@ def ask_once(planted: Planted, seed: int) -> Asked:
     asked_twice = np.arange(disagree) % TWICE_EVERY == TWICE_EVERY - 1
     twice, same = np.cumsum(asked_twice), np.cumsum(asked_twice & (answered == again))
     known = [Consistency(*counts) for counts in zip(twice.tolist(), same.tolist(), strict=True)]
-    return asked_in_order(answered, known if planted.told else None, planted, truth=x)
+    return asked_in_order(answered, known if planted.considered else None, planted, truth=x)
 
 
 def asked_in_order(
@@ -111,7 +111,7 @@ def asked_in_order(
     planted: Planted,
     *,
     truth: Int[np.ndarray, "n"] | None = None,
-) -> Asked:
+) -> AskingTrial:
     """What the answers to all disagreements of a bank, in this order, settled and when.
 
     `truth` holds the true x where answers are not; the future's gain is that of `planted`.
@@ -120,7 +120,7 @@ def asked_in_order(
     settled = np.flatnonzero((ends.low > planted.smallest_gain) | (ends.high < planted.smallest_gain))
     bank = np.flatnonzero((ends.bank_low > planted.smallest_gain) | (ends.bank_high < planted.smallest_gain))
     here = _POINTS * float((answered if truth is None else truth).sum()) / planted.bank
-    return Asked(
+    return AskingTrial(
         choice=(1 if ends.low[settled[0]] > planted.smallest_gain else -1) if len(settled) else 0,
         answers=float(settled[0]) if len(settled) else math.inf,
         bank_answers=float(bank[0]) if len(bank) else math.inf,
@@ -210,7 +210,7 @@ def asking_rows() -> list[Planted]:
         Planted("slips in 10 %, harm", 6.0, -2.0, slips=10.0),
         Planted("slips in 10 %, gain = smallest", 6.0, 2.0, smallest_gain=2.0, slips=10.0),
         Planted("slips in 15 %, large bank, gain = smallest", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0),
-        Planted("the same, not told (control)", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0, told=False),
+        Planted("the same, not told (control)", 6.0, 2.0, bank=10_000, smallest_gain=2.0, slips=15.0, considered=False),
         Planted("5 % lean to the new one (control)", 6.0, 0.5, slips=5.0, leaning=True),
         Planted("10 % lean to the new one, large bank (control)", 6.0, 0.5, bank=10_000, slips=10.0, leaning=True),
     ]
@@ -223,6 +223,7 @@ def asking_rows() -> list[Planted]:
         *(Planted("gain = smallest", share, 0.5) for share in (1.0, 3.0, 6.0, 15.0)),
         Planted("gain = smallest, the new one is always right", 0.5, 0.5),
         Planted("gain = smallest, bank of 300", 10.0, 0.5, bank=300),
+        Planted("gain = smallest, bank of 1,000", 8.0, 0.5, bank=1000),
         Planted("gain = smallest, bank of 10,000", 6.0, 0.5, bank=10_000),
         Planted("gain = smallest = 2", 6.0, 2.0, smallest_gain=2.0),
         Planted("none, smallest 2", 6.0, 0.0, smallest_gain=2.0),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from shoptalk import decide
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.curate.bank import ENOUGH, FEWEST, FEWEST_TEXTS, apart_from, messages_of, one_of_each
@@ -26,6 +28,10 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
     """
     if curated.bank is None:
         world.report.say(told(0))
+        return ()
+    if not curated.examples:  # replies are asked about, in the conversations as they are
+        n = len(np.unique(np.asarray(curated.bank.conversation)))
+        world.report.say(f"bank: {n:,} conversations are held out for `shoptalk ask`, which no training sees")
         return ()
     alike = world.config.curate.near_duplicate
     folder, parents, settings = world.run / BANK, {"corpus": curated.artifact.content}, {"near_duplicate": alike}
