@@ -18,6 +18,7 @@ from shoptalk.adaptation import adapt
 from shoptalk.config import load
 from tests.chromium import open_chromium, without_chromium
 from tests.commands.test_ask import SMALL, written_bank
+from tests.commands.test_ask_replies import talks
 from tests.conftest import Listener, SmallWorld
 
 pytestmark = [without_chromium, pytest.mark.slow]
@@ -119,6 +120,32 @@ def test_a_person_settles_a_run_by_keys_with_a_pause_between(run: Path, bank: Pa
         assert outcome["asked"] == sum(row["given"] != "skip" and not row["again"] for row in rows_of(run))
         labels = {row["text"]: row["label"] for row in rows_of(run) if row["given"] == "answer"}
         assert all(newer[text] == label for text, label in labels.items())
+
+
+def test_a_run_without_labels_asks_which_reply_fits(tiny_base: Path, tmp_path: Path) -> None:
+    later, run = talks(tmp_path / "later.jsonl", 80, seed=5), tmp_path / "run"
+    overrides = ["objectives.turns.batch=8", "objectives.turns.lr=0.005", "merges=[]", "task=reply"]
+    config = load(overrides=overrides, base=str(tiny_base), budget="12000tok", candidates=("turns", "none"))
+    adapt([talks(tmp_path / "talks.jsonl", 60, seed=2)], out=run, config=config, report=Listener())
+    with open_chromium() as browser, asking(run, later) as (running, address):
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(address)
+        assert "Which of these two replies fits?" in page.locator("h1").inner_text()
+        lines = (run / "asked/base-adapted/disagreements.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        before = page.locator("#message .said").all_inner_texts()
+        assert before[-1] in {row["context"][-1][1] for row in rows}
+        replies = page.locator(".options bdi").all_inner_texts()
+        assert set(replies) in [set(row["answers"]) for row in rows]
+        press(page, "1")
+        press(page, "0")
+        page.set_viewport_size({"width": 1440, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+        ready(page)
+        page.get_by_role("button", name="Stop for now").click()
+        outcome = json.loads(running.communicate(timeout=60)[0])
+        assert (outcome["asked"], running.returncode) == (2, 0)
+        assert [row["label"] for row in rows_of(run)] == [replies[0], None]
 
 
 def test_two_commands_cannot_ask_about_one_run_at_once(run: Path, bank: Path) -> None:

@@ -165,9 +165,11 @@ def test_there_is_no_search_where_the_options_are_all_labels() -> None:
 def test_two_replies_are_asked_about_after_the_conversation() -> None:
     replies = ("We open at nine.", "Your card is on its way.")
     turns = (("customer", "Where is it?"), ("agent", "Which one?"), ("customer", "My card."))
-    reader = Reader(FakeAsking(labels=(), options=replies, context=turns, messages=("My card.", "Another")))
+    reader = Reader(
+        FakeAsking(labels=(), options=replies, context=turns, messages=("customer: Where is it?", "Another"))
+    )
     said = words(reader.page())
-    assert "Which of these two replies fits?" in said and "Another label" not in said
+    assert "Which of these two replies fits?" in said and "Another label" not in said and "customer:" not in said
     assert (
         "customer Where is it? agent Which one? customer My card. 1 We open at nine. 2 Your card is on its way." in said
     )

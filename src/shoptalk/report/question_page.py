@@ -99,7 +99,7 @@ def _asking(page: AskedPage, question: QuestionShown) -> Html:
 
 
 def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> Html:
-    """The message, after the conversation that it belongs to; where replies are compared that is all there is.
+    """The message, or where replies are compared the conversation before them.
 
     `notice` is what describes it: who listens to the page begins here, and hears what became of the last answer too.
     """
@@ -108,7 +108,7 @@ def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> H
         for turn in question.context
     ]
     context = el("ol", *turns, class_="context", aria_label="The conversation so far") if turns else None
-    if replies and turns and question.text in ("", question.context[-1].text):
+    if replies and turns:
         return el("div", context, id="message", tabindex="-1", aria_describedby=notice)
     size = "huge" if len(question.text) > _HUGE else "long" if len(question.text) > _LONG else None
     kind = " ".join(filter(None, ("message", size)))
