@@ -199,8 +199,9 @@ def _tell(
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
-    forecast = {"answers_needed": needed} if messages else {}
-    verdict = Verdict.model_validate(judged.facts | forecast | {"spent": taken})
+    settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
+    settling = settling | {"bank": len(messages)} if messages else {}
+    verdict = Verdict.model_validate(judged.facts | settling | {"spent": taken})
     with timed("finetune"):
         asked = None
         if judged.entry is not None:  # an asking that has changed what ships, where it is about the same challenger

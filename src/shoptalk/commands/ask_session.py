@@ -28,7 +28,7 @@ from shoptalk.commands.ask_settle import guarded, settle
 from shoptalk.decide.disagreements import Consistency, Standing, path, stand
 from shoptalk.errors import InputError
 from shoptalk.report.asked_words import asked_sentence
-from shoptalk.report.verdict_json import Asked, Choice
+from shoptalk.report.verdict_json import Choice, PeopleAnswered
 from shoptalk.training.reporter import Reporter, Silent
 
 MOST = 100
@@ -114,7 +114,7 @@ class Session:
         """What came of it, for people."""
         return self.told().sentence
 
-    def told(self) -> Asked:
+    def told(self) -> PeopleAnswered:
         """What came of it, as the run's verdict keeps it."""
         standing, twice = self.standing, self._twice
         sentence = asked_sentence(
@@ -131,7 +131,7 @@ class Session:
         if reason and choice == "adopt":
             choice = "keep_base"
             sentence += f" The base is kept all the same: {reason.rstrip('.')}."
-        return Asked(
+        return PeopleAnswered(
             systems=self.systems,
             choice=choice,
             before=self._done.verdict.choice,

@@ -4,12 +4,12 @@ import json
 
 from shoptalk.artifact import create, discard, open_artifact, open_manifest, write_text
 from shoptalk.commands.ask_run import AskedRun, base_model
-from shoptalk.report.verdict_json import Asked
+from shoptalk.report.verdict_json import PeopleAnswered
 from shoptalk.telling.reship import reship
 from shoptalk.telling.settled import ASKED, SETTLED, about
 
 
-def settle(done: AskedRun, asked: Asked | None) -> None:
+def settle(done: AskedRun, asked: PeopleAnswered | None) -> None:
     """Let the run's verdict, report, encoder and head follow what was answered about base and challenger; `asked` is
     None where every answer was taken back.
 

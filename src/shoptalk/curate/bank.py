@@ -183,3 +183,13 @@ def read_bank(source: Path, config: CurateConfig, *, out: Path) -> Corpus:
     if not documents:
         raise SourceError(f"{source} has no text to ask about. Give unlabelled messages that the run has not seen.")
     return to_corpus(documents, digest="", passage_characters=config.passage_characters)
+
+
+def bank_told(messages: int) -> str:
+    """A line about a bank of so many messages, and when a larger one would help."""
+    if not messages:
+        return f"bank: nothing is held out for `shoptalk ask`: that takes {FEWEST_TEXTS:,} texts of visitors or more"
+    line = f"bank: {messages:,} messages are held out for `shoptalk ask`, which no training sees"
+    if messages < FEWEST:
+        return f"{line}; fewer than {FEWEST} settle nothing: `ask --bank SOURCE` takes others"
+    return line if messages >= ENOUGH else f"{line}; with {ENOUGH:,} or more it could settle smaller gains"

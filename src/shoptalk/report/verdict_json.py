@@ -161,7 +161,7 @@ class Spent(Spending):
     """Wall-clock seconds of each stage up to the verdict, of the process that reached it; absent in earlier runs."""
 
 
-class Asked(Published):
+class PeopleAnswered(Published):
     """What a person's answers say, where the two systems were told apart by asking (`shoptalk ask`)."""
 
     systems: tuple[str, str]
@@ -247,10 +247,14 @@ class Verdict(Published):
     """Labels per class in each label set of an earlier run; null where heads learn from all labels but those tested."""
     labels_needed: int | None
     """About how many labels, or other examples, in all would settle an open question; null where it is settled."""
+    bank: int | None = None
+    """Messages that were held out to ask a person about; absent where none were, and in earlier runs."""
     answers_needed: int | None = None
     """About how many answers of a person would settle it (`shoptalk ask`), by how often the two differ on messages that
-    were held out; null where these would not, absent where none were, and in earlier runs."""
-    asked: Asked | None = None
+    were held out; null where hardly any number would, absent where none were held out, and in earlier runs."""
+    bank_needed: int | None = None
+    """How many messages there must be to ask about for that; more than were held out where those would not do."""
+    asked: PeopleAnswered | None = None
     """Where a person was asked, what came of it: `choice` is then what both pieces of evidence say; else absent."""
     sentence: str
     """The verdict and its reason, for people."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import create, key_of, open_artifact, write_text
-from shoptalk.curate.bank import ENOUGH, FEWEST, FEWEST_TEXTS, apart_from, messages_of, one_of_each
+from shoptalk.curate.bank import FEWEST, MOST, apart_from, bank_told, messages_of, one_of_each
 from shoptalk.evaluate.rivals import answered
 from shoptalk.readback import as_written
 from shoptalk.stages.baseline import Baseline
@@ -18,6 +18,8 @@ from shoptalk.stages.world import World, open_embedder
 
 SAMPLED = 1_000
 """Messages on which it is estimated how often base and challenger differ."""
+LARGER = (300, 1_000, 3_000, 10_000, MOST)
+"""Sizes of a bank that are tried for the forecast, where the run's own is too small."""
 BANK, MESSAGES = "bank", "messages.jsonl"
 """The artifact, and its file: a JSON object with its `text` in each line."""
 
@@ -27,7 +29,7 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
     are too small to spare any.
     """
     if curated.bank is None:
-        world.report.say(told(0))
+        world.report.say(bank_told(0))
         return ()
     if not curated.examples:  # replies are asked about, in the conversations as they are
         n = len(np.unique(np.asarray(curated.bank.conversation)))
@@ -43,18 +45,19 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
         with create(folder, kind="bank", config=settings, parents=parents, readings=readings) as inside:
             rows = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in messages]
             write_text(inside / MESSAGES, "".join(rows))
-        world.report.say(told(len(messages)))
+        world.report.say(bank_told(len(messages)))
     return read_messages(folder)
 
 
 def answers_needed(
     world: World, curated: Curated, baseline: Baseline, judged: Judged, messages: Sequence[str]
-) -> int | None:
-    """About how many answers would tell base and challenger apart, by how often they differ on the first messages; None
-    where the bank would not do, or nobody can be asked.
+) -> tuple[int, int] | None:
+    """About how many answers would tell base and challenger apart, by how often they differ on the first messages, and
+    from how large a bank: the run's, or the smallest larger one that would do. None where none would, or nothing is to
+    be asked.
     """
     compared, pool = judged.compared, baseline.bench.pool
-    if compared is None or judged.entry is None or compared.base.seen is None or len(messages) < FEWEST:
+    if compared is None or judged.entry is None or compared.base.seen is None or not messages:
         return None
     sample, answers = messages[:SAMPLED], []
     for model, final in (
@@ -65,18 +68,13 @@ def answers_needed(
         answers.append(answered(product, curated.examples, pool, sample, kind=final.way, seen=final.seen).codes)
     share = float((answers[0] != answers[1]).mean())
     low, high = judged.facts["interval"]
-    needed = decide.answers_needed(
-        disagree=round(share * len(messages)),
-        bank=len(messages),
-        gain=judged.facts["gain"],
-        se=(high - low) / 2 / compared.c,
-        smallest_gain=judged.facts["smallest_gain"],
-    )
-    about = f"about {needed} answers" if needed is not None else "more answers than this bank has"
-    world.report.say(
-        f"bank: base and challenger differ on {share:.1%} of it; {about} would settle it (`shoptalk ask {world.run}`)"
-    )
-    return needed
+    gain, error, smallest = judged.facts["gain"], (high - low) / 2 / compared.c, judged.facts["smallest_gain"]
+    for bank in (len(messages), *(size for size in LARGER if size > len(messages))):
+        n = round(share * bank)
+        needed = decide.answers_needed(disagree=n, bank=bank, gain=gain, se=error, smallest_gain=smallest)
+        if needed is not None and bank >= FEWEST:
+            return needed, bank
+    return None
 
 
 def known_texts(curated: Curated) -> list[Sequence[str]]:
@@ -89,13 +87,3 @@ def read_messages(folder: Path) -> tuple[str, ...]:
     """What `bank_stage` has left in a folder."""
     with as_written(folder), (folder / MESSAGES).open(encoding="utf-8") as file:
         return tuple(str(json.loads(line)["text"]) for line in file)
-
-
-def told(messages: int) -> str:
-    """A line about a bank of so many messages, and when a larger one would help."""
-    if not messages:
-        return f"bank: nothing is held out for `shoptalk ask`: that takes {FEWEST_TEXTS:,} texts of visitors or more"
-    line = f"bank: {messages:,} messages are held out for `shoptalk ask`, which no training sees"
-    if messages < FEWEST:
-        return f"{line}; fewer than {FEWEST} settle nothing: `ask --bank SOURCE` takes others"
-    return line if messages >= ENOUGH else f"{line}; with {ENOUGH:,} or more it could settle smaller gains"

@@ -10,7 +10,7 @@ from pathlib import Path
 from shoptalk.artifact import handed_out, open_artifact, open_manifest
 from shoptalk.nn.encoder import MODEL_CARD
 from shoptalk.readback import read_record
-from shoptalk.report.verdict_json import Asked, Verdict
+from shoptalk.report.verdict_json import PeopleAnswered, Verdict
 
 SETTLED, ASKED = "settled", "asked.json"
 
@@ -20,7 +20,7 @@ def about(*, entry: str, corpus: str, base: str) -> dict[str, str]:
     return {"entry": entry, "corpus": corpus, "base": base}
 
 
-def asked_about(run: Path, parents: dict[str, str]) -> Asked | None:
+def asked_about(run: Path, parents: dict[str, str]) -> PeopleAnswered | None:
     """What was answered about just these; None where nothing was.
 
     Raises:
@@ -30,10 +30,10 @@ def asked_about(run: Path, parents: dict[str, str]) -> Asked | None:
     if artifact is None or artifact.parents != parents:
         return None
     handed_out(run / SETTLED)
-    return read_record(run / SETTLED / ASKED, Asked)
+    return read_record(run / SETTLED / ASKED, PeopleAnswered)
 
 
-def asked_of(run: Path) -> Asked | None:
+def asked_of(run: Path) -> PeopleAnswered | None:
     """What was answered about the challenger of a finished run; it raises as `asked_about` does."""
     parts = [open_manifest(run / name) for name in ("candidate/encoder", "corpus", "baseline")]
     if any(part is None for part in parts):
@@ -45,25 +45,25 @@ def asked_of(run: Path) -> Asked | None:
     return asked_about(run, about(entry=entry, corpus=corpus.content, base=base))
 
 
-def settles(asked: Asked | None) -> bool:
+def settles(asked: PeopleAnswered | None) -> bool:
     """Whether it decides anything."""
     return asked is not None and asked.choice != "inconclusive"
 
 
-def serves_challenger(choice: str, asked: Asked | None, *, accept_unproven: bool) -> bool:
+def serves_challenger(choice: str, asked: PeopleAnswered | None, *, accept_unproven: bool) -> bool:
     """Whether the challenger ships, where the labels said `choice`."""
     if asked is not None and settles(asked):
         return asked.choice == "adopt"
     return choice == "adopt" or accept_unproven
 
 
-def joined(verdict: Verdict, asked: Asked | None) -> Verdict:
+def joined(verdict: Verdict, asked: PeopleAnswered | None) -> Verdict:
     """The verdict of both: what was answered decides where it settles anything."""
     if asked is None:
         return verdict
     if not settles(asked):
         sentence = f"{verdict.sentence} A person was asked: {asked.sentence}"
-        return verdict.model_copy(update={"asked": asked, "answers_needed": asked.more, "sentence": sentence})
+        return verdict.model_copy(update={"asked": asked, "sentence": sentence})
     sentence = f"{asked.sentence} By the labels alone: {verdict.sentence}"
     return verdict.model_copy(
         update={
@@ -71,12 +71,13 @@ def joined(verdict: Verdict, asked: Asked | None) -> Verdict:
             "asked": asked,
             "labels_needed": None,
             "answers_needed": None,
+            "bank_needed": None,
             "sentence": sentence,
         }
     )
 
 
-def on_cards(cards: Mapping[str, str], asked: Asked | None) -> dict[str, str]:
+def on_cards(cards: Mapping[str, str], asked: PeopleAnswered | None) -> dict[str, str]:
     """The cards of what is served, by file name, with what was answered on the model's."""
     if asked is None:
         return dict(cards)
