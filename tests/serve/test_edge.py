@@ -167,10 +167,16 @@ def test_tracebacks_are_masked_too_and_no_log_has_what_was_said(serve: Serve, ca
 
 def test_health_readiness_and_counters(client: TestClient) -> None:
     client.post("/v1/reply", json={"text": "A bicycle?"})
-    assert client.get("/healthz").json() == {"status": "ok"} and client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/healthz").json() == {"status": "ok"} and client.get("/readyz").json()["status"] == "ready"
     page = client.get("/metrics").text
     assert 'shoptalk_replies_total{decision="answer",path="extractive"} 1.0' in page
     assert 'shoptalk_requests_total{method="POST",route="/v1/reply",status="200"} 1.0' in page
+
+
+def test_readiness_repeats_what_the_owner_should_know(serve: Callable[..., TestClient]) -> None:
+    assistant = FakeAssistant()
+    assistant.remarks = ("The run has no head.",)
+    assert serve(assistant).get("/readyz").json() == {"status": "ready", "remarks": ["The run has no head."]}
 
 
 def test_the_description_has_every_route_with_its_refusals_and_an_example(client: TestClient) -> None:

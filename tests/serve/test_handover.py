@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from fastapi.testclient import TestClient
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.assistant.phrases import language_of
+from shoptalk.serve.gaps import gaps_by_meaning
 from shoptalk.serve.service_settings import ServeSettings
 from tests.serve.fakes import FakeAssistant
 from tests.serve.test_replies import ask, assert_answered_once, thread
@@ -228,3 +231,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.05)
+
+
+def test_gaps_that_mean_the_same_are_one_with_all_their_answers() -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    groups: list[dict[str, Any]] = [
+        {"question": "a", "asked": 5, "last": at, "answers": ["yes"]},
+        {"question": "b", "asked": 4, "last": at, "answers": []},
+        {"question": "c", "asked": 2, "last": at + timedelta(days=1), "answers": ["yes", "on Mondays"]},
+    ]
+    vectors = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.95, 0.31]}
+    joined = gaps_by_meaning(groups, lambda texts: np.array([vectors[text] for text in texts]))
+    assert [(group["question"], group["asked"]) for group in joined] == [("a", 7), ("b", 4)]
+    assert joined[0]["last"] == at + timedelta(days=1) and joined[0]["answers"] == ["yes", "on Mondays"]
+    assert gaps_by_meaning([], lambda texts: np.zeros((0, 2))) == []

@@ -60,7 +60,7 @@ class AssistantSettings(Frozen):
     canned_confidence: float = Field(default=0.8, ge=0.0, le=1.0, description="least probability of such an intent")
     person_intents: tuple[str, ...] = Field(default=(), description="intents that are handed to a person")
     threshold: float | None = Field(
-        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.6"
+        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.5"
     )
     clarify: float = Field(default=0.3, ge=0.0, le=1.0, description="least confidence at which it asks back")
     most_sentences: int = Field(default=3, ge=1, le=10, description="of an extractive answer")

@@ -6,13 +6,14 @@
     answer = verdict(gains, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=gains.n_clusters)
 
 `labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, `ladder` says what
-each step to what is shipped brings, `during` decides while candidates still train, and `trials` whether a tuned encoder
-ships. `benchmarks/verdict_harness.py` and `benchmarks/tuning_rule.py` test these procedures on populations whose true
-gain is known.
+each step to what is shipped brings, `during` decides while candidates still train, `trials` whether a tuned encoder
+ships, and `disagreements` what a person's answers prove, by `betting`. `benchmarks/verdict_harness.py` and
+`benchmarks/tuning_rule.py` test these procedures on populations whose true gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
 from shoptalk.decide.brought import brought
+from shoptalk.decide.disagreements import Consistency, Standing, answers_needed, path, stand
 from shoptalk.decide.during import Alarm, behind, continue_training, halve, overfitting, so_far
 from shoptalk.decide.intervals import (
     CONFIDENCE,
@@ -42,6 +43,7 @@ __all__ = [
     "Advantage",
     "Alarm",
     "Band",
+    "Consistency",
     "Draws",
     "Estimate",
     "Ladder",
@@ -49,8 +51,10 @@ __all__ = [
     "Rise",
     "Ruling",
     "Scores",
+    "Standing",
     "TuningTrial",
     "advantage",
+    "answers_needed",
     "band",
     "behind",
     "brought",
@@ -67,8 +71,10 @@ __all__ = [
     "least_error",
     "most_shots",
     "overfitting",
+    "path",
     "so_far",
     "splits",
+    "stand",
     "trials",
     "verdict",
 ]

@@ -86,6 +86,7 @@ class Edge:
                 response: Response = Response(status_code=204 if allowed else 403)
                 await response(scope, receive, answer)
                 return
+            _refuse_nul(scope)
             self._check_length(headers)
             await self.app(scope, self._paced(receive, refusals), answer)
             if refusals and not begun:
@@ -160,6 +161,12 @@ class Edge:
         self.service.measures.requests.labels(scope["method"], route, str(status)).inc()
         self.service.measures.request_seconds.labels(route).observe(seconds)
         log.info("%s %s: status %d in %.1f ms", scope["method"], route, status, 1000 * seconds)
+
+
+def _refuse_nul(scope: MutableMapping[str, Any]) -> None:
+    """No name holds the character that databases cannot: neither of a path nor of a question behind it."""
+    if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+        raise Refused(400, "unreadable", "The address holds the character NUL, which nothing here has in its name.")
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from shoptalk.assistant.phrases import language_of
 from shoptalk.serve.asked_person import patience_of, turns_in, words_of_handover
 from shoptalk.serve.asking import Agent, Talker, TheService, refusals
+from shoptalk.serve.gaps import gaps_by_meaning, gaps_by_words
 from shoptalk.serve.handover import agent_reply, assign, close, held, pass_on, queue, release
-from shoptalk.serve.rows import ASSISTANT, GapRow, LeadRow
+from shoptalk.serve.rows import ASSISTANT, LeadRow
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import (
     AgentMessage,
@@ -106,23 +107,11 @@ async def suggestions(service: TheService, principal: Agent, id: Id) -> Any:
 
 @router.get("/v1/gaps", response_model=Listed, responses=refusals())
 async def gaps(service: TheService, principal: Agent) -> Any:
-    """Questions that the knowledge has nothing about, those asked most often first, and what people answered."""
-
-    def read(session: Any) -> list[dict[str, Any]]:
-        groups: dict[str, dict[str, Any]] = {}
-        rows = session.scalars(
-            select(GapRow).where(GapRow.site_id == principal.site).order_by(GapRow.at.desc()).limit(5000)
-        )
-        for row in rows:
-            group = groups.setdefault(
-                row.grouping, {"question": row.question, "asked": 0, "last": row.at, "answers": []}
-            )
-            group["asked"] += 1
-            if row.human_answer and row.human_answer not in group["answers"]:
-                group["answers"].append(row.human_answer)
-        return sorted(groups.values(), key=lambda group: -group["asked"])[:200]
-
-    return {"data": await service.database.read(read)}
+    """Questions that the knowledge has nothing about, those asked most often first, and what people answered. Questions
+    of the same words are one, and of the most frequent those that mean the same.
+    """
+    groups = await service.database.read(lambda session: gaps_by_words(session, principal.site))
+    return {"data": await service.in_thread(lambda: gaps_by_meaning(groups, service.assistant.embed))}
 
 
 @router.get("/v1/leads", response_model=Listed, responses=refusals())
