@@ -209,6 +209,10 @@ def lay_out_world(folder: Path) -> None:
     for name in ("intents.csv", "train.csv", "test.csv", "german.csv"):
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]
         (folder / name).write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
+    (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
+    answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
+    (folder / "answered.jsonl").write_text("".join(answered), encoding="utf-8")
 
 
 def _text(rng: random.Random, topic: str, *, words: int = 6) -> str:

@@ -19,10 +19,11 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
 from shoptalk.question import Question, claim
-from shoptalk.readback import read_json, read_text
+from shoptalk.readback import read_json
 from shoptalk.report.facts_json import RunFacts
-from shoptalk.report.reading import read_facts, read_verdict
+from shoptalk.report.reading import read_facts
 from shoptalk.report.verdict_json import Verdict
+from shoptalk.stages.bank import answers_needed, bank_stage
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import Curated, curate_stage
@@ -34,11 +35,22 @@ from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import judged_by_pairs
+from shoptalk.tasks import held_out_shares, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
-from shoptalk.telling.facts import collect, facts_of, spent, verdict_text, write_page
+from shoptalk.telling.facts import (
+    collect,
+    decided,
+    facts_of,
+    published_text,
+    spent,
+    verdict_of,
+    verdict_text,
+    write_page,
+)
 from shoptalk.telling.origin import base_of, origin
+from shoptalk.telling.reship import CARDS, cards_text
+from shoptalk.telling.settled import about, asked_about, on_cards, serves_challenger
 from shoptalk.training.advance import read_log
 from shoptalk.training.reporter import Reporter, Silent
 
@@ -119,17 +131,17 @@ def _adapted(
         decision = out / "decision"
         finished = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
         if finished is None or not _stands(world, head=labels is not None):
-            verdict, facts = _tell(
+            verdict, facts, cards = _tell(
                 world, sources, labels, test, pairs, accept_unproven=accept_unproven, command=command
             )
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
+                write_text(inside / CARDS, cards)
             shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
-        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
-        write_text(out / "verdict.json", read_text(decision / "verdict.json"))
+        write_text(out / "verdict.json", published_text(out))
         write_page(out)
-        return verdict
+        return verdict_of(out)
 
 
 def _stands(world: World, *, head: bool) -> bool:
@@ -138,7 +150,7 @@ def _stands(world: World, *, head: bool) -> bool:
     with suppress(ArtifactError):
         decision, facts = world.run / "decision", facts_of(world.run)
         handed_out(decision)
-        verdict = read_verdict(read_json(decision / "verdict.json", dict), where=decision / "verdict.json")
+        verdict = decided(world.run)
         read_facts(read_json(facts, dict), where=facts)
         broken = damaged_parts(world.run, challenger=verdict.entry is not None, head=head)
     if broken:
@@ -155,7 +167,8 @@ def _tell(
     *,
     accept_unproven: bool,
     command: str,
-) -> tuple[Verdict, RunFacts]:
+) -> tuple[Verdict, RunFacts, str]:
+    """The verdict, the facts and the cards of what may ship, as `RUN/decision` holds them."""
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
 
     def timed(stage: str) -> AbstractContextManager[None]:
@@ -163,6 +176,7 @@ def _tell(
 
     with timed("curate"):
         curated = _curated(world, sources, labels, test, pairs)
+        messages = bank_stage(world, curated) if _bank_share(world.config, labels) else ()
         world = base_stage(world, curated)
     with timed("baseline"):
         baseline = baseline_stage(world, curated)
@@ -180,12 +194,20 @@ def _tell(
         judged = decide_stage(world, baseline, entries, left_out=skipped)
         with world.profile.part("ceiling"):
             best_targets = _ceiling(world, baseline, prepared)
+        with world.profile.part("bank"):
+            needed = answers_needed(world, curated, baseline, judged, messages)
     with timed("evidence"):
         evidence = evidence_stage(world, curated, baseline, judged)
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
-    verdict = Verdict.model_validate(judged.facts | {"spent": taken})
+    settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
+    settling = settling | {"bank": len(messages)} if messages else {}
+    verdict = Verdict.model_validate(judged.facts | settling | {"spent": taken})
     with timed("finetune"):
-        served = judged.entry if judged.choice == "adopt" or accept_unproven else None
+        asked = None
+        if judged.entry is not None:  # an asking that has changed what ships, where it is about the same challenger
+            parents = baseline.artifact.parents
+            asked = asked_about(world.run, about(entry=judged.entry.artifact.content, **parents))
+        serves = serves_challenger(judged.choice, asked, accept_unproven=accept_unproven)
         made_from = origin(
             world,
             curated,
@@ -199,9 +221,10 @@ def _tell(
             accept_unproven=accept_unproven,
         )
 
-        def cards(adapted: bool) -> dict[str, str]:
-            kept = made_from if adapted else replace(made_from, base=base_of(judged.base.name))
-            return encoder_cards(kept, verdict, adapted=adapted)
+        unchanged = replace(made_from, base=base_of(judged.base.name))
+        kept = {False: encoder_cards(unchanged, verdict, adapted=False)}  # as the labels alone have it
+        if judged.entry is not None:
+            kept[True] = encoder_cards(made_from, verdict, adapted=True)
 
         ship_stage(
             world,
@@ -209,9 +232,10 @@ def _tell(
             baseline,
             base=judged.base.model,
             challenger=judged.entry,
-            served=served,
+            served=judged.entry if serves else None,
             compared=judged.compared,
-            cards=cards,
+            cards=on_cards(kept[serves], asked),
+            challenger_cards=kept.get(True, {}),
         )
     facts = collect(
         world,
@@ -227,7 +251,7 @@ def _tell(
         labels=labels,
         skipped=skipped,
     )
-    return verdict, facts
+    return verdict, facts, cards_text(kept)
 
 
 def _curated(
@@ -236,7 +260,7 @@ def _curated(
     """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
     config = world.config
     mine = pairs is None and judged_by_pairs((config.task, *config.other_tasks))
-    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine)
+    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine, bank=_bank_share(config, labels))
     if mine and not curated.pairs:
         nothing = "no agent's turn in the sources' conversations quotes or links one of their documents"
         if judged_by_pairs([config.task]):
@@ -246,6 +270,11 @@ def _curated(
             )
         world.report.say(f"curate: answers cannot be watched: {nothing}. Give --pairs FILE.")
     return curated
+
+
+def _bank_share(config: Config, labels: Path | None) -> float:
+    """What is held out to ask a person about: nothing where there are neither labels nor replies to ask for."""
+    return config.bank if labels is not None or held_out_shares((config.task,)) is not None else 0.0
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:

@@ -157,3 +157,17 @@ def test_a_finetuning_tells_what_tuning_came_to_where_it_was_asked_for() -> None
     tuning = {"sentence": "not proven, so the frozen one ships"}
     assert "tuning: not proven, so the frozen one ships" in printed.finetuned(result | {"tuning": tuning}, RUN)
     assert "tuning" not in printed.finetuned(result | {"tuning": None}, RUN)
+
+
+def test_a_verdict_ends_with_how_many_answers_would_settle_it_where_messages_were_held_out() -> None:
+    def last(**more: Any) -> str:
+        return printed.verdict(verdict(**more), RUN, drops={}).splitlines()[-1]
+
+    about = "to settle it by asking: about 48 answers of yours"
+    assert last(answers_needed=48, bank_needed=300, bank=300) == f"{about}: `shoptalk ask {RUN}`"
+    larger = last(answers_needed=48, bank_needed=3_000, bank=300)
+    assert larger.startswith(f"{about}, out of 3,000 messages that it has not seen (300 were held out)")
+    assert larger.endswith("--bank SOURCE`")
+    assert "too close for any number" in last(answers_needed=None, bank_needed=None, bank=300)
+    assert "there is nothing to choose" in last(answers_needed=0, bank_needed=300, bank=300)
+    assert last(answers_needed=48, bank_needed=300, bank=300, asked={"asked": 3}).startswith("report: ")

@@ -56,7 +56,24 @@ def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
+    lines += _answers_needed(result, out)
     return "\n".join(lines)
+
+
+def _answers_needed(result: Result, out: Path) -> list[str]:
+    """How a person settles it, where messages were held out to ask about."""
+    if "answers_needed" not in result or result.get("asked"):
+        return []
+    needed, bank, held = result["answers_needed"], result["bank_needed"], result["bank"]
+    if needed == 0:
+        return ["base and challenger answer alike on the messages held out: there is nothing to choose"]
+    if needed is None:
+        return ["to settle it by asking: base and challenger are too close for any number of answers that we would ask"]
+    about = f"to settle it by asking: about {_many(needed, 'answer')} of yours"
+    if bank > held:
+        command = f"`shoptalk ask {out} --bank SOURCE`"
+        return [f"{about}, out of {bank:,} messages that it has not seen ({held:,} were held out): {command}"]
+    return [f"{about}: `shoptalk ask {out}`"]
 
 
 def ladder(result: Result, measure: Measure) -> list[str]:

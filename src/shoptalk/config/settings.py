@@ -111,6 +111,9 @@ class Config(Frozen):
     merges: tuple[float, ...] = Field(
         default=(0.25, 0.5, 0.75), description="shares of the adapted weights in averages with the base's, each a look"
     )
+    bank: float = Field(
+        default=0.1, ge=0.0, le=0.5, description="share of the texts that is held out for `shoptalk ask`; 0 for none"
+    )
     vocabulary: int = Field(default=0, ge=0, description="most words of the corpus that the base's tokenizer learns")
     candidates: tuple[str, ...] = ("mlm", "simcse", "turns", "neighbours", "none")
     seed: int = Field(default=0, ge=0, le=2**62)

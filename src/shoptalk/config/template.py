@@ -16,6 +16,7 @@ budget = "10m"             # of the whole run: 90s, 10m, 1.5h; training tokens: 
 base = "minilm"            # the encoder to start from: minilm, a hub id, a folder, or scratch:mini (random weights)
 bases = []                 # several to compare, such as ["minilm", "mpnet"]: the first is adapted, and is `base`
 merges = [0.25, 0.5, 0.75] # shares of the adapted weights in averages with the base's, each measured once
+bank = 0.1                 # share of the texts that no training sees, for `shoptalk ask` to ask a person about; 0: none
 vocabulary = 0             # most words of your own trade that the base's tokenizer learns to leave whole
 candidates = ["mlm", "simcse", "turns", "neighbours", "none"]   # `shoptalk objectives` lists them
 seed = 0

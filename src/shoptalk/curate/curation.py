@@ -8,6 +8,7 @@ A stream from end to end: what is held is a batch of documents, and for each doc
 hashes of its id and of its text).
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -30,10 +31,10 @@ from shoptalk.text.stored import ArrayWriter, StoredTexts, TextWriter
 DOCUMENTS = "documents.jsonl"
 """With `documents.starts.npy`, where each line begins."""
 DROPS = "drops.jsonl"
-TRAIN, HELD_OUT = "train", "held_out"
-"""Folders of the two corpora."""
+TRAIN, HELD_OUT, BANK = "train", "held_out", "bank"
+"""Folders of the corpora. The bank, of which a person is asked, is there where one was held out."""
 IS_HELD_OUT = "is_held_out.npy"
-"""Of each document, 1 where it is in the second of them."""
+"""Of each document, which of them it is in, by their order: 0 where it is trained on."""
 
 F = TypeVar("F", bound=Frozen)
 
@@ -104,9 +105,11 @@ def write_corpus(
     *,
     passage_characters: int,
     held_out: Callable[[Document], bool],
+    bank: Callable[[Document], bool] | None = None,
 ) -> Written:
-    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the items as two corpora, one of them held out, and
-    which documents those of the second are (`IS_HELD_OUT`, in the order of the documents).
+    """Write `documents.jsonl` and `drops.jsonl`, one record a line, the items as corpora, one of them held out, where
+    `bank` is given another of what that chooses of the rest, and in which of them each document is (`IS_HELD_OUT`, in
+    the order of the documents).
 
     Raises:
         StorageError: the folder cannot be written.
@@ -114,7 +117,8 @@ def write_corpus(
     documents, dropped = 0, Counter[str]()
     with storage_errors(folder), ExitStack() as stack:
         held_out_file = stack.enter_context(ArrayWriter(folder / IS_HELD_OUT, np.uint8))
-        train, kept_back = (stack.enter_context(CorpusWriter(folder / name)) for name in (TRAIN, HELD_OUT))
+        parts = (TRAIN, HELD_OUT) if bank is None else (TRAIN, HELD_OUT, BANK)
+        writers = [stack.enter_context(CorpusWriter(folder / name)) for name in parts]
         kept = stack.enter_context(TextWriter(folder, "documents", suffix=".jsonl"))
         drops_file = stack.enter_context((folder / DROPS).open("w", encoding="utf-8"))
         for item in items:
@@ -123,13 +127,34 @@ def write_corpus(
                 drops_file.write(item.model_dump_json(exclude_defaults=True) + "\n")
                 continue
             kept.append((item.model_dump_json(exclude_defaults=True) + "\n").encode("utf-8"))
-            is_held_out = held_out(item)
-            held_out_file.append(is_held_out)
-            writer = kept_back if is_held_out else train
-            parts, roles = _items_and_roles(item, passage_characters)
-            writer.add(parts, are_turns=bool(item.turns), roles=roles, document=documents)
+            part = 1 if held_out(item) else 2 if bank is not None and bank(item) else 0
+            held_out_file.append(part)
+            _add(writers[part], item, passage_characters, number=documents)
             documents += 1
     return Written(documents, dropped)
+
+
+def _add(writer: CorpusWriter, document: Document, passage_characters: int, *, number: int) -> None:
+    items, roles = _items_and_roles(document, passage_characters)
+    writer.add(items, are_turns=bool(document.turns), roles=roles, document=number)
+
+
+def move_to_bank(folder: Path, numbers: Iterable[int], *, passage_characters: int) -> None:
+    """Move documents, by their numbers among those of the training corpus, to the bank: both are written anew.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    part = np.array(np.load(folder / IS_HELD_OUT, allow_pickle=False))
+    part[np.flatnonzero(part == 0)[list(numbers)]] = 2
+    with storage_errors(folder), ExitStack() as stack:
+        for name in (TRAIN, BANK):
+            shutil.rmtree(folder / name)
+        writers = {place: stack.enter_context(CorpusWriter(folder / name)) for place, name in ((0, TRAIN), (2, BANK))}
+        for number, document in enumerate(read_documents(folder)):
+            if (place := int(part[number])) in writers:
+                _add(writers[place], document, passage_characters, number=number)
+        np.save(folder / IS_HELD_OUT, part)
 
 
 def read_documents(folder: Path) -> Iterator[Document]:
@@ -172,9 +197,13 @@ def open_corpora(folder: Path, *, digest: str) -> tuple[Corpus, Corpus]:
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    documents = StoredDocuments(folder)
-    train, held_out = (open_corpus(folder / name, digest=digest, documents=documents) for name in (TRAIN, HELD_OUT))
+    train, held_out = (open_part(folder, name, digest=digest) for name in (TRAIN, HELD_OUT))
     return train, held_out
+
+
+def open_part(folder: Path, name: str, *, digest: str) -> Corpus:
+    """One of the corpora that `write_corpus` left, by its folder's name; it raises as `open_corpora` does."""
+    return open_corpus(folder / name, digest=digest, documents=StoredDocuments(folder))
 
 
 def read_drops(folder: Path) -> Iterator[Drop]:

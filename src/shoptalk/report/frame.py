@@ -11,23 +11,38 @@ Section = tuple[str, str, Html]
 """Identifier, heading, content."""
 
 
-def document(title: Html, *body: Child, script: bool = True) -> str:
-    """A whole HTML page with the house style; `title` is the element. It requests nothing, and runs only our script."""
-    style, code = _resource("report.css"), _resource("report.js")
-    rules = ["default-src 'none'", f"style-src {_hashed(style)}", "base-uri 'none'", "form-action 'none'"]
-    if script:
+def document(
+    title: Html,
+    *body: Child,
+    script: str | None = "report.js",
+    styles: Sequence[str] = ("report.css",),
+    answers: bool = False,
+    class_: str | None = None,
+) -> str:
+    """A whole HTML page with the house style; `title` is the element. It requests nothing, and runs only our script.
+
+    With `answers` it is a page of a local server, which it may send forms to and ask things of. `class_` is the body's.
+    """
+    style = "\n".join(_resource(name) for name in styles)
+    code = _resource(script) if script is not None else None
+    targets = "'self'" if answers else "'none'"
+    rules = ["default-src 'none'", f"style-src {_hashed(style)}", "base-uri 'none'", f"form-action {targets}"]
+    if code is not None:
         rules.insert(2, f"script-src {_hashed(code)}")
+    if answers:
+        rules += ["connect-src 'self'", "img-src data:"]
     head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", http_equiv="Content-Security-Policy", content="; ".join(rules)),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
+        el("link", rel="icon", href="data:,") if answers else None,  # else browsers ask the server for one
         title,
         Html(f"<style>{style}</style>"),
     )
-    last = Html(f"<script>{code}</script>") if script else None
-    return "<!doctype html>\n" + el("html", head, el("body", *body, last), lang="en").text + "\n"
+    last = Html(f"<script>{code}</script>") if code is not None else None
+    return "<!doctype html>\n" + el("html", head, el("body", *body, last, class_=class_), lang="en").text + "\n"
 
 
 def contents(sections: Sequence[Section]) -> Html:

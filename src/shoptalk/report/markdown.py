@@ -63,6 +63,7 @@ def render_markdown(facts: RunFacts | Mapping[str, Any]) -> str:
         f"# {VERDICTS[verdict.choice]}",
         f"Run {plain_words(facts.run or NONE)}, {plain_words(moment(facts.created))}",
         plain_words(verdict.sentence),
+        _md_asked(verdict),
         _md_ladder(verdict),
         plain_words(verdict.heads.sentence) if verdict.heads else "",
         *(block(facts) for block in _BLOCKS),
@@ -84,6 +85,18 @@ def table(head: Sequence[str], body: Sequence[Sequence[Any]], *, words_last: boo
         rule[-1] = "---"
     lines = [head, rule, *([plain_words(cell) for cell in row] for row in body)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _md_asked(verdict: Verdict) -> str:
+    """What came of asking a person, or how many answers would settle it."""
+    asked = verdict.asked
+    if asked is None:
+        if not verdict.answers_needed:
+            return ""
+        return f"About {verdict.answers_needed:,} answers of a person would settle it (`shoptalk ask`)."
+    what = "Open after" if asked.choice == "inconclusive" else "Settled by"
+    ends = f"{interval(asked.interval)} points on messages to come"
+    return f"{what} {asked.asked:,} answers: {ends}; the labels alone said: {VERDICTS[asked.before]}."
 
 
 def _md_ladder(verdict: Verdict) -> str:

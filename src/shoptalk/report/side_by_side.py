@@ -40,7 +40,7 @@ def render_comparison(comparison: Comparison) -> str:
     above = el("p", "Shoptalk, several runs", class_="soft")
     head = el("h1", fig(wording.how_many, top.runs), " runs compared")
     main = el("main", sectioned(sections), id="evidence", tabindex="-1")
-    return document(title, el("header", above, head, _findings(top.findings)), contents(sections), main, script=False)
+    return document(title, el("header", above, head, _findings(top.findings)), contents(sections), main, script=None)
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -41,6 +41,7 @@ def _answers(facts: Fact) -> Html:
             ("What was tried", _tried(facts)),
             ("Ship it?", _ship(decision)),
             ("How sure", _sure(decision)),
+            *([("What people answered", _answered(decision))] if decision.asked else []),
             ("What it cost", _cost(facts)),
         ],
         class_="answers",
@@ -79,12 +80,21 @@ def _ship(decision: Fact) -> Html:
         return _answer("No", _stay(decision))
     more: list[Child] = [_stay(decision)]
     if needed.number is not None:
-        more += [
-            " About ",
-            fig(wording.count, needed),
-            " labels in all would settle it, if the gain is as large as said above.",
-        ]
+        more += [" About ", fig(wording.count, needed), " labels in all would settle it"]
+        if decision.answers_needed.number:
+            more += [", or about ", fig(wording.count, decision.answers_needed), " answers of a person (shoptalk ask)"]
+        more.append(", if the gain is as large as said above.")
     return _answer("Not yet", *more)
+
+
+def _answered(decision: Fact) -> Html:
+    """What came of asking a person, beside what the labels alone had decided."""
+    asked = decision.asked
+    settled = asked.choice.value != "inconclusive"
+    before = sentences.VERDICTS[asked.before.value]
+    short: list[Child] = ["Settled by " if settled else "Open after ", fig(wording.count, asked.asked), " answers"]
+    ends = join(fig(wording.interval, asked.interval), " points on messages to come")
+    return _answer(join(*short), ends, f"; the labels alone said: {before}")
 
 
 def _stay(decision: Fact) -> str:

@@ -161,6 +161,47 @@ class Spent(Spending):
     """Wall-clock seconds of each stage up to the verdict, of the process that reached it; absent in earlier runs."""
 
 
+class PeopleAnswered(Published):
+    """What a person's answers say, where the two systems were told apart by asking (`shoptalk ask`)."""
+
+    systems: tuple[str, str]
+    """The two that were told apart, the present one first."""
+    choice: Choice
+    """What follows from the answers, and from the guards."""
+    before: Choice
+    """What was decided without them."""
+    gain: float | None
+    """Of the new one on the bank's messages, in points, estimated from the answers; null before the first."""
+    interval: Ends
+    """Of the gain on future messages like them, 95 %, whenever one stops."""
+    on_bank: Ends
+    """And on these messages alone."""
+    asked: int
+    """Messages that were answered."""
+    right: int
+    """Of them, those where the new one was right and the old one wrong."""
+    wrong: int
+    """Those where it was the other way."""
+    neither: int
+    """Those where neither was right."""
+    disagree: int
+    """Messages of the bank on which the two differ."""
+    bank: int
+    """Messages that both have answered."""
+    twice: int
+    """Messages that were asked twice, to see how consistent the answers are."""
+    same: int
+    """Of those, how many got the same answer."""
+    more: int | None
+    """About so many more answers would settle it; null where the bank's would not, 0 where it is settled."""
+    guarded: str = ""
+    """Why the new one may not be adopted whatever is answered; empty where it may."""
+    answered_by: tuple[str, ...] = ()
+    """Who has answered."""
+    sentence: str
+    """The same for people."""
+
+
 class Verdict(Published):
     """The decision about an adaptation. Numbers of the measure are null where nothing could be judged."""
 
@@ -206,6 +247,15 @@ class Verdict(Published):
     """Labels per class in each label set of an earlier run; null where heads learn from all labels but those tested."""
     labels_needed: int | None
     """About how many labels, or other examples, in all would settle an open question; null where it is settled."""
+    bank: int | None = None
+    """Messages that were held out to ask a person about; absent where none were, and in earlier runs."""
+    answers_needed: int | None = None
+    """About how many answers of a person would settle it (`shoptalk ask`), by how often the two differ on messages that
+    were held out; null where hardly any number would, absent where none were held out, and in earlier runs."""
+    bank_needed: int | None = None
+    """How many messages there must be to ask about for that; more than were held out where those would not do."""
+    asked: PeopleAnswered | None = None
+    """Where a person was asked, what came of it: `choice` is then what both pieces of evidence say; else absent."""
     sentence: str
     """The verdict and its reason, for people."""
     rule: str

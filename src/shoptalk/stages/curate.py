@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact
 from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
+from shoptalk.curate.bank import HoldBank, close_bank
 from shoptalk.curate.clean import printable
-from shoptalk.curate.curation import curate, open_corpora, read_drops, write_corpus
+from shoptalk.curate.curation import BANK, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import read_labels, refuse_missing
@@ -58,6 +59,8 @@ class Curated:
     """Where it is."""
     pairs: tuple[Pair, ...] = ()
     """Questions and the passages of `train` that answer them."""
+    bank: Corpus | None = None
+    """What training, pool and heads never see, to ask a person about; None where none was held out."""
 
 
 def curate_stage(
@@ -69,11 +72,13 @@ def curate_stage(
     pairs: Path | None = None,
     mine: bool = False,
     tell_labels: bool = True,
+    bank: float = 0.0,
 ) -> Curated:
     """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
 
     What is wrong with the labels is told, unless the caller has told it already (`tell_labels`). Questions and what
-    answers them are read from the file of `pairs`, or mined from the sources' conversations (`mine`).
+    answers them are read from the file of `pairs`, or mined from the sources' conversations (`mine`). `bank` is the
+    share of texts that is held out to ask a person about.
 
     Raises:
         SourceError: a file named by the user cannot be used, labels and test do not fit together, pairs point nowhere,
@@ -91,7 +96,7 @@ def curate_stage(
     # What is held out is part of what the artifact holds.
     shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
     settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
-    settings |= {"mined": True} if mine else {}
+    settings |= ({"mined": True} if mine else {}) | ({"bank": bank} if bank else {})
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
@@ -103,7 +108,9 @@ def curate_stage(
             world.report.say("curate: looking for agents' turns that quote or link a document")
             asked = mined(lambda: stream_sources(sources, config.curate, out=world.run), config.curate)
         hold_out = HoldOut(shares, HELD_OUT_MOST)
-        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out)
+        # A text that answers a question must stand among the passages.
+        hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
+        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out, hold_bank)
     return open_curated(world)
 
 
@@ -131,6 +138,7 @@ def open_curated(world: World) -> Curated:
             n_documents=int(artifact.readings["documents"]),
             folder=folder,
             pairs=tuple(_read_records(folder / PAIRS, Pair)),
+            bank=open_part(folder, BANK, digest=artifact.content) if (folder / BANK).is_dir() else None,
         )
 
 
@@ -198,6 +206,7 @@ def _make_corpus(
     parents: dict[str, str],
     remarks: _Remarks,
     hold_out: "HoldOut",
+    hold_bank: HoldBank | None,
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
     read = stream_sources(sources, config, out=folder.parent, say=remarks)
@@ -206,12 +215,16 @@ def _make_corpus(
     reserved = [*(example.text for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
+        kept = curate(without(items, asked), reserved=reserved, config=config)
         written = write_corpus(
             inside,
-            curate(without(items, asked), reserved=reserved, config=config),
+            kept if hold_bank is None else hold_bank.looked_ahead(kept),
             passage_characters=config.passage_characters,
             held_out=hold_out,
+            bank=hold_bank,
         )
+        if hold_bank is not None:
+            close_bank(inside, hold_bank, config)
         if not written.documents:
             raise SourceError(
                 f"Nothing is left to learn from: every document was dropped ({', '.join(sorted(written.dropped))}). "

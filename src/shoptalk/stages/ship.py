@@ -1,9 +1,10 @@
 """Ship: the folders that are handed out, encoders and head."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from shoptalk.artifact import Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
 from shoptalk.nn.bases import open_base
@@ -14,12 +15,15 @@ from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
 from shoptalk.readback import MANIFEST
+from shoptalk.records import Item
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks.judge import Final
+
+_Known = tuple[Sequence[Item], Float[np.ndarray, "_ _"]]
+"""Items, and the vectors that an encoder is known to give them."""
 
 
 def ship_stage(
@@ -31,10 +35,11 @@ def ship_stage(
     challenger: Entry | None,
     served: Entry | None,
     compared: Compared | None,
-    cards: Callable[[bool], Mapping[str, str]],
+    cards: Mapping[str, str],
+    challenger_cards: Mapping[str, str],
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
-    `RUN/head` on it. `served` is None where that is `base`; `cards` are those of an adapted encoder, or of the base.
+    `RUN/head` on it. `served` is None where that is `base`; `cards` are those of what is served.
     The head is of the kind that the verdict has `compared`, and learns from the same vectors, where there are such.
     """
     withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
@@ -44,19 +49,22 @@ def ship_stage(
                 str(challenger.folder / "encoder"),
                 world.run / "candidate" / "encoder",
                 parents={"entry": challenger.artifact.content},
-                cards=cards(True),
+                cards=challenger_cards,
             )
         encoder = encoder_stage(
             str(served.folder / "encoder") if served else base,
             world.run / "encoder",
             parents={"entry": served.artifact.content} if served else {"base": base_digest(base)},
-            cards=cards(served is not None),
+            cards=cards,
         )
     with world.profile.part("heads"):
         judged = None
         if compared is not None:
             judged = compared.adapted if served is not None else compared.base
-        finetune_stage(world, curated, baseline, encoder, judged=judged)
+        judge, pool, kind, known = baseline.bench.judge, baseline.bench.pool, "", list[_Known]()
+        if judged is not None and judged.seen is not None and judge is not None:
+            kind, known = judged.way, [(judge.items, judged.seen.texts), (pool, judged.seen.pool)]
+        finetune_stage(world, curated, pool, encoder, kind=kind, known=known)
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
@@ -82,12 +90,17 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
 
 
 def finetune_stage(
-    world: World, curated: Curated, baseline: Baseline, encoder: Artifact, *, judged: Final | None = None
+    world: World,
+    curated: Curated,
+    pool: Sequence[Item],
+    encoder: Artifact,
+    *,
+    kind: str = "",
+    known: Sequence["_Known"] = (),
 ) -> None:
-    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `judged` is how the verdict has
-    seen that encoder: with which kind of head, and with which vectors of the judge's items and the bench's pool.
+    """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `kind` is that of the head with
+    which the verdict has judged the encoder; of `known` items it has the vectors.
     """
-    kind = judged.way if judged is not None and judged.seen is not None else ""
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES, "kind": kind}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
@@ -99,16 +112,14 @@ def finetune_stage(
     if sound(target, key=key) is not None:
         return
     labels, texts = [example.label for example in curated.examples], [example.text for example in curated.examples]
-    judge = baseline.bench.judge
     product = Once(product)
-    if judged is not None and judged.seen is not None and judge is not None:
-        product.remember(judge.items, np.asarray(judged.seen.texts))
-        product.remember(baseline.bench.pool, np.asarray(judged.seen.pool))
+    for items, vectors in known:
+        product.remember(items, np.asarray(vectors))
     head = classifier.train(
         embed(product, texts),
         labels,
         np.array([example.cluster for example in curated.examples]),
-        unlabelled=embed(product, baseline.bench.pool),
+        unlabelled=embed(product, pool),
         named=names.embedded(product, sorted(set(labels))) if product.kind == "text" else None,
         kinds=(kind,) if kind else None,  # what was judged is what ships
         seed=world.config.seed,

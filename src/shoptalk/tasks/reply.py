@@ -23,6 +23,7 @@ from shoptalk.nn.product import Embedder
 from shoptalk.probes.retrieval import reciprocal_ranks
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, ReachedShare, Score
+from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import Replies
 
 CANDIDATES = 1_000
@@ -56,6 +57,11 @@ class ReplyRanking:
         """What was said before each."""
         return [self.replies.context(i, turns) for i in self.positions.tolist()]
 
+    def first(self, product: Embedder, turns: int) -> Int[np.ndarray, " N"]:
+        """Of each context the reply that comes first, as a place among the candidates."""
+        questions = embed_as(product, self.contexts(turns), *QUERY)
+        return np.asarray((questions @ embed_as(product, self.answers, *REPLY).T).argmax(axis=1))
+
     def scores(self, product: Embedder, turns: int) -> Score:
         """The reciprocal rank of each true reply."""
         questions = embed_as(product, self.contexts(turns), *QUERY)
@@ -88,12 +94,23 @@ class ReplyJudge(Judge):
 
     def turns(self, product: Embedder) -> int:
         """How many turns a context has for this encoder."""
-        if product.context_turns is not None:
-            return product.context_turns
-        if not len(self.tried.positions):
-            return CONTEXTS[0]
-        means = {turns: float(self.tried.scores(product, turns).mean()) for turns in CONTEXTS}
-        return max(means, key=lambda turns: means[turns])
+        return turns_for(product, self.tried)
+
+
+def turns_for(product: Embedder, tried: ReplyRanking) -> int:
+    """How many turns a context has for an encoder, by how it ranks the replies of training conversations."""
+    if product.context_turns is not None:
+        return product.context_turns
+    if not len(tried.positions):
+        return CONTEXTS[0]
+    means = {turns: float(tried.scores(product, turns).mean()) for turns in CONTEXTS}
+    return max(means, key=lambda turns: means[turns])
+
+
+def tried_on(train: Corpus, *, seed: int) -> ReplyRanking:
+    """The replies of training conversations that the number of turns is chosen on."""
+    seen = Replies.of(train)
+    return ReplyRanking(seen, chosen_replies(seen, seed=seed, most=TRIED))
 
 
 def reply(ground: Ground) -> ReplyJudge | None:
@@ -123,7 +140,7 @@ def reply(ground: Ground) -> ReplyJudge | None:
         cluster=cluster,
         items=(*asked.answers, *asked.contexts(max(CONTEXTS))),
         asked=asked,
-        tried=ReplyRanking(seen, chosen_replies(seen, seed=ground.seed, most=TRIED)),
+        tried=tried_on(ground.train, seed=ground.seed),
         remark=_remark(n_candidates, n_conversations),
     )
 

@@ -15,7 +15,7 @@ from shoptalk.evaluate.bench import Bench, Measured
 from shoptalk.objectives import pretexts_for
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
-from shoptalk.readback import as_written, read_json
+from shoptalk.readback import as_written, read_json, read_text
 from shoptalk.report import render
 from shoptalk.report.evidence_json import Evidence
 from shoptalk.report.facts_json import (
@@ -36,7 +36,7 @@ from shoptalk.report.facts_json import (
     StageTime,
     TraceFacts,
 )
-from shoptalk.report.reading import read_dose, read_facts
+from shoptalk.report.reading import read_dose, read_facts, read_verdict
 from shoptalk.report.verdict_json import CandidateRow, CandidateShare, Share, Spent, Verdict
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -46,6 +46,7 @@ from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
+from shoptalk.telling.settled import asked_of, joined
 from shoptalk.telling.trace import trace
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
@@ -231,14 +232,37 @@ def facts_of(run: Path) -> Path:
     return run / "decision" / "facts.json"
 
 
+def decided(run: Path) -> Verdict:
+    """What a finished run has decided by itself.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or not in the form that this version reads.
+    """
+    path = run / "decision" / "verdict.json"
+    return read_verdict(read_json(path, dict), where=path)
+
+
+def verdict_of(run: Path) -> Verdict:
+    """The same joined by what people have answered: what `RUN/verdict.json` holds; it raises as `decided` does."""
+    return joined(decided(run), asked_of(run))
+
+
+def published_text(run: Path) -> str:
+    """What `RUN/verdict.json` holds, byte for byte; it raises as `decided` does."""
+    asked = asked_of(run)
+    return read_text(run / "decision" / "verdict.json") if asked is None else verdict_text(joined(decided(run), asked))
+
+
 def open_facts(run: Path) -> RunFacts:
-    """The facts of a finished run, with the dose curves where they were measured for the verdict that stands.
+    """The facts of a finished run, with what people have answered, and the dose curves where they were measured for the
+    verdict that stands.
 
     Raises:
         ArtifactError: the facts are missing, or one of the two files is damaged or not in the form that this version
             reads.
     """
     facts = read_facts(read_json(facts_of(run), dict), where=facts_of(run))
+    facts = facts.model_copy(update={"verdict": joined(facts.verdict, asked_of(run))})
     try:
         dose = read_dose(read_json(run / "dose.json", dict), where=run / "dose.json")
     except AbsentError:

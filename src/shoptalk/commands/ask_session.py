@@ -1,0 +1,322 @@
+"""One asking of two systems of a run: its questions in their order, the answers, and what follows from them so far.
+
+    with open_session(run, bank=Path("new.csv")) as session:
+        while (question := session.question()) is not None:
+            session.answer(question.key, question.options[0])
+        print(session.sentence)
+
+Every answer is on disk before `answer` returns, and the same call again goes on where it was interrupted. Nothing that
+a question holds says which system answered what.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from getpass import getuser
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from shoptalk.artifact import locked
+from shoptalk.commands.ask_journal import FILE, AnswerRow, Journal
+from shoptalk.commands.ask_prepare import Asking, Disagreement, prepare
+from shoptalk.commands.ask_run import AskedRun, is_verdict, open_run, two_systems
+from shoptalk.commands.ask_settle import guarded, settle
+from shoptalk.decide.disagreements import Consistency, Standing, path, stand
+from shoptalk.errors import InputError
+from shoptalk.report.asked_words import asked_sentence
+from shoptalk.report.verdict_json import Choice, PeopleAnswered
+from shoptalk.training.reporter import Reporter, Silent
+
+MOST = 100
+"""Questions that a person is asked in one asking, where no other number is given."""
+AGAIN = 0.05
+"""Of the answered messages, the share that is asked a second time."""
+LATER = 5
+"""Other answers that lie between the two."""
+
+
+@dataclass(frozen=True)
+class BlindQuestion:
+    """A question as a person sees it."""
+
+    key: str
+    text: str
+    number: int
+    """From 1."""
+    options: tuple[str, ...]
+    """Both systems' answers, and where labels are asked for likely others, in the order of the alphabet; replies in a
+    random order."""
+    again: bool = False
+    """Whether it has been answered before, which is not to be told."""
+    context: tuple[tuple[str, str], ...] = ()
+    """Turns before it, oldest first: role and text."""
+
+
+class Session:
+    """An asking that goes on; made by `open_session`, which holds the run's folder for it."""
+
+    def __init__(self, done: AskedRun, asking: Asking, *, most: int, who: str, settles_verdict: bool) -> None:
+        self._done, self._asking, self._most, self._who = done, asking, most, who
+        self._settles_verdict = settles_verdict
+        self._rows = {row.key: row for row in asking.rows}
+        self._journal = Journal(done.run / FILE, asking=asking.id)
+        self._path: tuple[Standing, ...] = ()
+        self._twice: Consistency | None = None
+        self._count()
+
+    @property
+    def systems(self) -> tuple[str, str]:
+        """The names of the two, the old one first."""
+        return self._asking.about.systems
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What may be answered; none where replies are asked about."""
+        return self._asking.about.labels
+
+    @property
+    def smallest_gain(self) -> float:
+        """That is worth having, in points."""
+        least = self._done.verdict.smallest_gain
+        return self._done.world.config.smallest_gain if least is None or not self.labels else least
+
+    @property
+    def standing(self) -> Standing:
+        """What follows from the answers so far."""
+        return self._path[-1]
+
+    @property
+    def path(self) -> tuple[Standing, ...]:
+        """The same after each answer, first before any."""
+        return self._path
+
+    @property
+    def asked(self) -> int:
+        """Questions that were answered, those of second times among them; skipped ones are none."""
+        return sum(row.given != "skip" for row in self._journal.rows)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be asked: it is settled, everything is answered, or as many as were allowed."""
+        return self.question() is None
+
+    @property
+    def choice(self) -> Choice:
+        """What is settled; a challenger that has left its guards is not adopted whatever was answered."""
+        return self.told().choice
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, for people."""
+        return self.told().sentence
+
+    def told(self) -> PeopleAnswered:
+        """What came of it, as the run's verdict keeps it."""
+        standing, twice = self.standing, self._twice
+        sentence = asked_sentence(
+            choice=standing.choice,
+            disagree=standing.disagree,
+            bank=standing.bank,
+            counts=(standing.right, standing.wrong, standing.neither),
+            on_bank=(standing.bank_low, standing.bank_high),
+            interval=(standing.low, standing.high),
+            more=standing.more,
+            consistency=(twice.twice, twice.same) if twice is not None else None,
+        )
+        choice, reason = standing.choice, guarded(self._done) if self._settles_verdict else ""
+        if reason and choice == "adopt":
+            choice = "keep_base"
+            sentence += f" The base is kept all the same: {reason.rstrip('.')}."
+        return PeopleAnswered(
+            systems=self.systems,
+            choice=choice,
+            before=self._done.verdict.choice,
+            gain=standing.gain,
+            interval=(standing.low, standing.high),
+            on_bank=(standing.bank_low, standing.bank_high),
+            asked=standing.asked,
+            right=standing.right,
+            wrong=standing.wrong,
+            neither=standing.neither,
+            disagree=standing.disagree,
+            bank=standing.bank,
+            twice=twice.twice if twice is not None else 0,
+            same=twice.same if twice is not None else 0,
+            more=standing.more,
+            guarded=reason,
+            answered_by=tuple(dict.fromkeys(row.who for row in self._journal.rows)),
+            sentence=sentence,
+        )
+
+    def conclude(self) -> None:
+        """Let the run follow what was answered: where base and challenger were asked about, its verdict, its report
+        and what it ships. To be called when a person stops, whether it is settled or not; again changes nothing.
+        """
+        if self._settles_verdict:
+            settle(self._done, self.told() if self._journal.rows else None)
+
+    def question(self) -> BlindQuestion | None:
+        """What is to be asked next; the same until it is answered. None where nothing is."""
+        if self.standing.settled or self.asked >= self._most:
+            return None
+        key = self._next()
+        return None if key is None else self._shown(key)
+
+    def answer(self, key: str, label: str | None) -> None:
+        """Keep an answer; None where none of the labels fits.
+
+        Raises:
+            InputError: that message is not asked, or there is no such label.
+            StorageError: it cannot be written.
+        """
+        row = self._asked(key)
+        if label is not None and label not in (self.labels or row.answers):
+            raise InputError(f"There is no label {label!r}. Give one of the run's {len(self.labels)} labels, or none.")
+        self._keep(row, label, "none" if label is None else "answer")
+
+    def skip(self, key: str) -> None:
+        """Ask that message later, after all others."""
+        self._keep(self._asked(key), None, "skip")
+
+    def undo(self) -> bool:
+        """Take the last answer, or skip, back; whether there was one."""
+        undone = self._journal.withdraw() is not None
+        self._count()
+        return undone
+
+    def neighbours(self, key: str) -> tuple[tuple[str, str | None], ...]:
+        """Labelled texts near a message."""
+        return tuple((one.text, one.label) for one in self._asked(key).near)
+
+    # --- the order ------------------------------------------------------------------------------------------------
+
+    def _next(self) -> str | None:
+        """The key of the next message: one that is due a second time, else the next that is new, else one skipped."""
+        firsts = [row.key for row in self._journal.rows if row.given != "skip" and not row.again]
+        seconds = {row.key for row in self._journal.rows if row.again}
+        due = [key for key in firsts[: max(0, len(firsts) - LATER)] if self._comes_again(key) and key not in seconds]
+        if due:
+            return due[0]
+        skipped = [row.key for row in self._journal.rows if row.given == "skip"]
+        unanswered = [row.key for row in self._asking.rows if row.key not in set(firsts)]
+        new = [key for key in unanswered if key not in set(skipped)]
+        if new:
+            return new[0]
+        # Of those that were skipped, the one that was skipped least often and longest ago.
+        return min(unanswered, key=lambda key: (skipped.count(key), skipped.index(key)), default=None)
+
+    def _comes_again(self, key: str) -> bool:
+        return self._chance(key, "again") < AGAIN
+
+    def _chance(self, key: str, what: str) -> float:
+        """A number in [0, 1) that only the asking, the message and `what` decide."""
+        drawn = hashlib.sha256(f"{self._asking.id} {key} {what}".encode()).digest()[:7]
+        return int.from_bytes(drawn, "big") / 2**56
+
+    def _shown(self, key: str) -> BlindQuestion:
+        row = self._rows[key]
+        options = sorted({*row.answers, *row.others})
+        if not self.labels and self._chance(key, "order") < 0.5:
+            options.reverse()
+        again = any(one.key == key and one.given != "skip" for one in self._journal.rows)
+        return BlindQuestion(key, row.text, self.asked + 1, tuple(options), again, row.context)
+
+    # --- the answers ----------------------------------------------------------------------------------------------
+
+    def _asked(self, key: str) -> Disagreement:
+        if key not in self._rows:
+            raise InputError(f"No message {key!r} is asked about here.")
+        return self._rows[key]
+
+    def _keep(self, row: Disagreement, label: str | None, given: str) -> None:
+        answered = any(one.key == row.key and one.given != "skip" for one in self._journal.rows)
+        self._journal.append(
+            AnswerRow.model_validate(
+                {
+                    "text": row.text,
+                    "label": label,
+                    "given": given,
+                    "systems": dict(zip(self.systems, row.answers, strict=True)),
+                    "order": len(self._journal.rows) + 1,
+                    "again": answered,
+                    "who": self._who,
+                    "when": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "key": row.key,
+                    "asking": self._asking.id,
+                }
+            )
+        )
+        self._count()
+
+    def _count(self) -> None:
+        """What follows from the answers, anew."""
+        counted = [row for row in self._journal.rows if row.given != "skip"]
+        firsts = {row.key: row.label for row in counted if not row.again}
+        seconds = [row for row in counted if row.again]
+        x = np.array([self._sign(self._rows[key], label) for key, label in firsts.items()], dtype=np.int64)
+        same = sum(firsts.get(row.key) == row.label for row in seconds)
+        self._twice = Consistency(twice=len(seconds), same=same) if seconds else None
+        about = self._asking.about
+        common = (about.disagree, about.bank, self.smallest_gain, self._twice)
+        if not self._path:
+            self._path = (_stand(x[:0], *common), *_path(x, *common))
+        else:  # the intervals before this answer stay as they were shown
+            self._path = (*self._path[: len(x)], _stand(x, *common))
+
+    def _sign(self, row: Disagreement, label: str | None) -> int:
+        """+1 where the new one was right and the old wrong, -1 where it was the other way, 0 where neither was."""
+        old, new = row.answers
+        return int(label == new) - int(label == old)
+
+
+def _stand(x: Int[np.ndarray, " n"], disagree: int, bank: int, smallest: float, twice: Consistency | None) -> Standing:
+    return stand(x, disagree=disagree, bank=bank, smallest_gain=smallest, consistency=twice if len(x) else None)
+
+
+def _path(
+    x: Int[np.ndarray, " n"], disagree: int, bank: int, smallest: float, twice: Consistency | None
+) -> tuple[Standing, ...]:
+    return path(x, disagree=disagree, bank=bank, smallest_gain=smallest, consistency=twice)
+
+
+@contextlib.contextmanager
+def open_session(
+    run: Path,
+    *,
+    systems: str | None = None,
+    bank: Path | None = None,
+    most: int = MOST,
+    who: str | None = None,
+    report: Reporter | None = None,
+) -> Iterator[Session]:
+    """The asking of two systems of a finished run, new or resumed; the run's folder is held while it is open.
+
+    Args:
+        run: the run's folder.
+        systems: their names, the old one first: `base,adapted` (`commands/ask_run.py`).
+        bank: messages that the run has not seen, in place of those that it has held out.
+        most: questions that are asked in all.
+        who: answers, for the record; this machine's user by default.
+        report: is told what takes time.
+
+    Raises:
+        InputError: the run cannot be asked about, or the bank is too small or too well known to it.
+        ArtifactError: the run has changed or is damaged.
+        StorageError: another process is at work in the folder.
+    """
+    done = open_run(run, report or Silent())
+    old, new = two_systems(done, systems)
+    with locked(run):
+        asking = prepare(done, old, new, bank=bank)
+        yield Session(done, asking, most=most, who=who or _user(), settles_verdict=is_verdict(old, new))
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return ""

@@ -1,0 +1,40 @@
+"""What follows for a run once a person was asked: its verdict, its report, and what it ships."""
+
+import json
+
+from shoptalk.artifact import create, discard, open_artifact, open_manifest, write_text
+from shoptalk.commands.ask_run import AskedRun, base_model
+from shoptalk.report.verdict_json import PeopleAnswered
+from shoptalk.telling.reship import reship
+from shoptalk.telling.settled import ASKED, SETTLED, about
+
+
+def settle(done: AskedRun, asked: PeopleAnswered | None) -> None:
+    """Let the run's verdict, report, encoder and head follow what was answered about base and challenger; `asked` is
+    None where every answer was taken back.
+
+    Raises:
+        ArtifactError: the run has changed or is damaged.
+        StorageError: its folder cannot be written.
+    """
+    folder = done.run / SETTLED
+    candidate, baseline = (open_manifest(done.run / name) for name in ("candidate/encoder", "baseline"))
+    assert candidate is not None
+    assert baseline is not None
+    parents = about(
+        entry=candidate.parents["entry"], corpus=done.curated.artifact.content, base=baseline.parents["base"]
+    )
+    if asked is not None:
+        with create(folder, kind=SETTLED, config={}, parents=parents) as inside:
+            write_text(inside / ASKED, json.dumps(asked.told(), indent=1, ensure_ascii=False))
+    elif open_artifact(folder) is not None:
+        discard(folder)
+    else:
+        return
+    reship(done.world, done.curated, base=base_model(done))
+
+
+def guarded(done: AskedRun) -> str:
+    """Why the challenger may not be adopted whatever is answered: the guard that it has left; empty where none."""
+    row = next((row for row in done.verdict.candidates if row.entry == done.verdict.entry), None)
+    return "" if row is None or row.inside_guards else row.why_not or "it is outside its guards"

@@ -1,0 +1,84 @@
+"""A verdict that people's answers have changed: what the labels said and what was answered, as one.
+
+`RUN/decision` stays what the labels said. `RUN/settled` holds what was answered about the same challenger, base and
+texts; where one of these is another by now, it counts no more.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shoptalk.artifact import handed_out, open_artifact, open_manifest
+from shoptalk.nn.encoder import MODEL_CARD
+from shoptalk.readback import read_record
+from shoptalk.report.verdict_json import PeopleAnswered, Verdict
+
+SETTLED, ASKED = "settled", "asked.json"
+
+
+def about(*, entry: str, corpus: str, base: str) -> dict[str, str]:
+    """What answers are about, by content hashes: the parents of `RUN/settled`."""
+    return {"entry": entry, "corpus": corpus, "base": base}
+
+
+def asked_about(run: Path, parents: dict[str, str]) -> PeopleAnswered | None:
+    """What was answered about just these; None where nothing was.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    artifact = open_artifact(run / SETTLED)
+    if artifact is None or artifact.parents != parents:
+        return None
+    handed_out(run / SETTLED)
+    return read_record(run / SETTLED / ASKED, PeopleAnswered)
+
+
+def asked_of(run: Path) -> PeopleAnswered | None:
+    """What was answered about the challenger of a finished run; it raises as `asked_about` does."""
+    parts = [open_manifest(run / name) for name in ("candidate/encoder", "corpus", "baseline")]
+    if any(part is None for part in parts):
+        return None
+    candidate, corpus, baseline = (part for part in parts if part is not None)
+    entry, base = candidate.parents.get("entry"), baseline.parents.get("base")
+    if entry is None or base is None:
+        return None
+    return asked_about(run, about(entry=entry, corpus=corpus.content, base=base))
+
+
+def settles(asked: PeopleAnswered | None) -> bool:
+    """Whether it decides anything."""
+    return asked is not None and asked.choice != "inconclusive"
+
+
+def serves_challenger(choice: str, asked: PeopleAnswered | None, *, accept_unproven: bool) -> bool:
+    """Whether the challenger ships, where the labels said `choice`."""
+    if asked is not None and settles(asked):
+        return asked.choice == "adopt"
+    return choice == "adopt" or accept_unproven
+
+
+def joined(verdict: Verdict, asked: PeopleAnswered | None) -> Verdict:
+    """The verdict of both: what was answered decides where it settles anything."""
+    if asked is None:
+        return verdict
+    if not settles(asked):
+        sentence = f"{verdict.sentence} A person was asked: {asked.sentence}"
+        return verdict.model_copy(update={"asked": asked, "sentence": sentence})
+    sentence = f"{asked.sentence} By the labels alone: {verdict.sentence}"
+    return verdict.model_copy(
+        update={
+            "choice": asked.choice,
+            "asked": asked,
+            "labels_needed": None,
+            "answers_needed": None,
+            "bank_needed": None,
+            "sentence": sentence,
+        }
+    )
+
+
+def on_cards(cards: Mapping[str, str], asked: PeopleAnswered | None) -> dict[str, str]:
+    """The cards of what is served, by file name, with what was answered on the model's."""
+    if asked is None:
+        return dict(cards)
+    return {**cards, MODEL_CARD: f"{cards[MODEL_CARD].rstrip()}\n\n## What people answered\n\n{asked.sentence}\n"}
