@@ -1,12 +1,20 @@
-"""A server under load that is killed again and again: `python -m benchmarks.serving RUN [--seconds 600] [--rate 20]`.
+"""A server under load: `python -m benchmarks.serving RUN [--passages 100000 --folder FOLDER] [--seconds 600]`.
 
 Visitors of four kinds arrive at a steady rate: 70 % ask, 20 % follow up, 8 % ask for a person and are answered by one,
-2 % break off and come back for their reply. SIGKILL falls at random moments. At the end every accepted message must
-have exactly one stored reply, the one that its visitor was told, and no response may have been a 5xx.
+2 % break off and come back for their reply. Two parts, each for so many seconds:
+
+    calm      nothing is killed, no language model: how long replies take, how much memory is held
+    killed    SIGKILL falls at random moments, and a mock language model words the answers (`benchmarks/mock_model.py`)
+
+In both, at the end every accepted message must have exactly one stored reply, the one that its visitor was told, and no
+response may have been a 5xx. With `--passages` the run is one with so many passages, made in `--folder` once
+(`benchmarks/serving_passages.py`); without it, RUN as it is.
 
     figures                 of
     p50, p99                replies whose connection held (no kill fell into them), from sending to the whole body
-    p50, p99 while up       the same, without those sent in the two seconds after a restart
+    p50, p99 extractive     those of them that are answers from the documents, worded by no language model
+    p50, p99 while up       all of them but those sent in the two seconds after a restart
+    memory                  resident, of all processes of the server together, the most that was seen
 """
 
 import argparse
@@ -28,19 +36,24 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.mock_model import MockModel, knobs_of
+from benchmarks.retrieval_serving import HARBOUR
+from benchmarks.serving_passages import large_run
+
 QUESTIONS = (
-    "How much is it to take a bicycle?",
-    "Can I bring my dog on board?",
-    "When does the first ferry leave on Sundays?",
-    "How do I get my money back?",
-    "Is there a discount for children?",
-    "Where do I park my car?",
+    *(
+        row["question"]
+        for row in map(json.loads, (HARBOUR / "visitor_questions.jsonl").read_text("utf-8").splitlines())
+    ),
     "What is the weather on Mars?",
-    "Do you take cards on board?",
+    "Do you sell insurance for elephants?",
 )
 FOLLOW_UPS = ("And for a child?", "And on Sundays?", "What about the return trip?", "How much is that?")
 PERSON = "I want to talk to a person, please."
 KINDS = (("ask", 70), ("follow up", 20), ("hand over", 8), ("break off", 2))
+PARTS = ("calm", "killed")
+EMBEDDED = 8_192
+"""Of a large run's texts, those that are embedded (`benchmarks/serving_passages.py`)."""
 _PATIENCE = 60.0
 """Seconds after which a visitor gives up trying again: longer than any restart."""
 _AFTER_RESTART = 2.0
@@ -54,6 +67,7 @@ class Server:
     database: Path
     port: int
     log: Path
+    config: Path
     process: subprocess.Popen[bytes] | None = None
     kills: int = 0
     ready_at: float = 0.0
@@ -67,7 +81,8 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "shoptalk", "serve", str(self.run), "--port", str(self.port)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, "--db", f"sqlite:///{self.database}"], stdout=log, stderr=log)
+            command += ["--db", f"sqlite:///{self.database}", "--config", str(self.config)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     async def wait(self, client: httpx2.AsyncClient) -> None:
         began = time.monotonic()
@@ -114,8 +129,12 @@ class Tally:
     resets: int = 0
     given_up: int = 0
     seconds: list[float] = field(default_factory=list)
+    extractive: list[float] = field(default_factory=list)
+    """Those of `seconds` that are of answers from the documents in their own words."""
     calm: list[float] = field(default_factory=list)
     """Those of `seconds` that do not fall right after a restart."""
+    paths: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Of the replies, how they came about."""
     told: dict[str, str | None] = field(default_factory=dict)
     """By idempotency key: the reply's id as the visitor was told it."""
     conversations: list[str] = field(default_factory=list)
@@ -193,12 +212,16 @@ class Crowd:
             if response.status_code >= 400:
                 print(path, response.status_code, response.text[:300], file=sys.stderr)
                 return None
+            seconds = time.monotonic() - began
+            answer: dict[str, Any] = response.json()
+            path = f"{answer['decision']}, {answer['trace'].get('path', 'person')}" if "trace" in answer else "agent"
+            self.tally.paths[path] += 1
             if timed:
-                seconds = time.monotonic() - began
                 self.tally.seconds.append(seconds)
+                if path == "answer, extractive":
+                    self.tally.extractive.append(seconds)
                 if began - self.server.ready_at > _AFTER_RESTART:
                     self.tally.calm.append(seconds)
-            answer: dict[str, Any] = response.json()
             return answer
         self.tally.given_up += 1
         return None
@@ -210,21 +233,22 @@ async def drive(server: Server, *, seconds: float, rate: float, kill_every: floa
     async with httpx2.AsyncClient(timeout=30.0, limits=httpx2.Limits(max_connections=500)) as client:
         server.start()
         await server.wait(client)
-        for text in QUESTIONS[:3]:  # the first batches of a process are slower; they are nobody's
+        for text in QUESTIONS[:16]:  # the first batches of a process are slower; they are nobody's
             await client.post(f"{server.address}/v1/reply", json={"text": text})
         crowd = Crowd(server, client, rng)
         began = time.monotonic()
-        next_kill = began + rng.expovariate(1 / kill_every) if kill_every else float("inf")
+        n_kills = max(1, round(seconds / kill_every)) if kill_every else 0
+        kills = sorted((began + rng.uniform(0.05, 0.95) * seconds for _ in range(n_kills)), reverse=True)
         visits: set[asyncio.Task[None]] = set()
         restart: asyncio.Task[None] | None = None
         n_arrived = 0
         while (now := time.monotonic()) - began < seconds:
-            if now >= next_kill and (restart is None or restart.done()):
+            if kills and now >= kills[-1] and (restart is None or restart.done()):
+                kills.pop()
                 server.kill()
                 server.start()
                 server.ready_at = float("inf")
                 restart = asyncio.create_task(server.wait(client))
-                next_kill = now + rng.expovariate(1 / kill_every)
             if now - began >= n_arrived / rate:
                 kind = rng.choices([name for name, _ in KINDS], [weight for _, weight in KINDS])[0]
                 visits.add(asyncio.create_task(crowd.visit(kind)))
@@ -273,50 +297,80 @@ def percentile(seconds: list[float], share: float) -> float:
     return 1000 * sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))] if seconds else float("nan")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--rate", type=float, default=20.0, help="visitors a second")
-    parser.add_argument("--kill-every", type=float, default=60.0, help="mean seconds between kills; 0: none")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    os.environ.pop("SHOPTALK_KEY", None)
-    with tempfile.TemporaryDirectory() as scratch, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        server = Server(options.run, Path(scratch) / "serve.db", port, Path(scratch) / "log")
-        tally = asyncio.run(
-            drive(server, seconds=options.seconds, rate=options.rate, kill_every=options.kill_every, seed=options.seed)
-        )
+async def _part(server: Server, model: MockModel | None, name: str, options: argparse.Namespace) -> Tally:
+    kill_every = options.kill_every if name == "killed" else 0.0
+    choices = {"seconds": options.seconds, "rate": options.rate, "kill_every": kill_every, "seed": options.seed}
+    server.config.write_text('[assistant]\nname = "Harbour"\n', encoding="utf-8")
+    if model is None:
+        return await drive(server, **choices)
+    async with model.listening() as address:
+        generator = f'[assistant.generator]\nmodel = "{options.model}"\nbase_url = "{address}"\n'
+        server.config.write_text(generator, encoding="utf-8")
+        return await drive(server, **choices)
+
+
+def measured(run: Path, name: str, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The figures of one part, and the server's log."""
+    model = MockModel() if name == "killed" and options.model else None
+    with tempfile.TemporaryDirectory() as scratch:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        folder = Path(scratch)
+        server = Server(run, folder / "serve.db", port, folder / "log", folder / "assistant.toml")
+        tally = asyncio.run(_part(server, model, name, options))
         problems = check(server.database, tally)
         log = server.log.read_text(encoding="utf-8", errors="replace")
-    faults = sum(n for status, n in tally.statuses.items() if status >= 500)
-    figures = {
+    figures: dict[str, Any] = {
         "visitors": sum(tally.sent.values()),
         "statuses": {str(status): n for status, n in sorted(tally.statuses.items())},
+        "replies": dict(tally.paths.most_common()),
+        "language model asked (failed)": f"{model.asked} ({model.failed})" if model else "-",
         "connections reset": tally.resets,
         "given up": tally.given_up,
         "kills": server.kills,
         "ready after, s": round(max(server.starts), 1),
-        "p50, ms": round(percentile(tally.seconds, 0.50), 1),
-        "p99, ms": round(percentile(tally.seconds, 0.99), 1),
-        "p50 while up, ms": round(percentile(tally.calm, 0.50), 1),
-        "p99 while up, ms": round(percentile(tally.calm, 0.99), 1),
-        "memory, MB": round(server.memory / 1e6),
-        "5xx": faults,
-        "problems": problems[:20],
     }
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        print("| figure | value |\n|---|---|")
-        print("\n".join(f"| {name} | {value} |" for name, value in figures.items()))
-    if "Traceback" in log:
-        print(log[-4000:], file=sys.stderr)
-    return 1 if problems or faults or tally.given_up else 0
+    for title, seconds in (("", tally.seconds), (" extractive", tally.extractive), (" while up", tally.calm)):
+        for share in (0.50, 0.99):
+            figures[f"p{100 * share:.0f}{title}, ms"] = round(percentile(seconds, share), 1)
+    figures["memory, MB"] = round(server.memory / 1e6)
+    figures["5xx"] = sum(n for status, n in tally.statuses.items() if status >= 500)
+    figures["problems"] = problems[:20]
+    return figures, log
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seconds", type=float, default=600.0, help="of each part")
+    parser.add_argument("--rate", type=float, default=20.0, help="visitors a second")
+    parser.add_argument("--kill-every", type=float, default=60.0, help="mean seconds between kills, one at least")
+    parser.add_argument("--model", default="mock-first-300ms-words-40-fails-2", help="the mock's name; '' for none")
+    parser.add_argument("--passages", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "shoptalk-large-run")
+    parser.add_argument("--only", choices=PARTS, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.model:
+        knobs_of(options.model)
+    os.environ.pop("SHOPTALK_KEY", None)
+    run = options.run
+    if options.passages:
+        run = large_run(run, options.folder, passages=options.passages, embedded=EMBEDDED)
+    bad = False
+    for name in PARTS if options.only is None else (options.only,):
+        figures, log = measured(run, name, options)
+        if options.json:
+            print(json.dumps({"part": name, **figures}), flush=True)
+        else:
+            print(f"| {name} | value |\n|---|---|")
+            print("\n".join(f"| {title} | {value} |" for title, value in figures.items()), flush=True)
+        if "Traceback" in log:
+            print(log[-4000:], file=sys.stderr)
+        bad = bad or bool(figures["problems"] or figures["5xx"] or figures["given up"])
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -182,3 +182,17 @@ def refuse_no_folder(run: Path) -> None:
     """
     if not run.is_dir():
         raise InputError(f"{run} is no folder. Give the folder of a run that `shoptalk adapt` left.")
+
+
+def refuse_no_run(run: Path) -> None:
+    """Say so where the run that a user names is none that can be served.
+
+    Raises:
+        InputError: it is no folder, or none of a finished run.
+    """
+    refuse_no_folder(run)
+    if not (run / "encoder" / MANIFEST).is_file():
+        raise InputError(
+            f"{run} is not the folder of a finished run: it has no encoder in it. Give the folder that `shoptalk adapt "
+            "... --out` was given; a run that was broken off goes on with the same command."
+        )

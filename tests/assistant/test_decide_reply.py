@@ -148,6 +148,8 @@ def test_harbour_s_settings_and_rules_load() -> None:
         ("[assistant.hours]\nmonday = '9-17'", "expected 'HH:MM-HH:MM'"),
         ("[assistant.hours]\nmonday = '09:00-24:30'", "at most 24:00"),
         ("[assistant.hours]\nmoonday = '09:00-17:00'", "no weekday"),
+        ("[assistant.texts]\nescalte = 'x'", r"'escalte', which is no sentence. Did you mean 'escalate'\?"),
+        ("[assistant.texts]\n'closed.it' = 'x'", "one of the languages en, de, fr, es, ar, or 'closed' alone"),
         ("assistant = 3", "expected a section"),
         ("[assistant.generator]\nmodel = 'm'\nbase_url = 'ftp://x'", "expected an address"),
     ],

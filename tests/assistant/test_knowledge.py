@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoptalk.artifact import open_artifact
+from shoptalk.artifact import create, open_artifact
+from shoptalk.assistant import shelf
 from shoptalk.assistant.assistant import Assistant
+from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.calibrate import AskedQuestion, calibrate, calibrated, read_questions, share_of, try_questions
 from shoptalk.assistant.knowledge import FOLDER
+from shoptalk.assistant.progress_lines import ProgressLines
 from shoptalk.assistant.rule_trials import try_rules
 from shoptalk.assistant.shelf import Shelf
 from shoptalk.errors import ArtifactError, InputError, SourceError
+from shoptalk.nn.bases import open_base
+from shoptalk.nn.lean import open_to_read
 from tests.assistant.small_run import documents_of_harbour, row, small_run, visitor
 
 BICYCLE = "How much is it to take a bicycle?"
@@ -89,6 +94,68 @@ def test_one_file_of_a_folder_takes_its_own_place(run: Path, tmp_path: Path) -> 
 def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere is no folder"):
         Assistant.open(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_run_is_told_from_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not the folder of a finished run.*`shoptalk adapt"):
+        Assistant.open(tmp_path)
+
+
+def test_a_shelf_is_the_same_whether_it_is_embedded_at_once_or_in_pieces(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Assistant.open(run).knowledge.shelf
+    documents = list(at_once.documents())
+    heard: list[tuple[int, int]] = []
+    monkeypatch.setattr(shelf, "_PIECE", 7)
+    (tmp_path / "pieces").mkdir()
+    encoder = open_to_read(run / "encoder")
+    shelf.write_shelf(tmp_path / "pieces", documents, encoder, dim=encoder.dim, tell=lambda *n: heard.append(n))
+    in_pieces = Shelf(tmp_path / "pieces")
+    assert np.abs(np.asarray(in_pieces.vectors, np.float32) - np.asarray(at_once.vectors, np.float32)).max() < 0.02
+    assert all(np.abs(in_pieces.line_vectors(n) - at_once.line_vectors(n)).max() < 0.02 for n in range(len(in_pieces)))
+    texts = len(in_pieces) + len(in_pieces.lines)
+    assert heard[0] == (0, texts) and heard[-1] == (texts, texts) and heard == sorted(heard) and len(heard) > 5
+
+
+def test_many_texts_are_read_as_one_is(run: Path) -> None:
+    product = open_to_read(run / "encoder")
+    texts = [f"The sauna on pier {number} is open until ten." for number in range(40)]
+    quick = in_faster_arithmetic(product)
+    for vectors in (quick.embed(texts), BulkEncoder(quick).embed(texts)):
+        assert (product.embed(texts) * vectors).sum(axis=1).min() > 0.999
+
+
+def test_who_waits_for_knowledge_is_told_how_long_it_takes() -> None:
+    said: list[str] = []
+    clock = iter([0.0, 0.0, 5.0, 20.0, 400.0, 800.0])
+    tell = ProgressLines(said.append, now=lambda: next(clock))
+    for done in (0, 1_000, 2_000, 40_000, 80_000):
+        tell(done, 80_000)
+    assert said == [
+        "Knowledge: 80,000 passages and sentences are read, once. Later starts find them there.",
+        "Knowledge: 2,000 of 80,000 are read, about 13 min left.",
+        "Knowledge: 40,000 of 80,000 are read, about 7 min left.",
+    ]
+    said.clear()
+    few = ProgressLines(said.append, now=lambda: 0.0)
+    few(0, 999)
+    few(999, 999)
+    assert not said
+
+
+def test_forgetting_by_id_leaves_other_documents_of_that_name(run: Path) -> None:
+    assistant = Assistant.open(run)
+    assistant.put([row("documents", "The pier closes at ten.")])
+    assert assistant.remove(["documents"], ids=True).removed == ("documents",)
+    assert len(list(assistant.knowledge.shelf.documents())) == 2
+    with pytest.raises(InputError, match="no document 'documents'"):
+        assistant.remove(["documents"], ids=True)
+
+
+def test_a_run_without_a_head_says_what_that_takes_away(run: Path) -> None:
+    (remark,) = Assistant.open(run).remarks
+    assert "no head" in remark and "--labels" in remark
 
 
 def test_replies_go_on_while_the_knowledge_is_changed(run: Path, tmp_path: Path) -> None:
@@ -195,9 +262,6 @@ def test_knowledge_of_another_encoder_is_embedded_anew(run: Path, tiny_base: Pat
     first = Assistant.open(run)
     count = len(first.knowledge.shelf)
     (run / "encoder" / "README.md").write_text("another card\n", encoding="utf-8")
-    from shoptalk.artifact import create
-    from shoptalk.nn.bases import open_base
-
     with create(run / "encoder", kind="encoder", config={"other": 1}, parents={}) as folder:
         open_base(str(tiny_base)).save(folder, card="# another\n")
     second = Assistant.open(run)
@@ -230,6 +294,15 @@ def test_where_all_answers_are_right_a_threshold_is_promised_and_used(sauna: Ass
     assert result.sentence.startswith("From a confidence of")
     assert Assistant.open(sauna.run).threshold == result.threshold
     assert "<svg" in (sauna.run / "calibration" / "risk.svg").read_text(encoding="utf-8")
+
+
+def test_a_calibration_of_another_encoder_is_not_used_and_that_is_said(sauna: Assistant, tiny_base: Path) -> None:
+    result = calibrate(sauna, questions(140, 0), max_wrong=0.10)
+    with create(sauna.run / "encoder", kind="encoder", config={"other": 1}, parents={}) as folder:
+        open_base(str(tiny_base)).save(folder, card="# another\n")
+    again = Assistant.open(sauna.run)
+    assert again.threshold != result.threshold
+    assert any("calibration" in remark and "another encoder" in remark for remark in again.remarks)
 
 
 def test_too_few_questions_promise_nothing_and_it_says_how_many_would(sauna: Assistant) -> None:

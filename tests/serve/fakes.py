@@ -39,13 +39,14 @@ class FakeAssistant:
         self.lock = threading.Lock()
         self.knowledge = FakeKnowledge()
         self.settings = AssistantSettings(name="Harbour")
+        self.remarks: tuple[str, ...] = ()
 
     def put(self, documents: Sequence[Document]) -> KnowledgeChange:
         replaced = tuple(document.id for document in documents if document.id in self.knowledge.documents)
         self.knowledge.documents |= {document.id: document for document in documents}
         return KnowledgeChange(len(documents), len(self.knowledge.documents), len(documents), replaced=replaced)
 
-    def remove(self, names: Sequence[str]) -> KnowledgeChange:
+    def remove(self, names: Sequence[str], *, ids: bool = False) -> KnowledgeChange:
         for name in names:
             del self.knowledge.documents[name]
         return KnowledgeChange(0, len(self.knowledge.documents), 0, removed=tuple(names))
@@ -75,6 +76,9 @@ class FakeAssistant:
                 versions,
                 seconds,
             )
+        if "useless" in words:
+            sentence = "I am sorry. I am passing you on to a person."
+            return Reply("escalate", "sentiment", sentence, (), (), 1.0, None, "rule", versions, seconds)
         if "weather" in words:
             return Reply(
                 "decline", "out_of_scope", "I cannot help with that.", (), (), 0.9, None, "rule", versions, seconds

@@ -19,11 +19,16 @@ from tests.serve.fakes import FakeAssistant
 
 
 @contextlib.contextmanager
-def live_server(folder: Path, settings: ServeSettings, **choices: Any) -> Iterator[str]:
-    """Its address."""
-    service = Service(folder, Database(sqlite_url(folder / "serve.db")), FakeAssistant(), settings, **choices)
+def live_server(
+    folder: Path, settings: ServeSettings, *, assistant: Any = None, port: int = 0, **choices: Any
+) -> Iterator[str]:
+    """Its address. With a port and the same folder it is a server that comes back."""
+    service = Service(
+        folder, Database(sqlite_url(folder / "serve.db")), assistant or FakeAssistant(), settings, **choices
+    )
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     listening.listen()
     config = uvicorn.Config(create_app(service), http=PatientProtocol, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

@@ -3,13 +3,15 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from shoptalk.errors import InputError
-from shoptalk.serve.access import check_binding, from_this_machine
+from shoptalk.serve.access import check_binding, from_this_machine, web_origin
+from shoptalk.serve.keyring import change_keys
 from tests.serve.fakes import FakeAssistant
 
 STRANGER = ("203.0.113.5", 40000)
@@ -169,14 +171,19 @@ def test_a_visitor_reaches_only_their_own_conversation_and_only_what_visitors_ma
     for method, path in routes_of(places):
         if path in OPEN:
             continue
-        may = path == "/v1/reply" or (
-            path.startswith(("/v1/conversations/", "/v1/messages/"))
-            and path.rsplit("/", 1)[-1] in ("{id}", "messages", "events", "feedback", "lead", "handover")
+        begins = {"/v1/reply": 200, "/v1/conversations": 202}
+        may = path.startswith(("/v1/conversations/", "/v1/messages/")) and path.rsplit("/", 1)[-1] in (
+            "{id}",
+            "messages",
+            "events",
+            "feedback",
+            "lead",
+            "handover",
         )
         other = call(places, method, path, places.names["alpha"], places.roles["other alpha"])
-        expected = 200 if path == "/v1/reply" else 404 if may else 403
+        expected = begins.get(path, 404 if may else 403)
         assert other.status_code == expected, (method, path, other.status_code)
-        if not may:
+        if not may and path not in begins:
             own = call(places, method, path, places.names["alpha"], places.roles["visitor alpha"])
             assert own.status_code == 403, (method, path)
 
@@ -281,6 +288,33 @@ def test_a_key_that_is_set_is_needed_on_this_machine_too(serve: Callable[..., Te
     client = serve(key="secret")
     assert client.post("/v1/reply", json={"text": "A bicycle?"}).status_code == 401
     assert client.post("/v1/reply", json={"text": "A bicycle?"}, headers=bearer("secret")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Shop", "a_b", "straße", "x" * 41, "", "a b", "shop\n"])
+def test_the_command_line_and_the_api_take_the_same_names_of_sites(
+    name: str, tmp_path: Path, serve: Callable[..., TestClient]
+) -> None:
+    with pytest.raises(InputError, match="no name for a site"):
+        change_keys(tmp_path, None, add=None, scopes=(), revoke=None, site=name, origins=None)
+    assert serve().post("/v1/sites", json={"id": name, "name": "x"}).status_code == 422
+
+
+def test_an_origin_is_kept_as_browsers_send_it(tmp_path: Path, serve: Callable[..., TestClient]) -> None:
+    given = ["https://Shop.Example:443", "http://shop.example:8080", "HTTP://[::1]:80"]
+    kept = ["https://shop.example", "http://shop.example:8080", "http://[::1]"]
+    assert [web_origin(origin) for origin in given] == kept
+    listed = change_keys(tmp_path, None, add=None, scopes=(), revoke=None, site="shop", origins=given)
+    assert [site["origins"] for site in listed["sites"] if site["id"] == "shop"] == [kept]
+    made = serve().post("/v1/sites", json={"id": "shop-2", "name": "x", "origins": given}).json()
+    assert made["origins"] == kept
+    for wrong in ("shop.example", "https://shop.example/", "ftp://a", "https://müller.example", "https://a b"):
+        with pytest.raises(InputError, match="no web origin"):
+            web_origin(wrong)
+
+
+def test_the_name_of_a_key_is_one_line_of_plain_signs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no name for a key"):
+        change_keys(tmp_path, None, add="a b", scopes=("chat",), revoke=None, site="main", origins=None)
 
 
 def test_a_public_address_without_a_key_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -42,6 +43,42 @@ def test_what_cannot_be_read_is_refused_in_the_form_of_errors(client: TestClient
     response = client.post("/v1/reply", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 422), response.text
     assert set(response.json()["error"]) == {"message", "type", "code", "param"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/v1/reply", {}, "'text' is missing"),
+        ("/v1/reply", {"text": 4}, "'text' is a number; expected a text"),
+        ("/v1/reply", {"text": "  "}, "'text' cannot be used: the text is empty"),
+        ("/v1/reply", {"text": ""}, "'text' has 0 characters; expected at least 1"),
+        ("/v1/reply", {"text": "x", "txt": "secret words"}, "'txt' is no field of this request; leave it out"),
+        ("/v1/reply", {"text": "x", "stream": "perhaps"}, "'stream' is a text; expected true or false"),
+        ("/v1/reply", ["secret words"], "the body is a list; expected an object"),
+        ("/v1/reply", {"text": "x", "visitor": "a b"}, "'visitor' has characters that are not allowed there"),
+        ("/v1/messages/m/feedback", {"thumbs": "sideways"}, "'thumbs' is not one of 'up' or 'down'"),
+        ("/v1/sites", {"id": "Shop", "name": "x"}, "'id' has characters that are not allowed there"),
+        ("/v1/sites", {"id": "s", "name": "x", "origins": ["shop.example"]}, "is no web origin. Give scheme and host"),
+        ("/v1/webhooks", {"url": "https://a.example", "events": []}, "'events' has 0 entries; expected at least 1"),
+    ],
+)
+def test_a_refusal_says_what_is_there_what_is_expected_and_what_to_do(
+    client: TestClient, path: str, body: Any, words: str
+) -> None:
+    response = client.post(path, json=body)
+    message = response.json()["error"]["message"]
+    assert response.status_code == 422 and words in message, message
+    assert message.endswith("Correct this and send it again; /openapi.json describes every field.")
+    assert "secret words" not in message
+
+
+def test_a_refusal_names_a_place_in_the_address_or_among_the_headers(client: TestClient) -> None:
+    query = client.get("/v1/conversations/c?after=-1").json()["error"]["message"]
+    assert "'after' in the address is -1; expected at least 0" in query
+    header = client.post("/v1/reply", json={"text": "x"}, headers={"Idempotency-Key": "k" * 300}).json()
+    assert "the header 'idempotency-key' has 300 characters; expected at most 200" in header["error"]["message"]
+    nothing = client.post("/v1/reply", content=b"{", headers={"Content-Type": "application/json"}).json()
+    assert "the body is no JSON" in nothing["error"]["message"]
 
 
 def test_a_nul_in_a_message_is_left_out(client: TestClient) -> None:
@@ -130,10 +167,16 @@ def test_tracebacks_are_masked_too_and_no_log_has_what_was_said(serve: Serve, ca
 
 def test_health_readiness_and_counters(client: TestClient) -> None:
     client.post("/v1/reply", json={"text": "A bicycle?"})
-    assert client.get("/healthz").json() == {"status": "ok"} and client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/healthz").json() == {"status": "ok"} and client.get("/readyz").json()["status"] == "ready"
     page = client.get("/metrics").text
     assert 'shoptalk_replies_total{decision="answer",path="extractive"} 1.0' in page
     assert 'shoptalk_requests_total{method="POST",route="/v1/reply",status="200"} 1.0' in page
+
+
+def test_readiness_repeats_what_the_owner_should_know(serve: Callable[..., TestClient]) -> None:
+    assistant = FakeAssistant()
+    assistant.remarks = ("The run has no head.",)
+    assert serve(assistant).get("/readyz").json() == {"status": "ready", "remarks": ["The run has no head."]}
 
 
 def test_the_description_has_every_route_with_its_refusals_and_an_example(client: TestClient) -> None:

@@ -2,11 +2,17 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from fastapi.testclient import TestClient
 
+from shoptalk.assistant.assistant_settings import AssistantSettings
+from shoptalk.assistant.phrases import language_of
+from shoptalk.serve.gaps import gaps_by_meaning
 from shoptalk.serve.service_settings import ServeSettings
+from tests.serve.fakes import FakeAssistant
 from tests.serve.test_replies import ask, assert_answered_once, thread
 
 Serve = Callable[..., TestClient]
@@ -35,6 +41,57 @@ def test_while_a_person_has_it_the_assistant_is_silent_and_the_person_answers_wh
     assert [message["role"] for message in messages] == ["visitor", "assistant", "visitor", "visitor", "agent"]
     assert messages[-1]["author"] == "Ada"
     assert_answered_once(messages)
+
+
+def test_a_conversation_begins_with_the_wish_for_a_person_in_the_visitors_language(client: TestClient) -> None:
+    body = {"text": "Mit einem Menschen sprechen", "person": True, "language": "de-AT,en;q=0.5"}
+    headers = {"Idempotency-Key": "wish-1"}
+    begun = client.post("/v1/conversations", json=body, headers=headers)
+    assert begun.status_code == 202
+    conversation = begun.json()["conversation"]
+    wish, told = thread(client, conversation)
+    assert (wish["text"], wish["id"]) == (body["text"], begun.json()["message"])
+    assert "Ich gebe das an einen Menschen weiter" in told["text"] and told["answers"] == [wish["id"]]
+    assert [row["conversation"] for row in client.get("/v1/inbox").json()["data"]] == [conversation]
+    post(client, conversation, "release")
+    again = client.post("/v1/conversations", json=body, headers=headers).json()
+    assert again == begun.json()  # the same wish again hands nothing over again
+    assert client.get("/v1/inbox").json()["data"] == []
+
+
+def test_a_conversation_begins_with_a_message_and_its_reply_follows(client: TestClient) -> None:
+    begun = client.post("/v1/conversations", json={"text": "How much is a bicycle?"}).json()
+    ends = time.monotonic() + 10
+    while len(messages := thread(client, begun["conversation"])) < 2:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert_answered_once(messages)
+    long = {"text": "x" * 8_001, "person": True}
+    assert client.post("/v1/conversations", json=long).status_code == 413
+
+
+def test_whoever_is_handed_over_is_told_in_their_own_language(client: TestClient) -> None:
+    conversation = ask(client, "Wie viel ist das für ein bicycle?")["conversation"]
+    told = post(client, conversation, "handover").json()["messages"][-1]["text"]
+    assert "Ich gebe das an einen Menschen weiter" in told
+
+
+def test_a_visitor_is_told_everything_in_the_language_they_write_or_in_the_owners_words(serve: Serve) -> None:
+    assistant = FakeAssistant()
+    assistant.settings = AssistantSettings(texts={"closed.de": "Auf bald!"})
+    client = serve(assistant)
+    conversation = ask(client, "Kann ich mit einer person sprechen, bitte?")["conversation"]
+    held = ask(client, "Wo ist die Fähre und wann fährt sie?", conversation)
+    assert held["text"] == "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier."
+    post(client, conversation, "reply", text="Am Kai 2.")
+    assert "wieder mit dem Assistenten" in post(client, conversation, "release").json()["messages"][-1]["text"]
+    assert post(client, conversation, "close").json()["messages"][-1]["text"] == "Auf bald!"
+
+
+def test_who_writes_arabic_is_handed_over_in_arabic(client: TestClient) -> None:
+    conversation = ask(client, "كم سعر الدراجة؟")["conversation"]
+    assert post(client, conversation, "handover").json()["messages"][-1]["text"].startswith("سأحيل هذا إلى شخص")
+    assert language_of("دوچرخه چند است؟") == "en"  # Persian is none of ours
 
 
 def test_a_conversation_that_one_agent_has_is_taken_over_only_on_purpose(client: TestClient) -> None:
@@ -174,3 +231,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.05)
+
+
+def test_gaps_that_mean_the_same_are_one_with_all_their_answers() -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    groups: list[dict[str, Any]] = [
+        {"question": "a", "asked": 5, "last": at, "answers": ["yes"]},
+        {"question": "b", "asked": 4, "last": at, "answers": []},
+        {"question": "c", "asked": 2, "last": at + timedelta(days=1), "answers": ["yes", "on Mondays"]},
+    ]
+    vectors = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.95, 0.31]}
+    joined = gaps_by_meaning(groups, lambda texts: np.array([vectors[text] for text in texts]))
+    assert [(group["question"], group["asked"]) for group in joined] == [("a", 7), ("b", 4)]
+    assert joined[0]["last"] == at + timedelta(days=1) and joined[0]["answers"] == ["yes", "on Mondays"]
+    assert gaps_by_meaning([], lambda texts: np.zeros((0, 2))) == []

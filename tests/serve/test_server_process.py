@@ -158,6 +158,27 @@ def test_what_the_guide_shows_works_as_written(process: Process) -> None:
     assert "4 crowns" in client.stdout and "Luggage and bicycles" in client.stdout
 
 
+def test_a_backup_holds_the_rules_and_the_logo_and_names_what_it_lacks(tmp_path: Path) -> None:
+    from shoptalk.serve.backups import back_up, put_back
+    from shoptalk.serve.database import Database, sqlite_url
+
+    run, other = tmp_path / "run", tmp_path / "other"
+    (run / "looks").mkdir(parents=True)
+    other.mkdir()
+    Database(sqlite_url(run / "serve.db")).close()
+    settings = '[assistant]\nrules = "rules.toml"\nlogo = "looks/logo.svg"\n'
+    files = {"assistant.toml": settings, "rules.toml": "rule = []\n", "looks/logo.svg": "<svg/>"}
+    for name, text in files.items():
+        (run / name).write_text(text, encoding="utf-8")
+    assert back_up(run, tmp_path / "saved.zip")["left_out"] == []
+    (other / "rules.toml").write_text("rule = [1]\n", encoding="utf-8")
+    assert put_back(other, tmp_path / "saved.zip")["restored"] == 4
+    assert {name: (other / name).read_text(encoding="utf-8") for name in files} == files
+    assert (other / "rules.toml.before-restore").read_text(encoding="utf-8") == "rule = [1]\n"
+    (run / "assistant.toml").write_text('[assistant]\nrules = "../rules.toml"\n', encoding="utf-8")
+    assert back_up(run, tmp_path / "again.zip")["left_out"] == ["../rules.toml"]
+
+
 def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
     import zipfile
 
@@ -166,7 +187,13 @@ def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
 
     run = tmp_path / "run"
     run.mkdir()
-    for names in (["serve.db", "../evil"], ["/etc/passwd"], ["serve.db", "encoder/model"], ["knowledge/x"]):
+    for names in (
+        ["serve.db", "../evil"],
+        ["/etc/passwd"],
+        ["serve.db", "encoder/model"],
+        ["knowledge/x"],
+        ["serve.db", "a/../../x.toml"],
+    ):
         with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
             for name in names:
                 archive.writestr(name, "x")
@@ -199,6 +226,10 @@ def test_serve_refuses_what_cannot_be_served_and_says_why(tmp_path: Path, capsys
     monkeypatch.delenv("SHOPTALK_KEY", raising=False)
     call = functools.partial(command_line.call, capsys, monkeypatch)
     assert "no folder" in call("serve", tmp_path / "none", "--port", 0)[2]
+    assert "not the folder of a finished run" in call("serve", tmp_path, "--port", 0)[2]
+    assert not list(tmp_path.iterdir())  # and nothing is left in it
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "manifest.json").write_text("{}", encoding="utf-8")
     status, _, error = call("serve", tmp_path, "--port", 0, "--host", "0.0.0.0")
     assert status == 2 and "SHOPTALK_KEY" in error
     (tmp_path / "assistant.toml").write_text("[serve]\nturn_second = 1\n", encoding="utf-8")

@@ -19,8 +19,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.artifact import Artifact, digest, handed_out, open_artifact
+from shoptalk.artifact import digest, handed_out, open_artifact
+from shoptalk.assistant.asked_turn import OURS, AskedTurn
 from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
+from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
 from shoptalk.assistant.clock import Clock
@@ -30,29 +32,25 @@ from shoptalk.assistant.extract import Picked, pick, stitch, worded
 from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
+from shoptalk.assistant.opened_head import NO_HEAD, opened_head
 from shoptalk.assistant.phrases import phrase
+from shoptalk.assistant.progress_lines import ProgressLines
 from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
 from shoptalk.assistant.reply import Path as ReplyPath
 from shoptalk.assistant.retrieve import Found, retrieve
 from shoptalk.assistant.shelf import Embeds, Shelf
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
-from shoptalk.errors import ArtifactError
-from shoptalk.nn.heads import head_files
-from shoptalk.nn.heads.answering import belongs
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.lean import open_to_read
-from shoptalk.readback import refuse_no_folder
+from shoptalk.readback import refuse_no_run
 from shoptalk.records import Document, Turn
 
-OURS = ("assistant", "agent", "bot", "system", "action", "tool")
-"""Roles of turns that are not the visitor's."""
-THRESHOLD = 0.6
+THRESHOLD = 0.5
 """Least confidence of an answer where neither settings nor a calibration say another."""
 AGAIN = 0.9
 """Cosine from which a visitor asks the same again."""
 CONTEXT = 1.0
 """Weight of the reading with the turn before beside the question alone (docs/decisions says how it was measured)."""
-_CONTEXT_CHARACTERS = 400
 _REMEMBERED = 4096
 """Texts whose vectors are kept."""
 
@@ -68,13 +66,17 @@ class Assistant:
         knowledge: Knowledge,
         settings: AssistantSettings,
         versions: Versions,
+        *,
+        bulk: Embeds | None = None,
     ) -> None:
         self.run = run
         self.settings = settings
         self.head = head
         self.knowledge = knowledge
         self.rules: tuple[BusinessRule, ...] = load_rules(Path(settings.rules)) if settings.rules else ()
-        calibration = opened_calibration(run)
+        calibration, stale = opened_calibration(run)
+        self.remarks = tuple(remark for remark in (None if head is not None else NO_HEAD, stale) if remark)
+        """What its owner should know, such as that the run has no head."""
         promised = calibration.threshold if calibration else None
         self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
         self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
@@ -84,6 +86,7 @@ class Assistant:
             else None
         )
         self._encoder = encoder
+        self._bulk = bulk or encoder
         self._versions = versions
         self._vectors: OrderedDict[str, Float[np.ndarray, " D"]] = OrderedDict()
         self._lock = Lock()
@@ -95,41 +98,47 @@ class Assistant:
         *,
         settings: AssistantSettings | None = None,
         through: Callable[[Embeds], Embeds] | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> "Assistant":
         """The assistant of a run, from its folders alone: encoder, head where there is one, and knowledge.
 
-        All texts are embedded `through` what this makes of the encoder, such as one that puts the texts of many threads
-        into one batch.
+        What visitors write is embedded `through` what this makes of the encoder, such as one that puts the texts of
+        many threads into one batch. `tell` says what is to be known where knowledge is made, which may take long.
 
         Raises:
             ArtifactError: one of them is missing or damaged, or the head is of another encoder.
-            ConfigError, InputError: settings or rules cannot be used; the run is no folder.
+            ConfigError, InputError: settings or rules cannot be used; the run is no folder, or no run.
         """
-        refuse_no_folder(run)
+        refuse_no_run(run)
         chosen = settings if settings is not None else load_settings(run)
         encoder = handed_out(run / "encoder")
         product = open_to_read(run / "encoder")
-        head = _head(run, encoder, product.dim)
-        knowledge = Knowledge.open(run, product, encoder_content=encoder.content, dim=product.dim)
+        head = opened_head(run, encoder, product.dim)
+        product = in_faster_arithmetic(product)
+        bulk = BulkEncoder(product)
+        knowledge = Knowledge.open(
+            run, bulk, encoder_content=encoder.content, dim=product.dim, tell=ProgressLines(tell)
+        )
         parts = {
             name: artifact.content for name in ("encoder", "head", "corpus") if (artifact := open_artifact(run / name))
         }
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
-        return cls(run, through(product) if through is not None else product, head, knowledge, chosen, versions)
+        asked = through(product) if through is not None else product
+        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
     def add(self, sources: Sequence[Path]) -> KnowledgeChange:
         """Add documents to the knowledge while replies go on (`Knowledge.add`)."""
-        return self.knowledge.add(sources, self._encoder)
+        return self.knowledge.add(sources, self._bulk)
 
     def put(self, documents: Sequence[Document]) -> KnowledgeChange:
         """Add documents that are already read (`Knowledge.put`)."""
-        return self.knowledge.put(documents, self._encoder)
+        return self.knowledge.put(documents, self._bulk)
 
-    def remove(self, names: Sequence[str]) -> KnowledgeChange:
+    def remove(self, names: Sequence[str], *, ids: bool = False) -> KnowledgeChange:
         """Take documents from the knowledge while replies go on (`Knowledge.remove`)."""
-        return self.knowledge.remove(names, self._encoder)
+        return self.knowledge.remove(names, self._bulk, ids=ids)
 
     # --- replies ------------------------------------------------------------------------------------------------------
 
@@ -174,8 +183,10 @@ class Assistant:
         clock = clock or Clock()
         moment = (now or datetime.now(UTC)).astimezone(ZoneInfo(self.settings.timezone))
         shelf = self.knowledge.shelf
-        asked = _Asked.of(turns)
-        vector = self.embed([asked.message])[0]
+        asked = AskedTurn.of(turns)
+        vector = self.embed([asked.message, *([asked.last] if asked.last else []), *asked.before])[
+            0
+        ]  # one batch for all
         clock.lap("embed")
         readings = self._readings(asked, vector)
         hits = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
@@ -212,7 +223,7 @@ class Assistant:
         return "\n".join(f"- {text}" for text in messages)
 
     def _readings(
-        self, asked: "_Asked", vector: Float[np.ndarray, " D"]
+        self, asked: "AskedTurn", vector: Float[np.ndarray, " D"]
     ) -> list[tuple[str, Float[np.ndarray, " D"], float]]:
         """The question alone, and together with the turn before it, which often names what the question is about."""
         readings = [(asked.message, vector, 1.0)]
@@ -224,7 +235,7 @@ class Assistant:
 
     def _considered(
         self,
-        asked: "_Asked",
+        asked: "AskedTurn",
         vector: Float[np.ndarray, " D"],
         shelf: Shelf,
         hits: Sequence[Found],
@@ -342,31 +353,6 @@ class Considered:
     """Content hash of the knowledge that was read."""
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The visitor's message, and what the visitor said before."""
-
-    message: str
-    before: tuple[str, ...]
-    last: str = ""
-    """The turn right before the message, whoever's it is; of a long one the end."""
-
-    @property
-    def readable(self) -> bool:
-        return any(character.isalnum() for character in self.message)
-
-    @classmethod
-    def of(cls, turns: Sequence[Turn]) -> "_Asked":
-        last: list[str] = []
-        # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
-        rest = [Turn(role=turn.role, text=turn.text.encode("utf-8", "replace").decode()) for turn in turns]
-        while rest and rest[-1].role not in OURS:
-            last.insert(0, rest.pop().text.strip())
-        before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
-        before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
-        return cls("\n".join(text for text in last if text), before, before_it)
-
-
 def _source(hit: Found, rank: int, used: bool) -> Source:
     passage = hit.passage
     return Source(
@@ -382,19 +368,3 @@ def _source(hit: Found, rank: int, used: bool) -> Source:
         rank=rank,
         used=used,
     )
-
-
-def _head(run: Path, encoder: Artifact, dim: int) -> Classifier | None:
-    artifact = open_artifact(run / "head")
-    if artifact is None:
-        return None
-    if not belongs(artifact, encoder):
-        raise ArtifactError(
-            f"The head in {run / 'head'} was fitted on another encoder than the one in {run / 'encoder'}. Run the "
-            "command that made the folder again."
-        )
-    handed_out(run / "head")
-    head = head_files.load(run / "head")
-    if head.head.weights.shape[1] != dim:
-        raise ArtifactError(f"The head in {run / 'head'} reads vectors of another width than {dim}. Make it again.")
-    return head

@@ -6,17 +6,21 @@ settings = load_settings(run, Path("shoptalk.toml"))
 
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
 
-from shoptalk.config.settings import validate
+from shoptalk.assistant.phrases import PHRASES
+from shoptalk.config.settings import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
 
 FILE = "assistant.toml"
+FACE = "face."
+"""With this begin the names of words on pages, which the server knows; the others are sentences of the assistant's."""
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -56,7 +60,7 @@ class AssistantSettings(Frozen):
     canned_confidence: float = Field(default=0.8, ge=0.0, le=1.0, description="least probability of such an intent")
     person_intents: tuple[str, ...] = Field(default=(), description="intents that are handed to a person")
     threshold: float | None = Field(
-        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.6"
+        default=None, ge=0.0, le=1.0, description="least confidence of an answer; else the calibrated one, else 0.5"
     )
     clarify: float = Field(default=0.3, ge=0.0, le=1.0, description="least confidence at which it asks back")
     most_sentences: int = Field(default=3, ge=1, le=10, description="of an extractive answer")
@@ -103,7 +107,28 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
     for key in ("rules", "logo"):
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str((file.parent / tree[key]).resolve())
-    return validate(AssistantSettings, tree, prefix="assistant")
+    settings = validate(AssistantSettings, tree, prefix="assistant")
+    own = {key: text for key, text in settings.texts.items() if not key.startswith(FACE)}
+    refuse_unknown_texts(own, PHRASES["en"], PHRASES)
+    return settings
+
+
+def refuse_unknown_texts(texts: Mapping[str, str], known: Iterable[str], languages: Iterable[str]) -> None:
+    """Names of sentences that nobody would ever say.
+
+    Raises:
+        ConfigError: one is neither the name of a sentence, nor such a name with a language.
+    """
+    known, languages = list(known), list(languages)
+    for name in texts:
+        key, _, language = (name, "", "") if name in known else name.rpartition(".")
+        if key not in known:
+            raise ConfigError(f"assistant.texts has {name!r}, which is no sentence. {did_you_mean(name, known)}")
+        if language and language not in languages:
+            raise ConfigError(
+                f"assistant.texts has {name!r}; expected one of the languages {', '.join(languages)}, "
+                f"or {key!r} alone, for all of them."
+            )
 
 
 def settings_section(file: Path, name: str) -> dict[str, Any]:

@@ -56,12 +56,17 @@ class Calibration(Published):
     """The result in words."""
 
 
-def opened_calibration(run: Path) -> Calibration | None:
-    """What `RUN/calibration` holds; None where there is none, or one of another encoder."""
+def opened_calibration(run: Path) -> tuple[Calibration | None, str | None]:
+    """What `RUN/calibration` holds; and where it is there and cannot be used, why."""
     artifact, encoder = open_artifact(run / FOLDER), open_artifact(run / "encoder")
-    if artifact is None or encoder is None or artifact.parents.get("encoder") != encoder.content:
-        return None
-    return read_record(run / FOLDER / FILE, Calibration)
+    if artifact is None or encoder is None:
+        return None, None
+    if artifact.parents.get("encoder") != encoder.content:
+        return None, (
+            f"The calibration of {artifact.created[:10]} is of another encoder and is not used. Run `shoptalk "
+            "calibrate` again."
+        )
+    return read_record(run / FOLDER / FILE, Calibration), None
 
 
 def picture(result: Calibration) -> str:

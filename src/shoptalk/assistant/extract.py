@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.assistant.fulltext import stems
-from shoptalk.assistant.phrases import COMMON_WORDS
+from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import Span
@@ -20,6 +19,9 @@ HEADING = 0.5
 """What a word counts that stands in the sentence's headings only."""
 NUMBER = 0.2
 """What a number in it counts where the question asks for one: a price, a time, a day."""
+EDGE = 0.2
+"""What it counts that it is the first row of its table where the question asks for the first, or the last for the last.
+"""
 LEADING = 0.15
 """What it loses where it only leads in to what follows, or has fewer than four words."""
 NEAR = 0.15
@@ -35,6 +37,15 @@ _ASKS_NUMBER = re.compile(
     r"what (?:time|hour|price)|price|costs?|fee|fare|charge|pay|which (?:day|date|time|hour)|"
     r"wie ?viele?|wie (?:lange?|hoch|breit|schwer|oft|früh|spät|weit|alt|teuer)|wann|kostet|kosten|preis|"
     r"combien|quand|prix|cuánt[oa]s?|cuándo|precio)\b",
+    re.I,
+)
+_FIRST = re.compile(
+    r"\b(?:first(?! (?:aid|class|names?|time)\b)|earliest|erste[rns]?|früheste[rns]?|premi(?:er|ère)|primer[oa]?)\b",
+    re.I,
+)
+_LAST = re.compile(
+    r"\b(?:last(?! (?:night|week|month|year|time|summer|winter|spring|autumn)\b)|latest|"
+    r"letzte[rns]?|späteste[rns]?|derni(?:er|ère)|últim[oa])\b",
     re.I,
 )
 _HAS_NUMBER = re.compile(
@@ -61,14 +72,17 @@ def pick(shelf: Shelf, found: Sequence[Found], question: str, vector: Float[np.n
     """Every sentence of the passages that were read, the best first."""
     weights = _weights(shelf, question)
     wants_number = _ASKS_NUMBER.search(question) is not None
+    first, last = _FIRST.search(question) is not None, _LAST.search(question) is not None
     picked = []
     for rank, hit in enumerate(found, start=1):
+        edges = _edges(shelf, hit, first=first, last=last) if first != last else set()
         cosines = shelf.line_vectors(hit.number) @ vector.astype(np.float32)
         headings = set(stems(hit.passage.heading))
         for line, cosine in zip(hit.passage.lines, cosines.tolist(), strict=True):
             overlap = _overlap(weights, set(stems(line.text)), headings)
             score = LINE * float(cosine) + PASSAGE * hit.cosine + WORD * overlap + PINNED * hit.pinned
             score += NUMBER * (wants_number and _HAS_NUMBER.search(line.text) is not None) - LEADING * _leads_in(line)
+            score += EDGE * (line.start in edges)
             picked.append(Picked(rank, line, score, float(cosine), overlap))
     return sorted(picked, key=lambda entry: (-entry.score, entry.rank, entry.line.start))
 
@@ -100,6 +114,28 @@ def worded(sentences: Sequence[Sentence], found: Sequence[Found]) -> str:
     return re.sub(r" *\n+ *", "\n", " ".join(parts)).strip()
 
 
+def _edges(shelf: Shelf, hit: Found, *, first: bool, last: bool) -> set[int]:
+    """Where the first or last rows of the passage's tables begin; a table may go on in the passages beside it."""
+    rows = [line for line in hit.passage.lines if line.row]
+    edges = set()
+    for block in {row.block for row in rows}:
+        of_table = [row for row in rows if row.block == block]
+        if first and not _goes_on(shelf, hit, hit.number - 1, block):
+            edges.add(of_table[0].start)
+        if last and not _goes_on(shelf, hit, hit.number + 1, block):
+            edges.add(of_table[-1].start)
+    return edges
+
+
+def _goes_on(shelf: Shelf, hit: Found, number: int, block: int) -> bool:
+    if not 0 <= number < len(shelf):
+        return False
+    beside = shelf.passage(number)
+    return (beside.document, beside.section) == (hit.passage.document, hit.passage.section) and any(
+        line.row and line.block == block for line in beside.lines
+    )
+
+
 def _leads_in(line: Span) -> bool:
     return not line.row and (line.text.endswith(":") or len(line.text.split()) < 4)
 
@@ -109,7 +145,7 @@ def _weights(shelf: Shelf, question: str) -> Mapping[str, float]:
     return {
         stem: shelf.fulltext.rarity(stem)
         for stem in stems(question)
-        if stem not in COMMON_WORDS and (len(stem) > 1 or stem.isdigit())
+        if stem not in COMMON_STEMS and (len(stem) > 1 or stem.isdigit())
     }
 
 

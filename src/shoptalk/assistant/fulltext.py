@@ -13,6 +13,7 @@ import numpy as np
 import tantivy
 from jaxtyping import Float32, Int
 
+from shoptalk.assistant.phrases import COMMON_WORDS
 from shoptalk.errors import ArtifactError
 
 _HEADING_WEIGHT = 1.5
@@ -97,6 +98,10 @@ _ANALYZER = (
 def stems(text: str) -> list[str]:
     """The words of a text as the index has them."""
     return [str(stem) for stem in _ANALYZER.analyze(text)]
+
+
+COMMON_STEMS = COMMON_WORDS | frozenset(stems(" ".join(COMMON_WORDS)))
+"""Of words that say next to nothing of what a question is about, the stems: "doe" of "does"."""
 
 
 def _words(question: str) -> list[str]:

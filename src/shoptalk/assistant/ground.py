@@ -13,8 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shoptalk.assistant.fulltext import stems
-from shoptalk.assistant.phrases import COMMON_WORDS
+from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 
@@ -100,7 +99,7 @@ def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     for name in _NAME.findall(said):
         if not set(stems(name)) <= words:
             return f"the name {name!r} stands in no passage that it cites"
-    telling = [stem for stem in stems(said) if stem not in COMMON_WORDS and not stem.isdigit() and stem not in _SPELT]
+    telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in _SPELT]
     missing = [stem for stem in telling if stem not in words]
     if telling and 1 - len(missing) / len(telling) < SHARED:
         return f"{len(missing)} of its {len(telling)} telling words stand in no passage that it cites"

@@ -8,7 +8,7 @@ A new shelf is written beside the present one and takes its place as a whole, on
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,13 @@ from shoptalk.readback import MANIFEST
 from shoptalk.records import Document, Drop
 
 FOLDER = "knowledge"
+Tell = Callable[[int, int], None]
+"""Is called while texts are embedded: with how many are, and how many are to be."""
 _LAYOUT = 1
+
+
+def _silent(done: int, texts: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,14 @@ class KnowledgeChange:
 class Knowledge:
     """The present shelf of a run, and how it is changed."""
 
-    def __init__(self, run: Path, shelf: Shelf, artifact: Artifact) -> None:
+    def __init__(self, run: Path, shelf: Shelf, artifact: Artifact, tell: Tell = _silent) -> None:
         self._run = run
+        self._tell = tell
         self._present = (shelf, artifact)
         self._changing = Lock()
 
     @classmethod
-    def open(cls, run: Path, encoder: Embeds, *, encoder_content: str, dim: int) -> "Knowledge":
+    def open(cls, run: Path, encoder: Embeds, *, encoder_content: str, dim: int, tell: Tell = _silent) -> "Knowledge":
         """The knowledge of a run; made from the documents of its corpus where there is none for its encoder yet.
 
         Raises:
@@ -64,12 +71,12 @@ class Knowledge:
         """
         artifact = open_artifact(run / FOLDER)
         if artifact is not None and artifact.parents.get("encoder") == encoder_content:
-            return cls(run, Shelf(run / FOLDER, content=handed_out(run / FOLDER).content), artifact)
+            return cls(run, Shelf(run / FOLDER, content=handed_out(run / FOLDER).content), artifact, tell)
         # Knowledge of another encoder: the same documents, embedded anew.
         documents = _of_corpus(run) if artifact is None else Shelf(run / FOLDER).documents()
         with locked(run):
-            shelf, artifact, _ = _write(run, documents, encoder, encoder_content, dim, earlier=None)
-        return cls(run, shelf, artifact)
+            shelf, artifact, _ = _write(run, documents, encoder, encoder_content, dim, earlier=None, tell=tell)
+        return cls(run, shelf, artifact, tell)
 
     @property
     def shelf(self) -> Shelf:
@@ -155,8 +162,9 @@ class Knowledge:
             remarks=tuple(_remarks(documents)),
         )
 
-    def remove(self, names: Sequence[str], encoder: Embeds) -> KnowledgeChange:
-        """Take documents away, by their ids or by the names of the files or folders that they are from.
+    def remove(self, names: Sequence[str], encoder: Embeds, *, ids: bool = False) -> KnowledgeChange:
+        """Take documents away, by their ids or by the names of the files or folders that they are from. Where names
+        are said to be `ids`, they are nothing else: one document goes for each.
 
         Raises:
             InputError: a name is that of no document.
@@ -165,7 +173,7 @@ class Knowledge:
             documents = list(present.documents())
             gone: set[str] = set()
             for name in names:
-                named = {document.id for document in documents if _named(document, name)}
+                named = {x.id for x in documents if (x.id == name if ids else _named(x, name))}
                 if not named:
                     some = ", ".join(document.id for document in documents[:5])
                     raise InputError(
@@ -207,18 +215,25 @@ class Knowledge:
     def _swap(self, documents: Iterable[Document], encoder: Embeds) -> Shelved:
         shelf, artifact = self._present
         content = artifact.parents["encoder"]
-        new, there, written = _write(self._run, documents, encoder, content, shelf.dim, earlier=shelf)
+        new, there, written = _write(self._run, documents, encoder, content, shelf.dim, earlier=shelf, tell=self._tell)
         self._present = (new, there)
         return written
 
 
 def _write(
-    run: Path, documents: Iterable[Document], encoder: Embeds, encoder_content: str, dim: int, *, earlier: Shelf | None
+    run: Path,
+    documents: Iterable[Document],
+    encoder: Embeds,
+    encoder_content: str,
+    dim: int,
+    *,
+    earlier: Shelf | None,
+    tell: Tell,
 ) -> tuple[Shelf, Artifact, Shelved]:
     with create(
         run / FOLDER, kind="knowledge", config={"layout": _LAYOUT}, parents={"encoder": encoder_content}
     ) as folder:
-        written = write_shelf(folder, documents, encoder, earlier=earlier, dim=dim)
+        written = write_shelf(folder, documents, encoder, earlier=earlier, dim=dim, tell=tell)
     artifact = open_artifact(run / FOLDER)
     assert artifact is not None
     return Shelf(run / FOLDER, content=artifact.content), artifact, written

@@ -22,6 +22,8 @@ _ASKING = (
 COMMON_WORDS = frozenset(_ASKING.split()).union(*_COMMON_WORDS.values())
 """Words that say next to nothing of what a question is about."""
 _WORD = re.compile(r"[^\W\d_]+")
+_ARABIC = re.compile(r"[\u0621-\u064a]")
+_PERSIAN_OR_URDU = re.compile(r"[\u067e\u0686\u0698\u06af\u06a9\u06cc\u0679\u0688\u0691\u06ba\u06d2]")
 
 PHRASES: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -35,6 +37,14 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Hello! What would you like to know?",
         "thanks": "You're welcome.",
         "nothing": "I could not read anything in that message. Could you write it again?",
+        "failed": "Something went wrong here, so I have passed your question on to a person, who will answer it "
+        "in this conversation.",
+        "held": "A person has this conversation and will answer you here.",
+        "joined": "A colleague has joined this conversation and will answer you here.",
+        "released": "You are talking with the assistant again. You can ask for a person at any time.",
+        "back": "Nobody was free to answer just now. You are talking with the assistant again. You can ask for a "
+        "person at any time.",
+        "closed": "Thank you. This conversation is closed; write again at any time to open it.",
     },
     "de": {
         "escalate": "Ich gebe das an einen Menschen weiter. Die Antwort kommt hier, in diesem Gespräch.",
@@ -47,6 +57,14 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Guten Tag! Was möchten Sie wissen?",
         "thanks": "Gern geschehen.",
         "nothing": "In dieser Nachricht konnte ich nichts lesen. Können Sie sie noch einmal schreiben?",
+        "failed": "Hier ist etwas schiefgegangen. Ich habe Ihre Frage an einen Menschen weitergegeben, der sie in "
+        "diesem Gespräch beantwortet.",
+        "held": "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier.",
+        "joined": "Jemand aus dem Team ist dazugekommen und antwortet Ihnen hier.",
+        "released": "Sie sprechen wieder mit dem Assistenten. Sie können jederzeit nach einem Menschen fragen.",
+        "back": "Gerade war niemand frei. Sie sprechen wieder mit dem Assistenten und können jederzeit nach einem "
+        "Menschen fragen.",
+        "closed": "Danke. Dieses Gespräch ist abgeschlossen; wenn Sie wieder schreiben, geht es weiter.",
     },
     "fr": {
         "escalate": "Je transmets votre message à une personne. Elle vous répondra ici, dans cette conversation.",
@@ -59,6 +77,14 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Bonjour ! Que souhaitez-vous savoir ?",
         "thanks": "Je vous en prie.",
         "nothing": "Je n'ai rien pu lire dans ce message. Pouvez-vous l'écrire à nouveau ?",
+        "failed": "Un problème est survenu ici : j'ai transmis votre question à une personne, qui y répondra dans "
+        "cette conversation.",
+        "held": "Une personne s'occupe de cette conversation et vous répondra ici.",
+        "joined": "Un membre de l'équipe a rejoint cette conversation et vous répondra ici.",
+        "released": "Vous parlez de nouveau avec l'assistant. Vous pouvez demander une personne à tout moment.",
+        "back": "Personne n'était libre à l'instant. Vous parlez de nouveau avec l'assistant et pouvez demander une "
+        "personne à tout moment.",
+        "closed": "Merci. Cette conversation est close ; écrivez à tout moment pour la rouvrir.",
     },
     "es": {
         "escalate": "Paso su mensaje a una persona. Le responderá aquí, en esta conversación.",
@@ -70,12 +96,41 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "¡Hola! ¿Qué le gustaría saber?",
         "thanks": "De nada.",
         "nothing": "No he podido leer nada en ese mensaje. ¿Puede escribirlo otra vez?",
+        "failed": "Algo ha fallado aquí, así que he pasado su pregunta a una persona, que la responderá en esta "
+        "conversación.",
+        "held": "Una persona lleva esta conversación y le responderá aquí.",
+        "joined": "Alguien del equipo se ha unido a esta conversación y le responderá aquí.",
+        "released": "Está hablando de nuevo con el asistente. Puede pedir hablar con una persona en cualquier momento.",
+        "back": "Ahora mismo no había nadie libre. Está hablando de nuevo con el asistente y puede pedir hablar con "
+        "una persona en cualquier momento.",
+        "closed": "Gracias. Esta conversación está cerrada; escriba cuando quiera para abrirla de nuevo.",
+    },
+    "ar": {
+        "escalate": "سأحيل هذا إلى شخص، وسيجيبك هنا في هذه المحادثة.",
+        "escalate_closed": "سأحيل هذا إلى شخص. لا يوجد أحد الآن، وسيجيبك هنا عند بدء الدوام.",
+        "missing": "لم أجد ذلك فيما أعرفه.",
+        "clarify": "أريد أن أتأكد من أنني فهمت. هل يتعلق الأمر بواحد مما يلي؟",
+        "clarify_plain": "هل يمكنك قول ذلك بكلمات أخرى أو بمزيد من التفصيل؟",
+        "decline": "لا أستطيع المساعدة في ذلك هنا.",
+        "greeting": "مرحبًا! ماذا تودّ أن تعرف؟",
+        "thanks": "على الرحب والسعة.",
+        "nothing": "لم أستطع قراءة شيء في هذه الرسالة. هل يمكنك كتابتها مرة أخرى؟",
+        "failed": "حدث خطأ هنا، لذلك أحلت سؤالك إلى شخص سيجيب عنه في هذه المحادثة.",
+        "held": "يتولى شخص هذه المحادثة وسيجيبك هنا.",
+        "joined": "انضم أحد الزملاء إلى هذه المحادثة وسيجيبك هنا.",
+        "released": "أنت تتحدث مع المساعد من جديد. يمكنك طلب التحدث إلى شخص في أي وقت.",
+        "back": "لم يكن أحد متاحًا الآن. أنت تتحدث مع المساعد من جديد ويمكنك طلب التحدث إلى شخص في أي وقت.",
+        "closed": "شكرًا لك. أُغلقت هذه المحادثة؛ اكتب في أي وقت لفتحها من جديد.",
     },
 }  # fmt: skip
 
 
 def language_of(text: str) -> str:
-    """The language of a message among those above, by its commonest words; English where none says otherwise."""
+    """The language of a message among those above, by its script or its commonest words; English where none says
+    otherwise.
+    """
+    if 2 * len(_ARABIC.findall(text)) > sum(map(str.isalpha, text)) and not _PERSIAN_OR_URDU.search(text):
+        return "ar"
     words = [word.lower() for word in _WORD.findall(text)]
     counts = {language: sum(word in common for word in words) for language, common in _COMMON_WORDS.items()}
     best = max(counts, key=lambda language: counts[language])

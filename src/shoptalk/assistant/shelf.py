@@ -19,7 +19,7 @@ A shelf is never changed: a new one takes its place (`knowledge.py`), and text t
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -37,6 +37,8 @@ from shoptalk.readback import as_written
 from shoptalk.records import Document
 from shoptalk.text.stored import StoredTexts, TextWriter
 
+_PIECE = 2048
+"""Texts that are embedded at once: so many vectors are held as float32 beside those of the passages."""
 EXACT = 20_000
 """Passages up to which the search is exact (docs/decisions says why 8 bits a number beyond)."""
 
@@ -64,9 +66,17 @@ class Shelved:
 
 
 def write_shelf(
-    folder: Path, documents: Iterable[Document], encoder: Embeds, *, earlier: "Shelf | None" = None, dim: int
+    folder: Path,
+    documents: Iterable[Document],
+    encoder: Embeds,
+    *,
+    earlier: "Shelf | None" = None,
+    dim: int,
+    tell: Callable[[int, int], None] = lambda done, texts: None,
 ) -> Shelved:
-    """Write a shelf into an empty folder. `earlier` must be of the same encoder; its vectors serve again."""
+    """Write a shelf into an empty folder. `earlier` must be of the same encoder; its vectors serve again. `tell` is
+    called with the number of texts that are embedded, and that of all that are to be.
+    """
     passages: list[Passage] = []
     count = 0
     with TextWriter(folder, "documents", suffix=".jsonl") as kept, TextWriter(folder, "passages") as written:
@@ -76,15 +86,14 @@ def write_shelf(
                 written.append(json.dumps(_as_json(passage), ensure_ascii=False).encode("utf-8"))
                 passages.append(passage)
             count += 1
-    known = earlier.places() if earlier is not None else {}
-    fresh = [passage for passage in passages if _key(passage) not in known]
-    of_passages, of_lines = _vectors(passages, fresh, known, earlier, encoder, dim)
-    np.save(folder / "vectors.npy", of_passages.astype(np.float16))
-    scales = np.maximum(np.abs(of_lines).max(axis=1, initial=1e-6), 1e-6).astype(np.float32)
-    np.save(folder / "lines.npy", np.rint(of_lines / scales[:, None] * 127).astype(np.int8))
-    np.save(folder / "scales.npy", scales)
-    np.save(folder / "first_line.npy", np.cumsum([0, *(len(passage.lines) for passage in passages)]))
-    _write_index(folder / "passages.faiss", of_passages)
+    vectors = _Vectors.room_for(passages, dim)
+    fresh = vectors.take_over(passages, earlier) if earlier is not None else list(range(len(passages)))
+    vectors.embed(passages, fresh, encoder, tell)
+    np.save(folder / "vectors.npy", vectors.passages.astype(np.float16))
+    np.save(folder / "lines.npy", vectors.lines)
+    np.save(folder / "scales.npy", vectors.scales)
+    np.save(folder / "first_line.npy", vectors.first)
+    _write_index(folder / "passages.faiss", vectors.passages)
     pinned = [n for n, passage in enumerate(passages) if passage.facts.official and passage.facts.question]
     np.save(folder / "pinned.npy", np.array(pinned, dtype=np.int64))
     questions = [passages[n].facts.question or "" for n in pinned]
@@ -93,32 +102,76 @@ def write_shelf(
     return Shelved(count, len(passages), len(fresh))
 
 
-def _vectors(
-    passages: Sequence[Passage],
-    fresh: Sequence[Passage],
-    known: dict[str, int],
-    earlier: "Shelf | None",
-    encoder: Embeds,
-    dim: int,
-) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "S D"]]:
-    """The vectors of all passages and of all their sentences; only the fresh ones are embedded."""
-    texts = [passage.sought for passage in fresh]
-    texts += [passage.sought_line(line) for passage in fresh for line in passage.lines]
-    vectors = encoder.embed(texts) if texts else np.zeros((0, dim), dtype=np.float32)
-    of_passages = np.zeros((len(passages), dim), dtype=np.float32)
-    of_lines = np.zeros((sum(len(passage.lines) for passage in passages), dim), dtype=np.float32)
-    next_passage, next_line, place = 0, len(fresh), 0
-    for number, passage in enumerate(passages):
-        here = slice(place, place + len(passage.lines))
-        place = here.stop
-        before = known.get(_key(passage))
-        if before is not None and earlier is not None:
-            of_passages[number], of_lines[here] = earlier.vectors[before], earlier.line_vectors(before)
-        else:
-            of_passages[number] = vectors[next_passage]
-            of_lines[here] = vectors[next_line : next_line + len(passage.lines)]
-            next_passage, next_line = next_passage + 1, next_line + len(passage.lines)
-    return of_passages, of_lines
+@dataclass(frozen=True)
+class _Vectors:
+    """The vectors of all passages, and of all their sentences in 8 bits a number, filled piece by piece."""
+
+    passages: Float32[np.ndarray, "N D"]
+    lines: Int8[np.ndarray, "S D"]
+    scales: Float32[np.ndarray, " S"]
+    first: Int[np.ndarray, " N1"]
+
+    @classmethod
+    def room_for(cls, passages: Sequence[Passage], dim: int) -> "_Vectors":
+        first = np.cumsum([0, *(len(passage.lines) for passage in passages)])
+        n_lines = int(first[-1])
+        return cls(
+            np.zeros((len(passages), dim), dtype=np.float32),
+            np.zeros((n_lines, dim), dtype=np.int8),
+            np.full(n_lines, 1e-6, dtype=np.float32),
+            first,
+        )
+
+    def take_over(self, passages: Sequence[Passage], earlier: "Shelf") -> list[int]:
+        """Copy what an earlier shelf has; the numbers of the passages that it lacks."""
+        known = earlier.places()
+        fresh = []
+        for number, passage in enumerate(passages):
+            before = known.get(_key(passage))
+            if before is None:
+                fresh.append(number)
+                continue
+            self.passages[number] = earlier.vectors[before]
+            here, there = _between(self.first, number), _between(earlier.first, before)
+            self.lines[here], self.scales[here] = earlier.lines[there], earlier.scales[there]
+        return fresh
+
+    def embed(
+        self, passages: Sequence[Passage], fresh: Sequence[int], encoder: Embeds, tell: Callable[[int, int], None]
+    ) -> None:
+        """Fill in the passages of these numbers."""
+        texts, done = sum(1 + len(passages[number].lines) for number in fresh), 0
+        tell(done, texts)
+        for piece in _pieces(passages, fresh):
+            spoken = [passages[number].sought for number in piece]
+            spoken += [passages[number].sought_line(line) for number in piece for line in passages[number].lines]
+            vectors = encoder.embed(spoken)
+            self.passages[list(piece)] = vectors[: len(piece)]
+            of_lines = vectors[len(piece) :]
+            scales = np.maximum(np.abs(of_lines).max(axis=1, initial=1e-6), 1e-6).astype(np.float32)
+            rows = np.rint(of_lines / scales[:, None] * 127).astype(np.int8)
+            places = np.concatenate([np.arange(self.first[n], self.first[n + 1]) for n in piece])
+            self.lines[places], self.scales[places] = rows, scales
+            done += len(spoken)
+            tell(done, texts)
+
+
+def _between(first: Int[np.ndarray, " N1"], number: int) -> slice:
+    return slice(int(first[number]), int(first[number + 1]))
+
+
+def _pieces(passages: Sequence[Passage], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """The passages in pieces of about `_PIECE` texts."""
+    piece: list[int] = []
+    held = 0
+    for number in numbers:
+        piece.append(number)
+        held += 1 + len(passages[number].lines)
+        if held >= _PIECE:
+            yield piece
+            piece, held = [], 0
+    if piece:
+        yield piece
 
 
 def _write_index(path: Path, vectors: Float[np.ndarray, "N D"]) -> None:
@@ -167,15 +220,15 @@ class Shelf:
             self._passages = StoredTexts(folder, "passages")
             self._documents = StoredTexts(folder, "documents", suffix=".jsonl")
             self.vectors: Float16[np.ndarray, "N D"] = _array(folder / "vectors.npy")
-            self._lines: Int8[np.ndarray, "S D"] = _array(folder / "lines.npy")
-            self._scales: Float32[np.ndarray, " S"] = _array(folder / "scales.npy")
-            self._first: Int[np.ndarray, " N1"] = np.asarray(_array(folder / "first_line.npy"))
+            self.lines: Int8[np.ndarray, "S D"] = _array(folder / "lines.npy")
+            self.scales: Float32[np.ndarray, " S"] = _array(folder / "scales.npy")
+            self.first: Int[np.ndarray, " N1"] = np.asarray(_array(folder / "first_line.npy"))
             self.pins: Float32[np.ndarray, "P D"] = np.asarray(_array(folder / "pins.npy"))
             self.pinned: Int[np.ndarray, " P"] = np.asarray(_array(folder / "pinned.npy"))
             self.index: Any = faiss.read_index(str(folder / "passages.faiss"))
             self.fulltext = fulltext.FullText(folder / "fulltext")
-        counts = {len(self._passages), len(self.vectors), len(self._first) - 1, self.index.ntotal, len(self.fulltext)}
-        if len(counts) > 1 or len({len(self._lines), len(self._scales), int(self._first[-1])}) > 1:
+        counts = {len(self._passages), len(self.vectors), len(self.first) - 1, self.index.ntotal, len(self.fulltext)}
+        if len(counts) > 1 or len({len(self.lines), len(self.scales), int(self.first[-1])}) > 1:
             raise ArtifactError(f"{folder} holds parts that do not belong together. Delete it and run again.")
 
     def __len__(self) -> int:
@@ -192,8 +245,8 @@ class Shelf:
 
     def line_vectors(self, number: int) -> Float32[np.ndarray, "L D"]:
         """The vectors of a passage's sentences."""
-        here = slice(int(self._first[number]), int(self._first[number + 1]))
-        return np.asarray(self._lines[here], dtype=np.float32) * (self._scales[here, None] / 127)
+        here = _between(self.first, number)
+        return np.asarray(self.lines[here], dtype=np.float32) * (self.scales[here, None] / 127)
 
     def places(self) -> dict[str, int]:
         """Each passage's number by what its vectors depend on."""

@@ -20,12 +20,16 @@ AssistantToml = Annotated[
 ]
 
 
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
 @knowledge.command()
 def add(run: Run, sources: Sources, as_json: Json = False) -> None:
     """Add documents; one that is there already is replaced. Only new text is embedded."""
     from shoptalk.assistant.assistant import Assistant
 
-    change = Assistant.open(run).add(sources)
+    change = Assistant.open(run, tell=_tell).add(sources)
     result = {
         "added": change.documents,
         "replaced": list(change.replaced),
@@ -59,7 +63,7 @@ def remove(
     """Take documents away."""
     from shoptalk.assistant.assistant import Assistant
 
-    change = Assistant.open(run).remove(names)
+    change = Assistant.open(run, tell=_tell).remove(names)
     result = {"removed": list(change.removed), "passages": change.passages}
     show(
         result,
@@ -73,7 +77,7 @@ def status(run: Run, as_json: Json = False) -> None:
     """The documents with their passages, the days on which they hold, and official answers."""
     from shoptalk.assistant.assistant import Assistant
 
-    result: dict[str, Any] = Assistant.open(run).knowledge.status()
+    result: dict[str, Any] = Assistant.open(run, tell=_tell).knowledge.status()
     show(result, as_json, lambda: _listed(result))
 
 
@@ -104,7 +108,7 @@ def calibrate(
     from shoptalk.assistant.calibration_file import FOLDER, PICTURE
 
     share, asked = share_of(max_wrong), read_questions(questions)
-    result = fit(Assistant.open(run, settings=load_settings(run, config)), asked, max_wrong=share)
+    result = fit(Assistant.open(run, settings=load_settings(run, config), tell=_tell), asked, max_wrong=share)
     rows = [
         f"{point.threshold:10.3f} {point.coverage:9.0%} {point.answered:9} {point.wrong:6} {point.risk:7.1%} "
         f"{point.upper:8.1%}"
@@ -126,7 +130,7 @@ def test(
     from shoptalk.assistant.assistant_settings import load_settings
     from shoptalk.assistant.rule_trials import try_rules
 
-    trials = try_rules(Assistant.open(run, settings=load_settings(run, config)), file)
+    trials = try_rules(Assistant.open(run, settings=load_settings(run, config), tell=_tell), file)
     wrong = [trial for trial in trials if not trial.right]
     result = {
         "messages": len(trials),

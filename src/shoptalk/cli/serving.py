@@ -76,10 +76,12 @@ def _keys_as_text(result: dict[str, Any]) -> str:
 def backup(
     run: Run, out: Annotated[Path, typer.Option(help="The zip file to write.")], db: Db = None, as_json: Json = False
 ) -> None:
-    """Copy conversations, knowledge and assistant.toml of a run into one file, also while it is served."""
+    """Copy conversations, knowledge, assistant.toml, rules and logo of a run into one file, also while it is served."""
     from shoptalk.serve.backups import back_up
 
     result = back_up(run, out, url=db)
+    for name in result["left_out"]:
+        typer.echo(f"left out: {name}, which assistant.toml names outside the run. Keep a copy of it.", err=True)
     show(result, as_json, lambda: f"{out}: {result['files']} files, {result['bytes']:,} bytes")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ OWNER = "owner"
 VISITOR = "visitor"
 KEY = "st_"
 """What every key begins with."""
+SITE_NAME = r"[a-z0-9-]{1,40}"
+ORIGIN = r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+KEY_NAME = r"[\w.@-]{1,80}"
 _ALGORITHM = "HS256"
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,22 @@ def claims_of(session: Session, token: str, *, use: str) -> tuple[SiteRow, dict[
     except (jwt.InvalidTokenError, ValueError):
         return None
     return (site, claims) if claims.get("use") == use else None
+
+
+def web_origin(text: str) -> str:
+    """An origin as browsers send it: in small letters, without the port that its scheme has anyway.
+
+    Raises:
+        InputError: it is none.
+    """
+    origin = text.lower()
+    matched = re.fullmatch(ORIGIN, origin)
+    if matched is None:
+        raise InputError(
+            f"{text[:200]!r} is no web origin. Give scheme and host alone, such as https://example.com; a name with "
+            "letters of other scripts as the browser sends it, xn--…."
+        )
+    return origin.removesuffix(_PORTS[matched[1]])
 
 
 def is_loopback(host: str) -> bool:

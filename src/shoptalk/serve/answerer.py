@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
+from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.reply import Decision, Reply, Versions
 from shoptalk.records import Turn
 from shoptalk.serve.conversations import Stored, Waiting, left_unanswered, store_reply, unanswered
@@ -26,9 +27,6 @@ log = logging.getLogger("shoptalk.serve")
 _LONGEST_TURN = 5
 """In turn_seconds: somebody who never stops writing is answered in between."""
 _TRIES = 3
-FAILED = (
-    "Something went wrong here, so I have passed your question on to a person, who will answer it in this conversation."
-)
 
 
 @runtime_checkable
@@ -62,11 +60,12 @@ class Answerer:
         assistant: Answering,
         settings: ServeSettings,
         *,
+        texts: Mapping[str, str] | None = None,
         stored: Callable[[str], None] = lambda conversation: None,
         replied: Callable[[Reply], None] = lambda reply: None,
     ) -> None:
         self._database, self._assistant, self._settings = database, assistant, settings
-        self._stored, self._replied = stored, replied
+        self._texts, self._stored, self._replied = texts or {}, stored, replied
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="reply")
         self._due: dict[str, _Due] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -195,7 +194,8 @@ class Answerer:
     def _work_out(self, waiting: Waiting, failed: bool) -> tuple[Reply, str]:
         """The reply, and the note where a person is to read one."""
         if failed:
-            reply = Reply("escalate", "tool_failure", FAILED, (), (), 0.0, None, "rule", Versions("", "", ""))
+            words = phrase("failed", " ".join(turn.text for turn in waiting.turns if turn.role == "user"), self._texts)
+            reply = Reply("escalate", "tool_failure", words, (), (), 0.0, None, "rule", Versions("", "", ""))
             return reply, ""
         reply = self._assistant.reply(waiting.turns, earlier=waiting.decisions)
         note = self._assistant.summary(waiting.turns) if reply.decision == "escalate" else ""

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shoptalk.errors import InputError
+from shoptalk.serve.complaints import complaint_of
 from shoptalk.serve.edge import Edge, refusal_response
 from shoptalk.serve.faces import face_files, inbox_page, visitor_page
 from shoptalk.serve.faces.browser_sessions import SignInFirst
@@ -103,9 +104,7 @@ async def _wrong_input(request: Request, error: Exception) -> Response:
 async def _unreadable(request: Request, error: Exception) -> Response:
     """What was sent is not repeated: it may hold anything."""
     assert isinstance(error, RequestValidationError)
-    problems = [f"{'.'.join(map(str, item['loc']))[:120]}: {item['msg'][:200]}" for item in error.errors()[:5]]
-    sentence = "; ".join(problems).encode("utf-8", "replace").decode("utf-8")
-    return refusal_response(Refused(422, "unreadable", f"The request is not as it should be: {sentence}."))
+    return refusal_response(Refused(422, "unreadable", complaint_of(error.errors())))
 
 
 async def _http(request: Request, error: Exception) -> Response:

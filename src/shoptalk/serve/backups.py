@@ -6,19 +6,23 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sqlalchemy import make_url
 
 from shoptalk.artifact import open_artifact, storage_errors
-from shoptalk.assistant.assistant_settings import FILE
-from shoptalk.errors import InputError, StorageError
+from shoptalk.assistant.assistant_settings import FILE, settings_section
+from shoptalk.errors import ConfigError, InputError, StorageError
 from shoptalk.readback import refuse_no_folder
 from shoptalk.serve.sqlite import copy_sqlite
 
 DATABASE = "serve.db"
 _LOCK = ".serving"
-_FILES = (FILE,)
+_NAMED = ("rules", "logo")
+"""Settings that name a file."""
+_KINDS = (".toml", ".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif")
+"""Ends of the names of such files: nothing else of a run is ever put in another's place."""
 _KNOWLEDGE = "knowledge"
 _TRIES = 5
 
@@ -45,8 +49,9 @@ def serving(run: Path) -> Iterator[None]:
         yield
 
 
-def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, int]:
-    """The database, the knowledge and `assistant.toml` of a run in one zip file, also while a server writes.
+def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, Any]:
+    """The database, the knowledge and `assistant.toml` of a run, with the rules and the logo that it names inside the
+    run, in one zip file, also while a server writes. `left_out` are the files that it names elsewhere.
 
     Raises:
         InputError: there is no database, or `out` is there already.
@@ -62,8 +67,10 @@ def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, int]:
         copy = Path(scratch) / DATABASE
         copy_sqlite(database, copy)
         _copy_knowledge(run, Path(scratch))
-        for name in _FILES:
+        named, left_out = _settings_files(run)
+        for name in named:
             if (run / name).is_file():
+                (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run / name, Path(scratch) / name)
         whole = Path(scratch) / "whole.zip"
         names = [path for path in sorted(Path(scratch).rglob("*")) if path.is_file() and path != whole]
@@ -71,7 +78,24 @@ def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, int]:
             for path in names:
                 archive.write(path, path.relative_to(scratch).as_posix())
         whole.rename(out)
-    return {"files": len(names), "bytes": out.stat().st_size}
+    return {"files": len(names), "bytes": out.stat().st_size, "left_out": left_out}
+
+
+def _settings_files(folder: Path) -> tuple[list[str], list[str]]:
+    """`assistant.toml` and the files inside the same folder that it names; and those that it names elsewhere."""
+    if not (folder / FILE).is_file():
+        return [], []
+    inside, elsewhere = [FILE], list[str]()
+    with contextlib.suppress(ConfigError):  # one that cannot be read is copied as it is
+        section = settings_section(folder / FILE, "assistant")
+        for name in (section[key] for key in _NAMED if isinstance(section.get(key), str) and section[key]):
+            (inside if _may_be_named(name) else elsewhere).append(name)
+    return inside, elsewhere
+
+
+def _may_be_named(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.suffix.lower() in _KINDS
 
 
 def _copy_knowledge(run: Path, scratch: Path) -> None:
@@ -106,9 +130,11 @@ def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, in
         with tempfile.TemporaryDirectory(dir=run, prefix=".restore-") as scratch:
             _unpack(backup, Path(scratch))
             moved = 0
-            for name, target in ((DATABASE, database), (_KNOWLEDGE, run / _KNOWLEDGE), *((f, run / f) for f in _FILES)):
+            files, _ = _settings_files(Path(scratch))
+            for name, target in ((DATABASE, database), (_KNOWLEDGE, run / _KNOWLEDGE), *((f, run / f) for f in files)):
                 if (Path(scratch) / name).exists():
                     _set_aside(target)
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     (Path(scratch) / name).rename(target)
                     moved += 1
             for left in ("-wal", "-shm"):  # they belong to the database that was set aside
@@ -146,4 +172,6 @@ def _unpack(backup: Path, folder: Path) -> None:
 
 def _ours(name: str) -> bool:
     parts = name.split("/")
-    return ".." not in parts and not name.startswith("/") and (name in (DATABASE, *_FILES) or parts[0] == _KNOWLEDGE)
+    if ".." in parts or name.startswith("/"):
+        return False
+    return name == DATABASE or parts[0] == _KNOWLEDGE or _may_be_named(name)

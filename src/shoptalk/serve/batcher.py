@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from shoptalk.assistant.shelf import Embeds
@@ -33,6 +34,8 @@ class BatchingEncoder:
         return asked[1].result()
 
     def _work(self) -> None:
+        # A question is too short for two threads to gain what waiting for each other costs; more are then free.
+        torch.set_num_threads(1)
         while True:
             batch = [self._waiting.get()]
             n_texts = len(batch[0][0])

@@ -27,6 +27,8 @@ _SAFETY = {
 }
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 _ALLOWED = "authorization, content-type, idempotency-key, last-event-id"
+_FOR_ALL_PAGES = {"/widget.js", "/widget/looks", "/v1/widget/token"}
+"""What pages of any origin may read: nothing of a visitor, and why they are given no token."""
 _PERSONAL = (
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
     (re.compile(r"\b(?:st|pk|secret|whsec)_[\w-]{8,}"), "[key]"),
@@ -65,7 +67,7 @@ class Edge:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        allowed = origin if origin in self.service.origins else None
+        allowed = origin if origin in self.service.origins or scope["path"] in _FOR_ALL_PAGES else None
         begun = False
         refusals: list[Refused] = []
 
@@ -84,6 +86,7 @@ class Edge:
                 response: Response = Response(status_code=204 if allowed else 403)
                 await response(scope, receive, answer)
                 return
+            _refuse_nul(scope)
             self._check_length(headers)
             await self.app(scope, self._paced(receive, refusals), answer)
             if refusals and not begun:
@@ -158,6 +161,12 @@ class Edge:
         self.service.measures.requests.labels(scope["method"], route, str(status)).inc()
         self.service.measures.request_seconds.labels(route).observe(seconds)
         log.info("%s %s: status %d in %.1f ms", scope["method"], route, status, 1000 * seconds)
+
+
+def _refuse_nul(scope: MutableMapping[str, Any]) -> None:
+    """No name holds the character that databases cannot: neither of a path nor of a question behind it."""
+    if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+        raise Refused(400, "unreadable", "The address holds the character NUL, which nothing here has in its name.")
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """A conversation goes to a person and comes back. While a person has it, the assistant is silent."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from shoptalk.assistant.phrases import phrase
 from shoptalk.serve.outbox import plan, tell
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ASSISTANT, HUMAN, ConversationRow, GapRow, MessageRow, utc_now
@@ -30,9 +32,12 @@ REASONS = {
     "limit": "limit",
 }
 """The assistant's reason for handing over, as outcomes count it; any other is a policy."""
-RELEASED = "You are talking with the assistant again. You can ask for a person at any time."
-BACK = f"Nobody was free to answer just now. {RELEASED}"
-CLOSED = "Thank you. This conversation is closed; write again at any time to open it."
+
+
+def told(session: Session, conversation: str, key: str, texts: Mapping[str, str]) -> str:
+    """A sentence of the assistant's in the language that the visitor writes."""
+    words = " ".join(message.text for message in messages_of(session, conversation) if message.role == "visitor")
+    return phrase(key, words, texts)
 
 
 def hand_over(session: Session, conversation: ConversationRow, *, reason: str, note: str, patience: timedelta) -> None:
@@ -57,12 +62,12 @@ def hand_over(session: Session, conversation: ConversationRow, *, reason: str, n
     tell(session, conversation.site_id, "handover.requested", event)
 
 
-def pass_on(session: Session, row: ConversationRow, *, told: str, reason: str, note: str, patience: timedelta) -> None:
+def pass_on(session: Session, row: ConversationRow, *, words: str, reason: str, note: str, patience: timedelta) -> None:
     """Hand a conversation over and tell the visitor. That answers what the visitor wrote who asked for a person; an
     agent who steps in answers it.
     """
     waiting = [message.id for message in waiting_among(messages_of(session, row.id))]
-    message = add_message(session, row, role="assistant", text=told, at=utc_now(), owner="assistant")
+    message = add_message(session, row, role="assistant", text=words, at=utc_now(), owner="assistant")
     if reason == "customer_request":
         answer_with(session, row, waiting, message)
     hand_over(session, row, reason=reason, note=note, patience=patience)
@@ -102,18 +107,19 @@ def agent_reply(session: Session, site: str, conversation: str, *, agent: str, t
     return message
 
 
-def release(session: Session, row: ConversationRow, *, sentence: str = RELEASED) -> MessageRow:
+def release(session: Session, row: ConversationRow, *, texts: Mapping[str, str], key: str = "released") -> MessageRow:
     """Give it back to the assistant, which tells the visitor; what nobody answered, it answers."""
     now = utc_now()
     row.held_by = ASSISTANT
     row.agent = None
     row.updated = now
+    sentence = told(session, row.id, key, texts)
     message = add_message(session, row, role="assistant", text=sentence, at=now, owner="assistant")
     tell(session, row.site_id, "handover.released", {"conversation": row.id})
     return message
 
 
-def close(session: Session, site: str, conversation: str) -> ConversationRow:
+def close(session: Session, site: str, conversation: str, *, texts: Mapping[str, str]) -> ConversationRow:
     """It is resolved, unless the visitor writes again. What stands unanswered is answered by the closing words."""
     row = conversation_of(session, site, conversation)
     now = utc_now()
@@ -121,14 +127,15 @@ def close(session: Session, site: str, conversation: str) -> ConversationRow:
         missing = [message.id for message in waiting_among(messages_of(session, row.id))]
         if row.held_by == ASSISTANT and missing:
             raise Refused(409, "being_answered", "A message is being answered. Close it after that.")
-        message = add_message(session, row, role="assistant", text=CLOSED, at=now, owner="assistant")
+        sentence = told(session, row.id, "closed", texts)
+        message = add_message(session, row, role="assistant", text=sentence, at=now, owner="assistant")
         answer_with(session, row, missing, message)
         row.held_by, row.agent, row.closed, row.updated = ASSISTANT, None, now, now
         outcome_of(session, row.id).resolved = now
     return row
 
 
-def come_back(session: Session, conversation: str, since: str) -> ConversationRow | None:
+def come_back(session: Session, conversation: str, since: str, *, texts: Mapping[str, str]) -> ConversationRow | None:
     """The time-out of a hand-over: where nobody has answered since, the assistant has it again."""
     row = session.scalars(
         select(ConversationRow).where(ConversationRow.id == conversation).with_for_update()
@@ -142,7 +149,7 @@ def come_back(session: Session, conversation: str, since: str) -> ConversationRo
     )
     if answers or row.agent is not None:
         return None
-    release(session, row, sentence=BACK)
+    release(session, row, texts=texts, key="back")
     return row
 
 

@@ -1,16 +1,16 @@
 """Keys and sites from the command line, on the database itself: also before the first start, and while one serves."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shoptalk.errors import InputError
 from shoptalk.readback import refuse_no_folder
-from shoptalk.serve.access import make_key, revoke_key
+from shoptalk.serve.access import KEY_NAME, SITE_NAME, make_key, revoke_key, web_origin
 from shoptalk.serve.backups import DATABASE
 from shoptalk.serve.database import Database, new_site, sqlite_url
 from shoptalk.serve.rows import KeyRow, SiteRow
@@ -33,10 +33,13 @@ def change_keys(
     """
     if db is None:
         refuse_no_folder(run)
-    if not site or len(site) > 40 or not site.replace("-", "").isalnum():
-        raise InputError(f"{site!r} is no name for a site: letters, digits and hyphens, at most 40.")
-    for origin in origins or ():
-        _check_origin(origin)
+    if not re.fullmatch(SITE_NAME, site):
+        raise InputError(
+            f"{site!r} is no name for a site. Give small letters, digits and hyphens, at most 40, such as 'shop-2'."
+        )
+    if add is not None and not re.fullmatch(KEY_NAME, add):
+        raise InputError(f"{add!r} is no name for a key. Give letters, digits and . _ @ -, at most 80, such as 'desk'.")
+    origins = [web_origin(origin) for origin in origins or ()]
 
     def change(session: Session) -> dict[str, Any]:
         row = session.get(SiteRow, site)
@@ -58,12 +61,6 @@ def change_keys(
         return database.write_now(change)
     finally:
         database.close()
-
-
-def _check_origin(origin: str) -> None:
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
-        raise InputError(f"{origin!r} is no web origin. Give scheme and host alone, such as https://example.com.")
 
 
 def _listed(session: Session) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class TraceRow(Rows):
     reason: Mapped[str]
     path: Mapped[str]
     confidence: Mapped[float] = mapped_column(Float)
-    intent: Mapped[str | None]
+    intent: Mapped[str | None] = mapped_column(Text)
     run: Mapped[str]
     encoder: Mapped[str]
     index_version: Mapped[str]
@@ -149,7 +149,7 @@ class ReplySourceRow(Rows):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), index=True)
     rank: Mapped[int]
-    passage: Mapped[str]
+    passage: Mapped[str] = mapped_column(Text)
     document: Mapped[str] = mapped_column(Text)
     title: Mapped[str] = mapped_column(Text)
     section: Mapped[str] = mapped_column(Text)

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import load_settings
 from shoptalk.errors import InputError
-from shoptalk.readback import refuse_no_folder
+from shoptalk.readback import refuse_no_run
 from shoptalk.serve.access import any_key, check_binding, is_loopback
 from shoptalk.serve.application import DRAIN_SECONDS, create_app
 from shoptalk.serve.backups import DATABASE, serving
@@ -29,6 +29,8 @@ from shoptalk.serve.service_settings import load_serve_settings
 
 KEY_VARIABLE = "SHOPTALK_KEY"
 HEADER_SECONDS = 10.0
+THREADS_WITH_GENERATOR = 24
+"""Replies at once where a language model words them and nothing else is set: their threads wait for it."""
 _LARGEST_HEADERS = 64 * 1024
 
 
@@ -62,7 +64,7 @@ def serve(
         ArtifactError: the run lacks something, or it is damaged.
     """
     began = time.monotonic()
-    refuse_no_folder(run)
+    refuse_no_run(run)
     settings = load_serve_settings(run, config)
     key = os.environ.get(KEY_VARIABLE) or None
     _log_to_standard_error()
@@ -70,10 +72,12 @@ def serve(
         database = Database(db or sqlite_url(run / DATABASE))
         try:
             check_binding(host, has_key=key is not None or database.read_now(any_key))
-            assistant = Assistant.open(run, settings=load_settings(run, config), through=BatchingEncoder)
+            assistant = Assistant.open(run, settings=load_settings(run, config), through=BatchingEncoder, tell=tell)
         except BaseException:
             database.close()
             raise
+        if assistant.generator is not None and "threads" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"threads": THREADS_WITH_GENERATOR})
         service = Service(run, database, assistant, settings, key=key, open_here=is_loopback(host))
         server = uvicorn.Server(
             uvicorn.Config(
@@ -89,6 +93,8 @@ def serve(
         )
         name = f"[{host}]" if ":" in host else host
         place = f"http://{name}:{listening.getsockname()[1]}"
+        for remark in assistant.remarks:
+            tell(remark)
         asyncio.run(_run(server, service, listening, lambda: tell(_line(run, place, time.monotonic() - began))))
 
 

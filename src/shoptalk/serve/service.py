@@ -1,7 +1,7 @@
 """What routes work with: one server's database, assistant and settings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,8 +44,19 @@ class Service:
 
     def __post_init__(self) -> None:
         self.answerer = Answerer(
-            self.database, self.assistant, self.settings, stored=self.news_of, replied=self._count_reply
+            self.database,
+            self.assistant,
+            self.settings,
+            texts=self.texts,
+            stored=self.news_of,
+            replied=self._count_reply,
         )
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The owner's wording of the assistant's sentences."""
+        texts: Mapping[str, str] = self.assistant.settings.texts
+        return texts
 
     async def read_origins(self) -> None:
         """Remember from where browsers may call; after every change of a site."""
@@ -67,18 +78,22 @@ class Service:
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
-        if len(incoming.text) > self.settings.longest_message:
-            raise Refused(
-                413,
-                "message_too_long",
-                f"The message has {len(incoming.text):,} characters; the most is {self.settings.longest_message:,}.",
-            )
+        self.check_length(incoming.text)
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
             if accepted.held_by == ASSISTANT:
                 self.answerer.schedule(accepted.conversation, whole=whole)
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message
+
+    def check_length(self, text: str) -> None:
+        """Refuse a message that is too long to be read."""
+        if len(text) > self.settings.longest_message:
+            raise Refused(
+                413,
+                "message_too_long",
+                f"The message has {len(text):,} characters; the most is {self.settings.longest_message:,}.",
+            )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Work that waits for the network or a model, beside the event loop."""
@@ -88,4 +103,4 @@ class Service:
         """Store a message, have it answered, and wait for that."""
         conversation, message = await self.receive(incoming, whole=whole)
         await self.answerer.answered(conversation, message)
-        return await self.database.read(lambda session: answer_to(session, message))
+        return await self.database.read(lambda session: answer_to(session, message, self.texts))

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shoptalk.errors import InputError
+from shoptalk.serve.access import KEY_NAME, ORIGIN, SITE_NAME, web_origin
 from shoptalk.serve.outbox import EVENTS
 from shoptalk.serve.rows import Holder
 
@@ -21,9 +23,17 @@ def _readable(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    try:
+        return web_origin(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 Words = Annotated[str, Field(min_length=1, max_length=200_000), AfterValidator(_readable)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[\w.@-]+$")]
+Name = Annotated[str, Field(pattern=rf"^{KEY_NAME}$")]
+Origin = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": f"^{ORIGIN}$"}), AfterValidator(_origin)]
 
 
 class Sent(BaseModel):
@@ -122,10 +132,15 @@ class ConversationResponse(Given):
 
 
 class MessageRequest(Sent):
-    """A visitor's message in a conversation that is there; the reply comes with its events."""
+    """A visitor's message in a conversation; the reply comes with its events."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
     text: Words
     complete: bool | None = None
+    person: bool = False
+    """Whether this is the wish for a person: the conversation is then handed over instead of being answered."""
+    language: Annotated[str, Field(max_length=200)] | None = None
+    """In which a visitor who wants a person is told so, as `de` or an `Accept-Language`; else the message's own."""
 
 
 class MessageAccepted(Given):
@@ -192,11 +207,9 @@ class WebhookRequest(Sent):
 class SiteRequest(Sent):
     """A site."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    id: Annotated[str, Field(pattern=rf"^{SITE_NAME}$")]
     name: Line
-    origins: Annotated[
-        list[Annotated[str, Field(max_length=200, pattern=r"^https?://[a-zA-Z0-9.\-\[\]:]+$")]], Field(max_length=50)
-    ] = []
+    origins: Annotated[list[Origin], Field(max_length=50)] = []
 
 
 class KeyRequest(Sent):

@@ -1,7 +1,7 @@
 """A stored reply, read back with what it rests on: what every surface of the API is made from."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -9,11 +9,10 @@ from urllib.parse import quote
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shoptalk.serve.handover import told
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ConversationRow, MessageRow, ReplySourceRow, TraceRow
 from shoptalk.serve.threads import SOURCE_FIELDS
-
-HELD = "A person has this conversation and will answer you here."
 
 
 @dataclass(frozen=True)
@@ -69,18 +68,22 @@ class StoredAnswer:
         return citations
 
 
-def answer_to(session: Session, message: str) -> StoredAnswer:
+def answer_to(session: Session, message: str, texts: Mapping[str, str]) -> StoredAnswer:
     """What was answered to a visitor's message."""
     asked = session.scalars(select(MessageRow).where(MessageRow.id == message)).one()
     if asked.answered_by is None:
-        return StoredAnswer(asked.conversation_id, None, "escalate", "held_by_person", HELD)
-    return answer_of(session, asked.answered_by)
+        return _held(session, asked.conversation_id, texts)
+    return answer_of(session, asked.answered_by, texts)
 
 
-def answer_of(session: Session, reply: str) -> StoredAnswer:
+def _held(session: Session, conversation: str, texts: Mapping[str, str]) -> StoredAnswer:
+    return StoredAnswer(conversation, None, "escalate", "held_by_person", told(session, conversation, "held", texts))
+
+
+def answer_of(session: Session, reply: str, texts: Mapping[str, str]) -> StoredAnswer:
     """A reply by its own id, or by its conversation's where a person had not given it yet."""
     if session.get(ConversationRow, reply) is not None:
-        return StoredAnswer(reply, None, "escalate", "held_by_person", HELD)
+        return _held(session, reply, texts)
     message = session.scalars(select(MessageRow).where(MessageRow.id == reply)).one()
     answers = tuple(
         session.scalars(select(MessageRow.id).where(MessageRow.answered_by == reply).order_by(MessageRow.number))
@@ -121,7 +124,7 @@ def whole_trace(session: Session, site: str, reply: str) -> dict[str, Any]:
     trace = session.get(TraceRow, reply) if message is not None else None
     if message is None or trace is None:
         raise Refused(404, "trace_not_found", f"No reply of the assistant has the id {reply[:80]!r}.")
-    answer = answer_of(session, reply)
+    answer = answer_of(session, reply, {})  # a reply that there is has its own words
     return {
         **answer.record(),
         "sources": _sources(session, reply),

@@ -71,7 +71,9 @@ class Workers:
 
     async def _time_out(self, job: Job) -> None:
         conversation = job.payload["conversation"]
-        row = await self.service.database.write(lambda session: come_back(session, conversation, job.payload["since"]))
+        row = await self.service.database.write(
+            lambda session: come_back(session, conversation, job.payload["since"], texts=self.service.texts)
+        )
         if row is not None:
             self.service.news_of(conversation)
             self.service.answerer.schedule(conversation, whole=True)

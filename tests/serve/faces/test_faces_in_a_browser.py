@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 
 from shoptalk.serve.service_settings import ServeSettings
-from tests.chromium import open_chromium, without_chromium
+from tests.chromium import without_chromium
 from tests.serve.live import live_server
 
 pytestmark = [pytest.mark.slow, without_chromium]
 LOOKS = [(390, "light"), (390, "dark"), (820, "light"), (820, "dark"), (1440, "light"), (1440, "dark")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import ConfigError
-from shoptalk.serve.faces.face_words import WORDS, language_among
+from shoptalk.serve.face_words import WORDS, language_among
 from shoptalk.serve.faces.looks import READABLE, Looks, contrast
 from tests.serve.fakes import FakeAssistant
 
@@ -89,7 +89,7 @@ def test_a_person_is_asked_for_and_answers_in_the_page(client: TestClient) -> No
         response = client.post(f"{thread}/{action}", data={**fields(held, f"{thread}/take"), **data}, headers=HERE)
         assert response.status_code == 200, response.text
     page = client.get("/").text
-    assert "I am here now." in page and "talking with the assistant again" in page
+    assert "I am here now." in page and "Sie sprechen wieder mit dem Assistenten" in page
 
 
 def test_an_agent_steps_in_and_the_visitor_is_told(client: TestClient) -> None:
@@ -252,6 +252,8 @@ def test_name_logo_colours_and_greeting_are_the_owners(serve: Serve, drawing: st
     [
         ({"colours": {"acent": "#fff"}}, r"assistant.colours.acent is unknown. There are: accent"),
         ({"colours": {"accent": "red;}"}}, r"expected a colour such as"),
+        ({"texts": {"face.sned": "Go"}}, r"'face.sned', which is no sentence. Did you mean 'face.send'\?"),
+        ({"texts": {"face.send.xx": "Go"}}, r"one of the languages en, de, fr, es, ar, or 'face.send' alone"),
         ({"logo": "logo.html"}, r"expected a file that ends in"),
         ({"logo": "none.png"}, r"cannot read"),
     ],

@@ -1,9 +1,14 @@
 """Files that pages load: scripts, styles, the owner's colours and logo."""
 
-from fastapi import APIRouter, Request, Response
+import json
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Request, Response
+
+from shoptalk.serve.asking import TheService
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.faces.looks import Looks
-from shoptalk.serve.faces.sheets import STATIC, fragment, kept, static_file
+from shoptalk.serve.faces.sheets import FOR_ALL_PAGES, STATIC, fragment, kept, static_file, widget_script
 from shoptalk.serve.refusals import Refused
 
 router = APIRouter(include_in_schema=False)
@@ -33,6 +38,27 @@ async def logo(request: Request, v: str = "") -> Response:
         raise Refused(404, "http", "There is no such page.")
     response = kept(picture.content, picture.kind, seconds=_YEAR if v else _SOON, request=request)
     response.headers["content-security-policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    response.headers.update(FOR_ALL_PAGES)
+    return response
+
+
+@router.get("/widget.js")
+async def widget(request: Request) -> Response:
+    """The widget: all of it but the owner's colours and words."""
+    response = kept(widget_script(), "text/javascript", seconds=_SOON, request=request)
+    response.headers.update(FOR_ALL_PAGES)
+    return response
+
+
+@router.get("/widget/looks")
+async def widget_looks(
+    request: Request, service: TheService, lang: Annotated[str, Query(max_length=200)] = "en"
+) -> Response:
+    """The owner's colours and words, in the first of these languages that is here."""
+    looks = _looks(request).record(language_among(lang), longest=service.settings.longest_message)
+    text = json.dumps(looks, ensure_ascii=False)
+    response = kept(text, "application/json", seconds=_SOON, request=request)
+    response.headers.update(FOR_ALL_PAGES)
     return response
 
 

@@ -1,6 +1,7 @@
 """The agents' inbox: who waits, the conversations as they go on, and why the assistant said what it said."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
@@ -13,8 +14,8 @@ from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, Response
 
 from shoptalk.artifact import open_artifact
+from shoptalk.serve.asked_person import patience_of, step_in
 from shoptalk.serve.asking import TheService
-from shoptalk.serve.faces.asked_person import step_in
 from shoptalk.serve.faces.browser_sessions import (
     AGENT_COOKIE,
     AGENT_HOURS,
@@ -28,11 +29,11 @@ from shoptalk.serve.faces.browser_sessions import (
 )
 from shoptalk.serve.faces.inbox_lists import groups_of, thread_of
 from shoptalk.serve.faces.sheets import fragment, sheet
-from shoptalk.serve.faces.visitor_page import news_in
+from shoptalk.serve.following import HEARTBEAT_SECONDS, SIGN_OF_LIFE
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.inbox_routes import answer_as_person, give_back, resolve, suggestions, take
 from shoptalk.serve.routes.reply_route import event
-from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, place_after
+from shoptalk.serve.routes.thread_routes import place_after
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import AgentMessage, AssignRequest
 from shoptalk.serve.stored_answers import whole_trace
@@ -40,7 +41,6 @@ from shoptalk.serve.threads import conversation_of, message_records
 
 router = APIRouter(include_in_schema=False)
 Id = Annotated[str, Path(max_length=200)]
-STEPPED_IN = "A colleague has joined this conversation and will answer you here."
 _NARROW = timedelta(hours=AGENT_HOURS)
 
 
@@ -187,10 +187,9 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
 
 
 async def _take(service: Service, desk: BrowserSession, conversation: str) -> None:
-    patience = timedelta(minutes=service.settings.handover_minutes)
-    agent, site = desk.principal.name, desk.principal.site
+    patience, agent, site = patience_of(service), desk.principal.name, desk.principal.site
     await service.database.write(
-        lambda session: step_in(session, site, conversation, agent=agent, told=STEPPED_IN, patience=patience)
+        lambda session: step_in(session, site, conversation, agent=agent, texts=service.texts, patience=patience)
     )
     await take(service, desk.principal, conversation, AssignRequest(take_over=True))
 
@@ -204,32 +203,40 @@ async def _suggested(service: Service, desk: BrowserSession, conversation: str) 
 async def _pieces_of_inbox(
     service: Service, desk: BrowserSession, conversation: str, after: int, seconds: float, values: dict[str, Any]
 ) -> AsyncIterator[str]:
-    site, waited = desk.principal.site, 0.0
+    site, ends = desk.principal.site, time.monotonic() + seconds
     shown: dict[str, str] = {}
-    while not service.answerer.draining:
-        groups = await service.database.read(partial(groups_of, site=site))
-        parts = {"queue": fragment("queue.html", values | {"groups": groups})}
-        if conversation:
-            _, messages = await service.database.read(partial(news_in, conversation=conversation, after=after))
-            for message in messages:
-                after = message["number"]
-                html = fragment("message.html", values | {"message": message})
-                yield event("message", {"id": message["id"], "role": message["role"], "html": html}, number=after)
-            if messages or not shown:
-                values["suggested"] = await _suggested(service, desk, conversation)
-            state = await service.database.read(lambda session: thread_of(conversation_of(session, site, conversation)))
-            parts["panel"] = fragment("panel.html", values | state)
-        for name, html in parts.items():
-            if shown.get(name) != html:
-                if name in shown:  # the page has the first of them already
-                    yield event(name, {"html": html})
-                shown[name] = html
-        if waited >= seconds:
-            return
-        step = min(HEARTBEAT_SECONDS, seconds - waited)
-        if not await service.hub.wait("inbox", seconds=step):
-            waited += step
-            yield ": still here\n\n"
+    with service.hub.listening("inbox") as listener:
+        while not service.answerer.draining:
+            listener.caught_up()
+            groups = await service.database.read(partial(groups_of, site=site))
+            parts = {"queue": fragment("queue.html", values | {"groups": groups})}
+            if conversation:
+                read = partial(_open_thread, site=site, conversation=conversation, after=after)
+                state, messages = await service.database.read(read)
+                for message in messages:
+                    after = message["number"]
+                    html = fragment("message.html", values | {"message": message})
+                    yield event("message", {"id": message["id"], "role": message["role"], "html": html}, number=after)
+                if messages or not shown:
+                    values["suggested"] = await _suggested(service, desk, conversation)
+                parts["panel"] = fragment("panel.html", values | state)
+            for name, html in parts.items():
+                if shown.get(name) != html:
+                    if name in shown:  # the page has the first of them already
+                        yield event(name, {"html": html})
+                    shown[name] = html
+            left = ends - time.monotonic()
+            if left <= 0:
+                return
+            if not await listener.wait(seconds=min(HEARTBEAT_SECONDS, left)):
+                yield SIGN_OF_LIFE
+
+
+def _open_thread(
+    session: Session, site: str, conversation: str, after: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    row = conversation_of(session, site, conversation)
+    return thread_of(row), message_records(session, conversation, after=after)
 
 
 def _frame(request: Request) -> dict[str, Any]:

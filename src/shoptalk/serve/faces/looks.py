@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import ConfigError
-from shoptalk.serve.faces.face_words import RIGHT_TO_LEFT, words_in_language
+from shoptalk.serve.face_words import RIGHT_TO_LEFT, refuse_unknown_words, words_in_language
 
 COLOURS = {
     "accent": "#0b5c7a",
@@ -63,9 +63,10 @@ class Looks:
         """The looks that the settings ask for.
 
         Raises:
-            ConfigError: a colour is unknown or none, or the logo is no picture.
+            ConfigError: a colour is unknown or none, the logo is no picture, or a text is of no word on the pages.
         """
         light, dark = _palettes(settings.colours)
+        refuse_unknown_words(settings.texts)
         return cls(
             settings.name, settings.tone, settings.greeting, settings.texts, light, dark, _logo(settings.logo, folder)
         )
@@ -73,6 +74,20 @@ class Looks:
     def words(self, language: str) -> dict[str, str]:
         """The words in a language, the greeting included."""
         return words_in_language(language, self.texts, greeting=self.greeting, tone=self.tone)
+
+    def record(self, language: str, *, longest: int) -> dict[str, object]:
+        """All that the widget is drawn with, as JSON; `longest` is how many characters a message may have."""
+        return {
+            "name": self.name,
+            "language": language,
+            "direction": direction_of(language),
+            "words": {key: word for key, word in self.words(language).items() if key != "greeting"},
+            "greeting": self.words(language)["greeting"],
+            "light": self.light,
+            "dark": self.dark,
+            "logo": f"/logo?v={self.logo.version}" if self.logo else None,
+            "longest": longest,
+        }
 
     def stylesheet(self) -> str:
         """The colours as custom properties."""

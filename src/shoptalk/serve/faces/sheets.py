@@ -1,9 +1,11 @@
 """HTML pages and fragments from templates that escape everything, with headers that let nothing else in."""
 
+import gzip
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from shoptalk.serve.faces.face_words import language_among
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.faces.looks import direction_of
 from shoptalk.serve.refusals import Refused
 
@@ -33,12 +35,23 @@ STATIC = {
     "live.js": "text/javascript",
 }
 """All files that are given out as they are."""
+WIDGET = ("widget.css", "line.js", "view.js", "chat.js", "start.js")
+FOR_ALL_PAGES = {"cross-origin-resource-policy": "cross-origin"}
+"""What other sites' pages may load, also those that are shut off from everything that does not allow it."""
 
 
 @cache
 def static_file(name: str) -> str:
     """A file's text."""
     return (files("shoptalk.serve.faces") / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def widget_script() -> str:
+    """The widget: its files as one, in a room of its own on the page that loads it, and its styles as a text in it."""
+    folder = files("shoptalk.serve.faces") / "static" / "widget"
+    style, *parts = ((folder / name).read_text(encoding="utf-8") for name in WIDGET)
+    return "\n".join(('(() => {\n"use strict";', f"const STYLE = {json.dumps(style)};", *parts, "})();\n"))
 
 
 def static_path(name: str) -> str:
@@ -90,11 +103,19 @@ def sheet(template: str, values: Mapping[str, Any], *, status: int = 200) -> HTM
 def kept(content: str | bytes, kind: str, *, seconds: int, request: Request) -> Response:
     """Something that browsers may keep, for ever where its address says which version was asked for."""
     data = content.encode() if isinstance(content, str) else content
-    tag = f'"{hashlib.sha256(data).hexdigest()[:24]}"'
-    headers = {"etag": tag, "cache-control": f"public, max-age={seconds}"}
+    headers = {"cache-control": f"public, max-age={seconds}", "vary": "Accept-Encoding"}
+    if isinstance(content, str) and "gzip" in request.headers.get("accept-encoding", ""):
+        data = _packed(data)
+        headers["content-encoding"] = "gzip"
+    headers["etag"] = tag = f'"{hashlib.sha256(data).hexdigest()[:24]}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=kind, headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _packed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 def wants_sheet(request: Request) -> bool:

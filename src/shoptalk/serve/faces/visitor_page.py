@@ -1,11 +1,10 @@
 """The page at `/`: it works without a script; with one, messages and replies come as they are stored."""
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
@@ -14,19 +13,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from shoptalk.assistant.assistant import is_open
-from shoptalk.assistant.phrases import phrase_in
+from shoptalk.serve.asked_person import ask_for_person
 from shoptalk.serve.asking import TheService
 from shoptalk.serve.conversations import Incoming
-from shoptalk.serve.faces.asked_person import person_wanted
+from shoptalk.serve.face_words import language_among
 from shoptalk.serve.faces.browser_sessions import VISITOR_COOKIE, BrowserSession, Visit, checked_form, keep_cookie
-from shoptalk.serve.faces.face_words import language_among
 from shoptalk.serve.faces.looks import Looks, direction_of
 from shoptalk.serve.faces.sheets import fragment, sheet
+from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.routes.inbox_routes import summary_of
 from shoptalk.serve.routes.reply_route import event
-from shoptalk.serve.routes.thread_routes import HEARTBEAT_SECONDS, give_feedback, place_after
+from shoptalk.serve.routes.thread_routes import give_feedback, place_after
 from shoptalk.serve.rows import HUMAN, ConversationRow, FeedbackRow, new_id
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import FeedbackReason, FeedbackRequest, MessageRequest
@@ -93,20 +90,10 @@ async def person(request: Request, service: TheService, visit: Visit) -> Respons
     looks: Looks = request.app.state.looks
     language = language_of_request(request)
     incoming = _incoming(visit, fields, looks.words(language)["person"])
-    note = ""
-    if incoming.conversation is not None:
-        note = await summary_of(service, visit.principal, incoming.conversation)
-    settings = service.assistant.settings
-    open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
-    words = phrase_in(language, "escalate" if open_now else "escalate_closed", looks.texts)
-    patience = timedelta(minutes=service.settings.handover_minutes)
-    row = await service.database.write(
-        lambda session: person_wanted(session, incoming, told=words, note=note, patience=patience)
-    )
-    service.news_of(row.id)
+    accepted = await ask_for_person(service, visit.principal, incoming, language=language)
     if not _has_script(request):
         return RedirectResponse("/#end", 303)
-    return JSONResponse({"conversation": row.id, "key": new_id("form")}, 202)
+    return JSONResponse({"conversation": accepted.conversation, "key": new_id("form")}, 202)
 
 
 @router.post("/feedback")
@@ -151,32 +138,19 @@ async def follow(
 async def _pieces_of_page(
     service: Service, conversation: str, after: int, seconds: float, values: dict[str, Any]
 ) -> AsyncIterator[str]:
-    waited, live = 0.0, False
-    while not service.answerer.draining:
-        news = partial(news_in, conversation=conversation, after=after)
-        held, messages = await service.database.read(news)
-        for message in messages:
-            if live and message["role"] == "assistant":
-                for piece in pieces(message["text"]):
-                    yield event("delta", {"id": message["id"], "text": piece})
-            after = message["number"]
-            html = fragment("message.html", values | {"message": message, "rated": set()})
-            record = {"id": message["id"], "role": message["role"], "held": held, "html": html}
-            yield event("message", record, number=after)
-        live = True
-        if waited >= seconds:
-            return
-        step = min(HEARTBEAT_SECONDS, seconds - waited)
-        if not await service.hub.wait(f"conversation {conversation}", seconds=step):
-            waited += step
-            yield ": still here\n\n"
-
-
-def news_in(session: Session, conversation: str, after: int) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether a person has the conversation, and what was said since."""
-    return session.get_one(ConversationRow, conversation).held_by == HUMAN, message_records(
-        session, conversation, after=after
-    )
+    async with contextlib.aclosing(news_of(service, conversation, after=after, seconds=seconds)) as stream:
+        async for news in stream:
+            if news is None:
+                yield SIGN_OF_LIFE
+                continue
+            held = news.state["held_by"] == HUMAN
+            for message in news.messages:
+                if not news.first and message["role"] == "assistant":
+                    for piece in pieces(message["text"]):
+                        yield event("delta", {"id": message["id"], "text": piece})
+                html = fragment("message.html", values | {"message": message, "rated": set()})
+                record = {"id": message["id"], "role": message["role"], "held": held, "html": html}
+                yield event("message", record, number=message["number"])
 
 
 def language_of_request(request: Request) -> str:

@@ -38,6 +38,8 @@ async def widget_token(service: TheService, http: Request, request: TokenRequest
         raise Refused(
             403, "unknown_origin", "This site key is not for pages of this origin. `shoptalk keys` lists origins."
         )
+    if origin not in service.origins:  # it was added from the command line while this server ran
+        await service.read_origins()
     visitor = visitor or new_id(VISITOR)
     short, long = timedelta(minutes=service.settings.token_minutes), timedelta(days=service.settings.resume_days)
     return {

@@ -1,19 +1,17 @@
 """Hand-over: the queue, who has a conversation, what people write, and how it goes back to the assistant."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from shoptalk.records import Turn
-from shoptalk.serve.access import Principal
+from shoptalk.assistant.phrases import language_of
+from shoptalk.serve.asked_person import patience_of, turns_in, words_of_handover
 from shoptalk.serve.asking import Agent, Talker, TheService, refusals
-from shoptalk.serve.conversations import unanswered
+from shoptalk.serve.gaps import gaps_by_meaning, gaps_by_words
 from shoptalk.serve.handover import agent_reply, assign, close, held, pass_on, queue, release
-from shoptalk.serve.rows import ASSISTANT, GapRow, LeadRow
+from shoptalk.serve.rows import ASSISTANT, LeadRow
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import (
     AgentMessage,
@@ -27,19 +25,20 @@ from shoptalk.serve.threads import conversation_of, conversation_record, message
 
 router = APIRouter(tags=["hand-over"])
 Id = Annotated[str, Path(max_length=200)]
-TOLD = "I am passing you on to a person, who will answer in this conversation."
 
 
 @router.post("/v1/conversations/{id}/handover", response_model=ConversationResponse, responses=refusals(404, 409))
 async def request_handover(service: TheService, principal: Talker, id: Id, request: HandoverRequest) -> Any:
     """Have a person take over. The visitor is told; the assistant is silent until the conversation is released."""
-    summary = await summary_of(service, principal, id)
+    turns = await turns_in(service, principal, id)
+    summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
+    words = words_of_handover(service, language_of(" ".join(turn.text for turn in turns if turn.role == "user")))
 
     def change(session: Any) -> dict[str, Any]:
         row = conversation_of(session, principal.site, id, visitor=principal.visitor)
         if row.held_by == ASSISTANT:
-            patience, note = timedelta(minutes=service.settings.handover_minutes), request.note or summary
-            pass_on(session, row, told=TOLD, reason="customer_request", note=note, patience=patience)
+            note, patience = request.note or summary, patience_of(service)
+            pass_on(session, row, words=words, reason="customer_request", note=note, patience=patience)
         return conversation_record(session, row)
 
     return await _changed(service, id, await service.database.write(change))
@@ -81,7 +80,7 @@ async def give_back(service: TheService, principal: Agent, id: Id) -> Any:
 
     def change(session: Any) -> dict[str, Any]:
         row = held(session, principal.site, id)
-        release(session, row)
+        release(session, row, texts=service.texts)
         return conversation_record(session, row)
 
     record = await service.database.write(change)
@@ -93,7 +92,7 @@ async def give_back(service: TheService, principal: Agent, id: Id) -> Any:
 async def resolve(service: TheService, principal: Agent, id: Id) -> Any:
     """Close a conversation. A visitor who writes again opens it."""
     record = await service.database.write(
-        lambda session: conversation_record(session, close(session, principal.site, id))
+        lambda session: conversation_record(session, close(session, principal.site, id, texts=service.texts))
     )
     return await _changed(service, id, record)
 
@@ -101,30 +100,18 @@ async def resolve(service: TheService, principal: Agent, id: Id) -> Any:
 @router.get("/v1/conversations/{id}/suggestions", response_model=Listed, responses=refusals(404))
 async def suggestions(service: TheService, principal: Agent, id: Id) -> Any:
     """What the agent might answer."""
-    turns = await _turns(service, principal, id)
+    turns = await turns_in(service, principal, id)
     texts: Sequence[str] = await service.in_thread(lambda: service.assistant.suggest(turns))
     return {"data": [{"text": text} for text in texts]}
 
 
 @router.get("/v1/gaps", response_model=Listed, responses=refusals())
 async def gaps(service: TheService, principal: Agent) -> Any:
-    """Questions that the knowledge has nothing about, those asked most often first, and what people answered."""
-
-    def read(session: Any) -> list[dict[str, Any]]:
-        groups: dict[str, dict[str, Any]] = {}
-        rows = session.scalars(
-            select(GapRow).where(GapRow.site_id == principal.site).order_by(GapRow.at.desc()).limit(5000)
-        )
-        for row in rows:
-            group = groups.setdefault(
-                row.grouping, {"question": row.question, "asked": 0, "last": row.at, "answers": []}
-            )
-            group["asked"] += 1
-            if row.human_answer and row.human_answer not in group["answers"]:
-                group["answers"].append(row.human_answer)
-        return sorted(groups.values(), key=lambda group: -group["asked"])[:200]
-
-    return {"data": await service.database.read(read)}
+    """Questions that the knowledge has nothing about, those asked most often first, and what people answered. Questions
+    of the same words are one, and of the most frequent those that mean the same.
+    """
+    groups = await service.database.read(lambda session: gaps_by_words(session, principal.site))
+    return {"data": await service.in_thread(lambda: gaps_by_meaning(groups, service.assistant.embed))}
 
 
 @router.get("/v1/leads", response_model=Listed, responses=refusals())
@@ -139,23 +126,6 @@ async def leads(service: TheService, principal: Agent) -> Any:
         return [{name.removesuffix("_id"): getattr(row, name) for name in names} for row in rows]
 
     return {"data": await service.database.read(read)}
-
-
-async def summary_of(service: Service, principal: Principal, conversation: str) -> str:
-    """What a person who takes a conversation over reads first."""
-    turns = await _turns(service, principal, conversation)
-    summary: str = await service.in_thread(lambda: service.assistant.summary(turns))
-    return summary
-
-
-async def _turns(service: Service, principal: Principal, conversation: str) -> Sequence[Turn]:
-    """What was said in a conversation that the asker may see."""
-
-    def read(session: Session) -> Sequence[Turn]:
-        row = conversation_of(session, principal.site, conversation, visitor=principal.visitor)
-        return unanswered(session, row.id).turns
-
-    return await service.database.read(read)
 
 
 async def _changed(service: Service, conversation: str, record: Any) -> Any:

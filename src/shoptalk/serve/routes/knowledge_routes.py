@@ -60,11 +60,11 @@ async def add(service: TheService, principal: Keeper, request: KnowledgeRequest)
 async def remove(
     service: TheService, principal: Keeper, id: Annotated[list[str], Query(min_length=1, max_length=200)]
 ) -> dict[str, Any]:
-    """Forget documents by their ids."""
+    """Forget documents by their ids, and no others: not all of a file or folder of that name."""
     known = {row["id"] for row in (await service.in_thread(service.assistant.knowledge.status))["sources"]}
     if missing := sorted(set(id) - known):
         raise Refused(404, "document_not_found", f"There is no document {missing[0][:80]!r}.")
-    change = await service.in_thread(lambda: service.assistant.remove(id))
+    change = await service.in_thread(lambda: service.assistant.remove(id, ids=True))
     return {"removed": list(change.removed), "passages": change.passages}
 
 

@@ -76,7 +76,7 @@ async def again(
 ) -> Any:
     """A response that was given; with `stream`, its events again, from the one after `starting_after`."""
     await _conversation(service, principal.site, id)
-    answer = await service.database.read(lambda session: answer_of(session, id.removeprefix(_PREFIX)))
+    answer = await service.database.read(lambda session: answer_of(session, id.removeprefix(_PREFIX), service.texts))
     response = response_record(answer, MODEL, None)
     response["usage"] = _usage(0, words_in([answer.text]))
     response["metadata"] = {}

@@ -1,5 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics`: for those who watch the server."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from sqlalchemy import text
 
@@ -16,12 +18,12 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz", responses=refusals())
-async def ready(service: TheService) -> dict[str, str]:
-    """It answers: the assistant is loaded and the database can be read."""
+async def ready(service: TheService) -> dict[str, Any]:
+    """It answers: the assistant is loaded and the database can be read. `remarks` are what its owner should know."""
     if service.answerer.draining:
         raise Refused(429, "stopping", "The server is about to stop.", retry_after=2.0)
     await service.database.read(lambda session: session.execute(text("SELECT 1")).scalar())
-    return {"status": "ready"}
+    return {"status": "ready", "remarks": list(service.assistant.remarks)}
 
 
 @router.get("/metrics", response_class=Response, responses=refusals())

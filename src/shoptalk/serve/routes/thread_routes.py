@@ -1,15 +1,20 @@
 """`/v1/conversations/…`: reading a conversation, following it, writing into it, and what a reader thinks of a reply."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
+from shoptalk.assistant.phrases import language_of
+from shoptalk.serve.access import VISITOR, Principal
+from shoptalk.serve.asked_person import ask_for_person
 from shoptalk.serve.asking import IdempotencyKey, Reader, Talker, TheService, refusals
 from shoptalk.serve.conversations import Incoming
+from shoptalk.serve.face_words import language_among
+from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.outbox import tell
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.reply_route import event
@@ -22,13 +27,15 @@ from shoptalk.serve.shapes import (
     MessageAccepted,
     MessageRequest,
 )
-from shoptalk.serve.stored_answers import whole_trace
-from shoptalk.serve.threads import conversation_of, conversation_record, message_records, outcome_of
+from shoptalk.serve.stored_answers import pieces, whole_trace
+from shoptalk.serve.threads import conversation_of, conversation_record, outcome_of
 
 router = APIRouter(tags=["conversations"])
 Id = Annotated[str, Path(max_length=200)]
+_LIVE = (
+    "Also `state` (who has it, whether it is closed) at first and when that changes; a new reply's pieces as `delta`."
+)
 After = Annotated[int, Query(ge=0, le=2**53, description="Only messages whose number is larger.")]
-HEARTBEAT_SECONDS = 10.0
 
 
 @router.get("/v1/conversations/{id}", response_model=ConversationResponse, responses=refusals(404))
@@ -44,6 +51,14 @@ async def conversation(service: TheService, principal: Talker, id: Id, after: Af
     return await service.database.read(read)
 
 
+@router.post("/v1/conversations", status_code=202, response_model=MessageAccepted, responses=refusals(409))
+async def begin(
+    service: TheService, principal: Talker, request: MessageRequest, idempotency_key: IdempotencyKey = None
+) -> Any:
+    """Begin a conversation with a visitor's message. Its reply comes with the conversation's events."""
+    return await _take_in(service, principal, request, None, idempotency_key)
+
+
 @router.post(
     "/v1/conversations/{id}/messages", status_code=202, response_model=MessageAccepted, responses=refusals(404, 409)
 )
@@ -51,15 +66,27 @@ async def write(
     service: TheService, principal: Talker, id: Id, request: MessageRequest, idempotency_key: IdempotencyKey = None
 ) -> Any:
     """Accept a visitor's message. Its reply comes with the conversation's events."""
+    return await _take_in(service, principal, request, id, idempotency_key)
+
+
+async def _take_in(
+    service: Service, principal: Principal, request: MessageRequest, conversation: str | None, key: str | None
+) -> dict[str, str]:
     incoming = Incoming(
         site=principal.site,
         owner=principal.id,
         text=request.text,
         visitor=principal.visitor,
-        conversation=id,
-        key=idempotency_key,
+        conversation=conversation,
+        key=key,
+        channel="widget" if VISITOR in principal.scopes else "messages",
     )
-    conversation, message = await service.receive(incoming, whole=request.complete is True)
+    if request.person:
+        language = language_among(request.language) if request.language else language_of(request.text)
+        accepted = await ask_for_person(service, principal, incoming, language=language)
+        return {"conversation": accepted.conversation, "message": accepted.message}
+    whole = conversation is None or request.complete is True
+    conversation, message = await service.receive(incoming, whole=whole)
     return {"conversation": conversation, "message": message}
 
 
@@ -68,7 +95,10 @@ async def write(
     response_class=StreamingResponse,
     responses={
         **refusals(404),
-        200: {"description": "Messages, as they are stored.", "content": {"text/event-stream": {}}},
+        200: {
+            "description": "Messages, as they are stored.",
+            "content": {"text/event-stream": {}},
+        },
     },
 )
 async def follow(
@@ -77,12 +107,13 @@ async def follow(
     id: Id,
     after: After = 0,
     seconds: Annotated[float, Query(gt=0, le=3600, description="When to end.")] = 3600.0,
+    live: Annotated[bool, Query(description=_LIVE)] = False,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
     """Follow a conversation. A stream that broke off goes on where it was: send the last event's id."""
     await service.database.read(lambda session: conversation_of(session, principal.site, id, visitor=principal.visitor))
     after = place_after(last_event_id, after)
-    return StreamingResponse(_messages(service, id, after, seconds), media_type="text/event-stream")
+    return StreamingResponse(_messages(service, id, after, seconds, live), media_type="text/event-stream")
 
 
 def place_after(last_event_id: str | None, after: int) -> int:
@@ -92,20 +123,22 @@ def place_after(last_event_id: str | None, after: int) -> int:
     return after
 
 
-async def _messages(service: Service, conversation: str, after: int, seconds: float) -> AsyncIterator[str]:
-    waited = 0.0
-    while not service.answerer.draining:
-        news = partial(message_records, conversation=conversation, after=after)
-        for message in await service.database.read(news):
-            after = message["number"]
-            message["at"] = message["at"].isoformat()
-            yield event("message", message, number=after)
-        if waited >= seconds:
-            return
-        step = min(HEARTBEAT_SECONDS, seconds - waited)
-        if not await service.hub.wait(f"conversation {conversation}", seconds=step):
-            waited += step
-            yield ": still here\n\n"
+async def _messages(service: Service, conversation: str, after: int, seconds: float, live: bool) -> AsyncIterator[str]:
+    state = None
+    async with contextlib.aclosing(news_of(service, conversation, after=after, seconds=seconds)) as stream:
+        async for news in stream:
+            if news is None:
+                yield SIGN_OF_LIFE
+                continue
+            if live and news.state != state:
+                state = news.state
+                yield event("state", state)
+            for message in news.messages:
+                if live and not news.first and message["role"] == "assistant":
+                    for piece in pieces(message["text"]):
+                        yield event("delta", {"id": message["id"], "text": piece})
+                message["at"] = message["at"].isoformat()
+                yield event("message", message, number=message["number"])
 
 
 @router.post("/v1/messages/{id}/feedback", responses=refusals(404))

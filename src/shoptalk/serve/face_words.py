@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
+from shoptalk.assistant.assistant_settings import FACE, refuse_unknown_texts
+
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 
 _KEYS = (
     "greeting_plain", "greeting_friendly", "greeting_formal", "message", "send", "person", "sources", "up", "down",
     "wrong", "incorrect", "inappropriate", "incomplete", "outdated", "other", "correction", "submit", "thanks",
     "writing", "held", "you", "colleague", "failed", "busy", "anew", "log", "passage",
+    "open", "close", "news", "waiting", "broken", "again", "refused",
 )  # fmt: skip
 
 _WORDS = {
@@ -19,6 +22,9 @@ _WORDS = {
         "A person has this conversation and will answer you here.", "You", "A colleague",
         "Your message could not be sent.", "There is a lot to do just now. Try again in a moment.",
         "Start a new conversation", "Conversation", "Open the page",
+        "Open the chat", "Close the chat", "New message",
+        "A person has been told and will answer you here. You can go on writing.",
+        "The connection is interrupted. Trying again…", "Try again", "This chat cannot be used on this page.",
     ),
     "de": (
         "Guten Tag! Was möchten Sie wissen?", "Hallo! Wobei kann ich helfen?",
@@ -30,6 +36,10 @@ _WORDS = {
         "Eine Kollegin oder ein Kollege", "Ihre Nachricht konnte nicht gesendet werden.",
         "Gerade ist viel zu tun. Versuchen Sie es gleich noch einmal.",
         "Neues Gespräch beginnen", "Gespräch", "Seite öffnen",
+        "Chat öffnen", "Chat schließen", "Neue Nachricht",
+        "Ein Mensch weiß Bescheid und antwortet Ihnen hier. Sie können weiterschreiben.",
+        "Die Verbindung ist unterbrochen. Neuer Versuch …", "Noch einmal versuchen",
+        "Dieser Chat kann auf dieser Seite nicht benutzt werden.",
     ),
     "fr": (
         "Bonjour ! Que souhaitez-vous savoir ?", "Bonjour ! Comment puis-je vous aider ?",
@@ -40,6 +50,10 @@ _WORDS = {
         "Une personne s'occupe de cette conversation et vous répondra ici.", "Vous", "Un membre de l'équipe",
         "Votre message n'a pas pu être envoyé.", "Il y a beaucoup à faire en ce moment. Réessayez dans un instant.",
         "Commencer une nouvelle conversation", "Conversation", "Ouvrir la page",
+        "Ouvrir la discussion", "Fermer la discussion", "Nouveau message",
+        "Une personne est prévenue et vous répondra ici. Vous pouvez continuer à écrire.",
+        "La connexion est interrompue. Nouvel essai…", "Réessayer",
+        "Cette discussion ne peut pas être utilisée sur cette page.",
     ),
     "es": (
         "¡Hola! ¿Qué le gustaría saber?", "¡Hola! ¿En qué puedo ayudarle?", "Buenos días. ¿En qué podemos servirle?",
@@ -50,6 +64,10 @@ _WORDS = {
         "Alguien del equipo", "No se pudo enviar su mensaje.",
         "Ahora hay mucho que hacer. Inténtelo de nuevo en un momento.",
         "Empezar una conversación nueva", "Conversación", "Abrir la página",
+        "Abrir el chat", "Cerrar el chat", "Mensaje nuevo",
+        "Hemos avisado a una persona, que le responderá aquí. Puede seguir escribiendo.",
+        "La conexión se ha interrumpido. Intentándolo de nuevo…", "Intentar de nuevo",
+        "Este chat no se puede usar en esta página.",
     ),
     "ar": (
         "مرحبًا! ماذا تودّ أن تعرف؟", "أهلًا! كيف يمكنني مساعدتك؟", "طاب يومكم. كيف يمكننا خدمتكم؟", "رسالتك", "إرسال",
@@ -57,11 +75,23 @@ _WORDS = {
         "شيء آخر", "ما الجواب الصحيح؟ (اختياري)", "إرسال الرأي", "شكرًا لإخبارنا.",
         "يكتب…", "يتولى شخص هذه المحادثة وسيجيبك هنا.", "أنت", "أحد الزملاء", "تعذّر إرسال رسالتك.",
         "لدينا الكثير من العمل الآن. حاول بعد لحظة.", "بدء محادثة جديدة", "المحادثة", "فتح الصفحة",
+        "فتح المحادثة", "إغلاق المحادثة", "رسالة جديدة", "تم إبلاغ شخص وسيجيبك هنا. يمكنك متابعة الكتابة.",
+        "انقطع الاتصال. تجري المحاولة من جديد…", "حاول مرة أخرى", "لا يمكن استخدام هذه المحادثة في هذه الصفحة.",
     ),
 }  # fmt: skip
 WORDS: Mapping[str, Mapping[str, str]] = {
     language: dict(zip(_KEYS, words, strict=True)) for language, words in _WORDS.items()
 }
+
+
+def refuse_unknown_words(texts: Mapping[str, str]) -> None:
+    """Names that begin with "face." and stand for no word.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    named = {key: text for key, text in texts.items() if key.startswith(FACE)}
+    refuse_unknown_texts(named, [FACE + key for key in _KEYS], WORDS)
 
 
 def language_among(wishes: str) -> str:
@@ -79,7 +109,7 @@ def language_among(wishes: str) -> str:
 def words_in_language(language: str, texts: Mapping[str, str], *, greeting: str, tone: str) -> dict[str, str]:
     """All words of a language; "face.send.de" in `texts`, or "face.send" for all languages, goes before our own."""
     words = {
-        key: texts.get(f"face.{key}.{language}") or texts.get(f"face.{key}") or word
+        key: texts.get(f"{FACE}{key}.{language}") or texts.get(f"{FACE}{key}") or word
         for key, word in WORDS[language].items()
     }
     chosen = greeting or words[f"greeting_{tone}"]

@@ -1,0 +1,37 @@
+"""What a visitor asks, read from a conversation's turns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoptalk.records import Turn
+
+OURS = ("assistant", "agent", "bot", "system", "action", "tool")
+"""Roles of turns that are not the visitor's."""
+_CONTEXT_CHARACTERS = 400
+
+
+@dataclass(frozen=True)
+class AskedTurn:
+    """The visitor's message, and what the visitor said before."""
+
+    message: str
+    before: tuple[str, ...]
+    last: str = ""
+    """The turn right before the message, whoever's it is; of a long one the end."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is anything to read in it."""
+        return any(character.isalnum() for character in self.message)
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn]) -> "AskedTurn":
+        """Of the last turns that are the visitor's."""
+        last: list[str] = []
+        # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
+        rest = [Turn(role=turn.role, text=turn.text.encode("utf-8", "replace").decode()) for turn in turns]
+        while rest and rest[-1].role not in OURS:
+            last.insert(0, rest.pop().text.strip())
+        before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
+        before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
+        return cls("\n".join(text for text in last if text), before, before_it)
