@@ -11,7 +11,7 @@ ships, and `disagreements` what a person's answers prove, by `betting`. `benchma
 `benchmarks/tuning_rule.py` test these procedures on populations whose true gain is known.
 """
 
-from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, verdict
+from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, round_up, verdict
 from shoptalk.decide.brought import brought
 from shoptalk.decide.disagreements import Consistency, Standing, answers_needed, path, stand
 from shoptalk.decide.during import Alarm, behind, continue_training, halve, overfitting, so_far
@@ -72,6 +72,7 @@ __all__ = [
     "most_shots",
     "overfitting",
     "path",
+    "round_up",
     "so_far",
     "splits",
     "stand",

@@ -138,11 +138,13 @@ def _labels_needed(
     while 0 < needed <= n:
         gain = smallest_gain + (gain - smallest_gain) / 2
         needed *= 2**power
-    return _round_up(max(needed, n + 1.0, n * FEWEST_CLUSTERS / n_clusters)), gain
+    return round_up(max(needed, n + 1.0, n * FEWEST_CLUSTERS / n_clusters)), gain
 
 
-def _round_up(number: float) -> int:
-    """To two significant digits: 1,234 becomes 1,300."""
+def round_up(number: float) -> int:
+    """To two significant digits: 1,234 becomes 1,300; a number of nought stays."""
+    if number <= 0:
+        return 0
     unit: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return int(math.ceil(number / unit) * unit)
 
