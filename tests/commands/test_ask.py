@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shoptalk.adaptation import adapt
-from shoptalk.artifact import open_artifact
+from shoptalk.artifact import create, open_artifact
 from shoptalk.commands import ask_session
 from shoptalk.commands.ask import answer_from, read_answers, result
 from shoptalk.commands.ask_journal import FILE
@@ -20,6 +20,8 @@ from shoptalk.commands.verify import verify
 from shoptalk.config import Config, CurateConfig, load
 from shoptalk.curate.labels import read_labels
 from shoptalk.errors import ArtifactError, InputError, SourceError, StorageError
+from shoptalk.stages.curate import open_curated
+from shoptalk.stages.world import World
 from tests.attacks import reseal
 from tests.conftest import Listener, SmallWorld
 
@@ -488,3 +490,32 @@ def test_what_was_answered_about_an_earlier_challenger_counts_no_more(
     verdict = verdict_in(run)
     assert "asked" not in verdict
     assert (run / FILE).is_file()
+
+
+def test_a_bank_of_another_question_is_none_of_this_run(run: Path) -> None:
+    with create(run / "bank", kind="bank", config={}, parents={"corpus": "another"}) as inside:
+        (inside / "messages.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="--bank SOURCE"), open_session(run):
+        pass
+
+
+def test_the_bank_that_a_run_has_held_out_is_asked_about_and_adapt_says_how_many_answers_it_takes(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    world = SmallWorld(tmp_path, labels_per_class=12)
+    rng = random.Random(9)
+    texts = [SmallWorld._text(rng, SmallWorld.topics[i % 4]) for i in range(1_500)]
+    later = tmp_path / "later.jsonl"
+    later.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    out, listener = tmp_path / "run", Listener()
+    verdict = adapt([later], out=out, config=config_for(tiny_base), report=listener, labels=world.labels)
+    held = verdict.bank
+    assert held is not None
+    assert 100 <= held <= 250
+    assert "answers_needed" in verdict_in(out)
+    with open_session(out) as session:
+        assert session.standing.bank == held
+        asked_texts = {row.text for row in session._asking.rows}
+    trained_on = set(open_curated(World(run=out, config=config_for(tiny_base), report=listener)).train.texts)
+    assert asked_texts <= set(texts) - trained_on
+    assert verify(out, report=Listener())["damaged"] == []

@@ -14,7 +14,7 @@ import pytest
 from shoptalk.errors import ArtifactError
 from shoptalk.report import render, render_markdown
 from tests.report.report_facts import curve, facts, unlabelled
-from tests.report.report_pages import Node, full_page, parse, visible
+from tests.report.report_pages import Node, full_page, parse, untraced, visible
 
 ATTACK = "<script>alert('x')</script>"
 
@@ -425,3 +425,30 @@ def test_a_run_that_trained_nothing_has_a_cost_and_no_forecast() -> None:
     idle["verdict"]["spent"] |= {"seconds": 5.0, "tokens": 0, "forecast": None, "ratio": None}
     assert "Forecast and fact" not in render(idle)
     assert "5.0 s" in render(idle)
+
+
+def test_what_people_answered_stands_beside_what_the_labels_said_and_every_figure_of_it_is_traced() -> None:
+    told = facts()
+    told["verdict"] |= {
+        "choice": "adopt",
+        "asked": {
+            "systems": ["base", "adapted"], "choice": "adopt", "before": "inconclusive", "gain": 2.4,
+            "interval": [0.6, 4.1], "on_bank": [1.1, 3.9], "asked": 48, "right": 37, "wrong": 4, "neither": 7,
+            "disagree": 180, "bank": 3080, "twice": 2, "same": 2, "more": 0, "answered_by": ["Ann"],
+            "sentence": "They differ on 180 of 3,080 messages.",
+        },
+    }  # fmt: skip
+    page = render(told)
+    assert untraced(page, told) == []
+    shown = " ".join(visible(page).split())
+    assert "What people answered" in shown
+    assert "Settled by 48 answers" in shown
+    assert "+0.6 to +4.1 points on messages to come; the labels alone said: Inconclusive" in shown
+    markdown = render_markdown(told)
+    assert "Settled by 48 answers: +0.6 to +4.1 points on messages to come" in markdown
+    told["verdict"] |= {"choice": "inconclusive", "labels_needed": 1600, "answers_needed": 48, "bank_needed": 3080}
+    del told["verdict"]["asked"]
+    page = render(told)
+    assert untraced(page, told) == []
+    assert "about 48 answers of a person (shoptalk ask)" in " ".join(visible(page).split())
+    assert "About 48 answers of a person would settle it" in render_markdown(told)

@@ -43,6 +43,15 @@ def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_trainin
     assert found[1][1] is not None and found[1][1].endswith("--budget 4m") and "6m" not in found[1][1]
 
 
+def test_asking_a_person_comes_first_where_the_messages_held_out_would_do() -> None:
+    more = {"labels_needed": 1200, "answers_needed": 48, "bank": 3_000}
+    found = asked(verdict("inconclusive", bank_needed=3_000, **more))
+    assert found[0][0].startswith("Answer about 48 messages")
+    assert found[0][1] == "shoptalk ask runs/acme"
+    assert "about 1,200 in all" in found[1][0]
+    assert "about 1,200 in all" in asked(verdict("inconclusive", bank_needed=10_000, **more))[0][0]
+
+
 def test_an_adopted_entry_should_be_confirmed_on_a_test_unless_it_was() -> None:
     assert any("--test test.csv" in str(command) for _, command in asked(verdict("adopt")))
     assert not any("--test" in str(command) for _, command in asked(verdict("adopt", on_test=True)))

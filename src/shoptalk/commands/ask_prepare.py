@@ -128,7 +128,7 @@ def _bank_parents(done: AskedRun, bank: Path | None) -> dict[str, str]:
     kept = open_artifact(done.run / BANK)
     if not done.labelled:
         return {}  # it is a part of the corpus
-    if kept is None:
+    if kept is None or kept.parents.get("corpus") != done.curated.artifact.content:  # of an earlier question
         raise InputError(
             f"{done.run} has held no messages out to ask about: it was made by a version that did not, or its sources "
             "were too small to spare any. Give unlabelled messages that it has not seen, with --bank SOURCE."

@@ -201,11 +201,12 @@ class Session:
         due = [key for key in firsts[: max(0, len(firsts) - LATER)] if self._comes_again(key) and key not in seconds]
         if due:
             return due[0]
-        skipped = [row.key for row in self._journal.rows if row.given == "skip"]
-        unanswered = [row.key for row in self._asking.rows if row.key not in set(firsts)]
-        new = [key for key in unanswered if key not in set(skipped)]
-        if new:
-            return new[0]
+        answered, skipped = set(firsts), [row.key for row in self._journal.rows if row.given == "skip"]
+        unanswered = [row.key for row in self._asking.rows if row.key not in answered]
+        put_off = set(skipped)
+        new = next((key for key in unanswered if key not in put_off), None)
+        if new is not None:
+            return new
         # Of those that were skipped, the one that was skipped least often and longest ago.
         return min(unanswered, key=lambda key: (skipped.count(key), skipped.index(key)), default=None)
 

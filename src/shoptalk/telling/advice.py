@@ -103,7 +103,7 @@ def _kept(
 def _open(
     verdict: Verdict, skipped: Mapping[str, str], run: Path, again: Sequence[str], pretexts: Sequence[str]
 ) -> list[NextStep]:
-    advice = []
+    advice = _by_asking(verdict, run)
     if verdict.labels_needed is not None:
         advice.append(
             _advice(
@@ -114,6 +114,15 @@ def _open(
         )
     more = _more_training(verdict, again) or _close_pilots(verdict, again)
     return [*advice, *more, *_others(verdict, skipped, run, again, pretexts)]
+
+
+def _by_asking(verdict: Verdict, run: Path) -> list[NextStep]:
+    """Asking a person, where the messages that were held out would do."""
+    needed, bank = verdict.answers_needed, verdict.bank_needed
+    if not needed or bank is None or bank > (verdict.bank or 0):
+        return []
+    what = f"Answer about {needed:,} messages on which base and challenger differ: that would settle it."
+    return [_advice(what, shlex.join(["shoptalk", "ask", str(run)]))]
 
 
 def _more_examples(verdict: Verdict) -> str:

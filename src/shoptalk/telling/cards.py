@@ -251,6 +251,8 @@ def _dataset_card(told: Told) -> str:
         ("labelled", f"{data.labelled:,}", f"{data.classes:,} classes; heads and the verdict, never self-supervision"),
         ("test", f"{data.test:,}", "read once for the verdict, never trained on"),
     ]
+    if data.bank:
+        splits.append(("bank, unlabelled", f"{data.bank:,}", "held out to ask a person about, never trained on"))
     if told.pairs:
         splits.append(("questions", f"{data.questions:,}", "asked of every model for the passage that answers"))
     kept = {name: f"{data.by_source.get(name, 0):,} documents" for name in data.sources}

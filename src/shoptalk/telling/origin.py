@@ -60,6 +60,8 @@ class CorpusFacts:
     """By reason."""
     questions: int = 0
     """Asked for the passage that answers, given or mined."""
+    bank: int = 0
+    """Texts of the bank, to ask a person about."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ def _corpus_facts(
         dropped_by_source=dropped,
         drops=dict(reasons),
         questions=len(curated.pairs),
+        bank=0 if curated.bank is None else len(curated.bank),
     )
 
 
