@@ -73,7 +73,7 @@ def answers_needed(
         n = round(share * bank)
         needed = decide.answers_needed(disagree=n, bank=bank, gain=gain, se=error, smallest_gain=smallest)
         if needed is not None and bank >= FEWEST:
-            return decide.round_up(needed), bank
+            return decide.round_up(float(needed)), bank
     return None
 
 
