@@ -40,7 +40,7 @@ class Process:
             env=environment,
         )
         assert self.child.stderr is not None
-        line = self.child.stderr.readline()
+        line = next((line for line in self.child.stderr if not line.startswith("Knowledge: ")), "")
         match = re.search(r"at (http://127\.0\.0\.1:(\d+)) \(ready in", line)
         assert match, line + self.child.stderr.read()
         self.port = match[2]

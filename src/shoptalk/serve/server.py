@@ -93,9 +93,12 @@ def serve(
         )
         name = f"[{host}]" if ":" in host else host
         place = f"http://{name}:{listening.getsockname()[1]}"
-        for remark in assistant.remarks:
-            tell(remark)
-        asyncio.run(_run(server, service, listening, lambda: tell(_line(run, place, time.monotonic() - began))))
+
+        def ready() -> None:
+            for line in (_line(run, place, time.monotonic() - began), *assistant.remarks):
+                tell(line)
+
+        asyncio.run(_run(server, service, listening, ready))
 
 
 async def _run(server: uvicorn.Server, service: Service, listening: socket.socket, ready: Callable[[], None]) -> None:
