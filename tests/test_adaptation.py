@@ -29,7 +29,7 @@ from shoptalk.errors import ArtifactError, ConfigError, DivergedError, SourceErr
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
-from shoptalk.nn.heads.kind_answers import Seen, kind_answers
+from shoptalk.nn.heads.kind_answers import HeadFits
 from shoptalk.probes.once import Once
 from shoptalk.records import Decision
 from shoptalk.stages import candidate_costs, legs, ship
@@ -679,15 +679,18 @@ def test_an_impossible_setting_of_an_objective_is_refused_before_anything_is_rea
 def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(seen: Seen, labels: np.ndarray, training: np.ndarray, **more: Any) -> dict[str, np.ndarray]:
-        time.sleep(0.2 * len(training))
-        return kind_answers(seen, labels, training, **more)
+    answers = HeadFits.answers
+
+    def slow(fits: HeadFits, kind: str) -> np.ndarray:
+        answered = answers(fits, kind)
+        time.sleep(0.2 * len(answered))
+        return answered
 
     inside = World(tmp_path / "c", config_for(tiny_base), listener)
     curated = curate_stage(inside, [world.conversations], world.labels, None)
     whole = baseline_stage(World(tmp_path / "a", config_for(tiny_base, draws=12), listener), curated)
-    monkeypatch.setattr(labelled, "kind_answers", slow)
-    config = config_for(tiny_base, draws=12, budget="16s")  # 0.3 * 16 s / 3 / 0.2 s a draw: 8 draws and no more
+    monkeypatch.setattr(HeadFits, "answers", slow)
+    config = config_for(tiny_base, draws=12, budget="32s")  # 0.15 * 32 s / 3 / 0.2 s a draw: 8 draws and no more
     part = baseline_stage(World(tmp_path / "b", config, listener), curated)
     assert whole.final is not None and part.final is not None
     assert whole.final.tried == 10 and len(whole.final.scores) == 12  # kinds are compared on ten draws at most

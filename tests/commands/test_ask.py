@@ -1,9 +1,11 @@
 """Asking a person, on a tiny run: what is asked, what is kept, what is refused, and that it resumes."""
 
+import errno
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
-from shoptalk.commands import ask_session
+from shoptalk.commands import ask_journal, ask_session, ask_settle
 from shoptalk.commands.ask import answer_from, read_answers, result
 from shoptalk.commands.ask_journal import FILE
 from shoptalk.commands.ask_session import AGAIN, LATER, Session, open_session
@@ -519,3 +521,130 @@ def test_the_bank_that_a_run_has_held_out_is_asked_about_and_adapt_says_how_many
     trained_on = set(open_curated(World(run=out, config=config_for(tiny_base), report=listener)).train.texts)
     assert asked_texts <= set(texts) - trained_on
     assert verify(out, report=Listener())["damaged"] == []
+
+
+def edited(run: Path, change: Callable[[list[str]], str]) -> bytes:
+    """The journal after a person has edited its lines by hand."""
+    content = change((run / FILE).read_text(encoding="utf-8").splitlines()).encode("utf-8")
+    (run / FILE).write_bytes(content)
+    return content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "\n".join,  # an editor that ends no last line
+        lambda lines: "\ufeff" + "\r\n".join(lines) + "\r\n",
+        lambda lines: "\n\n".join(lines) + "\n \n",
+    ],
+)
+def test_line_ends_of_an_editor_lose_no_answer(run: Path, bank: Path, change: Callable[[list[str]], str]) -> None:
+    with open_session(run, bank=bank) as session:
+        keys = answered(session, 3)
+    edited(run, change)
+    with open_session(run, bank=bank) as session:
+        assert session.standing.asked == 3
+        keys += answered(session, 1)
+        assert session.undo()
+        assert session.standing.asked == 3
+    assert [row["key"] for row in map(json.loads, filter(str.strip, lines_of(run)))] == keys[:3]
+
+
+def lines_of(run: Path) -> list[str]:
+    return (run / FILE).read_text(encoding="utf-8-sig").split("\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"key": "999999"}, "line 2: nothing with the key '999999' is asked about"),
+        ({"label": "tickets"}, r"line 2: the run has no label 'tickets'\. Did you mean 'ticket'"),
+        ({"given": "perhaps"}, "line 2: given"),
+    ],
+)
+def test_an_edited_line_that_cannot_be_counted_is_named_and_nothing_is_to_be_deleted_for_it(
+    run: Path, bank: Path, change: dict[str, str], reason: str
+) -> None:
+    with open_session(run, bank=bank) as session:
+        answered(session, 3)
+    content = edited(
+        run, lambda lines: "\n".join([lines[0], json.dumps(json.loads(lines[1]) | change), *lines[2:]]) + "\n"
+    )
+    with (
+        pytest.raises(ArtifactError, match=f"{reason}.*Mend that line or take it out") as refusal,
+        open_session(run, bank=bank),
+    ):
+        pass
+    assert "elete" not in str(refusal.value)
+    assert (run / FILE).read_bytes() == content
+
+
+def test_an_answer_that_a_full_disk_has_cut_off_does_not_spoil_the_next_one(
+    run: Path, bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: FileIO, content: bytes) -> None:
+        file.write(content[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_session(run, bank=bank) as session:
+        answered(session, 1)
+        with monkeypatch.context() as patch, pytest.raises(StorageError):
+            patch.setattr(ask_journal, "_write_all", full)
+            answered(session, 1)
+        answered(session, 1)
+    with open_session(run, bank=bank) as session:
+        assert session.standing.asked == 2
+    assert len(rows_of(run)) == 2
+
+
+def test_a_file_that_does_not_know_a_message_leaves_nothing_of_it_behind_however_often_it_answers(
+    run: Path, bank: Path
+) -> None:
+    with open_session(run, bank=bank) as session:
+        question = session.question()
+    assert question is not None
+    for _ in range(2):
+        with open_session(run, bank=bank) as session:
+            answer_from(session, {question.text: truth(question.text)})
+        assert len(rows_of(run)) == 1
+
+
+def test_a_file_of_answers_may_begin_with_a_mark_and_end_its_lines_as_windows_does(tmp_path: Path) -> None:
+    file = tmp_path / "oracle.jsonl"
+    file.write_bytes('\ufeff{"text": "a", "label": "card"}\r\n{"text": "b", "label": null}\r\n'.encode())
+    assert read_answers(file, SmallWorld.topics) == {"a": "card", "b": None}
+
+
+def test_looking_at_another_bank_does_not_take_back_what_was_settled(run: Path, bank: Path, tmp_path: Path) -> None:
+    settled_by(run, bank, 1)
+    before, served = verdict_in(run), entry_served(run)
+    another = written_bank(tmp_path / "another.csv", BANK, seed=2)
+    settled_by(run, another, 0, most=1)
+    assert (verdict_in(run), entry_served(run)) == (before, served)
+    with open_session(run, bank=another) as session:
+        assert session.undo()
+        session.conclude()
+    assert (verdict_in(run), entry_served(run)) == (before, served)
+    settled_by(run, another, 0)
+    assert (verdict_in(run)["choice"], entry_served(run)) == ("keep_base", None)
+
+
+def test_a_kill_while_answers_are_taken_back_is_mended_by_the_same_command(
+    run: Path, bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = verdict_in(run)
+    settled_by(run, bank, 1)
+    with open_session(run, bank=bank) as session:
+        while session.undo():
+            pass
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ask_settle, "reship", interrupt)
+            session.conclude()
+    assert verdict_in(run)["choice"] == "adopt"
+    with open_session(run, bank=bank) as session:
+        session.conclude()
+    assert (verdict_in(run), entry_served(run)) == (before, None)
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

@@ -60,6 +60,8 @@ def ask(
             ask_on_page(one, run=str(run), tell=_say)
         elif not one.finished:
             _converse(one)
+        if one.asked >= most and not one.standing.settled:
+            _say(f"As many as --most allows ({most:,}) are answered; a larger --most goes on.")
         one.conclude()
         outcome = result(one)
     show(outcome, as_json, lambda: _told(outcome))

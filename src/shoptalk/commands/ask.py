@@ -36,7 +36,7 @@ def read_answers(path: Path, labels: tuple[str, ...]) -> dict[str, str | None]:
         raise SourceError(f"The answers {path} do not exist. Give JSON Lines with a text and a label in each.")
     answers: dict[str, str | None] = {}
     unknown: dict[str, int] = {}
-    for number, line in enumerate(read_text(path, most=2**30).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, most=2**30).removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -75,18 +75,18 @@ def _first(unknown: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def answer_from(session: Session, answers: Mapping[str, str | None]) -> int:
-    """Answer from a file until nothing more is asked, and skip what it does not know; returns how many those were.
+    """Answer from a file until nothing more is asked, passing over what it does not know; returns how many those were.
 
     Raises:
         SourceError: the file knows none of the messages that are asked.
     """
     unknown: set[str] = set()
-    while (question := session.question()) is not None and question.key not in unknown:
+    while (question := session.question()) is not None:
         text = repair(question.text)
         if text in answers:
             session.answer(question.key, _fitting(question, answers[text], session))
         else:
-            session.skip(question.key)
+            session.pass_over(question.key)
             unknown.add(question.key)
     if unknown and len(unknown) == session.standing.disagree:
         raise SourceError(

@@ -47,6 +47,7 @@ def ask_on_page(
             uvicorn.Config(
                 desk.app(),
                 log_config=None,
+                log_level="critical",  # a connection that the end cuts off is nothing to tell; the desk tells the rest
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

@@ -63,9 +63,10 @@ class Session:
         self._done, self._asking, self._most, self._who = done, asking, most, who
         self._settles_verdict = settles_verdict
         self._rows = {row.key: row for row in asking.rows}
-        self._journal = Journal(done.run / FILE, asking=asking.id)
+        self._journal = Journal(done.run / FILE, asking=asking.id, keys=self._rows, labels=asking.about.labels)
         self._path: tuple[Standing, ...] = ()
         self._twice: Consistency | None = None
+        self._passed: set[str] = set()
         self._count()
 
     @property
@@ -157,7 +158,7 @@ class Session:
         and what it ships. To be called when a person stops, whether it is settled or not; again changes nothing.
         """
         if self._settles_verdict:
-            settle(self._done, self.told() if self._journal.rows else None)
+            settle(self._done, self.told() if self._journal.rows else None, asking=self._asking.id)
 
     def question(self) -> BlindQuestion | None:
         """What is to be asked next; the same until it is answered. None where nothing is."""
@@ -182,6 +183,10 @@ class Session:
         """Ask that message later, after all others."""
         self._keep(self._asked(key), None, "skip")
 
+    def pass_over(self, key: str) -> None:
+        """Ask that message no more while this session is open; nothing is kept of it."""
+        self._passed.add(self._asked(key).key)
+
     def undo(self) -> bool:
         """Take the last answer, or skip, back; whether there was one."""
         undone = self._journal.withdraw() is not None
@@ -198,12 +203,13 @@ class Session:
         """The key of the next message: one that is due a second time, else the next that is new, else one skipped."""
         firsts = [row.key for row in self._journal.rows if row.given != "skip" and not row.again]
         seconds = {row.key for row in self._journal.rows if row.again}
-        due = [key for key in firsts[: max(0, len(firsts) - LATER)] if self._comes_again(key) and key not in seconds]
+        early = firsts[: max(0, len(firsts) - LATER)]
+        due = [key for key in early if self._comes_again(key) and key not in seconds | self._passed]
         if due:
             return due[0]
-        answered, skipped = set(firsts), [row.key for row in self._journal.rows if row.given == "skip"]
-        unanswered = [row.key for row in self._asking.rows if row.key not in answered]
-        put_off = set(skipped)
+        skipped = [row.key for row in self._journal.rows if row.given == "skip"]
+        closed, put_off = self._passed.union(firsts), set(skipped)
+        unanswered = [row.key for row in self._asking.rows if row.key not in closed]
         new = next((key for key in unanswered if key not in put_off), None)
         if new is not None:
             return new
