@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from shoptalk.evaluate.harness import run, table
-from shoptalk.evaluate.harness_rows import scenarios
+from shoptalk.evaluate.harness_rows import table_rows
 
 
 def main() -> None:
@@ -26,8 +26,9 @@ def main() -> None:
     begin, end = (int(place) if place else None for place in options.rows.split(":"))
     workers = os.cpu_count() or 1
     rows, started = [], time.monotonic()
-    for scenario, trials in scenarios()[begin:end]:
-        rows.append(run(scenario, trials=max(10, trials // 20) if options.quick else trials, workers=workers))
+    for row in table_rows()[begin:end]:
+        trials = max(10, row.trials // 20) if options.quick else row.trials
+        rows.append(run(row.planted(), trials=trials, workers=workers))
         last = table(rows[-1:]).splitlines()[-1]
         print(f"{time.monotonic() - started:6.0f} s {last}", file=sys.stderr, flush=True)
     text = table(rows)

@@ -50,7 +50,7 @@ from shoptalk.telling.facts import (
 )
 from shoptalk.telling.origin import base_of, origin
 from shoptalk.telling.reship import CARDS, cards_text
-from shoptalk.telling.settled import about, asked_about, on_cards, serves_challenger
+from shoptalk.telling.settled import about, asked_about, counted, on_cards, serves_challenger
 from shoptalk.training.advance import read_log
 from shoptalk.training.reporter import Reporter, Silent
 
@@ -206,7 +206,7 @@ def _tell(
         asked = None
         if judged.entry is not None:  # an asking that has changed what ships, where it is about the same challenger
             parents = baseline.artifact.parents
-            asked = asked_about(world.run, about(entry=judged.entry.artifact.content, **parents))
+            asked = counted(verdict, asked_about(world.run, about(entry=judged.entry.artifact.content, **parents)))
         serves = serves_challenger(judged.choice, asked, accept_unproven=accept_unproven)
         made_from = origin(
             world,

@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shoptalk.adaptation import adapt
@@ -16,11 +17,13 @@ from shoptalk.artifact import create, open_artifact
 from shoptalk.commands import ask_journal, ask_session, ask_settle
 from shoptalk.commands.ask import answer_from, read_answers, result
 from shoptalk.commands.ask_journal import FILE
+from shoptalk.commands.ask_prepare import ABOUT, ROWS, open_asking
 from shoptalk.commands.ask_session import AGAIN, LATER, Session, open_session
 from shoptalk.commands.report import report
 from shoptalk.commands.verify import verify
 from shoptalk.config import Config, CurateConfig, load
 from shoptalk.curate.labels import read_labels
+from shoptalk.decide import stand
 from shoptalk.errors import ArtifactError, InputError, SourceError, StorageError
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.world import World
@@ -154,7 +157,7 @@ def test_an_answer_can_be_taken_back_and_leaves_no_label_behind(run: Path, bank:
         assert not session.undo()
 
 
-def test_what_was_skipped_comes_after_all_others_and_counts_as_nothing_meanwhile(run: Path, bank: Path) -> None:
+def test_what_was_skipped_comes_after_all_others_and_is_no_answer_meanwhile(run: Path, bank: Path) -> None:
     with open_session(run, bank=bank, most=10_000) as session:
         question = session.question()
         assert question is not None
@@ -463,7 +466,9 @@ def test_answers_for_the_base_keep_it_and_few_answers_leave_the_choice_to_the_la
 def test_an_encoder_outside_its_guards_is_not_adopted_whatever_is_answered(
     run: Path, bank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ask_session, "guarded", lambda done: "it forgets: general similarity changed by -9 points")
+    monkeypatch.setattr(
+        ask_session, "left_guard", lambda verdict: "it forgets: general similarity changed by -9 points"
+    )
     session = settled_by(run, bank, 1)
     assert session.standing.choice == "adopt"
     verdict = verdict_in(run)
@@ -648,3 +653,48 @@ def test_a_kill_while_answers_are_taken_back_is_mended_by_the_same_command(
 
 def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_skipped_question_counts_against_both_ends_until_it_is_answered(run: Path, bank: Path) -> None:
+    with open_session(run, bank=bank) as session:
+        answered(session, 3)
+        before = session.standing
+        question = session.question()
+        assert question is not None
+        session.skip(question.key)
+        skipped = session.standing
+        assert skipped.asked == before.asked == 3
+        assert skipped.bank_low <= before.bank_low and skipped.bank_high >= before.bank_high
+        assert skipped.bank_high - skipped.bank_low > 0 and len(session.path) == 5
+        session.answer(question.key, session._rows[question.key].answers[1])
+        assert session.standing.asked == 4 and session.standing.low >= skipped.low
+        assert len(session.path) == 5
+
+
+def test_a_person_is_taken_to_slip_before_any_question_was_asked_twice(run: Path, bank: Path) -> None:
+    with open_session(run, bank=bank) as session:
+        for _ in range(3):
+            question = session.question()
+            assert question is not None
+            session.answer(question.key, session._rows[question.key].answers[0])
+        about = session.standing
+        sure = stand(np.full(3, -1), disagree=about.disagree, bank=about.bank, smallest_gain=0.5)
+    assert about.asked == 3 and about.bank_low <= sure.bank_low and about.bank_high > sure.bank_high
+
+
+def test_a_file_is_asked_nothing_twice_since_it_would_say_the_same(run: Path, bank: Path) -> None:
+    with open_session(run, bank=bank, most=10_000, twice=False) as session:
+        while (question := session.question()) is not None:
+            session.answer(question.key, session._rows[question.key].answers[session.asked % 2])
+        assert not any(row["again"] for row in rows_of(run))
+        assert "asked twice" not in session.sentence
+
+
+def test_a_message_with_a_line_separator_of_its_own_can_be_asked_about(run: Path, bank: Path, tmp_path: Path) -> None:
+    with open_session(run, bank=bank) as session:
+        folder = tmp_path / "rows"
+        with create(folder, kind="asked", config={}, parents={}) as inside:
+            row = session._asking.rows[0].model_copy(update={"text": "one\u2028two"})
+            (inside / ROWS).write_text(row.model_dump_json() + "\n", encoding="utf-8")
+            (inside / ABOUT).write_text(session._asking.about.model_dump_json(), encoding="utf-8")
+    assert open_asking(folder).rows == (row,)

@@ -18,7 +18,7 @@ from shoptalk.evaluate.harness import (
     vectors,
     wilson,
 )
-from shoptalk.evaluate.harness_rows import scenarios
+from shoptalk.evaluate.harness_rows import PlannedRow, table_rows
 
 NULL = Scenario("null", 300, smallest_gain=0.0)
 
@@ -140,4 +140,13 @@ def test_gains_are_not_planted_where_their_truth_is_not_known():
 
 
 def test_every_row_of_the_table_has_at_least_400_trials():
-    assert all(trials >= 400 for _, trials in scenarios())
+    assert all(row.trials >= 400 for row in table_rows())
+
+
+def test_a_row_plants_its_gain_in_the_last_entry_of_its_menu():
+    menu = Scenario("menu", 385, scales=(1.0, 1.0))
+    planted = PlannedRow(menu, 400, 4.0, at=Scenario("", 385)).planted()
+    assert planted.scales[0] == 1.0 and 0.7 < planted.scales[1] < 1.0
+    gains = true_gains(planted, draws=300)
+    assert abs(gains[0]) < 1.0 and abs(gains[1] - 4.0) < 1.0
+    assert PlannedRow(menu, 400).planted() is menu

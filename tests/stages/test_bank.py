@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shoptalk.config import Config
-from shoptalk.curate.bank import FEWEST_TEXTS, apart_from, bank_told, messages_of, one_of_each
+from shoptalk.curate.bank import FEWEST_TEXTS, apart_from, bank_line, messages_of, one_of_each
 from shoptalk.curate.curation import IS_HELD_OUT, to_corpus
 from shoptalk.curate.dedup import Reference
 from shoptalk.records import Document, Turn
@@ -90,7 +90,7 @@ def test_sources_too_small_to_spare_any_are_trained_on_whole_and_that_is_said(tm
     assert curated.bank is None
     assert list(curated.train.texts) == list(plain.train.texts)
     assert curated.artifact.content == plain.artifact.content
-    assert bank_told(0) in listener.said
+    assert bank_line(0) in listener.said
 
 
 def test_conversations_that_come_later_move_no_earlier_one(tmp_path: Path) -> None:
@@ -154,4 +154,4 @@ def test_of_near_duplicates_one_is_a_message_and_what_others_hold_is_none() -> N
     [(0, "nothing is held out"), (40, "fewer than 100"), (500, "with 3,000 or more"), (5_000, "5,000 messages")],
 )
 def test_how_large_a_bank_is_and_when_a_larger_one_would_help_is_said(messages: int, expected: str) -> None:
-    assert expected in bank_told(messages)
+    assert expected in bank_line(messages)

@@ -13,6 +13,7 @@ import typer
 from shoptalk.cli.options import Json, show
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
+from shoptalk.report.question_page import matching
 
 if TYPE_CHECKING:
     from shoptalk.commands.ask_session import BlindQuestion, Session
@@ -49,25 +50,29 @@ def ask(
     from shoptalk.commands.ask_session import open_session
 
     who = None if answers is None else f"file {answers.name}"
-    with Console() as console, open_session(run, systems=systems, bank=bank, most=most, who=who, report=console) as one:
+    by_file = answers is not None
+    with (
+        Console() as console,
+        open_session(run, systems=systems, bank=bank, most=most, who=who, twice=not by_file, report=console) as session,
+    ):
         if answers is not None:
-            unknown = answer_from(one, read_answers(answers, one.labels))
+            unknown = answer_from(session, read_answers(answers, session.labels))
             if unknown:
                 typer.echo(f"{answers.name} has no answer to {unknown} of the messages asked about", err=True)
-        elif not one.finished and page:
+        elif not session.finished and page:
             from shoptalk.commands.ask_page import ask_on_page
 
-            ask_on_page(one, run=str(run), tell=_say)
-        elif not one.finished:
-            _converse(one)
-        if one.asked >= most and not one.standing.settled:
+            ask_on_page(session, run=str(run), tell=_say)
+        elif not session.finished:
+            _converse(session)
+        if session.asked >= most and not session.standing.settled:
             _say(f"As many as --most allows ({most:,}) are answered; a larger --most goes on.")
-        one.conclude()
-        outcome = result(one)
-    show(outcome, as_json, lambda: _told(outcome))
+        session.conclude()
+        outcome = result(session)
+    show(outcome, as_json, lambda: _printed(outcome))
 
 
-def _told(outcome: dict[str, Any]) -> str:
+def _printed(outcome: dict[str, Any]) -> str:
     return f"choice: {outcome['choice']}\n{outcome['sentence']}"
 
 
@@ -138,9 +143,8 @@ def _list(options: list[str]) -> None:
 
 
 def _search(typed: str, labels: tuple[str, ...]) -> list[str]:
-    """The labels that hold all words of what was typed."""
-    words = typed.casefold().split()
-    hits = [label for label in labels if all(word in label.casefold() for word in words)]
+    """The labels that hold all words of what was typed, as on the page."""
+    hits = [label for _, label in matching(labels, typed)]
     if not hits:
         _say(f"No label has {typed!r} in it.")
     elif len(hits) > _MOST_LISTED:

@@ -103,13 +103,13 @@ def _fitting(question: BlindQuestion, label: str | None, session: Session) -> st
 
 def result(session: Session) -> dict[str, Any]:
     """What `ask --json` prints."""
-    asked = session.told()
+    outcome = session.outcome()
     return {
-        "choice": asked.choice,
-        "gain": asked.gain,
-        "interval": list(asked.interval),
-        "asked": asked.asked,
-        "bank": asked.bank,
-        "disagree": asked.disagree,
-        "sentence": asked.sentence,
+        "choice": outcome.choice,
+        "gain": outcome.gain,
+        "interval": list(outcome.interval),
+        "asked": outcome.asked,
+        "bank": outcome.bank,
+        "disagree": outcome.disagree,
+        "sentence": outcome.sentence,
     }

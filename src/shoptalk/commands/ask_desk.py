@@ -24,6 +24,7 @@ from shoptalk.records import Turn
 from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown, StandingShown
 from shoptalk.report.question_page import message_page, question_page
 from shoptalk.report.verdict_json import Choice
+from shoptalk.report.wording import cut
 
 _SHOWN = 2.0
 """Seconds in which a browser fetches the page that tells of the end."""
@@ -312,7 +313,7 @@ class Desk:
         if verb != "answer" or (label is None and choice != "none"):
             return None
         self.session.answer(question.key, label)
-        return "Kept: none of these." if label is None else f"Kept: {_short(label)}"
+        return "Kept: none of these." if label is None else f"Kept: {cut(label, 80)}"
 
     def _label(self, question: PageQuestion, choice: str) -> str | None:
         """The label that a button stands for: "o2" is the third option, "l17" the label at 17."""
@@ -340,10 +341,6 @@ def _question(question: PageQuestion) -> QuestionShown:
 
 def _standing(standing: object) -> StandingShown:
     return StandingShown.model_validate(standing, from_attributes=True)
-
-
-def _short(label: str, most: int = 80) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def _message(status: int, heading: str, words: str) -> Response:

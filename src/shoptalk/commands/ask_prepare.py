@@ -115,7 +115,7 @@ def open_asking(folder: Path) -> Asking:
     assert artifact is not None
     about = read_record(folder / ABOUT, AboutAsking)
     with as_written(folder):
-        lines = (folder / ROWS).read_text(encoding="utf-8").splitlines()
+        lines = (folder / ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # a text may hold other line separators
         return Asking(artifact, about, tuple(Disagreement.model_validate_json(line) for line in lines))
 
 
@@ -223,9 +223,9 @@ def _about_replies(
     rows = []
     for i in np.random.default_rng(seed).permutation(np.flatnonzero(asked & (first != second))).tolist():
         context = turns_before(replies.corpus, replies, int(ranking.positions[i]))
-        said = "\n".join(f"{role}: {text}" if role else text for role, text in context)
+        spoken = "\n".join(f"{role}: {text}" if role else text for role, text in context)
         rows.append(
-            Disagreement(key=str(i), text=said, answers=(answers[first[i]], answers[second[i]]), context=context)
+            Disagreement(key=str(i), text=spoken, answers=(answers[first[i]], answers[second[i]]), context=context)
         )
     return rows, (), n, len(asked) - n
 

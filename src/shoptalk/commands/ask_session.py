@@ -24,11 +24,12 @@ from shoptalk.artifact import locked
 from shoptalk.commands.ask_journal import FILE, AnswerRow, Journal
 from shoptalk.commands.ask_prepare import Asking, Disagreement, prepare
 from shoptalk.commands.ask_run import AskedRun, is_verdict, open_run, two_systems
-from shoptalk.commands.ask_settle import guarded, settle
-from shoptalk.decide.disagreements import Consistency, Standing, path, stand
+from shoptalk.commands.ask_settle import settle
+from shoptalk.decide.disagreements import SKIPPED, Consistency, Standing, path, stand
 from shoptalk.errors import InputError
 from shoptalk.report.asked_words import asked_sentence
 from shoptalk.report.verdict_json import Choice, PeopleAnswered
+from shoptalk.telling.settled import left_guard
 from shoptalk.training.reporter import Reporter, Silent
 
 MOST = 100
@@ -59,13 +60,15 @@ class BlindQuestion:
 class Session:
     """An asking that goes on; made by `open_session`, which holds the run's folder for it."""
 
-    def __init__(self, done: AskedRun, asking: Asking, *, most: int, who: str, settles_verdict: bool) -> None:
+    def __init__(
+        self, done: AskedRun, asking: Asking, *, most: int, who: str, twice: bool, settles_verdict: bool
+    ) -> None:
         self._done, self._asking, self._most, self._who = done, asking, most, who
-        self._settles_verdict = settles_verdict
+        self._asks_twice, self._settles_verdict = twice, settles_verdict
         self._rows = {row.key: row for row in asking.rows}
         self._journal = Journal(done.run / FILE, asking=asking.id, keys=self._rows, labels=asking.about.labels)
         self._path: tuple[Standing, ...] = ()
-        self._twice: Consistency | None = None
+        self._twice = Consistency(twice=0, same=0)
         self._passed: set[str] = set()
         self._count()
 
@@ -81,9 +84,8 @@ class Session:
 
     @property
     def smallest_gain(self) -> float:
-        """That is worth having, in points."""
-        least = self._done.verdict.smallest_gain
-        return self._done.world.config.smallest_gain if least is None or not self.labels else least
+        """That is worth having, in points: of messages that are answered rightly, whatever the verdict's measure is."""
+        return self._done.world.config.smallest_gain
 
     @property
     def standing(self) -> Standing:
@@ -92,7 +94,7 @@ class Session:
 
     @property
     def path(self) -> tuple[Standing, ...]:
-        """The same after each answer, first before any."""
+        """The same after each question that was answered or skipped, first before any."""
         return self._path
 
     @property
@@ -108,14 +110,14 @@ class Session:
     @property
     def choice(self) -> Choice:
         """What is settled; a challenger that has left its guards is not adopted whatever was answered."""
-        return self.told().choice
+        return self.outcome().choice
 
     @property
     def sentence(self) -> str:
         """What came of it, for people."""
-        return self.told().sentence
+        return self.outcome().sentence
 
-    def told(self) -> PeopleAnswered:
+    def outcome(self) -> PeopleAnswered:
         """What came of it, as the run's verdict keeps it."""
         standing, twice = self.standing, self._twice
         sentence = asked_sentence(
@@ -126,9 +128,9 @@ class Session:
             on_bank=(standing.bank_low, standing.bank_high),
             interval=(standing.low, standing.high),
             more=standing.more,
-            consistency=(twice.twice, twice.same) if twice is not None else None,
+            consistency=(twice.twice, twice.same) if twice.twice else None,
         )
-        choice, reason = standing.choice, guarded(self._done) if self._settles_verdict else ""
+        choice, reason = standing.choice, left_guard(self._done.verdict) if self._settles_verdict else ""
         if reason and choice == "adopt":
             choice = "keep_base"
             sentence += f" The base is kept all the same: {reason.rstrip('.')}."
@@ -145,8 +147,8 @@ class Session:
             neither=standing.neither,
             disagree=standing.disagree,
             bank=standing.bank,
-            twice=twice.twice if twice is not None else 0,
-            same=twice.same if twice is not None else 0,
+            twice=twice.twice,
+            same=twice.same,
             more=standing.more,
             guarded=reason,
             answered_by=tuple(dict.fromkeys(row.who for row in self._journal.rows)),
@@ -158,7 +160,7 @@ class Session:
         and what it ships. To be called when a person stops, whether it is settled or not; again changes nothing.
         """
         if self._settles_verdict:
-            settle(self._done, self.told() if self._journal.rows else None, asking=self._asking.id)
+            settle(self._done, self.outcome() if self._journal.rows else None, asking=self._asking.id)
 
     def question(self) -> BlindQuestion | None:
         """What is to be asked next; the same until it is answered. None where nothing is."""
@@ -217,7 +219,7 @@ class Session:
         return min(unanswered, key=lambda key: (skipped.count(key), skipped.index(key)), default=None)
 
     def _comes_again(self, key: str) -> bool:
-        return self._chance(key, "again") < AGAIN
+        return self._asks_twice and self._chance(key, "again") < AGAIN
 
     def _chance(self, key: str, what: str) -> float:
         """A number in [0, 1) that only the asking, the message and `what` decide."""
@@ -261,33 +263,47 @@ class Session:
 
     def _count(self) -> None:
         """What follows from the answers, anew."""
-        counted = [row for row in self._journal.rows if row.given != "skip"]
-        firsts = {row.key: row.label for row in counted if not row.again}
-        seconds = [row for row in counted if row.again]
-        x = np.array([self._sign(self._rows[key], label) for key, label in firsts.items()], dtype=np.int64)
-        same = sum(firsts.get(row.key) == row.label for row in seconds)
-        self._twice = Consistency(twice=len(seconds), same=same) if seconds else None
+        firsts = [row for row in self._journal.rows if not row.again]
+        seconds = [row for row in self._journal.rows if row.again and row.given != "skip"]
+        labels = {row.key: row.label for row in firsts if row.given != "skip"}
+        # Each question stays where it was first asked: what people pass over is not like what they answer.
+        keys = dict.fromkeys(row.key for row in firsts)
+        x = np.array(
+            [self._sign(self._rows[key], labels[key]) if key in labels else SKIPPED for key in keys], dtype=np.int64
+        )
+        self._twice = Consistency(twice=len(seconds), same=sum(labels[row.key] == row.label for row in seconds))
+        if self._path:  # the intervals before this answer stay as they were shown
+            self._path = (*self._path[: len(x)], self._stand(x))
+        else:
+            about = self._asking.about
+            after_each = path(
+                x,
+                disagree=about.disagree,
+                bank=about.bank,
+                smallest_gain=self.smallest_gain,
+                consistency=self._consistency,
+            )
+            self._path = (self._stand(x[:0]), *after_each)
+
+    def _stand(self, x: Int[np.ndarray, "n"]) -> Standing:
         about = self._asking.about
-        common = (about.disagree, about.bank, self.smallest_gain, self._twice)
-        if not self._path:
-            self._path = (_stand(x[:0], *common), *_path(x, *common))
-        else:  # the intervals before this answer stay as they were shown
-            self._path = (*self._path[: len(x)], _stand(x, *common))
+        return stand(
+            x,
+            disagree=about.disagree,
+            bank=about.bank,
+            smallest_gain=self.smallest_gain,
+            consistency=self._consistency,
+        )
+
+    @property
+    def _consistency(self) -> Consistency | None:
+        """What is known of slips; a file's answers, of which none is asked twice, are taken as right."""
+        return self._twice if self._asks_twice or self._twice.twice else None
 
     def _sign(self, row: Disagreement, label: str | None) -> int:
         """+1 where the new one was right and the old wrong, -1 where it was the other way, 0 where neither was."""
         old, new = row.answers
         return int(label == new) - int(label == old)
-
-
-def _stand(x: Int[np.ndarray, " n"], disagree: int, bank: int, smallest: float, twice: Consistency | None) -> Standing:
-    return stand(x, disagree=disagree, bank=bank, smallest_gain=smallest, consistency=twice if len(x) else None)
-
-
-def _path(
-    x: Int[np.ndarray, " n"], disagree: int, bank: int, smallest: float, twice: Consistency | None
-) -> tuple[Standing, ...]:
-    return path(x, disagree=disagree, bank=bank, smallest_gain=smallest, consistency=twice)
 
 
 @contextlib.contextmanager
@@ -298,6 +314,7 @@ def open_session(
     bank: Path | None = None,
     most: int = MOST,
     who: str | None = None,
+    twice: bool = True,
     report: Reporter | None = None,
 ) -> Iterator[Session]:
     """The asking of two systems of a finished run, new or resumed; the run's folder is held while it is open.
@@ -308,6 +325,7 @@ def open_session(
         bank: messages that the run has not seen, in place of those that it has held out.
         most: questions that are asked in all.
         who: answers, for the record; this machine's user by default.
+        twice: whether some questions are asked again: a file would answer them as before, which shows nothing.
         report: is told what takes time.
 
     Raises:
@@ -319,7 +337,7 @@ def open_session(
     old, new = two_systems(done, systems)
     with locked(run):
         asking = prepare(done, old, new, bank=bank)
-        yield Session(done, asking, most=most, who=who or _user(), settles_verdict=is_verdict(old, new))
+        yield Session(done, asking, most=most, who=who or _user(), twice=twice, settles_verdict=is_verdict(old, new))
 
 
 def _user() -> str:

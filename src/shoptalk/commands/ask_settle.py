@@ -38,9 +38,3 @@ def settle(done: AskedRun, asked: PeopleAnswered | None, *, asking: str) -> None
     elif settled is not None or "asked" not in read_json(done.run / "verdict.json", dict):
         return  # else a kill between the two has left a verdict of answers that were taken back
     reship(done.world, done.curated, base=base_model(done))
-
-
-def guarded(done: AskedRun) -> str:
-    """Why the challenger may not be adopted whatever is answered: the guard that it has left; empty where none."""
-    row = next((row for row in done.verdict.candidates if row.entry == done.verdict.entry), None)
-    return "" if row is None or row.inside_guards else row.why_not or "it is outside its guards"

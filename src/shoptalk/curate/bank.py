@@ -185,7 +185,7 @@ def read_bank(source: Path, config: CurateConfig, *, out: Path) -> Corpus:
     return to_corpus(documents, digest="", passage_characters=config.passage_characters)
 
 
-def bank_told(messages: int) -> str:
+def bank_line(messages: int) -> str:
     """A line about a bank of so many messages, and when a larger one would help."""
     if not messages:
         return f"bank: nothing is held out for `shoptalk ask`: that takes {FEWEST_TEXTS:,} texts of visitors or more"

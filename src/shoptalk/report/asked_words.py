@@ -64,9 +64,8 @@ def conclusion(choice: str, answered: int, more: int | None, *, disagree: int) -
 
 
 def ends(interval: tuple[float, float]) -> str:
-    """Both ends with their signs."""
-    low, high = interval
-    return f"{low:+.1f} to {high:+.1f}"
+    """Both ends with their signs; what is rounded to nought has none."""
+    return " to ".join(f"{end:+.1f}" if round(end, 1) else "0.0" for end in interval)
 
 
 def many(n: int, what: str) -> str:

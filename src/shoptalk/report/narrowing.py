@@ -105,9 +105,9 @@ def _now(now: StandingShown, x: Axis, y: Axis) -> list[Html]:
 
 def _worth(smallest_gain: float, right: Number) -> list[Html]:
     """What the dotted line is, above the picture, where nothing else is written."""
-    said = f"worth having: {signed(smallest_gain)}"
-    left = right - text_width(said)
-    return [line(left - 28, 8, left - 6, 8, "worth"), write(left, 12, said, class_="soft")]
+    words = f"worth having: {signed(smallest_gain)}"
+    left = right - text_width(words)
+    return [line(left - 28, 8, left - 6, 8, "worth"), write(left, 12, words, class_="soft")]
 
 
 def _numbers(steps: Sequence[StandingShown]) -> Html:

@@ -6,6 +6,7 @@ Nothing on it tells which system gave which answer: the order of the options is 
 import unicodedata
 from collections.abc import Sequence
 
+from shoptalk.report.asked_words import many
 from shoptalk.report.figures import breaking
 from shoptalk.report.frame import document
 from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join
@@ -151,11 +152,11 @@ def _others(page: AskedPage, *, replies: bool) -> Html:
     return el("p", _button("none", none, "0"), _button("skip", "Skip", "s", action="skip"), undo, near, class_="others")
 
 
-def _button(choice: str, said: str, key: str | None, *, kind: str | None = None, action: str | None = None) -> Html:
+def _button(choice: str, words: str, key: str | None, *, kind: str | None = None, action: str | None = None) -> Html:
     return el(
         "button",
         _kbd(key) if key is not None else None,
-        _words(said),
+        _words(words),
         name="choice",
         value=choice,
         formaction=action,
@@ -200,13 +201,13 @@ def _search(page: AskedPage, question: QuestionShown) -> Html | None:
         role="search",
         class_="search",
     )
-    many = f"{len(matches):,} of {len(page.labels):,} labels" if page.search else f"All {len(page.labels):,} labels"
+    summary = f"{len(matches):,} of {len(page.labels):,} labels" if page.search else f"All {len(page.labels):,} labels"
     items = [
         el("li", el("button", _words(label), name="choice", value=f"l{i}", form="answers")) for i, label in matches
     ]
     opened = "" if page.search else None
     listed = el("ul", *items, class_="labels") if items else el("p", "No label has these words.")
-    every = el("details", el("summary", many, id="matches", aria_live="polite"), listed, open=opened, id="labels")
+    every = el("details", el("summary", summary, id="matches", aria_live="polite"), listed, open=opened, id="labels")
     return el("section", field, every, aria_label="All labels")
 
 
@@ -239,7 +240,7 @@ def _about_keys(*, replies: bool) -> Html:
     ]
     if not replies:
         rows += [("n", "similar messages"), ("/", "search all labels; ↓ goes to the first that was found")]
-    keys = definitions([(el("kbd", key), said) for key, said in rows], class_="keys")
+    keys = definitions([(el("kbd", key), use) for key, use in rows], class_="keys")
     switch = el("label", el("input", type="checkbox", id="keys", checked=""), " Single keys answer")
     return el("div", disclosure("Keys", el("p", switch), keys, on_paper=False), id="about-keys", hidden="")
 
@@ -276,14 +277,10 @@ def _settled(page: AskedPage) -> Html:
 def _headline(page: AskedPage) -> str:
     now, (old, new) = page.standing, page.systems
     if page.choice == "adopt":
-        return f"Settled by {_answers(now.asked)}: take {new}"
+        return f"Settled by {many(now.asked, 'answer')}: take {new}"
     if page.choice == "keep_base":
-        return f"Settled by {_answers(now.asked)}: keep {old}"
-    return f"Open after {_answers(now.asked)}"
-
-
-def _answers(count: int) -> str:
-    return f"{count:,} answer{'' if count == 1 else 's'}"
+        return f"Settled by {many(now.asked, 'answer')}: keep {old}"
+    return f"Open after {many(now.asked, 'answer')}"
 
 
 def _forecast(page: AskedPage) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import create, key_of, open_artifact, write_text
-from shoptalk.curate.bank import FEWEST, MOST, apart_from, bank_told, messages_of, one_of_each
+from shoptalk.curate.bank import FEWEST, MOST, apart_from, bank_line, messages_of, one_of_each
 from shoptalk.evaluate.rivals import answered
 from shoptalk.readback import as_written
 from shoptalk.stages.baseline import Baseline
@@ -29,7 +29,7 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
     are too small to spare any.
     """
     if curated.bank is None:
-        world.report.say(bank_told(0))
+        world.report.say(bank_line(0))
         return ()
     if not curated.examples:  # replies are asked about, in the conversations as they are
         n = len(np.unique(np.asarray(curated.bank.conversation)))
@@ -45,7 +45,7 @@ def bank_stage(world: World, curated: Curated) -> tuple[str, ...]:
         with create(folder, kind="bank", config=settings, parents=parents, readings=readings) as inside:
             rows = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in messages]
             write_text(inside / MESSAGES, "".join(rows))
-        world.report.say(bank_told(len(messages)))
+        world.report.say(bank_line(len(messages)))
     return read_messages(folder)
 
 
@@ -80,7 +80,8 @@ def answers_needed(
 def known_texts(curated: Curated) -> list[Sequence[str]]:
     """All that training, pool, heads or a choice among entries may have seen."""
     labelled = [[example.text for example in part] for part in (curated.examples, curated.tests)]
-    return [curated.train.texts, curated.held_out.texts, *labelled]
+    questions = [pair.question for pair in curated.pairs]
+    return [curated.train.texts, curated.held_out.texts, *labelled, questions]
 
 
 def read_messages(folder: Path) -> tuple[str, ...]:

@@ -244,13 +244,15 @@ def decided(run: Path) -> Verdict:
 
 def verdict_of(run: Path) -> Verdict:
     """The same joined by what people have answered: what `RUN/verdict.json` holds; it raises as `decided` does."""
-    return joined(decided(run), asked_of(run))
+    verdict = decided(run)
+    return joined(verdict, asked_of(run, verdict))
 
 
 def published_text(run: Path) -> str:
     """What `RUN/verdict.json` holds, byte for byte; it raises as `decided` does."""
-    asked = asked_of(run)
-    return read_text(run / "decision" / "verdict.json") if asked is None else verdict_text(joined(decided(run), asked))
+    verdict = decided(run)
+    asked = asked_of(run, verdict)
+    return read_text(run / "decision" / "verdict.json") if asked is None else verdict_text(joined(verdict, asked))
 
 
 def open_facts(run: Path) -> RunFacts:
@@ -262,7 +264,7 @@ def open_facts(run: Path) -> RunFacts:
             reads.
     """
     facts = read_facts(read_json(facts_of(run), dict), where=facts_of(run))
-    facts = facts.model_copy(update={"verdict": joined(facts.verdict, asked_of(run))})
+    facts = facts.model_copy(update={"verdict": joined(facts.verdict, asked_of(run, facts.verdict))})
     try:
         dose = read_dose(read_json(run / "dose.json", dict), where=run / "dose.json")
     except AbsentError:

@@ -31,7 +31,8 @@ CARDS = "cards.json"
 def reship(world: World, curated: Curated, *, base: str) -> Verdict:
     """Ship what the verdict of labels and answers says, and publish it; `base` is the base that is compared with."""
     run, decision = world.run, handed_out(world.run / "decision")
-    labels_alone, asked = decided(run), asked_of(run)
+    labels_alone = decided(run)
+    asked = asked_of(run, labels_alone)
     accepted = bool(decision.config.get("accept_unproven"))
     serves = serves_challenger(labels_alone.choice, asked, accept_unproven=accepted)
     candidate = run / "candidate" / "encoder"

@@ -33,8 +33,25 @@ def asked_about(run: Path, parents: dict[str, str]) -> PeopleAnswered | None:
     return read_record(run / SETTLED / ASKED, PeopleAnswered)
 
 
-def asked_of(run: Path) -> PeopleAnswered | None:
-    """What was answered about the challenger of a finished run; it raises as `asked_about` does."""
+def left_guard(verdict: Verdict) -> str:
+    """Why the challenger may not be adopted whatever is answered: the guard that it has left; empty where none."""
+    row = next((row for row in verdict.candidates if row.entry == verdict.entry), None)
+    if row is None:
+        return "the verdict has no measurement of its guards"
+    return "" if row.inside_guards else row.why_not or "it is outside its guards"
+
+
+def counted(verdict: Verdict, asked: PeopleAnswered | None) -> PeopleAnswered | None:
+    """What was answered, unless it adopts a challenger that by this verdict's guards may not ship: they may have become
+    tighter since.
+    """
+    return None if asked is not None and asked.choice == "adopt" and left_guard(verdict) else asked
+
+
+def asked_of(run: Path, verdict: Verdict) -> PeopleAnswered | None:
+    """What was answered about the challenger of a finished run and counts by what it has decided itself; it raises as
+    `asked_about` does.
+    """
     parts = [open_manifest(run / name) for name in ("candidate/encoder", "corpus", "baseline")]
     if any(part is None for part in parts):
         return None
@@ -42,7 +59,7 @@ def asked_of(run: Path) -> PeopleAnswered | None:
     entry, base = candidate.parents.get("entry"), baseline.parents.get("base")
     if entry is None or base is None:
         return None
-    return asked_about(run, about(entry=entry, corpus=corpus.content, base=base))
+    return counted(verdict, asked_about(run, about(entry=entry, corpus=corpus.content, base=base)))
 
 
 def settles(asked: PeopleAnswered | None) -> bool:
