@@ -14,7 +14,7 @@ import pytest
 
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
-from shoptalk.commands import ask_journal, ask_session, ask_settle
+from shoptalk.commands import ask_journal, ask_run, ask_session, ask_settle
 from shoptalk.commands.ask import answer_from, read_answers, result
 from shoptalk.commands.ask_journal import FILE
 from shoptalk.commands.ask_prepare import ABOUT, ROWS, open_asking
@@ -27,6 +27,7 @@ from shoptalk.decide import stand
 from shoptalk.errors import ArtifactError, InputError, SourceError, StorageError
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.world import World
+from shoptalk.telling.facts import decided
 from tests.attacks import reseal
 from tests.conftest import Listener, SmallWorld
 
@@ -475,6 +476,15 @@ def test_an_encoder_outside_its_guards_is_not_adopted_whatever_is_answered(
     assert (verdict["choice"], entry_served(run)) == ("keep_base", None)
     assert "The base is kept all the same: it forgets" in verdict["sentence"]
     assert result(session)["choice"] == "keep_base"
+
+
+def test_a_verdict_about_passages_is_not_asked_about_labels(
+    run: Path, bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about_passages = decided(run).model_copy(update={"task": "answer"})
+    monkeypatch.setattr(ask_run, "decided", lambda folder: about_passages)
+    with pytest.raises(InputError, match=r"judged by the task 'answer'.*--task intent"), open_session(run, bank=bank):
+        pass
 
 
 def test_other_systems_than_base_and_challenger_change_no_verdict(run: Path, bank: Path) -> None:

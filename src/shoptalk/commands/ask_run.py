@@ -25,6 +25,7 @@ from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.curate import Curated, open_curated
 from shoptalk.stages.own_base import base_stage
 from shoptalk.stages.world import World
+from shoptalk.tasks import judged_by_pairs
 from shoptalk.telling.facts import decided
 from shoptalk.training.reporter import Reporter, Silent
 
@@ -74,7 +75,7 @@ def open_run(run: Path, report: Reporter) -> AskedRun:
     """A finished run of which a person can be asked.
 
     Raises:
-        InputError: it is no folder.
+        InputError: it is no folder, or its verdict is about what a person is not asked.
         SourceError: it is not finished.
         ArtifactError: what it has left was damaged, or does not belong together any more.
     """
@@ -88,6 +89,11 @@ def open_run(run: Path, report: Reporter) -> AskedRun:
         )
     handed_out(decision)
     verdict = decided(run)
+    if verdict.task is not None and judged_by_pairs([verdict.task]):
+        raise InputError(
+            f"{run} was judged by the task {verdict.task!r}, and a person is asked about labels or replies, so that no "
+            "answer would say anything of that verdict. Ask about a run of --task intent or --task reply."
+        )
     try:
         config = Config.model_validate({k: v for k, v in artifact.config.items() if k != "accept_unproven"})
     except ValidationError as error:
