@@ -126,6 +126,7 @@ def trained(listener: Listener) -> list[str]:
     return [line for line in listener.said if "/" in line.split(" ")[-1]]
 
 
+@pytest.mark.slow
 def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_again(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -288,6 +289,7 @@ def test_sources_that_hold_only_labelled_text_leave_nothing_to_learn_from(
         adapt([source], out=tmp_path / "run", config=config_for(tiny_base), report=listener, labels=world.labels)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_result_as_an_uninterrupted_one(
     world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:

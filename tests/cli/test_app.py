@@ -185,6 +185,7 @@ def test_a_control_says_that_its_labels_file_does_not_exist(
 
 
 @pytest.mark.parametrize("kind", ["aa", "shuffled-labels", "wrong-domain"])
+@pytest.mark.slow
 def test_a_control_is_never_adopted(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path, kind: str
 ) -> None:

@@ -289,6 +289,7 @@ def test_a_forecast_comes_before_a_long_embedding(
 
 
 @pytest.mark.usefixtures("small_shards")
+@pytest.mark.slow
 def test_a_killed_process_is_continued_by_the_same_call(
     tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
 ) -> None:

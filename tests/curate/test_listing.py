@@ -270,6 +270,7 @@ def test_the_formats_named_in_messages_are_those_that_are_read() -> None:
     assert KNOWN == ".txt, .md, .csv, .jsonl (each also with .gz)"
 
 
+@pytest.mark.slow
 def test_folders_a_thousand_deep_are_listed_and_what_is_too_deep_for_the_system_is_a_drop(fill: Fill) -> None:
     source = fill("chats.txt")
     # The whole path of the last folders is longer than the system takes.

@@ -69,6 +69,7 @@ def sharded() -> tuple[bool, bool, list[int], bool]:
 
 
 @pytest.mark.parametrize("sets", [COUNTS, (THREE,)], ids=["two processes", "three processes"])
+@pytest.mark.slow
 def test_gathered_rows_and_their_gradients_are_those_of_one_process(sets: tuple[tuple[int, ...], ...]):
     size = len(sets[0])
     found = together(size, work, sets)

@@ -317,6 +317,7 @@ def test_a_curriculum_is_compared_with_other_candidates_and_shares_their_targets
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_adaptation_that_was_killed_in_either_phase_ends_with_the_same_result(
     whole: Whole, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
