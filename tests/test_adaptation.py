@@ -684,8 +684,9 @@ def test_a_time_budget_tries_heads_on_as_many_draws_as_it_pays_for(
     answers = HeadFits.answers
 
     def slow(fits: HeadFits, kind: str) -> np.ndarray:
-        answered = answers(fits, kind)
-        time.sleep(0.2 * len(answered))
+        answered, seconds = answers(fits, kind), 0.2
+        time.sleep(seconds * len(answered))
+        fits.seconds[kind] += seconds * len(answered)
         return answered
 
     inside = World(tmp_path / "c", config_for(tiny_base), listener)
