@@ -57,13 +57,14 @@ def ask_on_page(
         tell(f"Answer at {desk.address} (Ctrl-C ends it; every answer is kept at once).")
         if open_browser:
             threading.Thread(target=_open, args=(desk.address_for_once,), daemon=True).start()
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(server, desk, listening))
-        except KeyboardInterrupt:
-            if not session.finished:  # else it ends as it would have by itself, a little later
-                raise
     if desk.failure is not None:
         raise desk.failure
+    # The server obeys Ctrl-C also in a background job, where Python ignores it and raises nothing. With nothing left to
+    # ask it ends as it would have by itself, a little later.
+    if not desk.ended() and not session.finished:
+        raise KeyboardInterrupt
 
 
 async def _run(server: uvicorn.Server, desk: Desk, listening: socket.socket) -> None:
