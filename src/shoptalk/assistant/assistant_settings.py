@@ -108,8 +108,8 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str((file.parent / tree[key]).resolve())
     settings = validate(AssistantSettings, tree, prefix="assistant")
-    own = {key: text for key, text in settings.texts.items() if not key.startswith(FACE)}
-    refuse_unknown_texts(own, PHRASES["en"], PHRASES)
+    replaced = {key: text for key, text in settings.texts.items() if not key.startswith(FACE)}
+    refuse_unknown_texts(replaced, PHRASES["en"], PHRASES)
     return settings
 
 

@@ -147,5 +147,5 @@ def phrase(key: str, message: str, texts: Mapping[str, str]) -> str:
 
 def phrase_in(language: str, key: str, texts: Mapping[str, str]) -> str:
     """The same in a language by its code; in English where it is none of those above."""
-    own = PHRASES.get(language, PHRASES["en"])
-    return texts.get(f"{key}.{language}") or texts.get(key) or own[key]
+    of_language = PHRASES.get(language, PHRASES["en"])
+    return texts.get(f"{key}.{language}") or texts.get(key) or of_language[key]

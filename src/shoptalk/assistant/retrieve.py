@@ -1,7 +1,7 @@
 """Finding passages: by vectors and by words, both rankings fused; what says the same twice is folded.
 
-    found = retrieve(shelf, [(question, vector, 1.0)], k=8, day=date.today())
-    found[0].passage, found[0].cosine, found[0].score
+    passages = retrieve(shelf, [(question, vector, 1.0)], k=8, day=date.today())
+    passages[0].passage, passages[0].cosine, passages[0].score
 
 Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009): a passage's score is the sum over rankings of
 weight / (K + rank).
