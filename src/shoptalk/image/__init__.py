@@ -1,0 +1,1 @@
+"""Pictures: decoding within limits, arrays of pixels, augmentation."""
