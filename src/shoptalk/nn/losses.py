@@ -17,12 +17,13 @@ def info_nce(
     queries: Float[Tensor, "n D"],
     keys: Float[Tensor, "n D"],
     *,
-    temperature: float,
+    temperature: float | Float[Tensor, ""],
     excluded: Bool[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of identifying each query's key among all keys (van den Oord et al. 2018, equation 4).
 
-    Rows are unit vectors, and key i belongs to query i; `excluded[i, j]` takes key j out of query i's negatives.
+    Rows are unit vectors, and key i belongs to query i; `excluded[i, j]` takes key j out of query i's negatives. A
+    temperature that is a tensor may be learned.
     """
     logits = _inner_products(queries, keys) / temperature
     numbers = torch.arange(len(queries), device=logits.device)
