@@ -250,4 +250,5 @@ def _losers_text(spent: Result) -> list[str]:
 
 
 def _settings(settings: Result) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+    """Settings that have settings of their own, such as a chain of augmentations, are named; --json shows those."""
+    return ", ".join(f"{name}.*" if isinstance(value, dict) else f"{name}={value}" for name, value in settings.items())
