@@ -1,3 +1,5 @@
+import re
+import time
 from datetime import date
 
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.assistant.document_facts import facts_of
-from shoptalk.assistant.sections import CHARACTERS, passages_of
+from shoptalk.assistant.sections import _ENDS, CHARACTERS, passages_of
 from shoptalk.records import Document, Turn
 from tests.assistant.small_run import documents_of_harbour, row
 
@@ -130,3 +132,17 @@ def test_a_row_s_other_columns_say_the_same() -> None:
 @pytest.mark.parametrize("value", ["no", "false", "0", ""])
 def test_only_a_yes_makes_an_answer_official(value: str) -> None:
     assert not facts_of(row("a", "b", official=value))[0].official
+
+
+@pytest.mark.parametrize("sign", ["[", "?", "...", "*a ", "_a ", "[](", "<a", "|", ") "])
+@pytest.mark.parametrize("name", ["odd.md", "odd.txt"])
+def test_a_document_of_one_sign_repeated_is_cut_in_a_time_that_grows_as_it_does(sign: str, name: str) -> None:
+    began = time.monotonic()
+    passages_of(Document(id=name, source=name, text=sign * (100_000 // len(sign)) + " end"))
+    assert time.monotonic() - began < 4  # a minute and more, where the time grows with the square
+
+
+@given(st.text(alphabet='ab .?!…)"*_]\n。', max_size=40))
+def test_a_sentence_ends_where_its_last_sign_has_a_blank_behind_it(text: str) -> None:
+    by_the_rule = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]")
+    assert [end.span() for end in _ENDS.finditer(text)] == [end.span() for end in by_the_rule.finditer(text)]

@@ -24,9 +24,10 @@ _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$|[ \t]*<h([1-6])
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _RULE = re.compile(r"[|:\-\s]+")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
-_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|</?[a-zA-Z][^<>]*>|(\*\*|__|``?|~~)")
-_EMPHASIS = re.compile(r"(?<!\w)[*_](?=\S)(.+?)(?<=\S)[*_](?!\w)")
-_ENDS = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]")
+# These take a time that grows as the text does, also on pages of dots or brackets: a document may be anything.
+_MARKUP = re.compile(r"!?\[([^\]]{0,300})\]\([^)]{0,2000}\)|</?[a-zA-Z][^<>]*>|(\*\*|__|``?|~~)")
+_EMPHASIS = re.compile(r"(?<!\w)[*_](?=\S)(.{1,500}?)(?<=\S)[*_](?!\w)")
+_ENDS = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|[。！？]")
 _LEAD = re.compile(r"(\*\*|__)[^*_]{1,60}[.:!]\1[.:]?")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|incl|no|nr|st|dr|mr|mrs|ms|prof|z\.b|d\.h|u\.a|bzw|ca|evtl|inkl|usw|tel|p|pp|art|fig|sr|sra|m|mme)"
