@@ -28,8 +28,9 @@ class Database:
         try:
             self.url = make_url(url)
             lite = self.url.get_backend_name() == "sqlite"
-            self._reading = create_engine(self.url, pool_size=READERS + 2)
-            self._writing = create_engine(self.url, pool_size=1, max_overflow=0)
+            # What an error tells goes into the log, and the parameters are what visitors wrote.
+            self._reading = create_engine(self.url, pool_size=READERS + 2, hide_parameters=True)
+            self._writing = create_engine(self.url, pool_size=1, max_overflow=0, hide_parameters=True)
         except (ArgumentError, ModuleNotFoundError) as error:
             raise InputError(
                 f"--db {url!r} is no database that can be opened ({error}). Give a URL such as "
