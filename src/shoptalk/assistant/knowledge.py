@@ -297,4 +297,7 @@ def _chained(*parts: Iterable[Document]) -> Iterator[Document]:
 def _remarks(documents: Sequence[Document]) -> Iterator[str]:
     for document in documents:
         for unread in facts_of(document)[0].unread:
-            yield f"{document.id}: {unread!r} is no date and is passed over; write it as 2026-05-01."
+            wanted = "address of a web page and is passed over; write it as https://example.com/page"
+            if not unread.startswith("link: "):
+                wanted = "date and is passed over; write it as 2026-05-01"
+            yield f"{document.id}: {unread!r} is no {wanted}."
