@@ -10,7 +10,7 @@ from typing import TypeVar
 import alembic.command
 import alembic.config
 from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from shoptalk.errors import InputError, StorageError
@@ -48,6 +48,11 @@ class Database:
             raise StorageError(
                 f"The database {url} cannot be opened or written ({error.orig}). Look whether its folder is there and "
                 "may be written, and whether another program holds it."
+            ) from None
+        except DatabaseError as error:
+            raise StorageError(
+                f"The database {url} is damaged, or is none ({error.orig}). Put a backup back with `shoptalk restore`, "
+                "or move the file away to begin with an empty one."
             ) from None
 
     def write_now(self, change: Callable[[Session], T]) -> T:

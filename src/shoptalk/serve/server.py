@@ -159,7 +159,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(MaskingFormatter("%(levelname)s %(message)s"))
     for name in ("shoptalk.serve", "uvicorn.error"):
         log = logging.getLogger(name)
         log.handlers[:] = [handler]
