@@ -1,0 +1,1 @@
+"""Pictures: decoded within limits, kept as arrays of pixels, augmented and distorted."""
