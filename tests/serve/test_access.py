@@ -10,8 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shoptalk.errors import InputError
-from shoptalk.serve.access import check_binding, from_this_machine, web_origin
+from shoptalk.serve.access import address_of, check_binding, from_this_machine, web_origin
 from shoptalk.serve.keyring import change_keys
+from shoptalk.serve.service_settings import ServeSettings
 from tests.serve.fakes import FakeAssistant
 
 STRANGER = ("203.0.113.5", 40000)
@@ -282,6 +283,32 @@ def test_keys_are_kept_as_digests(places: World) -> None:
 )
 def test_only_programs_on_this_machine_need_no_key(peer: str | None, headers: dict[str, str], here: bool) -> None:
     assert from_this_machine(peer, headers) is here
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.5", ["198.51.100.1"], "203.0.113.5"),  # no proxy of ours: anybody may write that
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.5"], "203.0.113.5"),
+        ("127.0.0.1", ["198.51.100.1, 203.0.113.5"], "203.0.113.5"),
+        ("::1", ["198.51.100.1", "203.0.113.5"], "203.0.113.5"),
+        (None, ["203.0.113.5"], ""),
+    ],
+)
+def test_a_request_is_counted_to_the_address_that_a_proxy_on_this_machine_saw(
+    peer: str | None, forwarded: list[str], address: str
+) -> None:
+    assert address_of(peer, forwarded) == address
+
+
+def test_one_visitor_behind_a_proxy_does_not_use_up_what_the_others_may_ask(
+    serve: Callable[..., TestClient],
+) -> None:
+    client = serve(settings=ServeSettings(per_address=6))
+    statuses = [client.get("/", headers={"x-forwarded-for": "198.51.100.1"}).status_code for _ in range(3)]
+    assert statuses[-1] == 429
+    assert client.get("/", headers={"x-forwarded-for": "198.51.100.1, 203.0.113.5"}).status_code == 200
 
 
 def test_a_key_that_is_set_is_needed_on_this_machine_too(serve: Callable[..., TestClient]) -> None:

@@ -112,9 +112,12 @@ class Answerer:
             due.at = min(now + wait, due.first + _LONGEST_TURN * self._settings.turn_seconds)
             due.changed.set()
 
-    async def resume(self) -> int:
-        """Take up what an earlier process accepted and left unanswered."""
-        conversations = await self._database.read(left_unanswered)
+    async def resume(self, *, older: timedelta = timedelta(0)) -> int:
+        """Take up what was accepted so long ago and left unanswered: by an earlier process, or because it failed."""
+        left = await self._database.read(lambda session: left_unanswered(session, older=older))
+        if self.draining:
+            return 0
+        conversations = [conversation for conversation in left if conversation not in self._due]
         for conversation in conversations:
             self.schedule(conversation, whole=True)
         return len(conversations)

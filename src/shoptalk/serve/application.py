@@ -69,7 +69,7 @@ def create_app(service: Service) -> FastAPI:
         workers.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await workers
-        service.database.close()
+        service.close()
 
     app = FastAPI(
         title="Shoptalk",

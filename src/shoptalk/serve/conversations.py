@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shoptalk.assistant.reply import Decision, Reply
@@ -36,6 +36,8 @@ from shoptalk.serve.threads import (
 
 ROLES = {"visitor": "user", "assistant": "assistant", "agent": "agent"}
 """What the assistant calls those who wrote a message."""
+_OF_LATE = 10_000
+"""Messages among which one that was left unanswered is looked for while the server runs."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,19 @@ def unanswered(session: Session, conversation: str) -> Waiting:
     return Waiting(conversation, tuple(message.id for message in waiting), turns, row.held_by, tuple(decided.all()))  # type: ignore[arg-type]
 
 
-def left_unanswered(session: Session) -> Sequence[str]:
-    """The conversations that the assistant owes an answer, oldest first."""
-    return session.scalars(
+def left_unanswered(session: Session, *, older: timedelta = timedelta(0)) -> Sequence[str]:
+    """The conversations that the assistant has owed an answer for so long."""
+    owed = (
         select(MessageRow.conversation_id)
         .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
         .where(MessageRow.role == "visitor", MessageRow.answered_by.is_(None), ConversationRow.held_by == ASSISTANT)
         .group_by(MessageRow.conversation_id)
         .order_by(MessageRow.conversation_id)
-    ).all()
+    )
+    if older:  # of late: this is asked again and again
+        newest = select(func.max(MessageRow.number)).scalar_subquery()
+        owed = owed.where(MessageRow.at < utc_now() - older, MessageRow.number > newest - _OF_LATE)
+    return session.scalars(owed).all()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,7 @@ class Service:
     rates: Rates = field(default_factory=Rates)
     origins: frozenset[str] = frozenset()
     """All sites' origins."""
+    _outside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="outside"))
 
     def __post_init__(self) -> None:
         self.answerer = Answerer(
@@ -96,8 +98,17 @@ class Service:
             )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Work that waits for the network or a model, beside the event loop."""
+        """Work that waits for a model or the disk, beside the event loop."""
         return await asyncio.to_thread(work)
+
+    async def outside(self, work: Callable[[], T]) -> T:
+        """Work that waits for somebody else's server, in threads that nothing here waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._outside, work)
+
+    def close(self) -> None:
+        """The end, once nothing is owed any more."""
+        self._outside.shutdown(wait=False, cancel_futures=True)
+        self.database.close()
 
     async def answer(self, incoming: Incoming, *, whole: bool) -> StoredAnswer:
         """Store a message, have it answered, and wait for that."""
