@@ -118,16 +118,23 @@ class Drop(Frozen):
 
 
 class Example(Frozen):
-    """One labelled text; `cluster` numbers what it belongs to within the labelled file: its near duplicates, and the
-    examples of its groups.
+    """One labelled text or picture; `cluster` numbers what it belongs to within the labelled file: its near duplicates,
+    and the examples of its groups.
     """
 
     id: str
     text: str
+    """Of a picture, its file's name."""
     label: str
     cluster: int = 0
     groups: tuple[str, ...] = ()
     """By the file's columns, such as "customer: 17"."""
+    picture: Picture | None = None
+
+    @property
+    def item(self) -> Item:
+        """What a product reads: the picture where it is one, else the text."""
+        return self.text if self.picture is None else self.picture
 
 
 class LabelSet(Frozen):

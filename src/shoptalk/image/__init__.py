@@ -1,1 +1,1 @@
-"""Pictures: decoding within limits, arrays of pixels, augmentation."""
+"""Pictures: decoded within limits, kept as arrays of pixels, augmented and distorted."""

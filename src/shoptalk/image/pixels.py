@@ -1,60 +1,161 @@
-"""Every picture of a corpus as an array of bytes."""
+"""Every picture of a corpus as a square of bytes, decoded once and mapped into memory.
 
-from collections.abc import Sequence
+    pixels = decode_to(run / "pixels", corpus.items, size=32, digest=corpus.digest)
+    pixels.take([3, 4])                       # [2, 32, 32, 3]
+
+A picture's bytes are found by what its file held (its SHA-256), so equal files are decoded and kept once.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Int32, UInt8
 from PIL import Image
 
-from shoptalk.image.decode import open_picture, picture_bytes
+from shoptalk.artifact import create, key_of, open_artifact, storage_errors, write_text
+from shoptalk.errors import ArtifactError, SourceError
+from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
 from shoptalk.records import Item, Picture
+
+KIND, ARRAY, HASHES, HALF = "pixels", "pixels.npy", "hashes.txt", ".half"
+_THREADS = 2
+_CHUNK = 512
+"""Pictures that are decoded before what was done is written down."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """M pictures of one size, and which of a corpus's N items each belongs to."""
+    """M different pictures of one size, and which of them each of a corpus's N items is."""
 
     array: UInt8[np.ndarray, "M S S 3"]
-    rows: Int[np.ndarray, " N"]
-    """Of each item, its row; -1 for an item that is no picture."""
+    rows: Int32[np.ndarray, " N"]
+    """Of each item, its row of the array; -1 for an item that is no picture."""
     size: int
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, positions: Sequence[int] | Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n S S 3"]:
-        """The pictures at these positions of the corpus."""
-        pictures: UInt8[np.ndarray, "n S S 3"] = self.array[self.rows[np.asarray(positions, dtype=np.int64)]]
+        """The pictures at these positions of the corpus.
+
+        Raises:
+            IndexError: an item there is no picture.
+        """
+        rows = self.rows[np.asarray(positions, dtype=np.int64)]
+        if len(rows) and rows.min() < 0:
+            raise IndexError(f"item {np.asarray(positions)[int(rows.argmin())]} is no picture")
+        pictures: UInt8[np.ndarray, "n S S 3"] = np.ascontiguousarray(self.array[rows])
         return pictures
 
 
 def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The shorter side becomes `size` (bicubic), and the middle square is cut out."""
+    """The shorter side becomes `size` (bicubic), and the middle square is cut out: what the CLIPImageProcessor of
+    transformers does, bit for bit.
+    """
     width, height = image.size
     short = min(width, height)
     if short != size:
         image = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
     width, height = image.size
     left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
 def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
-    """Every picture among the items, in memory."""
-    pictures = [item for item in items if isinstance(item, Picture)]
+    """Every picture among the items, in memory.
+
+    Raises:
+        SourceError: one of them cannot be read (any more).
+    """
+    pictures, rows = _distinct(items)
     array = np.zeros((len(pictures), size, size, 3), dtype=np.uint8)
-    for row, picture in enumerate(pictures):
-        array[row] = square(open_picture(picture_bytes(picture.path)), size)
-    shown = np.array([isinstance(item, Picture) for item in items], dtype=bool)
-    rows = np.where(shown, np.cumsum(shown) - 1, -1).astype(np.int32)
+    for begin, part in _decoded(pictures, size, 0):
+        array[begin : begin + len(part)] = part
     return Pixels(array, rows, size)
 
 
 def decode_to(folder: Path, items: Sequence[Item], *, size: int, digest: str) -> Pixels:
-    """The same, kept in a folder."""
-    pixels = decode_all(items, size=size)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "pixels.npy", pixels.array)
-    return Pixels(np.load(folder / "pixels.npy", mmap_mode="r"), pixels.rows, size)
+    """The same as an artifact in `folder`, mapped into memory. What was decoded when a process was killed is kept: the
+    same call again goes on.
+
+    Raises:
+        SourceError: a picture cannot be read (any more).
+        StorageError: the folder cannot be written.
+    """
+    pictures, rows = _distinct(items)
+    settings, parents = {"size": size}, {"corpus": digest}
+    if open_artifact(folder, key=key_of(kind=KIND, config=settings, parents=parents)) is None:
+        half = folder.with_name(folder.name + HALF)
+        _decode_half(half, pictures, size, digest)
+        with create(folder, kind=KIND, config=settings, parents=parents) as inside, storage_errors(inside):
+            (half / ARRAY).replace(inside / ARRAY)
+            write_text(inside / HASHES, "".join(f"{picture.sha256}\n" for picture in pictures))
+        (half / "done.json").unlink(missing_ok=True)
+        half.rmdir()
+    array = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
+    if array.shape != (len(pictures), size, size, 3) or array.dtype != np.uint8:
+        raise ArtifactError(f"{folder}/{ARRAY} has other pictures. Delete {folder} and run again.")
+    return Pixels(array, rows, size)
+
+
+def _decode_half(half: Path, pictures: Sequence[Picture], size: int, digest: str) -> None:
+    """Fill the array, from where an earlier process stopped."""
+    state = {"digest": digest, "size": size, "pictures": len(pictures)}
+    shape = (len(pictures), size, size, 3)
+    with storage_errors(half):
+        half.mkdir(parents=True, exist_ok=True)
+        begin = _done(half, state)
+        mode = "r+" if begin else "w+"
+        if not pictures:
+            np.save(half / ARRAY, np.zeros(shape, dtype=np.uint8))
+            return
+        array = np.lib.format.open_memmap(half / ARRAY, mode=mode, dtype=np.uint8, shape=shape)
+        for start, part in _decoded(pictures, size, begin):
+            array[start : start + len(part)] = part
+            array.flush()
+            write_text(half / "done.json", json.dumps({**state, "done": start + len(part)}))
+
+
+def _done(half: Path, state: dict[str, object]) -> int:
+    """How many pictures an earlier process has decoded for the same array."""
+    try:
+        told = json.loads((half / "done.json").read_text(encoding="utf-8"))
+        done = told.pop("done")
+        return int(done) if told == state and (half / ARRAY).is_file() else 0
+    except (OSError, ValueError, KeyError, AttributeError):
+        return 0
+
+
+def _distinct(items: Sequence[Item]) -> tuple[list[Picture], Int32[np.ndarray, " N"]]:
+    """Each different picture once, in order, and of each item its number; -1 for texts."""
+    number: dict[str, int] = {}
+    pictures: list[Picture] = []
+    rows = np.full(len(items), -1, dtype=np.int32)
+    for at, item in enumerate(items):
+        if isinstance(item, Picture):
+            if item.sha256 not in number:
+                number[item.sha256] = len(pictures)
+                pictures.append(item)
+            rows[at] = number[item.sha256]
+    return pictures, rows
+
+
+def _decoded(pictures: Sequence[Picture], size: int, begin: int) -> Iterator[tuple[int, UInt8[np.ndarray, "c S S 3"]]]:
+    """Chunks of decoded pictures, each with the number of its first."""
+
+    def one(picture: Picture) -> UInt8[np.ndarray, "S S 3"]:
+        try:
+            return square(open_picture(picture_bytes(picture.path)), size)
+        except RefusedPicture as refusal:
+            raise SourceError(
+                f"The picture {picture.path} was read before and cannot be now: {refusal.detail}. Put it back where it "
+                "was, or run `shoptalk curate` again."
+            ) from refusal
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for start in range(begin, len(pictures), _CHUNK):
+            yield start, np.stack(list(threads.map(one, pictures[start : start + _CHUNK])))

@@ -1,0 +1,112 @@
+"""A picture's file: decoded within limits, or refused with a reason."""
+
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
+
+
+def data_of(image: Image.Image, kind: str = "PNG", **settings: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
+
+
+def reason(data: bytes, **limits: int) -> str:
+    with pytest.raises(RefusedPicture) as refused:
+        open_picture(data, **limits)
+    return refused.value.reason
+
+
+def test_what_is_transparent_becomes_white() -> None:
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert np.asarray(open_picture(data_of(image))).min() == 255
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([0, 128, 0] + [0] * 765)
+    assert np.asarray(open_picture(data_of(palette, "PNG", transparency=0))).min() == 255
+
+
+def test_a_picture_is_turned_as_its_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    image = Image.new("RGB", (8, 4), "black")
+    assert open_picture(data_of(image, "JPEG", exif=exif)).size == (4, 8)
+
+
+def test_sixteen_bits_of_grey_are_scaled_to_eight() -> None:
+    ramp = np.linspace(0, 65_535, 16, dtype=np.uint16).reshape(4, 4)
+    decoded = np.asarray(open_picture(data_of(Image.fromarray(ramp))))[..., 0]
+    np.testing.assert_allclose(decoded.ravel(), ramp.ravel() / 257, atol=1)
+
+
+def test_printing_colours_and_palettes_become_rgb() -> None:
+    cmyk = open_picture(data_of(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = np.asarray(cmyk)[2, 2].tolist()
+    assert cmyk.mode == "RGB" and red > 200 and green < 60 and blue < 60
+    assert open_picture(data_of(Image.new("1", (4, 4), 1))).mode == "RGB"
+
+
+def test_of_an_animation_the_first_frame_is_read() -> None:
+    frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "green", "blue")]
+    data = data_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    red, green, blue = np.asarray(open_picture(data))[0, 0].tolist()
+    assert red > 200 and green < 20 and blue < 20
+
+
+def test_what_is_no_picture_is_refused_whatever_its_name() -> None:
+    assert reason(b"") == "empty"
+    assert reason(b"name,label\nx,y\n") == "not-a-picture"
+    assert reason(b"<svg xmlns='http://www.w3.org/2000/svg'/>") == "not-a-picture"
+    assert reason(data_of(Image.new("RGB", (4, 4)))[:40]) in ("damaged", "not-a-picture")
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+    assert reason(bomb) == "too-many-pixels"
+    assert reason(data_of(Image.new("RGB", (100, 100))), most_pixels=9_999) == "too-many-pixels"
+
+
+def test_half_a_file_is_refused_as_damaged() -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    for kind in ("PNG", "JPEG", "WEBP"):
+        data = data_of(noise, kind)
+        assert reason(data[: len(data) // 2]) in ("damaged", "not-a-picture")
+
+
+def test_a_path_through_a_zip_reads_what_lies_inside(tmp_path: Path) -> None:
+    picture = data_of(Image.new("RGB", (4, 4), "red"))
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("cat/1.png", picture)
+    assert picture_bytes(f"{tmp_path}/pictures.zip/cat/1.png") == picture
+    with pytest.raises(RefusedPicture, match="holds no file"):
+        picture_bytes(f"{tmp_path}/pictures.zip/cat/2.png")
+    with pytest.raises(RefusedPicture, match="there is no file"):
+        picture_bytes(f"{tmp_path}/none.png")
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(RefusedPicture, match="cannot be unpacked"):
+        picture_bytes(f"{tmp_path}/broken.zip/a.png")
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", b"\0" * 1_000_000)
+    with pytest.raises(RefusedPicture) as refused:
+        picture_bytes(f"{tmp_path}/bomb.zip/a.png", most=100_000)
+    assert refused.value.reason == "too-large"
