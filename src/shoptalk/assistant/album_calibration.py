@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from shoptalk.assistant.calibrate import proposed
-from shoptalk.decide.selective import ERROR, fewest_answers, promised_threshold
+from shoptalk.decide.selective import ERROR, fewest_answers, promised_threshold, proposed_thresholds
 from shoptalk.image.distort import DISTORTIONS, distort
 from shoptalk.records import Published
 
@@ -117,7 +116,7 @@ def album_calibration(trials: AlbumTrials, *, max_wrong: float, error: float = E
     weights = _fitted(trials.features[fits], trials.right[fits])
     confidence = np.array([weights(row) for row in trials.features])
     tests = ~fits
-    thresholds = proposed(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
+    thresholds = proposed_thresholds(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
     promise = promised_threshold(
         confidence[tests], trials.right[tests], thresholds, max_wrong=max_wrong, error=error
     )
