@@ -4,8 +4,8 @@
     seen = album.recognise(picture)                   # None: it is like none of them, or too little like one
     seen.document, seen.caption, seen.confidence
 
-A copy of a picture that is in the album lies near it, and so does many a picture that is not. How near is near enough is
-fitted to distorted copies (`album_calibration.py`), before anything is recognised.
+A copy of a picture that is in the album lies near it, and so does many a picture that is not. How near is near enough
+is fitted to distorted copies (`album_calibration.py`), before anything is recognised.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -127,9 +127,7 @@ class Album:
         return Recognised(document, caption, confidence)
 
 
-def _read(
-    run: Path, size: int, tell: Callable[[str], None]
-) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"]]:
+def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"]]:
     """The run's documents that have a picture, and their pictures; those that cannot be read any more are told."""
     documents, pictures, missing = list[Document](), list[UInt8[np.ndarray, "S S 3"]](), 0
     for document in _with_pictures(run):
@@ -142,8 +140,11 @@ def _read(
         documents.append(document)
     if missing:
         tell(f"pictures: {missing} of the run's picture files are not where they were, and are left out")
-    if not documents:
-        raise InputError(f"{run} has no picture that can be read. Put its sources back where they were when it was made.")
+    if len(documents) < 2:
+        raise InputError(
+            f"{run} has {len(documents)} pictures that can be read; an album needs two. Put its sources back where "
+            "they were when it was made."
+        )
     return documents, np.stack(pictures)
 
 

@@ -1,9 +1,10 @@
-"""When a visitor's picture is near enough to one of the album's: fitted to distorted copies of the album's own pictures.
+"""When a visitor's picture is near enough to one of the album's: fitted to distorted copies of the album's pictures.
 
-Each picture is tried once, as one of `image/distort.py`'s copies. For half of them the picture stays in the album: its
-document ought to be found. For the other half it is taken out, so that the copy is a foreign picture: whatever is found
-is wrong. Half of the trials fit the confidence and propose thresholds, the others test them (`decide/selective.py`).
-No label and no question is needed. What the promise holds for is such copies, one foreign picture to each known one.
+A trial draws a picture of the album at random and one of `image/distort.py`'s copies of it. In half of the trials the
+picture stays in the album: its document ought to be found. In the other half it is taken out, so that the copy is a
+foreign picture: whatever is found is wrong. Half of the trials fit the confidence and propose thresholds, the others
+test them (`decide/selective.py`). Trials are drawn independently, with replacement, so the promise is exact for what
+they are drawn from: such copies of these pictures, and as many foreign pictures of the same sort. No label is needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +17,8 @@ from shoptalk.decide.selective import ERROR, fewest_answers, promised_threshold,
 from shoptalk.image.distort import DISTORTIONS, distort
 from shoptalk.records import Published
 
-MOST = 2_000
-"""Pictures that are tried."""
+TRIALS = 1_200
+"""Copies that are tried."""
 NEXT = 5
 """Other pictures with which the nearest one is compared."""
 
@@ -58,7 +59,7 @@ class AlbumCalibration(Published):
 
 @dataclass(frozen=True)
 class AlbumTrials:
-    """One distorted copy of each picture, and what the album makes of it."""
+    """Distorted copies, and what the album makes of each."""
 
     features: Float[np.ndarray, "N F"]
     known: Bool[np.ndarray, "N"]
@@ -82,11 +83,16 @@ def try_copies(
     *,
     seed: int = 0,
 ) -> AlbumTrials:
-    """What the album makes of a distorted copy of each of its pictures, at most `MOST` of them."""
+    """What the album makes of `TRIALS` distorted copies of its pictures; at least two pictures are needed."""
     rng = np.random.default_rng(seed)
-    places: Int[np.ndarray, " M"] = rng.permutation(len(pictures))[:MOST]
-    known = rng.permutation(len(places)) < (len(places) + 1) // 2
-    copies = np.stack([distort(pictures[at], DISTORTIONS[at % len(DISTORTIONS)], seed=seed + int(at)) for at in places])
+    places: Int[np.ndarray, " M"] = rng.integers(len(pictures), size=TRIALS)
+    known = rng.permutation(TRIALS) < TRIALS // 2
+    copies = np.stack(
+        [
+            distort(pictures[at], DISTORTIONS[rng.integers(len(DISTORTIONS))], seed=seed + 1 + number)
+            for number, at in enumerate(places)
+        ]
+    )
     features, right = [], []
     for at, stays, vector in zip(places, known, embed(copies), strict=True):
         cosines = vectors @ vector
@@ -117,9 +123,7 @@ def album_calibration(trials: AlbumTrials, *, max_wrong: float, error: float = E
     confidence = np.array([weights(row) for row in trials.features])
     tests = ~fits
     thresholds = proposed_thresholds(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
-    promise = promised_threshold(
-        confidence[tests], trials.right[tests], thresholds, max_wrong=max_wrong, error=error
-    )
+    promise = promised_threshold(confidence[tests], trials.right[tests], thresholds, max_wrong=max_wrong, error=error)
     given = tests & (confidence >= (np.inf if promise.threshold is None else promise.threshold))
     known, foreign = tests & trials.known, tests & ~trials.known
     coverage = float((given & trials.right).sum() / max(1, known.sum()))
@@ -134,7 +138,13 @@ def album_calibration(trials: AlbumTrials, *, max_wrong: float, error: float = E
         precision=precision,
         foreign_refused=refused,
         sentence=_sentence(
-            promise.threshold, [point.answered for point in promise.points], coverage, precision, refused, max_wrong, error
+            promise.threshold,
+            [point.answered for point in promise.points],
+            coverage,
+            precision,
+            refused,
+            max_wrong,
+            error,
         ),
     )
 

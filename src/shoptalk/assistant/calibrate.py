@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import ValidationError
 
 from shoptalk.artifact import create, open_artifact, write_text

@@ -55,9 +55,7 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
     sentences = tuple(
         replace(sentence, sources=tuple(rank + 1 for rank in sentence.sources)) for sentence in reply.sentences
     )
-    return replace(
-        reply, text=f"{said.text} {reply.text}", sentences=(said, *sentences), sources=(picture, *others)
-    )
+    return replace(reply, text=f"{said.text} {reply.text}", sentences=(said, *sentences), sources=(picture, *others))
 
 
 def _source(seen: Recognised) -> Source:

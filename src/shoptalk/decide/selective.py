@@ -99,7 +99,9 @@ def promised_threshold(
     return Promise(promised, tuple(points), tested, len(confidence))
 
 
-def proposed_thresholds(confidence: Float[np.ndarray, " N"], tested: int, *, max_wrong: float, error: float) -> list[float]:
+def proposed_thresholds(
+    confidence: Float[np.ndarray, " N"], tested: int, *, max_wrong: float, error: float
+) -> list[float]:
     """Falling thresholds, the first of which may be expected to answer enough questions for a promise.
 
     They come from questions that are not tested, so the test stays exact.

@@ -43,7 +43,11 @@ def _photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     moved = corners + rng.uniform(-CORNERS, CORNERS, (4, 2)) * (width, height)
     backdrop = tuple(int(value) for value in rng.integers(0, 256, 3))
     tilted = image.transform(
-        image.size, Image.Transform.PERSPECTIVE, _perspective(corners, moved), Image.Resampling.BICUBIC, fillcolor=backdrop
+        image.size,
+        Image.Transform.PERSPECTIVE,
+        _perspective(corners, moved),
+        Image.Resampling.BICUBIC,
+        fillcolor=backdrop,
     )
     blurred = tilted.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, width / 64))))
     y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]

@@ -110,8 +110,8 @@ def picture_in(content: str | list[TextPart] | None) -> str | None:
 
 def turns_of(messages: list[tuple[str, str]], *, shows: bool = False) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
     """What was said before, and the user's last messages, which are to be answered. What a system or tool says is left
-    aside: the assistant's instructions are its owner's settings. Where the last message `shows` a picture, it may have no
-    text.
+    aside: the assistant's instructions are its owner's settings. Where the last message `shows` a picture, it
+    may have no text.
 
     Raises:
         Refused: the last message is not the user's.
@@ -121,7 +121,10 @@ def turns_of(messages: list[tuple[str, str]], *, shows: bool = False) -> tuple[t
     while last > 0 and spoken[last - 1][0] == "user":
         last -= 1
     if shows and messages[-1][0] == "user" and not _clean(messages[-1][1]):
-        return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), (*(text for _, text in spoken[last:]), "")
+        return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), (
+            *(text for _, text in spoken[last:]),
+            "",
+        )
     if last == len(spoken):
         raise Refused(400, "no_question", "The last message must be the user's, with a text: it is what is answered.")
     return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), tuple(text for _, text in spoken[last:])

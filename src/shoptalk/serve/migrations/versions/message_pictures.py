@@ -23,6 +23,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("message_id"),
     )
-    op.create_index(
-        op.f("ix_message_picture_conversation_id"), "message_picture", ["conversation_id"], unique=False
-    )
+    op.create_index(op.f("ix_message_picture_conversation_id"), "message_picture", ["conversation_id"], unique=False)
