@@ -3,32 +3,12 @@
 import base64
 import io
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from shoptalk.assistant.assistant_settings import AssistantSettings
-from shoptalk.assistant.reply import Reply, Sentence, Versions
-from tests.serve.fakes import FakeAssistant
-from tests.serve.picture_addresses import address
-
-
-class Looking(FakeAssistant):
-    """Says how wide the picture is that it was shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.settings = AssistantSettings(name="Harbour", pictures="runs/pictures")
-
-    def reply(self, turns: Any, *, picture: bytes | None = None, **choices: Any) -> Reply:
-        if picture is None:
-            return super().reply(turns, **choices)
-        text = f"It is {Image.open(io.BytesIO(picture)).width} wide. You say {turns[-1].text!r}."
-        return Reply(
-            "answer", "recognised", text, (Sentence(text, ()),), (), 0.9, None, "extractive", Versions("", "", "")
-        )
+from tests.serve.picture_addresses import Looking, address
 
 
 @pytest.fixture

@@ -125,11 +125,11 @@ document.addEventListener("submit", async (event) => {
 });
 
 // --- pictures: made smaller here, so that they are soon sent ---------------------------------------------------------
-const show = document.getElementById("show");
+const camera = document.getElementById("show");
 const file = document.getElementById("file");
-if (show) {
-  show.hidden = false;
-  show.addEventListener("click", () => file.click());
+if (camera) {
+  camera.hidden = false;
+  camera.addEventListener("click", () => file.click());
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
     file.value = "";

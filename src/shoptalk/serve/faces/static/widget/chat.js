@@ -291,7 +291,7 @@ class Chat extends HTMLElement {
   }
   pending(job) {
     const item = make("div", {});
-    fill(item, { role: "visitor", text: job.text, picture: job.picture }, this.looks, { look: async (data) => (await fetch(data)).blob() });
+    fill(item, { role: "visitor", text: job.text, picture: job.picture }, this.looks, { look: async (data) => unpacked(data) });
     item.classList.add("sending");
     this.log.append(item);
     return item;

@@ -89,6 +89,8 @@ const smaller = async (chosen) => {
   const canvas = await painted(chosen, 1024);
   return canvas.toDataURL("image/jpeg", 0.85);
 };
+// The page's policy need not let data be fetched either.
+const unpacked = (data) => new Blob([Uint8Array.from(atob(data.slice(data.indexOf(",") + 1)), (sign) => sign.charCodeAt(0))]);
 const painted = async (data, most) => {
   const picture = await createImageBitmap(data, { imageOrientation: "from-image" });
   const scale = Math.min(1, most / Math.max(picture.width, picture.height));
