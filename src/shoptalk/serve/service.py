@@ -80,7 +80,7 @@ class Service:
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
-        self.check_length(incoming.text)
+        self.check_length("\n".join((*incoming.earlier, incoming.text)))
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
             if accepted.held_by == ASSISTANT:
