@@ -58,10 +58,10 @@ def test_what_cannot_be_read_is_refused_in_the_form_of_errors(client: TestClient
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("/v1/reply", {}, "'text' is missing"),
+        ("/v1/reply", {}, "the body cannot be used: the message has neither a text nor a picture"),
         ("/v1/reply", {"text": 4}, "'text' is a number; expected a text"),
-        ("/v1/reply", {"text": "  "}, "'text' cannot be used: the text is empty"),
-        ("/v1/reply", {"text": ""}, "'text' has 0 characters; expected at least 1"),
+        ("/v1/reply", {"text": "  "}, "the body cannot be used: the message has neither a text nor a picture"),
+        ("/v1/reply", {"text": ""}, "the body cannot be used: the message has neither a text nor a picture"),
         ("/v1/reply", {"text": "x", "txt": "secret words"}, "'txt' is no field of this request; leave it out"),
         ("/v1/reply", {"text": "x", "stream": "perhaps"}, "'stream' is a text; expected true or false"),
         ("/v1/reply", ["secret words"], "the body is a list; expected an object"),

@@ -33,8 +33,8 @@ _TRIES = 3
 class Answering(Protocol):
     """What the server needs of an assistant to answer."""
 
-    def reply(self, turns: Sequence[Turn], *, earlier: Sequence[Decision]) -> Reply:
-        """The reply to the last turns, after what was decided before."""
+    def reply(self, turns: Sequence[Turn], *, earlier: Sequence[Decision], picture: bytes | None) -> Reply:
+        """The reply to the last turns, after what was decided before; with them a picture may be shown."""
         ...
 
     def summary(self, turns: Sequence[Turn]) -> str:
@@ -202,6 +202,6 @@ class Answerer:
             words = phrase("failed", " ".join(turn.text for turn in waiting.turns if turn.role == "user"), self._texts)
             reply = Reply("escalate", "tool_failure", words, (), (), 0.0, None, "rule", Versions("", "", ""))
             return reply, ""
-        reply = self._assistant.reply(waiting.turns, earlier=waiting.decisions)
+        reply = self._assistant.reply(waiting.turns, earlier=waiting.decisions, picture=waiting.picture)
         note = self._assistant.summary(waiting.turns) if reply.decision == "escalate" else ""
         return reply, note

@@ -19,11 +19,13 @@ from shoptalk.serve.rows import (
     GapRow,
     MessageRow,
     OutcomeRow,
+    PictureRow,
     ReplySourceRow,
     TraceRow,
     new_id,
     utc_now,
 )
+from shoptalk.serve.shown_pictures import keep_picture, last_picture
 from shoptalk.serve.threads import (
     add_message,
     answer_with,
@@ -33,6 +35,7 @@ from shoptalk.serve.threads import (
     reopen,
     waiting_among,
 )
+from shoptalk.serve.uploads import Upload
 
 ROLES = {"visitor": "user", "assistant": "assistant", "agent": "agent"}
 """What the assistant calls those who wrote a message."""
@@ -57,6 +60,8 @@ class Incoming:
     context: tuple[Turn, ...] = ()
     earlier: tuple[str, ...] = ()
     """What the visitor wrote just before, in messages of their own, to be answered together with `text`."""
+    picture: Upload | None = None
+    """What the visitor shows with it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Waiting:
     held_by: str
     decisions: tuple[Decision, ...] = ()
     """What the assistant decided in this conversation before, the oldest first."""
+    picture: bytes | None = None
+    """What the visitor shows with these messages, the last where there are several."""
 
 
 def accept(session: Session, incoming: Incoming) -> Accepted:
@@ -98,6 +105,8 @@ def accept(session: Session, incoming: Incoming) -> Accepted:
         owner=incoming.owner,
         idempotency_key=incoming.key,
     )
+    if incoming.picture is not None:
+        keep_picture(session, message, incoming.picture)
     conversation.updated = now
     if conversation.closed is not None:
         reopen(session, conversation, now)
@@ -115,7 +124,12 @@ def _repeated(session: Session, incoming: Incoming) -> Accepted | None:
     )
     if message is None:
         return None
-    if message.text != incoming.text or (incoming.conversation or message.conversation_id) != message.conversation_id:
+    shown = session.scalar(select(PictureRow.digest).where(PictureRow.message_id == message.id))
+    if (
+        message.text != incoming.text
+        or shown != (incoming.picture.digest if incoming.picture else None)
+        or (incoming.conversation or message.conversation_id) != message.conversation_id
+    ):
         raise Refused(
             409, "idempotency_key_reused", "This Idempotency-Key came with another message before. Give each its own."
         )
@@ -158,7 +172,8 @@ def unanswered(session: Session, conversation: str) -> Waiting:
         .where(MessageRow.conversation_id == conversation)
         .order_by(MessageRow.number)
     )
-    return Waiting(conversation, tuple(message.id for message in waiting), turns, row.held_by, tuple(decided.all()))  # type: ignore[arg-type]
+    ids = tuple(message.id for message in waiting)
+    return Waiting(conversation, ids, turns, row.held_by, tuple(decided.all()), last_picture(session, ids))  # type: ignore[arg-type]
 
 
 def left_unanswered(session: Session, *, older: timedelta = timedelta(0)) -> Sequence[str]:

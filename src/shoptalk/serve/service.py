@@ -23,6 +23,7 @@ from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ASSISTANT, SiteRow
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.stored_answers import StoredAnswer, answer_to
+from shoptalk.serve.uploads import Upload, upload_of
 
 T = TypeVar("T")
 
@@ -98,6 +99,23 @@ class Service:
                 self.answerer.schedule(accepted.conversation, whole=whole)
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message
+
+    async def picture_of(self, address: str | None) -> Upload | None:
+        """What a request shows, read and written anew.
+
+        Raises:
+            Refused: the assistant knows no pictures, or this is none.
+        """
+        if address is None:
+            return None
+        if not self.sees_pictures:
+            raise Refused(422, "no_pictures_here", "This assistant knows no pictures. Describe in words what you see.")
+        return await self.in_thread(lambda: upload_of(address))
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether visitors may send pictures: the owner has named a run of pictures."""
+        return self.assistant.settings.pictures is not None
 
     def check_length(self, text: str) -> None:
         """Refuse a message that is too long to be read."""
