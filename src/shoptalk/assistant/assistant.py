@@ -40,6 +40,7 @@ from shoptalk.assistant.reply import Path as ReplyPath
 from shoptalk.assistant.retrieve import Found, retrieve
 from shoptalk.assistant.shelf import Embeds, Shelf
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
+from shoptalk.nn.encoder import text_encoder
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.lean import open_to_read
 from shoptalk.readback import refuse_no_run
@@ -112,7 +113,7 @@ class Assistant:
         refuse_no_run(run)
         chosen = settings if settings is not None else load_settings(run)
         encoder = handed_out(run / "encoder")
-        product = open_to_read(run / "encoder")
+        product = text_encoder(open_to_read(run / "encoder"))
         head = opened_head(run, encoder, product.dim)
         product = in_faster_arithmetic(product)
         bulk = BulkEncoder(product)

@@ -8,11 +8,15 @@
 | `.txt`  | one document if blank lines part its paragraphs; else a document a line                             |
 | `.csv`  | a document a row, from the column `curate.text_column`                                              |
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
+| picture | one document: `.png`, `.jpg`, `.webp`, `.gif`, `.bmp`, `.tif`, or of a `.zip` each that it holds     |
 
-Each may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the case of its
-name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or `.txt` of over
-a million characters becomes several documents, parted at blank lines, so that no file is ever held whole. `readers` has
-a file for each format.
+A `.csv` or `.jsonl` with the column `curate.image_column` becomes a document for each picture that its rows name, with
+the texts of these rows as its captions.
+
+Each file of text may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the
+case of its name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or
+`.txt` of over a million characters becomes several documents, parted at blank lines, so that no file is held
+whole. `readers` has a file for each format.
 """
 
 from collections import Counter
@@ -25,7 +29,7 @@ from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
-from shoptalk.curate.readers import READERS
+from shoptalk.curate.readers import PICTURE_READERS, READERS, format_of
 from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
@@ -72,10 +76,7 @@ def _stream(
     for file in files:
         try:
             refuse_oversized(file.path, config)
-            encoding = encoding_of(file.path)
-            if say is not None and encoding != UTF8:
-                say(read_as(file.name, encoding))
-            for item in READERS[suffix_of(file.path)](file, encoding, config):
+            for item in _read(file, config, say):
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -92,6 +93,18 @@ def _stream(
         raise SourceError(
             f"No usable text in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
         )
+
+
+def _read(file: SourceFile, config: CurateConfig, say: Callable[[str], None] | None) -> Iterator[Document | Drop]:
+    """What a file holds, by the reader of its format."""
+    suffix = format_of(file.path)
+    if suffix in PICTURE_READERS:
+        yield from PICTURE_READERS[suffix](file, config)
+        return
+    encoding = encoding_of(file.path)
+    if say is not None and encoding != UTF8:
+        say(read_as(file.name, encoding))
+    yield from READERS[suffix_of(file.path)](file, encoding, config)
 
 
 def read_as(name: str, encoding: str) -> str:
