@@ -22,8 +22,17 @@ from shoptalk.records import Frozen
 F = TypeVar("F", bound=Frozen)
 
 
-CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {"reply": ("turns", "mosaic", "none")}
+CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {
+    "reply": ("turns", "mosaic", "none"),
+    "picture": ("simclr", "moco", "byol", "dino", "mae", "none"),
+    "caption": ("clip", "none"),
+}
 """What is tried where nothing is named, for tasks that have a default of their own."""
+BASE_OF_TASK = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
+"""What is adapted where no base is named, for tasks that have a default of their own."""
+UNTRAINED = ("pixels", "hog")
+"""Bases that join one with random weights for the task picture where no `bases` are named: what a user has without any
+training. Random weights are no base that a gain over them would say much."""
 
 
 class Guards(Frozen):
@@ -134,10 +143,17 @@ class Config(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_task(cls, tree: Any) -> Any:
-        """The candidates where none are named: those of the task, where it has some of its own."""
-        if not isinstance(tree, Mapping) or "candidates" in tree or not isinstance(task := tree.get("task"), str):
+        """The candidates and bases where none are named: those of the task, where it has some of its own."""
+        if not isinstance(tree, Mapping) or not isinstance(task := tree.get("task"), str):
             return tree
-        return {**tree, "candidates": CANDIDATES_OF_TASK[task]} if task in CANDIDATES_OF_TASK else tree
+        changed = dict(tree)
+        if task in CANDIDATES_OF_TASK:
+            changed.setdefault("candidates", CANDIDATES_OF_TASK[task])
+        if task in BASE_OF_TASK and not tree.get("bases"):
+            changed.setdefault("base", BASE_OF_TASK[task])
+            if task == "picture" and str(changed["base"]).startswith("scratch:"):
+                changed["bases"] = (changed["base"], *UNTRAINED)
+        return changed
 
     @model_validator(mode="before")
     @classmethod

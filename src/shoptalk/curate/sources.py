@@ -20,7 +20,7 @@ whole. `readers` has a file for each format.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shoptalk.artifact import file_digest
@@ -29,14 +29,19 @@ from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
-from shoptalk.curate.readers import PICTURE_READERS, READERS, format_of
+from shoptalk.curate.readers import PICTURE_READERS, READERS, Reader, format_of
 from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
 
 def stream_sources(
-    paths: Sequence[Path], config: CurateConfig, *, out: Path | None = None, say: Callable[[str], None] | None = None
+    paths: Sequence[Path],
+    config: CurateConfig,
+    *,
+    out: Path | None = None,
+    say: Callable[[str], None] | None = None,
+    readers: Mapping[str, Reader] = READERS,
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
@@ -51,6 +56,7 @@ def stream_sources(
         config: how they are read, and how large a file may be.
         out: the folder that the results go to, which is never a source.
         say: is told of each file that is not UTF-8, and in which encoding it is read.
+        readers: of each kind of file.
 
     Raises:
         SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
@@ -58,7 +64,7 @@ def stream_sources(
             remained (when that is found out).
     """
     files, drops = list_files(paths, out=out)
-    return _stream(paths, files, drops, config, say)
+    return _stream(paths, files, drops, config, say, readers)
 
 
 def _stream(
@@ -67,6 +73,7 @@ def _stream(
     drops: Sequence[Drop],
     config: CurateConfig,
     say: Callable[[str], None] | None,
+    readers: Mapping[str, Reader],
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
@@ -76,7 +83,7 @@ def _stream(
     for file in files:
         try:
             refuse_oversized(file.path, config)
-            for item in _read(file, config, say):
+            for item in _read(file, config, say, readers):
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -95,7 +102,9 @@ def _stream(
         )
 
 
-def _read(file: SourceFile, config: CurateConfig, say: Callable[[str], None] | None) -> Iterator[Document | Drop]:
+def _read(
+    file: SourceFile, config: CurateConfig, say: Callable[[str], None] | None, readers: Mapping[str, Reader]
+) -> Iterator[Document | Drop]:
     """What a file holds, by the reader of its format."""
     suffix = format_of(file.path)
     if suffix in PICTURE_READERS:
@@ -104,7 +113,7 @@ def _read(file: SourceFile, config: CurateConfig, say: Callable[[str], None] | N
     encoding = encoding_of(file.path)
     if say is not None and encoding != UTF8:
         say(read_as(file.name, encoding))
-    yield from READERS[suffix_of(file.path)](file, encoding, config)
+    yield from readers[suffix_of(file.path)](file, encoding, config)
 
 
 def read_as(name: str, encoding: str) -> str:

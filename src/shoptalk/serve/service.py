@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ASSISTANT, SiteRow
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.stored_answers import StoredAnswer, answer_to
+from shoptalk.serve.uploads import Upload, upload_of
 
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ class Service:
     rates: Rates = field(default_factory=Rates)
     origins: frozenset[str] = frozenset()
     """All sites' origins."""
+    _outside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="outside"))
 
     def __post_init__(self) -> None:
         self.answerer = Answerer(
@@ -86,6 +89,23 @@ class Service:
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message
 
+    async def picture_of(self, address: str | None) -> Upload | None:
+        """What a request shows, read and written anew.
+
+        Raises:
+            Refused: the assistant knows no pictures, or this is none.
+        """
+        if address is None:
+            return None
+        if not self.sees_pictures:
+            raise Refused(422, "no_pictures_here", "This assistant knows no pictures. Describe in words what you see.")
+        return await self.in_thread(lambda: upload_of(address))
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether visitors may send pictures: the owner has named a run of pictures."""
+        return self.assistant.settings.pictures is not None
+
     def check_length(self, text: str) -> None:
         """Refuse a message that is too long to be read."""
         if len(text) > self.settings.longest_message:
@@ -96,8 +116,17 @@ class Service:
             )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Work that waits for the network or a model, beside the event loop."""
+        """Work that waits for a model or the disk, beside the event loop."""
         return await asyncio.to_thread(work)
+
+    async def outside(self, work: Callable[[], T]) -> T:
+        """Work that waits for somebody else's server, in threads that nothing here waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._outside, work)
+
+    def close(self) -> None:
+        """The end, once nothing is owed any more."""
+        self._outside.shutdown(wait=False, cancel_futures=True)
+        self.database.close()
 
     async def answer(self, incoming: Incoming, *, whole: bool) -> StoredAnswer:
         """Store a message, have it answered, and wait for that."""

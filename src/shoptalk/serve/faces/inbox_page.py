@@ -32,6 +32,7 @@ from shoptalk.serve.faces.sheets import fragment, sheet
 from shoptalk.serve.following import HEARTBEAT_SECONDS, SIGN_OF_LIFE
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.inbox_routes import answer_as_person, give_back, resolve, suggestions, take
+from shoptalk.serve.routes.picture_routes import picture_response
 from shoptalk.serve.routes.reply_route import event
 from shoptalk.serve.routes.thread_routes import place_after
 from shoptalk.serve.service import Service
@@ -113,6 +114,12 @@ async def report(service: TheService, desk: Desk) -> Response:
         raise Refused(404, "http", "The run's folder holds no report.")
     headers = {"content-security-policy": "sandbox allow-scripts; frame-ancestors 'none'", "cache-control": "no-store"}
     return HTMLResponse(path.read_text(encoding="utf-8"), headers=headers)
+
+
+@router.get("/inbox/pictures/{id}")
+async def picture(service: TheService, desk: Desk, id: Id) -> Response:
+    """A picture that a visitor sent."""
+    return await picture_response(service, desk.principal, id)
 
 
 @router.get("/inbox/why/{message}")
