@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.image.hostile import write_hostile
 
 COUNT = 2_000
