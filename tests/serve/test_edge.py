@@ -29,6 +29,13 @@ def test_a_request_that_is_too_large_is_refused_whether_it_says_its_size_or_not(
     assert client.post("/v1/reply", content=chunks).status_code == 413
 
 
+def test_messages_of_one_turn_are_too_long_together(client: TestClient) -> None:
+    asked = [{"role": "user", "content": "x" * 5_000}, {"role": "user", "content": "y" * 5_000}]
+    assert client.post("/v1/chat/completions", json={"messages": asked}).status_code == 413
+    assert client.post("/v1/responses", json={"input": asked}).status_code == 413
+    assert client.post("/v1/chat/completions", json={"messages": asked[:1]}).status_code == 200
+
+
 def test_a_message_that_is_too_long_is_refused_and_not_kept(client: TestClient) -> None:
     response = client.post("/v1/reply", json={"text": "x" * 8_001})
     assert response.status_code == 413 and "8,000" in response.json()["error"]["message"]

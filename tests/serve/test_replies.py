@@ -220,7 +220,9 @@ def test_what_could_not_be_stored_for_a_while_is_answered_later_without_another_
     monkeypatch.setattr(answerer, "store_reply", store)
     monkeypatch.setattr(workers, "REFRESH_SECONDS", 0.05)
     monkeypatch.setattr(workers, "LEFT_LYING", timedelta(seconds=0.1))
-    client = serve()
+    assistant = FakeAssistant()
+    monkeypatch.setattr(assistant.knowledge, "refresh", lambda: 1 / 0)  # damaged knowledge holds nothing else up
+    client = serve(assistant)
     begun = client.post("/v1/conversations", json={"text": "A bicycle?"}).json()["conversation"]
     time.sleep(1.5)  # it has given up
     assert len(thread(client, begun)) == 1

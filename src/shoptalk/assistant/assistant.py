@@ -11,7 +11,7 @@ being changed.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from threading import Lock
 from zoneinfo import ZoneInfo
@@ -360,6 +360,21 @@ def is_open(settings: AssistantSettings, moment: datetime) -> bool:
         return True
     span = settings.hours.get(DAYS[moment.weekday()], "closed")
     return span != "closed" and span[:5] <= f"{moment:%H:%M}" < span[6:]
+
+
+def opens_at(settings: AssistantSettings, moment: datetime) -> datetime:
+    """When people are at the desk from `moment` on: at once where they are there, or never are."""
+    if is_open(settings, moment):
+        return moment
+    for days in range(8):
+        day = moment.date() + timedelta(days=days)
+        span = settings.hours.get(DAYS[day.weekday()], "closed")
+        if span == "closed":
+            continue
+        opening = datetime.combine(day, time.fromisoformat(span[:5]), moment.tzinfo)
+        if opening > moment:
+            return opening
+    return moment
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,13 @@ class Answerer:
         assistant: Answering,
         settings: ServeSettings,
         *,
+        patience: Callable[[], timedelta],
         texts: Mapping[str, str] | None = None,
         stored: Callable[[str], None] = lambda conversation: None,
         replied: Callable[[Reply], None] = lambda reply: None,
     ) -> None:
         self._database, self._assistant, self._settings = database, assistant, settings
+        self._patience = patience
         self._texts, self._stored, self._replied = texts or {}, stored, replied
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="reply")
         self._due: dict[str, _Due] = {}
@@ -182,7 +184,7 @@ class Answerer:
     async def _reply_to(self, waiting: Waiting, *, alone: bool, failed: bool) -> Stored:
         started = time.monotonic()
         reply, note = await asyncio.get_running_loop().run_in_executor(self._threads, self._work_out, waiting, failed)
-        patience = timedelta(minutes=self._settings.handover_minutes)
+        patience = self._patience()
         stored = await self._database.write(
             lambda session: store_reply(session, waiting, reply, note=note, patience=patience, alone=alone)
         )

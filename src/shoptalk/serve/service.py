@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from shoptalk.assistant.assistant import opens_at
 from shoptalk.assistant.reply import Reply
 from shoptalk.serve.answerer import Answerer
 from shoptalk.serve.conversations import Incoming, accept
@@ -53,6 +56,7 @@ class Service:
             texts=self.texts,
             stored=self.news_of,
             replied=self._count_reply,
+            patience=self.patience,
         )
 
     @property
@@ -65,6 +69,13 @@ class Service:
         """Remember from where browsers may call; after every change of a site."""
         lists = await self.database.read(lambda session: session.scalars(select(SiteRow.origins)).all())
         self.origins = frozenset(origin for origins in lists for origin in origins)
+
+    def patience(self) -> timedelta:
+        """How long a hand-over that nobody takes waits: some minutes, which begin once somebody is at the desk."""
+        settings = self.assistant.settings
+        now = datetime.now(UTC).astimezone(ZoneInfo(settings.timezone))
+        closed = opens_at(settings, now).astimezone(UTC) - now.astimezone(UTC)
+        return closed + timedelta(minutes=self.settings.handover_minutes)
 
     def stop_taking(self) -> None:
         """The process is about to end: what was accepted is answered without waiting for more, streams end."""
@@ -81,7 +92,7 @@ class Service:
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
-        self.check_length(incoming.text)
+        self.check_length("\n".join((*incoming.earlier, incoming.text)))
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
             if accepted.held_by == ASSISTANT:

@@ -24,7 +24,7 @@ LEFT_LYING = timedelta(seconds=30)
 
 
 class Workers:
-    """A loop for each kind of job, so that a webhook's slow server holds up no hand-over; and one that looks around."""
+    """A loop for each kind of job, so that a webhook's slow server holds up no hand-over; and two that look around."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -35,7 +35,11 @@ class Workers:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self._look_around(), *map(self._work_off, self._kinds))
+        await asyncio.gather(
+            self._every(REFRESH_SECONDS, self._refresh),
+            self._every(LEFT_LYING.total_seconds(), self._take_up),
+            *map(self._work_off, self._kinds),
+        )
 
     async def _work_off(self, kind: str) -> None:
         while True:
@@ -48,18 +52,21 @@ class Workers:
                 log.exception("jobs cannot be taken")
                 await asyncio.sleep(5 * POLL_SECONDS)
 
-    async def _look_around(self) -> None:
-        """Knowledge that `shoptalk knowledge` has changed, and messages that are owed an answer and get none."""
-        looked = time.monotonic()
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(seconds)
             try:
-                await self.service.in_thread(self.service.assistant.knowledge.refresh)
-                if time.monotonic() - looked >= LEFT_LYING.total_seconds():
-                    looked = time.monotonic()
-                    await self.service.answerer.resume(older=LEFT_LYING)
+                await work()
             except Exception:
                 log.exception("nothing can be looked after")
+
+    async def _refresh(self) -> None:
+        """`shoptalk knowledge` may have changed the knowledge."""
+        await self.service.in_thread(self.service.assistant.knowledge.refresh)
+
+    async def _take_up(self) -> None:
+        """Messages that are owed an answer and get none."""
+        await self.service.answerer.resume(older=LEFT_LYING)
 
     async def _do(self, job: Job) -> None:
         error = None

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, Response
 
 from shoptalk.artifact import open_artifact
-from shoptalk.serve.asked_person import patience_of, step_in
+from shoptalk.serve.asked_person import step_in
 from shoptalk.serve.asking import TheService
 from shoptalk.serve.faces.browser_sessions import (
     AGENT_COOKIE,
@@ -194,7 +194,7 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
 
 
 async def _take(service: Service, desk: BrowserSession, conversation: str) -> None:
-    patience, agent, site = patience_of(service), desk.principal.name, desk.principal.site
+    patience, agent, site = service.patience(), desk.principal.name, desk.principal.site
     await service.database.write(
         lambda session: step_in(session, site, conversation, agent=agent, texts=service.texts, patience=patience)
     )
