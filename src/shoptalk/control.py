@@ -25,6 +25,7 @@ from shoptalk.curate.sources import rows_left_out, source_fingerprint
 from shoptalk.errors import InputError
 from shoptalk.evaluate.bench import measure, save_measured
 from shoptalk.evaluate.foreign import foreign_sentences
+from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
@@ -98,7 +99,7 @@ def _aa(
         inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         claim(out, Question.of("control aa", config.of_answers(), sources=files, **inputs), force=force)
         world = World(run=out, config=config, report=report)
-        curated = curate_stage(world, sources, labels, None)
+        curated = curate_stage(world, sources, labels, None, reads=kind_of(config.base))
         world = base_stage(world, curated)
         baseline = baseline_stage(world, curated)
         entries = [_challenger(world, baseline, number) for number in range(1, CHALLENGERS + 1)]

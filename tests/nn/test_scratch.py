@@ -57,7 +57,7 @@ def test_outside_a_run_a_base_with_random_weights_says_where_it_can_be_had():
 def test_an_unknown_size_is_told_the_sizes():
     assert size_of("minilm") is None
     for call in (size_of, resolve, began_as):
-        with pytest.raises(BaseModelError, match=r"no base 'scratch:huge'.*: scratch:mini, scratch:small\."):
+        with pytest.raises(BaseModelError, match=r"no base 'scratch:huge'.*: scratch:mini, scratch:small, scratch:vit"):
             call("scratch:huge")
 
 

@@ -273,14 +273,18 @@ def objectives(as_json: Json = False) -> None:
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """The base models that have a short name; any hub id or folder works too."""
+    """The base models that have a short name; any hub id or folder works too, and PICTURES+TEXTS for both at once."""
     from shoptalk.nn.bases import BASES
+    from shoptalk.nn.features import FEATURES
     from shoptalk.nn.scratch import SIZES
+    from shoptalk.nn.scratch_pictures import PICTURE_SIZES
 
     rows: list[dict[str, str | None]] = [
         {"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()
     ]
     rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in SIZES.values()]
+    rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in PICTURE_SIZES.values()]
+    rows += [{"name": name, "about": about, "hub_id": None} for name, about in FEATURES.items()]
     show(rows, as_json, lambda: printed.models(rows))
 
 

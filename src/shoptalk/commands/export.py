@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from shoptalk.artifact import Artifact, create, digest, key_of, open_artifact, open_manifest, write_text
 from shoptalk.errors import ArtifactError, InputError, StorageError
 from shoptalk.nn import attention
-from shoptalk.nn.bases import open_base, resolve
+from shoptalk.nn.bases import open_text, resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import Encoder, TextEncoder, embed
 
@@ -74,7 +74,7 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
     _require_packages()
     settings = {"format": form, "quantize": rounding, "model": model}
     parents = {"model": base_digest(model), "folder": digest(str(resolve(model)))}
-    product = open_base(model)
+    product = open_text(model)
     key, earlier = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
     if earlier is not None and earlier.key != key and not force:
         raise StorageError(

@@ -1,4 +1,9 @@
-"""From a model reference to a product: `minilm`, `mpnet`, a Hugging Face id, or a folder (an artifact included)."""
+"""From a model reference to a product.
+
+A reference is a short name (`minilm`, `mpnet`), a Hugging Face id, or a folder (an artifact included); of pictures also
+random weights (`scratch:resnet-mini`), untrained features (`pixels`, `hog`), and two references joined by `+`, pictures
+first, for an encoder of both (`scratch:resnet-mini+minilm`).
+"""
 
 import importlib.util
 import os
@@ -17,9 +22,24 @@ from shoptalk.nn import attention
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
-from shoptalk.nn.encoder import MAX_LENGTH, PACKABLE, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
+from shoptalk.nn.encoder import (
+    MAX_LENGTH,
+    PACKABLE,
+    Encoder,
+    TextEncoder,
+    dialogue_of,
+    longest_of,
+    pooling_of,
+    text_encoder,
+)
+from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features
+from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.open_pictures import is_pair, is_vision, open_image, open_pair
+from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
-from shoptalk.nn.scratch import MARK, size_of
+from shoptalk.nn.product import CALLED, Embedder, Kind
+from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
 from shoptalk.readback import read_json
 
 attention.register()
@@ -66,16 +86,97 @@ BASES = {
 }
 
 
-def open_base(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
-    """The encoder that `ref` names, in float32 and evaluation mode, on the CPU.
+def kind_of(ref: str) -> Kind:
+    """The kind of product that `ref` names; no weights are loaded.
+
+    Raises:
+        BaseModelError: the reference is unknown, or its files are missing.
+    """
+    if ref in BASES or size_of(ref) is not None:
+        return "text"
+    if picture_size_of(ref) is not None or feature_of(ref) is not None:
+        return "image"
+    if towers_of(ref) is not None:
+        return "pair"
+    folder = resolve(ref)
+    if is_pair(folder):
+        return "pair"
+    return "image" if is_vision(folder) or is_features(folder) else "text"
+
+
+def towers_of(ref: str) -> tuple[str, str] | None:
+    """The references of pictures and of texts that `PICTURES+TEXTS` joins; None for other references.
+
+    Raises:
+        BaseModelError: the two are not an image encoder and a text encoder.
+    """
+    if "+" not in ref or _is_folder(ref):
+        return None
+    parts = ref.split("+")
+    splits = [("+".join(parts[:at]), "+".join(parts[at:])) for at in range(1, len(parts))]  # a folder may have a plus
+    pictures, texts = next((pair for pair in splits if pair[0] and pair[1] and _known_or_folder(pair[0])), splits[0])
+    for tower, kind in ((pictures, "image"), (texts, "text")):
+        if not tower or kind_of(tower) != kind:
+            raise BaseModelError(
+                f"{ref!r} joins {pictures!r} and {texts!r}; {tower!r} is no {kind} encoder. Expected an image encoder, "
+                "+ and a text encoder, such as scratch:resnet-mini+minilm."
+            )
+    return pictures, texts
+
+
+def _known_or_folder(ref: str) -> bool:
+    return picture_size_of(ref) is not None or feature_of(ref) is not None or ref in BASES or _is_folder(ref)
+
+
+def _is_folder(ref: str) -> bool:
+    return Path(os.path.expanduser(ref)).is_dir()  # noqa: PTH111 (as in `resolve`)
+
+
+def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embedder:
+    """The encoder that `ref` names, in float32 and evaluation mode, on the CPU. Random weights come from the seed.
 
     Raises:
         BaseModelError: the reference is unknown, or its files are missing, damaged, or not an encoder's.
     """
-    folder = resolve(ref)
-    held = admit(folder, ref)
     keep_memory()
     hush()
+    if (size := picture_size_of(ref)) is not None:
+        return scratch_pictures(size, seed=seed)
+    if (named := feature_of(ref)) is not None:
+        return feature_encoder(*named, name=ref)
+    if (towers := towers_of(ref)) is not None:
+        pictures, texts = (open_base(tower, max_length=max_length, seed=seed) for tower in towers)
+        if not isinstance(pictures, ImageEncoder):
+            raise BaseModelError(f"{towers[0]!r} has no weights that could be trained; give an image encoder.")
+        began = "+".join(Path(tower).name if _is_folder(tower) else tower for tower in towers)
+        return paired(pictures, text_encoder(texts), name=ref, began_as=began, seed=seed)
+    kind = kind_of(ref)
+    folder = resolve(ref)
+    if is_features(folder):
+        return open_features(folder, ref)
+    if kind == "image":
+        return open_image(folder, ref)
+    if kind == "pair":
+        return open_pair(folder, ref, max_length=max_length)
+    return _open_text(folder, ref, max_length)
+
+
+def open_text(ref: str, *, max_length: int = MAX_LENGTH) -> TextEncoder:
+    """The text encoder that `ref` names.
+
+    Raises:
+        BaseModelError: the reference is unknown, its files are missing or damaged, or it is of another kind.
+    """
+    kind = kind_of(ref)
+    if kind != "text":
+        raise BaseModelError(
+            f"{ref!r} is one of the {CALLED[kind]}; a text encoder is expected here, such as {', '.join(BASES)}."
+        )
+    return text_encoder(open_base(ref, max_length=max_length))
+
+
+def _open_text(folder: Path, ref: str, max_length: int) -> TextEncoder:
+    held = admit(folder, ref)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         backbone, report = _backbone(folder, ref, held)
@@ -162,6 +263,8 @@ def resolve(ref: str) -> Path:
             f"one: `shoptalk pretrain SOURCES --objective mlm --base {ref} --out DIR`; then give DIR/encoder here, or "
             "DIR/base for what it began as."
         )
+    if picture_size_of(ref) is not None or feature_of(ref) is not None:
+        raise BaseModelError(f"{ref!r} has no folder: it is made when it is opened.")
     path = Path(os.path.expanduser(ref))  # noqa: PTH111 (leaves an unknown ~user as it is; Path's raises)
     if path.is_dir():
         return _folder(path, ref)
@@ -174,9 +277,10 @@ def resolve(ref: str) -> Path:
             f"{' (HF_HUB_OFFLINE is set)' if _offline() else ''}. Give a folder that holds it, or one of: "
             f"{', '.join(BASES)}."
         )
+    near = nearest_name(ref, [*BASES, *FEATURES, *PICTURE_SIZES])
     raise BaseModelError(
         f"No model {ref!r}. Give one of {', '.join(BASES)}, a hub id such as "
-        f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors."
+        f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.{near}"
     )
 
 
@@ -186,15 +290,24 @@ def began_as(ref: str) -> str | None:
     Raises:
         BaseModelError: the reference is unknown.
     """
-    if ref in BASES:
+    if ref in BASES or feature_of(ref) is not None:
         return None
     if (size := size_of(ref)) is not None:
         return size.name
+    if (pictures := picture_size_of(ref)) is not None:
+        return pictures.reference
+    if towers_of(ref) is not None:
+        return ref
     try:
         mark = read_json(resolve(ref) / "config.json", dict).get(MARK)
     except ArtifactError:  # `open_base` will say what is wrong with it
         return None
     return mark if isinstance(mark, str) else None
+
+
+def from_seed(ref: str) -> bool:
+    """Whether weights of the base, or a part of them, are random and need no corpus."""
+    return picture_size_of(ref) is not None or towers_of(ref) is not None
 
 
 def _folder(path: Path, ref: str) -> Path:

@@ -97,6 +97,19 @@ def share(groups: Sequence[Group]) -> list[tuple[int, bool]]:
     return [(number, True) if number < len(groups) else (0, False) for number in numbers]
 
 
+def row_counts(n: int) -> list[int]:
+    """How many of n rows each process encodes, next to each other in the order of ranks; it may be none."""
+    processes = world_size()
+    return [n // processes + (number < n % processes) for number in range(processes)]
+
+
+def my_rows(n: int) -> slice:
+    """Which of n rows this process encodes."""
+    counts = row_counts(n)
+    begin = sum(counts[: rank()])
+    return slice(begin, begin + counts[rank()])
+
+
 def gather_rows(local: Float[Tensor, "k D"], counts: Sequence[int]) -> Float[Tensor, "n D"]:
     """The rows of all processes, in the order of ranks; `counts` says how many each has. Differentiable."""
     if world_size() == 1:
@@ -105,8 +118,8 @@ def gather_rows(local: Float[Tensor, "k D"], counts: Sequence[int]) -> Float[Ten
     return gathered
 
 
-def sum_across(value: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """The sum of a scalar over all processes. Differentiable."""
+def sum_across(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The sum of a tensor over all processes. Differentiable."""
     if world_size() == 1:
         return value
     total: Tensor = _SumAcross.apply(value)  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from shoptalk.artifact import open_artifact
 from shoptalk.nn import attention, bertlike
 from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite, refuse_unable
 from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
+from shoptalk.nn.product import Embedder
 
 _PRESENT: dict[str, Any] = {
     "hidden_act": "gelu",
@@ -33,7 +34,7 @@ _PRESENT: dict[str, Any] = {
 """What `bertlike.py` computes; a configuration that says another thing is left to transformers."""
 
 
-def open_to_read(folder: Path) -> TextEncoder:
+def open_to_read(folder: Path) -> Embedder:
     """The encoder in a folder, in float32 and evaluation mode, for embedding alone: it cannot be trained or saved.
 
     Raises:

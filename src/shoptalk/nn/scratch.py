@@ -1,4 +1,4 @@
-"""Bases with random weights, `scratch:mini` and `scratch:small`, for text that no base model was trained on.
+"""Text bases with random weights, `scratch:mini` and `scratch:small`, for text that no base model was trained on.
 
 Both are BERT (Devlin et al. 2019), so packed rows and the CPU kernels serve them. The sizes are chosen for two CPU
 cores, where an hour of training is a few million tokens:
@@ -21,12 +21,9 @@ from transformers import BertConfig, BertModel
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
 from shoptalk.nn.encoder import Encoder, TextEncoder
+from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, PREFIX, nearest_name, picture_size_of
 
 attention.register()
-
-PREFIX = "scratch:"
-MARK = "shoptalk_base"
-"""The entry of config.json that names what an encoder began as."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,18 @@ SIZES = {
 
 
 def size_of(ref: str) -> Size | None:
-    """The size that a reference such as `scratch:mini` names; None for references of another kind.
+    """The size of a text encoder that a reference such as `scratch:mini` names; None for references of another kind.
 
     Raises:
         BaseModelError: there is no such size.
     """
-    if not ref.startswith(PREFIX):
+    if not ref.startswith(PREFIX) or "+" in ref or picture_size_of(ref) is not None:
         return None
     if ref not in SIZES:
-        raise BaseModelError(f"There is no base {ref!r}. Bases with random weights are: {', '.join(SIZES)}.")
+        known = [*SIZES, *PICTURE_SIZES]
+        raise BaseModelError(
+            f"There is no base {ref!r}. Bases with random weights are: {', '.join(known)}.{nearest_name(ref, known)}"
+        )
     return SIZES[ref]
 
 

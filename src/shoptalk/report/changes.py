@@ -6,6 +6,7 @@ from shoptalk.report import wording
 from shoptalk.report.charts import Number, bar, figure, line, make_axis, picture, write
 from shoptalk.report.figures import Fact, fig, named, told
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.wording import signed
 
 _MOST_CHANGED = 8
@@ -14,9 +15,9 @@ _OPEN_TEXTS = 3
 
 def classes(facts: Fact) -> Html:
     """All classes at one glance, the largest changes, and the numbers of every class."""
-    every = facts.per_class
+    every, asked = facts.per_class, nouns_of(facts).asked
     if not every:
-        return paragraphs("No class was measured, since that takes labelled messages and a trained challenger.")
+        return paragraphs(f"No class was measured, since that takes labelled {asked} and a trained challenger.")
     known = sorted((row for row in every if row.gain.number is not None), key=lambda row: -(row.gain.number or 0.0))
     rises = [row for row in known if (row.gain.number or 0.0) > 0][:_MOST_CHANGED]
     falls = [row for row in reversed(known) if (row.gain.number or 0.0) < 0][:_MOST_CHANGED]
@@ -33,7 +34,7 @@ def classes(facts: Fact) -> Html:
         ]
         for row in shown
     ]
-    head: list[Child] = ["Class", "Messages", el("span", "loss | gain", class_="middle"), "Points"]
+    head: list[Child] = ["Class", asked.capitalize(), el("span", "loss | gain", class_="middle"), "Points"]
     return join(
         el(
             "p",
@@ -43,19 +44,19 @@ def classes(facts: Fact) -> Html:
             fig(wording.gaining, every),
             " gained and ",
             fig(wording.losing, every),
-            " lost. Single classes have few messages and no interval of their own: look for a pattern, not at one row.",
+            f" lost. Single classes have few {asked} and no interval of their own: look for a pattern, not at one row.",
         ),
         _skyline([row.gain.number or 0.0 for row in known]) if len(known) > 2 * _MOST_CHANGED else None,
         table("The largest gains and losses, in points", head, some, words={2}),
-        disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every)),
+        disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every, asked)),
     )
 
 
-def _all(every: Fact) -> Html:
+def _all(every: Fact, asked: str) -> Html:
     rows = sorted(every, key=lambda row: row.label.value)
     return table(
         "Accuracy per class",
-        ["Class", "Messages", "Base", "Adapted", "Gain"],
+        ["Class", asked.capitalize(), "Base", "Adapted", "Gain"],
         [
             [
                 named(row.label),
@@ -121,20 +122,20 @@ def _skyline(gains: Sequence[float]) -> Html:
 
 def texts(facts: Fact) -> Html | None:
     """The labelled texts that one encoder gets right and the other wrong."""
-    changed = facts.changed
+    changed, many = facts.changed, nouns_of(facts).many
     if not changed:
         return None
     about = el(
         "p",
         fig(wording.count, changed.n_gained),
-        " labelled texts are answered rightly more often by ",
+        f" labelled {many} are answered rightly more often by ",
         named(changed.entry),
         " than by the base, ",
         fig(wording.count, changed.n_lost),
         " less often, over ",
         fig(wording.count, changed.draws),
         " draws of labels",
-        ". Each is shown with the three other labelled texts that lie nearest to it: ",
+        f". Each is shown with the three other labelled {many} that lie nearest to it: ",
         el("span", "✓", class_="yes"),
         " marks one of the same class, ",
         el("mark", "both"),

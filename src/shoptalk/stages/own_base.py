@@ -1,7 +1,8 @@
-"""Base: the encoder that a run starts from where it is made from the run's own text.
+"""Base: the encoder that a run starts from where it is made from the run's own text, or from its seed.
 
-That is a base with random weights (`scratch:mini`), whose tokenizer is trained on the curated corpus, or any base whose
-vocabulary is extended by the corpus's own words (`vocabulary = N`). Either becomes the artifact `RUN/base`.
+That is a base with random weights (`scratch:mini`, whose tokenizer is trained on the curated corpus, or
+`scratch:resnet-mini`), a pair of two bases with its random projections, or any base whose vocabulary is extended by the
+corpus's own words (`vocabulary = N`). Each becomes the artifact `RUN/base`.
 """
 
 import json
@@ -10,10 +11,11 @@ from dataclasses import replace
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.nn.bases import began_as, hush, open_base
+from shoptalk.nn.bases import began_as, from_seed, hush, kind_of, open_base
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import MAX_LENGTH, TextEncoder
+from shoptalk.nn.encoder import MAX_LENGTH, text_encoder
 from shoptalk.nn.extend import extend
+from shoptalk.nn.product import Embedder
 from shoptalk.nn.scratch import scratch_product, size_of
 from shoptalk.objective import Spec
 from shoptalk.objectives import make_pretext
@@ -41,7 +43,7 @@ def base_stage(world: World, curated: Curated) -> World:
         ConfigError: the vocabulary of this base cannot be extended.
     """
     config = world.config
-    if size_of(config.base) is None and not config.vocabulary:
+    if size_of(config.base) is None and not from_seed(config.base) and not config.vocabulary:
         return world
     folder = world.run / "base"
     launch.shared(folder, make=lambda: _make_base(world, curated), read=lambda: None)
@@ -57,8 +59,8 @@ def pretext_for(config: Config, name: str) -> Spec:
         BaseModelError: the base cannot be found.
     """
     spec = make_pretext(name, config.objectives)
-    if began_as(config.base) is None:
-        return spec
+    if began_as(config.base) is None or kind_of(config.base) != "text":
+        return spec  # what learns from pictures has the defaults of an encoder that begins with random weights
     plain, own = make_pretext(name, {}), config.objectives.get(name, {})
     young = {"lr": YOUNG_LR * plain.lr, "passes": YOUNG_PASSES * plain.passes}
     # What differs from the default was set, if only for a part of a mixture.
@@ -76,21 +78,22 @@ def _make_base(world: World, curated: Curated) -> None:
     product = _opened(world, curated.train)
     words: dict[str, int] = {}
     if config.vocabulary:
-        words = find_words(curated.train, product.tokenizer, most=config.vocabulary)
-        product = extend(product, list(words))
+        words = find_words(curated.train, text_encoder(product).tokenizer, most=config.vocabulary)
+        product = extend(text_encoder(product), list(words))
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
-    readings = {"pieces": float(len(product.tokenizer)), "new_words": float(len(words))}
+    pieces = {"pieces": float(len(text_encoder(product).tokenizer))} if product.kind == "text" else {}
+    readings = pieces | {"new_words": float(len(words))}
     card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own text.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))
 
 
-def _opened(world: World, corpus: Corpus) -> TextEncoder:
+def _opened(world: World, corpus: Corpus) -> Embedder:
     """The base before its vocabulary is extended."""
     size = size_of(world.config.base)
     if size is None:
-        return open_base(world.config.base)
+        return open_base(world.config.base, seed=world.config.seed)
     hush()
     tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)
     product = scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH)

@@ -29,6 +29,7 @@ from shoptalk.report.evidence_json import (
     Neighbour,
     VectorMap,
 )
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.reading import read_evidence
 from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
@@ -242,7 +243,8 @@ def _map(
     classes = judge.classes if judge is not None and len(before.texts) else None
     n = len(before.texts)
     chosen = _points(n, len(pool), seed=world.config.seed)
-    drawn = projection.project(_both(before)[chosen], _both(after)[chosen], seed=world.config.seed)
+    what = nouns_for(baseline.kind).many
+    drawn = projection.project(_both(before)[chosen], _both(after)[chosen], seed=world.config.seed, what=what)
     if drawn is None:
         return None
     texts = [*(classes.items if classes is not None else ()), *pool]
@@ -258,7 +260,7 @@ def _map(
     return VectorMap(
         entry=entry.name,
         method=drawn.method,
-        n_all=n + len(curated.train),
+        n_all=n + (len(curated.train.pictures) or len(curated.train)),
         classes=tuple(classes.names) if classes is not None else (),
         sources=tuple(names),
         text=tuple(_shown(texts[i], POINT_CHARACTERS) for i in chosen),

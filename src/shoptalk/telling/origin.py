@@ -78,6 +78,8 @@ class Told:
     """How the challenger was trained: the objective's settings and the loop's."""
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    kind: str = "text"
+    """Of the encoder."""
 
 
 def origin(
@@ -106,6 +108,7 @@ def origin(
         training=_training(config, prepared, objective),
         versions=baseline.artifact.versions,
         command=command_of(sources, labels, test, config, pairs=pairs, accept_unproven=accept_unproven),
+        kind=baseline.kind,
     )
 
 

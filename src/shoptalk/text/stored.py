@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int, Integer, Shaped
 
 from shoptalk.errors import ArtifactError
+from shoptalk.records import Item
 
 _AT_ONCE = 4096
 """Texts that an iteration reads at a time."""
@@ -216,6 +217,26 @@ class ChosenItems(Sequence[T]):
         if isinstance(at, slice):
             return tuple(self._whole[i] for i in self._positions[at].tolist())
         return self._whole[int(self._positions[_place(at, len(self))])]
+
+
+class TextsOf(Sequence[str]):
+    """The texts among items, which are not copied, in their places; an empty text where an item is a picture."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return tuple(item if isinstance(item, str) else "" for item in self._items[at])
+        item = self._items[at.__index__()]
+        return item if isinstance(item, str) else ""
 
 
 def mapped(path: Path) -> Integer[np.ndarray, " N"]:
