@@ -46,16 +46,18 @@ def names() -> list[str]:
 def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
     """The loss of every step, exactly; of a curriculum those of both phases, `steps` each."""
     product, corpus, losses = tiny_product(), toy_corpus(), []
-    tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
+    inputs: Any = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
     for phase in name.split("-then-"):
         spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
+        if spec.accepts("image"):
+            product, corpus, inputs = on_pictures(name)
         with tempfile.TemporaryDirectory() as folder:
             # Checkouts before decision 0010 call the inputs tokens.
             named = "inputs" if "inputs" in inspect.signature(advance.Training.build).parameters else "tokens"
             training = advance.Training.build(
                 spec,
                 corpus=corpus,
-                **{named: tokens},
+                **{named: inputs},
                 product=product,
                 targets=toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product),
                 config=LoopConfig(steps=steps, batch=BATCH, lr=1e-3, seed=3),
@@ -64,6 +66,15 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
             )
             losses += [step.loss.hex() for step in advance.advance(training, until=steps)]
     return losses
+
+
+def on_pictures(name: str) -> tuple[Any, Any, Any]:
+    """A tiny image encoder, pictures and their pixels; older checkouts have no objectives that ask for them."""
+    from shoptalk.nn.tiny_pictures import tiny_image_encoder
+    from shoptalk.objectives.toy import toy_pictures
+
+    product = tiny_image_encoder("vit" if name in ("dino", "mae") else "resnet")
+    return product, *toy_pictures(size=product.size)
 
 
 def differing(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:

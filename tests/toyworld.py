@@ -1,19 +1,20 @@
 """Everything a training of one objective needs, on the toy: for tests of objectives and of the loop."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from shoptalk.nn.encoder import TextEncoder
-from shoptalk.objective import Material, Objective, Spec, Targets
+from shoptalk.nn.tiny_pictures import tiny_image_encoder
+from shoptalk.objective import Objective, Spec, Targets
 from shoptalk.objectives import spec_for
 from shoptalk.objectives.recipe import PhaseRecipe
-from shoptalk.objectives.toy import toy_corpus, toy_labels
+from shoptalk.objectives.toy import toy_material
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import Tokenised, tokenise
-from tests.tiny import tiny_product
+
+OF_PATCHES = ("dino", "mae")
+"""Objectives whose toy is a ViT; of others on pictures it is a residual network with batch norms."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class ToyWorld:
     """One objective, built on a fresh tiny product, with the toy corpus collated for it."""
 
     spec: Spec
-    product: TextEncoder
+    product: Any
     corpus: Corpus
-    tokens: Tokenised
+    tokens: Any
+    """Of pictures, their pixels."""
     targets: Targets | None
     data: Sequence[int]
     collate: Callable[..., Any]
@@ -31,21 +33,22 @@ class ToyWorld:
 
 
 def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:
-    product = tiny_product()
-    corpus = corpus if corpus is not None else toy_corpus()
-    tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
-    targets = toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product)
+    kind = getattr(spec, "kind", "")
+    image_encoder = tiny_image_encoder("vit" if kind in OF_PATCHES else "resnet")
+    material = toy_material(spec, corpus=corpus, image_encoder=image_encoder)
+    if not spec.supervised:
+        material = replace(material, targets=spec.prepare(material.corpus, material.product))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        objective = spec.build(product)
+        objective = spec.build(material.product)
     return ToyWorld(
         spec=spec,
-        product=product,
-        corpus=corpus,
-        tokens=tokens,
-        targets=targets,
-        data=spec.examples(corpus),
-        collate=spec.collate(Material(corpus, product, tokens, targets)),
+        product=material.product,
+        corpus=material.corpus,
+        tokens=material.inputs,
+        targets=material.targets,
+        data=spec.examples(material.corpus),
+        collate=spec.collate(material),
         objective=objective,
     )
 

@@ -98,6 +98,9 @@ class Spec(Frozen, ABC):
     """The kinds of product that it trains."""
     supervised: ClassVar[bool] = False
     """Whether it learns from labels, which the caller gives as targets; others learn from items alone."""
+    head_rate: ClassVar[float | None] = None
+    """The learning rate of its heads relative to the product's. None is the loop's factor, for a trained product whose
+    new heads must catch up; 1 is for objectives that train both from random weights."""
     lr: float
     batch: int
     passes: float

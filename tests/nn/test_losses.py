@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.nn import losses
-from shoptalk.nn.losses import info_nce, linear_cross_entropy, similarity_distribution
+from shoptalk.nn.losses import (
+    info_nce,
+    info_nce_of_queue,
+    linear_cross_entropy,
+    nt_xent,
+    similarity_distribution,
+    squared_distance,
+)
 from shoptalk.nn.native import library
 
 
@@ -164,3 +171,68 @@ def test_the_kernel_is_what_runs_on_a_cpu_and_nowhere_else(monkeypatch: pytest.M
     assert not losses._has_kernel(rows.to("meta"), bias)
     monkeypatch.setenv("SHOPTALK_NATIVE", "0")
     assert not losses._has_kernel(rows, bias)
+
+
+def nt_xent_by_hand(first: np.ndarray, second: np.ndarray, temperature: float) -> float:
+    """Chen et al. 2020, algorithm 1: its views 2k-1 and 2k are neighbours, its sum leaves out the view itself."""
+    views = np.stack([first, second], axis=1).reshape(2 * len(first), -1).astype(np.float64)
+    losses = []
+    for i, view in enumerate(views):
+        partner = i + 1 if i % 2 == 0 else i - 1
+        others = [np.exp(view @ other / temperature) for k, other in enumerate(views) if k != i]
+        losses.append(-np.log(np.exp(view @ views[partner] / temperature) / sum(others)))
+    return float(np.sum(losses) / len(views))
+
+
+@given(st.integers(2, 8), st.integers(2, 6), st.floats(0.05, 2.0), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_nt_xent_is_the_papers_algorithm_and_knows_no_order(n: int, d: int, temperature: float, seed: int):
+    first, second = unit(n, d, seed), unit(n, d, seed + 1000)
+    loss = nt_xent(first, second, temperature=temperature).item()
+    assert loss == pytest.approx(nt_xent_by_hand(first.numpy(), second.numpy(), temperature), rel=1e-4, abs=1e-5)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    for one, other in ((second, first), (first[order], second[order])):
+        assert nt_xent(one, other, temperature=temperature).item() == pytest.approx(loss, rel=1e-4, abs=1e-5)
+
+
+@given(st.integers(1, 8), st.integers(2, 6), st.integers(1, 9), st.floats(0.05, 2.0), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_info_nce_of_a_queue_is_the_papers_equation(n: int, d: int, size: int, temperature: float, seed: int):
+    queries, keys, queue = (unit(rows, d, seed + place) for place, rows in enumerate((n, n, size)))
+    losses = []
+    for query, key in zip(queries.double().numpy(), keys.double().numpy(), strict=True):
+        # He et al. 2020, equation 1: the sum runs over one positive and K negatives.
+        scores = [np.exp(query @ other / temperature) for other in (key, *queue.double().numpy())]
+        losses.append(-np.log(scores[0] / sum(scores)))
+    loss = info_nce_of_queue(queries, keys, queue, temperature=temperature).item()
+    assert loss == pytest.approx(np.mean(losses), rel=1e-4, abs=1e-5)
+    shuffled = queue[torch.randperm(size, generator=torch.Generator().manual_seed(seed))]
+    assert info_nce_of_queue(queries, keys, shuffled, temperature=temperature).item() == pytest.approx(
+        loss, rel=1e-4, abs=1e-5
+    )
+
+
+@given(st.integers(1, 8), st.integers(2, 6), st.floats(0.1, 10.0), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_the_squared_distance_is_of_directions_alone(n: int, d: int, length: float, seed: int):
+    predicted, targets = unit(n, d, seed), unit(n, d, seed + 1000)
+    # Grill et al. 2020, equation 2.
+    wanted = np.mean(((predicted.double().numpy() - targets.double().numpy()) ** 2).sum(1))
+    assert squared_distance(length * predicted, targets / length).item() == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    assert squared_distance(targets, predicted).item() == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_losses_of_views_are_float32_under_bfloat16():
+    first, second, queue = unit(6, 8, 0), unit(6, 8, 1), unit(9, 8, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = [
+            nt_xent(first, second, temperature=0.1),
+            info_nce_of_queue(first, second, queue, temperature=0.1),
+            squared_distance(first, second),
+        ]
+    exact = [
+        nt_xent(first, second, temperature=0.1),
+        info_nce_of_queue(first, second, queue, temperature=0.1),
+        squared_distance(first, second),
+    ]
+    assert found == exact

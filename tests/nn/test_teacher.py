@@ -89,3 +89,35 @@ def test_the_momentum_is_the_papers():
         paper = 1 - (1 - 0.996) * (math.cos(math.pi * k / 10) + 1) / 2
         assert cosine_momentum(k / 10, start=0.996) == pytest.approx(paper)
     assert linear_momentum(0.25, start=0.999, end=0.9999) == pytest.approx(0.999 + 0.25 * 0.0009)
+
+
+def normed() -> torch.nn.Sequential:
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
+
+
+def test_any_network_can_be_followed_and_running_statistics_are_copied_not_averaged():
+    student = normed().train()
+    teacher = Teacher(student)
+    student(5 + torch.randn(64, 3, generator=torch.Generator().manual_seed(0)))
+    assert not torch.equal(teacher.encoder[1].running_mean, student[1].running_mean)  # type: ignore[index]
+    before = teacher.encoder[1].weight.clone()  # type: ignore[index]
+    with torch.no_grad():
+        student[1].weight.add_(1)
+    teacher.follow(student, momentum=0.75)
+    for name, buffer in student.named_buffers():
+        assert torch.equal(teacher.encoder.get_buffer(name), buffer), name
+    torch.testing.assert_close(teacher.encoder[1].weight, before + 0.25)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("batch_statistics", [False, True])
+def test_its_norms_use_the_running_statistics_or_the_batchs_and_there_is_no_dropout(batch_statistics: bool):
+    student = normed().train()
+    teacher = Teacher(student, batch_statistics=batch_statistics).train()
+    inputs = 5 + torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    hidden = student[0](inputs).detach()
+    outputs = teacher(inputs)
+    deviation = hidden.var(0, unbiased=False).add(1e-5).sqrt()
+    expected = (hidden - hidden.mean(0)) / deviation if batch_statistics else hidden / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
+    assert all(part.training for part in teacher.modules())  # modes are as they were
+    assert not outputs.requires_grad

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,12 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoptalk.config import Config
 from shoptalk.errors import ConfigError, DivergedError
 from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
+from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.training import optim
-from shoptalk.training.loop import LoopConfig, Step, batch_positions, observing, train
+from shoptalk.training.loop import LoopConfig, Step, batch_positions, loop_config, observing, train
 from shoptalk.training.schedule import Schedule
 from tests.toyworld import MIXTURE, ToyWorld, small_spec, toy_world
 
@@ -237,6 +239,19 @@ def test_heads_learn_faster_and_only_matrices_decay():
         rate = CONFIG.lr if name.startswith("encoder.") else CONFIG.lr * optim.HEAD_LR
         assert settings.pop(id(parameter)) == (rate, CONFIG.weight_decay if parameter.ndim > 1 else 0.0), name
     assert not settings
+
+
+def test_an_objective_may_say_how_fast_its_heads_learn():
+    class AsFast(MlmSpec):
+        head_rate: ClassVar[float | None] = 1.0
+
+    config = loop_config(AsFast(batch=8), Config(), name="mlm", steps=1, precision="float32")
+    world = toy_world(AsFast(batch=8))
+    optimizer = optim.make_optimizer(
+        world.objective, world.product.network, lr=0.5, weight_decay=0.0, head_rate=config.head_rate
+    )
+    assert {group["base_lr"] for group in optimizer.groups} == {0.5}
+    assert loop_config(small_spec("mlm"), Config(), name="mlm", steps=1, precision="float32").head_rate is None
 
 
 class Counting(Objective[Any, Any]):

@@ -11,7 +11,7 @@ being changed.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from threading import Lock
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shoptalk.artifact import digest, handed_out, open_artifact
+from shoptalk.assistant.album import Album
 from shoptalk.assistant.asked_turn import OURS, AskedTurn
 from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
 from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
@@ -39,6 +40,7 @@ from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
 from shoptalk.assistant.reply import Path as ReplyPath
 from shoptalk.assistant.retrieve import Found, retrieve
 from shoptalk.assistant.shelf import Embeds, Shelf
+from shoptalk.assistant.shown import unknown_picture, with_caption, with_picture
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
 from shoptalk.nn.encoder import text_encoder
 from shoptalk.nn.heads.classifier import Classifier
@@ -69,8 +71,10 @@ class Assistant:
         versions: Versions,
         *,
         bulk: Embeds | None = None,
+        album: Album | None = None,
     ) -> None:
         self.run = run
+        self.album = album
         self.settings = settings
         self.head = head
         self.knowledge = knowledge
@@ -123,9 +127,10 @@ class Assistant:
         parts = {
             name: artifact.content for name in ("encoder", "head", "corpus") if (artifact := open_artifact(run / name))
         }
+        album = Album.open(Path(chosen.pictures), tell=tell) if chosen.pictures else None
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
         asked = through(product) if through is not None else product
-        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk)
+        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
@@ -157,18 +162,37 @@ class Assistant:
                     self._vectors.popitem(last=False)
         return np.stack([known[text] for text in readable]) if readable else self._encoder.embed([])
 
-    def reply(self, turns: Sequence[Turn], *, now: datetime | None = None, earlier: Sequence[Decision] = ()) -> Reply:
+    def reply(
+        self,
+        turns: Sequence[Turn],
+        *,
+        now: datetime | None = None,
+        earlier: Sequence[Decision] = (),
+        picture: bytes | None = None,
+    ) -> Reply:
         """The reply to a conversation's last turn or turns, which are the visitor's.
 
         Args:
             turns: the conversation, the oldest turn first.
             now: for rules, hours and the days on which documents hold.
             earlier: what was decided in this conversation before, the oldest first: so that it does not ask back twice.
+            picture: a file that the visitor shows with the last turn.
+
+        Raises:
+            RefusedPicture: that file cannot be read.
         """
-        clock = Clock()
-        considered = self.consider(turns, now=now, earlier=earlier, clock=clock)
+        clock, message = Clock(), turns[-1].text if turns else ""
+        seen = self.album.recognise(picture) if picture is not None and self.album is not None else None
+        if picture is not None:
+            clock.lap("picture")
+            if seen is None and not message.strip():
+                reply = unknown_picture(message, self.settings.texts, self._versions)
+                return replace(reply, seconds=clock.seconds())
+        considered = self.consider(with_caption(turns, seen), now=now, earlier=earlier, clock=clock)
         decided = self.decided(considered, threshold=self.threshold)
         reply = self._worded(decided, considered)
+        if picture is not None:
+            reply = with_picture(reply, seen, message, self.settings.texts)
         clock.lap("word")
         return replace(reply, seconds=clock.seconds())
 
@@ -336,6 +360,21 @@ def is_open(settings: AssistantSettings, moment: datetime) -> bool:
         return True
     span = settings.hours.get(DAYS[moment.weekday()], "closed")
     return span != "closed" and span[:5] <= f"{moment:%H:%M}" < span[6:]
+
+
+def opens_at(settings: AssistantSettings, moment: datetime) -> datetime:
+    """When people are at the desk from `moment` on: at once where they are there, or never are."""
+    if is_open(settings, moment):
+        return moment
+    for days in range(8):
+        day = moment.date() + timedelta(days=days)
+        span = settings.hours.get(DAYS[day.weekday()], "closed")
+        if span == "closed":
+            continue
+        opening = datetime.combine(day, time.fromisoformat(span[:5]), moment.tzinfo)
+        if opening > moment:
+            return opening
+    return moment
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class CurateConfig(Frozen):
 
     text_column: str = "text"
     label_column: str = "label"
+    image_column: str = Field(default="image", description="of tables that name picture files, beside the table")
     group_column: str = Field(
         default="auto",
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "
@@ -54,6 +55,14 @@ class CurateConfig(Frozen):
     )
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
+    near_pictures: int = Field(
+        default=6,
+        ge=0,
+        le=15,
+        description="bits of 256 in which two pictures' hashes may differ to be near duplicates; 0 where classes are "
+        "drawings that differ in details",
+    )
+    picture_megabytes: float = Field(default=50.0, gt=0.0, description="largest file of a picture")
     label_spelling: Literal["merge", "keep", "refuse"] = Field(
         default="merge",
         description="labels that differ in case, spaces and punctuation only, such as Refund and refund",

@@ -105,7 +105,8 @@ def without_conflicts(
     """
     rows: dict[str, list[Example]] = {}
     for example in examples:
-        rows.setdefault(" ".join(example.text.casefold().split()), []).append(example)
+        which = " ".join(example.text.casefold().split()) if example.picture is None else example.picture.sha256
+        rows.setdefault(which, []).append(example)
     conflicts = {text: same for text, same in rows.items() if len({example.label for example in same}) > 1}
     if not conflicts:
         return list(examples), [], []

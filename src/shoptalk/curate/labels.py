@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named, column_problem
@@ -15,12 +18,13 @@ from shoptalk.curate.encodings import UTF8
 from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
 from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
+from shoptalk.curate.picture_labels import labelled_rows, picture_clusters, zip_rows
 from shoptalk.curate.readers import format_of
 from shoptalk.curate.readers.shared import left_out
 from shoptalk.curate.sources import count_by_reason, first_left_out, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
-from shoptalk.records import Drop, Example, LabelSet
+from shoptalk.records import Drop, Example, LabelSet, Picture
 
 _CONVERSATIONS = ("turns", "messages")
 """Keys of rows that are conversations."""
@@ -83,15 +87,19 @@ def read_labels(
         )
     _refuse_one_class(path, examples, spellings, drops)
     numbers = independent_ones(
-        clusters([example.text for example in examples], config.near_duplicate),
-        [example.groups for example in examples],
-        printable(path.name),
-        say,
+        _alike(examples, config), [example.groups for example in examples], printable(path.name), say
     )
     clustered = [
         example.model_copy(update={"cluster": int(number)}) for example, number in zip(examples, numbers, strict=True)
     ]
     return clustered, drops
+
+
+def _alike(examples: list[Example], config: CurateConfig) -> Int[np.ndarray, " N"]:
+    """The near-duplicate cluster of each."""
+    if pictures := [example.picture for example in examples if example.picture is not None]:
+        return picture_clusters(pictures, config)  # a file of labels holds one kind
+    return clusters([example.text for example in examples], config.near_duplicate)
 
 
 def _consistent(
@@ -103,11 +111,12 @@ def _consistent(
     drops = []
     for example in examples:
         label = names[example.label]
-        first = distinct.setdefault((example.text, label), example.model_copy(update={"label": label}))
+        which = example.text if example.picture is None else example.picture.sha256
+        first = distinct.setdefault((which, label), example.model_copy(update={"label": label}))
         if first.id != example.id:
             groups = tuple(dict.fromkeys((*first.groups, *example.groups)))
-            distinct[example.text, label] = first.model_copy(update={"groups": groups})
-            detail = f"same text and label as {first.id}"
+            distinct[which, label] = first.model_copy(update={"groups": groups})
+            detail = f"same {'text' if example.picture is None else 'picture'} and label as {first.id}"
             drops.append(
                 Drop(id=example.id, source=name, reason="duplicate", detail=detail, sample=sample(example.text))
             )
@@ -237,16 +246,23 @@ def _rows(
 
     With `several` labels a text, the label column may have an s at its end. A test may lack the column of groups.
     """
+    if format_of(path) == ".zip" and not several:
+        yield from zip_rows(path, config.image_column, config)
+        return
     if format_of(path) not in (".csv", ".jsonl"):
         if format_of(path) is not None:
             raise _swapped(path, "it is plain text", config)
-        raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+        raise SourceError(
+            f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not; of pictures also a .zip "
+            "whose folders are the labels."
+        )
     encoding = encoding_of(path)
     if encoding != UTF8:
         say(read_as(printable(path.name), encoding))
     label = config.label_column
+    what = config.image_column if _names_pictures(path, encoding, config) and not several else config.text_column
     wanted = {
-        "curate.text_column": [config.text_column],
+        "curate.image_column" if what == config.image_column else "curate.text_column": [what],
         "curate.label_column": [label, f"{label}s"] if several else [label],
     }
     if format_of(path) == ".csv":
@@ -275,8 +291,19 @@ def _rows(
     if refusal is not None:
         raise SourceError(f"{path} {refusal}")
     names = [*itertools.chain(*wanted.values()), *groups]
-    for row in rows:
-        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names))
+    named = (row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names)) for row in rows)
+    yield from labelled_rows(path, named, what, config) if what == config.image_column else named
+
+
+def _names_pictures(path: Path, encoding: str, config: CurateConfig) -> bool:
+    """Whether a table has the column of pictures and none of texts."""
+    if format_of(path) == ".csv":
+        columns: Iterable[str] = csv_table(path, encoding, ((config.text_column, config.image_column),)).columns
+    else:
+        first = next((row for row in json_rows(path, encoding) if isinstance(row, Row)), None)
+        columns = first.value if first is not None else ()
+    columns = list(columns)
+    return column_named(config.image_column, columns) is not None and column_named(config.text_column, columns) is None
 
 
 def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
@@ -308,7 +335,9 @@ def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tup
 
 
 def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
-    text = row.value.get(config.text_column)
+    shown = row.value.get(config.image_column)
+    picture = shown if isinstance(shown, Picture) else None
+    text = row.value.get(config.text_column) if picture is None else "/".join(picture.path.split("/")[-2:])
     if text is None:
         return Bad(row.number, "no-text", f"no {config.text_column!r}", sample(str(row.value)))
     if not isinstance(text, str):
@@ -326,7 +355,7 @@ def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
     groups = _groups(row, config, repaired)
     if isinstance(groups, Bad):
         return groups
-    return Example(id=f"{name}#{row.number}", text=repaired, label=label, groups=groups)
+    return Example(id=f"{name}#{row.number}", text=repaired, label=label, groups=groups, picture=picture)
 
 
 def _label(value: Any) -> str:

@@ -8,15 +8,19 @@
 | `.txt`  | one document if blank lines part its paragraphs; else a document a line                             |
 | `.csv`  | a document a row, from the column `curate.text_column`                                              |
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
+| picture | one document: `.png`, `.jpg`, `.webp`, `.gif`, `.bmp`, `.tif`, or of a `.zip` each that it holds     |
 
-Each may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the case of its
-name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or `.txt` of over
-a million characters becomes several documents, parted at blank lines, so that no file is ever held whole. `readers` has
-a file for each format.
+A `.csv` or `.jsonl` with the column `curate.image_column` becomes a document for each picture that its rows name, with
+the texts of these rows as its captions.
+
+Each file of text may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the
+case of its name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or
+`.txt` of over a million characters becomes several documents, parted at blank lines, so that no file is held
+whole. `readers` has a file for each format.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shoptalk.artifact import file_digest
@@ -25,14 +29,19 @@ from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
-from shoptalk.curate.readers import READERS
+from shoptalk.curate.readers import PICTURE_READERS, READERS, Reader, format_of
 from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
 
 def stream_sources(
-    paths: Sequence[Path], config: CurateConfig, *, out: Path | None = None, say: Callable[[str], None] | None = None
+    paths: Sequence[Path],
+    config: CurateConfig,
+    *,
+    out: Path | None = None,
+    say: Callable[[str], None] | None = None,
+    readers: Mapping[str, Reader] = READERS,
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
@@ -47,6 +56,7 @@ def stream_sources(
         config: how they are read, and how large a file may be.
         out: the folder that the results go to, which is never a source.
         say: is told of each file that is not UTF-8, and in which encoding it is read.
+        readers: of each kind of file.
 
     Raises:
         SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
@@ -54,7 +64,7 @@ def stream_sources(
             remained (when that is found out).
     """
     files, drops = list_files(paths, out=out)
-    return _stream(paths, files, drops, config, say)
+    return _stream(paths, files, drops, config, say, readers)
 
 
 def _stream(
@@ -63,6 +73,7 @@ def _stream(
     drops: Sequence[Drop],
     config: CurateConfig,
     say: Callable[[str], None] | None,
+    readers: Mapping[str, Reader],
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
@@ -72,10 +83,7 @@ def _stream(
     for file in files:
         try:
             refuse_oversized(file.path, config)
-            encoding = encoding_of(file.path)
-            if say is not None and encoding != UTF8:
-                say(read_as(file.name, encoding))
-            for item in READERS[suffix_of(file.path)](file, encoding, config):
+            for item in _read(file, config, say, readers):
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -92,6 +100,20 @@ def _stream(
         raise SourceError(
             f"No usable text in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
         )
+
+
+def _read(
+    file: SourceFile, config: CurateConfig, say: Callable[[str], None] | None, readers: Mapping[str, Reader]
+) -> Iterator[Document | Drop]:
+    """What a file holds, by the reader of its format."""
+    suffix = format_of(file.path)
+    if suffix in PICTURE_READERS:
+        yield from PICTURE_READERS[suffix](file, config)
+        return
+    encoding = encoding_of(file.path)
+    if say is not None and encoding != UTF8:
+        say(read_as(file.name, encoding))
+    yield from readers[suffix_of(file.path)](file, encoding, config)
 
 
 def read_as(name: str, encoding: str) -> str:

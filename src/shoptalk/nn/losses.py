@@ -17,18 +17,56 @@ def info_nce(
     queries: Float[Tensor, "n D"],
     keys: Float[Tensor, "n D"],
     *,
-    temperature: float,
+    temperature: float | Float[Tensor, ""],
     excluded: Bool[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of identifying each query's key among all keys (van den Oord et al. 2018, equation 4).
 
-    Rows are unit vectors, and key i belongs to query i; `excluded[i, j]` takes key j out of query i's negatives.
+    Rows are unit vectors, and key i belongs to query i; `excluded[i, j]` takes key j out of query i's negatives. A
+    temperature that is a tensor may be learned.
     """
     logits = _inner_products(queries, keys) / temperature
     numbers = torch.arange(len(queries), device=logits.device)
     if excluded is not None:
         logits = logits.masked_fill(excluded & (numbers[:, None] != numbers[None, :]), EXCLUDED)
     return torch.nn.functional.cross_entropy(logits, numbers)
+
+
+def nt_xent(first: Float[Tensor, "n D"], second: Float[Tensor, "n D"], *, temperature: float) -> Float[Tensor, ""]:
+    """Mean cross-entropy of identifying each view's partner among the other 2n - 1 views (Chen et al. 2020, SimCLR,
+    equation 1 and algorithm 1).
+
+    Rows are unit vectors; row i of both are the two views of one example.
+    """
+    views = torch.cat([first, second])
+    partners = torch.arange(len(views), device=views.device).roll(len(first))
+    log_probabilities = similarity_distribution(views, temperature=temperature)
+    return torch.nn.functional.nll_loss(log_probabilities, partners)
+
+
+def info_nce_of_queue(
+    queries: Float[Tensor, "n D"],
+    keys: Float[Tensor, "n D"],
+    queue: Float[Tensor, "K D"],
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of identifying each query's key among it and the K of a queue (He et al. 2020, MoCo,
+    equation 1).
+
+    Rows are unit vectors, and key i belongs to query i; other queries' keys are no negatives.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        positives = (queries.float() * keys.float()).sum(-1, keepdim=True)
+    logits = torch.cat([positives, _inner_products(queries, queue)], dim=1) / temperature
+    return torch.nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def squared_distance(predicted: Float[Tensor, "n D"], targets: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+    """Mean squared distance of the two when each is scaled to unit length, 2 - 2 cos (Grill et al. 2020, BYOL,
+    equation 2); in float32, whatever precision the layers have.
+    """
+    return (2 - 2 * torch.nn.functional.cosine_similarity(predicted.float(), targets, dim=-1)).mean()
 
 
 def similarity_distribution(vectors: Float[Tensor, "n D"], *, temperature: float) -> Float[Tensor, "n n"]:

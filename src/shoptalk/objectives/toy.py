@@ -1,14 +1,21 @@
-"""A toy to run any objective on by itself: random weights, a few made-up conversations, a few dozen steps."""
+"""A toy to run any objective on by itself: random weights, made-up conversations or pictures, a few dozen steps."""
 
 import sys
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
+from shoptalk.image.pixels import Pixels
+from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.product import Product
 from shoptalk.nn.tiny import WORDS, tiny_product
+from shoptalk.nn.tiny_pictures import tiny_image_encoder
 from shoptalk.objective import Key, Material, Spec, Targets
+from shoptalk.records import Picture
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.tokens import tokenise
 
 
 def toy_corpus(conversations: int = 24, turns: int = 4, *, seed: int = 0) -> Corpus:
@@ -46,15 +53,72 @@ def toy_labels(corpus: Corpus) -> Targets:
     return {"targets": np.eye(2, dtype=np.float32)[corpus.conversation % 2]}
 
 
-def run(spec: Spec, *, steps: int = 40, corpus: Corpus | None = None) -> list[float]:
-    """Train on the toy (`toy_corpus`, unless another is given) and print the loss five times; returns the losses."""
+def toy_pictures(n: int = 96, *, size: int = 16, seed: int = 0) -> tuple[Corpus, Pixels]:
+    """Drawings of a disc, a square, a cross or stripes in one of three colours, somewhere on a ground of another: the
+    corpus of the pictures, whose files do not exist, and their pixels. Of picture i the shape is i modulo 4.
+    """
+    rng = np.random.default_rng([seed, size])
+    drawings = [_drawing(i % len(SHAPES), i // len(SHAPES) % 3, size, rng) for i in range(n)]
+    corpus = Corpus(
+        items=tuple(Picture(path=f"toy/{i}.png", sha256=f"{seed}-{size}-{i}") for i in range(n)),
+        conversation=np.arange(n),
+        turn=np.full(n, -1),
+        digest=f"pictures-{n}-{size}-{seed}",
+    )
+    return corpus, Pixels(np.stack(drawings), np.arange(n, dtype=np.int32), size)
+
+
+SHAPES = ("disc", "square", "cross", "stripes")
+
+
+def _drawing(shape: int, hue: int, size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "S S 3"]:
+    y, x = np.mgrid[:size, :size] / size
+    (middle_y, middle_x), radius = rng.uniform(0.35, 0.65, 2), rng.uniform(0.2, 0.35)
+    away_y, away_x = np.abs(y - middle_y), np.abs(x - middle_x)
+    inside = (
+        away_y**2 + away_x**2 < radius**2,
+        np.maximum(away_y, away_x) < radius * 0.9,
+        (np.minimum(away_y, away_x) < radius / 3) & (np.maximum(away_y, away_x) < radius),
+        (y * 4 + rng.random()) % 1 < 0.5,
+    )[shape]
+    colour = np.full(3, 40.0) + rng.uniform(0, 60, 3)
+    colour[hue] = rng.uniform(180, 240)
+    ground = rng.uniform(60, 200) * np.ones(3)
+    picture = np.where(inside[:, :, None], colour, ground) + rng.normal(0, 8, (size, size, 3))
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def toy_material(
+    spec: Spec, *, corpus: Corpus | None = None, image_encoder: ImageEncoder | None = None
+) -> Material[Any]:
+    """A tiny product of the spec's kind, its corpus and its inputs; without the targets of an objective that prepares
+    some.
+
+    Args:
+        spec: what is to be trained.
+        corpus: of texts, in place of `toy_corpus`.
+        image_encoder: for objectives on pictures, in place of a tiny residual network.
+    """
+    product: Product
+    if spec.accepts("image"):
+        product = image_encoder or tiny_image_encoder()
+        pictures, pixels = toy_pictures(size=product.network.size)
+        return Material(pictures, product, pixels, None)
+    product, corpus = tiny_product(), corpus if corpus is not None else toy_corpus()
+    return Material(corpus, product, product.inputs(corpus), toy_labels(corpus) if spec.supervised else None)
+
+
+def run(
+    spec: Spec, *, steps: int = 40, corpus: Corpus | None = None, image_encoder: ImageEncoder | None = None
+) -> list[float]:
+    """Train on the toy (`toy_material`) and print the loss five times; returns the losses."""
     torch.manual_seed(0)
-    product, corpus = tiny_product(), corpus or toy_corpus()
-    tokens = tokenise(product.tokenizer, corpus.texts, max_length=product.max_length)
-    data = spec.examples(corpus)
-    targets = toy_labels(corpus) if spec.supervised else spec.prepare(corpus, product)
-    collate = spec.collate(Material(corpus, product, tokens, targets))
-    objective = spec.build(product).train()
+    material = toy_material(spec, corpus=corpus, image_encoder=image_encoder)
+    data = spec.examples(material.corpus)
+    if not spec.supervised:
+        material = replace(material, targets=spec.prepare(material.corpus, material.product))
+    collate = spec.collate(material)
+    objective = spec.build(material.product).train()
     optimizer = torch.optim.AdamW(objective.parameters(), lr=2e-3)
     losses = []
     for step in range(steps):

@@ -219,7 +219,7 @@ def _make_corpus(
     read = read if reads is None else readable(read, reads)
     left = without_conversations(read, (example.groups for example in (*examples, *tests)))
     items = itertools.chain(labelled.drops, asked.drops, left)
-    reserved = [*(example.text for example in (*examples, *tests)), *asked.texts]
+    reserved = [*(example.item for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
         kept = curate(without(items, asked), reserved=reserved, config=config)

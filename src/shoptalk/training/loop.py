@@ -45,6 +45,8 @@ class LoopConfig:
     """Where several processes train: whether each holds a part of the parameters, or all of them. Changes no result."""
     decay_from: int | None = None
     """Begin the decay after this many steps instead of at the planned place."""
+    head_rate: float | None = None
+    """The learning rate of heads relative to the product's, where it is not `optim.HEAD_LR`."""
     name: str = ""
     """Of the objective in the settings, for messages; without one they name its class."""
 
@@ -62,6 +64,7 @@ def loop_config(spec: Spec, config: Config, *, name: str, steps: int, precision:
         clip=config.train.clip,
         precision=precision,
         shard=config.train.shard,
+        head_rate=spec.head_rate,
         name=name,
     )
 
@@ -124,7 +127,12 @@ def train(
         prefetching(make, until=config.steps, device=device) as batch_of,
     ):
         optimizer = make_optimizer(
-            objective, objective.product.network, lr=config.lr, weight_decay=config.weight_decay, tables=tables
+            objective,
+            objective.product.network,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            tables=tables,
+            head_rate=config.head_rate,
         )
         schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
         done = 0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shoptalk.nn import gather
 
 HEAD_LR = 10.0
-"""A head's learning rate, relative to the encoder's: it starts from random weights and needs a higher one."""
+"""A head's learning rate, relative to a trained encoder's: it starts from random weights and needs a higher one."""
 
 
 class RowAdamW(torch.optim.Optimizer):
@@ -123,16 +123,18 @@ def make_optimizer(
     lr: float,
     weight_decay: float,
     tables: Sequence[nn.Embedding] | None = None,
+    head_rate: float | None = None,
 ) -> Optimizer:
     """Parameter groups: the product and the heads, each split into matrices, which decay, and biases and norms.
 
-    `tables` are updated by rows; by default `tables_by_rows(product)`.
+    `tables` are updated by rows; by default `tables_by_rows(product)`. `head_rate` is the heads' learning rate relative
+    to the product's, by default `HEAD_LR`.
     """
     inside = {id(parameter) for parameter in product.parameters()}
     by_rows = {id(table.weight) for table in (tables_by_rows(product) if tables is None else tables)}
     dense: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    for of_product, rate in ((True, lr), (False, lr * HEAD_LR)):
+    for of_product, rate in ((True, lr), (False, lr * (HEAD_LR if head_rate is None else head_rate))):
         for matrices in (True, False):
             chosen = [
                 parameter

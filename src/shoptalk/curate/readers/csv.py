@@ -1,4 +1,7 @@
-"""CSV: a document a row, from the column `curate.text_column`; the other columns are its metadata."""
+"""CSV: a document a row, from the column `curate.text_column`; the other columns are its metadata.
+
+Where there is a column `curate.image_column`, a document for each picture that rows name (`pictures.py`).
+"""
 
 from collections.abc import Iterator
 
@@ -6,6 +9,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
 from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.files import Bad, RefusedFile, SourceFile
+from shoptalk.curate.readers.pictures import read_rows
 from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
@@ -21,7 +25,11 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
             rows. Rows of such a file in a folder are drops.
     """
     wanted = {"curate.text_column": (config.text_column,)}
-    table = csv_table(file.path, encoding, tuple(wanted.values()))
+    table = csv_table(file.path, encoding, ((config.text_column, config.image_column),))
+    shown = column_named(config.image_column, table.columns)
+    if shown is not None and table.refusal is None:
+        yield from read_rows(file, csv_rows(table), shown, config, text=column_named(config.text_column, table.columns))
+        return
     if (problem := column_problem(wanted, table.columns)) is not None:
         yield from _all_left_out(file, table, "no-text", problem + table.hint)
         return

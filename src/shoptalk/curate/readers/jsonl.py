@@ -1,7 +1,7 @@
 """JSON Lines: a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column.
 
 Roles stay as the file has them. The row's other keys are the document's metadata; what a message has beside its role
-and its text is not read.
+and its text is not read. Rows that name a picture (`curate.image_column`) come last, by picture (`pictures.py`).
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, RefusedFile, Row, SourceFile, json_rows
+from shoptalk.curate.readers.pictures import read_rows
 from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.records import Document, Drop, Turn
 
@@ -21,11 +22,15 @@ def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterato
     Raises:
         RefusedFile: as `json_rows`, and "empty".
     """
-    rows = 0
+    rows, shown = 0, list[Row]()
     for row in json_rows(file.path, encoding):
         rows += 1
+        if isinstance(row, Row) and column_named(config.image_column, row.value) == config.image_column:
+            shown.append(row)
+            continue
         item = row if isinstance(row, Bad) else _document(file, row, config)
         yield left_out(file.name, item) if isinstance(item, Bad) else item
+    yield from read_rows(file, shown, config.image_column, config, text=config.text_column)
     if not rows:
         raise RefusedFile("empty", "no rows in the file")
 

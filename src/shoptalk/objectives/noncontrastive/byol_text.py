@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.losses import squared_distance
 from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.teacher import Teacher, cosine_momentum
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
@@ -83,17 +83,12 @@ class ByolText(Objective[TextEncoder, ViewsBatch]):
         """The mean of L + L̃ over the texts, from 0 to 8; needs training mode, where the two views differ."""
         targets = self.target(batch.once)
         first, second = self.predictor(self.encoder(batch.texts)).chunk(2)
-        total = _distance(first, targets) + _distance(second, targets)
+        total = squared_distance(first, targets) + squared_distance(second, targets)
         return Loss(total=total, terms={"cosine": 1 - total.detach() / 4})
 
     def after_step(self, progress: float, outputs: Any) -> None:
         """Update the moving average."""
         self.target.follow(self.encoder, momentum=cosine_momentum(progress, start=self.momentum))
-
-
-def _distance(predicted: Float[Tensor, "n D"], targets: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
-    """Equation 2: 2 - 2 cos, averaged; in float32, whatever precision the layers have."""
-    return (2 - 2 * nn.functional.cosine_similarity(predicted.float(), targets, dim=-1)).mean()
 
 
 if __name__ == "__main__":
