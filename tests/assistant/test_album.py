@@ -114,10 +114,13 @@ def test_half_of_the_copies_are_of_pictures_that_were_taken_out() -> None:
     assert not trials.right[~trials.known].any(), "what is found for a foreign picture is wrong, whatever it is"
 
 
-def test_the_nearest_pictures_lead_is_what_its_likeness_says() -> None:
-    features = likeness(np.array([0.2, 0.9, 0.5, 0.1, 0.3, 0.4, 0.0], dtype=np.float32))
+def test_the_nearest_pictures_lead_is_over_pictures_of_other_captions() -> None:
+    cosines = np.array([0.2, 0.9, 0.5, 0.1, 0.3, 0.4, 0.0], dtype=np.float32)
+    features = likeness(cosines, np.arange(7))
     np.testing.assert_allclose(features, [0.9, 0.4, 0.9 - np.mean([0.5, 0.4, 0.3, 0.2, 0.1])], atol=1e-6)
-    np.testing.assert_allclose(likeness(np.array([0.7], dtype=np.float32)), [0.7, 0.7, 0.7], atol=1e-6)
+    features = likeness(cosines, np.array([0, 1, 1, 2, 3, 4, 5]))
+    np.testing.assert_allclose(features, [0.9, 0.5, 0.9 - np.mean([0.4, 0.3, 0.2, 0.1, 0.0])], atol=1e-6)
+    np.testing.assert_allclose(likeness(np.array([0.7], dtype=np.float32), np.zeros(1, dtype=int)), 0.7, atol=1e-6)
 
 
 def test_a_promise_on_copies_whose_risk_is_above_the_budget_is_rarely_made() -> None:

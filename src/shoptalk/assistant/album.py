@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from shoptalk.artifact import create, handed_out, key_of, open_artifact, write_text
 from shoptalk.assistant.album_calibration import AlbumCalibration, calibrated_album, likeness
@@ -69,6 +69,7 @@ class Album:
         self.calibration = calibration
         self.documents = tuple(documents)
         self._encoder, self._vectors = encoder, vectors
+        self._same = _same_captions(self.documents)
 
     @classmethod
     def open(
@@ -98,7 +99,13 @@ class Album:
             documents, pictures = _read(run, encoder.size, tell)
             with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents) as folder:
                 vectors = _embedded(encoder, pictures)
-                result = calibrated_album(pictures, vectors, lambda some: _embedded(encoder, some), max_wrong=max_wrong)
+                result = calibrated_album(
+                    pictures,
+                    vectors,
+                    lambda some: _embedded(encoder, some),
+                    max_wrong=max_wrong,
+                    same=_same_captions(documents),
+                )
                 np.save(folder / "vectors.npy", vectors)
                 write_text(folder / "documents.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in documents))
                 write_text(folder / "calibration.json", result.model_dump_json(indent=1))
@@ -119,7 +126,7 @@ class Album:
             return None
         vector = self._encoder.embed_pixels(square(open_picture(data), self._encoder.size)[None])[0]
         cosines = self._vectors @ vector
-        confidence = self.calibration.weights(likeness(cosines))
+        confidence = self.calibration.weights(likeness(cosines, self._same))
         if confidence < self.calibration.threshold:
             return None
         document = self.documents[int(cosines.argmax())]
@@ -146,6 +153,13 @@ def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Docum
             "they were when it was made."
         )
     return documents, np.stack(pictures)
+
+
+def _same_captions(documents: Sequence[Document]) -> Int[np.ndarray, " N"]:
+    """One number for all documents with the same captions; one of its own for a picture without any."""
+    number: dict[object, int] = {}
+    captions = [tuple(turn.text.casefold() for turn in document.turns if turn.text) for document in documents]
+    return np.array([number.setdefault(text or at, len(number)) for at, text in enumerate(captions)], dtype=np.int64)
 
 
 def _with_pictures(run: Path) -> Iterator[Document]:

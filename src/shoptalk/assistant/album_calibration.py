@@ -68,12 +68,15 @@ class AlbumTrials:
     """Whether the nearest picture is its own."""
 
 
-def likeness(cosines: Float[np.ndarray, "N"]) -> Float[np.ndarray, "F"]:
-    """What the confidence looks at: how near the nearest picture is, and how far it leads over the next ones."""
-    order = np.sort(np.append(cosines, np.full(NEXT + 1, -1.0)))[::-1][: NEXT + 1].astype(np.float64)
-    others = order[1:][order[1:] > -1.0]
-    mean = float(others.mean()) if len(others) else 0.0
-    return np.array([order[0], order[0] - (others[0] if len(others) else 0.0), order[0] - mean])
+def likeness(cosines: Float[np.ndarray, "N"], same: Int[np.ndarray, " N"]) -> Float[np.ndarray, "F"]:
+    """What the confidence looks at: how near the nearest picture is, and how far it leads over the next ones of other
+    captions (`same` is equal where captions are).
+    """
+    best = int(cosines.argmax())
+    others = np.sort(cosines[same != same[best]])[::-1][:NEXT].astype(np.float64)
+    second, mean = (float(others[0]), float(others.mean())) if len(others) else (0.0, 0.0)
+    nearest = float(cosines[best])
+    return np.array([nearest, nearest - second, nearest - mean])
 
 
 def try_copies(
@@ -81,10 +84,14 @@ def try_copies(
     vectors: Float[np.ndarray, "N D"],
     embed: Callable[[UInt8[np.ndarray, "M S S 3"]], Float[np.ndarray, "M D"]],
     *,
+    same: Int[np.ndarray, " N"] | None = None,
     seed: int = 0,
 ) -> AlbumTrials:
-    """What the album makes of `TRIALS` distorted copies of its pictures; at least two pictures are needed."""
-    rng = np.random.default_rng(seed)
+    """What the album makes of `TRIALS` distorted copies of its pictures; at least two pictures are needed.
+
+    Pictures of which `same` is equal have one caption: any of them is right, and they are taken out together.
+    """
+    rng, of = np.random.default_rng(seed), np.arange(len(pictures)) if same is None else same
     places: Int[np.ndarray, " M"] = rng.integers(len(pictures), size=TRIALS)
     known = rng.permutation(TRIALS) < TRIALS // 2
     copies = np.stack(
@@ -96,10 +103,9 @@ def try_copies(
     features, right = [], []
     for at, stays, vector in zip(places, known, embed(copies), strict=True):
         cosines = vectors @ vector
-        if not stays:
-            cosines = np.delete(cosines, at)
-        features.append(likeness(cosines))
-        right.append(bool(stays) and int(cosines.argmax()) == at)
+        there = np.ones(len(of), dtype=bool) if stays else of != of[at]
+        features.append(likeness(cosines[there], of[there]))
+        right.append(bool(stays) and bool(of[int(cosines.argmax())] == of[at]))
     return AlbumTrials(np.array(features), known, np.array(right))
 
 
@@ -109,11 +115,13 @@ def calibrated_album(
     embed: Callable[[UInt8[np.ndarray, "M S S 3"]], Float[np.ndarray, "M D"]],
     *,
     max_wrong: float,
+    same: Int[np.ndarray, " N"] | None = None,
     error: float = ERROR,
     seed: int = 0,
 ) -> AlbumCalibration:
-    """Try the copies, fit the confidence to half of them, and test thresholds on the others."""
-    return album_calibration(try_copies(pictures, vectors, embed, seed=seed), max_wrong=max_wrong, error=error)
+    """Try the copies (`try_copies`), fit the confidence to half of them, and test thresholds on the others."""
+    trials = try_copies(pictures, vectors, embed, same=same, seed=seed)
+    return album_calibration(trials, max_wrong=max_wrong, error=error)
 
 
 def album_calibration(trials: AlbumTrials, *, max_wrong: float, error: float = ERROR) -> AlbumCalibration:

@@ -15,6 +15,10 @@ from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
 from shoptalk.records import Turn
 
 
+NOTHING_MORE = ("missing_knowledge", "out_of_scope", "ambiguous", "pending_clarification", "nothing_to_read")
+"""Reasons for which a picture that is recognised, and shown without a word, is answered by its caption alone."""
+
+
 def with_caption(turns: Sequence[Turn], seen: Recognised | None) -> tuple[Turn, ...]:
     """The turns, where the picture's caption stands before what the visitor wrote with it."""
     if seen is None or not seen.caption or not turns:
@@ -33,7 +37,8 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
     """The reply, after a sentence that says what the picture shows and cites its document, or that it is not
     recognised. Where the picture is known and nothing else is asked or found, that sentence is the answer.
     """
-    if reply.decision in ("escalate", "decline"):
+    names_it = seen is not None and not message.strip() and reply.reason in NOTHING_MORE
+    if reply.decision in ("escalate", "decline") and not names_it:
         return reply
     if seen is None:
         said = Sentence(phrase("unknown_picture", message, texts), ())
@@ -41,7 +46,7 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
     said = Sentence(f"{phrase('picture', message, texts)} {_ended(seen.caption or seen.document.id)}", (1,))
     picture = _source(seen)
     others = tuple(replace(source, rank=source.rank + 1) for source in reply.sources)
-    if reply.decision != "answer" and not message.strip():
+    if names_it:
         return replace(
             reply,
             decision="answer",

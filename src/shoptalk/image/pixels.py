@@ -70,7 +70,7 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
         image = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
     width, height = image.size
     left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
 def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
