@@ -1,5 +1,7 @@
 """What the report of a run on pictures shows of them, as a record: small JPEG files as data addresses."""
 
+from pydantic import Field
+
 from shoptalk.records import Published
 
 
@@ -74,7 +76,7 @@ class FoundCaption(Published):
 class PicturePanels(Published):
     """All that is shown of pictures."""
 
-    thumbnails: dict[str, str] = {}
+    thumbnails: dict[str, str] = Field(default_factory=dict)
     """Small pictures by the names that other parts of the report call them."""
     objective: str | None = None
     """The candidate whose views and reconstructions these are."""
