@@ -90,7 +90,7 @@ def _gather(
     return Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, gains)),
-        gains_note=shot_gains.NOTE,
+        gains_note=shot_gains.NOTE.format(what=nouns_for(baseline.kind).many),
         changed=_changed(curated, baseline, entry, compared, before, after),
         map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
