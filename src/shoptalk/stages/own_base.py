@@ -96,7 +96,8 @@ def _opened(world: World, corpus: Corpus) -> Embedder:
     if size is None:
         product = open_base(world.config.base, seed=world.config.seed)
         if from_seed(world.config.base):
-            world.report.say(f"base: {world.config.base}, random weights ({_millions(product)} M parameters)")
+            random = "random weights but for the towers that are named" if product.kind == "pair" else "random weights"
+            world.report.say(f"base: {world.config.base}, {random} ({_millions(product)} M parameters)")
         return product
     hush()
     tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)

@@ -104,7 +104,7 @@ def _gather(
     evidence = Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, gains)),
-        gains_note=shot_gains.NOTE,
+        gains_note=shot_gains.NOTE.format(what=nouns_for(baseline.kind).many),
         changed=changed,
         map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from shoptalk.artifact import file_digest
 from shoptalk.config import Config
+from shoptalk.config.settings import BASE_OF_TASK
 from shoptalk.curate.curation import read_documents
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, BaseModelError
@@ -153,7 +154,11 @@ def command_of(
     limits = config.limits()
     if limits.euros is not None:  # together with the price of an hour, which decides how long it lasts
         config = config.model_copy(update={"budget": str(limits)})
-    changed = dict(_changed(config.model_dump(), Config().model_dump()))
+    defaults = Config()
+    if config.task in BASE_OF_TASK:  # with a base and candidates of its own, which need not be named
+        words += ["--task", config.task]
+        defaults = Config(task=config.task)
+    changed = dict(_changed(config.model_dump(), defaults.model_dump()))
     if config.bases:
         changed.pop("base", None)  # the first of them
     for name in _OPTIONS:
