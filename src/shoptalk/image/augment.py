@@ -147,7 +147,8 @@ _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
 def _mixed(state: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    mixed: UInt64[np.ndarray, "..."] = state ^ (state >> np.uint64(31))
+    return mixed
 
 
 class _Draws:
@@ -200,7 +201,7 @@ def _cropped(
     across[draws.flipped] = across[draws.flipped, ::-1]
     planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32)
     rows = np.matmul(planes.reshape(len(planes), 3 * side, side), across.transpose(0, 2, 1))
-    values = np.matmul(down[:, None], rows.reshape(len(planes), 3, side, size))
+    values: Float32[np.ndarray, "n 3 size size"] = np.matmul(down[:, None], rows.reshape(len(planes), 3, side, size))
     values *= np.float32(1 / 255)
     np.clip(values, 0.0, 1.0, out=values)  # bicubic weights overshoot
     return values
