@@ -368,7 +368,7 @@ def shape(ground: Ground) -> LabelJudge | None:
 class Captions(Judge):
     """Of each held-out picture, the reciprocal rank of its caption among all."""
 
-    key = "caption"
+    key = "toy_captions"
     measure = Measure(
         name="MRR x 100",
         unit="points",
@@ -428,4 +428,4 @@ def next_letter(ground: Ground) -> BitsPerLetter | None:
     return BitsPerLetter(list(ground.held_out.texts)) if len(ground.held_out) else None
 
 
-TASKS = {"shape": shape, "caption": caption, "letters": next_letter}
+TASKS = {"shape": shape, "toy_captions": caption, "letters": next_letter}

@@ -68,7 +68,7 @@ class Family:
 
 
 @pytest.fixture(
-    params=[("image", "shape", "two_views"), ("pair", "caption", "align"), ("lm", "letters", "next")],
+    params=[("image", "shape", "two_views"), ("pair", "toy_captions", "align"), ("lm", "letters", "next")],
     ids=["pictures", "pairs", "language model"],
 )
 def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
@@ -78,6 +78,8 @@ def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setitem(TASKS, name, task)
     for place in ("stages.world", "stages.ship"):
         monkeypatch.setattr(f"shoptalk.{place}.open_base", families.open_toy)
+    for place in ("adaptation", "stages.plan"):  # what a toy reads is written as texts
+        monkeypatch.setattr(f"shoptalk.{place}.kind_of", lambda ref: "text")
     return Family(*request.param, tmp_path)
 
 

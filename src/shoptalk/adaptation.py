@@ -15,6 +15,7 @@ from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
+from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
@@ -176,7 +177,7 @@ def _tell(
 
     with timed("curate"):
         curated = _curated(world, sources, labels, test, pairs)
-        messages = bank_stage(world, curated) if _bank_share(world.config, labels) else ()
+        messages = bank_stage(world, curated) if _bank_share(world, labels) else ()
         world = base_stage(world, curated)
     with timed("baseline"):
         baseline = baseline_stage(world, curated)
@@ -197,7 +198,7 @@ def _tell(
         with world.profile.part("bank"):
             needed = answers_needed(world, curated, baseline, judged, messages)
     with timed("evidence"):
-        evidence = evidence_stage(world, curated, baseline, judged)
+        evidence = evidence_stage(world, curated, baseline, judged, prepared)
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
     settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
     settling = settling | {"bank": len(messages)} if messages else {}
@@ -260,7 +261,16 @@ def _curated(
     """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
     config = world.config
     mine = pairs is None and judged_by_pairs((config.task, *config.other_tasks))
-    curated = curate_stage(world, sources, labels, test, pairs=pairs, mine=mine, bank=_bank_share(config, labels))
+    curated = curate_stage(
+        world,
+        sources,
+        labels,
+        test,
+        pairs=pairs,
+        mine=mine,
+        bank=_bank_share(world, labels),
+        reads=kind_of(config.base),
+    )
     if mine and not curated.pairs:
         nothing = "no agent's turn in the sources' conversations quotes or links one of their documents"
         if judged_by_pairs([config.task]):
@@ -272,9 +282,13 @@ def _curated(
     return curated
 
 
-def _bank_share(config: Config, labels: Path | None) -> float:
-    """What is held out to ask a person about: nothing where there are neither labels nor replies to ask for."""
-    return config.bank if labels is not None or held_out_shares((config.task,)) is not None else 0.0
+def _bank_share(world: World, labels: Path | None) -> float:
+    """What is held out to ask a person about: nothing where there are neither labels nor replies to ask for, and no
+    pictures, of which a person is not asked.
+    """
+    config = world.config
+    asked = labels is not None or held_out_shares((config.task,)) is not None
+    return config.bank if asked and kind_of(config.base) in ("text", "lm") else 0.0
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:

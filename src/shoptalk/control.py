@@ -25,6 +25,7 @@ from shoptalk.curate.sources import rows_left_out, source_fingerprint
 from shoptalk.errors import InputError
 from shoptalk.evaluate.bench import measure, save_measured
 from shoptalk.evaluate.foreign import foreign_sentences
+from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.question import Question, claim
@@ -98,7 +99,7 @@ def _aa(
         inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         claim(out, Question.of("control aa", config.of_answers(), sources=files, **inputs), force=force)
         world = World(run=out, config=config, report=report)
-        curated = curate_stage(world, sources, labels, None)
+        curated = curate_stage(world, sources, labels, None, reads=kind_of(config.base))
         world = base_stage(world, curated)
         baseline = baseline_stage(world, curated)
         entries = [_challenger(world, baseline, number) for number in range(1, CHALLENGERS + 1)]
@@ -140,6 +141,8 @@ def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
     order = np.random.default_rng(config.seed).permutation(len(examples))
     text = io.StringIO()
     rows = csv.writer(text)
-    rows.writerow([config.curate.text_column, config.curate.label_column])
-    rows.writerows([example.text, examples[i].label] for example, i in zip(examples, order, strict=True))
+    pictures = any(example.picture is not None for example in examples)
+    rows.writerow([config.curate.image_column if pictures else config.curate.text_column, config.curate.label_column])
+    for example, i in zip(examples, order, strict=True):
+        rows.writerow([example.text if example.picture is None else example.picture.path, examples[i].label])
     return text.getvalue()

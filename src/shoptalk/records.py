@@ -205,6 +205,10 @@ class Measure(Published):
     """Whether people read it so, as bits per byte: scores are then its values with their sign turned."""
     decimals: int = 1
     """With which values are written."""
+    one: str = "message"
+    """What a model is asked about at once, such as "picture"."""
+    unlabelled: str = "text"
+    """What it learns from without labels, such as "pictures"."""
 
     @property
     def point(self) -> float:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from shoptalk.assistant.assistant import is_open
 from shoptalk.assistant.assistant_settings import AssistantSettings, load_settings
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.decide_reply import Signals, decide
+from shoptalk.assistant.desk_hours import is_open, opens_at
 from shoptalk.assistant.phrases import PHRASES, language_of, phrase
 from shoptalk.assistant.reply import REASONS
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
@@ -168,3 +168,18 @@ def test_hours_say_when_people_are_at_the_desk() -> None:
     assert not is_open(settings, NOON.replace(day=1, month=12))  # a Tuesday
     assert not is_open(settings, NOON.replace(day=2, month=12))  # no hours are given for it
     assert is_open(AssistantSettings(), NOON)
+
+
+@pytest.mark.parametrize(
+    ("hours", "opens"),
+    [
+        ({}, "2026-11-30 12:00"),
+        ({"monday": "09:00-17:00"}, "2026-11-30 12:00"),
+        ({"monday": "13:30-17:00"}, "2026-11-30 13:30"),
+        ({"monday": "09:00-11:00"}, "2026-12-07 09:00"),
+        ({"monday": "09:00-11:00", "tuesday": "closed", "wednesday": "08:00-24:00"}, "2026-12-02 08:00"),
+        ({"monday": "closed"}, "2026-11-30 12:00"),  # never
+    ],
+)
+def test_the_desk_opens_at_the_next_hour_that_the_settings_name(hours: dict[str, str], opens: str) -> None:
+    assert f"{opens_at(AssistantSettings(hours=hours), NOON):%Y-%m-%d %H:%M}" == opens

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from shoptalk.assistant.confidence import PRIOR, ConfidenceWeights, fit_confidence
-from shoptalk.assistant.extract import pick
+from shoptalk.assistant.extract import pick, worded
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
+from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import retrieve
 from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.records import Document
@@ -85,3 +86,10 @@ def test_a_confidence_fitted_where_the_default_is_sure_of_all_tells_right_from_w
     sure = np.array([fitted(row) for row in features[100:]])
     above = sure[right[100:]][:, None] > sure[~right[100:]][None]
     assert above.mean() > 0.75  # half of the pairs where it says nothing
+
+
+@pytest.mark.parametrize("text", ["料金は4クローネです。", "本当に？", "هل هذا مجاني؟", "यह मुफ़्त है।"])
+def test_a_sentence_that_ends_in_another_script_is_given_no_second_stop(shelf: Shelf, text: str) -> None:
+    hits = retrieve(shelf, [("buses", np.array([1.0, 0.0]), 1.0)], k=1, day=date(2026, 5, 1))
+    assert worded([Sentence(text, (1,), 10**6, 10**6)], hits) == text
+    assert worded([Sentence("Free", (1,), 10**6, 10**6)], hits) == "Free."

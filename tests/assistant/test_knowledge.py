@@ -312,6 +312,12 @@ def test_too_few_questions_promise_nothing_and_it_says_how_many_would(sauna: Ass
     assert "at least 236 questions" in result.sentence
 
 
+def test_few_questions_with_many_wrong_answers_are_not_said_to_be_too_few(sauna: Assistant) -> None:
+    result = calibrated(try_questions(sauna, questions(10, 20)), max_wrong=0.05)
+    assert result.threshold is None
+    assert "surest answers" in result.sentence and "Give at least" not in result.sentence
+
+
 def test_wrong_answers_promise_nothing_and_it_says_why(sauna: Assistant) -> None:
     result = calibrated(try_questions(sauna, questions(90, 90)), max_wrong=0.05)
     assert result.threshold is None
@@ -368,3 +374,28 @@ def test_rules_are_tried_on_messages_and_what_is_not_as_expected_is_told(run: Pa
 def test_without_rules_there_is_nothing_to_test(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There are no rules"):
         try_rules(Assistant.open(run), write(tmp_path / "m.csv", "text\na\n"))
+
+
+def test_a_tariff_in_a_csv_is_known_row_by_row_where_it_is_named_itself(run: Path, tmp_path: Path) -> None:
+    assistant = Assistant.open(run)
+    file = write(tmp_path / "lists" / "kayak-tariff.csv", 'Item;Oster Quay;Note\nCanoe;11;"by|hand"\nPaddle;2;\n;;\n')
+    change = assistant.add([file])
+    assert (change.documents, [drop.reason for drop in change.dropped]) == (1, ["empty"])
+    (passage,) = [
+        p
+        for p in map(assistant.knowledge.shelf.passage, range(len(assistant.knowledge.shelf)))
+        if p.document == "kayak-tariff.csv"
+    ]
+    assert passage.title == "Kayak tariff"
+    assert [line.text for line in passage.lines] == ["Canoe – Oster Quay: 11; Note: by|hand", "Paddle – Oster Quay: 2"]
+    write(file, "Item;Oster Quay\nCanoe;12\n")
+    assert assistant.add([file]).replaced == ("kayak-tariff.csv",)
+    assert assistant.remove(["kayak-tariff.csv"]).removed == ("kayak-tariff.csv",)
+
+
+def test_a_table_that_lies_in_a_folder_is_left_out_with_advice_that_can_be_followed(run: Path, tmp_path: Path) -> None:
+    write(tmp_path / "lists" / "customers.csv", "name,phone\nAda,123\n")
+    write(tmp_path / "lists" / "a.md", "# Saunas\n\nThe sauna is open until ten.")
+    (drop,) = Assistant.open(run).add([tmp_path / "lists"]).dropped
+    assert drop.source == "lists/customers.csv" and drop.detail is not None
+    assert "Name the file by itself to have it read as a table" in drop.detail and "--set" not in drop.detail

@@ -1,3 +1,5 @@
+import re
+import time
 from datetime import date
 
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.assistant.document_facts import facts_of
-from shoptalk.assistant.sections import CHARACTERS, passages_of
+from shoptalk.assistant.sections import _ENDS, CHARACTERS, passages_of
 from shoptalk.records import Document, Turn
 from tests.assistant.small_run import documents_of_harbour, row
 
@@ -130,3 +132,58 @@ def test_a_row_s_other_columns_say_the_same() -> None:
 @pytest.mark.parametrize("value", ["no", "false", "0", ""])
 def test_only_a_yes_makes_an_answer_official(value: str) -> None:
     assert not facts_of(row("a", "b", official=value))[0].official
+
+
+@pytest.mark.parametrize("sign", ["[", "?", "...", "*a ", "_a ", "[](", "<a", "|", ") "])
+@pytest.mark.parametrize("name", ["odd.md", "odd.txt"])
+def test_a_document_of_one_sign_repeated_is_cut_in_a_time_that_grows_as_it_does(sign: str, name: str) -> None:
+    began = time.monotonic()
+    passages_of(Document(id=name, source=name, text=sign * (100_000 // len(sign)) + " end"))
+    assert time.monotonic() - began < 4  # a minute and more, where the time grows with the square
+
+
+@given(st.text(alphabet='ab .?!…)"*_]\n。', max_size=40))
+def test_a_sentence_ends_where_its_last_sign_has_a_blank_behind_it(text: str) -> None:
+    by_the_rule = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]")
+    assert [end.span() for end in _ENDS.finditer(text)] == [end.span() for end in by_the_rule.finditer(text)]
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    """Sections with their sentences as they are told."""
+    return [(passage.section, line.text) for passage in passages_of(markdown(text)) for line in passage.lines]
+
+
+def test_a_table_without_outer_bars_is_read_as_one() -> None:
+    text = "Item | Oster Quay | Marrow\n--- | :---: | ---:\nSurfboard | 6 | 7\nSail | 60 | 70\n\nAsk us | or not.\n"
+    assert told(text) == [
+        ("", "Surfboard – Oster Quay: 6; Marrow: 7"),
+        ("", "Sail – Oster Quay: 60; Marrow: 70"),
+        ("", "Ask us | or not."),
+    ]
+
+
+def test_underlined_headings_are_headings_and_rules_are_none() -> None:
+    text = (
+        "Rates\n=====\n\nFor kayaks.\n\nBy sea\n------\n\nNine crowns.\n\n---\n\nFirst line\nsecond line\n---\nTen.\n"
+    )
+    assert told(text) == [
+        ("", "For kayaks."),
+        ("By sea", "Nine crowns."),
+        ("By sea", "First line second line --- Ten."),
+    ]
+
+
+def test_marks_of_html_that_part_words_leave_a_blank_and_entities_are_read() -> None:
+    text = "<p>Parking <b>c</b>osts 12&nbsp;crowns<br>a day.</p>"
+    text += "<details><summary>More</summary>Skis &amp; poles.</details>"
+    assert told(text)[0][1] == "Parking costs 12 crowns a day. More Skis & poles."
+
+
+@pytest.mark.parametrize(
+    "link", ["javascript:alert(1)", "data:text/html,x", "/page", "https://", "HTTPS://x.example/a b"]
+)
+def test_a_link_that_leads_to_no_web_page_is_passed_over(link: str) -> None:
+    facts, _ = facts_of(markdown(f"---\nlink: {link}\n---\nText.\n"))
+    assert facts.link is None and facts.unread == (f"link: {link}",)
+    facts, _ = facts_of(markdown("---\nlink: https://x.example/a?b=1#c\n---\nText.\n"))
+    assert facts.link == "https://x.example/a?b=1#c"

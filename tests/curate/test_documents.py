@@ -213,7 +213,7 @@ def test_a_picture_and_its_captions_are_the_turns_of_one_document(
 
 def test_pictures_are_left_out_only_where_both_they_and_their_captions_came_before() -> None:
     def left(documents: list[Document]) -> Iterator[tuple[str, str]]:
-        for item in curate(documents, reserved=[], config=CONFIG):
+        for item in curate(documents, reserved=[], config=CONFIG.model_copy(update={"near_pictures": 0})):
             yield item.id, item.reason if isinstance(item, Drop) else "kept"
 
     again = [ALONE.model_copy(update={"id": "3"}), CAPTIONED.model_copy(update={"id": "4", "picture": picture("ef")})]

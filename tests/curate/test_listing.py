@@ -267,7 +267,11 @@ def test_what_is_no_regular_file_never_blocks(fill: Fill, tmp_path: Path, monkey
 
 
 def test_the_formats_named_in_messages_are_those_that_are_read() -> None:
-    assert KNOWN == ".txt, .md, .csv, .jsonl (each also with .gz)"
+    texts, pictures = (
+        ".txt, .md, .csv, .jsonl (each also with .gz)",
+        ".png, .jpg, .jpeg, .webp, .gif, .bmp, .tif, .tiff",
+    )
+    assert f"{texts}, pictures ({pictures}), .zip of pictures" == KNOWN
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """A picture's file: decoded within limits, or refused with a reason."""
 
 import io
+import random
 import struct
+import warnings
 import zipfile
 import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ import pytest
 from PIL import Image
 
 from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
+from tests.image.hostile import KINDS, bomb
 
 
 def data_of(image: Image.Image, kind: str = "PNG", **settings: object) -> bytes:
@@ -110,3 +115,46 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedPicture) as refused:
         picture_bytes(f"{tmp_path}/bomb.zip/a.png", most=100_000)
     assert refused.value.reason == "too-large"
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0.0, 0.5, 1.0, 1.0], [0, 127, 255, 255]), ([0, 9, 200, 255], None)])
+def test_grey_of_fractions_is_scaled_and_of_small_numbers_is_not(
+    values: list[float], expected: list[int] | None
+) -> None:
+    grey = Image.fromarray(np.array(values, dtype=np.float32).reshape(2, 2))
+    decoded = np.asarray(open_picture(data_of(grey, "TIFF")))[..., 0].ravel().tolist()
+    assert decoded == (expected or values)
+
+
+def test_transparency_of_sixteen_bits_of_grey_is_passed_over() -> None:
+    grey = Image.fromarray(np.full((4, 4), 60_000, dtype=np.uint16))
+    assert np.asarray(open_picture(data_of(grey, "PNG", transparency=60_000))).max() == 233
+
+
+def test_warnings_are_as_they_were_after_several_threads_have_decoded() -> None:
+    before = list(warnings.filters)
+    exif = data_of(Image.new("RGB", (64, 64)), "JPEG", exif=b"Exif\0\0" + bytes(range(60)))
+    with ThreadPoolExecutor(4) as threads:
+        assert len(list(threads.map(open_picture, [exif] * 64))) == 64
+    assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_bytes_are_the_outcome_is_an_rgb_picture_or_a_reason(
+    seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(seed)
+    makers = [make for make, _ in KINDS if make is not bomb]
+    reasons = Counter[str]()
+    for number in range(240):
+        _, data = makers[number % len(makers)](rng)
+        try:
+            image = open_picture(data)
+        except RefusedPicture as refusal:
+            reasons[refusal.reason] += 1
+            assert str(refusal)
+        else:
+            reasons["read"] += 1
+            assert image.mode == "RGB" and min(image.size) > 0
+    assert set(reasons) <= {"read", "empty", "not-a-picture", "damaged", "too-many-pixels"} and reasons["read"] > 60
+    assert capfd.readouterr() == ("", "")

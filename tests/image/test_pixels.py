@@ -61,11 +61,11 @@ def test_decoding_goes_on_where_a_process_was_killed(tmp_path: Path, monkeypatch
     opened: list[str] = []
     read = kept.picture_bytes
 
-    def counted(path: str) -> bytes:
+    def counted(path: str, *, most: int) -> bytes:
         opened.append(path)
         if len(opened) == 8:
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, most=most)
 
     monkeypatch.setattr(kept, "picture_bytes", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -84,3 +84,18 @@ def test_a_picture_that_has_gone_since_is_named(tmp_path: Path) -> None:
     Path(items[1].path).unlink()
     with pytest.raises(SourceError, match=r"1\.png was read before and cannot be now"):
         decode_all(items, size=8)
+
+
+@pytest.mark.parametrize("shape", [(60_000, 1), (1, 60_000), (4_000, 3)])
+def test_a_picture_as_narrow_as_a_line_becomes_a_square_in_little_memory(shape: tuple[int, int]) -> None:
+    image = Image.new("RGB", shape, "black")
+    middle = (shape[0] // 2, shape[1] // 2)
+    image.paste("white", (middle[0] - 1, middle[1] - 1, middle[0] + 1, middle[1] + 1))
+    cut = square(image, 96)
+    assert cut.shape == (96, 96, 3) and cut[:, :, 0].max() > 100
+
+
+def test_a_picture_of_up_to_sixteen_times_its_width_is_scaled_whole() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (5, 80, 3), dtype=np.uint8)
+    whole = Image.fromarray(values).resize((128, 8), Image.Resampling.BICUBIC).crop((60, 0, 68, 8))
+    np.testing.assert_array_equal(square(Image.fromarray(values), 8), np.asarray(whole))

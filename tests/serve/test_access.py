@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.errors import InputError
-from shoptalk.serve.access import check_binding, from_this_machine, web_origin
+from shoptalk.serve.access import address_of, check_binding, from_this_machine, web_origin
 from shoptalk.serve.keyring import change_keys
+from shoptalk.serve.service_settings import ServeSettings
 from tests.serve.fakes import FakeAssistant
+from tests.serve.picture_addresses import address
 
 STRANGER = ("203.0.113.5", 40000)
 SITES = ("alpha", "beta")
@@ -44,7 +47,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
     folder = tmp_path_factory.mktemp("two-sites")
     settings = ServeSettings(turn_seconds=0.0, per_visitor=100_000, per_address=100_000)
-    service = Service(folder, Database(sqlite_url(folder / "serve.db")), FakeAssistant(), settings, key="the-owner")
+    assistant = FakeAssistant()
+    assistant.settings = AssistantSettings(name="Harbour", pictures="runs/pictures")
+    service = Service(folder, Database(sqlite_url(folder / "serve.db")), assistant, settings, key="the-owner")
     with TestClient(create_app(service), base_url="https://shop.example", client=STRANGER) as client:
         owner = bearer("the-owner")
         roles: dict[str, dict[str, str]] = {"nobody": {}, "wrong key": bearer("st_wrong"), "owner": owner}
@@ -74,6 +79,8 @@ def plant(client: TestClient, site: str, roles: dict[str, dict[str, str]], key: 
     hook = {"url": f"https://93.184.215.14/{SECRET}-{site}", "events": ["reply.sent"]}
     made = client.post("/v1/webhooks", json=hook, headers=admin)
     assert made.status_code == 201, made.text
+    shown = client.post("/v1/reply", json={"text": "A bicycle?", "picture": address()}, headers=visitor).json()
+    thread = client.get(f"/v1/conversations/{shown['conversation']}", headers=visitor).json()
     return {
         "conversation": answer["conversation"],
         "message": answer["message"],
@@ -82,6 +89,7 @@ def plant(client: TestClient, site: str, roles: dict[str, dict[str, str]], key: 
         "person": f"{SECRET}@{site}.example",
         "response": "resp_" + answer["message"],
         "site": site,
+        "picture": thread["messages"][0]["picture"],
     }
 
 
@@ -96,6 +104,7 @@ PLACES = {
     "/v1/dead-letters/{id}": "message",
     "/v1/models/{name}": "site",
     "/v1/knowledge/{id}": "site",
+    "/v1/pictures/{id}": "picture",
 }
 BODIES: dict[str, Any] = {
     "/v1/conversations/{id}/handover": {},
@@ -172,7 +181,7 @@ def test_a_visitor_reaches_only_their_own_conversation_and_only_what_visitors_ma
         if path in OPEN:
             continue
         begins = {"/v1/reply": 200, "/v1/conversations": 202}
-        may = path.startswith(("/v1/conversations/", "/v1/messages/")) and path.rsplit("/", 1)[-1] in (
+        may = path.startswith(("/v1/conversations/", "/v1/messages/", "/v1/pictures/")) and path.rsplit("/", 1)[-1] in (
             "{id}",
             "messages",
             "events",
@@ -282,6 +291,32 @@ def test_keys_are_kept_as_digests(places: World) -> None:
 )
 def test_only_programs_on_this_machine_need_no_key(peer: str | None, headers: dict[str, str], here: bool) -> None:
     assert from_this_machine(peer, headers) is here
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.5", ["198.51.100.1"], "203.0.113.5"),  # no proxy of ours: anybody may write that
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.5"], "203.0.113.5"),
+        ("127.0.0.1", ["198.51.100.1, 203.0.113.5"], "203.0.113.5"),
+        ("::1", ["198.51.100.1", "203.0.113.5"], "203.0.113.5"),
+        (None, ["203.0.113.5"], ""),
+    ],
+)
+def test_a_request_is_counted_to_the_address_that_a_proxy_on_this_machine_saw(
+    peer: str | None, forwarded: list[str], address: str
+) -> None:
+    assert address_of(peer, forwarded) == address
+
+
+def test_one_visitor_behind_a_proxy_does_not_use_up_what_the_others_may_ask(
+    serve: Callable[..., TestClient],
+) -> None:
+    client = serve(settings=ServeSettings(per_address=6))
+    statuses = [client.get("/", headers={"x-forwarded-for": "198.51.100.1"}).status_code for _ in range(3)]
+    assert statuses[-1] == 429
+    assert client.get("/", headers={"x-forwarded-for": "198.51.100.1, 203.0.113.5"}).status_code == 200
 
 
 def test_a_key_that_is_set_is_needed_on_this_machine_too(serve: Callable[..., TestClient]) -> None:

@@ -1,6 +1,7 @@
 """What reaches the application in size, pace and form; and what leaves it: headers, counts, and lines in the log."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from shoptalk.serve import service
 from shoptalk.serve.edge import MaskingFormatter, masked
 from shoptalk.serve.rates import Rates
 from shoptalk.serve.service_settings import ServeSettings
@@ -24,6 +27,13 @@ def test_a_request_that_is_too_large_is_refused_whether_it_says_its_size_or_not(
     assert client.post("/v1/reply", content=body).status_code == 413
     chunks = (body[i : i + 1000] for i in range(0, len(body), 1000))
     assert client.post("/v1/reply", content=chunks).status_code == 413
+
+
+def test_messages_of_one_turn_are_too_long_together(client: TestClient) -> None:
+    asked = [{"role": "user", "content": "x" * 5_000}, {"role": "user", "content": "y" * 5_000}]
+    assert client.post("/v1/chat/completions", json={"messages": asked}).status_code == 413
+    assert client.post("/v1/responses", json={"input": asked}).status_code == 413
+    assert client.post("/v1/chat/completions", json={"messages": asked[:1]}).status_code == 200
 
 
 def test_a_message_that_is_too_long_is_refused_and_not_kept(client: TestClient) -> None:
@@ -48,10 +58,10 @@ def test_what_cannot_be_read_is_refused_in_the_form_of_errors(client: TestClient
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("/v1/reply", {}, "'text' is missing"),
+        ("/v1/reply", {}, "the body cannot be used: the message has neither a text nor a picture"),
         ("/v1/reply", {"text": 4}, "'text' is a number; expected a text"),
-        ("/v1/reply", {"text": "  "}, "'text' cannot be used: the text is empty"),
-        ("/v1/reply", {"text": ""}, "'text' has 0 characters; expected at least 1"),
+        ("/v1/reply", {"text": "  "}, "the body cannot be used: the message has neither a text nor a picture"),
+        ("/v1/reply", {"text": ""}, "the body cannot be used: the message has neither a text nor a picture"),
         ("/v1/reply", {"text": "x", "txt": "secret words"}, "'txt' is no field of this request; leave it out"),
         ("/v1/reply", {"text": "x", "stream": "perhaps"}, "'stream' is a text; expected true or false"),
         ("/v1/reply", ["secret words"], "the body is a list; expected an object"),
@@ -187,3 +197,32 @@ def test_the_description_has_every_route_with_its_refusals_and_an_example(client
             if path.startswith("/v1/"):
                 assert {"401", "422", "429"} <= set(way["responses"]) or path == "/healthz", (method, path)
     assert described["components"]["schemas"]["ReplyRequest"]["example"]["text"]
+
+
+def test_a_line_of_the_log_keeps_its_time_and_no_number_of_a_visitor() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "call +43 660 1234567", (), None)
+    record.created = time.mktime((2026, 11, 29, 14, 38, 25, 0, 0, -1))
+    line = MaskingFormatter("%(levelname)s %(message)s").format(record)
+    assert line.startswith("2026-11-29 14:38:25,") and line.endswith(" ERROR call [number]")
+
+
+def test_a_full_disk_is_said_to_be_one_and_passes(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = [True]
+    accept = service.accept
+
+    def accepting(*given: Any) -> Any:
+        if full[0]:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        return accept(*given)
+
+    monkeypatch.setattr(service, "accept", accepting)
+    client = serve()
+    response = client.post("/v1/reply", json={"text": "A bicycle?"})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "storage")
+    assert (
+        int(response.headers["retry-after"]) == 5 and "disk is full" in caplog.text and "Traceback" not in caplog.text
+    )
+    full[0] = False
+    assert client.post("/v1/reply", json={"text": "A bicycle?"}).status_code == 200

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 
-from shoptalk.assistant.assistant_settings import AssistantSettings
+from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings
 from shoptalk.assistant.phrases import language_of
 from shoptalk.serve.gaps import gaps_by_meaning
 from shoptalk.serve.service_settings import ServeSettings
@@ -117,6 +118,20 @@ def test_where_nobody_comes_the_conversation_goes_back_and_the_visitor_is_told(s
     conversation = ask(client, "I want a person")["conversation"]
     wait_for(lambda: not client.get("/v1/inbox").json()["data"])
     assert "Nobody was free" in thread(client, conversation)[-1]["text"]
+
+
+@pytest.mark.parametrize("by_button", [False, True])
+def test_what_is_handed_over_at_night_waits_for_the_morning(serve: Serve, by_button: bool) -> None:
+    """The visitor was told that somebody answers as soon as it opens."""
+    span = "23:30-24:00" if datetime.now(UTC).hour < 12 else "00:00-00:30"
+    assistant = FakeAssistant()
+    assistant.settings = AssistantSettings(hours=dict.fromkeys(DAYS, span))
+    client = serve(assistant, settings=ServeSettings(handover_minutes=0.005))
+    conversation = ask(client, "A bicycle?" if by_button else "I want a person")["conversation"]
+    if by_button:
+        post(client, conversation, "handover")
+    time.sleep(1.5)
+    assert [row["conversation"] for row in client.get("/v1/inbox").json()["data"]] == [conversation]
 
 
 def test_a_hand_over_that_was_taken_does_not_time_out(serve: Serve) -> None:

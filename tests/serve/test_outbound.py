@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from shoptalk.serve import outbox
+from shoptalk.serve import outbox, workers
 from shoptalk.serve.outbound import ask, is_public
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.service_settings import ServeSettings
@@ -163,3 +164,27 @@ def test_a_name_that_changes_its_meaning_after_the_check_changes_nothing(listene
 def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
     with pytest.raises(Refused, match="private network"):
         ask("GET", "http://hook.example/", resolver=lambda host, port: ["93.184.215.14", "127.0.0.1"])
+
+
+def test_a_webhook_whose_server_is_silent_holds_up_no_hand_over_and_no_summary(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+
+    def silent(*_: Any, **__: Any) -> Any:
+        go.wait(20)
+        raise OSError("timed out")
+
+    monkeypatch.setattr(workers, "ask", silent)
+    client = serve(settings=ServeSettings(turn_seconds=0.0, handover_minutes=0.005, private_targets=("127.0.0.1",)))
+    client.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/in", "events": ["message.received", "reply.sent"]})
+    for _ in range(20):
+        ask_assistant(client, "A bicycle?")
+    conversation = ask_assistant(client, "I want a person")["conversation"]
+    try:
+        wait_for(lambda: client.get(f"/v1/conversations/{conversation}").json()["held_by"] == "assistant", seconds=5)
+        began = time.monotonic()
+        assert client.get(f"/v1/conversations/{conversation}/suggestions").status_code == 200
+        assert time.monotonic() - began < 3
+    finally:
+        go.set()

@@ -4,10 +4,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from shoptalk.serve import answerer, workers
+from shoptalk.serve.stored_answers import pieces
 from tests.serve.fakes import FakeAssistant
 
 Serve = Callable[..., TestClient]
@@ -185,3 +192,44 @@ def test_a_gap_is_kept_only_where_retrieval_worked_and_nothing_relevant_was_ther
         ask(client, text)
     gaps = client.app.state.service.database.read_now(lambda session: session.scalars(select(GapRow)).all())  # type: ignore[attr-defined]
     assert len(gaps) == 2 and len({gap.grouping for gap in gaps}) == 1
+
+
+@given(st.text(alphabet="ab é\n\t.", max_size=60))
+def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
+    assert "".join(pieces(text)) == text
+    assert all(len(piece.split()) <= 4 for piece in pieces(text))
+
+
+def test_a_text_of_blanks_is_cut_in_a_time_that_grows_as_it_does() -> None:
+    began = time.monotonic()
+    assert len(pieces(" " * 30_000)) == 1
+    assert time.monotonic() - began < 2  # seven seconds, where the time grows with the square
+
+
+def test_what_could_not_be_stored_for_a_while_is_answered_later_without_another_start(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [True]
+    stored = answerer.store_reply
+
+    def store(*given: Any, **choices: Any) -> Any:
+        if full[0]:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        return stored(*given, **choices)
+
+    monkeypatch.setattr(answerer, "store_reply", store)
+    monkeypatch.setattr(workers, "REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(workers, "LEFT_LYING", timedelta(seconds=0.1))
+    assistant = FakeAssistant()
+    monkeypatch.setattr(assistant.knowledge, "refresh", lambda: 1 / 0)  # damaged knowledge holds nothing else up
+    client = serve(assistant)
+    begun = client.post("/v1/conversations", json={"text": "A bicycle?"}).json()["conversation"]
+    time.sleep(1.5)  # it has given up
+    assert len(thread(client, begun)) == 1
+    full[0] = False
+    for _ in range(200):
+        if len(thread(client, begun)) == 2:
+            break
+        time.sleep(0.02)
+    assert_answered_once(thread(client, begun))
+    assert len(thread(client, begun)) == 2

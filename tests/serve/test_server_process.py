@@ -1,5 +1,6 @@
 """The real process on a real run: it is killed and loses nothing, ends gracefully, and is backed up while it serves."""
 
+import contextlib
 import functools
 import json
 import os
@@ -176,7 +177,36 @@ def test_a_backup_holds_the_rules_and_the_logo_and_names_what_it_lacks(tmp_path:
     assert {name: (other / name).read_text(encoding="utf-8") for name in files} == files
     assert (other / "rules.toml.before-restore").read_text(encoding="utf-8") == "rule = [1]\n"
     (run / "assistant.toml").write_text('[assistant]\nrules = "../rules.toml"\n', encoding="utf-8")
+    assert back_up(run, tmp_path / "not" / "there" / "yet.zip")["files"] > 0
     assert back_up(run, tmp_path / "again.zip")["left_out"] == ["../rules.toml"]
+
+
+def test_a_restore_that_is_killed_at_any_moment_leaves_a_whole_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shoptalk.serve import backups
+    from shoptalk.serve.database import Database, new_site, sqlite_url
+
+    run = tmp_path / "run"
+    run.mkdir()
+    database = Database(sqlite_url(run / "serve.db"))
+    backups.back_up(run, tmp_path / "saved.zip")
+    database.write_now(lambda session: session.add(new_site("later", "Later", ())))
+    left: list[list[str]] = []
+    replace = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        rows = sqlite3.connect(f"file:{run / 'serve.db'}?mode=ro", uri=True)
+        with contextlib.closing(rows):
+            left.append([row[0] for row in rows.execute("SELECT id FROM site")])
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    database.close()
+    backups.put_back(run, tmp_path / "saved.zip")
+    assert left[0] == ["later", "main"]  # until the other takes its place
+    with contextlib.closing(sqlite3.connect(run / "serve.db")) as rows:
+        assert [row[0] for row in rows.execute("SELECT id FROM site")] == ["main"]
 
 
 def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:

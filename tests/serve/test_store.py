@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateTable
 
+from shoptalk.errors import StorageError
 from shoptalk.serve.batcher import BatchingEncoder
 from shoptalk.serve.database import Database, sqlite_url, upgrade
-from shoptalk.serve.rows import Rows
+from shoptalk.serve.rows import Rows, SiteRow, utc_now
+from shoptalk.serve.sqlite import copy_sqlite
 
 SERVE = Path(__file__).parents[2] / "src" / "shoptalk" / "serve"
 
@@ -83,3 +88,32 @@ def test_an_encoder_that_fails_fails_for_those_who_asked_and_goes_on() -> None:
         raise AssertionError
     except RuntimeError:
         assert len(encoder.embed(["good"])) == 1
+
+
+def test_what_visitors_write_is_in_no_error_of_the_database(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "x.db"))
+
+    def twice(session: Session) -> None:
+        for _ in range(2):
+            session.add(SiteRow(id="shop", name="My secret", public_key="k", secret="s", origins=[], created=utc_now()))
+            session.flush()
+            session.expunge_all()
+
+    with pytest.raises(IntegrityError) as error:
+        database.write_now(twice)
+    assert "My secret" not in str(error.value)
+    database.close()
+
+
+@pytest.mark.parametrize("content", [b"no database" * 1000, b""])
+def test_a_file_that_is_no_database_is_named_as_damaged_and_an_empty_one_is_begun(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "x.db").write_bytes(content)
+    if not content:
+        Database(sqlite_url(tmp_path / "x.db")).close()
+        return
+    with pytest.raises(StorageError, match=r"x\.db is damaged, or is none .* `shoptalk restore`"):
+        Database(sqlite_url(tmp_path / "x.db"))
+    with pytest.raises(StorageError, match=r"x\.db cannot be copied"):
+        copy_sqlite(tmp_path / "x.db", tmp_path / "copy.db")

@@ -31,6 +31,14 @@ def connected(address: str) -> socket.socket:
     return socket.create_connection((parts.hostname, parts.port), timeout=5)
 
 
+def answered(stream: socket.socket) -> bool:
+    """Whether /healthz says that all is well; its answer is read to the end."""
+    read = b""
+    while b'{"status":"ok"}' not in read and (piece := stream.recv(4000)):
+        read += piece
+    return read.startswith(b"HTTP/1.1 200")
+
+
 def test_a_client_that_never_ends_its_headers_is_let_go(address: str) -> None:
     with connected(address) as stream:
         stream.sendall(b"POST /v1/reply HTTP/1.1\r\nHost: 127.0.0.1\r\n")
@@ -118,3 +126,33 @@ def test_no_request_that_can_be_thought_of_is_a_fault_of_the_server_or_breaks_it
             attempt()
             tried += 1
     assert tried > 30
+
+
+def test_a_client_that_never_ends_the_headers_of_a_later_request_is_let_go(address: str) -> None:
+    host = urlsplit(address).netloc
+    with connected(address) as stream:
+        for _ in range(2):
+            stream.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answered(stream)
+        began = time.monotonic()
+        stream.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert stream.recv(4000) == b""  # closed
+        assert time.monotonic() - began < 3
+
+
+def test_a_client_that_asks_again_and_again_on_one_connection_is_not_let_go(address: str) -> None:
+    host = urlsplit(address).netloc
+    with connected(address) as stream:
+        for _ in range(8):
+            stream.sendall(b"GET /healthz HTTP/1.1\r\n")
+            time.sleep(0.15)  # in all three times as long as a request may take
+            stream.sendall(f"Host: {host}\r\n\r\n".encode())
+            assert answered(stream)
+
+
+def test_whoever_speaks_as_a_proxy_does_by_default_is_no_owner(address: str) -> None:
+    host = urlsplit(address).netloc
+    for version, status in (("1.1", b"200"), ("1.0", b"401")):
+        with connected(address) as stream:
+            stream.sendall(f"GET /v1/models HTTP/{version}\r\nHost: {host}\r\n\r\n".encode())
+            assert stream.recv(4000).startswith(b"HTTP/1.1 " + status)

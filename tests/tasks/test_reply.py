@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from shoptalk.adaptation import adapt
+from shoptalk.curate.hold_out import HoldOut
 from shoptalk.errors import InputError
 from shoptalk.nn.tiny import WORDS
 from shoptalk.records import Document
-from shoptalk.stages.curate import HoldOut
 from shoptalk.tasks.judge import Ground
 from shoptalk.tasks.reply import CONTEXTS, HELD_OUT, reply
 from shoptalk.text.corpus import Corpus

@@ -20,14 +20,16 @@ import numpy as np
 from jaxtyping import Float
 
 from shoptalk.artifact import digest, handed_out, open_artifact
+from shoptalk.assistant.album import Album
 from shoptalk.assistant.asked_turn import OURS, AskedTurn
-from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
+from shoptalk.assistant.assistant_settings import AssistantSettings, load_settings
 from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
 from shoptalk.assistant.clock import Clock
 from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_of_answer
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
+from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
 from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import ground
@@ -39,6 +41,7 @@ from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
 from shoptalk.assistant.reply import Path as ReplyPath
 from shoptalk.assistant.retrieve import Found, retrieve
 from shoptalk.assistant.shelf import Embeds, Shelf
+from shoptalk.assistant.shown import unknown_picture, with_caption, with_picture
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
 from shoptalk.nn.encoder import text_encoder
 from shoptalk.nn.heads.classifier import Classifier
@@ -69,8 +72,10 @@ class Assistant:
         versions: Versions,
         *,
         bulk: Embeds | None = None,
+        album: Album | None = None,
     ) -> None:
         self.run = run
+        self.album = album
         self.settings = settings
         self.head = head
         self.knowledge = knowledge
@@ -123,9 +128,10 @@ class Assistant:
         parts = {
             name: artifact.content for name in ("encoder", "head", "corpus") if (artifact := open_artifact(run / name))
         }
+        album = Album.open(Path(chosen.pictures), tell=tell) if chosen.pictures else None
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
         asked = through(product) if through is not None else product
-        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk)
+        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
@@ -157,18 +163,37 @@ class Assistant:
                     self._vectors.popitem(last=False)
         return np.stack([known[text] for text in readable]) if readable else self._encoder.embed([])
 
-    def reply(self, turns: Sequence[Turn], *, now: datetime | None = None, earlier: Sequence[Decision] = ()) -> Reply:
+    def reply(
+        self,
+        turns: Sequence[Turn],
+        *,
+        now: datetime | None = None,
+        earlier: Sequence[Decision] = (),
+        picture: bytes | None = None,
+    ) -> Reply:
         """The reply to a conversation's last turn or turns, which are the visitor's.
 
         Args:
             turns: the conversation, the oldest turn first.
             now: for rules, hours and the days on which documents hold.
             earlier: what was decided in this conversation before, the oldest first: so that it does not ask back twice.
+            picture: a file that the visitor shows with the last turn.
+
+        Raises:
+            RefusedPicture: that file cannot be read.
         """
-        clock = Clock()
-        considered = self.consider(turns, now=now, earlier=earlier, clock=clock)
+        clock, message = Clock(), turns[-1].text if turns else ""
+        seen = self.album.recognise(picture) if picture is not None and self.album is not None else None
+        if picture is not None:
+            clock.lap("picture")
+            if seen is None and not message.strip():
+                reply = unknown_picture(message, self.settings.texts, self._versions)
+                return replace(reply, seconds=clock.seconds())
+        considered = self.consider(with_caption(turns, seen), now=now, earlier=earlier, clock=clock)
         decided = self.decided(considered, threshold=self.threshold)
         reply = self._worded(decided, considered)
+        if picture is not None:
+            reply = with_picture(reply, seen, message, self.settings.texts)
         clock.lap("word")
         return replace(reply, seconds=clock.seconds())
 
@@ -328,14 +353,6 @@ class Assistant:
 
     def _phrase(self, key: str, signals: Signals) -> str:
         return phrase(key, signals.message, self.settings.texts)
-
-
-def is_open(settings: AssistantSettings, moment: datetime) -> bool:
-    """Whether people are at the desk; always where no hours are given."""
-    if not settings.hours:
-        return True
-    span = settings.hours.get(DAYS[moment.weekday()], "closed")
-    return span != "closed" and span[:5] <= f"{moment:%H:%M}" < span[6:]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ class AssistantSettings(Frozen):
     logo: str | None = Field(default=None, description="picture file, relative to this file")
     colours: dict[str, str] = Field(default_factory=dict, description="names of the page's colours and their values")
     rules: str | None = Field(default=None, description="file of business rules, relative to this file")
+    pictures: str | None = Field(
+        default=None, description="run of pictures that visitors' pictures are looked up in, relative to this file"
+    )
     canned: dict[str, str] = Field(default_factory=dict, description="intent = the answer that is always given to it")
     canned_confidence: float = Field(default=0.8, ge=0.0, le=1.0, description="least probability of such an intent")
     person_intents: tuple[str, ...] = Field(default=(), description="intents that are handed to a person")
@@ -94,8 +97,8 @@ class AssistantSettings(Frozen):
 
 
 def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
-    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. `rules` and `logo` become
-    absolute paths.
+    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. `rules`, `logo` and
+    `pictures` become absolute paths.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.
@@ -104,7 +107,7 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
     if path is None and not file.is_file():
         return AssistantSettings()
     tree = settings_section(file, "assistant")
-    for key in ("rules", "logo"):
+    for key in ("rules", "logo", "pictures"):
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str((file.parent / tree[key]).resolve())
     settings = validate(AssistantSettings, tree, prefix="assistant")

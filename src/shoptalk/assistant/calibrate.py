@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import ValidationError
 
 from shoptalk.artifact import create, open_artifact, write_text
@@ -23,14 +22,13 @@ from shoptalk.assistant.asked_rows import rows_of
 from shoptalk.assistant.assistant import Assistant, Considered
 from shoptalk.assistant.calibration_file import FILE, FOLDER, PICTURE, Calibration, CalibrationPoint, picture
 from shoptalk.assistant.confidence import ConfidenceWeights, fit_confidence
-from shoptalk.decide.selective import ERROR, Promise, fewest_answers, promised_threshold
+from shoptalk.decide.selective import ERROR, Promise, fewest_answers, promised_threshold, proposed_thresholds
 from shoptalk.errors import InputError
 from shoptalk.readback import complaint
 from shoptalk.records import Frozen, Turn
 
 FEWEST_TO_FIT = 30
 """Questions, right and wrong ones among them, from which the confidence is fitted anew."""
-_THRESHOLDS = 40
 _EXPECTED = "Expected the columns question, document and passage (and also, a list of other places, in JSONL)."
 
 
@@ -168,25 +166,10 @@ def calibrated(trials: Sequence[QuestionTrial], *, max_wrong: float, error: floa
         weights = fit_confidence(features[fitted], right[fitted])
     confidence = np.array([weights(row) if given else -1.0 for row, given in zip(features, supported, strict=True)])
     tests = ~fits
-    thresholds = proposed(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
+    thresholds = proposed_thresholds(confidence[fits], int(tests.sum()), max_wrong=max_wrong, error=error)
     promise = promised_threshold(confidence[tests], right[tests], thresholds, max_wrong=max_wrong, error=error)
     answerable = sum(trial.question.answerable for trial in trials)
     return _result(promise, weights, len(trials), answerable, max_wrong, error)
-
-
-def proposed(confidence: Float[np.ndarray, " N"], tested: int, *, max_wrong: float, error: float) -> list[float]:
-    """Falling thresholds, the first of which may be expected to answer enough questions for a promise.
-
-    They come from questions that are not tested, so the test stays exact.
-    """
-    given = np.sort(confidence[confidence >= 0])[::-1]
-    if not len(given):
-        return []
-    needed = fewest_answers(max_wrong, error=error)
-    wanted = (needed + 2 * np.sqrt(needed)) / max(tested, 1) * len(confidence)
-    first = min(int(np.ceil(wanted)), len(given)) - 1
-    places = np.unique(np.linspace(first, len(given) - 1, _THRESHOLDS).round().astype(int))
-    return [float(given[place]) for place in places]
 
 
 def _result(
@@ -212,7 +195,8 @@ def _result(
             "of the tested questions are answered."
         )
     else:
-        sentence = f"No threshold can promise at most {max_wrong:.0%} wrong answers. {_why(points, promise, needed)}"
+        why = _why(points, promise, needed, max_wrong)
+        sentence = f"No threshold can promise at most {max_wrong:.0%} wrong answers. {why}"
     return Calibration(
         weights=weights,
         threshold=promise.threshold,
@@ -228,8 +212,8 @@ def _result(
     )
 
 
-def _why(points: Sequence[CalibrationPoint], promise: Promise, needed: int) -> str:
-    if not points or points[0].answered < needed:
+def _why(points: Sequence[CalibrationPoint], promise: Promise, needed: int, max_wrong: float) -> str:
+    if not points or (points[0].answered < needed and points[0].risk <= max_wrong):
         answered = points[0].answered if points else 0
         return (
             f"A promise needs {needed} tested answers without a wrong one, and there were {answered}: half of "

@@ -28,6 +28,7 @@ _NAMES = {
     "official": ("official",),
     "question": ("question",),
 }
+_WEB = re.compile(r"https?://[^\s/]\S*", re.I)
 _YES = ("yes", "true", "1", "on")
 
 
@@ -44,7 +45,7 @@ class DocumentFacts(Frozen):
     question: str | None = None
     """The question that an official answer is for."""
     unread: tuple[str, ...] = ()
-    """Dates that are no dates, as "until: next summer"."""
+    """Dates that are no dates, as "until: next summer", and links that lead to no web page."""
 
     def holds(self, day: date) -> bool:
         """Whether it holds on a day."""
@@ -69,6 +70,9 @@ def facts_of(document: Document) -> tuple[DocumentFacts, int]:
             values[field] = _day(value)
             if values[field] is None:
                 unread.append(f"{names[0]}: {value}")
+        elif field == "link" and _WEB.fullmatch(value) is None:  # whoever reads the API may put it into a page
+            values[field] = None
+            unread.append(f"{names[0]}: {value}")
         elif field == "official":
             values[field] = value.casefold() in _YES
     return DocumentFacts(**values, unread=tuple(unread)), front.end() if front else 0

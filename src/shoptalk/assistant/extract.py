@@ -108,7 +108,7 @@ def worded(sentences: Sequence[Sentence], found: Sequence[Found]) -> str:
     """The sentences as one text; rows of tables stand on lines of their own."""
     parts: list[str] = []
     for sentence in sentences:
-        text = sentence.text if re.search(r"[.!?…:\"'”»)]$", sentence.text) else f"{sentence.text}."
+        text = sentence.text if re.search(r"[.!?…:\"'”»)。！？；：」』）؟۔।]$", sentence.text) else f"{sentence.text}."
         row = any(line.row and line.start == sentence.start for line in found[sentence.sources[0] - 1].passage.lines)
         parts.append(f"\n{text}\n" if row else text)
     return re.sub(r" *\n+ *", "\n", " ".join(parts)).strip()

@@ -17,6 +17,7 @@ from threading import Lock
 from shoptalk.artifact import Artifact, create, handed_out, locked, open_artifact
 from shoptalk.assistant.document_facts import facts_of, stated_days
 from shoptalk.assistant.shelf import Embeds, Shelf, Shelved, write_shelf
+from shoptalk.assistant.table_files import KNOWLEDGE_READERS
 from shoptalk.config.settings import CurateConfig
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import read_documents
@@ -103,7 +104,7 @@ class Knowledge:
             SourceError: a source cannot be read.
             StorageError: another process is changing the knowledge.
         """
-        items = list(stream_sources(sources, CurateConfig(), out=self._run))
+        items = list(stream_sources(sources, CurateConfig(), out=self._run, readers=KNOWLEDGE_READERS))
         files, _ = list_files(sources, out=self._run)
         known = {document.source for document in self.shelf.documents()}
         known_as = _known_as(files, known)
@@ -297,4 +298,7 @@ def _chained(*parts: Iterable[Document]) -> Iterator[Document]:
 def _remarks(documents: Sequence[Document]) -> Iterator[str]:
     for document in documents:
         for unread in facts_of(document)[0].unread:
-            yield f"{document.id}: {unread!r} is no date and is passed over; write it as 2026-05-01."
+            wanted = "address of a web page and is passed over; write it as https://example.com/page"
+            if not unread.startswith("link: "):
+                wanted = "date and is passed over; write it as 2026-05-01"
+            yield f"{document.id}: {unread!r} is no {wanted}."

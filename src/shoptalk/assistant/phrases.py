@@ -37,6 +37,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Hello! What would you like to know?",
         "thanks": "You're welcome.",
         "nothing": "I could not read anything in that message. Could you write it again?",
+        "picture": "This looks like:",
+        "unknown_picture": "I do not recognise this picture. What does it show?",
         "failed": "Something went wrong here, so I have passed your question on to a person, who will answer it "
         "in this conversation.",
         "held": "A person has this conversation and will answer you here.",
@@ -57,6 +59,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Guten Tag! Was möchten Sie wissen?",
         "thanks": "Gern geschehen.",
         "nothing": "In dieser Nachricht konnte ich nichts lesen. Können Sie sie noch einmal schreiben?",
+        "picture": "Das sieht aus wie:",
+        "unknown_picture": "Dieses Bild erkenne ich nicht. Was ist darauf zu sehen?",
         "failed": "Hier ist etwas schiefgegangen. Ich habe Ihre Frage an einen Menschen weitergegeben, der sie in "
         "diesem Gespräch beantwortet.",
         "held": "Ein Mensch hat dieses Gespräch übernommen und antwortet Ihnen hier.",
@@ -77,6 +81,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "Bonjour ! Que souhaitez-vous savoir ?",
         "thanks": "Je vous en prie.",
         "nothing": "Je n'ai rien pu lire dans ce message. Pouvez-vous l'écrire à nouveau ?",
+        "picture": "Cela ressemble à :",
+        "unknown_picture": "Je ne reconnais pas cette image. Que montre-t-elle ?",
         "failed": "Un problème est survenu ici : j'ai transmis votre question à une personne, qui y répondra dans "
         "cette conversation.",
         "held": "Une personne s'occupe de cette conversation et vous répondra ici.",
@@ -96,6 +102,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "¡Hola! ¿Qué le gustaría saber?",
         "thanks": "De nada.",
         "nothing": "No he podido leer nada en ese mensaje. ¿Puede escribirlo otra vez?",
+        "picture": "Esto parece:",
+        "unknown_picture": "No reconozco esta imagen. ¿Qué muestra?",
         "failed": "Algo ha fallado aquí, así que he pasado su pregunta a una persona, que la responderá en esta "
         "conversación.",
         "held": "Una persona lleva esta conversación y le responderá aquí.",
@@ -115,6 +123,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "greeting": "مرحبًا! ماذا تودّ أن تعرف؟",
         "thanks": "على الرحب والسعة.",
         "nothing": "لم أستطع قراءة شيء في هذه الرسالة. هل يمكنك كتابتها مرة أخرى؟",
+        "picture": "يبدو أن هذا:",
+        "unknown_picture": "لا أتعرف على هذه الصورة. ماذا تُظهر؟",
         "failed": "حدث خطأ هنا، لذلك أحلت سؤالك إلى شخص سيجيب عنه في هذه المحادثة.",
         "held": "يتولى شخص هذه المحادثة وسيجيبك هنا.",
         "joined": "انضم أحد الزملاء إلى هذه المحادثة وسيجيبك هنا.",

@@ -20,6 +20,8 @@ REASONS = (
     "pending_clarification",
     "ambiguous",
     "nothing_to_read",
+    "recognised",
+    "unknown_picture",
 )
 """Stable keys that say why a decision was made; a business rule gives one of them, "policy" if it names none."""
 

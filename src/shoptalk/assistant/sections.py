@@ -7,6 +7,7 @@ A row of a table is a sentence of its own, told with the header's cells: "Bicycl
 row is found, and understood, without its table.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,10 +24,20 @@ CHARACTERS = 450
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$|[ \t]*<h([1-6])[^>]*>(.*?)</h\3>[ \t]*$", re.I)
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _RULE = re.compile(r"[|:\-\s]+")
+_DELIMITER = re.compile(r"\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+")
+"""What stands below the header of a table whose rows have no outer bars."""
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
+_PARTS = re.compile(
+    r"</?(?:address|article|aside|blockquote|br|caption|dd|details|div|dl|dt|figcaption|figure|footer|h[1-6]|header|hr|li|"
+    r"main|nav|ol|option|p|pre|section|summary|table|tbody|td|tfoot|th|thead|tr|ul)\b",
+    re.I,
+)
+"""Marks of HTML that part words; the others may stand within one."""
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
-_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|</?[a-zA-Z][^<>]*>|(\*\*|__|``?|~~)")
-_EMPHASIS = re.compile(r"(?<!\w)[*_](?=\S)(.+?)(?<=\S)[*_](?!\w)")
-_ENDS = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]")
+# These take a time that grows as the text does, also on pages of dots or brackets: a document may be anything.
+_MARKUP = re.compile(r"!?\[([^\]]{0,300})\]\([^)]{0,2000}\)|</?[a-zA-Z][^<>]*>|(\*\*|__|``?|~~)")
+_EMPHASIS = re.compile(r"(?<!\w)[*_](?=\S)(.{1,500}?)(?<=\S)[*_](?!\w)")
+_ENDS = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s)|[。！？]")
 _LEAD = re.compile(r"(\*\*|__)[^*_]{1,60}[.:!]\1[.:]?")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|incl|no|nr|st|dr|mr|mrs|ms|prof|z\.b|d\.h|u\.a|bzw|ca|evtl|inkl|usw|tel|p|pp|art|fig|sr|sra|m|mme)"
@@ -126,19 +137,32 @@ def _sections(text: str, body: int) -> Iterator[_Section]:
     """What stands below each heading, with the headings above it; fenced code has none."""
     path: list[tuple[int, str]] = []
     begin, fenced = body, ""
+    above = before = (body, body)
     for start, end in _rows(text, body, len(text)):
         row = text[start:end]
         if fence := _FENCE.match(row):
             fenced = "" if fenced == fence[1] else fenced or fence[1]
-        heading = None if fenced else _HEADING.match(row)
+        heading = None if fenced else _heading(row, text[slice(*above)], text[slice(*before)])
+        before, above = above, (start, end)
         if heading is None:
             continue
-        yield _Section(tuple(name for _, name in path), begin, start)
-        level = len(heading[1]) if heading[1] else int(heading[3])
-        name = plain(heading[2] if heading[1] else heading[4])
-        path = [*((depth, above) for depth, above in path if depth < level), (level, name)]
+        level, name, underlined = heading
+        yield _Section(tuple(name for _, name in path), begin, before[0] if underlined else start)
+        path = [*((depth, parent) for depth, parent in path if depth < level), (level, name)]
         begin = end
     yield _Section(tuple(name for _, name in path), begin, len(text))
+
+
+def _heading(row: str, above: str, before: str) -> tuple[int, str, bool] | None:
+    """The level and name of a heading that ends in this row, and whether it is the row above, which this underlines."""
+    if found := _HEADING.match(row):
+        level = len(found[1]) if found[1] else int(found[3])
+        return level, plain(found[2] if found[1] else found[4]), False
+    underline = _UNDERLINE.fullmatch(row)
+    alone = above.strip() and not before.strip() and "|" not in above and not _ITEM.match(above)
+    if underline is None or len(underline[1]) < 3 or not alone or _HEADING.match(above) or above.lstrip()[0] in ">-=":
+        return None
+    return (1 if row.lstrip()[0] == "=" else 2), plain(above), True
 
 
 def _rows(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -157,9 +181,12 @@ def _lines(text: str, section: _Section) -> Iterator[Span]:
     held: list[tuple[int, int]] = []
     header: list[str] | None = None
     block = 0
-    for start, end in [*_rows(text, section.start, section.end), (section.end, section.end)]:
+    places = [*_rows(text, section.start, section.end), (section.end, section.end)]
+    for (start, end), below in zip(places, [*places[1:], places[-1]], strict=True):
         row = text[start:end].strip()
         is_row = row.startswith("|") and row.count("|") > 1
+        if "|" in row and not is_row:  # a table without outer bars: the line below its header says so
+            is_row = header is not None or _DELIMITER.fullmatch(text[slice(*below)]) is not None
         if held and (not row or is_row or _ITEM.match(text[start:end])):
             block += 1
             yield from _sentences(text, held[0][0], held[-1][1], block)
@@ -221,9 +248,15 @@ def _line(text: str, start: int, end: int, block: int) -> Iterator[Span]:
 
 def plain(text: str) -> str:
     """Markdown and HTML without their markup, on one line."""
-    bare = _MARKUP.sub(lambda found: found[1] or "", text)
+    bare = _MARKUP.sub(_unmarked, text)
     bare = _EMPHASIS.sub(r"\1", bare)
-    return " ".join(re.sub(r"\\([|*_#`])", r"\1", re.sub(r"(?m)^\s*>\s?", "", bare)).split())
+    return " ".join(html.unescape(re.sub(r"\\([|*_#`])", r"\1", re.sub(r"(?m)^\s*>\s?", "", bare))).split())
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    if _PARTS.match(found[0]):
+        return " "
+    return found[1] or ""
 
 
 # --- passages ---------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def distill(
     launch.agree(lambda: claim(world.run, question, force=force))
     curated = launch.shared(
         world.run / "corpus",
-        make=lambda: curate_stage(world, sources, labels, None),
+        make=lambda: curate_stage(world, sources, labels, None, reads="text"),
         read=lambda: open_curated(world),
     )
     corpus, held_out = split(curated.train, seed=world.config.seed)

@@ -207,7 +207,9 @@ def _pool(world: World, request: Request) -> list[str]:
     """Unlabelled texts, without those that are labelled or tested; at most `MOST`."""
     if not request.unlabelled:
         return []
-    corpus = curate_stage(world, request.unlabelled, request.labels, request.test, tell_labels=False).train
+    corpus = curate_stage(
+        world, request.unlabelled, request.labels, request.test, tell_labels=False, reads="text"
+    ).train
     places = permuted(len(corpus), range(min(len(corpus), MOST)), seed=world.config.seed, epoch=1)
     return list(dict.fromkeys(corpus.texts[int(i)] for i in places))
 

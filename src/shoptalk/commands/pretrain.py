@@ -11,7 +11,7 @@ from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, ConfigError, SourceError
 from shoptalk.nn import gather
-from shoptalk.nn.bases import open_base
+from shoptalk.nn.bases import kind_of, open_base
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
@@ -64,7 +64,7 @@ def pretrain(
     turn = None if steps is None else turn_of(objective, steps, world.config)
     curated = launch.shared(
         world.run / "corpus",
-        make=lambda: curate_stage(world, sources, None, None),
+        make=lambda: curate_stage(world, sources, None, None, reads=kind_of(world.config.base)),
         read=lambda: open_curated(world),
     )
     world = base_stage(world, curated)

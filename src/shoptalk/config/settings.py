@@ -22,8 +22,17 @@ from shoptalk.records import Frozen
 F = TypeVar("F", bound=Frozen)
 
 
-CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {"reply": ("turns", "mosaic", "none")}
+CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {
+    "reply": ("turns", "mosaic", "none"),
+    "picture": ("simclr", "moco", "byol", "dino", "mae", "none"),
+    "caption": ("clip", "none"),
+}
 """What is tried where nothing is named, for tasks that have a default of their own."""
+BASE_OF_TASK = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
+"""What is adapted where no base is named, for tasks that have a default of their own."""
+UNTRAINED = ("pixels", "hog")
+"""Bases that join one with random weights for the task picture where no `bases` are named: what a user has without any
+training. Random weights are no base that a gain over them would say much."""
 
 
 class Guards(Frozen):
@@ -38,6 +47,9 @@ class CurateConfig(Frozen):
 
     text_column: str = "text"
     label_column: str = "label"
+    image_column: str = Field(
+        default="image", description="of tables that name picture files, beside the table; empty where none does"
+    )
     group_column: str = Field(
         default="auto",
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "
@@ -45,6 +57,17 @@ class CurateConfig(Frozen):
     )
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
+    near_pictures: int = Field(
+        default=6,
+        ge=0,
+        le=15,
+        description="bits of 256 in which two pictures' hashes may differ to be near duplicates; with 0 only equal "
+        "pixels are duplicates, as drawings that differ in details need",
+    )
+    picture_megabytes: float = Field(default=50.0, gt=0.0, le=2_000.0, description="largest file of a picture")
+    picture_megapixels: float = Field(
+        default=50.0, gt=0.0, le=170.0, description="largest picture; decoding takes up to 14 bytes a pixel"
+    )
     label_spelling: Literal["merge", "keep", "refuse"] = Field(
         default="merge",
         description="labels that differ in case, spaces and punctuation only, such as Refund and refund",
@@ -125,10 +148,18 @@ class Config(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_task(cls, tree: Any) -> Any:
-        """The candidates where none are named: those of the task, where it has some of its own."""
-        if not isinstance(tree, Mapping) or "candidates" in tree or not isinstance(task := tree.get("task"), str):
+        """The candidates and bases where none are named: those of the task, where it has some of its own."""
+        if not isinstance(tree, Mapping) or not isinstance(task := tree.get("task"), str):
             return tree
-        return {**tree, "candidates": CANDIDATES_OF_TASK[task]} if task in CANDIDATES_OF_TASK else tree
+        changed = dict(tree)
+        if task in CANDIDATES_OF_TASK:
+            changed.setdefault("candidates", CANDIDATES_OF_TASK[task])
+        if task in BASE_OF_TASK and not tree.get("bases"):
+            changed.setdefault("base", BASE_OF_TASK[task])
+            if task == "picture" and str(changed["base"]).startswith("scratch:"):
+                size = str(changed["base"]).partition("@")  # of the pictures that are read, where one is named
+                changed["bases"] = (changed["base"], *(f"{name}{size[1]}{size[2]}" for name in UNTRAINED))
+        return changed
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,8 @@ TEMPLATE = """\
 # The goal of an adaptation, in your own terms. `shoptalk adapt ... --config shoptalk.toml` reads it.
 # Every line shows its default; delete what you do not change.
 
-task = "intent"            # what must gain: intent (by labels), reply (by conversations alone), answer (by pairs)
+task = "intent"            # what must gain: intent (by labels), reply (by conversations alone), answer (by pairs),
+                           # picture (by labels of pictures), caption (by pictures with captions alone)
 other_tasks = []           # tasks that must not lose, whatever the gain (guards.tasks)
 metric = "accuracy"        # in per cent, on unseen messages
 smallest_gain = 0.5        # the smallest gain worth having, in points; less is not worth a new model

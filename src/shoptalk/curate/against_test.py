@@ -10,10 +10,14 @@ like an answer: near 0 and near 100.
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
+from jaxtyping import Bool
+
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.dedup import matches
 from shoptalk.curate.groups import shared_groups
+from shoptalk.curate.picture_labels import pictures_matching
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example, LabelSet
 
@@ -80,7 +84,7 @@ def without_tests(
     """
     if not examples or not tests:
         return list(examples), []
-    leaks = matches([example.text for example in examples], [example.text for example in tests], config.near_duplicate)
+    leaks = _alike(examples, tests, config)
     shared = shared_groups([example.groups for example in examples], [example.groups for example in tests])
     kept, dropped = [], []
     for example, leak, group in zip(examples, leaks, shared, strict=True):
@@ -93,6 +97,26 @@ def without_tests(
             Drop(id=example.id, source=source, reason="in-test-cluster", detail=detail, sample=sample(example.text))
         )
     return kept, dropped
+
+
+def _alike(examples: Sequence[Example], tests: Sequence[Example], config: CurateConfig) -> Bool[np.ndarray, " N"]:
+    """Which examples are near duplicates of a test. A text and a picture never are."""
+    texts, pictures = (
+        [example for example in examples if (example.picture is None) == plain] for plain in (True, False)
+    )
+    alike = np.zeros(len(examples), dtype=bool)
+    is_text = np.array([example.picture is None for example in examples])
+    alike[is_text] = matches(
+        [example.text for example in texts],
+        [test.text for test in tests if test.picture is None],
+        config.near_duplicate,
+    )
+    alike[~is_text] = pictures_matching(
+        [example.picture for example in pictures if example.picture is not None],
+        [test.picture for test in tests if test.picture is not None],
+        config,
+    )
+    return alike
 
 
 def labels_left(examples: Sequence[Example], kept: Sequence[Example], *, test_name: str, labels_name: str) -> list[str]:

@@ -40,7 +40,7 @@ F = TypeVar("F", bound=Frozen)
 
 
 def curate(
-    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+    items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
 ) -> Iterator[Document | Drop]:
     """The documents that self-supervision may learn from, and what is left out with its reason, as they come.
 
@@ -48,7 +48,7 @@ def curate(
 
     Args:
         items: what was read, and what reading left out already, which is passed on.
-        reserved: labelled and test texts.
+        reserved: labelled and test texts and pictures.
         config: similarity that counts as a near duplicate, and the size of passages.
     """
     for rule in RULES:

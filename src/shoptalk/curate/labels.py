@@ -1,4 +1,4 @@
-"""Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
+"""Labelled examples from a CSV or JSONL file, or from pictures in folders, with the near-duplicate cluster of each."""
 
 import itertools
 from collections import Counter
@@ -6,20 +6,28 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
+from shoptalk.artifact import digest, file_digest
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.consistency import one_spelling, sets_added_up, without_conflicts
 from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
-from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
+from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows, suffix_of
 from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
-from shoptalk.curate.readers import format_of
+from shoptalk.curate.named_files import content_of, pictures_named
+from shoptalk.curate.picture_labels import PICTURE, class_rows, has_classes, labelled_rows, picture_clusters
+from shoptalk.curate.picture_looks import look_of
+from shoptalk.curate.readers import READERS, format_of
 from shoptalk.curate.readers.shared import left_out
 from shoptalk.curate.sources import count_by_reason, first_left_out, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
+from shoptalk.readback import walk
 from shoptalk.records import Drop, Example, LabelSet
 
 _CONVERSATIONS = ("turns", "messages")
@@ -31,18 +39,34 @@ def nobody(sentence: str) -> None:
 
 
 def refuse_missing(path: Path, role: str = "labels") -> None:
-    """Refuse a file of labels, or of a test, that is not there or is a folder.
+    """Refuse a file of labels, or of a test, that is not there, or is a folder without pictures in sub-folders.
 
     Raises:
         SourceError: it says which.
     """
     if path.is_dir():
+        if has_classes(path):
+            return
         raise SourceError(
-            f"The {role} file {path} is a folder; expected one .csv or .jsonl file, gzip or not. Text to learn from is "
+            f"The {role} file {path} is a folder; expected one .csv or .jsonl file, gzip or not, or a folder whose "
+            "sub-folders are the labels of the pictures in them. Text to learn from is "
             f"given as a source: `shoptalk adapt {path} --labels FILE --out RUN`."
         )
     if not path.is_file():
         raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+
+
+def labels_digest(path: Path, config: CurateConfig) -> str:
+    """One hash of a file of labels, or of a folder whose sub-folders are the labels, and of the pictures that it names.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_dir():
+        named = pictures_named(path, config)
+        return digest([file_digest(path), named]) if named else file_digest(path)
+    files = [root / name for root, _, names in walk(path) for name in names]
+    return digest({str(file.relative_to(path)): content_of(file) for file in files})
 
 
 def read_labels(
@@ -83,15 +107,19 @@ def read_labels(
         )
     _refuse_one_class(path, examples, spellings, drops)
     numbers = independent_ones(
-        clusters([example.text for example in examples], config.near_duplicate),
-        [example.groups for example in examples],
-        printable(path.name),
-        say,
+        _alike(examples, config), [example.groups for example in examples], printable(path.name), say
     )
     clustered = [
         example.model_copy(update={"cluster": int(number)}) for example, number in zip(examples, numbers, strict=True)
     ]
     return clustered, drops
+
+
+def _alike(examples: list[Example], config: CurateConfig) -> Int[np.ndarray, " N"]:
+    """The near-duplicate cluster of each."""
+    if pictures := [example.picture for example in examples if example.picture is not None]:
+        return picture_clusters(pictures, config)  # a file of labels holds one kind
+    return clusters([example.text for example in examples], config.near_duplicate)
 
 
 def _consistent(
@@ -103,11 +131,12 @@ def _consistent(
     drops = []
     for example in examples:
         label = names[example.label]
-        first = distinct.setdefault((example.text, label), example.model_copy(update={"label": label}))
+        which = example.text if example.picture is None else look_of(example.picture).pixels.hex()
+        first = distinct.setdefault((which, label), example.model_copy(update={"label": label}))
         if first.id != example.id:
             groups = tuple(dict.fromkeys((*first.groups, *example.groups)))
-            distinct[example.text, label] = first.model_copy(update={"groups": groups})
-            detail = f"same text and label as {first.id}"
+            distinct[which, label] = first.model_copy(update={"groups": groups})
+            detail = f"same {'text' if example.picture is None else 'picture'} and label as {first.id}"
             drops.append(
                 Drop(id=example.id, source=name, reason="duplicate", detail=detail, sample=sample(example.text))
             )
@@ -237,16 +266,26 @@ def _rows(
 
     With `several` labels a text, the label column may have an s at its end. A test may lack the column of groups.
     """
+    if (path.is_dir() or format_of(path) == ".zip") and not several:
+        yield from class_rows(path, config)
+        return
     if format_of(path) not in (".csv", ".jsonl"):
         if format_of(path) is not None:
-            raise _swapped(path, "it is plain text", config)
-        raise SourceError(f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not.")
+            what = "plain text" if suffix_of(path) in READERS else "a picture or several"
+            raise _swapped(path, f"it is {what}", config)
+        raise SourceError(
+            f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not; of pictures also a folder "
+            "or a .zip whose sub-folders are the labels."
+        )
     encoding = encoding_of(path)
     if encoding != UTF8:
         say(read_as(printable(path.name), encoding))
     label = config.label_column
+    shown = not several and _names_pictures(path, encoding, config)
     wanted = {
-        "curate.text_column": [config.text_column],
+        "curate.image_column" if shown else "curate.text_column": [
+            config.image_column if shown else config.text_column
+        ],
         "curate.label_column": [label, f"{label}s"] if several else [label],
     }
     if format_of(path) == ".csv":
@@ -275,8 +314,21 @@ def _rows(
     if refusal is not None:
         raise SourceError(f"{path} {refusal}")
     names = [*itertools.chain(*wanted.values()), *groups]
-    for row in rows:
-        yield row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names))
+    named = (row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names)) for row in rows)
+    yield from labelled_rows(path, named, config) if shown else named
+
+
+def _names_pictures(path: Path, encoding: str, config: CurateConfig) -> bool:
+    """Whether a table has the column of pictures and none of texts."""
+    if not config.image_column:
+        return False
+    if format_of(path) == ".csv":
+        columns: Iterable[str] = csv_table(path, encoding, ((config.text_column, config.image_column),)).columns
+    else:
+        first = next((row for row in json_rows(path, encoding) if isinstance(row, Row)), None)
+        columns = first.value if first is not None else ()
+    columns = list(columns)
+    return column_named(config.image_column, columns) is not None and column_named(config.text_column, columns) is None
 
 
 def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:
@@ -308,7 +360,8 @@ def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tup
 
 
 def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
-    text = row.value.get(config.text_column)
+    picture = row.value.get(PICTURE)
+    text = row.value.get(config.text_column) if picture is None else "/".join(picture.path.split("/")[-2:])
     if text is None:
         return Bad(row.number, "no-text", f"no {config.text_column!r}", sample(str(row.value)))
     if not isinstance(text, str):
@@ -326,7 +379,7 @@ def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
     groups = _groups(row, config, repaired)
     if isinstance(groups, Bad):
         return groups
-    return Example(id=f"{name}#{row.number}", text=repaired, label=label, groups=groups)
+    return Example(id=f"{name}#{row.number}", text=repaired, label=label, groups=groups, picture=picture)
 
 
 def _label(value: Any) -> str:

@@ -28,10 +28,11 @@ from shoptalk.curate.clean import printable
 from shoptalk.curate.files import SourceFile
 from shoptalk.curate.readers import READERS, format_of
 from shoptalk.errors import SourceError
+from shoptalk.image.decode import SUFFIXES
 from shoptalk.readback import MANIFEST, walk
 from shoptalk.records import Drop
 
-KNOWN = f"{', '.join(READERS)} (each also with .gz)"
+KNOWN = f"{', '.join(READERS)} (each also with .gz), pictures ({', '.join(SUFFIXES)}), .zip of pictures"
 HIDDEN, OURS, OUTSIDE, LINKED = "hidden", "made-by-shoptalk", "link-outside", "linked-folder"
 UNTOLD = (HIDDEN, OURS, OUTSIDE)
 """Reasons of drops that a fingerprint leaves out: what was never read may come and go without another result. An editor

@@ -19,8 +19,10 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
 from shoptalk.curate.dedup import Reference, normalise
 from shoptalk.curate.passages import passages, units_of
+from shoptalk.curate.picture_looks import LookTable, look_of
 from shoptalk.curate.seen import Table, names
-from shoptalk.records import Document, Drop, Metadata
+from shoptalk.image.decode import RefusedPicture
+from shoptalk.records import Document, Drop, Item, Metadata, Picture
 
 RESERVED = "in-labelled-cluster"
 _REPEAT_OF = "same text as "
@@ -39,13 +41,13 @@ class CurationRule(Protocol):
     """Leaves documents out, or parts of them, each with its reason."""
 
     def __call__(
-        self, items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+        self, items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
     ) -> Iterator[Document | Drop]:
         """The items that are left, and a drop for each that is not.
 
         Args:
             items: documents, and what was left out before.
-            reserved: labelled and test texts, which must stay unseen.
+            reserved: labelled and test texts and pictures, which must stay unseen.
             config: similarity that counts as a near duplicate, and the size of passages.
         """
         ...
@@ -55,7 +57,7 @@ def each(judge: Callable[[Document], Document | Drop]) -> CurationRule:
     """The rule that judges each document by itself."""
 
     def rule(
-        items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+        items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
     ) -> Iterator[Document | Drop]:
         for item in items:
             yield item if isinstance(item, Drop) else judge(item)
@@ -71,7 +73,7 @@ def drop_empty(document: Document) -> Document | Drop:
 
 
 def drop_repeats(
-    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+    items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
 ) -> Iterator[Document | Drop]:
     """Leave out a document whose whole text, normalised, came before, with the same picture if it has one.
 
@@ -99,6 +101,47 @@ def drop_repeats(
                 yield item
 
 
+def drop_alike_pictures(
+    items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
+) -> Iterator[Document | Drop]:
+    """Leave out a picture that looks like a reserved one or like one before it, with its captions.
+
+    Of each picture 700 bytes are kept (`picture_looks.py`), and its id.
+    """
+    table, names_of = LookTable(most_bits=config.near_pictures), list[str]()
+    for unseen in reserved:
+        if isinstance(unseen, Picture):
+            table.add(look_of(unseen))
+    n_reserved = len(table)
+    for item in items:
+        if isinstance(item, Drop) or item.picture is None:
+            yield item
+            continue
+        try:
+            look = look_of(item.picture)
+        except RefusedPicture as refusal:  # it was read a moment ago
+            yield Drop(id=item.id, source=item.source, reason=refusal.reason, detail=refusal.detail)
+            continue
+        near = table.near(look)
+        if near is None:
+            table.add(look)
+            names_of.append(item.id)
+            yield item
+            continue
+        reason, detail = RESERVED, "looks like a labelled or test picture, which must stay unseen"
+        if near >= n_reserved:
+            equal = table.pixels_of(near) == look.pixels
+            reason = "duplicate" if equal else "near-duplicate"
+            detail = f"{'has the pixels of' if equal else 'looks like'} {names_of[near - n_reserved]}"
+            detail += "" if equal else "; curate.near_pictures says how alike is too alike"
+        yield Drop(id=item.id, source=item.source, reason=reason, detail=detail, sample=_captions(item))
+
+
+def _captions(document: Document) -> str:
+    """The beginning of what is left out with a picture."""
+    return sample(" ".join(turn.text for turn in document.turns) or document.text)
+
+
 def repeated(drop: Drop) -> str | None:
     """The id of the document that a dropped one repeats; None where that is not why it was dropped."""
     is_repeat = drop.reason == "duplicate" and drop.detail.startswith(_REPEAT_OF)
@@ -106,7 +149,7 @@ def repeated(drop: Drop) -> str | None:
 
 
 def drop_reserved(
-    items: Iterable[Document | Drop], *, reserved: Sequence[str], config: CurateConfig
+    items: Iterable[Document | Drop], *, reserved: Sequence[Item], config: CurateConfig
 ) -> Iterator[Document | Drop]:
     """Leave out near duplicates of a reserved text.
 
@@ -115,9 +158,10 @@ def drop_reserved(
     """
     # A document meets a reserved text of several paragraphs only after it was cut into passages. So the passages of
     # reserved texts are reserved from documents too, where they identify the text.
-    cut = [part for text in reserved for part in passages(text, config.passage_characters) if _identifies(part)]
-    turns = Reference(reserved, config.near_duplicate)
-    plain = Reference([*reserved, *cut], config.near_duplicate)
+    texts = texts_among(reserved)
+    cut = [part for text in texts for part in passages(text, config.passage_characters) if _identifies(part)]
+    turns = Reference(texts, config.near_duplicate)
+    plain = Reference([*texts, *cut], config.near_duplicate)
     for batch in _batches(items, config.passage_characters):
         _mark(batch, turns, plain)
         for entry in batch:
@@ -127,9 +171,15 @@ def drop_reserved(
 RULES: tuple[CurationRule, ...] = (
     each(drop_empty),
     drop_repeats,
+    drop_alike_pictures,
     drop_reserved,
 )
 """All of them, the first to run first."""
+
+
+def texts_among(items: Iterable[Item]) -> list[str]:
+    """Those of the items that are texts."""
+    return [item for item in items if isinstance(item, str)]
 
 
 def _texts(document: Document) -> list[str]:

@@ -8,15 +8,20 @@
 | `.txt`  | one document if blank lines part its paragraphs; else a document a line                             |
 | `.csv`  | a document a row, from the column `curate.text_column`                                              |
 | `.jsonl`| a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column      |
+| picture | one document: `.png`, `.jpg`, `.webp`, `.gif`, `.bmp`, `.tif`, or of a `.zip` each that it holds     |
 
-Each may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the case of its
-name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or `.txt` of over
-a million characters becomes several documents, parted at blank lines, so that no file is ever held whole. `readers` has
-a file for each format.
+A `.csv` or `.jsonl` with the column `curate.image_column` becomes a document for each picture that its rows name, with
+the texts of these rows as its captions.
+
+Each file of text may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the
+case of its name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or
+`.txt` of over a million characters becomes several documents, parted at blank lines, so that no file is held
+whole. `readers` has a file for each format.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shoptalk.artifact import file_digest
@@ -25,14 +30,22 @@ from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
-from shoptalk.curate.readers import READERS
+from shoptalk.curate.named_files import pictures_named
+from shoptalk.curate.readable import NOT_READ
+from shoptalk.curate.readers import PICTURE_READERS, READERS, Reader, format_of
 from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
 
 def stream_sources(
-    paths: Sequence[Path], config: CurateConfig, *, out: Path | None = None, say: Callable[[str], None] | None = None
+    paths: Sequence[Path],
+    config: CurateConfig,
+    *,
+    out: Path | None = None,
+    say: Callable[[str], None] | None = None,
+    readers: Mapping[str, Reader] = READERS,
+    pictures: bool = True,
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
@@ -47,6 +60,9 @@ def stream_sources(
         config: how they are read, and how large a file may be.
         out: the folder that the results go to, which is never a source.
         say: is told of each file that is not UTF-8, and in which encoding it is read.
+        readers: of each kind of file.
+        pictures: whether pictures are read; else each file of them is a drop, and what a row of a table names is
+            metadata.
 
     Raises:
         SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
@@ -54,7 +70,21 @@ def stream_sources(
             remained (when that is found out).
     """
     files, drops = list_files(paths, out=out)
-    return _stream(paths, files, drops, config, say)
+    if not pictures:
+        detail = "a picture, or a zip of them, where texts are read"
+        drops += [
+            Drop(id=file.name, source=file.name, reason=NOT_READ, detail=detail) for file in files if _shows(file)
+        ]
+        files = [file for file in files if not _shows(file)]
+        config = config.model_copy(update={"image_column": ""})
+    # Tables first: a picture that one names is read with what the table says of it, and not once more by itself.
+    files.sort(key=_shows)
+    return _stream(paths, files, drops, config, say, readers)
+
+
+def _shows(file: SourceFile) -> bool:
+    """Whether a file is a picture or a zip of them."""
+    return format_of(file.path) in PICTURE_READERS
 
 
 def _stream(
@@ -63,19 +93,23 @@ def _stream(
     drops: Sequence[Drop],
     config: CurateConfig,
     say: Callable[[str], None] | None,
+    readers: Mapping[str, Reader],
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
     first: Drop | None = None
     documents = 0
-    ids = _Ids()
+    ids, named = _Ids(), set[str]()
     for file in files:
         try:
             refuse_oversized(file.path, config)
-            encoding = encoding_of(file.path)
-            if say is not None and encoding != UTF8:
-                say(read_as(file.name, encoding))
-            for item in READERS[suffix_of(file.path)](file, encoding, config):
+            for item in _read(file, config, say, readers):
+                if isinstance(item, Document) and item.picture is not None:
+                    place = os.path.realpath(item.picture.path)
+                    if not _shows(file):
+                        named.add(place)
+                    elif place in named:
+                        continue
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -92,6 +126,20 @@ def _stream(
         raise SourceError(
             f"No usable text in {_listed(paths)}: {counted(reasons)}.{_first(first or next(iter(drops), None))}"
         )
+
+
+def _read(
+    file: SourceFile, config: CurateConfig, say: Callable[[str], None] | None, readers: Mapping[str, Reader]
+) -> Iterator[Document | Drop]:
+    """What a file holds, by the reader of its format."""
+    suffix = format_of(file.path)
+    if suffix in PICTURE_READERS:
+        yield from PICTURE_READERS[suffix](file, config)
+        return
+    encoding = encoding_of(file.path)
+    if say is not None and encoding != UTF8:
+        say(read_as(file.name, encoding))
+    yield from readers[suffix_of(file.path)](file, encoding, config)
 
 
 def read_as(name: str, encoding: str) -> str:
@@ -113,6 +161,7 @@ def source_fingerprint(
     paths: Sequence[Path], config: CurateConfig | None = None, *, out: Path | None = None
 ) -> dict[str, str]:
     """Each file's name and the SHA-256 of its bytes, for cache keys; "unreadable" or "too-large" where it has none.
+    The same of each picture that a table names.
 
     What the listing leaves out is there with its reason, but for what comes and goes by itself (`listing.UNTOLD`).
 
@@ -130,6 +179,8 @@ def source_fingerprint(
                 fingerprint[file.name] = "too-large"  # nobody reads it, so nobody waits for its hash
             else:
                 fingerprint[file.name] = file_digest(file.path)
+                for name, content in pictures_named(file.path, config or CurateConfig()).items():
+                    fingerprint[f"{file.name}: {name}"] = content
         except OSError:
             fingerprint[file.name] = "unreadable"
     return fingerprint

@@ -26,23 +26,33 @@ def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
     measure, rise, level = ladder.measure, ladder.in_all, ladder.level
     if rise is None or not counted:
         standing = f"{measure.name} {measure.shown(level[0])}"
-        return f"The base model stays as it is ({standing}): nothing that your text brings is adopted."
+        brings = "brings" if _singular(measure) else "bring"
+        return (
+            f"The base model stays as it is ({standing}): nothing that your {measure.unlabelled} {brings} is adopted."
+        )
     finding = measure.finding.format(adapted=measure.shown(level[ladder.shipped]), base=measure.shown(level[0]))
-    before, after = _parts(counted)
+    before, after = _parts(counted, measure)
     gain = f"{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
     return f"{before} the assistant {finding} {after} ({gain}){_certainty(rise)}."
 
 
-def _parts(counted: Sequence[str]) -> tuple[str, str]:
+def _singular(measure: Measure) -> bool:
+    """Whether what is learned from is spoken of as one: text, and not pictures."""
+    return measure.unlabelled == "text"
+
+
+def _parts(counted: Sequence[str], measure: Measure) -> tuple[str, str]:
     """With what, and without what. An encoder is trained on unlabelled text, and takes the place of other bases."""
-    text = {NAMES: "labels' names", UNLABELLED: "unlabelled text", ADAPTED: "unlabelled text"}
+    unlabelled = f"unlabelled {measure.unlabelled}"
+    text = {NAMES: "labels' names", UNLABELLED: unlabelled, ADAPTED: unlabelled}
     kinds = dict.fromkeys(text[step] for step in counted if step in text)
     with_another = ANOTHER_BASE in counted and ADAPTED not in counted
     if not kinds:
         return "On another base", "on the first"
     if with_another:
         return f"With your {' and '.join(kinds)}, and on another base,", "without any of it"
-    return f"With your {' and '.join(kinds)}", "without it" if list(kinds) == [text[UNLABELLED]] else "without them"
+    alone = list(kinds) == [unlabelled]
+    return f"With your {' and '.join(kinds)}", "without it" if alone and _singular(measure) else "without them"
 
 
 def _certainty(rise: Rise) -> str:

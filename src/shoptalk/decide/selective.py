@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 ERROR = 0.05
+THRESHOLDS = 40
+"""That are proposed."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,20 @@ def promised_threshold(
             open_still = point.upper <= max_wrong
             promised = point.threshold if open_still else promised
     return Promise(promised, tuple(points), tested, len(confidence))
+
+
+def proposed_thresholds(
+    confidence: Float[np.ndarray, " N"], tested: int, *, max_wrong: float, error: float
+) -> list[float]:
+    """Falling thresholds, the first of which may be expected to answer enough questions for a promise.
+
+    They come from questions that are not tested, so the test stays exact.
+    """
+    given = np.sort(confidence[confidence >= 0])[::-1]
+    if not len(given):
+        return []
+    needed = fewest_answers(max_wrong, error=error)
+    wanted = (needed + 2 * np.sqrt(needed)) / max(tested, 1) * len(confidence)
+    first = min(int(np.ceil(wanted)), len(given)) - 1
+    places = np.unique(np.linspace(first, len(given) - 1, THRESHOLDS).round().astype(int))
+    return [float(given[place]) for place in places]

@@ -159,7 +159,7 @@ def bases_sentence(rows: Sequence[dict[str, Any]], judge: Judge, *, adopted: boo
         use = "it is what adapting had to beat, and what is kept"
     return (
         f"Of {len(rows)} bases {best['base']} answers best as it is ({judge.measure.shown(best['value'])} against "
-        f"{judge.measure.shown(against['value'])} of {against['base']}; {gap}), so {use}. A message takes "
+        f"{judge.measure.shown(against['value'])} of {against['base']}; {gap}), so {use}. A {judge.measure.one} takes "
         f"{_priced(best)} with {best['base']} and {_priced(against)} with {against['base']}"
         f"{'; adapting changes neither' if adopted else ''}."
     )

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from shoptalk import decide
 from shoptalk.errors import DivergedError
 from shoptalk.evaluate import labelfree
-from shoptalk.nn.product import Embedder, Product
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.objective import Probe
 from shoptalk.probes import forgetting, knn, rank, retrieval
 from shoptalk.probes.alignment_uniformity import alignment, uniformity
@@ -64,6 +64,8 @@ class Bench:
     """Held-out items, for what a pretext task's own loss is on unseen ones."""
     pool: tuple[Any, ...] = ()
     """Unlabelled items that heads may learn from; only the verdict's looks need them."""
+    kind: Kind = "text"
+    """Of the products that it measures."""
 
     @property
     def judge(self) -> Judge | None:
@@ -119,13 +121,14 @@ def make_bench(
         limit = limits["tasks"] * other.measure.point
         guards[other.key] = Guard(other.key, other.key, limit, failing, other.measure.difference, lower)
     held_out = tuple(ground.held_out.items[:SAMPLE])
-    return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool)
+    return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool, ground.kind)
 
 
-def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured") -> str | None:
-    """Why an entry is outside its guards; None where it is inside all of them."""
+def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured", *, kind: Kind = "text") -> str | None:
+    """Why an entry, a product of this kind, is outside its guards; None where it is inside all of them."""
     if after.collapsed:
-        return "its vectors have collapsed: texts of different meaning lie in one place"
+        what = "different pictures" if kind in ("image", "pair") else "texts of different meaning"
+        return f"its vectors have collapsed: {what} lie in one place"
     was, now = before.values(), after.values()
     for guard in guards.values():
         change = guard.change(was, now)
@@ -239,7 +242,8 @@ def load_measured(folder: Path) -> Measured:
 def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> Measured:
     """Measure a frozen product; each group of items is embedded once.
 
-    `base` is the base's measurement, where the product is a challenger: without a judge it is scored against that.
+    `base` is the base's measurement, where the product is a challenger: without a judge it is scored against that, if
+    it reads texts. Of pictures nobody has tried how often the rule of `labelfree` is right.
 
     Raises:
         DivergedError: vectors are NaN or infinite.
@@ -248,7 +252,7 @@ def measure(product: Product, bench: Bench, *, base: Measured | None = None) -> 
     observed = embedder or product
     readings = [probe(observed) for probe in bench.probes.values()]
     vectors = None
-    if embedder is not None and bench.judge is None and len(bench.sample) > 1:
+    if embedder is not None and bench.judge is None and bench.kind == "text" and len(bench.sample) > 1:
         if base is None:
             vectors = embedder.embed(bench.sample)
         elif base.vectors is not None and len(base.vectors) >= labelfree.FEWEST:
@@ -283,11 +287,12 @@ def reading_of(judge: Judge, scores: Score) -> Reading:
 
 def shares_of(judge: Judge, scores: Score) -> list[Reading]:
     """What else is read off a judge's scores (`ReachedShare`), in per cent."""
-    tested = scores[judge.tested_by_looks]
-    values = {share: 100.0 * float((tested >= share.least).mean()) for share in judge.shares}
-    return [
-        Reading(key=share.key, name=share.name, value=value, unit="%", n=len(tested)) for share, value in values.items()
-    ]
+    readings = []
+    for share in judge.shares:
+        reached = scores[:, share.of][judge.tested_by_looks[:, share.of]] >= share.least
+        value = 100.0 * float(reached.mean())
+        readings.append(Reading(key=share.key, name=share.name, value=value, unit="%", n=len(reached)))
+    return readings
 
 
 def per_class(

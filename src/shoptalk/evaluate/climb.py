@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from shoptalk import decide
-from shoptalk.decide.ladder import ADAPTED, ANOTHER_BASE, BASE
+from shoptalk.decide.ladder import ADAPTED, ANOTHER_BASE, BASE, UNLABELLED
 from shoptalk.tasks.judge import Final, Judge, Score
 
 
@@ -55,14 +55,16 @@ def _shifted(scores: Score, base: Final) -> Score:
 
 
 def ladder_facts(ladder: decide.Ladder) -> dict[str, Any]:
-    """The keys `ladder` and `in_all` of `verdict.json`."""
+    """The keys `ladder` and `in_all` of `verdict.json`; a step by unlabelled items is named after what they are."""
+    unlabelled = f"unlabelled {ladder.measure.unlabelled}"
+    names = [unlabelled if step == UNLABELLED else step for step in ladder.steps]
     gains = [None, *ladder.rises]
     return {
         "ladder": [
             {"step": step, "value": value, "unit": ladder.measure.unit, **_rise(rise)}
-            for step, value, rise in zip(ladder.steps, ladder.level, gains, strict=True)
+            for step, value, rise in zip(names, ladder.level, gains, strict=True)
         ],
-        "in_all": {"step": ladder.steps[ladder.shipped], **_rise(ladder.in_all)},
+        "in_all": {"step": names[ladder.shipped], **_rise(ladder.in_all)},
     }
 
 

@@ -27,7 +27,7 @@ EPYC with AVX2 (2026-11-23). A forecast for budgets; it is not timed on the mach
 FEWEST = 5
 """Fewer points make no map."""
 METHOD = (
-    "t-SNE (openTSNE, perplexity {perplexity:.0f}, exact neighbours, seed {seed}) of {n:,} texts; the layout after "
+    "t-SNE (openTSNE, perplexity {perplexity:.0f}, exact neighbours, seed {seed}) of {n:,} {what}; the layout after "
     "training starts from the one before it and is turned onto it (Procrustes)."
 )
 _PERPLEXITY = 30.0
@@ -43,8 +43,10 @@ class Drawn(NamedTuple):
     method: str
 
 
-def project(before: Float[np.ndarray, "N D"], after: Float[np.ndarray, "N E"], *, seed: int) -> Drawn | None:
-    """Both maps of N texts' unit vectors; the same vectors and seed give the same points.
+def project(
+    before: Float[np.ndarray, "N D"], after: Float[np.ndarray, "N E"], *, seed: int, what: str = "texts"
+) -> Drawn | None:
+    """Both maps of the unit vectors of N texts, or of `what` there is; the same vectors and seed give the same points.
 
     None for fewer than `FEWEST` texts or vectors that are not finite: those of a training that broke down.
     """
@@ -57,7 +59,7 @@ def project(before: Float[np.ndarray, "N D"], after: Float[np.ndarray, "N E"], *
     size = max(float((high - low).max()), 1e-12)
     margin = (1 - (high - low) / size) / 2
     one, other = ((points - low) / size + margin for points in (first, second))
-    return Drawn(one, other, METHOD.format(perplexity=_perplexity(n), seed=seed, n=n))
+    return Drawn(one, other, METHOD.format(perplexity=_perplexity(n), seed=seed, n=n, what=what))
 
 
 def layout(

@@ -8,12 +8,12 @@ read; a picture is turned as its EXIF says; what is transparent becomes white; 1
 
 import contextlib
 import io
+import logging
 import os
 import threading
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -23,19 +23,27 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """The decoders that may be used: Pillow has more, of formats that nobody sends and few have tested."""
 MOST_BYTES = 50_000_000
-"""Of a picture's file."""
+"""Of a picture's file, where nobody says otherwise."""
 MOST_PIXELS = 50_000_000
-"""Of a picture: what it takes while it is decoded is at most four bytes each."""
+"""Of a picture, where nobody says otherwise. While it is decoded it takes up to 14 bytes a pixel."""
+LARGEST_BYTES = 2_000_000_000
+"""Of any picture's file, whatever the settings say."""
+LARGEST_PIXELS = 170_000_000
+"""Of any picture, whatever the settings say: Pillow itself refuses a little more than that."""
 _OPEN_ARCHIVES = 8
+# What Pillow logs of damaged files is in the reason that they are refused with; without a handler it would be printed.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 _WHITE = (255, 255, 255)
 
 
 class RefusedPicture(Exception):  # noqa: N818 (as `files.RefusedFile`: an outcome that is counted, not an error)
-    """A file that cannot be used as a picture: `reason` is short and stable, `detail` is for people."""
+    """A file that cannot be used as a picture: `reason` is short and stable, `detail` is for people. `limit` says which
+    of the caller's limits it exceeds, "bytes" or "pixels", where it is one of them.
+    """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, limit: str = "") -> None:
         super().__init__(detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.limit = reason, detail, limit
 
 
 def picture_bytes(path: str, *, most: int = MOST_BYTES) -> bytes:
@@ -120,11 +128,12 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
     """
     if not data:
         raise RefusedPicture("empty", "the file is empty")
-    with _quiet():
+    with _quiet:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise RefusedPicture("too-many-pixels", _said(error)) from error
+            detail = f"it says that it has more pixels than any picture may ({LARGEST_PIXELS:,}); make it smaller"
+            raise RefusedPicture("too-many-pixels", detail) from error
         except Exception as error:
             raise RefusedPicture(
                 "not-a-picture", f"it is none of {', '.join(FORMATS)}; save it as PNG or JPEG"
@@ -134,6 +143,7 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
             raise RefusedPicture(
                 "too-many-pixels",
                 f"it has {width:,} x {height:,} pixels, and {most_pixels:,} are allowed; make it smaller",
+                limit="pixels",
             )
         if not width or not height:
             raise RefusedPicture("empty", f"it has {width} x {height} pixels")
@@ -141,46 +151,70 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
             image.load()
             return _in_rgb(_upright(image))
         except MemoryError as error:
-            raise RefusedPicture("too-many-pixels", "memory does not suffice to decode it") from error
+            raise RefusedPicture("too-many-pixels", "memory does not suffice to decode it; make it smaller") from error
         except Exception as error:  # decoders raise anything for damaged files
             raise RefusedPicture("damaged", f"it cannot be decoded ({_said(error)}); save it again") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; as it is where that cannot be read."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
     """In 8 bits of red, green and blue, on white."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        low, high = image.getextrema()
-        # 16 bits where the values need them, else what is there is 8 bits wide already.
-        scale = 255.0 / 65_535.0 if max(abs(float(low)), abs(float(high))) > 255 else 1.0  # type: ignore[arg-type]
-        image = image.convert("F").point(lambda value: value * scale).convert("L")
+    if image.mode.startswith("I") or image.mode == "F":
+        return _in_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layered = image.convert("RGBA")
-        background = Image.new("RGBA", layered.size, (*_WHITE, 255))
-        background.alpha_composite(layered)
-        image = background
-    return image.convert("RGB")
+        background = Image.new("RGB", layered.size, _WHITE)
+        background.paste(layered, mask=layered.getchannel("A"))
+        return background
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow warns of damaged EXIF and of large pictures; both are judged here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or of fractions in 8 bits: by its largest value it is told how wide its values are."""
+    low, high = (float(end) for end in image.getextrema())  # type: ignore[arg-type]
+    largest = max(abs(low), abs(high))
+    scale = 255.0 / 65_535.0 if largest > 255 else 255.0 if image.mode == "F" and largest <= 1 else 1.0
+    return image.convert("F").point(lambda value: value * scale).convert("L")
+
+
+class _Quiet:
+    """Pillow warns of damaged EXIF and of large pictures, both of which are judged here.
+
+    What the interpreter does about warnings is one for all threads: the first that decodes silences them, and the last
+    that does restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
 
 
 def _too_large(size: int, most: int) -> RefusedPicture:
-    return RefusedPicture(
-        "too-large", f"its file has {size / 1e6:,.0f} MB, and {most / 1e6:,.0f} MB are allowed; save it smaller"
-    )
+    detail = f"its file has {size / 1e6:,.1f} MB, and {most / 1e6:,.1f} MB are allowed; save it smaller"
+    return RefusedPicture("too-large", detail, limit="bytes")
 
 
 def _said(error: BaseException) -> str:

@@ -18,11 +18,12 @@ from PIL import Image
 
 from shoptalk.artifact import create, key_of, open_artifact, storage_errors, write_text
 from shoptalk.errors import ArtifactError, SourceError
-from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
+from shoptalk.image.decode import LARGEST_BYTES, LARGEST_PIXELS, RefusedPicture, open_picture, picture_bytes
 from shoptalk.records import Item, Picture
 
 KIND, ARRAY, HASHES, HALF = "pixels", "pixels.npy", "hashes.txt", ".half"
 _THREADS = 2
+_LONGEST = 16
 _CHUNK = 512
 """Pictures that are decoded before what was done is written down."""
 
@@ -55,14 +56,21 @@ class Pixels:
 def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
     """The shorter side becomes `size` (bicubic), and the middle square is cut out: what the CLIPImageProcessor of
     transformers does, bit for bit.
+
+    Of a picture that is over 16 times as long as wide the middle is cut out before, which changes the last bits at the
+    most: a line of 60,000 pixels would else become millions of pixels long.
     """
     width, height = image.size
     short = min(width, height)
+    if max(width, height) > _LONGEST * short:
+        width, height = min(width, _LONGEST * short), min(height, _LONGEST * short)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
     if short != size:
         image = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
     width, height = image.size
     left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
 def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
@@ -149,7 +157,8 @@ def _decoded(pictures: Sequence[Picture], size: int, begin: int) -> Iterator[tup
 
     def one(picture: Picture) -> UInt8[np.ndarray, "S S 3"]:
         try:
-            return square(open_picture(picture_bytes(picture.path)), size)
+            data = picture_bytes(picture.path, most=LARGEST_BYTES)  # curation has judged it by the settings
+            return square(open_picture(data, most_pixels=LARGEST_PIXELS), size)
         except RefusedPicture as refusal:
             raise SourceError(
                 f"The picture {picture.path} was read before and cannot be now: {refusal.detail}. Put it back where it "

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from shoptalk.report import wording
+from shoptalk.report.album_panels import thumbnail
 from shoptalk.report.charts import Number, bar, figure, line, make_axis, picture, write
 from shoptalk.report.figures import Fact, fig, named, told
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.wording import signed
 
 _MOST_CHANGED = 8
@@ -14,9 +16,9 @@ _OPEN_TEXTS = 3
 
 def classes(facts: Fact) -> Html:
     """All classes at one glance, the largest changes, and the numbers of every class."""
-    every = facts.per_class
+    every, asked = facts.per_class, nouns_of(facts).asked
     if not every:
-        return paragraphs("No class was measured, since that takes labelled messages and a trained challenger.")
+        return paragraphs(f"No class was measured, since that takes labelled {asked} and a trained challenger.")
     known = sorted((row for row in every if row.gain.number is not None), key=lambda row: -(row.gain.number or 0.0))
     rises = [row for row in known if (row.gain.number or 0.0) > 0][:_MOST_CHANGED]
     falls = [row for row in reversed(known) if (row.gain.number or 0.0) < 0][:_MOST_CHANGED]
@@ -33,7 +35,7 @@ def classes(facts: Fact) -> Html:
         ]
         for row in shown
     ]
-    head: list[Child] = ["Class", "Messages", el("span", "loss | gain", class_="middle"), "Points"]
+    head: list[Child] = ["Class", asked.capitalize(), el("span", "loss | gain", class_="middle"), "Points"]
     return join(
         el(
             "p",
@@ -43,19 +45,19 @@ def classes(facts: Fact) -> Html:
             fig(wording.gaining, every),
             " gained and ",
             fig(wording.losing, every),
-            " lost. Single classes have few messages and no interval of their own: look for a pattern, not at one row.",
+            f" lost. Single classes have few {asked} and no interval of their own: look for a pattern, not at one row.",
         ),
         _skyline([row.gain.number or 0.0 for row in known]) if len(known) > 2 * _MOST_CHANGED else None,
         table("The largest gains and losses, in points", head, some, words={2}),
-        disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every)),
+        disclosure(join("All ", fig(wording.how_many, every), " classes"), _all(every, asked)),
     )
 
 
-def _all(every: Fact) -> Html:
+def _all(every: Fact, asked: str) -> Html:
     rows = sorted(every, key=lambda row: row.label.value)
     return table(
         "Accuracy per class",
-        ["Class", "Messages", "Base", "Adapted", "Gain"],
+        ["Class", asked.capitalize(), "Base", "Adapted", "Gain"],
         [
             [
                 named(row.label),
@@ -121,33 +123,33 @@ def _skyline(gains: Sequence[float]) -> Html:
 
 def texts(facts: Fact) -> Html | None:
     """The labelled texts that one encoder gets right and the other wrong."""
-    changed = facts.changed
+    changed, many = facts.changed, nouns_of(facts).many
     if not changed:
         return None
     about = el(
         "p",
         fig(wording.count, changed.n_gained),
-        " labelled texts are answered rightly more often by ",
+        f" labelled {many} are answered rightly more often by ",
         named(changed.entry),
         " than by the base, ",
         fig(wording.count, changed.n_lost),
         " less often, over ",
         fig(wording.count, changed.draws),
         " draws of labels",
-        ". Each is shown with the three other labelled texts that lie nearest to it: ",
+        f". Each is shown with the three other labelled {many} that lie nearest to it: ",
         el("span", "✓", class_="yes"),
         " marks one of the same class, ",
         el("mark", "both"),
         " one that is near before and after.",
     )
     answered = note("Head of the base: ", told(changed.base_head), "; of the adapted model: ", told(changed.head), ".")
-    return join(about, answered, _side("Gained", changed.gained), _side("Lost", changed.lost))
+    return join(about, answered, _side("Gained", changed.gained, facts), _side("Lost", changed.lost, facts))
 
 
-def _side(title: str, rows: Fact) -> Html:
+def _side(title: str, rows: Fact, facts: Fact) -> Html:
     if not rows:
         return join(el("h3", title), paragraphs("None."))
-    cards = [_card(row) for row in rows]
+    cards = [_card(row, facts) for row in rows]
     rest = cards[_OPEN_TEXTS:]
     return join(
         el("h3", title),
@@ -156,24 +158,25 @@ def _side(title: str, rows: Fact) -> Html:
     )
 
 
-def _card(row: Fact) -> Html:
+def _card(row: Fact, facts: Fact) -> Html:
     label = row.label.value
     before = {near.text.value for near in row.before}
     shared = before & {near.text.value for near in row.after}
     return el(
         "article",
+        thumbnail(facts, str(row.text.value)),
         el("blockquote", told(row.text), dir="auto"),
         el("p", "Its label: ", el("strong", named(row.label)), class_="label"),
         el(
             "div",
-            _arm("Before", row.base, row.base_share, row.before, label, shared),
-            _arm("After", row.adapted, row.adapted_share, row.after, label, shared),
+            _arm("Before", row.base, row.base_share, row.before, label, shared, facts),
+            _arm("After", row.adapted, row.adapted_share, row.after, label, shared, facts),
             class_="arms",
         ),
     )
 
 
-def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared: set[str]) -> Html:
+def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared: set[str], facts: Fact) -> Html:
     right = said.value == label
     answer = join(
         el("span", "✓ " if right else "✗ ", class_="yes" if right else "no"),
@@ -181,13 +184,15 @@ def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared:
         " ",
         el("small", "right in ", fig(wording.whole_hundred, share), " of draws"),
     )
-    return el("div", el("h4", title), el("p", answer), el("ol", *(_neighbour(one, label, shared) for one in near)))
+    return el(
+        "div", el("h4", title), el("p", answer), el("ol", *(_neighbour(one, label, shared, facts) for one in near))
+    )
 
 
-def _neighbour(one: Fact, label: object, shared: set[str]) -> Html:
+def _neighbour(one: Fact, label: object, shared: set[str], facts: Fact) -> Html:
     same = one.label.value is not None and one.label.value == label
     about: list[Child] = [el("span", "✓ ", class_="yes") if same else None]
     about += [named(one.label), ", "] if one.label.value is not None else []
     about += ["cosine ", fig(wording.cosine, one.cosine)]
     both = join(" ", el("mark", "both")) if one.text.value in shared else None
-    return el("li", told(one.text), both, el("small", *about))
+    return el("li", thumbnail(facts, str(one.text.value)), told(one.text), both, el("small", *about))

@@ -4,21 +4,25 @@ from shoptalk.report import wording
 from shoptalk.report.charts import meter
 from shoptalk.report.figures import Fact, fig, named, told
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+from shoptalk.report.nouns import Nouns, nouns_of
 
 _MOST_SOURCES = 8
 
 
 def data(facts: Fact) -> Html:
     """The sources and the drops, both with samples."""
-    kept = facts.kept
+    kept, nouns = facts.kept, nouns_of(facts)
     said = join(
-        fig(wording.count, kept.texts), " texts from ", fig(wording.count, kept.documents), " documents were kept."
+        fig(wording.count, kept.texts),
+        f" {nouns.kept} from ",
+        fig(wording.count, kept.documents),
+        " documents were kept.",
     )
     remarks = el("ul", *(el("li", told(remark)) for remark in facts.remarks)) if facts.remarks else None
-    return join(paragraphs(said), remarks, _sources(facts.sources), _drops(facts.drops))
+    return join(paragraphs(said), remarks, _sources(facts.sources, nouns), _drops(facts.drops))
 
 
-def _sources(rows: Fact) -> Html | None:
+def _sources(rows: Fact, nouns: Nouns) -> Html | None:
     if not rows:
         return None
     lines = [_source(row) for row in rows]
@@ -28,16 +32,17 @@ def _sources(rows: Fact) -> Html | None:
         if row.samples
     ]
     rest = lines[_MOST_SOURCES:]
-    more = _sources_table("The other sources", rest)
+    more = _sources_table("The other sources", rest, nouns)
     return join(
-        _sources_table("What was learned from, the largest first", lines[:_MOST_SOURCES]),
+        _sources_table("What was learned from, the largest first", lines[:_MOST_SOURCES], nouns),
         disclosure(join("The other sources, of ", fig(wording.how_many, rows), " in all"), more) if rest else None,
         disclosure("Samples of each source", el("ul", *samples), on_paper=False) if samples else None,
     )
 
 
-def _sources_table(caption: str, lines: list[list[Child]]) -> Html:
-    head: list[Child] = ["Source", el("span", class_="desk"), "Share", "Documents", "Texts", "Left out"]
+def _sources_table(caption: str, lines: list[list[Child]], nouns: Nouns) -> Html:
+    items = nouns.kept.capitalize()
+    head: list[Child] = ["Source", el("span", class_="desk"), "Share", "Documents", items, "Left out"]
     return table(caption, head, lines, words={1})
 
 

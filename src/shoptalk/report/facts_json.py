@@ -264,3 +264,5 @@ class RunFacts(Evidence, Account):
     """What makes the run again."""
     dose: DoseCurves | None = None
     """Gain against training, texts and labels; absent until `shoptalk dose` has measured it for this verdict."""
+    kind: Literal["text", "image", "pair", "lm"] = "text"
+    """What the models of this run read: texts, pictures, or both; absent where it is texts."""

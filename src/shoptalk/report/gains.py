@@ -74,7 +74,7 @@ def _verdicts(decision: Fact) -> Html:
 
 def _bases(decision: Fact) -> Html | None:
     """What each of several bases brings as it is, beside what using it takes."""
-    units = units_of(decision)
+    units, one = units_of(decision), decision.measure.one.value or "message"
     lines: list[list[Child]] = [
         [
             el("strong", named(base.base)) if base.best.value else named(base.base),
@@ -89,8 +89,10 @@ def _bases(decision: Fact) -> Html | None:
     ]
     if not lines:
         return None
-    head: list[Child] = ["Base", "Head", join(told(decision.metric)), "Gain", "Interval", "A message", "Weights"]
-    return join(table("The bases as they are, and their price", head, lines, words={1}), note(sentences.BASES))
+    head: list[Child] = ["Base", "Head", join(told(decision.metric)), "Gain", "Interval", f"A {one}", "Weights"]
+    return join(
+        table("The bases as they are, and their price", head, lines, words={1}), note(sentences.BASES.format(one=one))
+    )
 
 
 def _rows(rows: Fact, smallest: Fact, said: Fact) -> Html | None:

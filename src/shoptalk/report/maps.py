@@ -12,6 +12,7 @@ from shoptalk.report import wording
 from shoptalk.report.charts import COLOURS, MARKERS, Number
 from shoptalk.report.figures import Fact, embedded, fig, named, told
 from shoptalk.report.markup import Child, Html, el, join, note
+from shoptalk.report.nouns import TEXTS, Nouns, nouns_of
 
 _SIDE, _EDGE = 400, 12
 _COLUMNS = ("classes", "sources", "text", "class", "source", "before", "after")
@@ -19,23 +20,24 @@ _COLUMNS = ("classes", "sources", "text", "class", "source", "before", "after")
 
 def maps(facts: Fact) -> Html | None:
     """Both panels, their legend, and the data for the script."""
-    found = facts.map
+    found, nouns = facts.map, nouns_of(facts)
     if not found:
         return None
     kind = "class" if any(label is not None for label in found.class_.value) else "source"
     groups = _groups(facts, kind)
     held: dict[str, Any] = {name: found[name].value for name in _COLUMNS}
     held |= {"kind": kind, "groups": groups, "side": _SIDE, "edge": _EDGE, "shapes": [_split(m) for m in MARKERS]}
+    held |= {} if nouns == TEXTS else {"one": nouns.one, "many": nouns.many}
     names = found["classes" if kind == "class" else "sources"]
     return join(
-        _about(found, kind),
+        _about(found, kind, nouns),
         el(
             "div",
-            _controls(),
+            _controls(nouns),
             el(
                 "div",
-                _panel("before", "Before: the base model", found.before.value, found[kind].value, groups),
-                _panel("after", "After: the adapted model", found.after.value, found[kind].value, groups),
+                _panel("before", "Before: the base model", found.before.value, found[kind].value, groups, nouns),
+                _panel("after", "After: the adapted model", found.after.value, found[kind].value, groups, nouns),
                 el("div", class_="tip", hidden=""),
                 class_="panels-2",
             ),
@@ -47,11 +49,13 @@ def maps(facts: Fact) -> Html | None:
     )
 
 
-def _about(found: Fact, kind: str) -> Html:
-    drawn = join(fig(wording.how_many, found.before), " of ", fig(wording.count, found.n_all), " texts are drawn.")
+def _about(found: Fact, kind: str, nouns: Nouns) -> Html:
+    drawn = join(
+        fig(wording.how_many, found.before), " of ", fig(wording.count, found.n_all), f" {nouns.many} are drawn."
+    )
     which = " Coloured are the classes that changed most." if kind == "class" else ""
     return note(
-        "Each mark is a text; near ones mean similar things to the encoder. ",
+        f"Each mark is a {nouns.one}; near ones mean similar things to the encoder. ",
         drawn,
         which,
         " ",
@@ -59,13 +63,22 @@ def _about(found: Fact, kind: str) -> Html:
     )
 
 
-def _controls() -> Html:
+def _controls(nouns: Nouns) -> Html:
     """What the script brings to life; hidden without it."""
     views = (("both", "Both"), ("before", "Before"), ("after", "After"))
     buttons = (el("button", said, type="button", data_view=view, aria_pressed="false") for view, said in views)
     return el(
         "div",
-        el("label", "Search ", el("input", type="search", placeholder="words of a text", autocomplete="off")),
+        el(
+            "label",
+            "Search ",
+            el(
+                "input",
+                type="search",
+                placeholder="words of a text" if nouns == TEXTS else "a part of a name",
+                autocomplete="off",
+            ),
+        ),
         el("label", "Colour by ", el("select", data_pick="kind")),
         el("label", "Also show ", el("select", data_pick="group")),
         el("div", *buttons, role="group", aria_label="Which map", class_="views"),
@@ -87,7 +100,12 @@ def _groups(facts: Fact, kind: str) -> list[int]:
 
 
 def _panel(
-    side: str, title: str, points: Sequence[Sequence[Number]], member: Sequence[int | None], groups: list[int]
+    side: str,
+    title: str,
+    points: Sequence[Sequence[Number]],
+    member: Sequence[int | None],
+    groups: list[int],
+    nouns: Nouns,
 ) -> Html:
     place = {group: index for index, group in enumerate(groups)}
     rest: list[str] = []
@@ -107,7 +125,7 @@ def _panel(
             el("title", title, id=f"map-{side}-title"),
             el(
                 "desc",
-                "A cloud of texts. The list below it names texts and says where they moved.",
+                f"A cloud of {nouns.many}. The list below it names {nouns.many} and says where they moved.",
                 id=f"map-{side}-desc",
             ),
             el("path", d="".join(rest), class_="dots"),

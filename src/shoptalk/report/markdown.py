@@ -6,6 +6,7 @@ from typing import Any
 
 from shoptalk.report.facts_json import CostFacts, RunFacts
 from shoptalk.report.markup import clean
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.reading import as_facts
 from shoptalk.report.sentences import (
     AT_ONCE,
@@ -186,7 +187,7 @@ def _md_traffic(facts: RunFacts) -> str:
 
 
 def _md_changed(facts: RunFacts) -> str:
-    changed = facts.changed
+    changed, nouns = facts.changed, nouns_for(facts.kind)
     if changed is None or not (changed.gained or changed.lost):
         return ""
     body = [
@@ -201,11 +202,11 @@ def _md_changed(facts: RunFacts) -> str:
         for row in rows[:_TEXTS]
     ]
     sentence = (
-        f"{count(changed.n_gained)} labelled texts are answered rightly more often than by the base, "
+        f"{count(changed.n_gained)} labelled {nouns.many} are answered rightly more often than by the base, "
         f"{count(changed.n_lost)} less often. In brackets: the share of draws that were right."
     )
-    head = ["", "text", "label", "base says", "adapted says"]
-    return f"## Texts that changed sides\n\n{sentence}\n\n{table(head, body, words_last=True)}"
+    head = ["", nouns.one, "label", "base says", "adapted says"]
+    return f"## {nouns.many.capitalize()} that changed sides\n\n{sentence}\n\n{table(head, body, words_last=True)}"
 
 
 def _md_dose(facts: RunFacts) -> str:
@@ -220,7 +221,11 @@ def _md_model(facts: RunFacts) -> str:
     median = facts.moved.quantiles.get("0.5") if facts.moved else None
     sentence = [f"{plain_words(layer.name)} {change(layer.change)}" for layer in facts.layers]
     parts = [f"Change of the weights: {', '.join(sentence)}." if sentence else ""]
-    parts.append(f"Median cosine between a text's vector before and after: {cosine(median)}." if median else "")
+    parts.append(
+        f"Median cosine between a {nouns_for(facts.kind).one}'s vector before and after: {cosine(median)}."
+        if median
+        else ""
+    )
     return "\n\n".join(filter(None, ["## What changed in the model", *parts])) if any(parts) else ""
 
 
@@ -232,7 +237,9 @@ def _md_classes(facts: RunFacts) -> str:
         (row.label, count(row.n), percent(row.base), percent(row.adapted), signed(row.gain))
         for row in [*gains, *reversed(losses)]
     ]
-    return "## Classes that changed most\n\n" + table(["class", "messages", "base", "adapted", "gain"], body)
+    return "## Classes that changed most\n\n" + table(
+        ["class", nouns_for(facts.kind).asked, "base", "adapted", "gain"], body
+    )
 
 
 def _md_label_free(facts: RunFacts) -> str:
@@ -307,12 +314,13 @@ def _forecast_rows(spent: Spent) -> list[tuple[str, str, str, str]]:
 
 def _md_data(facts: RunFacts) -> str:
     kept, dropped = facts.kept, [(row.reason, count(row.count)) for row in facts.drops]
+    nouns = nouns_for(facts.kind)
     sources = [
         (row.source, hundred(row.share), count(row.documents), count(row.texts)) for row in facts.sources[:_SOURCES]
     ]
     blocks = [
-        f"Kept: {count(kept.texts)} texts from {count(kept.documents)} documents.",
-        table(["source", "share", "documents", "texts"], sources) if sources else "",
+        f"Kept: {count(kept.texts)} {nouns.kept} from {count(kept.documents)} documents.",
+        table(["source", "share", "documents", nouns.kept], sources) if sources else "",
         table(["left out because", "how many"], dropped) if dropped else "",
     ]
     return "\n\n".join(filter(None, ["## Data", *blocks]))

@@ -7,11 +7,12 @@ sentence says why they are missing.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoptalk.report import again, changes, costs, curves, data, doses, gains, guards, maps, tracing
+from shoptalk.report import again, album_panels, changes, costs, curves, data, doses, gains, guards, maps, tracing
 from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markup import Html, el
+from shoptalk.report.nouns import TEXTS, nouns_of
 from shoptalk.report.reading import as_facts
 from shoptalk.report.verdict import verdict
 from shoptalk.report.wording import page_title
@@ -24,14 +25,17 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Fact], Html | None]], ...] = (
     ("entries", "Everything that was tried", gains.entries),
     ("classes", "What changed per class", changes.classes),
     ("traffic", "Labels and traffic", changes.traffic),
-    ("texts", "Texts that changed sides", changes.texts),
+    ("texts", "{Many} that changed sides", changes.texts),
+    ("captions", "Captions that are found", album_panels.captions),
+    ("near", "What lies near, and where it looks", album_panels.looks),
+    ("views", "What training saw", album_panels.training),
     ("map", "The map, before and after", maps.maps),
     ("dose", "How much is enough", doses.doses),
     ("guards", "Forgetting and guards", guards.guards),
     ("cost", "What it cost", costs.costs),
     ("label-free", "Measures that need no labels", guards.label_free),
-    ("data", "Where the text came from", data.data),
-    ("trace", "The trace, from text to verdict", tracing.trace),
+    ("data", "Where the {source} came from", data.data),
+    ("trace", "The trace, from {source} to verdict", tracing.trace),
     ("again", "How to reproduce this", again.again),
     ("next", "What to try next", again.next_steps),
 )
@@ -45,10 +49,12 @@ def render(facts: RunFacts | Mapping[str, Any]) -> str:
     """
     top = Fact(as_facts(facts))
     sections: list[Section] = []
+    many = nouns_of(top).many
+    source = "text" if many == TEXTS.many else many
     for ident, heading, section in _SECTIONS:
         content = section(top)
         if content is not None:
-            sections.append((ident, heading, content))
+            sections.append((ident, heading.format(many=many, Many=many.capitalize(), source=source), content))
     title = fig(page_title, top.verdict.choice, top.run, tag="title")
     skip = el("a", "Skip to the evidence", href="#evidence", class_="skip")
     main = el("main", sectioned(sections), id="evidence", tabindex="-1")

@@ -160,8 +160,8 @@
     const found = Array.from({ length: count }, (_, index) => index).filter(fits).sort((a, b) => moved(b) - moved(a));
     state.hits = asked ? found : null;
     for (const panel of panels) panel.drawing.classList.toggle("searching", asked);
-    const all = "The texts that moved farthest", some = "Found, the farthest moved first";
-    const title = !asked ? all : found.length ? some : "No text on the map has these words";
+    const all = `The ${data.many || "texts"} that moved farthest`, some = "Found, the farthest moved first";
+    const title = !asked ? all : found.length ? some : `No ${data.one || "text"} on the map has these words`;
     const buttons = found.slice(0, asked ? 40 : 6).map((index) => {
       const button = make("button", { type: "button" }, ...described(index));
       button.addEventListener("focus", () => show(index, null));

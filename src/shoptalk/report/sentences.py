@@ -30,7 +30,7 @@ CEILING = (
 ENTRY = "An entry is one candidate at one checkpoint; the menu of entries was fixed before training."
 ROWS = "These intervals describe one row at a time; the verdict rests on its own, which pays for every choice."
 BASES = (
-    "Gains are over the first base. The time is that of embedding one message alone on this machine; weights count "
+    "Gains are over the first base. The time is that of embedding one {one} alone on this machine; weights count "
     "in float32. An adapted encoder takes what its base takes."
 )
 SAME_HEAD = (
@@ -50,7 +50,7 @@ MEASURES = {
     "change is what the forgetting guard reads.",
     "rankme": "RankMe counts the dimensions that the encoder really uses; a steep fall is a sign of collapse.",
     "alignment": "Alignment is the distance between texts that belong together; lower is better.",
-    "uniformity": "Uniformity tells how evenly all texts spread over the space; lower is better.",
+    "uniformity": "Uniformity tells how evenly all items spread over the space; lower is better.",
     "mrr": "MRR (mean reciprocal rank, times 100) is 100 where the right answer always comes first, 50 where it comes "
     "second; higher is better.",
     "label-free score": "The label-free score guesses the gain in points from whose neighbours stay who they are. "

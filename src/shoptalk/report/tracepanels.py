@@ -6,6 +6,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, Number, interval_mark, line, make_axis, span_of, write
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.markup import Child, Html, el, join
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.units import units_of
 
 Panel = Callable[[Number], tuple[Html, Number]]
@@ -35,7 +36,12 @@ def _value(how: Callable[..., str], *places: Fact) -> Html:
 def _entered(facts: Fact, width: Number) -> tuple[Html, Number]:
     kept, drops = facts.kept, facts.drops
     said = [
-        join(_value(wording.count, kept.texts), " texts from ", _value(wording.count, kept.documents), " documents")
+        join(
+            _value(wording.count, kept.texts),
+            f" {nouns_of(facts).kept} from ",
+            _value(wording.count, kept.documents),
+            " documents",
+        )
     ]
     if drops:
         said.append(join(_value(wording.summed_counts, drops), " left out, each with its reason"))
@@ -68,7 +74,7 @@ def _changed(facts: Fact, width: Number) -> tuple[Html, Number]:
             parts.append(write(width, y + 3, _value(wording.change, layer.change), anchor="end"))
         y += 14
     if moved:
-        content, height = _moved(moved, width)
+        content, height = _moved(moved, width, nouns_of(facts).one)
         parts.append(el("g", content, transform=f"translate(0,{y:.0f})"))
         y += height
     if not parts:
@@ -76,10 +82,10 @@ def _changed(facts: Fact, width: Number) -> tuple[Html, Number]:
     return join(*parts), y
 
 
-def _moved(moved: Fact, width: Number) -> tuple[Html, Number]:
-    """How far the texts moved: the middle half as a bar, nine in ten as a line, the middle one as a dot."""
+def _moved(moved: Fact, width: Number, one: str) -> tuple[Html, Number]:
+    """How far the items moved, each called `one`: the middle half as a bar, nine in ten as a line, the median a dot."""
     known = {key: place.number for key, place in moved.quantiles.items()}
-    parts = [write(0, 14, "cosine of a text before and after", class_="soft")]
+    parts = [write(0, 14, f"cosine of a {one} before and after", class_="soft")]
     ends = [known.get(key) for key in ("0.05", "0.25", "0.5", "0.75", "0.95")]
     if any(end is None for end in ends):
         parts.append(write(0, 32, join("mean ", _value(wording.cosine, moved.mean))))
@@ -126,7 +132,7 @@ def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
     if changed:
         lines.append(
             join(
-                "texts: ",
+                f"{nouns_of(facts).many}: ",
                 _value(wording.count, changed.n_gained),
                 " gained, ",
                 _value(wording.count, changed.n_lost),

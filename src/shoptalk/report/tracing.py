@@ -11,6 +11,7 @@ from shoptalk.report import wording
 from shoptalk.report.charts import Number, figure, line, write
 from shoptalk.report.figures import Fact, fig, keyed, named, told
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, table
+from shoptalk.report.nouns import Nouns, nouns_of
 from shoptalk.report.tracepanels import Panel, panels
 
 _COLUMN = {
@@ -22,7 +23,7 @@ _MOST_SOURCES = 4
 _WORDS = {
     "source": "what was given",
     "base": "base model",
-    "corpus": "cleaned text",
+    "corpus": "curated items",
     "baseline": "base, measured",
     "targets": "targets",
     "entry": "checkpoint",
@@ -80,7 +81,7 @@ def trace(facts: Fact) -> Html | None:
             "Sources that are not drawn are in the table." if hidden else None,
         ),
         disclosure("All artifacts with their hashes", _table(nodes)),
-        _layers(facts.layers, facts.moved),
+        _layers(facts.layers, facts.moved, nouns_of(facts)),
     )
 
 
@@ -246,16 +247,20 @@ def _table(nodes: list[Fact]) -> Html:
     return table("Every artifact, and what it was made from", head, made, words={1, 2, 4})
 
 
-def _layers(layers: Fact, moved: Fact) -> Html | None:
+def _layers(layers: Fact, moved: Fact, nouns: Nouns) -> Html | None:
     """The numbers of the middle panel."""
     if not layers and not moved:
         return None
     made: list[list[Child]] = [[named(layer.name), fig(wording.change, layer.change)] for layer in layers]
     spread: list[list[Child]] = [["Mean", fig(wording.cosine, moved.mean)]]
     for _, place in moved.quantiles.items():
-        spread.append([join(keyed(place, wording.key_share), " of the texts lie below"), fig(wording.cosine, place)])
+        spread.append(
+            [join(keyed(place, wording.key_share), f" of the {nouns.many} lie below"), fig(wording.cosine, place)]
+        )
     return disclosure(
         "The numbers of the model's change",
         table("How much of its weights each part changed", ["Part", "Change"], made) if made else None,
-        table("Cosine between a text's vector before and after", ["Of all texts", "Cosine"], spread) if moved else None,
+        table(f"Cosine between a {nouns.one}'s vector before and after", [f"Of all {nouns.many}", "Cosine"], spread)
+        if moved
+        else None,
     )

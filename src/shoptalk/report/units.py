@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from shoptalk.records import ACCURACY as RECORDED
 from shoptalk.records import Measure
 from shoptalk.report import wording
 from shoptalk.report.comparison_json import RunRow
@@ -49,8 +50,11 @@ def shown(value: float | None, measure: Measure | None) -> str:
 def units_of(verdict: Fact) -> Units:
     """The units of a verdict, or of a run among others; where none are given there are accuracies."""
     measure = verdict.measure
-    if measure.value is None or measure.unit.value == "%":
+    if measure.value is None:
         return ACCURACY
+    if measure.unit.value == "%":
+        asked = str(measure.examples.value)
+        return ACCURACY if asked == RECORDED.examples else ACCURACY._replace(examples=asked.capitalize())
     fine = measure.decimals.value >= FINE
     return Units(
         wording.places_3 if fine else wording.places_1,

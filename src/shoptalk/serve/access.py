@@ -178,12 +178,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def from_this_machine(peer: str | None, headers: dict[str, str]) -> bool:
+def address_of(peer: str | None, forwarded: Sequence[str]) -> str:
+    """The address to which a request is counted: behind a proxy on this machine the one that the proxy saw, which it
+    puts last into the last `X-Forwarded-For`; what stands before it, anybody may have written.
+    """
+    seen = forwarded[-1].rpartition(",")[2].strip() if forwarded else ""
+    return seen[:60] if seen and peer is not None and is_loopback(peer) else peer or ""
+
+
+def from_this_machine(peer: str | None, headers: dict[str, str], *, version: str = "1.1") -> bool:
     """Whether a request surely comes from a program on this machine, or from a page that this server itself sent.
 
-    A proxy beside the server would make strangers look local, and a page of another site may name this address.
+    A proxy beside the server would make strangers look local, and a page of another site may name this address. HTTP
+    1.0 is what nginx speaks where nobody has told it to name the stranger.
     """
-    if peer is None or not is_loopback(peer):
+    if peer is None or not is_loopback(peer) or version == "1.0":
         return False
     if any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via", "cf-connecting-ip")):
         return False

@@ -33,8 +33,8 @@ _TRIES = 3
 class Answering(Protocol):
     """What the server needs of an assistant to answer."""
 
-    def reply(self, turns: Sequence[Turn], *, earlier: Sequence[Decision]) -> Reply:
-        """The reply to the last turns, after what was decided before."""
+    def reply(self, turns: Sequence[Turn], *, earlier: Sequence[Decision], picture: bytes | None) -> Reply:
+        """The reply to the last turns, after what was decided before; with them a picture may be shown."""
         ...
 
     def summary(self, turns: Sequence[Turn]) -> str:
@@ -60,11 +60,13 @@ class Answerer:
         assistant: Answering,
         settings: ServeSettings,
         *,
+        patience: Callable[[], timedelta],
         texts: Mapping[str, str] | None = None,
         stored: Callable[[str], None] = lambda conversation: None,
         replied: Callable[[Reply], None] = lambda reply: None,
     ) -> None:
         self._database, self._assistant, self._settings = database, assistant, settings
+        self._patience = patience
         self._texts, self._stored, self._replied = texts or {}, stored, replied
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="reply")
         self._due: dict[str, _Due] = {}
@@ -112,9 +114,12 @@ class Answerer:
             due.at = min(now + wait, due.first + _LONGEST_TURN * self._settings.turn_seconds)
             due.changed.set()
 
-    async def resume(self) -> int:
-        """Take up what an earlier process accepted and left unanswered."""
-        conversations = await self._database.read(left_unanswered)
+    async def resume(self, *, older: timedelta = timedelta(0)) -> int:
+        """Take up what was accepted so long ago and left unanswered: by an earlier process, or because it failed."""
+        left = await self._database.read(lambda session: left_unanswered(session, older=older))
+        if self.draining:
+            return 0
+        conversations = [conversation for conversation in left if conversation not in self._due]
         for conversation in conversations:
             self.schedule(conversation, whole=True)
         return len(conversations)
@@ -179,7 +184,7 @@ class Answerer:
     async def _reply_to(self, waiting: Waiting, *, alone: bool, failed: bool) -> Stored:
         started = time.monotonic()
         reply, note = await asyncio.get_running_loop().run_in_executor(self._threads, self._work_out, waiting, failed)
-        patience = timedelta(minutes=self._settings.handover_minutes)
+        patience = self._patience()
         stored = await self._database.write(
             lambda session: store_reply(session, waiting, reply, note=note, patience=patience, alone=alone)
         )
@@ -197,6 +202,6 @@ class Answerer:
             words = phrase("failed", " ".join(turn.text for turn in waiting.turns if turn.role == "user"), self._texts)
             reply = Reply("escalate", "tool_failure", words, (), (), 0.0, None, "rule", Versions("", "", ""))
             return reply, ""
-        reply = self._assistant.reply(waiting.turns, earlier=waiting.decisions)
+        reply = self._assistant.reply(waiting.turns, earlier=waiting.decisions, picture=waiting.picture)
         note = self._assistant.summary(waiting.turns) if reply.decision == "escalate" else ""
         return reply, note

@@ -27,6 +27,7 @@ from shoptalk.serve.routes import (
     inbox_routes,
     knowledge_routes,
     people_routes,
+    picture_routes,
     reply_route,
     responses,
     state_routes,
@@ -47,6 +48,7 @@ ROUTERS = (
     knowledge_routes.router,
     admin_routes.router,
     people_routes.router,
+    picture_routes.router,
     state_routes.router,
     visitor_page.router,
     inbox_page.router,
@@ -69,7 +71,7 @@ def create_app(service: Service) -> FastAPI:
         workers.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await workers
-        service.database.close()
+        service.close()
 
     app = FastAPI(
         title="Shoptalk",

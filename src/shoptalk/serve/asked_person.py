@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from shoptalk.assistant.assistant import is_open
+from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.phrases import phrase_in
 from shoptalk.records import Turn
 from shoptalk.serve.access import Principal
@@ -23,7 +23,7 @@ async def ask_for_person(service: Service, principal: Principal, incoming: Incom
     note = ""
     if incoming.conversation is not None:
         note = await summary_of(service, principal, incoming.conversation)
-    words, patience = words_of_handover(service, language), patience_of(service)
+    words, patience = words_of_handover(service, language), service.patience()
     accepted = await service.database.write(
         lambda session: person_wanted(session, incoming, words=words, note=note, patience=patience)
     )
@@ -36,11 +36,6 @@ def words_of_handover(service: Service, language: str) -> str:
     settings = service.assistant.settings
     open_now = is_open(settings, datetime.now(UTC).astimezone(ZoneInfo(settings.timezone)))
     return phrase_in(language, "escalate" if open_now else "escalate_closed", settings.texts)
-
-
-def patience_of(service: Service) -> timedelta:
-    """How long a hand-over that nobody takes waits."""
-    return timedelta(minutes=service.settings.handover_minutes)
 
 
 def person_wanted(session: Session, incoming: Incoming, *, words: str, note: str, patience: timedelta) -> Accepted:

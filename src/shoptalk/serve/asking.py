@@ -11,6 +11,7 @@ from shoptalk.serve.access import (
     OWNER,
     VISITOR,
     Principal,
+    address_of,
     from_this_machine,
     of_key,
     owner_of,
@@ -41,7 +42,9 @@ async def asker(
 ) -> Principal:
     """Who asks."""
     peer = request.client.host if request.client else None
-    here = service.open_here and service.key is None and from_this_machine(peer, dict(request.headers))
+    address, version = forwarded_address(request), request.scope.get("http_version", "1.1")
+    here = service.open_here and service.key is None
+    here = here and from_this_machine(peer, dict(request.headers), version=version)
     key = bearer.credentials if bearer is not None else ""
     if here and not key.startswith(KEY) and key.count(".") != 2:
         return owner_of()  # clients of OpenAI's make always send a key; here it need not mean anything
@@ -55,14 +58,19 @@ async def asker(
     else:
         principal = await service.database.read(lambda session: of_key(session, key))
     if principal is None:
-        slow_down(service, f"unknown {peer}", service.settings.per_address)
+        slow_down(service, f"unknown {address}", service.settings.per_address)
         raise refuse_unknown()
     if VISITOR in principal.scopes:
         slow_down(service, f"visitor {principal.id}", service.settings.per_visitor)
-        slow_down(service, f"address {peer}", service.settings.per_address)
+        slow_down(service, f"address {address}", service.settings.per_address)
     elif OWNER not in principal.scopes:
         slow_down(service, f"key {principal.id}", service.settings.per_key)
     return principal
+
+
+def forwarded_address(request: Request) -> str:
+    """The address to which a request is counted."""
+    return address_of(request.client.host if request.client else None, request.headers.getlist("x-forwarded-for"))
 
 
 def slow_down(service: Service, name: str, per_minute: int) -> None:

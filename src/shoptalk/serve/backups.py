@@ -63,6 +63,8 @@ def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, Any]:
         )
     if out.exists():
         raise InputError(f"{out} exists already and is left as it is. Give another file.")
+    with storage_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with storage_errors(out), tempfile.TemporaryDirectory(dir=out.parent or Path(), prefix=".backup-") as scratch:
         copy = Path(scratch) / DATABASE
         copy_sqlite(database, copy)
@@ -133,24 +135,23 @@ def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, in
             files, _ = _settings_files(Path(scratch))
             for name, target in ((DATABASE, database), (_KNOWLEDGE, run / _KNOWLEDGE), *((f, run / f) for f in files)):
                 if (Path(scratch) / name).exists():
-                    _set_aside(target)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    (Path(scratch) / name).rename(target)
+                    _set_aside(target, database=name == DATABASE)
+                    (Path(scratch) / name).replace(target)
                     moved += 1
-            for left in ("-wal", "-shm"):  # they belong to the database that was set aside
-                Path(f"{database}{left}").unlink(missing_ok=True)
     return {"restored": moved}
 
 
-def _set_aside(path: Path) -> None:
+def _set_aside(path: Path, *, database: bool) -> None:
     if not path.exists():
         return
     aside = path.with_name(f"{path.name}.before-restore")
     if aside.is_dir():
         shutil.rmtree(aside)
-    if path.name.endswith(".db"):
+    if database:  # it stays until the other takes its place: at no moment is there none
         copy_sqlite(path, aside)
-        path.unlink()
+        for left in ("-wal", "-shm"):  # all that they held is in the copy; beside another database they would spoil it
+            Path(f"{path}{left}").unlink(missing_ok=True)
     else:
         path.rename(aside)
 

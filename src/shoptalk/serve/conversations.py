@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shoptalk.assistant.reply import Decision, Reply
@@ -19,11 +19,13 @@ from shoptalk.serve.rows import (
     GapRow,
     MessageRow,
     OutcomeRow,
+    PictureRow,
     ReplySourceRow,
     TraceRow,
     new_id,
     utc_now,
 )
+from shoptalk.serve.shown_pictures import keep_picture, last_picture
 from shoptalk.serve.threads import (
     add_message,
     answer_with,
@@ -33,9 +35,12 @@ from shoptalk.serve.threads import (
     reopen,
     waiting_among,
 )
+from shoptalk.serve.uploads import Upload
 
 ROLES = {"visitor": "user", "assistant": "assistant", "agent": "agent"}
 """What the assistant calls those who wrote a message."""
+_OF_LATE = 10_000
+"""Messages among which one that was left unanswered is looked for while the server runs."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Incoming:
     context: tuple[Turn, ...] = ()
     earlier: tuple[str, ...] = ()
     """What the visitor wrote just before, in messages of their own, to be answered together with `text`."""
+    picture: Upload | None = None
+    """What the visitor shows with it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Waiting:
     held_by: str
     decisions: tuple[Decision, ...] = ()
     """What the assistant decided in this conversation before, the oldest first."""
+    picture: bytes | None = None
+    """What the visitor shows with these messages, the last where there are several."""
 
 
 def accept(session: Session, incoming: Incoming) -> Accepted:
@@ -96,6 +105,8 @@ def accept(session: Session, incoming: Incoming) -> Accepted:
         owner=incoming.owner,
         idempotency_key=incoming.key,
     )
+    if incoming.picture is not None:
+        keep_picture(session, message, incoming.picture)
     conversation.updated = now
     if conversation.closed is not None:
         reopen(session, conversation, now)
@@ -113,7 +124,12 @@ def _repeated(session: Session, incoming: Incoming) -> Accepted | None:
     )
     if message is None:
         return None
-    if message.text != incoming.text or (incoming.conversation or message.conversation_id) != message.conversation_id:
+    shown = session.scalar(select(PictureRow.digest).where(PictureRow.message_id == message.id))
+    if (
+        message.text != incoming.text
+        or shown != (incoming.picture.digest if incoming.picture else None)
+        or (incoming.conversation or message.conversation_id) != message.conversation_id
+    ):
         raise Refused(
             409, "idempotency_key_reused", "This Idempotency-Key came with another message before. Give each its own."
         )
@@ -156,18 +172,23 @@ def unanswered(session: Session, conversation: str) -> Waiting:
         .where(MessageRow.conversation_id == conversation)
         .order_by(MessageRow.number)
     )
-    return Waiting(conversation, tuple(message.id for message in waiting), turns, row.held_by, tuple(decided.all()))  # type: ignore[arg-type]
+    ids = tuple(message.id for message in waiting)
+    return Waiting(conversation, ids, turns, row.held_by, tuple(decided.all()), last_picture(session, ids))  # type: ignore[arg-type]
 
 
-def left_unanswered(session: Session) -> Sequence[str]:
-    """The conversations that the assistant owes an answer, oldest first."""
-    return session.scalars(
+def left_unanswered(session: Session, *, older: timedelta = timedelta(0)) -> Sequence[str]:
+    """The conversations that the assistant has owed an answer for so long."""
+    owed = (
         select(MessageRow.conversation_id)
         .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
         .where(MessageRow.role == "visitor", MessageRow.answered_by.is_(None), ConversationRow.held_by == ASSISTANT)
         .group_by(MessageRow.conversation_id)
         .order_by(MessageRow.conversation_id)
-    ).all()
+    )
+    if older:  # of late: this is asked again and again
+        newest = select(func.max(MessageRow.number)).scalar_subquery()
+        owed = owed.where(MessageRow.at < utc_now() - older, MessageRow.number > newest - _OF_LATE)
+    return session.scalars(owed).all()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import alembic.command
 import alembic.config
 from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from shoptalk.errors import InputError, StorageError
@@ -28,8 +28,9 @@ class Database:
         try:
             self.url = make_url(url)
             lite = self.url.get_backend_name() == "sqlite"
-            self._reading = create_engine(self.url, pool_size=READERS + 2)
-            self._writing = create_engine(self.url, pool_size=1, max_overflow=0)
+            # What an error tells goes into the log, and the parameters are what visitors wrote.
+            self._reading = create_engine(self.url, pool_size=READERS + 2, hide_parameters=True)
+            self._writing = create_engine(self.url, pool_size=1, max_overflow=0, hide_parameters=True)
         except (ArgumentError, ModuleNotFoundError) as error:
             raise InputError(
                 f"--db {url!r} is no database that can be opened ({error}). Give a URL such as "
@@ -47,6 +48,11 @@ class Database:
             raise StorageError(
                 f"The database {url} cannot be opened or written ({error.orig}). Look whether its folder is there and "
                 "may be written, and whether another program holds it."
+            ) from None
+        except DatabaseError as error:
+            raise StorageError(
+                f"The database {url} is damaged, or is none ({error.orig}). Put a backup back with `shoptalk restore`, "
+                "or move the file away to begin with an empty one."
             ) from None
 
     def write_now(self, change: Callable[[Session], T]) -> T:

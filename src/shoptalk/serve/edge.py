@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 
@@ -46,11 +47,11 @@ def masked(text: str) -> str:
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks whole lines, tracebacks included."""
+    """The time, then the line; masks all of what is said, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return masked(super().format(record))
+        return f"{self.formatTime(record)} {masked(super().format(record))}"  # a time would be taken for a number
 
 
 class Edge:
@@ -96,6 +97,13 @@ class Edge:
                 raise
             refusals.clear()
             await refusal_response(refusal)(scope, receive, answer)
+        except OperationalError as error:  # the disk is full, or another program holds the database
+            log.error("%s %s: the database refuses: %s", scope["method"], route_of(scope), error.orig)
+            if begun:
+                raise
+            refusals.clear()
+            sentence = "Nothing can be stored at present. Send it again in a moment, under the same Idempotency-Key."
+            await refusal_response(Refused(503, "storage", sentence, retry_after=5.0))(scope, receive, answer)
         except Exception:
             log.exception("%s %s failed", scope["method"], route_of(scope))
             if begun:

@@ -10,7 +10,7 @@ _KEYS = (
     "greeting_plain", "greeting_friendly", "greeting_formal", "message", "send", "person", "sources", "up", "down",
     "wrong", "incorrect", "inappropriate", "incomplete", "outdated", "other", "correction", "submit", "thanks",
     "writing", "held", "you", "colleague", "failed", "busy", "anew", "log", "passage",
-    "open", "close", "news", "waiting", "broken", "again", "refused",
+    "open", "close", "news", "waiting", "broken", "again", "refused", "picture", "show",
 )  # fmt: skip
 
 _WORDS = {
@@ -25,6 +25,7 @@ _WORDS = {
         "Open the chat", "Close the chat", "New message",
         "A person has been told and will answer you here. You can go on writing.",
         "The connection is interrupted. Trying again…", "Try again", "This chat cannot be used on this page.",
+        "Picture", "Send a picture",
     ),
     "de": (
         "Guten Tag! Was möchten Sie wissen?", "Hallo! Wobei kann ich helfen?",
@@ -40,6 +41,7 @@ _WORDS = {
         "Ein Mensch weiß Bescheid und antwortet Ihnen hier. Sie können weiterschreiben.",
         "Die Verbindung ist unterbrochen. Neuer Versuch …", "Noch einmal versuchen",
         "Dieser Chat kann auf dieser Seite nicht benutzt werden.",
+        "Bild", "Bild senden",
     ),
     "fr": (
         "Bonjour ! Que souhaitez-vous savoir ?", "Bonjour ! Comment puis-je vous aider ?",
@@ -54,6 +56,7 @@ _WORDS = {
         "Une personne est prévenue et vous répondra ici. Vous pouvez continuer à écrire.",
         "La connexion est interrompue. Nouvel essai…", "Réessayer",
         "Cette discussion ne peut pas être utilisée sur cette page.",
+        "Image", "Envoyer une image",
     ),
     "es": (
         "¡Hola! ¿Qué le gustaría saber?", "¡Hola! ¿En qué puedo ayudarle?", "Buenos días. ¿En qué podemos servirle?",
@@ -68,6 +71,7 @@ _WORDS = {
         "Hemos avisado a una persona, que le responderá aquí. Puede seguir escribiendo.",
         "La conexión se ha interrumpido. Intentándolo de nuevo…", "Intentar de nuevo",
         "Este chat no se puede usar en esta página.",
+        "Imagen", "Enviar una imagen",
     ),
     "ar": (
         "مرحبًا! ماذا تودّ أن تعرف؟", "أهلًا! كيف يمكنني مساعدتك؟", "طاب يومكم. كيف يمكننا خدمتكم؟", "رسالتك", "إرسال",
@@ -77,6 +81,7 @@ _WORDS = {
         "لدينا الكثير من العمل الآن. حاول بعد لحظة.", "بدء محادثة جديدة", "المحادثة", "فتح الصفحة",
         "فتح المحادثة", "إغلاق المحادثة", "رسالة جديدة", "تم إبلاغ شخص وسيجيبك هنا. يمكنك متابعة الكتابة.",
         "انقطع الاتصال. تجري المحاولة من جديد…", "حاول مرة أخرى", "لا يمكن استخدام هذه المحادثة في هذه الصفحة.",
+        "صورة", "إرسال صورة",
     ),
 }  # fmt: skip
 WORDS: Mapping[str, Mapping[str, str]] = {

@@ -51,12 +51,13 @@ def tell(session: Session, site: str, event: str, content: dict[str, Any]) -> No
             plan(session, site, "webhook", {"webhook": hook.id, "body": body})
 
 
-def take(session: Session, *, most: int = 8) -> Sequence[Job]:
-    """Jobs that are due and that nobody holds; they are the caller's for the length of a lease."""
+def take(session: Session, kind: str, *, most: int = 8) -> Sequence[Job]:
+    """Jobs of a kind that are due and that nobody holds; they are the caller's for the length of a lease."""
     now = utc_now()
     rows = session.scalars(
         select(JobRow)
         .where(
+            JobRow.kind == kind,
             JobRow.done.is_(None),
             JobRow.failed.is_(None),
             JobRow.due <= now,

@@ -1,5 +1,6 @@
 """What is kept about one person: given to them, or erased."""
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from shoptalk.serve.rows import (
     LeadRow,
     MessageRow,
     OutcomeRow,
+    PictureRow,
     ReplySourceRow,
     TraceRow,
 )
@@ -44,6 +46,10 @@ def export_person(session: Session, site: str, person: str) -> dict[str, Any]:
             {**conversation_record(session, row), "visitor": row.visitor, "note": row.note, "context": row.context}
             for row in conversations
         ],
+        "pictures": [
+            {"id": row.id, "message": row.message_id, "jpeg": base64.b64encode(row.data).decode()}
+            for row in session.scalars(select(PictureRow).where(PictureRow.conversation_id.in_(ids)))
+        ],
         "leads": [{"name": row.name, "email": row.email, "at": row.at} for row in leads],
         "feedback": [
             {"message": row.message_id, "thumbs": row.thumbs, "reason": row.reason, "correction": row.correction}
@@ -68,6 +74,7 @@ def erase_person(session: Session, site: str, person: str) -> dict[str, int]:
         ("gaps", delete(GapRow).where(GapRow.conversation_id.in_(conversations))),
         ("leads", delete(LeadRow).where(LeadRow.conversation_id.in_(conversations))),
         ("outcomes", delete(OutcomeRow).where(OutcomeRow.conversation_id.in_(conversations))),
+        ("pictures", delete(PictureRow).where(PictureRow.conversation_id.in_(conversations))),
         ("messages", delete(MessageRow).where(MessageRow.conversation_id.in_(conversations))),
         ("conversations", delete(ConversationRow).where(ConversationRow.id.in_(conversations))),
     ):

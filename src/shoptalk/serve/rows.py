@@ -7,7 +7,19 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -121,6 +133,20 @@ class MessageRow(Rows):
     """Whose idempotency keys these are: the visitor, or the API key that sent it."""
     idempotency_key: Mapped[str | None]
     answered_by: Mapped[str | None] = mapped_column(index=True)
+
+
+class PictureRow(Rows):
+    """A picture that a visitor sent with a message, as it was written anew when it came."""
+
+    __tablename__ = "message_picture"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), unique=True)
+    site_id: Mapped[str] = mapped_column(ForeignKey("site.id"))
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversation.id"), index=True)
+    digest: Mapped[str]
+    """SHA-256 of what was sent: the same message again has the same."""
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    """A JPEG file."""
 
 
 class TraceRow(Rows):

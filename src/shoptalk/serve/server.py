@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -35,17 +36,39 @@ _LARGEST_HEADERS = 64 * 1024
 
 
 class PatientProtocol(H11Protocol):
-    """Closes a connection whose request does not begin to arrive whole in time: slow clients hold nothing."""
+    """Closes a connection whose request, the first or a later one, does not begin to arrive whole in time: slow clients
+    hold nothing.
+    """
+
+    _watched = False
 
     def connection_made(self, transport: Any) -> None:
         """A client has come."""
         super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._close_if_nothing_came)
+        self._watch()
 
-    def _close_if_nothing_came(self) -> None:
-        begun: object = self.cycle  # set with the first request; its type says that it always is
-        if begun is None and not self.transport.is_closing():
+    def data_received(self, data: bytes) -> None:
+        """A part of a request has come."""
+        super().data_received(data)
+        if self._incomplete() and not self._watched:
+            self._watch()
+
+    def _incomplete(self) -> bool:
+        """Whether a request is on its way; between two of them uvicorn's own limit holds."""
+        return self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+
+    def _watch(self) -> None:
+        self._watched = True
+        self.loop.call_later(HEADER_SECONDS, self._close_if_not_whole, self.cycle)
+
+    def _close_if_not_whole(self, before: object) -> None:
+        self._watched = False
+        if self.transport.is_closing() or not self._incomplete():
+            return
+        if self.cycle is before:  # no request came whole meanwhile
             self.transport.close()
+        else:
+            self._watch()
 
 
 def serve(
@@ -136,7 +159,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(MaskingFormatter("%(levelname)s %(message)s"))
     for name in ("shoptalk.serve", "uvicorn.error"):
         log = logging.getLogger(name)
         log.handlers[:] = [handler]

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from shoptalk.assistant.desk_hours import opens_at
 from shoptalk.assistant.reply import Reply
 from shoptalk.serve.answerer import Answerer
 from shoptalk.serve.conversations import Incoming, accept
@@ -19,6 +23,7 @@ from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ASSISTANT, SiteRow
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.stored_answers import StoredAnswer, answer_to
+from shoptalk.serve.uploads import Upload, upload_of
 
 T = TypeVar("T")
 
@@ -41,6 +46,7 @@ class Service:
     rates: Rates = field(default_factory=Rates)
     origins: frozenset[str] = frozenset()
     """All sites' origins."""
+    _outside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="outside"))
 
     def __post_init__(self) -> None:
         self.answerer = Answerer(
@@ -50,6 +56,7 @@ class Service:
             texts=self.texts,
             stored=self.news_of,
             replied=self._count_reply,
+            patience=self.patience,
         )
 
     @property
@@ -62,6 +69,13 @@ class Service:
         """Remember from where browsers may call; after every change of a site."""
         lists = await self.database.read(lambda session: session.scalars(select(SiteRow.origins)).all())
         self.origins = frozenset(origin for origins in lists for origin in origins)
+
+    def patience(self) -> timedelta:
+        """How long a hand-over that nobody takes waits: some minutes, which begin once somebody is at the desk."""
+        settings = self.assistant.settings
+        now = datetime.now(UTC).astimezone(ZoneInfo(settings.timezone))
+        closed = opens_at(settings, now).astimezone(UTC) - now.astimezone(UTC)
+        return closed + timedelta(minutes=self.settings.handover_minutes)
 
     def stop_taking(self) -> None:
         """The process is about to end: what was accepted is answered without waiting for more, streams end."""
@@ -78,13 +92,30 @@ class Service:
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
-        self.check_length(incoming.text)
+        self.check_length("\n".join((*incoming.earlier, incoming.text)))
         with self.answerer.admitted():
             accepted = await self.database.write(lambda session: accept(session, incoming))
             if accepted.held_by == ASSISTANT:
                 self.answerer.schedule(accepted.conversation, whole=whole)
         self.news_of(accepted.conversation)
         return accepted.conversation, accepted.message
+
+    async def picture_of(self, address: str | None) -> Upload | None:
+        """What a request shows, read and written anew.
+
+        Raises:
+            Refused: the assistant knows no pictures, or this is none.
+        """
+        if address is None:
+            return None
+        if not self.sees_pictures:
+            raise Refused(422, "no_pictures_here", "This assistant knows no pictures. Describe in words what you see.")
+        return await self.in_thread(lambda: upload_of(address))
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether visitors may send pictures: the owner has named a run of pictures."""
+        return self.assistant.settings.pictures is not None
 
     def check_length(self, text: str) -> None:
         """Refuse a message that is too long to be read."""
@@ -96,8 +127,17 @@ class Service:
             )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Work that waits for the network or a model, beside the event loop."""
+        """Work that waits for a model or the disk, beside the event loop."""
         return await asyncio.to_thread(work)
+
+    async def outside(self, work: Callable[[], T]) -> T:
+        """Work that waits for somebody else's server, in threads that nothing here waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._outside, work)
+
+    def close(self) -> None:
+        """The end, once nothing is owed any more."""
+        self._outside.shutdown(wait=False, cancel_futures=True)
+        self.database.close()
 
     async def answer(self, incoming: Incoming, *, whole: bool) -> StoredAnswer:
         """Store a message, have it answered, and wait for that."""

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shoptalk.errors import InputError
 from shoptalk.serve.access import KEY_NAME, ORIGIN, SITE_NAME, web_origin
 from shoptalk.serve.outbox import EVENTS
 from shoptalk.serve.rows import Holder
+from shoptalk.serve.uploads import PICTURE_PATTERN
 
 
 def _readable(text: str) -> str:
@@ -23,6 +24,10 @@ def _readable(text: str) -> str:
     return text
 
 
+def _without_nul(text: str) -> str:
+    return _readable(text) if text.strip() else ""
+
+
 def _origin(text: str) -> str:
     try:
         return web_origin(text)
@@ -31,6 +36,8 @@ def _origin(text: str) -> str:
 
 
 Words = Annotated[str, Field(min_length=1, max_length=200_000), AfterValidator(_readable)]
+MaybeWords = Annotated[str, Field(max_length=200_000), AfterValidator(_without_nul)]
+PictureData = Annotated[str, Field(max_length=20_000_000, pattern=PICTURE_PATTERN)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
 Name = Annotated[str, Field(pattern=rf"^{KEY_NAME}$")]
 Origin = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": f"^{ORIGIN}$"}), AfterValidator(_origin)]
@@ -42,17 +49,30 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+class Asking(Sent):
+    """A visitor's message: words, a picture, or both."""
+
+    text: MaybeWords = ""
+    picture: PictureData | None = None
+    """An address that holds a picture's data, `data:image/jpeg;base64,...`; where the assistant knows pictures."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Asking":
+        if not self.text and self.picture is None:
+            raise ValueError("the message has neither a text nor a picture")
+        return self
+
+
 class Given(BaseModel):
     """What the server gives."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class ReplyRequest(Sent):
+class ReplyRequest(Asking):
     """A visitor's message."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
-    text: Words
     conversation: Line | None = None
     """None begins a conversation."""
     visitor: Name | None = None
@@ -118,6 +138,8 @@ class ThreadMessage(Given):
     """Of a reply of the assistant; none where a person wrote, or it only gives notice."""
     sources: list[CitedSource] = []
     """The passages that a reply of the assistant rests on."""
+    picture: str | None = None
+    """The id of the picture that a visitor sent with it; `/v1/pictures/{id}` is its file."""
 
 
 class ConversationResponse(Given):
@@ -131,11 +153,10 @@ class ConversationResponse(Given):
     messages: list[ThreadMessage]
 
 
-class MessageRequest(Sent):
+class MessageRequest(Asking):
     """A visitor's message in a conversation; the reply comes with its events."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
-    text: Words
     complete: bool | None = None
     person: bool = False
     """Whether this is the wish for a person: the conversation is then handed over instead of being answered."""

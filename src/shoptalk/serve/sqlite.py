@@ -1,10 +1,13 @@
 """All that is particular to SQLite: its settings for many readers and one writer, and a copy while it is in use."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+
+from shoptalk.errors import StorageError
 
 BUSY_MILLISECONDS = 10_000
 
@@ -25,8 +28,15 @@ def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """A complete copy as of one moment, also while a server writes."""
-    with sqlite3.connect(source) as original, sqlite3.connect(target) as copy:
-        original.backup(copy)
-    original.close()
-    copy.close()
+    """A complete copy as of one moment, also while a server writes.
+
+    Raises:
+        StorageError: the source is damaged, or there is no room.
+    """
+    with contextlib.closing(sqlite3.connect(source)) as original, contextlib.closing(sqlite3.connect(target)) as copy:
+        try:
+            original.backup(copy)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"{source} cannot be copied ({error}). Is the disk full, or the database damaged?"
+            ) from None

@@ -153,4 +153,7 @@ def words_in(texts: Sequence[str]) -> int:
 
 def pieces(text: str) -> list[str]:
     """A text in the pieces in which it is streamed; joined they are the text."""
-    return re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*$|\s*\S+(?:\s+\S+){0,3}", text) or [text]
+    bare = text.rstrip()
+    words = re.findall(r"\s*\S+", bare)
+    parts = ["".join(words[first : first + 4]) for first in range(0, len(words), 4)] or [""]
+    return [*parts[:-1], parts[-1] + text[len(bare) :]]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ConversationRow, MessageRow, OutcomeRow, ReplySourceRow, TraceRow, new_id
 from shoptalk.serve.shapes import CitedSource
+from shoptalk.serve.shown_pictures import pictures_of
 
 
 def conversation_of(session: Session, site: str, conversation: str, *, visitor: str | None = None) -> ConversationRow:
@@ -128,6 +129,7 @@ def message_records(session: Session, conversation: str, *, after: int = 0) -> l
         select(TraceRow.message_id, TraceRow.decision).where(TraceRow.message_id.in_(replies))
     ).all()
     decisions = {row.message_id: row.decision for row in decided}
+    pictures = pictures_of(session, conversation)
     return [
         {
             "id": message.id,
@@ -139,6 +141,7 @@ def message_records(session: Session, conversation: str, *, after: int = 0) -> l
             "answers": answers.get(message.id, []),
             "decision": decisions.get(message.id),
             "sources": cited.get(message.id, []),
+            "picture": pictures.get(message.id),
         }
         for message in messages
         if message.number > after

@@ -1,10 +1,14 @@
-"""Works off the jobs: webhooks, and hand-overs that nobody took. Several servers may do so side by side."""
+"""Works off the jobs: webhooks, and hand-overs that nobody took; and takes up what was left lying. Several servers may
+do so side by side.
+"""
 
 import asyncio
 import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
 from shoptalk.serve.handover import come_back
 from shoptalk.serve.outbound import ask, signature
@@ -15,10 +19,12 @@ from shoptalk.serve.service import Service
 log = logging.getLogger("shoptalk.serve")
 POLL_SECONDS = 0.5
 REFRESH_SECONDS = 2.0
+LEFT_LYING = timedelta(seconds=30)
+"""How old a message is that somebody should have answered: the disk was full, or another server has died."""
 
 
 class Workers:
-    """One loop that takes what is due and does it."""
+    """A loop for each kind of job, so that a webhook's slow server holds up no hand-over; and two that look around."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -29,19 +35,38 @@ class Workers:
 
     async def run(self) -> None:
         """Until cancelled."""
-        looked = time.monotonic()
+        await asyncio.gather(
+            self._every(REFRESH_SECONDS, self._refresh),
+            self._every(LEFT_LYING.total_seconds(), self._take_up),
+            *map(self._work_off, self._kinds),
+        )
+
+    async def _work_off(self, kind: str) -> None:
         while True:
             try:
-                if time.monotonic() - looked > REFRESH_SECONDS:  # `shoptalk knowledge` may have changed it
-                    looked = time.monotonic()
-                    await self.service.in_thread(self.service.assistant.knowledge.refresh)
-                jobs = await self.service.database.write(take)
+                jobs = await self.service.database.write(partial(take, kind=kind))
                 await asyncio.gather(*(self._do(job) for job in jobs))
                 if not jobs:
                     await asyncio.sleep(POLL_SECONDS)
             except Exception:
                 log.exception("jobs cannot be taken")
                 await asyncio.sleep(5 * POLL_SECONDS)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("nothing can be looked after")
+
+    async def _refresh(self) -> None:
+        """`shoptalk knowledge` may have changed the knowledge."""
+        await self.service.in_thread(self.service.assistant.knowledge.refresh)
+
+    async def _take_up(self) -> None:
+        """Messages that are owed an answer and get none."""
+        await self.service.answerer.resume(older=LEFT_LYING)
 
     async def _do(self, job: Job) -> None:
         error = None
@@ -63,7 +88,7 @@ class Workers:
             "shoptalk-signature": signature(hook.secret, int(time.time()), body),
         }
         private = self.service.settings.private_targets
-        status, _, _ = await self.service.in_thread(
+        status, _, _ = await self.service.outside(
             lambda: ask("POST", hook.url, body=body, headers=headers, private=private)
         )
         if not 200 <= status < 300:

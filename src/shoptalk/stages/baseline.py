@@ -151,9 +151,8 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
 
 def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Bench:
     """The run's bench, with a random sample of its training items."""
-    size, guards = len(ground.train), world.config.guards
-    places = permuted(size, range(min(size, SAMPLE)), seed=world.config.seed, epoch=0)
-    sample = tuple(ground.train.items[i] for i in places)
+    guards = world.config.guards
+    sample = tuple(ground.train.items[i] for i in _sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
     limits = {"forgetting": guards.forgetting, "tasks": guards.tasks}
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)
 
@@ -166,6 +165,14 @@ def pool_of(corpus: Corpus, *, seed: int) -> tuple[Item, ...]:
 def pool_places(corpus: Corpus, *, seed: int) -> dict[Item, int]:
     """The same items with where each stands in the corpus, the first place that was drawn."""
     places: dict[Item, int] = {}
-    for place in permuted(len(corpus), range(min(len(corpus), 2 * POOL)), seed=seed, epoch=1).tolist():
+    for place in _sampled(corpus, 2 * POOL, seed=seed, epoch=1):
         places.setdefault(corpus.items[place], place)
     return dict(itertools.islice(places.items(), POOL))
+
+
+def _sampled(corpus: Corpus, most: int, *, seed: int, epoch: int) -> list[int]:
+    """Up to `most` positions at random; of a corpus with pictures those of pictures alone, and not of captions."""
+    pictures = corpus.pictures.numbers
+    size = len(pictures) or len(corpus)
+    places = permuted(size, range(min(size, most)), seed=seed, epoch=epoch)
+    return [int(i) for i in (pictures[places] if len(pictures) else places)]

@@ -1,6 +1,5 @@
 """Curate: from files to a corpus, a label set and what was dropped."""
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,24 +14,22 @@ from shoptalk.curate.bank import HoldBank, close_bank
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import BANK, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
+from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import read_labels, refuse_missing
 from shoptalk.curate.questions import refuse_missing_pairs
 from shoptalk.curate.rare import without_rare
+from shoptalk.curate.readable import readable, refuse_unreadable
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import AbsentError, SourceError
+from shoptalk.nn.product import Kind
 from shoptalk.readback import as_written, read_json
-from shoptalk.records import Document, Drop, Example, Frozen, Pair
+from shoptalk.records import Drop, Example, Frozen, Pair
 from shoptalk.stages.world import World
 from shoptalk.tasks import held_out_shares
 from shoptalk.text.corpus import Corpus
 
 F = TypeVar("F", bound=Frozen)
-
-HELD_OUT_SHARES, HELD_OUT_MOST = ((0, 0.1),), 1000
-"""Of the conversations, kept from training so that next-turn retrieval is asked of unseen ones: the share, from so many
-on that are held out already. A task may have shares of its own.
-"""
 
 REMARKS = "remarks.json"
 PAIRS = "pairs.jsonl"
@@ -73,12 +70,14 @@ def curate_stage(
     mine: bool = False,
     tell_labels: bool = True,
     bank: float = 0.0,
+    reads: Kind | None = None,
 ) -> Curated:
     """Read everything, drop what must not be learned from, hold some conversations out; leaves `RUN/corpus`.
 
     What is wrong with the labels is told, unless the caller has told it already (`tell_labels`). Questions and what
     answers them are read from the file of `pairs`, or mined from the sources' conversations (`mine`). `bank` is the
-    share of texts that is held out to ask a person about.
+    share of texts that is held out to ask a person about. Where `reads` names a kind of product, what such a one does
+    not read is left out.
 
     Raises:
         SourceError: a file named by the user cannot be used, labels and test do not fit together, pairs point nowhere,
@@ -97,12 +96,16 @@ def curate_stage(
     shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
     settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
     settings |= ({"mined": True} if mine else {}) | ({"bank": bank} if bank else {})
+    settings |= {"reads": reads} if reads not in (None, "text", "lm") else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
         read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels)
+        for path, part in ((labels, read.examples), (test, read.tests)):
+            if path is not None and reads is not None:
+                refuse_unreadable(part, reads, printable(path.name))
         asked = NOTHING_ASKED if pairs is None else from_file(pairs, config.curate, say=remarks)
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
@@ -110,7 +113,9 @@ def curate_stage(
         hold_out = HoldOut(shares, HELD_OUT_MOST)
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
-        _make_corpus(folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out, hold_bank)
+        _make_corpus(
+            folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out, hold_bank, reads
+        )
     return open_curated(world)
 
 
@@ -205,14 +210,16 @@ def _make_corpus(
     settings: Mapping[str, Any],
     parents: dict[str, str],
     remarks: _Remarks,
-    hold_out: "HoldOut",
+    hold_out: HoldOut,
     hold_bank: HoldBank | None,
+    reads: Kind | None,
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
     read = stream_sources(sources, config, out=folder.parent, say=remarks)
+    read = read if reads is None else readable(read, reads)
     left = without_conversations(read, (example.groups for example in (*examples, *tests)))
     items = itertools.chain(labelled.drops, asked.drops, left)
-    reserved = [*(example.text for example in (*examples, *tests)), *asked.texts]
+    reserved = [*(example.item for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
         kept = curate(without(items, asked), reserved=reserved, config=config)
@@ -226,9 +233,11 @@ def _make_corpus(
         if hold_bank is not None:
             close_bank(inside, hold_bank, config)
         if not written.documents:
+            pictures = reads in ("image", "pair")
+            of = ("pictures", "are", "pictures themselves") if pictures else ("text", "is", "text itself")
             raise SourceError(
                 f"Nothing is left to learn from: every document was dropped ({', '.join(sorted(written.dropped))}). "
-                "Give unlabelled text that is not the labelled text itself."
+                f"Give unlabelled {of[0]} that {of[1]} not the labelled {of[2]}."
             )
         readings["documents"] = written.documents
         _write_records(inside / PAIRS, asked.placed_in(inside, config, say=remarks))
@@ -237,29 +246,9 @@ def _make_corpus(
         _write_records(inside / "test.jsonl", tests)
 
 
-class HoldOut:
-    """Chooses the first `most` conversations of a share of all: a function of a conversation's id, and of how many are
-    held out before it, so that new conversations at the end move no old one.
-
-    `shares` are pairs of a number held out already, ascending from 0, and the share from there on.
-    """
-
-    def __init__(self, shares: Sequence[tuple[int, float]], most: int) -> None:
-        self._shares, self._most, self._held_out = shares, most, 0
-
-    def __call__(self, document: Document) -> bool:
-        """Whether the document is held out; to be asked of every document once, in their order."""
-        if not document.turns or self._held_out >= self._most:
-            return False
-        place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
-        share = max((since, share) for since, share in self._shares if since <= self._held_out)[1]
-        chosen = place < share * 2**32
-        self._held_out += chosen
-        return chosen
-
-
 def _write_records(path: Path, records: Iterable[Frozen]) -> None:
-    path.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
+    rows = (record.model_dump_json(exclude_none=True) + "\n" for record in records)  # a text has no picture
+    path.write_text("".join(rows), encoding="utf-8")
 
 
 def _read_records(path: Path, kind: type[F]) -> list[F]:

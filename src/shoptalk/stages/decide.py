@@ -65,7 +65,7 @@ def guarded(baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
     """The entries outside their guards, and why."""
     reasons = {}
     for entry in entries:
-        reason = bench.outside(baseline.bench.guards, baseline.measured, entry.measured)
+        reason = bench.outside(baseline.bench.guards, baseline.measured, entry.measured, kind=baseline.kind)
         if reason is None and entry.alarm is not None and entry.alarm.fires:
             measure = baseline.bench.judge.measure if baseline.bench.judge else ACCURACY
             change = f"{measure.change(entry.alarm.change)} {measure.difference}"
@@ -248,7 +248,9 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         finding = labelfree.told(best.candidate, known[best.name]) + _next_turn(baseline, best)
     elif inside and best:
         why = "its products give no vectors, which the measures that need no labels are taken of"
-        if baseline.bench.probes:
+        if baseline.kind in ("image", "pair"):
+            why = "measures that need no labels were tried on texts alone, so nothing ranks it"
+        elif baseline.bench.probes:
             why = f"there are fewer than {labelfree.FEWEST} texts, too few for the measures that need no labels"
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from shoptalk.artifact import digest, key_of, write_text
 from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ArtifactError, ConfigError
-from shoptalk.nn.bases import began_as
+from shoptalk.nn.bases import began_as, kind_of
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
@@ -34,7 +34,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
 from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
-from shoptalk.tasks import check_tasks
+from shoptalk.tasks import check_reads, check_tasks
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.elimination import eliminating
 from shoptalk.training.forecast import peak_to_come
@@ -76,7 +76,9 @@ def check_candidates(config: Config) -> None:
             impossible settings; or bases cannot be compared.
         BaseModelError: a base cannot be found.
     """
-    check_tasks((config.task, *config.other_tasks))
+    tasks = (config.task, *config.other_tasks)
+    check_tasks(tasks)
+    check_reads(tasks, config.base, kind_of(config.base))
     check_bases(config)
     for name in (*config.candidates, *config.objectives):
         for part in Recipe.parse(name).objectives:

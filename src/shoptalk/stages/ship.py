@@ -111,12 +111,12 @@ def finetune_stage(
         return
     if sound(target, key=key) is not None:
         return
-    labels, texts = [example.label for example in curated.examples], [example.text for example in curated.examples]
+    labels, labelled = [example.label for example in curated.examples], [example.item for example in curated.examples]
     product = Once(product)
     for items, vectors in known:
         product.remember(items, np.asarray(vectors))
     head = classifier.train(
-        embed(product, texts),
+        embed(product, labelled),
         labels,
         np.array([example.cluster for example in curated.examples]),
         unlabelled=embed(product, pool),

@@ -5,21 +5,30 @@ from typing import NamedTuple
 
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
+from shoptalk.nn.product import CALLED, Kind
 from shoptalk.tasks.answer import FEWEST, answer
+from shoptalk.tasks.caption import HELD_OUT as CAPTIONED_HELD_OUT
+from shoptalk.tasks.caption import caption
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
+from shoptalk.tasks.picture import picture
 from shoptalk.tasks.reply import HELD_OUT, reply
 
 TASKS: dict[str, Task] = {
     "intent": intent,
     "reply": reply,
     "answer": answer,
+    "picture": picture,
+    "caption": caption,
 }
+_OF_PICTURES: dict[str, frozenset[Kind]] = {"picture": frozenset({"image", "pair"}), "caption": frozenset({"pair"})}
+"""The kinds of base that tasks about pictures need; all other tasks are about texts."""
+_EXAMPLE_BASES: dict[str, str] = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
 _BY_PAIRS = frozenset({"answer"})
 
-HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT}
-"""Of tasks that judge by held-out conversations: the share of conversations that is held out, from so many on that are
-held out already. Other tasks take what a run holds out anyway.
+HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT, "caption": CAPTIONED_HELD_OUT}
+"""Of tasks that judge by held-out documents: the share of conversations, or of pictures with captions, that is held
+out, from so many on that are held out already. Other tasks take what a run holds out anyway.
 """
 
 
@@ -54,6 +63,15 @@ _NEEDS: dict[str, Needs] = {
         "encoder, and this run does not have both",
         "Bring questions with --pairs",
     ),
+    "picture": Needs(
+        "the task picture needs labelled pictures and an encoder of pictures, and this run does not have both",
+        "Label about 400 pictures",
+        labels=400,
+    ),
+    "caption": Needs(
+        "the task caption needs an encoder of pictures and texts, and the base is none",
+        "Give a --base that reads both, such as scratch:resnet-mini+minilm",
+    ),
 }
 
 
@@ -87,6 +105,26 @@ def check_tasks(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in TASKS:
             raise ConfigError(f"No task {name!r}. {did_you_mean(name, TASKS)}")
+
+
+def check_reads(names: tuple[str, ...], base: str, kind: Kind) -> None:
+    """Refuse a base that cannot read what a task is about, before anything is read or measured.
+
+    Raises:
+        ConfigError: a task about pictures has a base of another kind, or one about texts a base that reads pictures.
+    """
+    for name in names:
+        if name in _OF_PICTURES and kind not in _OF_PICTURES[name]:
+            needed = " or ".join(CALLED[each] for each in sorted(_OF_PICTURES[name]))
+            raise ConfigError(
+                f"The task {name} needs one of the {needed}, and the base {base!r} is one of the {CALLED[kind]}. Leave "
+                f"--base out, or give another, such as {_EXAMPLE_BASES[name]}."
+            )
+        if name in ("intent", "reply", "answer") and kind in ("image", "pair"):
+            raise ConfigError(
+                f"The task {name} is about texts, and the base {base!r} is one of the {CALLED[kind]}. Give --task "
+                "picture for labelled pictures, --task caption for pictures with captions, or another --base."
+            )
 
 
 def judged_by_pairs(names: Iterable[str]) -> bool:

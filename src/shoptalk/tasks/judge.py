@@ -163,6 +163,8 @@ class ReachedShare(NamedTuple):
     name: str
     """For people: "R@1"."""
     least: float
+    of: slice = slice(None)
+    """Which examples' scores."""
 
 
 @runtime_checkable

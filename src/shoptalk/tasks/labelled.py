@@ -59,7 +59,7 @@ class LabelTest:
             )
         labels = np.array([learned.names.index(example.label) for example in known])
         cluster = np.array([example.cluster for example in known])
-        return cls(learned, tuple(example.text for example in known), labels, cluster, pool, named)
+        return cls(learned, tuple(example.item for example in known), labels, cluster, pool, named)
 
     def scores(self, product: Embedder, final: Final) -> Bool[np.ndarray, "one M"]:
         """Whether the head that ships, of the final kind on all labels, gives each test example its label."""
@@ -100,7 +100,7 @@ class LabelJudge(Judge):
         tested = decide.splits(given[labels], cluster, n_draws=ground.n_draws, seed=ground.seed)
         names = tuple(str(name) for name in given)
         named = names if ground.kind == "text" else ()
-        classes = Classes(tuple(example.text for example in ground.examples), labels, names)
+        classes = Classes(tuple(example.item for example in ground.examples), labels, names)
         return cls(
             key=key,
             measure=measure,

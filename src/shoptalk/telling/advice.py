@@ -8,6 +8,7 @@ from pathlib import Path
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
+from shoptalk.report.nouns import TEXTS, Nouns
 from shoptalk.report.verdict_json import CandidateRow, Verdict
 from shoptalk.tasks import needs_of
 
@@ -27,29 +28,33 @@ def advise(
     labels: Path | None,
     rates: Mapping[str, float],
     pretexts: Sequence[str],
+    nouns: Nouns = TEXTS,
 ) -> list[NextStep]:
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
     `rates` are the candidates' learning rates; a curriculum's is its second phase's. `pretexts` are objectives that can
-    train a product of the base's kind, those that are tried first in front.
+    train a product of the base's kind, those that are tried first in front, and `nouns` what such a product reads.
     """
     again = shlex.split(command)
     if verdict.metric is None or verdict.gain is None:
-        return _without_labels(verdict, again, run) if verdict.objective else _nothing_trained(skipped, again, pretexts)
+        if verdict.objective is None:
+            return _nothing_trained(skipped, again, pretexts, nouns)
+        return _without_labels(verdict, again, run, nouns)
     if verdict.objective is None:
-        return _nothing_trained(skipped, again, pretexts)
+        return _nothing_trained(skipped, again, pretexts, nouns)
     advice = {
-        "adopt": lambda: _adopted(verdict, again),
-        "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts),
+        "adopt": lambda: _adopted(verdict, again, nouns),
+        "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts, nouns),
         "inconclusive": lambda: _open(verdict, skipped, run, again, pretexts),
     }[verdict.choice]()
-    return [*advice, *_with_labels(verdict, run, labels)]
+    return [*advice, *_with_labels(verdict, run, labels, nouns)]
 
 
-def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[NextStep]:
+def _without_labels(verdict: Verdict, again: Sequence[str], run: Path, nouns: Nouns) -> list[NextStep]:
     needs = needs_of(verdict.task or "intent")
-    what = f"{needs.bring}, every intent at least twice," if needs.labels else needs.bring
+    group = "intent" if nouns == TEXTS else "class"
+    what = f"{needs.bring}, every {group} at least twice," if needs.labels else needs.bring
     return [
         _advice(
             f"{what} and run the same again: only that measures whether the assistant gets better.",
@@ -63,20 +68,24 @@ def _without_labels(verdict: Verdict, again: Sequence[str], run: Path) -> list[N
     ]
 
 
-def _nothing_trained(skipped: Mapping[str, str], again: Sequence[str], pretexts: Sequence[str]) -> list[NextStep]:
+def _nothing_trained(
+    skipped: Mapping[str, str], again: Sequence[str], pretexts: Sequence[str], nouns: Nouns
+) -> list[NextStep]:
     if not skipped:
         names = ",".join([*pretexts[:2], "none"])
         return [_advice("Name candidates to train.", _with(again, "--candidates", names) if pretexts else None)]
     why = "; ".join(f"{name} ({reason})" for name, reason in skipped.items())
-    return [_advice(f"Nothing could be trained: {why}. Add conversations or documents to the sources.", None)]
+    sources = "conversations or documents" if nouns == TEXTS else nouns.kept
+    return [_advice(f"Nothing could be trained: {why}. Add {sources} to the sources.", None)]
 
 
-def _adopted(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
+def _adopted(verdict: Verdict, again: Sequence[str], nouns: Nouns) -> list[NextStep]:
     advice = _more_training(verdict, again)
     if not verdict.on_test and verdict.labelled:
         advice.append(
             _advice(
-                "Confirm the gain on messages that nothing was selected on: label some more and give them as a test.",
+                f"Confirm the gain on {nouns.asked} that nothing was selected on: label some more and give them as a "
+                "test.",
                 _with(again, "--test", "test.csv"),
             )
         )
@@ -91,12 +100,13 @@ def _kept(
     again: Sequence[str],
     rates: Mapping[str, float],
     pretexts: Sequence[str],
+    nouns: Nouns,
 ) -> list[NextStep]:
     advice = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
-        advice.append(
-            _advice(f"Add unlabelled text of the same kind: {texts:,} texts are few to learn a domain from.", None)
-        )
+        more = "text" if nouns == TEXTS else nouns.many
+        few = f"{texts:,} {nouns.kept} are few to learn a domain from"
+        advice.append(_advice(f"Add unlabelled {more} of the same kind: {few}.", None))
     return [*advice, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
 
 
@@ -132,16 +142,16 @@ def _more_examples(verdict: Verdict) -> str:
     return f"Bring more {verdict.measure.examples}"
 
 
-def _with_labels(verdict: Verdict, run: Path, labels: Path | None) -> list[NextStep]:
+def _with_labels(verdict: Verdict, run: Path, labels: Path | None, nouns: Nouns) -> list[NextStep]:
     advice = []
     if verdict.gain is not None and verdict.gain > 0 and verdict.labelled:
         advice.append(
             _advice(
-                "Measure how much is enough: the gain against training, unlabelled texts and labels.",
+                f"Measure how much is enough: the gain against training, unlabelled {nouns.many} and labels.",
                 shlex.join(["shoptalk", "dose", str(run)]),
             )
         )
-    if labels is not None:
+    if labels is not None and nouns == TEXTS:  # a classifier of pictures is not tuned with its encoder
         out = run.with_name(f"{run.name}-classifier")
         advice.append(
             _advice(

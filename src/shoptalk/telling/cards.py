@@ -16,33 +16,19 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 from shoptalk.nn.encoder import MODEL_CARD
 from shoptalk.records import ACCURACY, Measure
 from shoptalk.report.verdict_json import Ends, Verdict
+from shoptalk.telling.card_words import TEXT, CardWords, words_of
 from shoptalk.telling.origin import Base, Told
 
 DATASET_CARD = "DATASET.md"
 
-_OPEN = """```python
-from sentence_transformers import SentenceTransformer
-
-vectors = SentenceTransformer("path/to/this/folder").encode(["How do I change my booking?"])
-```"""
-_USES = """For comparing short texts of the kind it was trained on: finding the intent of a message, finding passages or
-earlier conversations that resemble it. Vectors have unit length; their cosine is the similarity.
-
-What was measured stands under "How it was judged": these labels, and nothing else. Not measured: other domains and
-languages, how it treats groups of people, texts that are meant to deceive it. A gain on one label set does not carry
-over to another. Training on a narrow domain can cost an encoder what it knew of the language at large; the run guards
-against a part of that (`general similarity`). An encoder can reveal something of the texts that it was trained on:
-where those are confidential, so is the encoder. Similarity alone should not decide about people."""
-_PERSONAL = """Shoptalk has not looked for personal data. Conversations usually hold some (names, addresses, order
-numbers), and nothing was removed for being personal. Whoever publishes these texts, or an encoder trained on them, must
-check that first."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def plain_card(base: Base, what: str, about: str) -> str:
+def plain_card(base: Base, what: str, about: str, *, kind: str = "text") -> str:
     """The model card of an encoder that was made of `base` and not judged by a run: what it is and how to open it."""
-    head = _model_data(base, trained=True).to_yaml()
-    return f"---\n{head}\n---\n\n# {base.name}, {what}\n\n{about}\n\n## How to open it\n\n{_OPEN}\n"
+    words = words_of(kind, base=base.name)
+    head = _model_data(base, words, trained=True).to_yaml()
+    return f"---\n{head}\n---\n\n# {base.name}, {what}\n\n{about}\n\n## How to open it\n\n{words.opens}\n"
 
 
 def encoder_cards(told: Told, verdict: Verdict, *, adapted: bool) -> dict[str, str]:
@@ -53,49 +39,53 @@ def encoder_cards(told: Told, verdict: Verdict, *, adapted: bool) -> dict[str, s
         verdict: the run's. Of `spent` nothing is told: it differs from process to process.
         adapted: whether this is the challenger that the verdict describes, or the base as it was.
     """
-    return {MODEL_CARD: _model_card(told, verdict, adapted=adapted), DATASET_CARD: _dataset_card(told)}
+    words = words_of(told.kind, base=told.base.name)
+    return {
+        MODEL_CARD: _model_card(told, verdict, words, adapted=adapted),
+        DATASET_CARD: _dataset_card(told, words),
+    }
 
 
 # --- the model ----------------------------------------------------------------------------------------------------
 
 
-def _model_card(told: Told, verdict: Verdict, *, adapted: bool) -> str:
+def _model_card(told: Told, verdict: Verdict, words: CardWords, *, adapted: bool) -> str:
     name = told.base.name
     title = f"{name}, adapted with {verdict.objective}" if adapted else f"{name}, unchanged"
-    data = _model_data(told.base, trained=adapted, objective=verdict.objective if adapted else None)
-    result = _result(told, verdict, adapted=adapted)
+    data = _model_data(told.base, words, trained=adapted, objective=verdict.objective if adapted else None)
+    result = _result(told, verdict, words, adapted=adapted)
     if result is not None:
         data.model_name, data.eval_results, data.metrics = title, [result], [result.metric_type]
     parts = {
-        "What it is": _what(told, verdict, adapted=adapted),
+        "What it is": _what(told, verdict, words, adapted=adapted),
         "How it was judged": _judged(told, verdict),
-        "Training data": _data_summary(told, adapted=adapted),
+        "Training data": _data_summary(told, words, adapted=adapted),
         "Training procedure": _procedure(told, verdict)
         if adapted
         else "None: these are the weights of the base model.",
-        "Limits and intended use": _USES,
-        "How to open it": _OPEN,
+        "Limits and intended use": words.uses,
+        "How to open it": words.opens,
         "Reproduce": _reproduce(told),
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in parts.items())
     return f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{body}\n"
 
 
-def _model_data(base: Base, *, trained: bool, objective: str | None = None) -> ModelCardData:
+def _model_data(base: Base, words: CardWords, *, trained: bool, objective: str | None = None) -> ModelCardData:
     """The card's head. What is not known is left out: the hub takes a missing field, and refuses a wrong one."""
     named = [] if objective is None else [re.sub(r"[^\w.+*-]", "-", objective)]
     relation: dict[str, Any] = {"base_model_relation": "finetune"} if trained and base.hub_id else {}
     return ModelCardData(
         base_model=base.hub_id,
         license=base.license,
-        library_name="sentence-transformers",
-        pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "feature-extraction", "shoptalk", *named],
+        library_name=words.library,
+        pipeline_tag=words.pipeline,
+        tags=[*words.tags, "shoptalk", *named],
         **relation,
     )
 
 
-def _result(told: Told, verdict: Verdict, *, adapted: bool) -> EvalResult | None:
+def _result(told: Told, verdict: Verdict, words: CardWords, *, adapted: bool) -> EvalResult | None:
     """The measured accuracy as the hub's model index has it; None without labels."""
     value = verdict.adapted if adapted and verdict.objective else verdict.base
     if (
@@ -107,8 +97,8 @@ def _result(told: Told, verdict: Verdict, *, adapted: bool) -> EvalResult | None
         return None
     head = (verdict.heads.adapted if adapted else verdict.heads.base) if verdict.heads else None
     return EvalResult(
-        task_type="text-classification",
-        task_name="Text classification from labels, encoder frozen",
+        task_type=words.classification[0],
+        task_name=words.classification[1],
         dataset_type="custom",  # the labels are the user's own file, on no hub
         dataset_name=told.test if verdict.on_test and told.test else told.labels,
         dataset_split="test" if verdict.on_test else None,
@@ -127,13 +117,13 @@ def _learned(verdict: Verdict) -> str:
     return "all labels" if verdict.on_test else f"80/20 splits of all labels, mean of {verdict.n_draws}"
 
 
-def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
+def _what(told: Told, verdict: Verdict, words: CardWords, *, adapted: bool) -> str:
     base = told.base
     source = f"`{base.name}`" + (f" ([{base.hub_id}](https://huggingface.co/{base.hub_id}))" if base.hub_id else "")
     if not adapted:
         return (
-            f"A text encoder: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
-            "trained further on unlabelled text, and did not replace it."
+            f"{words.product}: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
+            f"trained further on {words.unlabelled}, and did not replace it."
         )
     share = next((row.merge for row in verdict.candidates if row.entry == verdict.entry), None)
     average = (
@@ -142,7 +132,7 @@ def _what(told: Told, verdict: Verdict, *, adapted: bool) -> str:
         else f" Its weights are an average: {share:g} of the trained ones, {1 - share:g} of the base's."
     )
     return (
-        f"A text encoder: {source}, trained further on unlabelled text by self-supervision "
+        f"{words.product}: {source}, trained further on {words.unlabelled} by self-supervision "
         f"(`{verdict.objective}`). It is the entry `{verdict.entry}` of the run's menu of candidates and "
         f"checkpoints.{average}"
     )
@@ -204,15 +194,16 @@ def _rise(gain: float | None, interval: Ends | None, measure: Measure) -> tuple[
     return measure.change(gain), f"{low} to {high}"
 
 
-def _data_summary(told: Told, *, adapted: bool) -> str:
+def _data_summary(told: Told, words: CardWords, *, adapted: bool) -> str:
     data = told.corpus
     learned = "Trained on" if adapted else "The challengers were trained on"
-    held = f"; {data.held_out:,} of held-out conversations were kept for measuring" if data.held_out else ""
+    kept = "of held-out conversations were kept for measuring" if words == TEXT else f"held-out {words.items} were kept"
+    held = f"; {data.held_out:,} {kept}" if data.held_out else ""
     dropped = sum(data.drops.values())
     return (
-        f"{learned} texts (turns of conversations, passages of documents) from {data.documents:,} documents: "
+        f"{learned} {words.items} ({words.are}) from {data.documents:,} documents: "
         f"{data.train:,} for training{held}. {dropped:,} documents, passages or rows were left out, each with its "
-        "reason. Labelled and test texts, and near duplicates of them, were never trained on. "
+        f"reason. Labelled and test {words.items}, and near duplicates of them, were never trained on. "
         f"[{DATASET_CARD}]({DATASET_CARD}) has the sources and the counts."
     )
 
@@ -236,18 +227,18 @@ def _reproduce(told: Told) -> str:
 # --- the data -----------------------------------------------------------------------------------------------------
 
 
-def _dataset_card(told: Told) -> str:
+def _dataset_card(told: Told, words: CardWords) -> str:
     data = told.corpus
     texts = data.train + data.held_out
     head = DatasetCardData(
         pretty_name="Training data of an encoder adapted by Shoptalk",
         size_categories=next((name for most, name in _SIZES if texts < most), "n>1M"),
-        task_categories=["feature-extraction", *(["text-classification"] if data.labelled else [])],
+        task_categories=[words.features, *([words.classification[0]] if data.labelled else [])],
         tags=["shoptalk", "self-supervised-learning"],
     )
     splits = [
         ("training, unlabelled", f"{data.train:,}", "what self-supervision learned from"),
-        ("held out, unlabelled", f"{data.held_out:,}", "turns of conversations kept for measuring"),
+        ("held out, unlabelled", f"{data.held_out:,}", words.held),
         ("labelled", f"{data.labelled:,}", f"{data.classes:,} classes; heads and the verdict, never self-supervision"),
         ("test", f"{data.test:,}", "read once for the verdict, never trained on"),
     ]
@@ -256,8 +247,8 @@ def _dataset_card(told: Told) -> str:
     if told.pairs:
         splits.append(("questions", f"{data.questions:,}", "asked of every model for the passage that answers"))
     kept = {name: f"{data.by_source.get(name, 0):,} documents" for name in data.sources}
-    kept |= {told.labels: f"{data.labelled:,} labelled texts"} if told.labels else {}
-    kept |= {told.test: f"{data.test:,} test texts"} if told.test else {}
+    kept |= {told.labels: f"{data.labelled:,} {words.labelled}"} if told.labels else {}
+    kept |= {told.test: f"{data.test:,} test {words.asked}"} if told.test else {}
     kept |= {told.pairs: f"{data.questions:,} questions"} if told.pairs else {}
     sources = [
         (f"`{_code(name)}`", kept[name], f"{data.dropped_by_source.get(name, 0):,}", f"`{digest}`")
@@ -266,15 +257,14 @@ def _dataset_card(told: Told) -> str:
     drops = [(reason, f"{count:,}") for reason, count in sorted(data.drops.items(), key=lambda item: -item[1])]
     parts = {
         "What it is": (
-            "The texts that a Shoptalk run read to adapt and judge the encoder in this folder. The texts themselves "
-            "are not here: the run keeps them in `corpus/` (`documents.jsonl`, `drops.jsonl`)."
+            f"The {words.items} that a Shoptalk run read to adapt and judge the encoder in this folder. {words.where} "
+            "(`documents.jsonl`, `drops.jsonl`)."
         ),
         "Sources": _table(["file", "kept", "left out", "SHA-256"], sources),
-        "Splits": _table(["split", "texts", "use"], splits)
-        + "\n\nA text is a turn of a conversation or a passage of a document. Conversations are held out whole.",
+        "Splits": _table(["split", words.items, "use"], splits) + f"\n\n{words.each}",
         "What was left out": _table(["reason", "count"], drops) if drops else "Nothing.",
         "Languages": "Not recorded: Shoptalk does not tell languages apart.",
-        "Personal data": _PERSONAL,
+        "Personal data": words.personal,
         "Licence": "Not recorded: it is that of the sources.",
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in parts.items())

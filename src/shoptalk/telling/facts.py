@@ -36,6 +36,7 @@ from shoptalk.report.facts_json import (
     StageTime,
     TraceFacts,
 )
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.reading import read_dose, read_facts, read_verdict
 from shoptalk.report.verdict_json import CandidateRow, CandidateShare, Share, Spent, Verdict
 from shoptalk.stages.baseline import Baseline
@@ -149,7 +150,7 @@ def collect(
         world, curated, baseline, prepared, entries, verdict=verdict, verdict_hash=_digest(verdict_text(verdict))
     )
     logs = {entry.candidate: read_log(entry.folder) for entry in entries}  # a later entry carries the longer log
-    return RunFacts(
+    facts = RunFacts(
         run=world.run.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
@@ -187,6 +188,7 @@ def collect(
                 if prepared
                 else {},
                 pretexts=pretexts_for(baseline.kind),
+                nouns=nouns_for(baseline.kind),
             )
         ),
         reproduce=Reproduction(
@@ -196,6 +198,7 @@ def collect(
             seed=world.config.seed,
         ),
     )
+    return facts if baseline.kind in ("text", "lm") else facts.model_copy(update={"kind": baseline.kind})
 
 
 def _cost(profile: Profile, spent: Spent, log: Sequence[Mapping[str, Any]]) -> CostFacts:

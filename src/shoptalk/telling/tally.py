@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -45,7 +46,10 @@ def tally(curated: Curated) -> Tally:
         source = number.setdefault(document.source, len(number))
         documents[source] += 1
         if len(shown := samples.setdefault(source, [])) < SAMPLES:
-            shown.append(" ".join([document.text, *(turn.text for turn in document.turns)]).strip()[:SAMPLE_CHARACTERS])
+            words = " ".join([document.text, *(turn.text for turn in document.turns)]).strip()
+            if document.picture is not None:
+                words = f"{Path(document.picture.path).name} {words}".strip()
+            shown.append(words[:SAMPLE_CHARACTERS])
         if not is_held_out:
             trained_on.append(source)
     dropped = Counter(drop.source for drop in curated.drops)

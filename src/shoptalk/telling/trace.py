@@ -11,6 +11,7 @@ from pathlib import Path
 from shoptalk.artifact import Artifact, digest, open_artifact
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.report.facts_json import NodeKind, TraceNode
+from shoptalk.report.nouns import Nouns, nouns_for
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -36,12 +37,15 @@ def trace(
     """The nodes, parents before children. `verdict_hash` is the SHA-256 of `verdict.json`, which the decision holds."""
     made = _Made(world.run)
     sources = _sources(made, curated)
-    texts = f"{len(curated.train):,} texts from {curated.n_documents:,} documents"
+    nouns = nouns_for(baseline.kind)
+    texts = f"{len(curated.train):,} {nouns.kept} from {curated.n_documents:,} documents"
     made.artifact("corpus", "corpus", "corpus", texts, more=sources)
     _base(made, world, baseline)
     says = f"{world.base_name} measured before anything was learned"
     made.artifact("baseline", "baseline", "baseline", says, seconds=baseline.seconds + baseline.final_seconds)
-    taught = {name: _prepared(made, prepared, name) for name in prepared.candidates} if prepared is not None else {}
+    taught = (
+        {name: _prepared(made, prepared, name, nouns) for name in prepared.candidates} if prepared is not None else {}
+    )
     for entry in entries:
         says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} tokens"
         if entry.merge is not None:
@@ -55,7 +59,7 @@ def trace(
         made.artifact("candidate", "encoder", "candidate/encoder", f"{verdict.entry}, whatever was decided")
     made.artifact("encoder", "encoder", "encoder", "The encoder that is safe to serve")
     if curated.examples:
-        made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled messages")
+        made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled {nouns.asked}")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")
     says = f"{verdict.choice}; the hash is that of verdict.json"
     made.nodes.append(_node("decision", "decision", "decision", verdict_hash, rests_on, None, says))
@@ -133,19 +137,19 @@ def _base(made: _Made, world: World, baseline: Baseline) -> None:
         made.add(_node("base", "base", None, hash_, [], None, f"{world.base_name}, as it was before"))
 
 
-def _prepared(made: _Made, prepared: Prepared, candidate: str) -> list[str]:
+def _prepared(made: _Made, prepared: Prepared, candidate: str, nouns: Nouns) -> list[str]:
     """What a candidate's entries were made of besides what their manifests name: its targets, and of a curriculum what
     the first phase has left, from which the second one's targets come.
 
     Seconds of targets are those of the plan, which has timed the candidate, too.
     """
     first, *then = (phase.name for phase in Recipe.parse(candidate).phases)
-    says, taken = f"What {first} knows of all texts", prepared.plan.preparing_seconds.get(candidate)
+    says, taken = f"What {first} knows of all {nouns.many}", prepared.plan.preparing_seconds.get(candidate)
     found = made.artifact(f"targets:{first}", "targets", f"targets/{first}", says, seconds=taken)
     if then:
         says = f"{first}, the first phase of {candidate}"
         phase = ["corpus", "base", *found]
         found += made.artifact(f"entry:{candidate}, phase 1", "entry", f"phases/{candidate}", says, more=phase)
-        says = f"What {then[0]} knows of all texts after the first phase"
+        says = f"What {then[0]} knows of all {nouns.many} after the first phase"
         found += made.artifact(f"targets:{candidate}", "targets", f"targets/{candidate}", says, more=found[-1:])
     return found

@@ -106,3 +106,14 @@ def test_axe_finds_nothing_serious(browser: Any, address: str, width: int, schem
         bad = [(one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in {"serious", "critical"}]
         assert bad == [], looked_at.url
     room.context.close()
+
+
+def test_no_word_of_the_name_is_broken_on_a_phone(browser: Any, address: str) -> None:
+    page = Room(browser, address, 390, "light").page("/")
+    say(page, "How much is a bicycle?", "A bicycle travels for 4 euros.")
+    assert page.locator("#anew").is_visible()
+    page.evaluate("document.querySelector('h1').textContent = 'Assistants'")
+    lines = "const range = document.createRange(); range.selectNodeContents(document.querySelector('h1'));"
+    assert page.evaluate(f"(() => {{ {lines} return range.getClientRects().length; }})()") == 1
+    page.evaluate("document.querySelector('h1').textContent = 'A'.repeat(80)")
+    assert fits(page)

@@ -16,7 +16,9 @@ from shoptalk.curate.files import SourceFile, suffix_of
 from shoptalk.curate.readers.csv import read_csv
 from shoptalk.curate.readers.jsonl import read_jsonl
 from shoptalk.curate.readers.md import read_md
+from shoptalk.curate.readers.pictures import read_picture, read_zip
 from shoptalk.curate.readers.txt import read_txt
+from shoptalk.image.decode import SUFFIXES
 from shoptalk.records import Document, Drop
 
 Reader = Callable[[SourceFile, str, CurateConfig], Iterator[Document | Drop]]
@@ -31,7 +33,16 @@ READERS: dict[str, Reader] = {
 """By the end of a file's name; each may be followed by ".gz"."""
 
 
+PictureReader = Callable[[SourceFile, CurateConfig], Iterator[Document | Drop]]
+"""From a file and the settings: no text, so no encoding."""
+
+PICTURE_READERS: dict[str, PictureReader] = {".zip": read_zip, **dict.fromkeys(SUFFIXES, read_picture)}
+"""By the end of a file's name."""
+
+
 def format_of(path: Path) -> str | None:
     """The key of the file's reader, or None where its name says none of them."""
+    if (suffix := path.suffix.lower()) in PICTURE_READERS:
+        return suffix
     suffix = suffix_of(path)
     return suffix if suffix in READERS else None

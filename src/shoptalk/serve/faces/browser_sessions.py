@@ -21,7 +21,7 @@ from shoptalk.serve.access import (
     same_secret,
     signed,
 )
-from shoptalk.serve.asking import TheService, slow_down
+from shoptalk.serve.asking import TheService, forwarded_address, slow_down
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import MAIN_SITE, KeyRow, SiteRow, new_id
 from shoptalk.serve.service import Service
@@ -65,7 +65,7 @@ async def visiting(request: Request, service: TheService) -> BrowserSession:
     fresh = claims is None
     name = new_id(VISITOR) if claims is None else str(claims["sub"])
     principal = Principal(site.id, name, VISITOR, frozenset({VISITOR}), visitor=name)
-    slow_down(service, f"address {_peer(request)}", service.settings.per_address)
+    slow_down(service, f"address {forwarded_address(request)}", service.settings.per_address)
     if not fresh:
         slow_down(service, f"visitor {name}", service.settings.per_visitor)
     return BrowserSession(principal, site.secret, fresh=fresh)
@@ -78,7 +78,9 @@ async def working(request: Request, service: TheService) -> BrowserSession:
         SignInFirst: nobody has.
     """
     main = await service.database.read(lambda session: session.get_one(SiteRow, MAIN_SITE))
-    if service.open_here and service.key is None and from_this_machine(_peer(request), dict(request.headers)):
+    peer, version = request.client.host if request.client else None, request.scope.get("http_version", "1.1")
+    here = service.open_here and service.key is None
+    if here and from_this_machine(peer, dict(request.headers), version=version):
         return BrowserSession(owner_of(), main.secret)
     site, claims = await _claims(service, request.cookies.get(AGENT_COOKIE, ""), "agent")
     if site is None or claims is None:
@@ -95,7 +97,7 @@ async def sign_in(request: Request, service: Service, key: str) -> BrowserSessio
     Raises:
         Refused: it is none, or too many were tried.
     """
-    slow_down(service, f"sign-in {_peer(request)}", 30)
+    slow_down(service, f"sign-in {forwarded_address(request)}", 30)
     if service.key is not None and same_secret(key, service.key):
         principal: Principal | None = _owner_by_key(service.key)
     else:
@@ -177,10 +179,6 @@ async def checked_form(request: Request, session: BrowserSession) -> dict[str, s
     if not same_secret(fields.pop("sign", ""), session.form_sign):
         raise Refused(403, "old_form", "This page is out of date. Load it again and repeat what you did.")
     return fields
-
-
-def _peer(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 Visit = Annotated[BrowserSession, Depends(visiting)]

@@ -55,7 +55,9 @@ async def widget_looks(
     request: Request, service: TheService, lang: Annotated[str, Query(max_length=200)] = "en"
 ) -> Response:
     """The owner's colours and words, in the first of these languages that is here."""
-    looks = _looks(request).record(language_among(lang), longest=service.settings.longest_message)
+    looks = _looks(request).record(
+        language_among(lang), longest=service.settings.longest_message, pictures=service.sees_pictures
+    )
     text = json.dumps(looks, ensure_ascii=False)
     response = kept(text, "application/json", seconds=_SOON, request=request)
     response.headers.update(FOR_ALL_PAGES)

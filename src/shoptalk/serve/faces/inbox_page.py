@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, Response
 
 from shoptalk.artifact import open_artifact
-from shoptalk.serve.asked_person import patience_of, step_in
+from shoptalk.serve.asked_person import step_in
 from shoptalk.serve.asking import TheService
 from shoptalk.serve.faces.browser_sessions import (
     AGENT_COOKIE,
@@ -32,6 +32,7 @@ from shoptalk.serve.faces.sheets import fragment, sheet
 from shoptalk.serve.following import HEARTBEAT_SECONDS, SIGN_OF_LIFE
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.inbox_routes import answer_as_person, give_back, resolve, suggestions, take
+from shoptalk.serve.routes.picture_routes import picture_response
 from shoptalk.serve.routes.reply_route import event
 from shoptalk.serve.routes.thread_routes import place_after
 from shoptalk.serve.service import Service
@@ -115,6 +116,12 @@ async def report(service: TheService, desk: Desk) -> Response:
     return HTMLResponse(path.read_text(encoding="utf-8"), headers=headers)
 
 
+@router.get("/inbox/pictures/{id}")
+async def picture(service: TheService, desk: Desk, id: Id) -> Response:
+    """A picture that a visitor sent."""
+    return await picture_response(service, desk.principal, id)
+
+
 @router.get("/inbox/why/{message}")
 async def why(request: Request, service: TheService, desk: Desk, message: Id) -> Response:
     """The full trace of an answer, down to the run's report."""
@@ -187,7 +194,7 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
 
 
 async def _take(service: Service, desk: BrowserSession, conversation: str) -> None:
-    patience, agent, site = patience_of(service), desk.principal.name, desk.principal.site
+    patience, agent, site = service.patience(), desk.principal.name, desk.principal.site
     await service.database.write(
         lambda session: step_in(session, site, conversation, agent=agent, texts=service.texts, patience=patience)
     )

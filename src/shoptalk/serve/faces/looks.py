@@ -75,8 +75,10 @@ class Looks:
         """The words in a language, the greeting included."""
         return words_in_language(language, self.texts, greeting=self.greeting, tone=self.tone)
 
-    def record(self, language: str, *, longest: int) -> dict[str, object]:
-        """All that the widget is drawn with, as JSON; `longest` is how many characters a message may have."""
+    def record(self, language: str, *, longest: int, pictures: bool) -> dict[str, object]:
+        """All that the widget is drawn with, as JSON; `longest` is how many characters a message may have, and with
+        `pictures` visitors may send some.
+        """
         return {
             "name": self.name,
             "language": language,
@@ -87,6 +89,7 @@ class Looks:
             "dark": self.dark,
             "logo": f"/logo?v={self.logo.version}" if self.logo else None,
             "longest": longest,
+            "pictures": pictures,
         }
 
     def stylesheet(self) -> str:

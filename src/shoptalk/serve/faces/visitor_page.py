@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 from pydantic import ValidationError
 from sqlalchemy import select
@@ -22,6 +23,7 @@ from shoptalk.serve.faces.looks import Looks, direction_of
 from shoptalk.serve.faces.sheets import fragment, sheet
 from shoptalk.serve.following import SIGN_OF_LIFE, news_of
 from shoptalk.serve.refusals import Refused
+from shoptalk.serve.routes.picture_routes import picture_response
 from shoptalk.serve.routes.reply_route import event
 from shoptalk.serve.routes.thread_routes import give_feedback, place_after
 from shoptalk.serve.rows import HUMAN, ConversationRow, FeedbackRow, new_id
@@ -75,12 +77,19 @@ async def page(request: Request, service: TheService, visit: Visit, new: str | N
 async def ask(request: Request, service: TheService, visit: Visit) -> Response:
     """A message. Without a script the browser waits for the reply; a script is told where to follow it."""
     fields = await checked_form(request, visit)
-    incoming = _incoming(visit, fields, fields.get("text", ""))
+    shown = await service.picture_of(fields.get("picture") or None)
+    incoming = replace(_incoming(visit, fields, fields.get("text", ""), silent=shown is not None), picture=shown)
     if not _has_script(request):
         answer = await service.answer(incoming, whole=True)
         return RedirectResponse(f"/#{answer.message or 'end'}", 303)
     conversation, message = await service.receive(incoming, whole=incoming.conversation is None)
     return JSONResponse({"conversation": conversation, "message": message, "key": new_id("form")}, 202)
+
+
+@router.get("/pictures/{id}")
+async def picture(service: TheService, visit: Visit, id: Annotated[str, Path(max_length=200)]) -> Response:
+    """A picture that this visitor sent."""
+    return await picture_response(service, visit.principal, id)
 
 
 @router.post("/person")
@@ -169,12 +178,14 @@ def _values(request: Request, visit: BrowserSession) -> dict[str, Any]:
         "sign": visit.form_sign,
         "reasons": get_args(FeedbackReason),
         "face": "visitor",
+        "sees_pictures": request.app.state.service.sees_pictures,
     }
 
 
-def _incoming(visit: BrowserSession, fields: dict[str, str], text: str) -> Incoming:
+def _incoming(visit: BrowserSession, fields: dict[str, str], text: str, *, silent: bool = False) -> Incoming:
+    """What a form says; `silent` may it be where it shows a picture."""
     try:
-        text = MessageRequest(text=text).text
+        text = MessageRequest(text=text).text if text.strip() or not silent else ""
     except ValidationError:
         raise Refused(
             422, "unreadable", "The message is empty, or cannot be read. Go back and write it again."

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shoptalk.serve.access import VISITOR, make_key, read_token, revoke_key, visitor_token
-from shoptalk.serve.asking import Admin, Owner, TheService, refusals, slow_down
+from shoptalk.serve.asking import Admin, Owner, TheService, forwarded_address, refusals, slow_down
 from shoptalk.serve.database import new_site
 from shoptalk.serve.outbound import check_url, checked_address, resolve
 from shoptalk.serve.outbox import try_again
@@ -24,8 +24,7 @@ Id = Annotated[str, Path(max_length=200)]
 @router.post("/v1/widget/token", responses=refusals())
 async def widget_token(service: TheService, http: Request, request: TokenRequest) -> dict[str, Any]:
     """A visitor's token for some minutes, for a browser on an origin of the site, and what brings the visitor back."""
-    peer = http.client.host if http.client else ""
-    slow_down(service, f"address {peer}", service.settings.per_address)
+    slow_down(service, f"address {forwarded_address(http)}", service.settings.per_address)
     origin = http.headers.get("origin")
 
     def read(session: Any) -> tuple[SiteRow | None, str | None]:
@@ -125,7 +124,7 @@ async def drop_key(service: TheService, principal: Admin, id: Id) -> dict[str, s
 async def add_webhook(service: TheService, principal: Admin, request: WebhookRequest) -> dict[str, Any]:
     """Have events sent to you, signed with the secret that is shown this once."""
     parts = check_url(request.url)
-    await service.in_thread(lambda: checked_address(parts, private=service.settings.private_targets, resolver=resolve))
+    await service.outside(lambda: checked_address(parts, private=service.settings.private_targets, resolver=resolve))
     row = WebhookRow(
         id=new_id("hook"),
         site_id=principal.site,

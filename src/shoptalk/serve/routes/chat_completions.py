@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from shoptalk.serve.asking import IdempotencyKey, Program, TheService, refusals
 from shoptalk.serve.conversations import Incoming
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.routes.openai_shapes import ChatRequest, text_of, turns_of, usage_of
+from shoptalk.serve.routes.openai_shapes import ChatRequest, picture_in, text_of, turns_of, usage_of
 from shoptalk.serve.stored_answers import StoredAnswer, pieces, words_in
 
 router = APIRouter(tags=["openai"])
@@ -32,11 +32,14 @@ async def complete(
 
     A stream that broke off is had again with the same `Idempotency-Key`.
     """
-    before, asked = turns_of([(message.role, text_of(message.content)) for message in request.messages])
+    shown = picture_in(request.messages[-1].content)
+    said: list[tuple[str, str]] = [(message.role, text_of(message.content)) for message in request.messages]
+    before, asked = turns_of(said, shows=shown is not None)
     incoming = Incoming(
         site=principal.site,
         owner=principal.id,
         text=asked[-1],
+        picture=await service.picture_of(shown),
         visitor=request.user,
         key=idempotency_key,
         channel="chat_completions",

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from sqlalchemy import select
 
 from shoptalk.assistant.phrases import language_of
-from shoptalk.serve.asked_person import patience_of, turns_in, words_of_handover
+from shoptalk.serve.asked_person import turns_in, words_of_handover
 from shoptalk.serve.asking import Agent, Talker, TheService, refusals
 from shoptalk.serve.gaps import gaps_by_meaning, gaps_by_words
 from shoptalk.serve.handover import agent_reply, assign, close, held, pass_on, queue, release
@@ -37,7 +37,7 @@ async def request_handover(service: TheService, principal: Talker, id: Id, reque
     def change(session: Any) -> dict[str, Any]:
         row = conversation_of(session, principal.site, id, visitor=principal.visitor)
         if row.held_by == ASSISTANT:
-            note, patience = request.note or summary, patience_of(service)
+            note, patience = request.note or summary, service.patience()
             pass_on(session, row, words=words, reason="customer_request", note=note, patience=patience)
         return conversation_record(session, row)
 

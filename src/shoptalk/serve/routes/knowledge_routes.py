@@ -80,7 +80,7 @@ async def _read(service: Service, new: NewDocument) -> Document:
 async def _fetched(service: Service, url: str) -> str:
     private = service.settings.private_targets
     try:
-        status, headers, body = await service.in_thread(lambda: ask("GET", url, private=private))
+        status, headers, body = await service.outside(lambda: ask("GET", url, private=private))
     except OSError as error:
         raise Refused(400, "not_fetched", f"{url[:200]!r} cannot be read: {error}.") from None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()

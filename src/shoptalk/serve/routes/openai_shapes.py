@@ -15,11 +15,18 @@ class Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class PictureAddress(Lenient):
+    """Where a picture is; only addresses that hold its data are read."""
+
+    url: Annotated[str, Field(max_length=20_000_000)]
+
+
 class TextPart(Lenient):
-    """A part of a message: only texts are read."""
+    """A part of a message: texts are read, and of the last message a picture."""
 
     type: str
     text: str | None = None
+    image_url: PictureAddress | str | None = None
 
 
 class ChatMessage(Lenient):
@@ -91,9 +98,20 @@ def text_of(content: str | list[TextPart] | None) -> str:
     return "\n".join(part.text for part in content if part.text)
 
 
-def turns_of(messages: list[tuple[str, str]]) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
+def picture_in(content: str | list[TextPart] | None) -> str | None:
+    """The address of a message's last picture."""
+    parts = content if isinstance(content, list) else []
+    pictures = [part.image_url for part in parts if part.image_url is not None]
+    if not pictures:
+        return None
+    last = pictures[-1]
+    return last if isinstance(last, str) else last.url
+
+
+def turns_of(messages: list[tuple[str, str]], *, shows: bool = False) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
     """What was said before, and the user's last messages, which are to be answered. What a system or tool says is left
-    aside: the assistant's instructions are its owner's settings.
+    aside: the assistant's instructions are its owner's settings. Where the last message `shows` a picture, it
+    may have no text.
 
     Raises:
         Refused: the last message is not the user's.
@@ -102,6 +120,11 @@ def turns_of(messages: list[tuple[str, str]]) -> tuple[tuple[Turn, ...], tuple[s
     last = len(spoken)
     while last > 0 and spoken[last - 1][0] == "user":
         last -= 1
+    if shows and messages[-1][0] == "user" and not _clean(messages[-1][1]):
+        return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), (
+            *(text for _, text in spoken[last:]),
+            "",
+        )
     if last == len(spoken):
         raise Refused(400, "no_question", "The last message must be the user's, with a text: it is what is answered.")
     return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), tuple(text for _, text in spoken[last:])

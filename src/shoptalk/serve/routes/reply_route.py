@@ -34,6 +34,7 @@ async def reply(
         site=principal.site,
         owner=principal.id,
         text=request.text,
+        picture=await service.picture_of(request.picture),
         visitor=visitor_of(principal, request.visitor, begun=request.conversation is not None),
         conversation=request.conversation,
         key=idempotency_key,

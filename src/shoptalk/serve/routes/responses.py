@@ -11,7 +11,7 @@ from shoptalk.serve.asking import IdempotencyKey, Program, TheService, refusals
 from shoptalk.serve.conversations import Incoming
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.chat_completions import MODEL
-from shoptalk.serve.routes.openai_shapes import ResponseRequest, text_of, turns_of
+from shoptalk.serve.routes.openai_shapes import ResponseRequest, picture_in, text_of, turns_of
 from shoptalk.serve.rows import utc_now
 from shoptalk.serve.service import Service
 from shoptalk.serve.stored_answers import StoredAnswer, answer_of, conversation_before, pieces, words_in
@@ -36,7 +36,8 @@ async def respond(
         if isinstance(request.input, str)
         else [(item.role or "tool", text_of(item.content)) for item in request.input]
     )
-    before, asked = turns_of(items)
+    shown = None if isinstance(request.input, str) else picture_in(request.input[-1].content)
+    before, asked = turns_of(items, shows=shown is not None)
     conversation = None
     if request.previous_response_id is not None:
         conversation = await _conversation(service, principal.site, request.previous_response_id)
@@ -44,6 +45,7 @@ async def respond(
         site=principal.site,
         owner=principal.id,
         text=asked[-1],
+        picture=await service.picture_of(shown),
         visitor=None if conversation else request.user,
         conversation=conversation,
         key=idempotency_key,

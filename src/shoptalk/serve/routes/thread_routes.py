@@ -76,6 +76,7 @@ async def _take_in(
         site=principal.site,
         owner=principal.id,
         text=request.text,
+        picture=await service.picture_of(request.picture),
         visitor=principal.visitor,
         conversation=conversation,
         key=key,

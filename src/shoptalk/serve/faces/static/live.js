@@ -95,11 +95,13 @@ async function submit(form) {
   if (form.dataset.sending) return;
   form.dataset.sending = "yes";
   const words = form === ask ? box.value : "";
-  if (form === ask) { if (!words.trim()) { delete form.dataset.sending; return; } say(state.dataset.writing); }
+  const shows = form === ask && form.elements.picture && form.elements.picture.value;
+  if (form === ask) { if (!words.trim() && !shows) { delete form.dataset.sending; return; } say(state.dataset.writing); }
   try {
     const answer = send(form);
     if (form === ask) { box.value = ""; grow(); }
     begun(await answer);
+    if (shows) form.elements.picture.value = "";
   } catch (error) {
     if (form === ask && !box.value) { box.value = words; grow(); }
     refused(error);
@@ -121,6 +123,31 @@ document.addEventListener("submit", async (event) => {
     thanks.focus();
   } catch (error) { refused(error); }
 });
+
+// --- pictures: made smaller here, so that they are soon sent ---------------------------------------------------------
+const camera = document.getElementById("show");
+const file = document.getElementById("file");
+if (camera) {
+  camera.hidden = false;
+  camera.addEventListener("click", () => file.click());
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files;
+    file.value = "";
+    if (!chosen) return;
+    try { ask.elements.picture.value = await smaller(chosen); } catch { say(state.dataset.failed); return; }
+    submit(ask);
+  });
+}
+async function smaller(chosen) {
+  const picture = await createImageBitmap(chosen, { imageOrientation: "from-image" });
+  const scale = Math.min(1, 1024 / Math.max(picture.width, picture.height));
+  const canvas = Object.assign(document.createElement("canvas"), { width: Math.ceil(picture.width * scale), height: Math.ceil(picture.height * scale) });
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "white"; // what is transparent
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.85);
+}
 
 // --- writing ------------------------------------------------------------------------------------------------------
 function grow() {

@@ -23,7 +23,7 @@ class Chat extends HTMLElement {
     this.state = make("p", { class: "state", role: "status" });
     this.box = make("textarea", { id: "text", rows: "1", maxlength: String(looks.longest), placeholder: words.message, dir: "auto", input: () => this.grow(), keydown: (event) => this.typed(event) });
     this.ask = make("form", { class: "ask", submit: (event) => { event.preventDefault(); this.submit(); } },
-      make("label", { for: "text", class: "unseen" }, words.message), this.box, make("button", { class: "strong" }, words.send));
+      make("label", { for: "text", class: "unseen" }, words.message), this.box, ...(looks.pictures ? this.camera() : []), make("button", { class: "strong" }, words.send));
     this.person = button(words.person, () => this.wish());
     this.anew = button(words.anew, () => this.beginAnew(), { hidden: true });
     this.closer = button(drawing(CROSS), () => this.close(), { "aria-label": words.close });
@@ -36,6 +36,15 @@ class Chat extends HTMLElement {
     this.log.addEventListener("toggle", (event) => { if (event.target.open) event.target.scrollIntoView({ block: "nearest" }); }, true);
     shadow.append(root);
     this.greet();
+  }
+  camera() {
+    const file = make("input", { type: "file", accept: "image/*", hidden: true, change: async () => {
+      const [chosen] = file.files;
+      file.value = "";
+      if (!chosen) return;
+      try { this.submit(await smaller(chosen)); } catch { this.trouble = this.words.failed; this.say(); }
+    } });
+    return [file, make("button", { type: "button", class: "quiet camera", "aria-label": this.words.show, click: () => file.click() }, drawing(CAMERA))];
   }
   greet() {
     this.items.clear();
@@ -205,12 +214,12 @@ class Chat extends HTMLElement {
   }
   show(message) {
     if (message.role === "visitor" && !this.items.has(message.id)) {
-      const job = !this.loading && this.outbox.find((job) => !job.id && job.text === message.text.trim());
+      const job = !this.loading && this.outbox.find((job) => !job.id && job.text === message.text.trim() && !job.picture === !message.picture);
       if (job) this.settle(job, message.id); // the stream is ahead of the answer to what was sent
     }
     const rated = (this.memory.visit.rated || []).includes(message.id);
     const item = this.itemOf(message.id);
-    if (!item.contains(this.shadowRoot.activeElement)) fill(item, message, this.looks, { rated, rate: (id, wish) => this.rate(id, wish) });
+    if (!item.contains(this.shadowRoot.activeElement)) fill(item, message, this.looks, { rated, rate: (id, wish) => this.rate(id, wish), look: (id) => this.look(id) });
     this.log.removeAttribute("aria-busy");
     this.after = Math.max(this.after, message.number);
     this.writing = message.role === "visitor";
@@ -256,12 +265,12 @@ class Chat extends HTMLElement {
     this.box.style.height = "auto";
     this.box.style.height = `${this.box.scrollHeight + 2}px`;
   }
-  submit() {
+  submit(picture) {
     const text = this.box.value.replaceAll("\0", "").trim();
-    if (!text) return;
+    if (!text && !picture) return;
     this.box.value = "";
     this.grow();
-    this.put({ text, key: newKey(), person: false });
+    this.put({ text, picture, key: newKey(), person: false });
     this.box.focus();
   }
   wish() {
@@ -282,7 +291,7 @@ class Chat extends HTMLElement {
   }
   pending(job) {
     const item = make("div", {});
-    fill(item, { role: "visitor", text: job.text }, this.looks, {});
+    fill(item, { role: "visitor", text: job.text, picture: job.picture }, this.looks, { look: async (data) => unpacked(data) });
     item.classList.add("sending");
     this.log.append(item);
     return item;
@@ -296,7 +305,7 @@ class Chat extends HTMLElement {
   }
   // What is not yet accepted outlives a reload, under the same key, so that it is never there twice.
   keepOutbox() {
-    this.memory.tab = { outbox: this.outbox.map(({ text, key, person }) => ({ text, key, person })) };
+    this.memory.tab = { outbox: this.outbox.map(({ text, picture, key, person }) => ({ text, picture, key, person })) };
   }
   settle(job, id) {
     job.id = id;
@@ -310,7 +319,7 @@ class Chat extends HTMLElement {
       const [job] = this.outbox;
       try {
         const place = this.conversation ? `/v1/conversations/${encodeURIComponent(this.conversation)}/messages` : "/v1/conversations";
-        const body = { text: job.text, person: job.person, language: this.looks.language };
+        const body = { text: job.text, picture: job.picture, person: job.person, language: this.looks.language };
         const response = await this.line.call(place, { method: "POST", body, headers: { "idempotency-key": job.key } });
         this.accepted(job, await response.json());
       } catch (error) {
@@ -348,11 +357,14 @@ class Chat extends HTMLElement {
     this.trouble = error.status === 429 ? this.words.busy : this.words.failed;
     if (error.status === 403) this.turnedAway(error);
     if (job.person) this.person.hidden = this.refused;
-    const again = () => { row.remove(); job.item.remove(); this.put({ text: job.text, key: job.key, person: job.person }); };
+    const again = () => { row.remove(); job.item.remove(); this.put({ text: job.text, picture: job.picture, key: job.key, person: job.person }); };
     const row = make("div", { class: "failed" }, make("span", {}, this.words.failed), make("button", { type: "button", class: "quiet", click: again }, this.words.again));
     job.item.append(row);
     this.say();
     this.toEnd(true);
+  }
+  async look(id) {
+    return (await this.line.call(`/v1/pictures/${encodeURIComponent(id)}`)).blob();
   }
   async rate(id, wish) {
     try {

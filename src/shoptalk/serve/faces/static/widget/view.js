@@ -18,6 +18,7 @@ const drawing = (path) => {
 };
 const BUBBLE = "M21 12a8 8 0 0 1-8 8H4l1.8-3.2A8 8 0 1 1 21 12zM8.5 12h.01M12.5 12h.01M16.5 12h.01";
 const CROSS = "M6 6l12 12M18 6L6 18";
+const CAMERA = "M4 8h3l2-3h6l2 3h3v11H4zM12 16a3 3 0 1 0 0-6 3 3 0 0 0 0 6z";
 const REASONS = ["incorrect", "inappropriate", "incomplete", "outdated", "other"];
 
 const webPage = (link) => {
@@ -83,12 +84,37 @@ const thumbsOf = (message, words, rate) => {
   return box;
 };
 
-const fill = (item, message, looks, { rated, rate }) => {
+// A picture as a small JPEG file, and on a canvas: the page's policy need not let pictures through.
+const smaller = async (chosen) => {
+  const canvas = await painted(chosen, 1024);
+  return canvas.toDataURL("image/jpeg", 0.85);
+};
+// The page's policy need not let data be fetched either.
+const unpacked = (data) => new Blob([Uint8Array.from(atob(data.slice(data.indexOf(",") + 1)), (sign) => sign.charCodeAt(0))]);
+const painted = async (data, most) => {
+  const picture = await createImageBitmap(data, { imageOrientation: "from-image" });
+  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
+  const canvas = make("canvas", { width: Math.ceil(picture.width * scale), height: Math.ceil(picture.height * scale) });
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "white"; // what is transparent
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return canvas;
+};
+const shownOf = (message, words, look) => {
+  const frame = make("div", { class: "shown", role: "img", "aria-label": words.picture });
+  look(message.picture).then((data) => painted(data, 480)).then((canvas) => frame.append(canvas)).catch(() => { frame.textContent = words.picture; });
+  return frame;
+};
+
+const fill = (item, message, looks, { rated, rate, look }) => {
   item.className = `message ${message.role}`;
   const rest = [sourcesOf(message, looks.words)];
   if (message.role === "assistant" && message.decision)
     rest.push(rated ? make("p", { class: "thanks" }, looks.words.thanks) : thumbsOf(message, looks.words, rate));
   item.replaceChildren(
-    make("p", { class: "who" }, nameOf(message, looks)), make("p", { class: "text", dir: "auto" }, message.text),
+    make("p", { class: "who" }, nameOf(message, looks)),
+    ...(message.picture && look ? [shownOf(message, looks.words, look)] : []),
+    ...(message.text || !message.picture ? [make("p", { class: "text", dir: "auto" }, message.text)] : []),
     ...rest.filter((part) => part));
 };

@@ -1,0 +1,78 @@
+"""What a base cannot read is left out with its reason: pictures where it reads texts, texts where it reads pictures.
+
+for item in readable(documents, "image"):      # an encoder of pictures: no plain texts, no captions
+    ...
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from shoptalk.curate.clean import sample
+from shoptalk.errors import InputError
+from shoptalk.records import Document, Drop, Example
+
+NOT_READ = "not-read"
+"""The reason of all that the base cannot read."""
+_READERS = {"image": "image encoders read pictures alone", "pair": "encoders of pictures and texts learn from both"}
+
+
+def readable(items: Iterable[Document | Drop], kind: str) -> Iterator[Document | Drop]:
+    """The documents that a product of this kind reads, as it reads them, and a drop for all that it does not.
+
+    Text encoders and language models read texts. Image encoders read pictures, without their captions. Encoders of
+    pictures and texts read pictures with captions.
+    """
+    for item in items:
+        if isinstance(item, Drop):
+            yield item
+        elif kind == "image":
+            yield from _pictures(item)
+        elif kind == "pair":
+            yield item if item.picture is not None and _words(item) else _drop(item, _lacking(item))
+        else:
+            yield item if item.picture is None else _drop(item, "a picture, and the base reads texts")
+
+
+def refuse_unreadable(examples: Sequence[Example], kind: str, name: str) -> None:
+    """Refuse labelled examples that a product of this kind cannot read; `name` is their file's.
+
+    Raises:
+        InputError: they are pictures, and it reads texts; or texts, and it reads pictures.
+    """
+    reads_pictures = kind in ("image", "pair")
+    wrong = [example for example in examples if (example.picture is not None) != reads_pictures]
+    if wrong and reads_pictures:
+        raise InputError(
+            f"{name} has {len(wrong):,} labelled texts, such as {wrong[0].id}, and the base reads pictures. Give a CSV "
+            "with the columns image,label, or a --base that reads texts."
+        )
+    if wrong:
+        raise InputError(
+            f"{name} has {len(wrong):,} labelled pictures, such as {wrong[0].id}, and the base reads texts. Give "
+            "--task picture, whose base reads pictures, or a CSV with the columns text,label."
+        )
+
+
+def _pictures(document: Document) -> Iterator[Document | Drop]:
+    if document.picture is None:
+        yield _drop(document, "a text, and the base reads pictures")
+        return
+    captions = len(document.turns) or bool(document.text)
+    yield document.model_copy(update={"turns": (), "text": ""}) if captions else document
+    if captions:
+        many = "its caption" if captions == 1 else f"its {captions} captions"
+        yield _drop(document, f"{many}: {_READERS['image']}", id=f"{document.id}#captions")
+
+
+def _lacking(document: Document) -> str:
+    what = "a text without a picture" if document.picture is None else "a picture without a caption"
+    return f"{what}, and {_READERS['pair']}"
+
+
+def _words(document: Document) -> str:
+    return " ".join([document.text, *(turn.text for turn in document.turns)]).strip()
+
+
+def _drop(document: Document, detail: str, *, id: str = "") -> Drop:
+    shown = _words(document) or (Path(document.picture.path).name if document.picture is not None else "")
+    return Drop(id=id or document.id, source=document.source, reason=NOT_READ, detail=detail, sample=sample(shown))

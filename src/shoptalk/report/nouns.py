@@ -1,0 +1,34 @@
+"""What the items of a run are called in its report: texts, pictures, or pictures with their captions."""
+
+from typing import NamedTuple
+
+from shoptalk.report.figures import Fact
+
+
+class Nouns(NamedTuple):
+    """Of the items that a run's models read."""
+
+    one: str
+    """Of those that are drawn, compared and labelled."""
+    many: str
+    asked: str
+    """What a model is asked about, of which there are many."""
+    kept: str
+    """All that was read."""
+
+
+TEXTS = Nouns("text", "texts", "messages", "texts")
+_NOUNS = {
+    "image": Nouns("picture", "pictures", "pictures", "pictures"),
+    "pair": Nouns("picture", "pictures", "pictures", "pictures and captions"),
+}
+
+
+def nouns_of(facts: Fact) -> Nouns:
+    """Those of a run's facts."""
+    return nouns_for(facts.kind.value)
+
+
+def nouns_for(kind: str | None) -> Nouns:
+    """Those of the items that products of a kind read."""
+    return _NOUNS.get(kind or "", TEXTS)

@@ -1,0 +1,141 @@
+"""The album: which of a run's pictures a visitor shows, and when it is not sure."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shoptalk.assistant.album import Album
+from shoptalk.assistant.album_calibration import (
+    TRIALS,
+    AlbumTrials,
+    album_calibration,
+    calibrated_album,
+    likeness,
+    try_copies,
+)
+from shoptalk.image.decode import RefusedPicture
+from shoptalk.image.distort import distort
+from shoptalk.records import Document, Picture, Turn
+
+SIDE = 24
+
+
+class Thumbs:
+    """An encoder that sees coarse brightness and colour: near for copies, far for other pictures."""
+
+    size = SIDE
+
+    def embed_pixels(self, pictures: np.ndarray) -> np.ndarray:
+        coarse = (
+            pictures.reshape(len(pictures), 6, SIDE // 6, 6, SIDE // 6, 3).mean(axis=(2, 4)).reshape(len(pictures), -1)
+        )
+        coarse = coarse - coarse.mean(axis=1, keepdims=True)
+        return (coarse / (np.linalg.norm(coarse, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+
+
+class Blind(Thumbs):
+    """To which every picture is the same."""
+
+    def embed_pixels(self, pictures: np.ndarray) -> np.ndarray:
+        return np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (len(pictures), 1))
+
+
+def blots(n: int) -> np.ndarray:
+    """Pictures of random blots, each unlike the others."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for one in coarse])
+
+
+def documents(n: int) -> list[Document]:
+    return [
+        Document(
+            id=f"p{i}",
+            source="pictures.zip",
+            picture=Picture(path=f"{i}.png", sha256="0" * 64),
+            turns=(Turn(role="caption", text=f"Blot number {i}"),),
+        )
+        for i in range(n)
+    ]
+
+
+def file_of(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def album(encoder: Any, n: int = 400) -> tuple[Album, np.ndarray]:
+    pictures = blots(n)
+    vectors = encoder.embed_pixels(pictures)
+    result = calibrated_album(pictures, vectors, encoder.embed_pixels, max_wrong=0.05)
+    return Album(encoder, documents(n), vectors, result), pictures
+
+
+def test_a_copy_of_a_picture_finds_its_document_and_caption() -> None:
+    opened, pictures = album(Thumbs())
+    assert opened.calibration.threshold is not None, opened.calibration.sentence
+    hits = [opened.recognise(file_of(distort(pictures[i], "cropped", seed=i))) for i in range(40)]
+    seen = [(i, hit) for i, hit in enumerate(hits) if hit is not None]
+    assert len(seen) > 20
+    assert all(hit.document.id == f"p{i}" and hit.caption == f"Blot number {i}" for i, hit in seen)
+
+
+def test_a_foreign_picture_is_refused() -> None:
+    opened, _ = album(Thumbs())
+    rng = np.random.default_rng(9)
+    foreign = [
+        np.asarray(Image.fromarray(one).resize((SIDE, SIDE))) for one in rng.integers(0, 256, (60, 4, 4, 3), np.uint8)
+    ]
+    assert sum(opened.recognise(file_of(picture)) is not None for picture in foreign) <= 6
+
+
+def test_an_encoder_that_tells_no_pictures_apart_recognises_none_and_says_why() -> None:
+    opened, pictures = album(Blind(), 200)
+    assert opened.calibration.threshold is None
+    assert opened.recognise(file_of(pictures[0])) is None
+    assert "No picture is recognised" in opened.calibration.sentence
+
+
+def test_a_small_album_is_promised_as_well_since_many_copies_are_tried() -> None:
+    opened, pictures = album(Thumbs(), 12)
+    assert opened.calibration.threshold is not None, opened.calibration.sentence
+    assert opened.recognise(file_of(pictures[3])) is not None
+
+
+def test_half_of_the_copies_are_of_pictures_that_were_taken_out() -> None:
+    pictures = blots(60)
+    encoder = Thumbs()
+    trials = try_copies(pictures, encoder.embed_pixels(pictures), encoder.embed_pixels)
+    assert trials.known.sum() == TRIALS // 2
+    assert not trials.right[~trials.known].any(), "what is found for a foreign picture is wrong, whatever it is"
+
+
+def test_the_nearest_pictures_lead_is_over_pictures_of_other_captions() -> None:
+    cosines = np.array([0.2, 0.9, 0.5, 0.1, 0.3, 0.4, 0.0], dtype=np.float32)
+    features = likeness(cosines, np.arange(7))
+    np.testing.assert_allclose(features, [0.9, 0.4, 0.9 - np.mean([0.5, 0.4, 0.3, 0.2, 0.1])], atol=1e-6)
+    features = likeness(cosines, np.array([0, 1, 1, 2, 3, 4, 5]))
+    np.testing.assert_allclose(features, [0.9, 0.5, 0.9 - np.mean([0.4, 0.3, 0.2, 0.1, 0.0])], atol=1e-6)
+    np.testing.assert_allclose(likeness(np.array([0.7], dtype=np.float32), np.zeros(1, dtype=int)), 0.7, atol=1e-6)
+
+
+def test_a_promise_on_copies_whose_risk_is_above_the_budget_is_rarely_made() -> None:
+    rng = np.random.default_rng(3)
+    broken = 0
+    for _ in range(200):
+        features = np.column_stack([rng.uniform(size=(400, 3))])
+        right = rng.uniform(size=400) > 0.08  # whatever the confidence says, 8 % are wrong
+        trials = AlbumTrials(features, np.ones(400, dtype=bool), right)
+        broken += album_calibration(trials, max_wrong=0.05).threshold is not None
+    assert broken <= 20, "5 % are expected; 20 of 200 has a probability of 0.2 %"
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_what_is_no_picture_is_refused_with_a_reason(data: bytes) -> None:
+    opened, _ = album(Thumbs(), 60)
+    with pytest.raises(RefusedPicture):
+        opened.recognise(data)

@@ -1,0 +1,144 @@
+"""The task caption: what is asked, who is right, what is one cluster, and bad input."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoptalk.errors import InputError
+from shoptalk.evaluate.bench import shares_of
+from shoptalk.nn.product import Embedder, Kind
+from shoptalk.records import Picture
+from shoptalk.tasks.caption import Captioned, caption
+from shoptalk.tasks.judge import Ground
+from shoptalk.text.corpus import Corpus
+
+
+def corpus_of(*captions: Sequence[str]) -> Corpus:
+    """A document for each, a picture with these captions."""
+    items: list[Any] = []
+    conversation: list[int] = []
+    turn: list[int] = []
+    for number, texts in enumerate(captions):
+        items += [Picture(path=f"{number}.png", sha256=f"{number:064}"), *texts]
+        conversation += [number] * (1 + len(texts))
+        turn += range(1 + len(texts))
+    numbers = (np.array(places, dtype=np.int64) for places in (conversation, turn))
+    return Corpus(tuple(items), *numbers, digest="made up")
+
+
+def ground_of(held_out: Corpus, kind: Any = "pair", train: Corpus | None = None) -> Ground:
+    return Ground(kind, (), (), train or held_out, held_out, (), n_draws=5, seed=0)
+
+
+class Stand(Embedder):
+    """An encoder whose vectors are given: of pictures by path, of captions by text."""
+
+    kind: ClassVar[Kind] = "pair"
+
+    def __init__(self, pictures: dict[str, Any], captions: dict[str, Any]) -> None:
+        self.pictures, self.captions = pictures, captions
+
+    @property
+    def dim(self) -> int:
+        return len(next(iter(self.pictures.values())))
+
+    def embed(self, items: Sequence[Any], **_: Any) -> np.ndarray:
+        found = [self.pictures[one.path] if isinstance(one, Picture) else self.captions[one] for one in items]
+        return np.array(found, dtype=np.float32)
+
+    def _unasked(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("a judge of captions only embeds")
+
+    inputs = units = save = copy = in_precision = ready_to_train = _unasked
+
+
+def test_each_picture_and_each_different_caption_is_asked_once() -> None:
+    asked = Captioned.of(corpus_of(["a red boat", "boat"], ["A  red boat"], [], ["a ferry"]), seed=0)
+    assert [picture.path for picture in asked.pictures] == ["0.png", "1.png", "3.png"]
+    assert asked.captions == ("a red boat", "boat", "a ferry")
+    assert asked.belong.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
+
+
+def test_documents_that_share_a_caption_are_one_cluster() -> None:
+    asked = Captioned.of(corpus_of(["boat", "one"], ["boat"], ["ferry"]), seed=0)
+    pictures, captions = asked.clusters[:3], asked.clusters[3:]
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert dict(zip(asked.captions, captions.tolist(), strict=True)) == {
+        "boat": pictures[0],
+        "one": pictures[0],
+        "ferry": pictures[2],
+    }
+
+
+def test_any_caption_that_belongs_is_right_and_a_tie_is_wrong() -> None:
+    judge = caption(ground_of(corpus_of(["boat", "one"], ["ferry"], ["sign"])))
+    assert judge is not None
+    sees = Stand(
+        {"0.png": [1, 0, 0], "1.png": [0, 1, 0], "2.png": [0, 1, 0]},
+        {"boat": [0, 0, 1], "one": [0.9, 0.1, 0], "ferry": [0, 1, 0], "sign": [0, 0.5, 0]},
+    )
+    # The second and third picture look alike: "ferry" is first of both, right for one; and it finds neither for sure.
+    assert judge.look(sees)[0].tolist() == [True, True, False, False, True, False, False]
+    readings = {reading.key: reading.value for reading in shares_of(judge, judge.look(sees))}
+    assert readings["caption_of_picture"] == pytest.approx(200 / 3)
+    assert readings["picture_of_caption"] == 25.0
+
+
+def test_an_encoder_that_puts_all_in_one_place_finds_nothing() -> None:
+    asked = Captioned.of(corpus_of(*([f"caption {i}"] for i in range(7))), seed=0)
+    nowhere = Stand({f"{i}.png": [1, 0] for i in range(7)}, {f"caption {i}": [1, 0] for i in range(7)})
+    assert not asked.scores(nowhere).any()
+
+
+@given(st.integers(2, 12), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_scores_are_those_of_ranks_counted_one_by_one(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    asked = Captioned.of(corpus_of(*([f"{i}", f"{i % 3} again"] for i in range(n))), seed=0)
+    sees = Stand(
+        {picture.path: rng.normal(size=4).tolist() for picture in asked.pictures},
+        {text: rng.normal(size=4).tolist() for text in asked.captions},
+    )
+    pictures, captions = sees.embed(asked.pictures), sees.embed(asked.captions)
+    expected = []
+    for i, row in enumerate(asked.belong):
+        cosines = [float(pictures[i] @ one) for one in captions]
+        expected.append(bool(row[int(np.argmax(cosines))]))
+    for j, column in enumerate(asked.belong.T):
+        cosines = [float(captions[j] @ one) for one in pictures]
+        expected.append(bool(column[int(np.argmax(cosines))]))
+    assert asked.scores(sees)[0].tolist() == expected
+
+
+def test_chance_is_what_random_orders_score() -> None:
+    asked = Captioned.of(corpus_of(["a", "b"], ["c"], ["d"]), seed=0)
+    assert asked.chance == pytest.approx(np.mean([2 / 4, 1 / 4, 1 / 4, 1 / 3, 1 / 3, 1 / 3, 1 / 3]))
+
+
+def test_too_few_documents_are_told_with_how_many_would_do() -> None:
+    judge = caption(ground_of(corpus_of(["a"], ["b"])))
+    assert judge is not None and judge.remark is not None
+    assert judge.remark.startswith("By chance R@1 is 50.0 %. Only 2 pictures with different captions are held out")
+    assert "about 340 in the sources" in judge.remark
+
+
+@pytest.mark.parametrize(
+    ("held_out", "train", "message"),
+    [
+        (corpus_of(), corpus_of(), "a CSV with the columns image,text, .* The sources hold none"),
+        (corpus_of(), corpus_of(["a"], ["b"]), "have 2 such pictures, and fewer than two happened to be held out"),
+        (corpus_of(["a"], ["A"]), corpus_of(["a"]), "All 2 held-out pictures have the same caption"),
+    ],
+)
+def test_what_is_missing_is_told(held_out: Corpus, train: Corpus, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        caption(ground_of(held_out, train=train))
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "lm"])
+def test_only_what_reads_both_is_judged(kind: str) -> None:
+    assert caption(ground_of(corpus_of(["a"], ["b"]), kind=kind)) is None
