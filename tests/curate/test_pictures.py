@@ -1,19 +1,23 @@
 """Pictures as sources and as labelled examples: folders, zips, tables; what is left out has its reason."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from shoptalk.config import CurateConfig
+from shoptalk.curate import zips
 from shoptalk.curate.against_test import without_tests
 from shoptalk.curate.curation import curate
-from shoptalk.curate.labels import read_labels
-from shoptalk.curate.picture_looks import alike, look_at
-from shoptalk.curate.sources import stream_sources
+from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
+from shoptalk.curate.picture_looks import LookTable, alike, look_at, look_clusters
+from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Item
 
@@ -64,10 +68,11 @@ def test_a_folder_of_pictures_is_a_document_each_and_what_is_none_a_drop(tmp_pat
 def test_a_zip_is_read_as_a_folder_and_names_that_lead_out_of_it_are_not_used(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ("cat/1.png", "../escape.png", "/etc/2.png", "cat\\3.png", "__MACOSX/cat/1.png", "notes.txt"):
+        for name in ("cat/1.png", "../escape.png", "/etc/2.png", "a\\..\\..\\3.png", "__MACOSX/1.png", "notes.txt"):
             archive.writestr(name, data_of(photograph(len(name))))
+        archive.writestr("cat\\of windows.png", data_of(photograph(99)))
     documents, drops = read(path)
-    assert [document.id for document in documents] == ["photos.zip/cat/1.png"]
+    assert [document.id for document in documents] == ["photos.zip/cat/1.png", "photos.zip/cat\\of windows.png"]
     assert documents[0].picture is not None and documents[0].picture.path == f"{path}/cat/1.png"
     assert sorted(drop.reason for drop in drops) == ["hidden", "unknown-format", *["unsafe-name"] * 3]
     path.write_bytes(path.read_bytes()[:100])
@@ -82,14 +87,15 @@ def test_rows_that_name_one_picture_are_its_captions(tmp_path: Path) -> None:
         "image,text,place\na.png,A cat,north\nb.png,A dog,south\na.png,A sleeping cat,north\nc.png,Nothing,\n,x,\n"
     )
     documents, drops = read(tmp_path / "captions.csv")
-    assert [[turn.text for turn in document.turns] for document in documents] == [
-        ["A cat", "A sleeping cat"],
-        ["A dog"],
+    nameless, cat, dog = documents
+    assert nameless.picture is None and nameless.text == "x"
+    assert [turn.text for turn in cat.turns] == ["A cat", "A sleeping cat"] and [turn.text for turn in dog.turns] == [
+        "A dog"
     ]
-    assert [document.id for document in documents] == ["captions.csv#2", "captions.csv#3"]
-    assert {turn.role for document in documents for turn in document.turns} == {"caption"}
-    assert dict(documents[0].metadata) == {"place": "north"}
-    assert sorted(drop.reason for drop in drops) == ["missing", "no-picture"]
+    assert [document.id for document in documents] == ["captions.csv#6", "captions.csv#2", "captions.csv#3"]
+    assert {turn.role for turn in (*cat.turns, *dog.turns)} == {"caption"}
+    assert dict(cat.metadata) == {"place": "north"}
+    assert [(drop.id, drop.reason) for drop in drops] == [("captions.csv#5", "missing")]
     (tmp_path / "captions.jsonl").write_text('{"image": "a.png", "text": ["A cat", "A grey cat"]}\n{"text": "Words"}\n')
     documents, _ = read(tmp_path / "captions.jsonl")
     assert [document.text for document in documents] == ["Words", ""]
@@ -181,3 +187,191 @@ def test_near_duplicates_among_labelled_pictures_share_a_cluster_and_leave_with_
     left, drops = without_tests(examples, tests, CONFIG)
     assert [example.text for example in left] == ["dog/1.png"]
     assert [drop.reason for drop in drops] == ["in-test-cluster"] * 2
+
+
+def test_each_row_of_a_table_is_a_caption_or_a_drop(tmp_path: Path) -> None:
+    photograph(0).save(tmp_path / "a.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"image": "a.png", "text": "A cat"}\n{"image": "a.png", "text": "A cat"}\n{"image": "a.png"}\n'
+        '{"image": "bad.png", "text": "One"}\n{"image": "bad.png", "text": "Two"}\n'
+        '{"image": "https://example.org/b.png", "text": "Far away"}\n{"image": null}\n{"image": {"bytes": "x"}}\n'
+        '{"image": "a.png", "turns": [{"role": "user", "text": "Look at this"}]}\n{"image": "a\\u0000.png"}\n'
+    )
+    documents, drops = read(tmp_path / "pairs.jsonl")
+    assert [document.id.rsplit("#", 1)[1] for document in documents] == ["6", "9", "1"]
+    far, talk, cat = documents
+    assert far.text == "Far away" and far.metadata["image"] == "https://example.org/b.png"
+    assert talk.turns[0].role == "user" and talk.picture is None
+    assert [turn.text for turn in cat.turns] == ["A cat"]
+    assert {drop.id.rsplit("#", 1)[1]: drop.reason for drop in drops} == {
+        "7": "no-picture", "8": "wrong-type", "2": "duplicate", "3": "duplicate", "4": "not-a-picture",
+        "5": "not-a-picture", "10": "missing",
+    }  # fmt: skip
+
+
+def test_a_picture_that_a_table_names_is_not_read_once_more_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    (folder / "a").mkdir(parents=True)
+    for number in range(3):
+        photograph(number).save(folder / "a" / f"{number}.png")
+    with zipfile.ZipFile(folder / "b.zip", "w") as archive:
+        for number in range(3, 5):
+            archive.writestr(f"{number}.png", data_of(photograph(number)))
+    (folder / "z.csv").write_text("image,text\na/0.png,nought\na/../a/1.png,one\nb.zip/3.png,three\n")
+    documents, drops = read(folder)
+    assert [document.id for document in documents] == [
+        "pairs/z.csv#2", "pairs/z.csv#3", "pairs/z.csv#4", "pairs/b.zip/4.png", "pairs/a/2.png",
+    ]  # fmt: skip
+    assert drops == []
+
+
+def test_where_texts_are_read_a_table_stays_a_table_of_texts_and_pictures_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "goods.csv").write_text("text,image\nA red scarf,scarf.png\nA hat,\n")
+    (tmp_path / "goods.jsonl").write_text('{"text": "A green scarf", "image": "scarf.png"}\n')
+    (tmp_path / "scarf.png").write_bytes(b"never looked at")
+    items = list(stream_sources([tmp_path], CONFIG, pictures=False))
+    documents = [item for item in items if isinstance(item, Document)]
+    assert [document.text for document in documents] == ["A red scarf", "A hat", "A green scarf"]
+    assert dict(documents[0].metadata) == {"image": "scarf.png"}
+    (drop,) = [item for item in items if isinstance(item, Drop)]
+    assert (drop.id.rsplit("/", 1)[1], drop.reason) == ("scarf.png", "not-read")
+
+
+def test_what_is_too_large_names_the_setting(tmp_path: Path) -> None:
+    photograph(0, 200).save(tmp_path / "a.png")
+    _, drops = read_anyway(tmp_path, CurateConfig(picture_megapixels=0.03))
+    assert [drop.reason for drop in drops] == ["too-many-pixels"]
+    assert "raise curate.picture_megapixels" in drops[0].detail and "40,000" not in drops[0].detail
+    _, drops = read_anyway(tmp_path, CurateConfig(picture_megabytes=0.001))
+    assert [drop.reason for drop in drops] == ["too-large"] and "raise curate.picture_megabytes" in drops[0].detail
+
+
+def read_anyway(folder: Path, config: CurateConfig) -> tuple[list[Document], list[Drop]]:
+    """With a text beside the pictures, for where nothing is left there is an error."""
+    (folder / "note.txt").write_text("a text")
+    return read(folder, config=config)
+
+
+def test_a_name_that_is_not_utf8_is_a_drop(tmp_path: Path) -> None:
+    (tmp_path / "\udcff.png").write_bytes(data_of(photograph(0)))
+    documents, drops = read_anyway(tmp_path, CONFIG)
+    assert [drop.reason for drop in drops] == ["unreadable"] and "rename" in drops[0].detail and len(documents) == 1
+
+
+def test_a_zip_holds_links_zips_repeated_names_and_bombs_and_each_is_a_drop(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "cat.png")
+        archive.writestr("inner.zip", b"PK")
+        for number in range(2):
+            archive.writestr("same.png", data_of(photograph(number)))
+        archive.writestr("bomb.png", bytes(60_000_000))
+        archive.writestr("nul@.png", data_of(photograph(5)))
+        archive.writestr("cat.png", data_of(photograph(6)))
+    path.write_bytes(path.read_bytes().replace(b"nul@", b"nul\0"))
+    documents, drops = read(path)
+    assert [document.id for document in documents] == ["photos.zip/cat.png"]
+    assert sorted((drop.id.partition("/")[2], drop.reason) for drop in drops) == [
+        ("bomb.png", "too-large"), ("inner.zip", "nested-zip"), ("link.png", "link"), ("nul", "unsafe-name"),
+        ("same.png", "repeated-name"), ("same.png~2", "repeated-name"),
+    ]  # fmt: skip
+
+
+def test_a_zip_of_millions_of_names_is_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(200):
+            archive.writestr(f"{number}.png", b"")
+    monkeypatch.setattr(zips, "MOST_DIRECTORY", 5_000)
+    with pytest.raises(SourceError, match=r"1 too-large.*its directory has 0 MB.*split the zip"):
+        read(path)
+
+
+@pytest.mark.parametrize("around", ["", "data/train/"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_folder_or_a_zip_has_the_first_folders_that_differ_as_labels(
+    tmp_path: Path, around: str, packed: bool
+) -> None:
+    files = {f"{around}cat/1.png": 0, f"{around}cat/old/2.png": 1, f"{around}dog/1.png": 2, "read me.txt": 3}
+    path = tmp_path / ("train.zip" if packed else "train")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, seed in files.items():
+                archive.writestr(name, data_of(photograph(seed)))
+    for name, seed in files.items() if not packed else ():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data_of(photograph(seed)))
+    (tmp_path / "train" / ".cache").mkdir(parents=True, exist_ok=True)
+    refuse_missing(path)
+    examples, drops = read_labels(path, CONFIG)
+    assert [(example.text, example.label) for example in examples] == [
+        ("cat/1.png", "cat"), ("old/2.png", "cat"), ("dog/1.png", "dog"),
+    ]  # fmt: skip
+    assert [drop.reason for drop in drops] == ["unknown-format"]
+
+
+def test_the_hash_of_labels_changes_with_a_picture_that_they_name(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    for number, kind in enumerate(("cat", "dog")):
+        photograph(number).save(tmp_path / kind / "1.png")
+    (tmp_path / "labels.csv").write_text("image,label\ncat/1.png,cat\ndog/1.png,dog\n")
+    paths = (tmp_path, tmp_path / "labels.csv")
+    before = [labels_digest(path, CONFIG) for path in paths]
+    sources = source_fingerprint([paths[1]], CONFIG)
+    assert list(sources) == ["labels.csv", "labels.csv: cat/1.png", "labels.csv: dog/1.png"]
+    assert before == [labels_digest(path, CONFIG) for path in paths]
+    photograph(9).save(tmp_path / "dog" / "1.png")
+    assert all(old != labels_digest(path, CONFIG) for old, path in zip(before, paths, strict=True))
+    assert sources != source_fingerprint([paths[1]], CONFIG)
+
+
+def test_equal_pixels_in_two_formats_are_one_picture_even_where_near_duplicates_are_kept(tmp_path: Path) -> None:
+    photograph(0).save(tmp_path / "1.png")
+    photograph(0).save(tmp_path / "2.bmp")
+    ids, drops = kept(tmp_path, config=CurateConfig(near_pictures=0))
+    assert [id.rsplit("/", 1)[1] for id in ids] == ["1.png"] and [drop.reason for drop in drops] == ["duplicate"]
+    (tmp_path / "labels.csv").write_text("image,label\n1.png,x\n2.bmp,y\n3.png,y\n4.png,x\n")
+    photograph(3).save(tmp_path / "3.png")
+    photograph(4).save(tmp_path / "4.png")
+    examples, drops = read_labels(tmp_path / "labels.csv", CONFIG)
+    assert [example.text.rpartition("/")[2] for example in examples] == ["3.png", "4.png"]
+    assert [drop.reason for drop in drops] == ["contradiction"] * 2
+    ids, drops = kept(tmp_path / "1.png", tmp_path / "4.png", reserved=[examples[1].item])
+    assert ids == ["1.png"] and [drop.reason for drop in drops] == ["in-labelled-cluster"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=14), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_a_table_of_looks_finds_what_comparing_each_with_all_finds(kinds: list[int], most_bits: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    looks = []
+    for kind in kinds:
+        picture = np.asarray(photograph(kind % 3), dtype=np.int16)
+        noise = rng.integers(-kind - 1, kind + 2, picture.shape)
+        looks.append(look_at(Image.fromarray(np.clip(picture + (noise if kind else 0), 0, 255).astype(np.uint8))))
+    table, expected = LookTable(most_bits=most_bits), []
+    for number, look in enumerate(looks):
+        near = [other for other in range(number) if alike(look, looks[other], most_bits=most_bits)]
+        assert table.all_near(look) == near
+        assert table.near(look) in (near or [None])
+        assert all(alike(looks[other], look, most_bits=most_bits) for other in near) and alike(
+            look, look, most_bits=most_bits
+        )
+        expected.append(near)
+        table.add(look)
+    clusters = look_clusters(looks, most_bits=most_bits).tolist()
+    graph = {(a, b) for a, near in enumerate(expected) for b in near}
+    reach = [{i} for i in range(len(looks))]
+    for _ in looks:
+        for a, b in graph:
+            reach[a] = reach[b] = reach[a] | reach[b]
+    for i in range(len(looks)):
+        assert {j for j in range(len(looks)) if clusters[j] == clusters[i]} >= reach[i]
+        assert clusters[i] == min(clusters[j] for j in reach[i])

@@ -256,7 +256,7 @@ def embed(
 @commands.command()
 def export(
     model: str,
-    out: Annotated[Path, typer.Option(help="A folder for the graph, the tokenizer and a README.")],
+    out: Annotated[Path, typer.Option(help="A folder for the graphs, tokenizer, processor and a README.")],
     form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
     force: Force = False,
@@ -266,7 +266,7 @@ def export(
     from shoptalk.commands.export import export as run
 
     artifact = run(model, out, form=form, quantize=quantize, force=force)
-    size = (out / "model.onnx").stat().st_size
+    size = sum(path.stat().st_size for path in out.glob("*.onnx"))
     result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
     show(result, as_json, lambda: printed.export(result))
 

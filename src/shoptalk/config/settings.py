@@ -47,7 +47,9 @@ class CurateConfig(Frozen):
 
     text_column: str = "text"
     label_column: str = "label"
-    image_column: str = Field(default="image", description="of tables that name picture files, beside the table")
+    image_column: str = Field(
+        default="image", description="of tables that name picture files, beside the table; empty where none does"
+    )
     group_column: str = Field(
         default="auto",
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "
@@ -59,10 +61,13 @@ class CurateConfig(Frozen):
         default=6,
         ge=0,
         le=15,
-        description="bits of 256 in which two pictures' hashes may differ to be near duplicates; 0 where classes are "
-        "drawings that differ in details",
+        description="bits of 256 in which two pictures' hashes may differ to be near duplicates; with 0 only equal "
+        "pixels are duplicates, as drawings that differ in details need",
     )
-    picture_megabytes: float = Field(default=50.0, gt=0.0, description="largest file of a picture")
+    picture_megabytes: float = Field(default=50.0, gt=0.0, le=2_000.0, description="largest file of a picture")
+    picture_megapixels: float = Field(
+        default=50.0, gt=0.0, le=170.0, description="largest picture; decoding takes up to 14 bytes a pixel"
+    )
     label_spelling: Literal["merge", "keep", "refuse"] = Field(
         default="merge",
         description="labels that differ in case, spaces and punctuation only, such as Refund and refund",
@@ -152,7 +157,8 @@ class Config(Frozen):
         if task in BASE_OF_TASK and not tree.get("bases"):
             changed.setdefault("base", BASE_OF_TASK[task])
             if task == "picture" and str(changed["base"]).startswith("scratch:"):
-                changed["bases"] = (changed["base"], *UNTRAINED)
+                size = str(changed["base"]).partition("@")  # of the pictures that are read, where one is named
+                changed["bases"] = (changed["base"], *(f"{name}{size[1]}{size[2]}" for name in UNTRAINED))
         return changed
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, sample
+from shoptalk.curate.picture_looks import look_of
 from shoptalk.errors import SourceError
 from shoptalk.records import Drop, Example
 
@@ -98,14 +99,15 @@ def without_conflicts(
 ) -> tuple[list[Example], list[Drop], list[str]]:
     """The examples, those of contradictory texts that are left out, and what to tell people.
 
-    Texts count as equal here where they differ in case and spaces only.
+    Texts count as equal here where they differ in case and spaces only, pictures where their pixels are equal.
 
     Raises:
         SourceError: texts contradict each other, and the settings refuse that.
     """
     rows: dict[str, list[Example]] = {}
     for example in examples:
-        which = " ".join(example.text.casefold().split()) if example.picture is None else example.picture.sha256
+        text = " ".join(example.text.casefold().split())
+        which = text if example.picture is None else look_of(example.picture).pixels.hex()
         rows.setdefault(which, []).append(example)
     conflicts = {text: same for text, same in rows.items() if len({example.label for example in same}) > 1}
     if not conflicts:

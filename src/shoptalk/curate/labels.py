@@ -1,4 +1,4 @@
-"""Labelled examples from a CSV or JSONL file, with the near-duplicate cluster that each belongs to."""
+"""Labelled examples from a CSV or JSONL file, or from pictures in folders, with the near-duplicate cluster of each."""
 
 import itertools
 from collections import Counter
@@ -9,22 +9,26 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from shoptalk.artifact import digest, file_digest
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.consistency import one_spelling, sets_added_up, without_conflicts
 from shoptalk.curate.dedup import clusters
 from shoptalk.curate.encodings import UTF8
-from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows
+from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows, suffix_of
 from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
-from shoptalk.curate.picture_labels import labelled_rows, picture_clusters, zip_rows
-from shoptalk.curate.readers import format_of
+from shoptalk.curate.named_files import content_of, pictures_named
+from shoptalk.curate.picture_labels import PICTURE, class_rows, has_classes, labelled_rows, picture_clusters
+from shoptalk.curate.picture_looks import look_of
+from shoptalk.curate.readers import READERS, format_of
 from shoptalk.curate.readers.shared import left_out
 from shoptalk.curate.sources import count_by_reason, first_left_out, read_as
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.errors import SourceError
-from shoptalk.records import Drop, Example, LabelSet, Picture
+from shoptalk.readback import walk
+from shoptalk.records import Drop, Example, LabelSet
 
 _CONVERSATIONS = ("turns", "messages")
 """Keys of rows that are conversations."""
@@ -35,18 +39,34 @@ def nobody(sentence: str) -> None:
 
 
 def refuse_missing(path: Path, role: str = "labels") -> None:
-    """Refuse a file of labels, or of a test, that is not there or is a folder.
+    """Refuse a file of labels, or of a test, that is not there, or is a folder without pictures in sub-folders.
 
     Raises:
         SourceError: it says which.
     """
     if path.is_dir():
+        if has_classes(path):
+            return
         raise SourceError(
-            f"The {role} file {path} is a folder; expected one .csv or .jsonl file, gzip or not. Text to learn from is "
+            f"The {role} file {path} is a folder; expected one .csv or .jsonl file, gzip or not, or a folder whose "
+            "sub-folders are the labels of the pictures in them. Text to learn from is "
             f"given as a source: `shoptalk adapt {path} --labels FILE --out RUN`."
         )
     if not path.is_file():
         raise SourceError(f"The {role} file {path} does not exist. Give a .csv or .jsonl file, gzip or not.")
+
+
+def labels_digest(path: Path, config: CurateConfig) -> str:
+    """One hash of a file of labels, or of a folder whose sub-folders are the labels, and of the pictures that it names.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_dir():
+        named = pictures_named(path, config)
+        return digest([file_digest(path), named]) if named else file_digest(path)
+    files = [root / name for root, _, names in walk(path) for name in names]
+    return digest({str(file.relative_to(path)): content_of(file) for file in files})
 
 
 def read_labels(
@@ -111,7 +131,7 @@ def _consistent(
     drops = []
     for example in examples:
         label = names[example.label]
-        which = example.text if example.picture is None else example.picture.sha256
+        which = example.text if example.picture is None else look_of(example.picture).pixels.hex()
         first = distinct.setdefault((which, label), example.model_copy(update={"label": label}))
         if first.id != example.id:
             groups = tuple(dict.fromkeys((*first.groups, *example.groups)))
@@ -246,23 +266,26 @@ def _rows(
 
     With `several` labels a text, the label column may have an s at its end. A test may lack the column of groups.
     """
-    if format_of(path) == ".zip" and not several:
-        yield from zip_rows(path, config.image_column, config)
+    if (path.is_dir() or format_of(path) == ".zip") and not several:
+        yield from class_rows(path, config)
         return
     if format_of(path) not in (".csv", ".jsonl"):
         if format_of(path) is not None:
-            raise _swapped(path, "it is plain text", config)
+            what = "plain text" if suffix_of(path) in READERS else "a picture or several"
+            raise _swapped(path, f"it is {what}", config)
         raise SourceError(
-            f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not; of pictures also a .zip "
-            "whose folders are the labels."
+            f"{path} has an unknown extension. Labels are .csv or .jsonl files, gzip or not; of pictures also a folder "
+            "or a .zip whose sub-folders are the labels."
         )
     encoding = encoding_of(path)
     if encoding != UTF8:
         say(read_as(printable(path.name), encoding))
     label = config.label_column
-    what = config.image_column if _names_pictures(path, encoding, config) and not several else config.text_column
+    shown = not several and _names_pictures(path, encoding, config)
     wanted = {
-        "curate.image_column" if what == config.image_column else "curate.text_column": [what],
+        "curate.image_column" if shown else "curate.text_column": [
+            config.image_column if shown else config.text_column
+        ],
         "curate.label_column": [label, f"{label}s"] if several else [label],
     }
     if format_of(path) == ".csv":
@@ -292,11 +315,13 @@ def _rows(
         raise SourceError(f"{path} {refusal}")
     names = [*itertools.chain(*wanted.values()), *groups]
     named = (row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names)) for row in rows)
-    yield from labelled_rows(path, named, what, config) if what == config.image_column else named
+    yield from labelled_rows(path, named, config) if shown else named
 
 
 def _names_pictures(path: Path, encoding: str, config: CurateConfig) -> bool:
     """Whether a table has the column of pictures and none of texts."""
+    if not config.image_column:
+        return False
     if format_of(path) == ".csv":
         columns: Iterable[str] = csv_table(path, encoding, ((config.text_column, config.image_column),)).columns
     else:
@@ -335,8 +360,7 @@ def _examples(rows: Iterable[Row | Bad], name: str, config: CurateConfig) -> tup
 
 
 def _example(row: Row, name: str, config: CurateConfig) -> Example | Bad:
-    shown = row.value.get(config.image_column)
-    picture = shown if isinstance(shown, Picture) else None
+    picture = row.value.get(PICTURE)
     text = row.value.get(config.text_column) if picture is None else "/".join(picture.path.split("/")[-2:])
     if text is None:
         return Bad(row.number, "no-text", f"no {config.text_column!r}", sample(str(row.value)))

@@ -1,10 +1,11 @@
-"""Labelled pictures: a table with the columns image,label, or a zip whose folders are the labels.
+"""Labelled pictures: a table with the columns image,label, or a folder or zip whose folders are the labels.
 
-rows = zip_rows(Path("train.zip"), "image", CurateConfig())       # train.zip holds cat/1.jpg, dog/2.jpg
+examples, drops = read_picture_labels(Path("train.zip"), CurateConfig())      # train.zip holds cat/1.jpg, dog/2.jpg
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,55 +14,87 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable
 from shoptalk.curate.files import Bad, RefusedFile, Row
 from shoptalk.curate.picture_looks import LookTable, look_clusters, look_of
-from shoptalk.curate.readers.pictures import beside, members, name_problem, named_picture, picture_at
+from shoptalk.curate.readers.pictures import beside, picture_at, picture_name, pictures_at
+from shoptalk.curate.zips import Member, members, parts_of, used_name
 from shoptalk.image.decode import SUFFIXES, RefusedPicture
+from shoptalk.readback import walk
 from shoptalk.records import Picture
 
+PICTURE = "\0picture"
+"""Under which a row has its picture: no column of a file is called so."""
 
-def labelled_rows(path: Path, rows: Iterable[Row | Bad], column: str, config: CurateConfig) -> Iterator[Row | Bad]:
-    """The rows of a table whose pictures can be read, in which the picture stands under `column`; the others as what is
-    wrong with them.
-    """
+
+def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -> Iterator[Row | Bad]:
+    """The rows of a table whose pictures can be read, the picture under `PICTURE`; else what is wrong with them."""
     for row in rows:
+        name = row if isinstance(row, Bad) else picture_name(row, config.image_column)
         if isinstance(row, Bad):
             yield row
-            continue
-        name = named_picture(row, column)
-        if isinstance(name, Bad):
+        elif isinstance(name, Bad):
             yield name
-            continue
-        try:
-            picture = picture_at(beside(path, name), config)
-        except RefusedPicture as refusal:
-            yield Bad(row.number, refusal.reason, refusal.detail, printable(name))
-            continue
-        yield Row(row.number, {**row.value, column: picture})
+        else:
+            try:
+                picture = picture_at(beside(path, name), config)
+            except RefusedPicture as refusal:
+                yield Bad(row.number, refusal.reason, refusal.detail, printable(name))
+            else:
+                yield Row(row.number, {**row.value, PICTURE: picture})
 
 
-def zip_rows(path: Path, column: str, config: CurateConfig) -> Iterator[Row | Bad]:
-    """The pictures of a zip as rows with the label that their folder's name is.
+def class_rows(path: Path, config: CurateConfig) -> Iterator[Row | Bad]:
+    """The pictures of a folder or a zip as rows with the label that their folder's name is: the first below those that
+    all of them lie in.
 
     Raises:
         RefusedFile: it cannot be read, or holds no pictures in folders.
     """
-    names = sorted(
-        info.filename
-        for info in members(path)
-        if not info.is_dir()
-        and name_problem(info.filename) is None
-        and info.filename.lower().endswith(SUFFIXES)
-        and len(PurePosixPath(info.filename).parts) > 1
-        and not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(info.filename).parts)
-    )
-    if not names:
+    there = _members_of_folder(path) if path.is_dir() else members(path)
+    used = [member.name for member in there if member.refusal is None]
+    depth = _shared_folders([parts_of(name)[:-1] for name in used])
+    if not any(len(parts_of(name)) > depth + 1 for name in used):
         raise RefusedFile("no-label", "it holds no pictures in folders, whose names would be the labels")
-    for number, name in enumerate(names, start=1):
-        try:
-            picture = picture_at(f"{path.absolute()}/{name}", config)
-        except RefusedPicture as refusal:
-            yield Bad(number, refusal.reason, refusal.detail, printable(name))
+    pictures = pictures_at([f"{path.absolute()}/{name}" for name in used], config)
+    for number, member in enumerate(there, start=1):
+        name = printable(member.name)
+        if member.refusal is not None:
+            yield Bad(number, *member.refusal, name)
             continue
-        yield Row(number, {column: picture, config.label_column: PurePosixPath(name).parts[-2]})
+        picture, parts = next(pictures), parts_of(member.name)
+        if isinstance(picture, RefusedPicture):
+            yield Bad(number, picture.reason, picture.detail, name)
+        elif len(parts) <= depth + 1:
+            yield Bad(number, "no-label", "it lies in no folder, whose name would be its label", name)
+        else:
+            yield Row(number, {PICTURE: picture, config.label_column: parts[depth]})
+
+
+def has_classes(folder: Path) -> bool:
+    """Whether a folder holds pictures in folders."""
+    return any(
+        root != folder and any(name.lower().endswith(SUFFIXES) for name in names) for root, _, names in walk(folder)
+    )
+
+
+def _members_of_folder(folder: Path) -> list[Member]:
+    """The files of a folder as those of a zip; what the system hides is left out without a word."""
+    found = []
+    for root, folders, names in walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            inside = (root / name).relative_to(folder).as_posix()
+            linked = os.path.islink(root / name)  # noqa: PTH114 (of a path that is too long, Path's raises)
+            link = ("link", "a link is not followed among labelled pictures; put the picture itself there")
+            found.append(Member(inside, link if linked else used_name(inside)))
+    return sorted(found, key=lambda member: member.name)
+
+
+def _shared_folders(folders: Sequence[Sequence[str]]) -> int:
+    """How many folders lie around all pictures that lie in any, such as `train` of train/cat and train/dog."""
+    inside = [names for names in folders if names]
+    depth = 0
+    while inside and all(len(names) > depth + 1 and names[depth] == inside[0][depth] for names in inside):
+        depth += 1
+    return depth
 
 
 def picture_clusters(pictures: Sequence[Picture], config: CurateConfig) -> Int[np.ndarray, " N"]:

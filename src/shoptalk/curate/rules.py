@@ -106,16 +106,15 @@ def drop_alike_pictures(
 ) -> Iterator[Document | Drop]:
     """Leave out a picture that looks like a reserved one or like one before it, with its captions.
 
-    Of each picture 700 bytes are kept (`picture_looks.py`).
+    Of each picture 700 bytes are kept (`picture_looks.py`), and its id.
     """
     table, names_of = LookTable(most_bits=config.near_pictures), list[str]()
     for unseen in reserved:
         if isinstance(unseen, Picture):
             table.add(look_of(unseen))
     n_reserved = len(table)
-    wanted = bool(config.near_pictures or n_reserved)
     for item in items:
-        if isinstance(item, Drop) or item.picture is None or not wanted:
+        if isinstance(item, Drop) or item.picture is None:
             yield item
             continue
         try:
@@ -124,16 +123,23 @@ def drop_alike_pictures(
             yield Drop(id=item.id, source=item.source, reason=refusal.reason, detail=refusal.detail)
             continue
         near = table.near(look)
-        if near is None or (near >= n_reserved and not config.near_pictures):
+        if near is None:
             table.add(look)
             names_of.append(item.id)
             yield item
-        elif near < n_reserved:
-            detail = "looks like a labelled or test picture, which must stay unseen"
-            yield Drop(id=item.id, source=item.source, reason=RESERVED, detail=detail)
-        else:
-            detail = f"looks like {names_of[near - n_reserved]}"
-            yield Drop(id=item.id, source=item.source, reason="near-duplicate", detail=detail)
+            continue
+        reason, detail = RESERVED, "looks like a labelled or test picture, which must stay unseen"
+        if near >= n_reserved:
+            equal = table.pixels_of(near) == look.pixels
+            reason = "duplicate" if equal else "near-duplicate"
+            detail = f"{'has the pixels of' if equal else 'looks like'} {names_of[near - n_reserved]}"
+            detail += "" if equal else "; curate.near_pictures says how alike is too alike"
+        yield Drop(id=item.id, source=item.source, reason=reason, detail=detail, sample=_captions(item))
+
+
+def _captions(document: Document) -> str:
+    """The beginning of what is left out with a picture."""
+    return sample(" ".join(turn.text for turn in document.turns) or document.text)
 
 
 def repeated(drop: Drop) -> str | None:

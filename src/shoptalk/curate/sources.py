@@ -19,6 +19,7 @@ case of its name; any other becomes the document's metadata, but for the label c
 whole. `readers` has a file for each format.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
+from shoptalk.curate.named_files import pictures_named
+from shoptalk.curate.readable import NOT_READ
 from shoptalk.curate.readers import PICTURE_READERS, READERS, Reader, format_of
 from shoptalk.curate.seen import Table
 from shoptalk.errors import SourceError
@@ -42,6 +45,7 @@ def stream_sources(
     out: Path | None = None,
     say: Callable[[str], None] | None = None,
     readers: Mapping[str, Reader] = READERS,
+    pictures: bool = True,
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
@@ -57,6 +61,8 @@ def stream_sources(
         out: the folder that the results go to, which is never a source.
         say: is told of each file that is not UTF-8, and in which encoding it is read.
         readers: of each kind of file.
+        pictures: whether pictures are read; else each file of them is a drop, and what a row of a table names is
+            metadata.
 
     Raises:
         SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
@@ -64,7 +70,21 @@ def stream_sources(
             remained (when that is found out).
     """
     files, drops = list_files(paths, out=out)
+    if not pictures:
+        detail = "a picture, or a zip of them, where texts are read"
+        drops += [
+            Drop(id=file.name, source=file.name, reason=NOT_READ, detail=detail) for file in files if _shows(file)
+        ]
+        files = [file for file in files if not _shows(file)]
+        config = config.model_copy(update={"image_column": ""})
+    # Tables first: a picture that one names is read with what the table says of it, and not once more by itself.
+    files.sort(key=_shows)
     return _stream(paths, files, drops, config, say, readers)
+
+
+def _shows(file: SourceFile) -> bool:
+    """Whether a file is a picture or a zip of them."""
+    return format_of(file.path) in PICTURE_READERS
 
 
 def _stream(
@@ -79,11 +99,17 @@ def _stream(
     reasons = Counter(drop.reason for drop in drops)
     first: Drop | None = None
     documents = 0
-    ids = _Ids()
+    ids, named = _Ids(), set[str]()
     for file in files:
         try:
             refuse_oversized(file.path, config)
             for item in _read(file, config, say, readers):
+                if isinstance(item, Document) and item.picture is not None:
+                    place = os.path.realpath(item.picture.path)
+                    if not _shows(file):
+                        named.add(place)
+                    elif place in named:
+                        continue
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -135,6 +161,7 @@ def source_fingerprint(
     paths: Sequence[Path], config: CurateConfig | None = None, *, out: Path | None = None
 ) -> dict[str, str]:
     """Each file's name and the SHA-256 of its bytes, for cache keys; "unreadable" or "too-large" where it has none.
+    The same of each picture that a table names.
 
     What the listing leaves out is there with its reason, but for what comes and goes by itself (`listing.UNTOLD`).
 
@@ -152,6 +179,8 @@ def source_fingerprint(
                 fingerprint[file.name] = "too-large"  # nobody reads it, so nobody waits for its hash
             else:
                 fingerprint[file.name] = file_digest(file.path)
+                for name, content in pictures_named(file.path, config or CurateConfig()).items():
+                    fingerprint[f"{file.name}: {name}"] = content
         except OSError:
             fingerprint[file.name] = "unreadable"
     return fingerprint

@@ -6,6 +6,7 @@ Whatever the bytes are, the outcome is an image or `RefusedPicture` with a reaso
 read; a picture is turned as its EXIF says; what is transparent becomes white; 16-bit grey is scaled to 8 bits.
 """
 
+import contextlib
 import io
 import logging
 import os
@@ -36,11 +37,13 @@ _WHITE = (255, 255, 255)
 
 
 class RefusedPicture(Exception):  # noqa: N818 (as `files.RefusedFile`: an outcome that is counted, not an error)
-    """A file that cannot be used as a picture: `reason` is short and stable, `detail` is for people."""
+    """A file that cannot be used as a picture: `reason` is short and stable, `detail` is for people. `limit` says which
+    of the caller's limits it exceeds, "bytes" or "pixels", where it is one of them.
+    """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, limit: str = "") -> None:
         super().__init__(detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.limit = reason, detail, limit
 
 
 def picture_bytes(path: str, *, most: int = MOST_BYTES) -> bytes:
@@ -129,7 +132,8 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise RefusedPicture("too-many-pixels", _said(error)) from error
+            detail = f"it says that it has more pixels than any picture may ({LARGEST_PIXELS:,}); make it smaller"
+            raise RefusedPicture("too-many-pixels", detail) from error
         except Exception as error:
             raise RefusedPicture(
                 "not-a-picture", f"it is none of {', '.join(FORMATS)}; save it as PNG or JPEG"
@@ -139,6 +143,7 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
             raise RefusedPicture(
                 "too-many-pixels",
                 f"it has {width:,} x {height:,} pixels, and {most_pixels:,} are allowed; make it smaller",
+                limit="pixels",
             )
         if not width or not height:
             raise RefusedPicture("empty", f"it has {width} x {height} pixels")
@@ -146,17 +151,16 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
             image.load()
             return _in_rgb(_upright(image))
         except MemoryError as error:
-            raise RefusedPicture("too-many-pixels", "memory does not suffice to decode it") from error
+            raise RefusedPicture("too-many-pixels", "memory does not suffice to decode it; make it smaller") from error
         except Exception as error:  # decoders raise anything for damaged files
             raise RefusedPicture("damaged", f"it cannot be decoded ({_said(error)}); save it again") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; as it is where that cannot be read."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
@@ -168,7 +172,7 @@ def _in_rgb(image: Image.Image) -> Image.Image:
         background = Image.new("RGB", layered.size, _WHITE)
         background.paste(layered, mask=layered.getchannel("A"))
         return background
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:
@@ -209,9 +213,8 @@ _quiet = _Quiet()
 
 
 def _too_large(size: int, most: int) -> RefusedPicture:
-    return RefusedPicture(
-        "too-large", f"its file has {size / 1e6:,.0f} MB, and {most / 1e6:,.0f} MB are allowed; save it smaller"
-    )
+    detail = f"its file has {size / 1e6:,.1f} MB, and {most / 1e6:,.1f} MB are allowed; save it smaller"
+    return RefusedPicture("too-large", detail, limit="bytes")
 
 
 def _said(error: BaseException) -> str:

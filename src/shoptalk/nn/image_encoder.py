@@ -87,8 +87,15 @@ class ImageNetwork(nn.Module):
         """
         counts = gather.row_counts(len(pixels))
         part = sent(pixels[gather.my_rows(len(pixels))], self.device)
-        pooled = self._backbone_pooled(part) if self.patch is None else self._states(part, None)[:, 0]
-        return gather.gather_rows(pooled.float(), counts)
+        return gather.gather_rows(self.pooled(part), counts)
+
+    def pooled(self, pixels: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m D"]:
+        """The features of these pictures, whatever other processes do."""
+        if self.patch is not None:
+            return self._states(pixels, None)[:, 0].float()
+        backbone: Any = self.backbone
+        features: Tensor = backbone(pixel_values=pixels.contiguous(memory_format=torch.channels_last)).pooler_output
+        return features.flatten(1).float()
 
     def hidden(
         self, pixels: Float[Tensor, "n 3 H W"], keep: Int[Tensor, "n k"] | None = None
@@ -126,11 +133,6 @@ class ImageNetwork(nn.Module):
             states = layer(states)
         normalised: Tensor = backbone.layernorm(states)
         return normalised
-
-    def _backbone_pooled(self, pixels: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m D"]:
-        backbone: Any = self.backbone
-        pooled: Tensor = backbone(pixel_values=pixels.contiguous(memory_format=torch.channels_last)).pooler_output
-        return pooled.flatten(1)
 
 
 def _pool_first_token(backbone: Any) -> None:

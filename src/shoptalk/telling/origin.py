@@ -19,8 +19,10 @@ from shoptalk.config import Config
 from shoptalk.curate.curation import read_documents
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, BaseModelError
-from shoptalk.nn.bases import BASES, resolve
+from shoptalk.nn.bases import BASES, resolve, towers_of
+from shoptalk.nn.features import feature_of
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.readback import read_text
 from shoptalk.report.runs import UNTOLD
 from shoptalk.stages.baseline import Baseline
@@ -120,8 +122,10 @@ def base_of(ref: str) -> Base:
     """
     if ref in BASES:
         return Base(ref, BASES[ref].hub_id, BASES[ref].license)
-    if size_of(ref) is not None:
+    if size_of(ref) or picture_size_of(ref) or feature_of(ref):
         return Base(ref)
+    if (towers := towers_of(ref)) is not None:
+        return Base("+".join(base_of(tower).name for tower in towers))
     local = Path(ref).expanduser().is_dir()
     try:
         known = _card_data(resolve(ref))

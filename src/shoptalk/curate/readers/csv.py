@@ -1,6 +1,7 @@
 """CSV: a document a row, from the column `curate.text_column`; the other columns are its metadata.
 
-Where there is a column `curate.image_column`, a document for each picture that rows name (`pictures.py`).
+Where there is a column `curate.image_column`, the rows that name a picture's file in it become a document for each
+picture, after those of the other rows (`pictures.py`).
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import sample
 from shoptalk.curate.columns import column_named, column_problem
 from shoptalk.curate.files import Bad, RefusedFile, SourceFile
-from shoptalk.curate.readers.pictures import read_rows
+from shoptalk.curate.readers.pictures import NamedPictures
 from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
@@ -26,11 +27,9 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
     """
     wanted = {"curate.text_column": (config.text_column,)}
     table = csv_table(file.path, encoding, ((config.text_column, config.image_column),))
-    shown = column_named(config.image_column, table.columns)
-    if shown is not None and table.refusal is None:
-        yield from read_rows(file, csv_rows(table), shown, config, text=column_named(config.text_column, table.columns))
-        return
-    if (problem := column_problem(wanted, table.columns)) is not None:
+    shown = column_named(config.image_column, table.columns) if config.image_column else None
+    column = column_named(config.text_column, table.columns)
+    if shown is None and (problem := column_problem(wanted, table.columns)) is not None:
         yield from _all_left_out(file, table, "no-text", problem + table.hint)
         return
     if table.refusal is not None:
@@ -38,17 +37,25 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
         return
     if not table.rows:
         raise RefusedFile("empty", "a header and no rows")
-    column = column_named(config.text_column, table.columns)
-    assert column is not None
+    named = None if shown is None else NamedPictures(file, shown, column, config)
     for row in csv_rows(table):
         if isinstance(row, Bad):
             yield left_out(file.name, row)
+            continue
+        nameless = None if named is None else named.add(row)
+        if named is not None and nameless is None:
+            continue
+        if column is None or (nameless is not None and not row.value.get(column, "").strip()):
+            assert nameless is not None
+            yield left_out(file.name, nameless)
         elif column not in row.value:
             detail = "the row is too short to reach the text column"
             yield left_out(file.name, Bad(row.number, "no-text", detail, sample(str(row.value))))
         else:
             metadata = metadata_of(row.value, read=(column,), config=config)
             yield one_text(file, row.number, f"{file.name}#{row.number}", row.value[column], metadata)
+    if named is not None:
+        yield from named.documents()
 
 
 def _all_left_out(file: SourceFile, table: CsvTable, reason: str, refusal: str) -> Iterator[Drop]:

@@ -1,7 +1,8 @@
 """JSON Lines: a document a row, from `turns` [{role, text}], `messages` [{role, content}] or the text column.
 
 Roles stay as the file has them. The row's other keys are the document's metadata; what a message has beside its role
-and its text is not read. Rows that name a picture (`curate.image_column`) come last, by picture (`pictures.py`).
+and its text is not read. Rows that name a picture's file
+(`curate.image_column`) come last, by picture (`pictures.py`); a conversation that names one stays a conversation.
 """
 
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, RefusedFile, Row, SourceFile, json_rows
-from shoptalk.curate.readers.pictures import read_rows
+from shoptalk.curate.readers.pictures import NamedPictures, image_column
 from shoptalk.curate.readers.shared import left_out, metadata_of, one_text
 from shoptalk.records import Document, Drop, Turn
+
+_CONVERSATIONS = ("turns", "messages")
 
 
 def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[Document | Drop]:
@@ -22,17 +25,33 @@ def read_jsonl(file: SourceFile, encoding: str, config: CurateConfig) -> Iterato
     Raises:
         RefusedFile: as `json_rows`, and "empty".
     """
-    rows, shown = 0, list[Row]()
+    rows, named = 0, dict[str, NamedPictures]()
     for row in json_rows(file.path, encoding):
         rows += 1
-        if isinstance(row, Row) and column_named(config.image_column, row.value) == config.image_column:
-            shown.append(row)
-            continue
-        item = row if isinstance(row, Bad) else _document(file, row, config)
-        yield left_out(file.name, item) if isinstance(item, Bad) else item
-    yield from read_rows(file, shown, config.image_column, config, text=config.text_column)
+        item = row if isinstance(row, Bad) else _item(file, row, named, config)
+        if item is not None:
+            yield left_out(file.name, item) if isinstance(item, Bad) else item
+    for pictures in named.values():
+        yield from pictures.documents()
     if not rows:
         raise RefusedFile("empty", "no rows in the file")
+
+
+def _item(
+    file: SourceFile, row: Row, named: dict[str, NamedPictures], config: CurateConfig
+) -> Document | Drop | Bad | None:
+    """What a row is; None where it names a picture, which is added to those of its column."""
+    column = image_column(row.value, config)
+    if column is None or any(row.value.get(key) is not None for key in _CONVERSATIONS):
+        return _document(file, row, config)
+    text = column_named(config.text_column, row.value) or config.text_column
+    key = f"{column}\0{text}"
+    if key not in named:
+        named[key] = NamedPictures(file, column, text, config)
+    nameless = named[key].add(row)
+    if nameless is None or not isinstance(row.value.get(text), str):
+        return nameless
+    return _document(file, row, config)
 
 
 def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Drop | Bad:
@@ -40,7 +59,7 @@ def _document(file: SourceFile, row: Row, config: CurateConfig) -> Document | Dr
     named = isinstance(given_id, str | int) and not isinstance(given_id, bool) and str(given_id).strip()
     id = f"{file.name}#{printable(str(given_id).strip()) if named else row.number}"
     read = ("id",) if named else ()
-    for key in ("turns", "messages"):
+    for key in _CONVERSATIONS:
         if row.value.get(key) is not None:  # exports have null columns
             turns = _turns(row, key)
             if isinstance(turns, Bad):

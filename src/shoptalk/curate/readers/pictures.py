@@ -1,28 +1,35 @@
 """Pictures: a document each, from a file of its own, from a zip, or from a row that names one.
 
-A zip is read as a folder would be; nothing is written where its names say, so that they may say anything. Of a row the
-column `curate.image_column` names the file, beside the table or inside a zip there (`photographs.zip/cat/1.jpg`). Rows
-that name one picture are its captions: the turns of one document.
+A zip is read as a folder would be (`zips.py`). Of a row the column `curate.image_column` names the file, beside the
+table or inside a zip there (`photographs.zip/cat/1.jpg`). Rows that name one picture are its captions: the turns of one
+document. So there is a turn or a drop for each of them.
 """
 
 import hashlib
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
-from shoptalk.curate.files import Bad, RefusedFile, Row, SourceFile
+from shoptalk.curate.columns import column_named
+from shoptalk.curate.files import Bad, Row, SourceFile
 from shoptalk.curate.picture_looks import look_of
 from shoptalk.curate.readers.shared import left_out, metadata_of
-from shoptalk.image.decode import SUFFIXES, RefusedPicture, picture_bytes
+from shoptalk.curate.zips import members
+from shoptalk.image.decode import RefusedPicture, picture_bytes
 from shoptalk.records import Document, Drop, Metadata, Picture, Turn
 
 CAPTION = "caption"
 """The role of a picture's captions."""
-MEGABYTE = 1_000_000
-_MOST_FILES = 10_000_000
+MILLION = 1_000_000
+"""Bytes of a megabyte, and pixels of a megapixel."""
+_THREADS = 2
+_CHUNK = 64
+"""Pictures that are decoded at once."""
 
 
 def picture_at(path: str, config: CurateConfig) -> Picture:
@@ -31,98 +38,93 @@ def picture_at(path: str, config: CurateConfig) -> Picture:
     Raises:
         RefusedPicture: it is none, or too large.
     """
-    data = picture_bytes(path, most=int(config.picture_megabytes * MEGABYTE))
-    picture = Picture(path=path, sha256=hashlib.sha256(data).hexdigest())
-    look_of(picture, data)
+    if printable(path) != path:
+        raise RefusedPicture("unreadable", "its name is not UTF-8; rename it")
+    most_bytes, most_pixels = int(config.picture_megabytes * MILLION), int(config.picture_megapixels * MILLION)
+    try:
+        data = picture_bytes(path, most=most_bytes)
+        picture = Picture(path=path, sha256=hashlib.sha256(data).hexdigest())
+        look_of(picture, data, most_pixels=most_pixels)
+    except RefusedPicture as refusal:
+        if not refusal.limit:
+            raise
+        setting = f"curate.picture_mega{refusal.limit}"
+        raise RefusedPicture(refusal.reason, f"{refusal}, or raise {setting}", limit=refusal.limit) from refusal
     return picture
+
+
+def pictures_at(paths: Sequence[str], config: CurateConfig) -> Iterator[Picture | RefusedPicture]:
+    """Of each path the picture, or why there is none; decoded by several threads."""
+
+    def one(path: str) -> Picture | RefusedPicture:
+        try:
+            return picture_at(path, config)
+        except RefusedPicture as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for begin in range(0, len(paths), _CHUNK):
+            yield from threads.map(one, paths[begin : begin + _CHUNK])
 
 
 def read_picture(file: SourceFile, config: CurateConfig) -> Iterator[Document | Drop]:
     """The picture of a file of its own."""
-    yield _document(str(file.path.absolute()), file.name, file.name, config)
+    try:
+        picture = picture_at(str(file.path.absolute()), config)
+    except RefusedPicture as refusal:
+        yield _refused(refusal, file.name, file.name)
+    else:
+        yield Document(id=file.name, source=file.name, picture=picture)
 
 
 def read_zip(file: SourceFile, config: CurateConfig) -> Iterator[Document | Drop]:
     """The pictures of a zip, by their names, and a drop for whatever else lies in it.
 
     Raises:
-        RefusedFile: it is no zip that can be read, or holds nothing.
+        RefusedFile: as `members`.
     """
-    outer, anything = str(file.path.absolute()), False
-    for info in sorted(members(file.path), key=lambda info: info.filename):
-        if info.is_dir():
+    there, counts = members(file.path), dict[str, int]()
+    outer = str(file.path.absolute())
+    pictures = pictures_at([f"{outer}/{member.name}" for member in there if member.refusal is None], config)
+    for member in there:
+        name = f"{file.name}/{printable(member.name)}"
+        counts[name] = counts.get(name, 0) + 1
+        id = name if counts[name] == 1 else f"{name}~{counts[name]}"
+        if member.refusal is not None:
+            reason, detail = member.refusal
+            yield Drop(id=id, source=file.name, reason=reason, detail=detail)
             continue
-        anything = True
-        name = f"{file.name}/{printable(info.filename)}"
-        if (problem := name_problem(info.filename)) is not None:
-            yield Drop(id=name, source=file.name, reason="unsafe-name", detail=problem)
-        elif any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(info.filename).parts):
-            yield Drop(id=name, source=file.name, reason="hidden", detail="a name that begins with a dot is not read")
-        elif not info.filename.lower().endswith(SUFFIXES):
-            detail = f"of a zip only pictures are read: {', '.join(SUFFIXES)}; unpack it for the rest"
-            yield Drop(id=name, source=file.name, reason="unknown-format", detail=detail)
+        picture = next(pictures)
+        if isinstance(picture, RefusedPicture):
+            yield _refused(picture, id, file.name)
         else:
-            yield _document(f"{outer}/{info.filename}", name, file.name, config)
-    if not anything:
-        raise RefusedFile("empty", "the zip holds no files")
+            yield Document(id=id, source=file.name, picture=picture)
 
 
-def members(path: Path) -> list[zipfile.ZipInfo]:
-    """What a zip says that it holds.
-
-    Raises:
-        RefusedFile: it is no zip that can be read.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except Exception as error:  # a damaged zip can make the library raise anything at all
-        said = " ".join(str(error).split())[:200]
-        raise RefusedFile("unreadable", f"it is no zip that can be read ({said}); make it again") from error
-    if len(infos) > _MOST_FILES:
-        raise RefusedFile("too-large", f"it holds {len(infos):,} files; at most {_MOST_FILES:,} are read")
-    return infos
+# Tables
 
 
-def name_problem(name: str) -> str | None:
-    """Why a name inside a zip is not used; None where it may be."""
-    parts = PurePosixPath(name).parts
-    if "\0" in name or "\\" in name or name.startswith("/") or ".." in parts or ":" in parts[0]:
-        return "a name that leads out of the zip, or that no file can have, is not used"
-    return None
+def image_column(row: dict[str, Any], config: CurateConfig) -> str | None:
+    """The key of a JSON object that names a picture's file, or None."""
+    return _image_column(config.image_column, tuple(row)) if config.image_column else None
 
 
-def read_rows(
-    file: SourceFile, rows: Iterable[Row | Bad], column: str, config: CurateConfig, *, text: str | None
-) -> Iterator[Document | Drop]:
-    """A document for each picture that rows name, in the order in which they first do; `column` names the picture and
-    `text` the caption, where there is one. In JSON a caption may be a list of several.
-    """
-    captions: dict[str, list[str]] = {}
-    firsts: dict[str, Row] = {}
-    for row in rows:
-        if isinstance(row, Bad):
-            yield left_out(file.name, row)
-            continue
-        shown = named_picture(row, column)
-        if isinstance(shown, Bad):
-            yield left_out(file.name, shown)
-            continue
-        firsts.setdefault(shown, row)
-        captions.setdefault(shown, []).extend(_captions(row.value.get(text) if text else None))
-    read = tuple(name for name in (column, text) if name is not None)
-    for name, row in firsts.items():
-        metadata = metadata_of(row.value, read=read, config=config)
-        yield _document(
-            beside(file.path, name), f"{file.name}#{row.number}", file.name, config, captions[name], metadata
-        )
+@lru_cache(maxsize=256)
+def _image_column(wanted: str, keys: tuple[str, ...]) -> str | None:
+    return column_named(wanted, keys)
 
 
-def named_picture(row: Row, column: str) -> str | Bad:
-    """The name of the picture that a row has."""
+def picture_name(row: Row, column: str) -> str | Bad:
+    """The picture's file that a row names."""
     value = row.value.get(column)
-    if not isinstance(value, str) or not value.strip():
+    if value is None or (isinstance(value, str) and not value.strip()):
         return Bad(row.number, "no-picture", f"no {column!r}", sample(str(row.value)))
+    if not isinstance(value, str):
+        detail = f"{column!r} is {type(value).__name__}, expected the name of a picture's file"
+        return Bad(row.number, "wrong-type", detail, sample(str(row.value)))
+    if "://" in value[:16] or value.startswith("data:"):
+        detail = f"{column!r} is an address; fetch the picture and name its file"
+        return Bad(row.number, "no-picture", detail, sample(value))
     return value.strip()
 
 
@@ -131,22 +133,73 @@ def beside(path: Path, name: str) -> str:
     return str(path.absolute().parent / name)
 
 
-def _captions(value: Any) -> Sequence[str]:
-    parts = value if isinstance(value, list) else [value]
-    return [text for part in parts if isinstance(part, str) and (text := repair(part))]
+@dataclass
+class _Named:
+    """A picture that rows name: the first of them, what that says beside, and each row's captions."""
+
+    number: int
+    metadata: Metadata
+    rows: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
 
 
-def _document(
-    path: str,
-    id: str,
-    source: str,
-    config: CurateConfig,
-    captions: Sequence[str] = (),
-    metadata: Metadata = Metadata(),  # noqa: B008 (it never changes)
-) -> Document | Drop:
-    try:
-        picture = picture_at(path, config)
-    except RefusedPicture as refusal:
-        return Drop(id=id, source=source, reason=refusal.reason, detail=printable(refusal.detail))
-    turns = tuple(Turn(role=CAPTION, text=text) for text in dict.fromkeys(captions))
-    return Document(id=id, source=source, picture=picture, turns=turns, metadata=metadata)
+class NamedPictures:
+    """The pictures that the rows of a table name, which are complete when all rows are read; their captions are held.
+
+    for row in rows:
+        bad = named.add(row)                    # None where it names a picture
+    yield from named.documents()
+    """
+
+    def __init__(self, file: SourceFile, column: str, text: str | None, config: CurateConfig) -> None:
+        """`column` names the picture and `text` the caption, where there is one; in JSON it may be a list of them."""
+        self._file, self._column, self._text, self._config = file, column, text, config
+        self._named: dict[str, _Named] = {}
+
+    def add(self, row: Row) -> Bad | None:
+        """Take a row; what is wrong where it names no picture's file."""
+        name = picture_name(row, self._column)
+        if isinstance(name, Bad):
+            return name
+        if name not in self._named:
+            read = tuple(column for column in (self._column, self._text) if column is not None)
+            self._named[name] = _Named(row.number, metadata_of(row.value, read=read, config=self._config))
+        value = row.value.get(self._text) if self._text is not None else None
+        parts = value if isinstance(value, list) else [value]
+        captions = tuple(text for part in parts if isinstance(part, str) and (text := repair(part)))
+        self._named[name].rows.append((row.number, captions))
+        return None
+
+    def documents(self) -> Iterator[Document | Drop]:
+        """A document for each picture, in the order in which the rows first name them, and a drop for each row that
+        adds nothing to one.
+        """
+        pictures = pictures_at([beside(self._file.path, name) for name in self._named], self._config)
+        for (name, named), picture in zip(self._named.items(), pictures, strict=True):
+            if isinstance(picture, RefusedPicture):
+                for number, captions in named.rows:
+                    bad = Bad(number, picture.reason, str(picture), sample(" ".join([name, *captions])))
+                    yield left_out(self._file.name, bad)
+            else:
+                yield from self._one(named, picture)
+
+    def _one(self, named: _Named, picture: Picture) -> Iterator[Document | Drop]:
+        captions: dict[str, None] = {}
+        repeats = []
+        for number, texts in named.rows:
+            fresh = dict.fromkeys(text for text in texts if text not in captions)
+            if not fresh and number != named.number:
+                what = "the same picture and caption" if texts else "the same picture, and no caption"
+                repeats.append(Bad(number, "duplicate", f"{what} as in line {named.number}", sample(" ".join(texts))))
+            captions |= fresh
+        yield Document(
+            id=f"{self._file.name}#{named.number}",
+            source=self._file.name,
+            picture=picture,
+            turns=tuple(Turn(role=CAPTION, text=text) for text in captions),
+            metadata=named.metadata,
+        )
+        yield from (left_out(self._file.name, bad) for bad in repeats)
+
+
+def _refused(refusal: RefusedPicture, id: str, source: str) -> Drop:
+    return Drop(id=id, source=source, reason=refusal.reason, detail=printable(refusal.detail))
