@@ -147,7 +147,7 @@ _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
 def _mixed(state: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64[np.ndarray, "..."] = state ^ (state >> np.uint64(31))
+    mixed: UInt64[np.ndarray, ...] = state ^ (state >> np.uint64(31))
     return mixed
 
 
