@@ -128,7 +128,7 @@ class DinoHead(nn.Module):
         unit = nn.functional.normalize(self.directions, dim=-1)
         # Zeros rather than no gradient: processes that train together wait for one of every parameter.
         unit = unit.detach() + learning * (unit - unit.detach())
-        return narrow @ unit.T
+        return (narrow @ unit.T).float()
 
 
 class DinoNetwork(nn.Module):
