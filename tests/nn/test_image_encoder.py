@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.nn import gather
@@ -19,6 +20,7 @@ from shoptalk.nn.bases import began_as, kind_of, open_base
 from shoptalk.nn.batch_norm import SharedBatchNorm, share_statistics
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.records import Picture
 from tests.training.processes import together
 
@@ -97,6 +99,27 @@ def test_random_weights_are_a_function_of_the_seed_alone() -> None:
     torch.manual_seed(6)
     np.testing.assert_array_equal(first, encoder(seed=1).embed_pixels(pixels))
     assert np.abs(first - encoder(seed=2).embed_pixels(pixels)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("ref", "gflops"),
+    [
+        ("scratch:resnet-mini", 0.076),
+        ("scratch:resnet-mini@64", 0.080),
+        ("scratch:resnet-mini@96", 0.181),
+        ("scratch:vit-nano", 0.167),
+        ("scratch:vit-nano@64", 0.170),
+        ("scratch:vit-nano@96", 0.414),
+        ("scratch:vit-tiny", 0.730),
+    ],
+)
+def test_a_picture_takes_the_operations_that_are_stated(ref: str, gflops: float) -> None:
+    product = encoder(ref)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        product.network(torch.zeros(1, 3, product.size, product.size))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(gflops, abs=0.0006)
+    size = picture_size_of(ref)
+    assert size is not None and f"{size.gflops:g} GFLOP" in size.about
 
 
 def test_a_vit_reads_only_the_patches_that_are_kept() -> None:
