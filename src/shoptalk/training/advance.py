@@ -108,8 +108,8 @@ def _refuse_collapsed(name: str, step: Step) -> None:
         raise CollapsedError(
             f"The vectors that {name or 'the objective'} compares have become almost one at step {step.number}: their "
             f"{term} is {step.terms[term]:.2f}, where at least {SPREAD_LIMIT:g} was expected, so that nothing more is "
-            f"learned. Take back the settings under objectives.{name or 'NAME'} that differ from its defaults, or leave "
-            "the candidate out."
+            f"learned. Take back the settings under objectives.{name or 'NAME'} that differ from its defaults, or "
+            "leave the candidate out."
         )
 
 

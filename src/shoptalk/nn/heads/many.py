@@ -29,7 +29,7 @@ _REFRESH = 12
 """Steps after which the preconditioner is taken anew, where the start was far off."""
 _LINE_STEPS = 6
 WIDE = 1_024
-"""Dimensions past which few points are told apart by what they span: 3,072 of pixels, but none of text encoders here."""
+"""Dimensions past which few points are told apart by what they span: 3,072 of pixels, and of no text encoder here."""
 _NOTHING = 1e-10
 """Of the largest square, what rounding may leave of none."""
 _LINE_ACCURACY = 0.3
@@ -75,12 +75,13 @@ def _principal_axes(points: Float[Tensor, "P D"]) -> Float[Tensor, "D A"]:
     """
     n_points, width = points.shape
     if width <= WIDE or n_points >= width:
-        _, axes = torch.linalg.eigh(points.T @ points)
+        axes: Tensor = torch.linalg.eigh(points.T @ points)[1]
         return axes
     exact = points.double()
     squares, directions = torch.linalg.eigh(exact @ exact.T)
     spanned = squares > _NOTHING * squares[-1]
-    return (exact.T @ (directions[:, spanned] / squares[spanned].sqrt())).float()
+    few: Tensor = (exact.T @ (directions[:, spanned] / squares[spanned].sqrt())).float()
+    return few
 
 
 class _Problem:
