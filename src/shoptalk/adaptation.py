@@ -199,7 +199,7 @@ def _tell(
         with world.profile.part("bank"):
             needed = answers_needed(world, curated, baseline, judged, messages)
     with timed("evidence"):
-        evidence = evidence_stage(world, curated, baseline, judged)
+        evidence = evidence_stage(world, curated, baseline, judged, prepared)
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
     settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
     settling = settling | {"bank": len(messages)} if messages else {}

@@ -141,10 +141,8 @@ def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
     order = np.random.default_rng(config.seed).permutation(len(examples))
     text = io.StringIO()
     rows = csv.writer(text)
-    of_pictures = any(example.picture is not None for example in examples)
-    rows.writerow(
-        [config.curate.image_column if of_pictures else config.curate.text_column, config.curate.label_column]
-    )
-    what = (example.text if example.picture is None else example.picture.path for example in examples)
-    rows.writerows([item, examples[i].label] for item, i in zip(what, order, strict=True))
+    pictures = any(example.picture is not None for example in examples)
+    rows.writerow([config.curate.image_column if pictures else config.curate.text_column, config.curate.label_column])
+    for example, i in zip(examples, order, strict=True):
+        rows.writerow([example.text if example.picture is None else example.picture.path, examples[i].label])
     return text.getvalue()

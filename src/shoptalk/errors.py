@@ -6,6 +6,7 @@ ShoptalkError
 │   ├── ConfigError     a setting is unknown or out of range
 │   └── BaseModelError  a model reference cannot be resolved or opened
 ├── DivergedError       training ran into numbers that are not finite: exit status 2
+├── CollapsedError      training has made all vectors one: exit status 2
 ├── StorageError        the output folder cannot be written (full, read-only, in use): exit status 2
 └── ArtifactError       a folder on disk is not the complete artifact it should be: exit status 2
     └── AbsentError     a file that it should hold is not there
@@ -57,6 +58,10 @@ class BaseModelError(InputError):
 
 class DivergedError(ShoptalkError):
     """Training ran into numbers that are not finite."""
+
+
+class CollapsedError(ShoptalkError):
+    """Training has made all vectors one."""
 
 
 class StorageError(ShoptalkError):

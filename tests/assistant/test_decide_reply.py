@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from shoptalk.assistant.assistant import is_open, opens_at
 from shoptalk.assistant.assistant_settings import AssistantSettings, load_settings
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.decide_reply import Signals, decide
+from shoptalk.assistant.desk_hours import is_open, opens_at
 from shoptalk.assistant.phrases import PHRASES, language_of, phrase
 from shoptalk.assistant.reply import REASONS
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person

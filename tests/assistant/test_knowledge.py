@@ -312,6 +312,12 @@ def test_too_few_questions_promise_nothing_and_it_says_how_many_would(sauna: Ass
     assert "at least 236 questions" in result.sentence
 
 
+def test_few_questions_with_many_wrong_answers_are_not_said_to_be_too_few(sauna: Assistant) -> None:
+    result = calibrated(try_questions(sauna, questions(10, 20)), max_wrong=0.05)
+    assert result.threshold is None
+    assert "surest answers" in result.sentence and "Give at least" not in result.sentence
+
+
 def test_wrong_answers_promise_nothing_and_it_says_why(sauna: Assistant) -> None:
     result = calibrated(try_questions(sauna, questions(90, 90)), max_wrong=0.05)
     assert result.threshold is None

@@ -18,6 +18,8 @@ from tests.toyworld import MIXTURE, small_spec, toy_world
 
 NAMES = sorted(OBJECTIVES)
 MIXED = [*NAMES, MIXTURE]
+BEGINS = {"moco": 1}
+"""Which of the printed losses is the first that counts: a queue begins with random vectors, which no key resembles."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +128,7 @@ def test_every_objective_file_runs_alone_and_its_loss_falls(name: str, capsys: p
     torch.set_rng_state(state)
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", capsys.readouterr().out)]
     assert len(losses) == 5
-    assert losses[-1] < 0.92 * losses[0]
+    assert losses[-1] < 0.92 * losses[BEGINS.get(name, 0)]
 
 
 @pytest.mark.slow

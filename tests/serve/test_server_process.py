@@ -177,6 +177,7 @@ def test_a_backup_holds_the_rules_and_the_logo_and_names_what_it_lacks(tmp_path:
     assert {name: (other / name).read_text(encoding="utf-8") for name in files} == files
     assert (other / "rules.toml.before-restore").read_text(encoding="utf-8") == "rule = [1]\n"
     (run / "assistant.toml").write_text('[assistant]\nrules = "../rules.toml"\n', encoding="utf-8")
+    assert back_up(run, tmp_path / "not" / "there" / "yet.zip")["files"] > 0
     assert back_up(run, tmp_path / "again.zip")["left_out"] == ["../rules.toml"]
 
 

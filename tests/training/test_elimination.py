@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shoptalk.errors import BaseModelError, ConfigError, DivergedError, SourceError, StorageError
+from shoptalk.errors import BaseModelError, CollapsedError, ConfigError, DivergedError, SourceError, StorageError
 from shoptalk.training.elimination import eliminating
 
 NO_MEMORY = "it needs more memory than this machine has: give it a smaller objectives.mlm.batch"
@@ -13,6 +13,7 @@ NO_MEMORY = "it needs more memory than this machine has: give it a smaller objec
     ("failure", "reason"),
     [
         (DivergedError("the loss is nan"), "it diverged: the loss is nan"),
+        (CollapsedError("all are one"), "it collapsed: all are one"),
         (ConfigError("it wants a longer text"), "it cannot run here: it wants a longer text"),
         (BaseModelError("there is no head"), "it cannot run here: there is no head"),
         (MemoryError(), NO_MEMORY),

@@ -149,6 +149,16 @@ def test_a_planned_early_decay_is_a_steered_one(tmp_path: Path):
 # ---------------------------------------------------------------------------------------------- probing
 
 
+def read_by(product: Any, world: ToyWorld) -> Any:
+    """What its network reads in training, after it has embedded the first items."""
+    if product.kind == "image":
+        pictures = world.tokens.take(range(5))
+        product.embed_pixels(pictures)
+        return product.normalised(pictures)
+    embed(product, world.corpus.texts[:5])
+    return product.batch([world.tokens[0]])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_probe_leaves_the_training_run_unchanged(name: str):
     def probe(world: ToyWorld, step: Step) -> None:
@@ -158,12 +168,14 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
         with observing(world.objective) as product:
             assert product is world.objective.product
             assert not any(part.training for part in world.objective.modules())
-            embed(product, world.corpus.texts[:5])
+            inputs = read_by(product, world)
             random.random(), np.random.rand(3), torch.rand(3)
             product.network.train()
-            product.network.backbone.encoder.layer[0].eval()
+            next(
+                part for part in product.network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.Conv2d)
+            ).eval()
             with torch.enable_grad():
-                product.network(product.batch([world.tokens[0]])).sum().backward()
+                product.network(inputs).sum().backward()
             product.network.zero_grad()
         assert random.getstate() == states[0]
         assert (np.random.get_state()[1] == states[1]).all()

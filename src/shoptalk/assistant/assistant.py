@@ -11,7 +11,7 @@ being changed.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from zoneinfo import ZoneInfo
@@ -22,13 +22,14 @@ from jaxtyping import Float
 from shoptalk.artifact import digest, handed_out, open_artifact
 from shoptalk.assistant.album import Album
 from shoptalk.assistant.asked_turn import OURS, AskedTurn
-from shoptalk.assistant.assistant_settings import DAYS, AssistantSettings, load_settings
+from shoptalk.assistant.assistant_settings import AssistantSettings, load_settings
 from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
 from shoptalk.assistant.clock import Clock
 from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_of_answer
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
+from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
 from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import ground
@@ -352,29 +353,6 @@ class Assistant:
 
     def _phrase(self, key: str, signals: Signals) -> str:
         return phrase(key, signals.message, self.settings.texts)
-
-
-def is_open(settings: AssistantSettings, moment: datetime) -> bool:
-    """Whether people are at the desk; always where no hours are given."""
-    if not settings.hours:
-        return True
-    span = settings.hours.get(DAYS[moment.weekday()], "closed")
-    return span != "closed" and span[:5] <= f"{moment:%H:%M}" < span[6:]
-
-
-def opens_at(settings: AssistantSettings, moment: datetime) -> datetime:
-    """When people are at the desk from `moment` on: at once where they are there, or never are."""
-    if is_open(settings, moment):
-        return moment
-    for days in range(8):
-        day = moment.date() + timedelta(days=days)
-        span = settings.hours.get(DAYS[day.weekday()], "closed")
-        if span == "closed":
-            continue
-        opening = datetime.combine(day, time.fromisoformat(span[:5]), moment.tzinfo)
-        if opening > moment:
-            return opening
-    return moment
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,8 @@ def _result(
             "of the tested questions are answered."
         )
     else:
-        sentence = f"No threshold can promise at most {max_wrong:.0%} wrong answers. {_why(points, promise, needed)}"
+        why = _why(points, promise, needed, max_wrong)
+        sentence = f"No threshold can promise at most {max_wrong:.0%} wrong answers. {why}"
     return Calibration(
         weights=weights,
         threshold=promise.threshold,
@@ -211,8 +212,8 @@ def _result(
     )
 
 
-def _why(points: Sequence[CalibrationPoint], promise: Promise, needed: int) -> str:
-    if not points or points[0].answered < needed:
+def _why(points: Sequence[CalibrationPoint], promise: Promise, needed: int, max_wrong: float) -> str:
+    if not points or (points[0].answered < needed and points[0].risk <= max_wrong):
         answered = points[0].answered if points else 0
         return (
             f"A promise needs {needed} tested answers without a wrong one, and there were {answered}: half of "

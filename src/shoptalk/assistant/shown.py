@@ -14,7 +14,6 @@ from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
 from shoptalk.records import Turn
 
-
 NOTHING_MORE = ("missing_knowledge", "out_of_scope", "ambiguous", "pending_clarification", "nothing_to_read")
 """Reasons for which a picture that is recognised, and shown without a word, is answered by its caption alone."""
 

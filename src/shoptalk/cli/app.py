@@ -79,7 +79,9 @@ def adapt(
     labels: Labels = None,
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
     pairs: Pairs = None,
-    task: Annotated[str | None, typer.Option(help="What must gain: intent, reply (needs no labels), answer.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What must gain: intent, reply (needs no labels), answer, picture, caption.")
+    ] = None,
     base: Base = None,
     bases: Annotated[
         str | None,

@@ -9,8 +9,11 @@ import typer
 
 from shoptalk.errors import InputError
 
-Sources = Annotated[list[Path], typer.Argument(help="Files or folders: .txt .md .csv .jsonl, gzip or not.")]
-Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(help="Files or folders: .txt .md .csv .jsonl, gzip or not; or pictures, in folders or .zip."),
+]
+Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label or image,label.")]
 Pairs = Annotated[
     Path | None, typer.Option(help="JSON Lines with question and passage or document, for the task answer.")
 ]

@@ -47,6 +47,7 @@ from shoptalk.report.dose_json import (
     TextsCurve,
     TwiceTheDose,
 )
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.reading import read_verdict
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline, baseline_stage
@@ -228,7 +229,7 @@ def _gains(done: _Finished, entries: Sequence[Entry]) -> decide.Band:
 
 def _texts_curve(done: _Finished, budget: Budget | None) -> TextsCurve:
     """Gain against unlabelled texts, the training's steps held fixed: fewer texts are each seen more often."""
-    whole = done.prepared.corpus
+    whole, many = done.prepared.corpus, nouns_for(done.baseline.kind).many
     candidate = done.prepared.candidates[done.best.candidate]
     parts = {}
     for fraction in FRACTIONS:
@@ -240,12 +241,12 @@ def _texts_curve(done: _Finished, budget: Budget | None) -> TextsCurve:
     if chosen:
         sizes = ", ".join(f"{len(parts[fraction]):,}" for fraction in sorted(chosen))
         done.world.report.say(
-            f"dose: {done.best.step} steps of {done.best.candidate} on {sizes} of {len(whole):,} texts, "
+            f"dose: {done.best.step} steps of {done.best.candidate} on {sizes} of {len(whole):,} {many}, "
             f"about {span(len(chosen) * seconds)}"
         )
     entries = {len(parts[fraction]): _train_on(done, parts[fraction], fraction) for fraction in chosen}
     entries[len(whole)] = done.best
-    curve = _curve(sorted(entries), _gains(done, [entries[n] for n in sorted(entries)]), "unlabelled texts")
+    curve = _curve(sorted(entries), _gains(done, [entries[n] for n in sorted(entries)]), f"unlabelled {many}")
     left_out = tuple(f"{fraction:.1%}" for fraction in parts if fraction not in chosen)
     return TextsCurve(**dict(curve), left_out=left_out, steps=done.best.step)
 

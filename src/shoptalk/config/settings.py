@@ -157,7 +157,8 @@ class Config(Frozen):
         if task in BASE_OF_TASK and not tree.get("bases"):
             changed.setdefault("base", BASE_OF_TASK[task])
             if task == "picture" and str(changed["base"]).startswith("scratch:"):
-                changed["bases"] = (changed["base"], *UNTRAINED)
+                size = str(changed["base"]).partition("@")  # of the pictures that are read, where one is named
+                changed["bases"] = (changed["base"], *(f"{name}{size[1]}{size[2]}" for name in UNTRAINED))
         return changed
 
     @model_validator(mode="before")

@@ -32,7 +32,7 @@ RECIPROCAL_RANK = Measure(
 
 NOTE = (
     "Each row stands for itself: plain logistic regression on both encoders, the same label sets for both, and only "
-    "texts that no head had learned from. Its interval pays for the choice among candidates and not for there being "
+    "{what} that no head had learned from. Its interval pays for the choice among candidates and not for there being "
     "several rows. The verdict rests on its own interval, where each encoder has its best head."
 )
 

@@ -18,12 +18,15 @@ Everything is in float32 from the crop on, where the papers' chains round to byt
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8, UInt64
 from pydantic import Field
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from shoptalk.records import Frozen
@@ -105,7 +108,8 @@ def augment(
     views = np.empty((len(pictures), 3, size, size), dtype=np.float32)
     numbers = uniforms(ids, seed=seed, step=step, view=view, count=_NUMBERS)
     middle, spread = (np.asarray(values, dtype=np.float32)[:, None] for values in (mean, std))
-    for begin in range(0, len(pictures), _CHUNK):
+
+    def fill(begin: int) -> None:
         part = slice(begin, begin + _CHUNK)
         draws = _Draws(numbers[part], pictures.shape[1], chain)
         values = _cropped(pictures[part], draws, size, chain.resize)
@@ -117,7 +121,17 @@ def augment(
         planes -= middle
         planes /= spread
         views[part] = values
+
+    # Each matrix is small: BLAS is to use one thread for it, and the chunks are shared out among threads instead.
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(fill, range(0, len(pictures), _CHUNK)))
     return torch.from_numpy(views)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Of NumPy's BLAS, which is loaded with it: looking for it takes milliseconds."""
+    return ThreadpoolController()
 
 
 # Random numbers -----------------------------------------------------------------------------------------------------
@@ -147,7 +161,8 @@ _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
 def _mixed(state: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    mixed: np.ndarray = state ^ (state >> np.uint64(31))
+    return mixed
 
 
 class _Draws:
@@ -200,7 +215,7 @@ def _cropped(
     across[draws.flipped] = across[draws.flipped, ::-1]
     planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32)
     rows = np.matmul(planes.reshape(len(planes), 3 * side, side), across.transpose(0, 2, 1))
-    values = np.matmul(down[:, None], rows.reshape(len(planes), 3, side, size))
+    values: Float32[np.ndarray, "n 3 size size"] = np.matmul(down[:, None], rows.reshape(len(planes), 3, side, size))
     values *= np.float32(1 / 255)
     np.clip(values, 0.0, 1.0, out=values)  # bicubic weights overshoot
     return values

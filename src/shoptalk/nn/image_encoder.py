@@ -87,8 +87,15 @@ class ImageNetwork(nn.Module):
         """
         counts = gather.row_counts(len(pixels))
         part = sent(pixels[gather.my_rows(len(pixels))], self.device)
-        pooled = self._backbone_pooled(part) if self.patch is None else self._states(part, None)[:, 0]
-        return gather.gather_rows(pooled.float(), counts)
+        return gather.gather_rows(self.pooled(part), counts)
+
+    def pooled(self, pixels: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m D"]:
+        """The features of these pictures, whatever other processes do."""
+        if self.patch is not None:
+            return self._states(pixels, None)[:, 0].float()
+        backbone: Any = self.backbone
+        features: Tensor = backbone(pixel_values=pixels.contiguous(memory_format=torch.channels_last)).pooler_output
+        return features.flatten(1).float()
 
     def hidden(
         self, pixels: Float[Tensor, "n 3 H W"], keep: Int[Tensor, "n k"] | None = None
@@ -127,11 +134,6 @@ class ImageNetwork(nn.Module):
         normalised: Tensor = backbone.layernorm(states)
         return normalised
 
-    def _backbone_pooled(self, pixels: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m D"]:
-        backbone: Any = self.backbone
-        pooled: Tensor = backbone(pixel_values=pixels.contiguous(memory_format=torch.channels_last)).pooler_output
-        return pooled.flatten(1)
-
 
 def _pool_first_token(backbone: Any) -> None:
     """Let a ViT's `pooler_output` be its [CLS] state: the pooler of a ViT is of a classification that is not done here,
@@ -149,6 +151,20 @@ def _pool_first_token(backbone: Any) -> None:
     backbone.pooler.activation = nn.Identity()
     backbone.config.pooler_act = "linear"
     backbone.config.pooler_output_size = width
+
+
+def model_type_of(folder: Path) -> str:
+    """The kind of model that a folder's config.json names; empty where it names none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def is_vision(folder: Path) -> bool:
+    """Whether the folder holds an image encoder, by its config.json."""
+    return model_type_of(folder) in VISION_TYPES
 
 
 def processor_settings(network: ImageNetwork) -> dict[str, Any]:

@@ -88,6 +88,14 @@ def similarity_divergence(
     return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
+def spread(vectors: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+    """How far the vectors' directions are apart: the root of their variance, summed over dimensions. 1 where they lie
+    all over the sphere, 0 where they are one (as in Chen & He 2021, SimSiam, figure 2, times the root of D).
+    """
+    mean = torch.nn.functional.normalize(vectors.float(), dim=-1).mean(0)
+    return (1 - mean.square().sum()).clamp(min=0).sqrt()
+
+
 def _inner_products(left: Float[Tensor, "n D"], right: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
     """In float32, also under autocast: a cosine rounded to bfloat16 and divided by a temperature is off by tenths."""
     with torch.autocast(left.device.type, enabled=False):

@@ -7,17 +7,23 @@ from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
+from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.contrastive.moco import MocoSpec
+from shoptalk.objectives.contrastive.simclr import SimclrSpec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
 from shoptalk.objectives.contrastive.turns import TurnsSpec
+from shoptalk.objectives.distillation.dino import DinoSpec
 from shoptalk.objectives.distillation.distil import DistilSpec
 from shoptalk.objectives.distillation.neighbours import NeighboursSpec
 from shoptalk.objectives.masked.bow import BowSpec
 from shoptalk.objectives.masked.data2vec import Data2vecSpec
+from shoptalk.objectives.masked.mae import MaeSpec
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
 from shoptalk.objectives.masked.sop import SopSpec
 from shoptalk.objectives.masked.tsdae import TsdaeSpec
 from shoptalk.objectives.mixture import MixtureSpec, Part
+from shoptalk.objectives.noncontrastive.byol import ByolSpec
 from shoptalk.objectives.noncontrastive.byol_text import ByolTextSpec
 from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.supervised import needs_labels
@@ -36,6 +42,12 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "simclr": SimclrSpec,
+    "moco": MocoSpec,
+    "byol": ByolSpec,
+    "dino": DinoSpec,
+    "mae": MaeSpec,
+    "clip": ClipSpec,
     "classify": ClassifySpec,
     "setfit": SetfitSpec,
 }

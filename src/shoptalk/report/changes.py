@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from shoptalk.report import wording
+from shoptalk.report.album_panels import thumbnail
 from shoptalk.report.charts import Number, bar, figure, line, make_axis, picture, write
 from shoptalk.report.figures import Fact, fig, named, told
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
@@ -142,13 +143,13 @@ def texts(facts: Fact) -> Html | None:
         " one that is near before and after.",
     )
     answered = note("Head of the base: ", told(changed.base_head), "; of the adapted model: ", told(changed.head), ".")
-    return join(about, answered, _side("Gained", changed.gained), _side("Lost", changed.lost))
+    return join(about, answered, _side("Gained", changed.gained, facts), _side("Lost", changed.lost, facts))
 
 
-def _side(title: str, rows: Fact) -> Html:
+def _side(title: str, rows: Fact, facts: Fact) -> Html:
     if not rows:
         return join(el("h3", title), paragraphs("None."))
-    cards = [_card(row) for row in rows]
+    cards = [_card(row, facts) for row in rows]
     rest = cards[_OPEN_TEXTS:]
     return join(
         el("h3", title),
@@ -157,24 +158,25 @@ def _side(title: str, rows: Fact) -> Html:
     )
 
 
-def _card(row: Fact) -> Html:
+def _card(row: Fact, facts: Fact) -> Html:
     label = row.label.value
     before = {near.text.value for near in row.before}
     shared = before & {near.text.value for near in row.after}
     return el(
         "article",
+        thumbnail(facts, str(row.text.value)),
         el("blockquote", told(row.text), dir="auto"),
         el("p", "Its label: ", el("strong", named(row.label)), class_="label"),
         el(
             "div",
-            _arm("Before", row.base, row.base_share, row.before, label, shared),
-            _arm("After", row.adapted, row.adapted_share, row.after, label, shared),
+            _arm("Before", row.base, row.base_share, row.before, label, shared, facts),
+            _arm("After", row.adapted, row.adapted_share, row.after, label, shared, facts),
             class_="arms",
         ),
     )
 
 
-def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared: set[str]) -> Html:
+def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared: set[str], facts: Fact) -> Html:
     right = said.value == label
     answer = join(
         el("span", "✓ " if right else "✗ ", class_="yes" if right else "no"),
@@ -182,13 +184,15 @@ def _arm(title: str, said: Fact, share: Fact, near: Fact, label: object, shared:
         " ",
         el("small", "right in ", fig(wording.whole_hundred, share), " of draws"),
     )
-    return el("div", el("h4", title), el("p", answer), el("ol", *(_neighbour(one, label, shared) for one in near)))
+    return el(
+        "div", el("h4", title), el("p", answer), el("ol", *(_neighbour(one, label, shared, facts) for one in near))
+    )
 
 
-def _neighbour(one: Fact, label: object, shared: set[str]) -> Html:
+def _neighbour(one: Fact, label: object, shared: set[str], facts: Fact) -> Html:
     same = one.label.value is not None and one.label.value == label
     about: list[Child] = [el("span", "✓ ", class_="yes") if same else None]
     about += [named(one.label), ", "] if one.label.value is not None else []
     about += ["cosine ", fig(wording.cosine, one.cosine)]
     both = join(" ", el("mark", "both")) if one.text.value in shared else None
-    return el("li", told(one.text), both, el("small", *about))
+    return el("li", thumbnail(facts, str(one.text.value)), told(one.text), both, el("small", *about))

@@ -4,12 +4,14 @@ from shoptalk.report import wording
 from shoptalk.report.figures import Fact, fig, listed, told
 from shoptalk.report.lines import Frame, Point, Series, line_chart
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
+from shoptalk.report.nouns import nouns_of
 
-_TITLES = {"tokens": "Of training", "texts": "Of unlabelled texts", "labels": "Of labels"}
+_TITLES = {"tokens": "Of training", "texts": "Of unlabelled {many}", "labels": "Of labels"}
 
 
 def doses(facts: Fact) -> Html | None:
     """A chart and a sentence for each curve."""
+    many = nouns_of(facts).many
     if not facts.dose:
         if not wording.gained(facts.verdict.value):
             return None
@@ -17,7 +19,7 @@ def doses(facts: Fact) -> Html | None:
             join(
                 "Not measured yet. ",
                 el("code", "shoptalk dose RUN"),
-                " measures what more training, more texts and more labels would bring, and renders this page again.",
+                f" measures what more training, more {many} and more labels would bring, and renders this page again.",
             )
         )
     about = el(
@@ -28,10 +30,10 @@ def doses(facts: Fact) -> Html | None:
         ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
         "largest one.",
     )
-    return join(about, *(_curve(name, curve) for name, curve in facts.dose.curves.items()))
+    return join(about, *(_curve(name, curve, many) for name, curve in facts.dose.curves.items()))
 
 
-def _curve(name: str, curve: Fact) -> Html:
+def _curve(name: str, curve: Fact, many: str) -> Html:
     points = _points(curve.points, "gain")
     if not points:
         return join()
@@ -51,10 +53,10 @@ def _curve(name: str, curve: Fact) -> Html:
         log=log,
     )
     return join(
-        el("h3", _TITLES[name]),
+        el("h3", _TITLES[name].format(many=many)),
         line_chart(frame, lines),
         note(told(curve.sentence, wording.sentence)),
-        _left_out(curve.left_out) if name == "texts" else None,
+        _left_out(curve.left_out, many) if name == "texts" else None,
         _accuracies(curve.accuracy, unit, log) if name == "labels" else None,
         disclosure("The numbers of this picture", _table(curve.points, unit)),
     )
@@ -101,10 +103,10 @@ def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
     return line_chart(frame, lines)
 
 
-def _left_out(left: Fact) -> Html | None:
+def _left_out(left: Fact, many: str) -> Html | None:
     if not left:
         return None
-    return note("Left out by the budget: ", listed([told(part) for part in left]), " of the texts.")
+    return note("Left out by the budget: ", listed([told(part) for part in left]), f" of the {many}.")
 
 
 def _table(rows: Fact, unit: str) -> Html:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from shoptalk.records import Published
+from shoptalk.report.pictures_json import PicturePanels
 from shoptalk.report.verdict_json import Ends
 
 _Share = Annotated[str, StringConstraints(pattern=r"^[01](\.\d+)?$")]
@@ -226,3 +227,5 @@ class Evidence(Published):
     traffic: Traffic | None = None
     """The classes' shares among labels and in the traffic; null without labels, or where too few unlabelled messages
     are there; absent in earlier runs."""
+    pictures: PicturePanels | None = None
+    """What is shown of pictures, where a run is about any; absent elsewhere."""

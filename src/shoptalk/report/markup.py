@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 # Control characters (but tab and line feed) are not allowed in HTML; lone surrogates cannot be written as UTF-8.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_VOID = frozenset({"meta", "input", "link"})
+_VOID = frozenset({"meta", "input", "link", "img"})
 
 
 @dataclass(frozen=True)

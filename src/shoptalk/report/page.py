@@ -7,7 +7,7 @@ sentence says why they are missing.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoptalk.report import again, changes, costs, curves, data, doses, gains, guards, maps, tracing
+from shoptalk.report import again, album_panels, changes, costs, curves, data, doses, gains, guards, maps, tracing
 from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.figures import Fact, fig
 from shoptalk.report.frame import Section, contents, document, sectioned
@@ -26,6 +26,9 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Fact], Html | None]], ...] = (
     ("classes", "What changed per class", changes.classes),
     ("traffic", "Labels and traffic", changes.traffic),
     ("texts", "{Many} that changed sides", changes.texts),
+    ("captions", "Captions that are found", album_panels.captions),
+    ("near", "What lies near, and where it looks", album_panels.looks),
+    ("views", "What training saw", album_panels.training),
     ("map", "The map, before and after", maps.maps),
     ("dose", "How much is enough", doses.doses),
     ("guards", "Forgetting and guards", guards.guards),

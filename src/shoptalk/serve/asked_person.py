@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from shoptalk.assistant.assistant import is_open
+from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.phrases import phrase_in
 from shoptalk.records import Turn
 from shoptalk.serve.access import Principal

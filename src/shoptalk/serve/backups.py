@@ -63,6 +63,8 @@ def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, Any]:
         )
     if out.exists():
         raise InputError(f"{out} exists already and is left as it is. Give another file.")
+    with storage_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with storage_errors(out), tempfile.TemporaryDirectory(dir=out.parent or Path(), prefix=".backup-") as scratch:
         copy = Path(scratch) / DATABASE
         copy_sqlite(database, copy)

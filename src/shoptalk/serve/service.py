@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from shoptalk.assistant.assistant import opens_at
+from shoptalk.assistant.desk_hours import opens_at
 from shoptalk.assistant.reply import Reply
 from shoptalk.serve.answerer import Answerer
 from shoptalk.serve.conversations import Incoming, accept

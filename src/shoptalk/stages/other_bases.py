@@ -12,6 +12,7 @@ from shoptalk.config import Config
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
 from shoptalk.evaluate.bench import Bench, finite, load_measured, measure, refuse_other, save_measured
+from shoptalk.nn.bases import from_seed
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import CALLED, Embedder, Kind
 from shoptalk.nn.scratch import size_of
@@ -41,7 +42,7 @@ def check_bases(config: Config) -> None:
         return
     digests = {} if size_of(config.base) else {base_digest(config.base): config.base}
     for ref in config.other_bases:
-        if size_of(ref) is not None:
+        if size_of(ref) is not None or from_seed(ref):
             raise ConfigError(
                 f"bases: {ref!r} is random weights, which are worth nothing before they are trained, and only the "
                 "first base is. Leave it out, or put it first."

@@ -83,7 +83,8 @@ def _make_base(world: World, curated: Curated) -> None:
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
     pieces = {"pieces": float(len(text_encoder(product).tokenizer))} if product.kind == "text" else {}
     readings = pieces | {"new_words": float(len(words))}
-    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own text.\n"
+    made_from = "text" if product.kind == "text" else "seed"
+    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own {made_from}.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))
@@ -93,16 +94,23 @@ def _opened(world: World, corpus: Corpus) -> Embedder:
     """The base before its vocabulary is extended."""
     size = size_of(world.config.base)
     if size is None:
-        return open_base(world.config.base, seed=world.config.seed)
+        product = open_base(world.config.base, seed=world.config.seed)
+        if from_seed(world.config.base):
+            random = "random weights but for the towers that are named" if product.kind == "pair" else "random weights"
+            world.report.say(f"base: {world.config.base}, {random} ({_millions(product)} M parameters)")
+        return product
     hush()
     tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)
     product = scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH)
-    parameters = sum(parameter.numel() for parameter in product.network.parameters())
     world.report.say(
-        f"base: {size.name}, random weights ({parameters / 1e6:.1f} M parameters), {len(tokenizer):,} pieces learned "
+        f"base: {size.name}, random weights ({_millions(product)} M parameters), {len(tokenizer):,} pieces learned "
         f"from this text; learning rates and passes {YOUNG_LR:g} times the defaults"
     )
     return product
+
+
+def _millions(product: Embedder) -> str:
+    return f"{sum(parameter.numel() for parameter in product.network.parameters()) / 1e6:.1f}"
 
 
 def _examples(words: Mapping[str, int]) -> str:

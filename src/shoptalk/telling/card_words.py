@@ -8,22 +8,29 @@ from sentence_transformers import SentenceTransformer
 vectors = SentenceTransformer("path/to/this/folder").encode(["How do I change my booking?"])
 ```"""
 _OPEN_IMAGE = """```python
+import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel
 
 folder = "path/to/this/folder"
-pictures = AutoImageProcessor.from_pretrained(folder)(Image.open("picture.png").convert("RGB"), return_tensors="pt")
-features = AutoModel.from_pretrained(folder)(**pictures)
+pixels = AutoImageProcessor.from_pretrained(folder)(Image.open("picture.png").convert("RGB"), return_tensors="pt")
+features = AutoModel.from_pretrained(folder).eval()(**pixels).pooler_output.flatten(1)
+vectors = torch.nn.functional.normalize(features, dim=-1)
 ```"""
 _OPEN_PAIR = """```python
+import torch
 from PIL import Image
 from transformers import VisionTextDualEncoderModel, VisionTextDualEncoderProcessor
 
 folder = "path/to/this/folder"
-model = VisionTextDualEncoderModel.from_pretrained(folder)
+model = VisionTextDualEncoderModel.from_pretrained(folder).eval()
 processor = VisionTextDualEncoderProcessor.from_pretrained(folder)
-inputs = processor(text=["a red ferry"], images=Image.open("picture.png").convert("RGB"), return_tensors="pt")
-outputs = model(**inputs)  # image_embeds, text_embeds
+pixels = processor(images=[Image.open("picture.png").convert("RGB")], return_tensors="pt")["pixel_values"]
+tokens = processor(text=["a red ferry"], return_tensors="pt", padding=True)
+states, mask = model.text_model(**tokens).last_hidden_state, tokens["attention_mask"].unsqueeze(-1)
+pictures = model.visual_projection(model.vision_model(pixels).pooler_output.flatten(1))
+texts = model.text_projection((states * mask).sum(1) / mask.sum(1))  # the mean of the tokens, not the pooler
+cosines = torch.nn.functional.normalize(pictures, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
 ```"""
 _OPEN_FEATURES = """```python
 from shoptalk.nn.bases import open_base

@@ -35,9 +35,11 @@ from shoptalk.stages.baseline import Baseline, pool_places
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared, Judged
 from shoptalk.stages.entry import Entry
+from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks.judge import Classes
 from shoptalk.telling.class_shares import traffic_of
+from shoptalk.telling.picture_panels import picture_panels
 from shoptalk.telling.tally import Tally, tally
 
 CHANGED, NEIGHBOURS = 20, 3
@@ -45,7 +47,9 @@ CHANGED, NEIGHBOURS = 20, 3
 TEXT_CHARACTERS, POINT_CHARACTERS = 240, 120
 
 
-def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: Judged) -> Evidence:
+def evidence_stage(
+    world: World, curated: Curated, baseline: Baseline, judged: Judged, prepared: Prepared | None = None
+) -> Evidence:
     """Gains per shot and task, changed texts, the map, what moved in the network, and the sources.
 
     Where nothing was trained there are the sources alone; what needs labels is missing without them.
@@ -61,13 +65,18 @@ def evidence_stage(world: World, curated: Curated, baseline: Baseline, judged: J
     folder, key = world.run / "evidence", key_of(kind="evidence", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
-            gathered = _gather(world, curated, baseline, entry, compared)
+            gathered = _gather(world, curated, baseline, entry, compared, prepared)
             write_text(inside / "evidence.json", json.dumps(gathered.told(), ensure_ascii=False))
     return read_evidence(read_json(folder / "evidence.json", dict), where=folder / "evidence.json")
 
 
 def _gather(
-    world: World, curated: Curated, baseline: Baseline, entry: Entry | None, compared: Compared | None
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    entry: Entry | None,
+    compared: Compared | None,
+    prepared: Prepared | None,
 ) -> Evidence:
     came_from = tally(curated)
     if entry is None:
@@ -87,16 +96,22 @@ def _gather(
         world.report.say(f"evidence: {traffic.sentence}")
     with world.profile.part("map"):
         drawn = _map(world, curated, baseline, entry, came_from, untrained, after)
-    return Evidence(
+    changed = _changed(curated, baseline, entry, compared, before, after)
+    with world.profile.part("pictures"):
+        panels = picture_panels(
+            world, curated, prepared, entry, base, adapted, changed, lambda item: _shown(item, TEXT_CHARACTERS)
+        )
+    evidence = Evidence(
         sources=came_from.rows,
         gains=tuple(map(GainRow.model_validate, gains)),
-        gains_note=shot_gains.NOTE,
-        changed=_changed(curated, baseline, entry, compared, before, after),
+        gains_note=shot_gains.NOTE.format(what=nouns_for(baseline.kind).many),
+        changed=changed,
         map=drawn,
         layers=tuple(map(LayerChange.model_validate, flips.relative_changes(_weights(base, adapted)))),
         moved=Moved.model_validate(moved) if moved is not None else None,
         traffic=traffic,
     )
+    return evidence if panels is None else evidence.model_copy(update={"pictures": panels})
 
 
 def _seen(

@@ -15,12 +15,15 @@ from huggingface_hub import ModelCard
 from yaml import YAMLError
 
 from shoptalk.config import Config
+from shoptalk.config.settings import BASE_OF_TASK
 from shoptalk.curate.curation import read_documents
 from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, BaseModelError
-from shoptalk.nn.bases import BASES, resolve
+from shoptalk.nn.bases import BASES, resolve, towers_of
+from shoptalk.nn.features import feature_of
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.readback import read_text
 from shoptalk.report.runs import UNTOLD
 from shoptalk.stages.baseline import Baseline
@@ -120,8 +123,10 @@ def base_of(ref: str) -> Base:
     """
     if ref in BASES:
         return Base(ref, BASES[ref].hub_id, BASES[ref].license)
-    if size_of(ref) is not None:
+    if size_of(ref) or picture_size_of(ref) or feature_of(ref):
         return Base(ref)
+    if (towers := towers_of(ref)) is not None:
+        return Base("+".join(base_of(tower).name for tower in towers))
     local = Path(ref).expanduser().is_dir()
     try:
         known = _card_data(resolve(ref))
@@ -149,7 +154,11 @@ def command_of(
     limits = config.limits()
     if limits.euros is not None:  # together with the price of an hour, which decides how long it lasts
         config = config.model_copy(update={"budget": str(limits)})
-    changed = dict(_changed(config.model_dump(), Config().model_dump()))
+    defaults = Config()
+    if config.task in BASE_OF_TASK:  # with a base and candidates of its own, which need not be named
+        words += ["--task", config.task]
+        defaults = Config(task=config.task)
+    changed = dict(_changed(config.model_dump(), defaults.model_dump()))
     if config.bases:
         changed.pop("base", None)  # the first of them
     for name in _OPTIONS:

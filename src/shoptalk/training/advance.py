@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from shoptalk.artifact import storage_errors, write_text
-from shoptalk.errors import AbsentError, DivergedError
+from shoptalk.errors import AbsentError, CollapsedError, DivergedError
 from shoptalk.nn import gather
 from shoptalk.nn.product import Product
 from shoptalk.objective import Examples, Key, Material, Objective, Spec, Targets
+from shoptalk.probes.collapse import SPREAD_LIMIT, collapsed_terms
 from shoptalk.readback import MOST_LOG_BYTES, as_written, read_text
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import launch, snapshot
@@ -70,6 +71,9 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
     """Train to step `until`, yielding each new step and leaving a snapshot at `until`.
 
     Where that snapshot exists already, its weights are loaded and nothing is trained.
+
+    Raises:
+        CollapsedError: the vectors that the objective compares have become one.
     """
     log = training.folder / "log.jsonl"
     done = launch.agree(lambda: _prepare(training.folder, until))
@@ -85,6 +89,7 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
         for step in train(training.objective, training.data, training.collate, config, resume=resume):
             file.write(json.dumps(log_row(step)) + "\n")
             file.flush()
+            _refuse_collapsed(training.config.name, step)
             finished = step.number >= until or step.last
             unsaved += step.seconds
             if finished or unsaved > training.snapshot_seconds:
@@ -96,6 +101,16 @@ def advance(training: Training, *, until: int, decay_from: int | None = None) ->
             yield step
             if finished:
                 step.steer("stop")
+
+
+def _refuse_collapsed(name: str, step: Step) -> None:
+    for term in collapsed_terms(step.terms):
+        raise CollapsedError(
+            f"The vectors that {name or 'the objective'} compares have become almost one at step {step.number}: their "
+            f"{term} is {step.terms[term]:.2f}, where at least {SPREAD_LIMIT:g} was expected, so that nothing more is "
+            f"learned. Take back the settings under objectives.{name or 'NAME'} that differ from its defaults, or "
+            "leave the candidate out."
+        )
 
 
 def refuse_diverged(training: Training) -> None:

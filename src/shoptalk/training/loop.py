@@ -203,18 +203,24 @@ def _refuse_forgotten(objective: Objective[Any, Any]) -> None:
 
 @contextlib.contextmanager
 def observing(objective: Objective[P, Any]) -> Iterator[P]:
-    """The product to probe; modes, random states and gradients are restored, so the run goes on bit-identically."""
+    """The product to probe; modes, random states, gradients and buffers are restored, so the run goes on
+    bit-identically. (Batch norms in training mode would remember what they were probed with.)
+    """
     from shoptalk.nn.encoder import evaluating
 
     # All three global generators: probes may use any of them.
     python_side, numpy_side, torch_side = random.getstate(), np.random.get_state(), torch.get_rng_state()
     gradients = [(parameter, parameter.grad) for parameter in objective.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
     try:
         with evaluating(objective), torch.no_grad():
             yield objective.product
     finally:
         for parameter, gradient in gradients:
             parameter.grad = gradient
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
         random.setstate(python_side)
         np.random.set_state(numpy_side)
         torch.set_rng_state(torch_side)
