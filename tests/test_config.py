@@ -286,3 +286,23 @@ def test_the_sections_of_the_assistant_and_its_server_may_stand_in_the_same_file
     path = tmp_path / "shoptalk.toml"
     path.write_text('seed = 3\n[assistant]\nname = "Acme"\n[serve]\nthreads = 2\n', encoding="utf-8")
     assert load(path).seed == 3
+
+
+def test_tasks_about_pictures_have_a_base_candidates_and_untrained_rivals_of_their_own():
+    config = Config(task="picture")
+    assert config.base == "scratch:resnet-mini" and config.other_bases == ("pixels", "hog")
+    assert config.candidates == ("simclr", "moco", "byol", "dino", "mae", "none")
+    larger = Config(task="picture", base="scratch:vit-nano@64")
+    assert larger.bases == ("scratch:vit-nano@64", "pixels@64", "hog@64")
+    assert Config(task="picture", base="google/vit-base-patch16-224").bases == ()
+    assert Config(task="picture", bases=("scratch:vit-nano",)).other_bases == ()
+    pairs = Config(task="caption")
+    assert pairs.base == "scratch:resnet-mini+minilm" and pairs.bases == () and pairs.candidates == ("clip", "none")
+    assert Config(task="caption", base="scratch:vit-nano+mpnet").base == "scratch:vit-nano+mpnet"
+    assert Config(task="reply").base == Config().base == "minilm"
+
+
+def test_a_settings_file_whose_bases_are_empty_gets_those_of_its_task(tmp_path: Path):
+    path = tmp_path / "shoptalk.toml"
+    path.write_text('task = "picture"\nbases = []\n')
+    assert load(path).bases == ("scratch:resnet-mini", "pixels", "hog")

@@ -1,9 +1,15 @@
 import csv
 import json
+import random
 import re
+import runpy
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from shoptalk.config import load
 from shoptalk.curate.clean import repair
@@ -113,3 +119,37 @@ def png_size(path: Path) -> tuple[int, int]:
     head = path.read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR"
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
+QUAY = HARBOUR.parent / "quay"
+
+
+def test_every_picture_of_the_quay_has_a_label_or_captions_and_is_small() -> None:
+    tables = {
+        name: list(csv.DictReader((QUAY / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+        for name in ("labels", "captions")
+    }
+    labelled, captioned = ({row["image"] for row in rows} for rows in tables.values())
+    assert not labelled & captioned
+    counts = Counter(row["label"] for row in tables["labels"])
+    assert set(counts.values()) == {30} and len(counts) == 6
+    assert all(label in row["text"] for row in tables["captions"] for label in counts if row["text"].endswith(label))
+    with zipfile.ZipFile(QUAY / "pictures.zip") as archive:
+        assert {f"pictures.zip/{name}" for name in archive.namelist()} == labelled | captioned
+        assert all(Image.open(archive.open(name)).size == (32, 32) for name in archive.namelist()[::20])
+    assert (QUAY / "pictures.zip").stat().st_size < 400_000
+
+
+def test_the_quay_is_what_its_script_draws() -> None:
+    drawn = runpy.run_path(str(QUAY / "draw.py"))
+    rng, subjects = random.Random(1884), list(drawn["SUBJECTS"])
+    order = [subject for subject in subjects for _ in range(drawn["LABELLED"])]
+    order += [rng.choice(subjects) for _ in range(drawn["OTHERS"])]
+    numbers = list(range(len(order)))
+    rng.shuffle(numbers)
+    with zipfile.ZipFile(QUAY / "pictures.zip") as archive:
+        for place, subject in enumerate(order[:5]):
+            image, _ = drawn["drawing"](subject, rng)
+            kept = Image.open(archive.open(f"{numbers[place]:04}.png"))
+            pixels = [np.asarray(one.convert("RGB"), dtype=float) for one in (image, kept)]
+            assert np.abs(pixels[0] - pixels[1]).mean() < 3  # another Pillow may round in another way

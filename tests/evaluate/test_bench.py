@@ -170,3 +170,9 @@ def test_a_measurement_of_another_bench_is_refused(scores: dict[str, np.ndarray]
     refuse_other(Measured((reading("a", 1.0),), {"intent": np.zeros((4, 3), dtype=bool)}), bench)
     with pytest.raises(ValueError, match=r"scores of 'intent'|reading of 'a'"):
         refuse_other(Measured(tuple(reading(key, 1.0) for key in readings), scores), bench)
+
+
+def test_a_collapse_is_told_of_what_the_product_reads() -> None:
+    reading = Reading(key=rank.KEY, name="RankMe", value=1.0, unit="", n=100, detail={"most": 100})
+    assert "texts of different meaning" in str(outside({}, Measured(()), Measured((reading,))))
+    assert "different pictures lie in one place" in str(outside({}, Measured(()), Measured((reading,)), kind="image"))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.merge import average
 from tests.tiny import tiny_product
@@ -45,3 +46,15 @@ def test_networks_of_other_shapes_cannot_be_averaged():
     other.network.backbone.embeddings.word_embeddings.weight = torch.nn.Parameter(torch.zeros(3, 32))
     with pytest.raises(ValueError, match="do not have the same parameters"):
         average(BASE, other, 0.5)
+
+
+def test_running_statistics_of_batch_norms_are_averaged_too_and_counts_are_the_adapted_ones():
+    base, adapted = (open_base("scratch:resnet-mini", seed=seed) for seed in (0, 1))
+    norm = next(name for name, _ in adapted.network.named_buffers() if name.endswith("running_var"))
+    count = next(name for name, _ in adapted.network.named_buffers() if name.endswith("num_batches_tracked"))
+    with torch.no_grad():
+        dict(adapted.network.named_buffers())[norm].fill_(9.0)
+        dict(adapted.network.named_buffers())[count].fill_(40)
+    merged = dict(average(base, adapted, 0.25).network.named_buffers())
+    assert merged[norm].unique().tolist() == [3.0]  # a quarter of 9 and three of 1
+    assert int(merged[count]) == 40

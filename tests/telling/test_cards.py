@@ -1,7 +1,9 @@
 """The cards of encoder folders: read back by the hub's own parser, and the same on every resume."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +100,6 @@ def test_a_verdict_of_an_earlier_run_tells_its_labels_per_class() -> None:
 
 
 def test_a_supplied_test_set_is_named_as_what_was_measured_on() -> None:
-    from dataclasses import replace
-
     told = replace(TOLD, test="official.csv", corpus=replace(CORPUS, sources={**CORPUS.sources, "official.csv": "e"}))
     card = encoder_cards(told, verdict(on_test=True), adapted=True)["README.md"]
     (result,) = ModelCard(card).data.eval_results
@@ -237,3 +237,41 @@ def test_a_run_that_was_killed_before_its_decision_writes_the_same_encoders_agai
     again()
     after = open_artifact(run / "encoder")
     assert before[0] is not None and after is not None and after.content == before[0].content
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "library", "opens"),
+    [
+        ("image", "scratch:resnet-mini", "transformers", "AutoImageProcessor.from_pretrained(folder)"),
+        ("pair", "scratch:resnet-mini+minilm", "transformers", "VisionTextDualEncoderModel.from_pretrained(folder)"),
+        ("image", "hog", "shoptalk", 'open_base("path/to/this/folder")'),
+    ],
+)
+def test_the_cards_of_encoders_of_pictures_speak_of_pictures(kind: str, base: str, library: str, opens: str) -> None:
+    told = replace(TOLD, base=Base(base), kind=kind)
+    cards = encoder_cards(told, verdict(), adapted=base != "hog")
+    data = ModelCard(cards["README.md"]).data
+    assert data.library_name == library and "sentence" not in cards["README.md"].partition("# ")[0]
+    assert data.eval_results[0].task_type == "image-classification"
+    assert opens in cards["README.md"] and "pictures" in cards["README.md"]
+    for card in cards.values():
+        own = card.replace("documents, passages or rows", "")
+        assert not re.search(r"\b(conversations?|messages?|passages)\b", own)
+
+
+def test_the_command_of_a_run_on_pictures_names_its_task_and_what_is_not_that_tasks_default() -> None:
+    source, labels = Path("pictures.zip"), Path("labels.csv")
+    plain = command_of([source], labels, None, Config(task="picture"), accept_unproven=False)
+    assert plain == "shoptalk adapt pictures.zip --out RUN --labels labels.csv --task picture"
+    changed = Config(task="picture", base="scratch:vit-nano", candidates=("mae", "none"))
+    assert command_of([source], labels, None, changed, accept_unproven=False) == (
+        "shoptalk adapt pictures.zip --out RUN --labels labels.csv --task picture --bases scratch:vit-nano,pixels,hog "
+        "--candidates mae,none"
+    )
+    paired = command_of([Path("c.csv")], None, None, Config(task="caption", budget="5m"), accept_unproven=False)
+    assert paired == "shoptalk adapt c.csv --out RUN --task caption --budget 5m"
+
+
+def test_bases_of_pictures_are_named_as_they_are_and_by_no_hub() -> None:
+    for ref in ("scratch:resnet-mini@64", "hog", "pixels@64", "scratch:resnet-mini+minilm"):
+        assert base_of(ref) == Base(ref)

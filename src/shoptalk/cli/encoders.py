@@ -31,6 +31,7 @@ from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.progress import Console
 from shoptalk.readback import read_record
+from shoptalk.records import Drop, Picture
 
 commands = typer.Typer()
 
@@ -283,22 +284,45 @@ def predict(
     """What each message is, by the encoder and head that a run ships; texts out of scope are marked.
 
     A line for each message: label, probability and text, between tabs. Tabs and line ends inside are shown as \\t and
-    \\n there; --json has the text as it is.
+    \\n there; --json has the text as it is. Of a run on pictures, give files, folders and zips of pictures instead: a
+    line for each picture, with its path.
     """
     from shoptalk.nn.heads.answering import answers
 
-    messages = _messages(texts or [], file)
+    messages = _pictures(texts or [], file) if _reads_pictures(model) else _messages(texts or [], file)
     rows = [
         {
-            "text": text,
+            **({"picture": message.path} if isinstance(message, Picture) else {"text": message}),
             "label": answer.labels[0] if len(answer.labels) == 1 else None,
             "labels": list(answer.labels),
             "probability": answer.probability,
             "in_scope": answer.in_scope,
         }
-        for text, answer in zip(messages, answers(model, messages), strict=True)
+        for message, answer in zip(messages, answers(model, messages), strict=True)
     ]
     show(rows, as_json, lambda: "\n".join(map(printed.answer, rows)))
+
+
+def _reads_pictures(model: Path) -> bool:
+    from shoptalk.nn.features import reads_pictures
+
+    return reads_pictures(model / "encoder")
+
+
+def _pictures(paths: list[str], file: Path | None) -> list[Picture]:
+    from shoptalk.curate.sources import stream_sources
+
+    if file is not None or not paths or paths == ["-"]:
+        raise InputError("This model classifies pictures. Give files, folders or zips of pictures.")
+    pictures = []
+    for document in stream_sources([Path(path) for path in paths], load().curate):
+        if isinstance(document, Drop):
+            typer.echo(f"{document.source}: left out, {document.reason}: {document.detail}", err=True)
+        elif document.picture is not None:
+            pictures.append(document.picture)
+        else:
+            typer.echo(f"{document.source}: left out, a text, which this model does not read", err=True)
+    return pictures
 
 
 def _messages(texts: list[str], file: Path | None) -> list[str]:

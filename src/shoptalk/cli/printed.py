@@ -167,7 +167,7 @@ def answer(row: Result) -> str:
     """What a message is, how sure that is, and the message, between tabs; always one line with two tabs."""
     said = "|".join(row["labels"]) or "-"
     shown = said if row["in_scope"] else f"out of scope ({said})"
-    return f"{_one_line(shown)}\t{row['probability']:.2f}\t{_one_line(row['text'])}"
+    return f"{_one_line(shown)}\t{row['probability']:.2f}\t{_one_line(row.get('text', row.get('picture', '')))}"
 
 
 def finetuned(result: Result, out: Path) -> str:

@@ -1,4 +1,5 @@
-"""Sources of any size to unit vectors on disk: what `shoptalk embed` does.
+"""Sources of any size to unit vectors on disk: what `shoptalk embed` does. An image encoder reads the pictures in them,
+a text encoder the texts, and a pair both; what a model does not read is counted and told.
 
     embed_sources("minilm", [Path("chats/")], Path("vectors.npy"), config, report=console)
 
@@ -11,7 +12,8 @@ settings, sources or weights start over. The array appears at the end, as a whol
 |------------------|----------------------------------------------------------------------------------|
 | NAME.npy         | [texts, dimensions]; `np.load(path, mmap_mode="r")` opens it without reading it  |
 | NAME.scales.npy  | for int8 only, float32 [texts, 1]: `vectors * scales` are the unit vectors       |
-| NAME.jsonl       | line i is the `id`, `turn` (-1: a passage) and `text` of row i                   |
+| NAME.jsonl       | line i is the `id`, `turn` (-1: a passage) and `text` of row i; of a picture, in |
+|                  | place of the text, its path as `picture`, and its `sha256`                       |
 | NAME.json        | what the vectors were made from and with (`VectorsCard`)                         |
 """
 
@@ -19,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -30,14 +32,20 @@ from shoptalk.config import Config
 from shoptalk.curate.listing import counted
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError, StorageError
-from shoptalk.nn.bases import resolve
+from shoptalk.nn.bases import resolve, towers_of
+from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import embed, prompt_of
+from shoptalk.nn.features import feature_of
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Embedder, Kind
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.quantities import span
-from shoptalk.records import Document, Drop
+from shoptalk.records import Document, Drop, Item
 from shoptalk.stages.world import open_embedder
 from shoptalk.training.reporter import Reporter
+
+_ONE: dict[Kind, str] = {"text": "text", "image": "picture", "pair": "text or picture", "lm": "text"}
+_MANY: dict[Kind, str] = {"text": "texts", "image": "pictures", "pair": "texts and pictures", "lm": "texts"}
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -62,7 +70,8 @@ def embed_sources(
     prompt: str | None = None,
     force: bool = False,
 ) -> int:
-    """Write the unit vectors of every turn and passage, with the files beside them that the table above lists.
+    """Write the unit vectors of every turn, passage and picture that the model reads, with the files beside them that
+    the table above lists.
 
     Nothing is deduplicated: row i of the array is line i of the JSONL file. The same call continues after a crash, and
     returns at once where all is done. Returns the number of rows.
@@ -124,20 +133,24 @@ def embed_sources(
                 left_out=0,
                 sources=fingerprint,
             )
-            plan = _read_rows(work, begun, sources, config, report)
+            plan = _read_rows(work, begun, sources, config, report, product.kind)
         if not plan.card.texts:
-            raise SourceError(f"There is no text in {', '.join(map(str, sources))}. Give files that hold some.")
+            raise SourceError(
+                f"There is no {_ONE[product.kind]} in {', '.join(map(str, sources))}. Give files that hold some."
+            )
         _embed_shards(work, plan, product, report)
         work.publish(plan.card, out)
     return plan.card.texts
 
 
-def _read_rows(work: Work, card: VectorsCard, sources: Sequence[Path], config: Config, report: Reporter) -> ShardPlan:
+def _read_rows(
+    work: Work, card: VectorsCard, sources: Sequence[Path], config: Config, report: Reporter, kind: Kind
+) -> ShardPlan:
     """Read the sources into the file of rows that is embedded; what is left out is told."""
     report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
     reasons = Counter[str]()
-    items = _counting(stream_sources(sources, config.curate, say=report.say), reasons)
-    plan = work.prepared(card, items, shard=SHARD, passage_characters=config.curate.passage_characters)
+    items = _counting(stream_sources(sources, config.curate, say=report.say), reasons, kind)
+    plan = work.prepared(card, items, shard=SHARD, passage_characters=config.curate.passage_characters, kind=kind)
     if reasons:
         report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")
     return plan
@@ -184,8 +197,14 @@ def _check_out(out: Path, sources: Sequence[Path]) -> None:
         )
 
 
-def _model_digest(ref: str) -> dict[str, str]:
-    """The hash of every file that decides what the model's vectors are: weights, tokenizer, pooling."""
+def _model_digest(ref: str) -> dict[str, Any]:
+    """The hash of every file that decides what the model's vectors are: weights, tokenizer, pooling, processor. What is
+    made when it is opened has none, but the hash of what it will be.
+    """
+    if (towers := towers_of(ref)) is not None:
+        return {tower: _model_digest(tower) for tower in towers}
+    if picture_size_of(ref) is not None or feature_of(ref) is not None:
+        return {"made": base_digest(ref)}
     folder = resolve(ref)
     files = [*folder.glob("*"), *folder.glob("1_Pooling/*")]
     return {
@@ -197,11 +216,15 @@ def _model_digest(ref: str) -> dict[str, str]:
     }
 
 
-def _counting(items: Iterable[Document | Drop], reasons: Counter[str]) -> Iterator[Document | Drop]:
-    """The same items; the drops among them are counted by reason."""
+def _counting(items: Iterable[Document | Drop], reasons: Counter[str], kind: Kind) -> Iterator[Document | Drop]:
+    """The same items; the drops among them are counted by reason, and so is what a model of this kind does not read."""
     for item in items:
         if isinstance(item, Drop):
             reasons[item.reason] += 1
+        elif kind == "text" and item.picture is not None:
+            reasons["pictures, which a text encoder does not read"] += 1
+        elif kind == "image" and (item.text or item.turns):
+            reasons["documents with texts, which an image encoder does not read"] += 1
         yield item
 
 
@@ -210,20 +233,20 @@ def _counting(items: Iterable[Document | Drop], reasons: Counter[str]) -> Iterat
 
 def _embed_shards(work: Work, plan: ShardPlan, product: Embedder, report: Reporter) -> None:
     first = work.finished_shards(plan)
-    progress = _Progress(plan, first, report)
+    progress = _Progress(plan, first, report, _MANY[product.kind])
     if len(progress) > _PROBED_FROM:
         progress.forecast(_seconds_per_byte(work, plan, product))
     for shard in range(first, plan.shards):
-        vectors = _vectors(product, work.texts(plan, shard), plan.card)
+        vectors = _vectors(product, work.items(plan, shard), plan.card)
         work.write(plan, shard, vectors)
         progress.finished(shard)
 
 
-def _vectors(product: Embedder, texts: Sequence[str], card: VectorsCard) -> Float32[np.ndarray, "n D"]:
-    """Unit vectors of the texts; one that comes several times, such as "ok thanks", is embedded once."""
-    distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+def _vectors(product: Embedder, items: Sequence[Item], card: VectorsCard) -> Float32[np.ndarray, "n D"]:
+    """Unit vectors of the items; one that comes several times, such as "ok thanks", is embedded once."""
+    distinct = {item: place for place, item in enumerate(dict.fromkeys(items))}
     vectors = embed(product, list(distinct), precision=card.precision, prompt=card.prompt)
-    return vectors[[distinct[text] for text in texts]]
+    return vectors[[distinct[item] for item in items]]
 
 
 def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
@@ -238,13 +261,13 @@ def _seconds_per_byte(work: Work, plan: ShardPlan, product: Embedder) -> float:
 class _Progress:
     """How much is done and how long the rest takes, in proportion to the bytes of the rows, not to their number."""
 
-    def __init__(self, plan: ShardPlan, first: int, report: Reporter) -> None:
-        self.plan, self.first, self.report = plan, first, report
+    def __init__(self, plan: ShardPlan, first: int, report: Reporter, items: str) -> None:
+        self.plan, self.first, self.report, self.items = plan, first, report, items
         self.begun = self.said = time.monotonic()
         earlier = f", {min(first * plan.shard, plan.card.texts):,} of them are kept from before" if first else ""
         size = plan.card.texts * plan.card.dimensions * np.dtype(plan.card.dtype).itemsize
         report.say(
-            f"embed: {plan.card.texts:,} texts{earlier}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
+            f"embed: {plan.card.texts:,} {items}{earlier}; {size / 1e6:,.1f} MB of {plan.card.dtype}, "
             f"computed in {plan.card.precision}"
         )
 
@@ -271,5 +294,7 @@ class _Progress:
         rest = (
             f"done in {span(seconds)}" if last else f"about {span((offsets[-1] - offsets[shard + 1]) * per_byte)} left"
         )
-        self.report.say(f"embed: {texts:,} of {self.plan.card.texts:,} texts, {rate:,.0f} texts/s, {rest}")
+        self.report.say(
+            f"embed: {texts:,} of {self.plan.card.texts:,} {self.items}, {rate:,.0f} {self.items}/s, {rest}"
+        )
         self.said = now

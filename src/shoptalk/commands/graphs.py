@@ -184,7 +184,8 @@ def pixel_values(
         pixels = normalised(pictures, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     else:
         pixels = product.normalised(pictures)
-    return np.ascontiguousarray(pixels.numpy())
+    values: Float32[np.ndarray, "n 3 S S"] = np.ascontiguousarray(pixels.numpy())
+    return values
 
 
 def sample_pictures(size: int) -> UInt8[np.ndarray, "n S S 3"]:
@@ -197,4 +198,5 @@ def sample_pictures(size: int) -> UInt8[np.ndarray, "n S S 3"]:
     colours = rng.uniform(-1, 1, (len(shapes), 3))
     pictures = [127 + 100 * np.multiply.outer(shape, colour) for shape, colour in zip(shapes, colours, strict=True)]
     noise = rng.uniform(0, 255, (2, size, size, 3))
-    return np.clip(np.concatenate([noise, np.stack(pictures)]), 0, 255).astype(np.uint8)
+    sample: UInt8[np.ndarray, "n S S 3"] = np.clip(np.concatenate([noise, np.stack(pictures)]), 0, 255).astype(np.uint8)
+    return sample

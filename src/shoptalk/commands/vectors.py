@@ -26,8 +26,9 @@ from shoptalk.artifact import storage_errors, write_text
 from shoptalk.curate.curation import to_corpus
 from shoptalk.errors import ArtifactError, StorageError
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.product import Kind
 from shoptalk.readback import as_written, read_record, read_text
-from shoptalk.records import Document, Drop, Frozen
+from shoptalk.records import Document, Drop, Frozen, Item, Picture
 
 Dtype = Literal["float32", "float16", "int8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -44,6 +45,7 @@ class VectorsCard(Frozen):
     prompt: str | None = None
     """The name of what the model put before each text."""
     texts: int
+    """How many texts and pictures there are."""
     dimensions: int
     left_out: int
     sources: dict[str, str]
@@ -123,17 +125,24 @@ class Work:
         return None
 
     def prepared(
-        self, begun: VectorsCard, items: Iterable[Document | Drop], *, shard: int, passage_characters: int
+        self,
+        begun: VectorsCard,
+        items: Iterable[Document | Drop],
+        *,
+        shard: int,
+        passage_characters: int,
+        kind: Kind = "text",
     ) -> ShardPlan:
-        """Write every text of `items` into the file of rows, and make room for their vectors.
+        """Write every text and picture of `items` that a model of this `kind` reads into the file of rows, and make
+        room for their vectors.
 
-        Returns the plan, on the disk unless there was no text at all.
+        Returns the plan, on the disk unless there was nothing at all.
 
         Raises:
             StorageError: the disk has no room.
         """
         with storage_errors(self._rows):
-            texts, left_out, offsets = _write_rows(self._rows, items, passage_characters, shard)
+            texts, left_out, offsets = _write_rows(self._rows, items, passage_characters, shard, kind)
             card = begun.model_copy(update={"texts": texts, "left_out": left_out})
             plan = ShardPlan(card=card, shard=shard, offsets=offsets)
             if texts:
@@ -144,23 +153,23 @@ class Work:
                 write_text(self._plan, plan.model_dump_json())
         return plan
 
-    def texts(self, plan: ShardPlan, shard: int) -> list[str]:
-        """The texts of a shard."""
+    def items(self, plan: ShardPlan, shard: int) -> list[Item]:
+        """The texts and pictures of a shard."""
         begin, end = plan.offsets[shard : shard + 2]
         with self._rows.open("rb") as file:
             file.seek(begin)
             lines = file.read(end - begin).decode("utf-8", "surrogatepass")
-        return [json.loads(line)["text"] for line in lines.split("\n")[:-1]]
+        return [_item(line) for line in lines.split("\n")[:-1]]
 
-    def sample(self, plan: ShardPlan, most: int) -> tuple[list[str], int]:
-        """Up to `most` texts from shards all over the file of rows, and how many bytes their rows have."""
+    def sample(self, plan: ShardPlan, most: int) -> tuple[list[Item], int]:
+        """Up to `most` texts and pictures from shards all over the file of rows, and how many bytes their rows have."""
         shards = np.unique(np.linspace(0, plan.shards - 1, num=8).astype(int)).tolist()
         lines: list[bytes] = []
         with self._rows.open("rb") as file:
             for shard in shards:
                 file.seek(plan.offsets[shard])
                 lines += islice(file, most // len(shards))
-        return [json.loads(line.decode("utf-8", "surrogatepass"))["text"] for line in lines], sum(map(len, lines))
+        return [_item(line.decode("utf-8", "surrogatepass")) for line in lines], sum(map(len, lines))
 
     def write(self, plan: ShardPlan, shard: int, vectors: Float32[np.ndarray, "n D"]) -> None:
         """Store a shard's unit vectors, in the result's type, and count it as finished."""
@@ -205,10 +214,10 @@ def quantise(
 
 
 def _write_rows(
-    path: Path, items: Iterable[Document | Drop], passage_characters: int, shard: int
+    path: Path, items: Iterable[Document | Drop], passage_characters: int, shard: int, kind: Kind
 ) -> tuple[int, int, tuple[int, ...]]:
-    """Write one JSON line per text. Returns how many there are, how many documents were left out, and the offsets at
-    which the shards begin and the last one ends.
+    """Write one JSON line per text or picture that is read. Returns how many there are, how many documents were left
+    out, and the offsets at which the shards begin and the last one ends.
     """
     texts, left_out, at = 0, 0, 0
     offsets: list[int] = []
@@ -217,7 +226,7 @@ def _write_rows(
             if isinstance(item, Drop):
                 left_out += 1
                 continue
-            for row in _rows(item, passage_characters):
+            for row in _rows(item, passage_characters, kind):
                 if texts % shard == 0:
                     offsets.append(at)
                 at += file.write(row.encode("utf-8", "surrogatepass"))
@@ -225,11 +234,25 @@ def _write_rows(
     return texts, left_out, (*offsets, at)
 
 
-def _rows(document: Document, passage_characters: int) -> Iterator[str]:
-    """One JSON line for each text of a document."""
+def _rows(document: Document, passage_characters: int, kind: Kind) -> Iterator[str]:
+    """One JSON line for each text and picture of a document that a model of this kind reads."""
     corpus = to_corpus([document], digest="", passage_characters=passage_characters)
-    for turn, text in zip(corpus.turn.tolist(), corpus.texts, strict=True):
-        yield json.dumps({"id": document.id, "turn": turn, "text": text}, ensure_ascii=False) + "\n"
+    for turn, item in zip(corpus.turn.tolist(), corpus.items, strict=True):
+        if not reads(kind, item):
+            continue
+        said = {"picture": item.path, "sha256": item.sha256} if isinstance(item, Picture) else {"text": item}
+        yield json.dumps({"id": document.id, "turn": turn, **said}, ensure_ascii=False) + "\n"
+
+
+def reads(kind: Kind, item: Item) -> bool:
+    """Whether a model of this kind reads the item."""
+    return kind == "pair" or isinstance(item, Picture) == (kind == "image")
+
+
+def _item(row: str) -> Item:
+    """What a row is of."""
+    said = json.loads(row)
+    return Picture(path=said["picture"], sha256=said["sha256"]) if "picture" in said else str(said["text"])
 
 
 def _make_room(folder: Path, needed: int) -> None:

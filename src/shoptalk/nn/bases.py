@@ -32,9 +32,9 @@ from shoptalk.nn.encoder import (
     pooling_of,
     text_encoder,
 )
-from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features
+from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features, reads_pictures
 from shoptalk.nn.image_encoder import ImageEncoder
-from shoptalk.nn.open_pictures import is_pair, is_vision, open_image, open_pair
+from shoptalk.nn.open_pictures import is_pair, open_image, open_pair
 from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.product import CALLED, Embedder, Kind
@@ -101,7 +101,7 @@ def kind_of(ref: str) -> Kind:
     folder = resolve(ref)
     if is_pair(folder):
         return "pair"
-    return "image" if is_vision(folder) or is_features(folder) else "text"
+    return "image" if reads_pictures(folder) else "text"
 
 
 def towers_of(ref: str) -> tuple[str, str] | None:

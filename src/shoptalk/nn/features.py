@@ -25,7 +25,7 @@ from shoptalk.artifact import usual_modes, write_text
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.image.pixels import Pixels, decode_all, decode_to
 from shoptalk.nn.encoder import MODEL_CARD, prompt_of
-from shoptalk.nn.image_encoder import picture_units, pictures_only
+from shoptalk.nn.image_encoder import is_vision, model_type_of, picture_units, pictures_only
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder, Kind
 from shoptalk.records import Item
@@ -217,11 +217,12 @@ def feature_encoder(feature: Feature, size: int, *, name: str) -> FeatureEncoder
 
 def is_features(folder: Path) -> bool:
     """Whether the folder is one of `FeatureEncoder.save`."""
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(settings, dict) and settings.get("model_type") == MODEL_TYPE
+    return model_type_of(folder) == MODEL_TYPE
+
+
+def reads_pictures(folder: Path) -> bool:
+    """Whether the encoder in a folder reads pictures and no texts."""
+    return is_features(folder) or is_vision(folder)
 
 
 def open_features(folder: Path, ref: str) -> FeatureEncoder:

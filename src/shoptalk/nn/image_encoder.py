@@ -153,6 +153,20 @@ def _pool_first_token(backbone: Any) -> None:
     backbone.config.pooler_output_size = width
 
 
+def model_type_of(folder: Path) -> str:
+    """The kind of model that a folder's config.json names; empty where it names none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def is_vision(folder: Path) -> bool:
+    """Whether the folder holds an image encoder, by its config.json."""
+    return model_type_of(folder) in VISION_TYPES
+
+
 def processor_settings(network: ImageNetwork) -> dict[str, Any]:
     """`preprocessor_config.json`: shorter side to the size by bicubic interpolation, middle square, normalised."""
     size = network.size

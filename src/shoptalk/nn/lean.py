@@ -23,6 +23,7 @@ from shoptalk.artifact import open_artifact
 from shoptalk.nn import attention, bertlike
 from shoptalk.nn.admission import WEIGHTS, admit, refuse_infinite, refuse_unable
 from shoptalk.nn.encoder import MAX_LENGTH, Encoder, TextEncoder, dialogue_of, longest_of, pooling_of
+from shoptalk.nn.features import reads_pictures
 from shoptalk.nn.product import Embedder
 
 _PRESENT: dict[str, Any] = {
@@ -51,7 +52,7 @@ def open_to_read(folder: Path) -> Embedder:
 def _lean(folder: Path) -> TextEncoder | None:
     """The same without transformers; None where the folder is not Shoptalk's own, or asks for more than is here."""
     artifact = open_artifact(folder)
-    if artifact is None or artifact.kind not in {"encoder", "base"}:
+    if artifact is None or artifact.kind not in {"encoder", "base"} or reads_pictures(folder):
         return None
     admit(folder, str(folder))
     # Whatever is wrong, `open_base` has the message for it.

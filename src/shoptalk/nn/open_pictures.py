@@ -13,7 +13,7 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.encoder import PACKABLE, Encoder, longest_of, pooling_of
-from shoptalk.nn.image_encoder import MEAN, PROCESSOR, STD, VISION_TYPES, ImageEncoder, ImageNetwork
+from shoptalk.nn.image_encoder import MEAN, PROCESSOR, STD, ImageEncoder, ImageNetwork, model_type_of
 from shoptalk.nn.pair_encoder import MODEL_TYPE, PairEncoder, PairNetwork
 from shoptalk.nn.scratch_pictures import MARK
 
@@ -138,20 +138,6 @@ def open_pair(folder: Path, ref: str, *, max_length: int) -> PairEncoder:
             "config.json that belongs to the weights; fetch or write the model again."
         )
     return product
-
-
-def model_type_of(folder: Path) -> str:
-    """The kind of model that a folder's config.json names; empty where it names none."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return ""
-    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
-
-
-def is_vision(folder: Path) -> bool:
-    """Whether the folder holds an image encoder, by its config.json."""
-    return model_type_of(folder) in VISION_TYPES
 
 
 def is_pair(folder: Path) -> bool:

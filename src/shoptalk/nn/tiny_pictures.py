@@ -6,6 +6,8 @@ import torch
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from shoptalk.nn.image_encoder import ImageEncoder, ImageNetwork
+from shoptalk.nn.pair_encoder import PairEncoder, paired
+from shoptalk.nn.tiny import tiny_product
 
 SIZE, PATCH = 16, 4
 """Of the pictures that they read, and of a ViT's patches, in pixels."""
@@ -21,6 +23,12 @@ def tiny_image_encoder(form: Literal["resnet", "vit"] = "resnet", *, seed: int =
         backbone: Any = _resnet() if form == "resnet" else _vit()
         network = ImageNetwork(backbone, size=SIZE).eval()
     return ImageEncoder(network=network, name=f"tiny-{form}")
+
+
+def tiny_pair_encoder(form: Literal["resnet", "vit"] = "resnet", *, seed: int = 0) -> PairEncoder:
+    """The tiny image encoder and the tiny BERT as two towers, in evaluation mode."""
+    towers = tiny_image_encoder(form, seed=seed), tiny_product(seed)
+    return paired(*towers, name=f"tiny-{form}+tiny", began_as=f"tiny-{form}+tiny", seed=seed)
 
 
 def _resnet() -> ResNetModel:

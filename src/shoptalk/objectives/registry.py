@@ -7,14 +7,17 @@ from shoptalk.config import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
+from shoptalk.objectives.alignment.clip import ClipSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
 from shoptalk.objectives.contrastive.simclr import SimclrSpec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
 from shoptalk.objectives.contrastive.turns import TurnsSpec
+from shoptalk.objectives.distillation.dino import DinoSpec
 from shoptalk.objectives.distillation.distil import DistilSpec
 from shoptalk.objectives.distillation.neighbours import NeighboursSpec
 from shoptalk.objectives.masked.bow import BowSpec
 from shoptalk.objectives.masked.data2vec import Data2vecSpec
+from shoptalk.objectives.masked.mae import MaeSpec
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
 from shoptalk.objectives.masked.sop import SopSpec
@@ -42,6 +45,9 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,
+    "dino": DinoSpec,
+    "mae": MaeSpec,
+    "clip": ClipSpec,
     "classify": ClassifySpec,
     "setfit": SetfitSpec,
 }

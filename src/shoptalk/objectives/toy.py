@@ -10,12 +10,15 @@ from jaxtyping import UInt8
 
 from shoptalk.image.pixels import Pixels
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.pair_encoder import PairInputs
 from shoptalk.nn.product import Product
 from shoptalk.nn.tiny import WORDS, tiny_product
-from shoptalk.nn.tiny_pictures import tiny_image_encoder
+from shoptalk.nn.tiny_pictures import tiny_image_encoder, tiny_pair_encoder
 from shoptalk.objective import Key, Material, Spec, Targets
-from shoptalk.records import Picture
+from shoptalk.records import Item, Picture
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.stored import TextsOf
+from shoptalk.text.tokens import tokenise
 
 
 def toy_corpus(conversations: int = 24, turns: int = 4, *, seed: int = 0) -> Corpus:
@@ -68,6 +71,26 @@ def toy_pictures(n: int = 96, *, size: int = 16, seed: int = 0) -> tuple[Corpus,
     return corpus, Pixels(np.stack(drawings), np.arange(n, dtype=np.int32), size)
 
 
+def toy_captions(n: int = 96, *, size: int = 16, seed: int = 0) -> tuple[Corpus, Pixels]:
+    """The toy pictures with two captions each, which name shape and colour: the corpus, and the pictures' pixels."""
+    pictures, pixels = toy_pictures(n, size=size, seed=seed)
+    items: list[Item] = []
+    for i, picture in enumerate(pictures.items):
+        shape, colour = SHAPE_WORDS[i % len(SHAPES)], COLOUR_WORDS[i // len(SHAPES) % 3]
+        items += [picture, f"{colour} {shape}", f"a {shape} that is {colour}"]
+    corpus = Corpus(
+        items=tuple(items),
+        conversation=np.repeat(np.arange(n), 3),
+        turn=np.tile(np.arange(-1, 2), n),
+        digest=f"captions-{n}-{size}-{seed}",
+    )
+    rows = np.full(3 * n, -1, dtype=np.int32)
+    rows[::3] = np.arange(n)
+    return corpus, Pixels(pixels.array, rows, size)
+
+
+SHAPE_WORDS, COLOUR_WORDS = ("bag", "box", "cross", "track"), ("hot", "good", "cold")
+"""In toy captions, of the shapes and of the colours red, green and blue: words that the tiny tokenizer knows."""
 SHAPES = ("disc", "square", "cross", "stripes")
 
 
@@ -104,6 +127,11 @@ def toy_material(
         product = image_encoder or tiny_image_encoder()
         pictures, pixels = toy_pictures(size=product.network.size)
         return Material(pictures, product, pixels, None)
+    if spec.accepts("pair"):
+        pair = tiny_pair_encoder()
+        captions, pixels = toy_captions(size=pair.size)
+        tokens = tokenise(pair.tokenizer, TextsOf(captions.items), max_length=pair.max_length)
+        return Material(captions, pair, PairInputs(pixels, tokens), None)
     product, corpus = tiny_product(), corpus if corpus is not None else toy_corpus()
     return Material(corpus, product, product.inputs(corpus), toy_labels(corpus) if spec.supervised else None)
 

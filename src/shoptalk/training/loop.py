@@ -203,9 +203,8 @@ def _refuse_forgotten(objective: Objective[Any, Any]) -> None:
 
 @contextlib.contextmanager
 def observing(objective: Objective[P, Any]) -> Iterator[P]:
-    """The product to probe; all that a probe may change is restored, so the run goes on bit-identically.
-
-    Modes, random states, gradients, and buffers: batch norms in training mode remember what they were probed with.
+    """The product to probe; modes, random states, gradients and buffers are restored, so the run goes on
+    bit-identically. (Batch norms in training mode would remember what they were probed with.)
     """
     from shoptalk.nn.encoder import evaluating
 

@@ -26,7 +26,7 @@ def loss(
     return float(data + (weights**2).sum() / (2 * inverse * counts.sum()))
 
 
-@pytest.mark.parametrize(("classes", "width", "inverse"), [(3, 8, 20.0), (7, 32, 20.0), (4, 16, 2.0)])
+@pytest.mark.parametrize(("classes", "width", "inverse"), [(3, 8, 20.0), (7, 32, 20.0), (4, 16, 2.0), (5, 1_500, 20.0)])
 def test_each_head_is_the_logistic_regression_of_its_own_texts(classes: int, width: int, inverse: float) -> None:
     vectors, codes = world(210, classes, width)
     rng = np.random.default_rng(1)

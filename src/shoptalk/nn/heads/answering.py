@@ -9,13 +9,14 @@ from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads import head_files
 from shoptalk.nn.heads.classifier import Answer
 from shoptalk.nn.lean import open_to_read
+from shoptalk.records import Item, Picture
 
 NO_ANSWER = Answer(labels=(), probability=0.0, in_scope=False)
 """The answer to an empty text: any label would be a guess from the training set alone."""
 
 
-def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
-    """The predictions of the encoder and the head in a folder (of a run, or of `finetune`), one per text.
+def answers(model: Path, items: Sequence[Item]) -> list[Answer]:
+    """The predictions of the encoder and the head in a folder (of a run, or of `finetune`), one per text or picture.
 
     A text with nothing in it to read (empty, spaces, invisible characters) has no label and is out of scope.
 
@@ -36,10 +37,9 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
         )
     for part in ("encoder", "head"):
         handed_out(model / part)
-    # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
-    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts if _has_something(text)]
+    readable = [_readable(item) for item in items if _has_something(item)]
     if not readable:
-        return [NO_ANSWER] * len(texts)
+        return [NO_ANSWER] * len(items)
     product, fitted = open_to_read(model / "encoder"), head_files.load(model / "head")
     if (width := fitted.head.weights.shape[1]) != product.dim:
         raise ArtifactError(
@@ -47,7 +47,12 @@ def answers(model: Path, texts: Sequence[str]) -> list[Answer]:
             f"makes some of {product.dim:,}. Delete both, and run the command that made them again."
         )
     predictions = iter(fitted.answers(embed(product, readable)))
-    return [next(predictions) if _has_something(text) else NO_ANSWER for text in texts]
+    return [next(predictions) if _has_something(item) else NO_ANSWER for item in items]
+
+
+def _readable(item: Item) -> Item:
+    """Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes."""
+    return item.encode("utf-8", "replace").decode("utf-8") if isinstance(item, str) else item
 
 
 def belongs(head: Artifact, encoder: Artifact) -> bool:
@@ -56,6 +61,6 @@ def belongs(head: Artifact, encoder: Artifact) -> bool:
     return head.parents.get("encoder") == encoder.content or head.parents == encoder.parents
 
 
-def _has_something(text: str) -> bool:
-    """Whether a text has a character that can be seen; one that only joins or directs others cannot."""
-    return any(character.isprintable() and not character.isspace() for character in text)
+def _has_something(item: Item) -> bool:
+    """Whether an item is a picture, or has a character that can be seen; one that only joins others cannot."""
+    return isinstance(item, Picture) or any(letter.isprintable() and not letter.isspace() for letter in item)

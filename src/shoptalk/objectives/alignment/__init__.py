@@ -1,0 +1,1 @@
+"""Objectives that bring pictures and texts into one space."""

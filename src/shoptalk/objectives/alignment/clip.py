@@ -1,0 +1,174 @@
+"""CLIP (Radford et al. 2021, section 2.3 and figure 3): a picture must identify its caption, and a caption its picture.
+
+Two towers give n pictures the unit vectors I, and one caption of each the unit vectors T:
+
+    logits = e^t I Tᵀ
+    L = 1/2 [ cross-entropy of the rows of logits + cross-entropy of its columns ],    the labels being 1..n
+
+t is learned with the towers; e^t begins at 1 / 0.07 and is never above 100. With `frozen` one tower stays as it is and
+only its projection learns: LiT (Zhai et al. 2022), there the picture's tower, here either: `frozen=text` lets a picture
+tower with random weights learn the space of a sentence encoder, so that it understands names which it has never seen.
+
+What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
+a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
+by more than CLIP's crop, which a few thousand of them need and 400 million do not (`chain`); LiT's locked tower has no
+projection, and here it keeps one; t and the towers have one learning rate and constant weight decay (t has none).
+
+Run alone on a toy: python -m shoptalk.objectives.alignment.clip
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from shoptalk.image.augment import CLIP, Chain
+from shoptalk.image.batches import Views
+from shoptalk.nn.encoder import evaluating
+from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.losses import info_nce
+from shoptalk.nn.pair_encoder import PairEncoder
+from shoptalk.nn.product import Kind
+from shoptalk.nn.transfer import sent
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
+from shoptalk.objectives.views import views_of
+from shoptalk.text.batching import TokenBatch
+from shoptalk.text.corpus import Corpus
+
+Tower = Literal["", "picture", "text"]
+MOST_SCALE = 100.0
+"""What cosines are multiplied by, at most (section 2.5)."""
+
+
+@dataclass(frozen=True)
+class CaptionedViews(Views):
+    """One view of each of n pictures, and a caption of each."""
+
+    captions: TokenBatch
+    related: Bool[Tensor, "n n"]
+    """Which captions are no negatives: related[i, j] says so of caption j and picture i."""
+
+    @property
+    def tokens(self) -> int:
+        """The pictures' share of a budget, and the captions' real tokens."""
+        return Views(self.views).tokens + self.captions.tokens
+
+    @property
+    def cells(self) -> int:
+        """The same with the captions' padding."""
+        return Views(self.views).cells + self.captions.cells
+
+
+class ClipSpec(Spec):
+    """CLIP: pictures and captions identify each other; with a frozen tower, LiT."""
+
+    kind: Literal["clip"] = "clip"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"pair"})
+    needs: ClassVar[str] = "at least two pictures with captions"
+    head_rate: ClassVar[float | None] = 1.0
+    lr: float = Field(default=1e-3, gt=0)
+    batch: int = Field(default=128, ge=2)
+    passes: float = Field(default=200.0, gt=0)
+    frozen: Tower = Field(default="", description="the tower that stays as it is: picture, text (LiT), or none")
+    chain: Chain = CLIP
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """The pictures that have captions, if there are at least two."""
+        captioned = Captions(corpus).captioned()
+        return captioned if len(captioned) > 1 else []
+
+    def collate(self, material: Material[PairEncoder]) -> Callable[[Sequence[int], Key], CaptionedViews]:
+        """A view of each picture, and one of its captions, drawn by seed, step and picture."""
+        product, inputs, captions = material.product, material.inputs, Captions(material.corpus)
+        tower = ImageEncoder(product.network.pictures, name=product.name)
+        augmented = views_of(Material(material.corpus, tower, inputs.pixels, None), [self.chain])
+
+        def collate(examples: Sequence[int], key: Key) -> CaptionedViews:
+            chosen = [captions.drawn(example, key) for example in examples]
+            return CaptionedViews(
+                views=augmented(examples, key).views,
+                captions=product.batch([inputs.tokens[caption] for caption in chosen]),
+                related=torch.from_numpy(captions.related(examples, chosen)),
+            )
+
+        return collate
+
+    def build(self, product: PairEncoder) -> "Clip":
+        """Both towers with their projections and temperature; the frozen one's weights get no gradients any more."""
+        return Clip(product, frozen=self.frozen)
+
+
+class Captions:
+    """Which texts of a corpus are captions of which pictures: those of the same document."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self._shown = np.asarray(corpus.pictures, dtype=np.int64)
+
+    def of(self, picture: int) -> Int[np.ndarray, " c"]:
+        """The positions of the captions of the picture at a position, in order."""
+        conversation = self.corpus.conversation
+        begin, end = np.searchsorted(conversation, [conversation[picture], conversation[picture] + 1])
+        return np.setdiff1d(np.arange(begin, end), self._shown)
+
+    def captioned(self) -> list[int]:
+        """The positions of the pictures that have captions."""
+        conversation = np.asarray(self.corpus.conversation)
+        texts = np.ones(len(self.corpus), dtype=bool)
+        texts[self._shown] = False
+        places: list[int] = self._shown[np.isin(conversation[self._shown], conversation[texts])].tolist()
+        return places
+
+    def drawn(self, picture: int, key: Key) -> int:
+        """One of its captions, at random by seed, step and picture."""
+        captions = self.of(picture)
+        return int(captions[np.random.default_rng([key.seed, key.step, picture]).integers(len(captions))])
+
+    def related(self, pictures: Sequence[int], chosen: Sequence[int]) -> Bool[np.ndarray, "n n"]:
+        """Whether caption j is worded as any caption of picture i."""
+        wording = self.corpus.wording
+        words = wording[np.asarray(chosen, dtype=np.int64)]
+        return np.stack([np.isin(words, wording[self.of(picture)]) for picture in pictures])
+
+
+class Clip(Objective[PairEncoder, CaptionedViews]):
+    """Symmetric InfoNCE between pictures and captions, with a learned temperature."""
+
+    def __init__(self, product: PairEncoder, *, frozen: Tower) -> None:
+        super().__init__()
+        self.product = product
+        self.network = product.network
+        towers: dict[Tower, nn.Module] = {"picture": product.network.pictures, "text": product.network.texts}
+        self.frozen = [towers[frozen].requires_grad_(False)] if frozen else []
+
+    def forward(self, batch: CaptionedViews) -> Loss:
+        """Mean of the two directions' InfoNCE."""
+        with evaluating(nn.ModuleList(self.frozen)):  # no dropout, and no update of running statistics
+            pictures = self.network.encode_pictures(batch.views[0])
+            captions = self.network.encode_texts(batch.captions)
+        related = sent(batch.related, pictures.device)
+        temperature = torch.exp(-self.network.logit_scale)
+        forwards = info_nce(pictures, captions, temperature=temperature, excluded=related)
+        backwards = info_nce(captions, pictures, temperature=temperature, excluded=related.T)
+        terms = {
+            "picture_to_text": forwards.detach(),
+            "text_to_picture": backwards.detach(),
+            "temperature": temperature.detach(),
+        }
+        return Loss(total=(forwards + backwards) / 2, terms=terms)
+
+    def after_step(self, progress: float, outputs: Any) -> None:
+        """Keep the logits' scale at most at its limit."""
+        self.network.logit_scale.clamp_(max=math.log(MOST_SCALE))
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(ClipSpec(batch=16))
