@@ -275,7 +275,7 @@ def clothing(options: Options) -> Iterator[Row]:
             list(map(str, command)), env=around, cwd=work, stdout=sys.stderr, stderr=sys.stderr, check=False
         )
         if done.returncode:
-            raise SystemExit("shoptalk adapt on the clothes failed; what it said stands above.")
+            raise SystemExit(f"shoptalk adapt on the clothes ended with {done.returncode}; what it said stands above.")
         seconds = time.perf_counter() - begun
         verdict = json.loads((work / "run" / "decision" / "facts.json").read_text(encoding="utf-8"))["verdict"]
     low, high = verdict["interval"]
