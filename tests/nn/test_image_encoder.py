@@ -159,6 +159,7 @@ def test_a_convolutional_network_gives_no_patches() -> None:
         ("pixel", "Did you mean 'pixels'"),
         ("minilm+minilm", "'minilm' is no image encoder"),
         ("scratch:resnet-mini+hog", "'hog' is no text encoder"),
+        ("scratch:resnet-mini@64+hog", "'scratch:resnet-mini@64' and 'hog'; 'hog' is no text encoder"),
         ("scratch:resnet-mini+", "such as scratch:resnet-mini+minilm"),
     ],
 )
