@@ -19,6 +19,7 @@ from shoptalk.nn.bases import began_as, kind_of, open_base
 from shoptalk.nn.batch_norm import SharedBatchNorm, share_statistics
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.records import Picture
 from tests.training.processes import together
 
@@ -238,3 +239,8 @@ def test_a_shared_norm_alone_is_the_norm_of_torch_bit_for_bit() -> None:
         assert torch.equal(plain(values), shared(values))
     assert torch.equal(plain[1].running_var, shared[1].running_var)
     assert list(plain.state_dict()) == list(shared.state_dict())
+
+
+def test_a_pairs_reference_may_give_its_pictures_a_size() -> None:
+    assert picture_size_of("scratch:resnet-mini@64+minilm") is None
+    assert kind_of("scratch:resnet-mini@64+minilm") == "pair"

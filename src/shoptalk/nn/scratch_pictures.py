@@ -68,7 +68,7 @@ def picture_size_of(ref: str) -> PictureSize | None:
         BaseModelError: the number after the `@` is no size.
     """
     name, at, number = ref.partition("@")
-    if name not in PICTURE_SIZES:
+    if name not in PICTURE_SIZES or "+" in number:  # a pair's reference names two towers
         return None
     known = PICTURE_SIZES[name]
     if not at:
