@@ -1,15 +1,23 @@
 """What the report calls the items of a run: texts where nothing is said, pictures where they are."""
 
 import re
+from typing import Any
 
 import pytest
 
 from shoptalk.report import render
 from shoptalk.report.markdown import render_markdown
+from shoptalk.tasks.picture import MEASURE
 from tests.report.report_facts import facts
 
 _OWN = "the numbers are in the text"
 WORDS = re.compile(r"\b(texts?|messages?)\b", re.IGNORECASE)
+
+
+def about(kind: str) -> dict[str, Any]:
+    """The facts of a run, told of another kind of product, without what is worded where it is measured."""
+    told = facts() | {"kind": kind, "dose": None, "remarks": [], "label_free": [], "trace": {"nodes": []}}
+    return told | {"verdict": told["verdict"] | {"measure": MEASURE.told(), "ladder": [], "bank": None}}
 
 
 def said(page: str) -> str:
@@ -20,13 +28,13 @@ def said(page: str) -> str:
 
 @pytest.mark.parametrize("kind", ["image", "pair"])
 def test_a_report_on_pictures_speaks_of_pictures_alone(kind: str) -> None:
-    page = said(render(facts() | {"kind": kind}))
+    page = said(render(about(kind)))
     assert "pictures" in page and "Pictures that changed sides" in page
     assert not WORDS.findall(page), [page[max(0, hit.start() - 60) : hit.end() + 30] for hit in WORDS.finditer(page)]
 
 
 def test_its_markdown_too() -> None:
-    short = render_markdown(facts() | {"kind": "image"})
+    short = render_markdown(about("image"))
     assert "## Pictures that changed sides" in short and "pictures from" in short
     assert "labelled texts" not in short and "texts from" not in short
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
-from shoptalk.records import Reading
+from shoptalk.records import Item, Reading
 
 # Rows of the distance matrix held at a time: 1,024 x 10,000 distances are 40 MB.
 _BLOCK = 1024
@@ -70,7 +70,7 @@ def alignment(pairs: Sequence[tuple[str, str]]) -> Callable[[Embedder], Reading]
     return probe
 
 
-def uniformity(texts: Sequence[str], *, t: float = 2.0) -> Callable[[Embedder], Reading]:
+def uniformity(texts: Sequence[Item], *, t: float = 2.0) -> Callable[[Embedder], Reading]:
     """A probe: the uniformity loss of the texts' vectors; lower is more evenly spread. Time grows with N^2.
 
     Raises:

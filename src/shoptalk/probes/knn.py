@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
-from shoptalk.records import Reading
+from shoptalk.records import Item, Reading
 
 # The paper votes with 200 of 1.28 million images, far more than a label of ours has texts. 20 served best in most
 # runs of Caron et al. 2021 (DINO), and the weights let far neighbours count for little anyway.
@@ -57,9 +57,9 @@ def knn_predict(
 
 
 def knn_held_out(
-    texts: Sequence[str],
+    texts: Sequence[Item],
     labels: Sequence[str],
-    test_texts: Sequence[str],
+    test_texts: Sequence[Item],
     test_labels: Sequence[str],
     *,
     k: int = K,
@@ -84,7 +84,7 @@ def knn_held_out(
 
 
 def knn_leave_one_out(
-    texts: Sequence[str],
+    texts: Sequence[Item],
     labels: Sequence[str],
     *,
     clusters: Sequence[int] | None = None,
@@ -139,6 +139,6 @@ def _reading(correct: Bool[np.ndarray, " M"], *, k: int, classes: int) -> Readin
     )
 
 
-def _check(texts: Sequence[str], labels: Sequence[str]) -> None:
+def _check(texts: Sequence[Item], labels: Sequence[str]) -> None:
     if not texts or len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected as many of both, and at least one.")

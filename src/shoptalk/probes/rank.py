@@ -12,7 +12,7 @@ from jaxtyping import Float
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.product import Embedder
 from shoptalk.nn.waiting import one_blas_thread
-from shoptalk.records import Reading
+from shoptalk.records import Item, Reading
 
 KEY = "rankme"
 # The paper's constant for vectors computed in float32.
@@ -37,7 +37,7 @@ def rankme(vectors: Float[np.ndarray, "N D"]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def rank(texts: Sequence[str]) -> Callable[[Embedder], Reading]:
+def rank(texts: Sequence[Item]) -> Callable[[Embedder], Reading]:
     """A probe: RankMe of the texts' vectors, in dimensions.
 
     Readings compare only at the same texts; the paper finds that the value settles where texts far outnumber

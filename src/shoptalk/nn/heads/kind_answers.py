@@ -16,6 +16,7 @@ from shoptalk.nn.heads.many import fit_many
 from shoptalk.nn.heads.pool import Pool
 from shoptalk.nn.heads.selftrain import self_train
 from shoptalk.nn.product import Embedder
+from shoptalk.records import Item
 
 POOL = 2_000
 """Unlabelled texts that heads of a run may use: more sharpen neighbourhoods, and are embedded for each encoder."""
@@ -31,7 +32,7 @@ class Seen:
 
     @classmethod
     def by(
-        cls, product: Embedder, texts: Sequence[str], unlabelled: Sequence[str], *, labels: Sequence[str] = ()
+        cls, product: Embedder, texts: Sequence[Item], unlabelled: Sequence[Item], *, labels: Sequence[str] = ()
     ) -> "Seen":
         """Embed them, each once. `labels` are in the order of their numbers; there are none for texts alone."""
         named = names.embedded(product, labels) if labels else None
