@@ -62,7 +62,7 @@ def named(product: Any, concepts: list[picture_sets.Emoji], ranks: tuple[int, in
     pictures = product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked])
     similarities = pictures @ product.embed(names).T
     right = similarities[np.arange(len(asked)), [names.index(concept.name) for concept in asked]]
-    place = (similarities > right[:, None]).sum(axis=1)
+    place = (similarities >= right[:, None]).sum(axis=1) - 1  # equals count against it: vectors may have collapsed
     low, high = (100 * float((place < rank).mean()) for rank in ranks)
     return low, high
 

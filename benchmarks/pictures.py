@@ -120,7 +120,7 @@ def objective(name: str) -> Callable[[Options], Iterator[Row]]:
             product.inputs(corpus),
             precision=options.precision,
             minutes=options.minutes,
-            watched=pictures.tests.take(np.arange(0, len(pictures.tests), max(1, len(pictures.tests) // 512))),
+            watched=pictures.known.take(np.arange(0, len(pictures.known), max(1, len(pictures.known) // 512))),
         )
         knn, linear = accuracies(product, pictures, probe=True)
         above = ABOVE_RANDOM.get(name)
@@ -162,7 +162,7 @@ def collapse(options: Options) -> Iterator[Row]:
     for name, setting, words in COLLAPSES:
         for settings, what in (({setting: False}, words), ({}, f"{name} as it should be")):
             product = open_base(options.base_of(name), seed=SEED)
-            tests = cifar_pictures(product.size, options.quick).tests
+            known = cifar_pictures(product.size, options.quick).known
             trained = train_for(
                 product,
                 name,
@@ -171,7 +171,7 @@ def collapse(options: Options) -> Iterator[Row]:
                 product.inputs(corpus),
                 precision=options.precision,
                 steps=20 if options.quick else COLLAPSE_STEPS,
-                watched=tests.take(np.arange(min(512, len(tests)))),
+                watched=known.take(np.arange(0, len(known), max(1, len(known) // 512))),
                 every=10 if options.quick else 20,
             )
             bars = {"at_least": 1.0, "at_most": float(COLLAPSE_STEPS)} if settings else {"at_most": 0.0}
@@ -203,10 +203,10 @@ def speed(options: Options) -> Iterator[Row]:
     ref = options.base_of("simclr")
     spec: Any = make_spec("simclr", options.settings)
     product: Any = open_base(ref, seed=SEED)
-    tests = cifar_pictures(product.size, options.quick).known
+    known = cifar_pictures(product.size, options.quick).known
     batch, steps = (16, 4) if options.quick else (spec.batch, 24)
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder, "pictures.npy"), tests.take(np.arange(min(len(tests), 8_192))))
+        np.save(Path(folder, "pictures.npy"), known.take(np.arange(min(len(known), 8_192))))
         product.save(Path(folder, "model"), card="")
         common: dict[str, Any] = {
             "pictures": Path(folder, "pictures.npy"),
@@ -275,7 +275,7 @@ def clothing(options: Options) -> Iterator[Row]:
             list(map(str, command)), env=around, cwd=work, stdout=sys.stderr, stderr=sys.stderr, check=False
         )
         if done.returncode:
-            raise SystemExit("shoptalk adapt on the clothes failed; what it said stands above.")
+            raise SystemExit(f"shoptalk adapt on the clothes ended with {done.returncode}; what it said stands above.")
         seconds = time.perf_counter() - begun
         verdict = json.loads((work / "run" / "decision" / "facts.json").read_text(encoding="utf-8"))["verdict"]
     low, high = verdict["interval"]

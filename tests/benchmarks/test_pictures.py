@@ -84,6 +84,12 @@ def test_a_picture_is_named_rightly_where_its_own_name_is_nearest():
     assert emoji.named(product, concepts, (1, 2)) == (50.0, 100.0)  # the owl has no picture of that vendor
 
 
+def test_a_product_whose_vectors_have_collapsed_names_nothing():
+    concepts = [drawn("cat"), drawn("dog"), drawn("owl")]
+    same = {name: [1.0, 0.0] for concept in concepts for name in (concept.name, f"fluent_3d/{concept.name}")}
+    assert emoji.named(Planted(same), concepts, (1, 2)) == (0.0, 0.0)
+
+
 def test_the_nearest_glyph_gives_its_name(monkeypatch):
     concepts = [drawn("cat"), drawn("dog")]
     vectors = {"noto/cat": [1, 0], "noto/dog": [0, 1], "fluent_3d/cat": [0.9, 0.1], "fluent_3d/dog": [0.8, 0.2]}

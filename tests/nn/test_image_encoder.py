@@ -262,3 +262,10 @@ def test_a_shared_norm_alone_is_the_norm_of_torch_bit_for_bit() -> None:
         assert torch.equal(plain(values), shared(values))
     assert torch.equal(plain[1].running_var, shared[1].running_var)
     assert list(plain.state_dict()) == list(shared.state_dict())
+
+
+@pytest.mark.parametrize("ref", SCRATCH[:2])
+def test_random_weights_leave_the_global_randomness_alone(ref: str) -> None:
+    state = torch.get_rng_state()
+    encoder(ref)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -116,7 +116,8 @@ def scratch_pictures(size: PictureSize, *, seed: int = 0) -> ImageEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _vit(size) if size.form == "vit" else _regnet(size)
-    return ImageEncoder(network=ImageNetwork(backbone, size=size.size).eval(), name=size.reference)
+        network = ImageNetwork(backbone, size=size.size).eval()
+    return ImageEncoder(network=network, name=size.reference)
 
 
 def _vit(size: PictureSize) -> Any:
