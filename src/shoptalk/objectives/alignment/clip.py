@@ -24,19 +24,19 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from shoptalk.image.augment import CLIP, Chain
 from shoptalk.image.batches import Views
-from shoptalk.nn.encoder import evaluating
+from shoptalk.nn.encoder import TextEncoder, evaluating
 from shoptalk.nn.image_encoder import ImageEncoder
 from shoptalk.nn.losses import info_nce
 from shoptalk.nn.pair_encoder import PairEncoder
 from shoptalk.nn.product import Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.objectives.views import views_of
 from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
@@ -48,21 +48,23 @@ MOST_SCALE = 100.0
 
 @dataclass(frozen=True)
 class CaptionedViews(Views):
-    """One view of each of n pictures, and a caption of each."""
+    """One view of each of n pictures, and a caption of each: its tokens, or what a frozen tower gave for it."""
 
-    captions: TokenBatch
+    captions: TokenBatch | Float[Tensor, "n W"]
     related: Bool[Tensor, "n n"]
     """Which captions are no negatives: related[i, j] says so of caption j and picture i."""
 
     @property
     def tokens(self) -> int:
-        """The pictures' share of a budget, and the captions' real tokens."""
-        return Views(self.views).tokens + self.captions.tokens
+        """The pictures' share of a budget, and the real tokens of captions that are read."""
+        read = self.captions.tokens if isinstance(self.captions, TokenBatch) else 0
+        return Views(self.views).tokens + read
 
     @property
     def cells(self) -> int:
         """The same with the captions' padding."""
-        return Views(self.views).cells + self.captions.cells
+        read = self.captions.cells if isinstance(self.captions, TokenBatch) else 0
+        return Views(self.views).cells + read
 
 
 class ClipSpec(Spec):
@@ -83,17 +85,42 @@ class ClipSpec(Spec):
         captioned = Captions(corpus).captioned()
         return captioned if len(captioned) > 1 else []
 
+    @property
+    def prepares(self) -> bool:
+        """Whether the text tower is frozen: captions are then read once, and not at every visit."""
+        return self.frozen == "text"
+
+    def prepare(self, corpus: Corpus, product: PairEncoder) -> Targets | None:
+        """The frozen text tower's vector of each different caption [C, W], and which of them is each item's [N]: -1 of
+        pictures.
+        """
+        if not self.prepares:
+            return None
+        texts = [(place, item) for place, item in enumerate(corpus.items) if isinstance(item, str)]
+        different = list(dict.fromkeys(item for _, item in texts))
+        numbers = {text: number for number, text in enumerate(different)}
+        rows = np.full(len(corpus), -1, dtype=np.int32)
+        for place, text in texts:
+            rows[place] = numbers[text]
+        tower = TextEncoder(product.network.texts, product.tokenizer, product.max_length, product.name)
+        return {"vectors": tower.embed(different), "rows": rows}
+
     def collate(self, material: Material[PairEncoder]) -> Callable[[Sequence[int], Key], CaptionedViews]:
         """A view of each picture, and one of its captions, drawn by seed, step and picture."""
         product, inputs, captions = material.product, material.inputs, Captions(material.corpus)
         tower = ImageEncoder(product.network.pictures, name=product.name)
         augmented = views_of(Material(material.corpus, tower, inputs.pixels, None), [self.chain])
 
+        def read(chosen: Sequence[int]) -> TokenBatch | Float[Tensor, "n W"]:
+            if material.targets is None:
+                return product.batch([inputs.tokens[caption] for caption in chosen])
+            return torch.from_numpy(material.targets["vectors"][material.targets["rows"][chosen]])
+
         def collate(examples: Sequence[int], key: Key) -> CaptionedViews:
             chosen = [captions.drawn(example, key) for example in examples]
             return CaptionedViews(
                 views=augmented(examples, key).views,
-                captions=product.batch([inputs.tokens[caption] for caption in chosen]),
+                captions=read(chosen),
                 related=torch.from_numpy(captions.related(examples, chosen)),
             )
 
@@ -151,7 +178,7 @@ class Clip(Objective[PairEncoder, CaptionedViews]):
         """Mean of the two directions' InfoNCE."""
         with evaluating(nn.ModuleList(self.frozen)):  # no dropout, and no update of running statistics
             pictures = self.network.encode_pictures(batch.views[0])
-            captions = self.network.encode_texts(batch.captions)
+            captions = self._told(batch.captions)
         related = sent(batch.related, pictures.device)
         temperature = torch.exp(-self.network.logit_scale)
         forwards = info_nce(pictures, captions, temperature=temperature, excluded=related)
@@ -162,6 +189,11 @@ class Clip(Objective[PairEncoder, CaptionedViews]):
             "temperature": temperature.detach(),
         }
         return Loss(total=(forwards + backwards) / 2, terms=terms)
+
+    def _told(self, captions: TokenBatch | Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
+        if isinstance(captions, TokenBatch):
+            return self.network.encode_texts(captions)
+        return self.network.project_texts(sent(captions, self.network.device))
 
     def after_step(self, progress: float, outputs: Any) -> None:
         """Keep the logits' scale at most at its limit."""
