@@ -18,7 +18,7 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import ToyWorld, toy_world
 
-SMALL = ClipSpec(batch=8)
+SMALL = ClipSpec(batch=8, frozen="")
 
 
 def clip(world: ToyWorld) -> Clip:

@@ -6,12 +6,14 @@ Two towers give n pictures the unit vectors I, and one caption of each the unit 
     L = 1/2 [ cross-entropy of the rows of logits + cross-entropy of its columns ],    the labels being 1..n
 
 t is learned with the towers; e^t begins at 1 / 0.07 and is never above 100. With `frozen` one tower stays as it is and
-only its projection learns: LiT (Zhai et al. 2022), there the picture's tower, here either: `frozen=text` lets a picture
-tower with random weights learn the space of a sentence encoder, so that it understands names which it has never seen.
+only its projection learns: LiT (Zhai et al. 2022), there the picture's tower, here either. The default, `text`, lets a
+picture tower with random weights learn the space of a sentence encoder such as `minilm`, so that it may understand
+names that it has never seen; an empty `frozen` is CLIP, for two towers that both begin with random weights.
 
 What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
 a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
-by more than CLIP's crop, which a few thousand of them need and 400 million do not (`chain`); LiT's locked tower has no
+by more than CLIP's crop, which a few thousand of them need and 400 million do not (`FEW_PICTURES`; never mirrored,
+because captions say left and right); LiT's locked tower has no
 projection, and here it keeps one; t and the towers have one learning rate and constant weight decay (t has none).
 
 Run alone on a toy: python -m shoptalk.objectives.alignment.clip
@@ -28,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from shoptalk.image.augment import CLIP, Chain
+from shoptalk.image.augment import Chain
 from shoptalk.image.batches import Views
 from shoptalk.nn.encoder import TextEncoder, evaluating
 from shoptalk.nn.image_encoder import ImageEncoder
@@ -44,6 +46,8 @@ from shoptalk.text.corpus import Corpus
 Tower = Literal["", "picture", "text"]
 MOST_SCALE = 100.0
 """What cosines are multiplied by, at most (section 2.5)."""
+FEW_PICTURES = Chain(scale=(0.5, 1.0), resize="bicubic", flip=0.0, hue=0.05, gray=0.1, blur=0.3)
+"""A crop of at least half of the picture, colours, and some blur: what is drawn stays what its caption says."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ class ClipSpec(Spec):
     lr: float = Field(default=1e-3, gt=0)
     batch: int = Field(default=128, ge=2)
     passes: float = Field(default=200.0, gt=0)
-    frozen: Tower = Field(default="", description="the tower that stays as it is: picture, text (LiT), or none")
-    chain: Chain = CLIP
+    frozen: Tower = Field(
+        default="text", description="the tower that stays as it is: text or picture (LiT), or empty for none (CLIP)"
+    )
+    chain: Chain = FEW_PICTURES
 
     def examples(self, corpus: Corpus) -> Examples:
         """The pictures that have captions, if there are at least two."""
