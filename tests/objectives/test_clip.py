@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.nn.losses import info_nce
-from shoptalk.objective import Key
+from shoptalk.objective import Key, Material
 from shoptalk.objectives.alignment.clip import Captions, Clip, ClipSpec
 from shoptalk.objectives.toy import toy_captions, toy_corpus, toy_pictures
 from shoptalk.records import Picture
@@ -18,7 +18,7 @@ from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import ToyWorld, toy_world
 
-SMALL = ClipSpec(batch=8)
+SMALL = ClipSpec(batch=8, frozen="")
 
 
 def clip(world: ToyWorld) -> Clip:
@@ -116,13 +116,30 @@ def test_a_frozen_tower_stays_to_the_bit_and_everything_else_learns(frozen: str)
 
 
 def test_a_frozen_text_tower_has_no_dropout():
-    world = toy_world(SMALL.model_copy(update={"frozen": "text"}))
-    objective = clip(world).train()
-    batch = world.collate([world.data[i] for i in range(6)], Key(0, 0))
+    plain = toy_world(SMALL)
+    batch = plain.collate([plain.data[i] for i in range(6)], Key(0, 0))
+    objective = clip(toy_world(SMALL.model_copy(update={"frozen": "text"}))).train()
     losses = {objective(batch).total.item() for _ in range(3)}
     assert len(losses) == 1 and objective.network.texts.training
-    other = clip(toy_world(SMALL)).train()
+    other = clip(plain).train()
     assert len({other(batch).total.item() for _ in range(3)}) == 3
+
+
+def test_a_frozen_text_tower_reads_every_caption_once_and_before_the_training():
+    spec = SMALL.model_copy(update={"frozen": "text"})
+    world = toy_world(spec)
+    assert spec.prepares and not SMALL.prepares and world.targets is not None
+    vectors, rows = world.targets["vectors"], world.targets["rows"]
+    texts = [item for item in world.corpus.items if isinstance(item, str)]
+    assert len(vectors) == len(set(texts)) < len(texts)
+    examples, key = [world.data[i] for i in range(6)], Key(0, 4)
+    prepared = world.collate(examples, key)
+    material = Material(world.corpus, world.product, world.tokens, None)
+    told = spec.collate(material)(examples, key)
+    assert all((rows[place] < 0) == isinstance(item, Picture) for place, item in enumerate(world.corpus.items))
+    objective = clip(world).train()
+    torch.testing.assert_close(objective(prepared).total, objective(told).total, rtol=1e-5, atol=1e-5)
+    assert prepared.tokens == prepared.cells == 6 < told.tokens  # nothing is read but pictures of 16 x 16
 
 
 def test_only_pictures_with_captions_are_examples():

@@ -12,8 +12,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.objective import Key, Objective
 from shoptalk.objectives import OBJECTIVES, make_spec
 from shoptalk.objectives.masked.mlm import MlmSpec
-from shoptalk.objectives.toy import toy_corpus
-from tests.tiny import tiny_product
+from shoptalk.objectives.toy import toy_corpus, toy_material
 from tests.toyworld import MIXTURE, small_spec, toy_world
 
 NAMES = sorted(OBJECTIVES)
@@ -101,7 +100,8 @@ def test_a_corpus_too_small_to_learn_from_has_no_examples(name: str):
 def test_a_spec_says_whether_it_prepares_anything(name: str):
     spec = small_spec(name)
     if not spec.supervised:
-        assert spec.prepares == (spec.prepare(toy_corpus(), tiny_product()) is not None)
+        material = toy_material(spec)
+        assert spec.prepares == (spec.prepare(material.corpus, material.product) is not None)
 
 
 def test_the_command_that_an_objective_file_names_warns_of_nothing():

@@ -19,11 +19,11 @@ from shoptalk.commands.ask_run import AskedRun, System
 from shoptalk.curate.bank import ENOUGH, FEWEST, apart_from, messages_of, one_of_each, read_bank
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import InputError, SourceError
+from shoptalk.evaluate.pools import pool_of
 from shoptalk.evaluate.rivals import answered, neighbours_by_both
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen
 from shoptalk.stages.bank import BANK, known_texts, read_messages
-from shoptalk.stages.baseline import pool_of
 from shoptalk.stages.world import open_embedder
 
 ROWS, ABOUT = "disagreements.jsonl", "about.json"

@@ -77,7 +77,11 @@ class PairNetwork(nn.Module):
 
     def encode_texts(self, batch: TokenBatch) -> Float[Tensor, "n D"]:
         """One unit vector per text, in the batch's order; with several processes, on each of them."""
-        return nn.functional.normalize(self.text_projection(self.texts(batch)).float(), dim=-1)
+        return self.project_texts(self.texts(batch))
+
+    def project_texts(self, vectors: Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
+        """What the text tower gives for texts, as unit vectors of the common space."""
+        return nn.functional.normalize(self.text_projection(vectors).float(), dim=-1)
 
 
 @dataclass(frozen=True)

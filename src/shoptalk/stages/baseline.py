@@ -1,6 +1,5 @@
 """Baseline: the number that everything is compared with."""
 
-import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,20 +18,18 @@ from shoptalk.evaluate.bench import (
     refuse_other,
     save_measured,
 )
+from shoptalk.evaluate.pools import pool_of, sampled
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.heads.kind_answers import POOL
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Embedder, Kind
 from shoptalk.probes.once import Once
 from shoptalk.readback import as_written, read_record
-from shoptalk.records import Item, Reading
+from shoptalk.records import Reading
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
 from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final
-from shoptalk.text.corpus import Corpus
-from shoptalk.text.order import permuted
 
 
 @dataclass(frozen=True)
@@ -152,27 +149,6 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
 def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Bench:
     """The run's bench, with a random sample of its training items."""
     guards = world.config.guards
-    sample = tuple(ground.train.items[i] for i in _sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
+    sample = tuple(ground.train.items[i] for i in sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
     limits = {"forgetting": guards.forgetting, "tasks": guards.tasks}
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)
-
-
-def pool_of(corpus: Corpus, *, seed: int) -> tuple[Item, ...]:
-    """Unlabelled items for the run's heads: a random sample, each item once."""
-    return tuple(pool_places(corpus, seed=seed))
-
-
-def pool_places(corpus: Corpus, *, seed: int) -> dict[Item, int]:
-    """The same items with where each stands in the corpus, the first place that was drawn."""
-    places: dict[Item, int] = {}
-    for place in _sampled(corpus, 2 * POOL, seed=seed, epoch=1):
-        places.setdefault(corpus.items[place], place)
-    return dict(itertools.islice(places.items(), POOL))
-
-
-def _sampled(corpus: Corpus, most: int, *, seed: int, epoch: int) -> list[int]:
-    """Up to `most` positions at random; of a corpus with pictures those of pictures alone, and not of captions."""
-    pictures = corpus.pictures.numbers
-    size = len(pictures) or len(corpus)
-    places = permuted(size, range(min(size, most)), seed=seed, epoch=epoch)
-    return [int(i) for i in (pictures[places] if len(pictures) else places)]

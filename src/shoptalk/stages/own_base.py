@@ -80,8 +80,7 @@ def _make_base(world: World, curated: Curated) -> None:
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
     pieces = {"pieces": float(len(text_encoder(product).tokenizer))} if product.kind == "text" else {}
     readings = pieces | {"new_words": float(len(words))}
-    made_from = "text" if product.kind == "text" else "seed"
-    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own {made_from}.\n"
+    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made for itself.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.evaluate import flips, projection, shot_gains
+from shoptalk.evaluate.pools import pool_places
 from shoptalk.nn.heads.kind_answers import Seen
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.probes import retrieval
@@ -31,7 +32,7 @@ from shoptalk.report.evidence_json import (
 )
 from shoptalk.report.nouns import nouns_for
 from shoptalk.report.reading import read_evidence
-from shoptalk.stages.baseline import Baseline, pool_places
+from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.decide import Compared, Judged
 from shoptalk.stages.entry import Entry

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from shoptalk.artifact import handed_out, write_text
 from shoptalk.errors import AbsentError
+from shoptalk.evaluate.pools import pool_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD
 from shoptalk.readback import read_json, read_text
 from shoptalk.report.verdict_json import Verdict
-from shoptalk.stages.baseline import pool_of
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.ship import encoder_stage, finetune_stage
 from shoptalk.stages.world import World

@@ -6,12 +6,14 @@ Two towers give n pictures the unit vectors I, and one caption of each the unit 
     L = 1/2 [ cross-entropy of the rows of logits + cross-entropy of its columns ],    the labels being 1..n
 
 t is learned with the towers; e^t begins at 1 / 0.07 and is never above 100. With `frozen` one tower stays as it is and
-only its projection learns: LiT (Zhai et al. 2022), there the picture's tower, here either: `frozen=text` lets a picture
-tower with random weights learn the space of a sentence encoder, so that it understands names which it has never seen.
+only its projection learns: LiT (Zhai et al. 2022), there the picture's tower, here either. The default, `text`, lets a
+picture tower with random weights learn the space of a sentence encoder such as `minilm`, so that it may understand
+names that it has never seen; an empty `frozen` is CLIP, for two towers that both begin with random weights.
 
 What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
 a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
-by more than CLIP's crop, which a few thousand of them need and 400 million do not (`chain`); LiT's locked tower has no
+by more than CLIP's crop, which a few thousand of them need and 400 million do not (`FEW_PICTURES`; never mirrored,
+because captions say left and right); LiT's locked tower has no
 projection, and here it keeps one; t and the towers have one learning rate and constant weight decay (t has none).
 
 Run alone on a toy: python -m shoptalk.objectives.alignment.clip
@@ -24,19 +26,19 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from shoptalk.image.augment import CLIP, Chain
+from shoptalk.image.augment import Chain
 from shoptalk.image.batches import Views
-from shoptalk.nn.encoder import evaluating
+from shoptalk.nn.encoder import TextEncoder, evaluating
 from shoptalk.nn.image_encoder import ImageEncoder
 from shoptalk.nn.losses import info_nce
 from shoptalk.nn.pair_encoder import PairEncoder
 from shoptalk.nn.product import Kind
 from shoptalk.nn.transfer import sent
-from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.objectives.views import views_of
 from shoptalk.text.batching import TokenBatch
 from shoptalk.text.corpus import Corpus
@@ -44,25 +46,29 @@ from shoptalk.text.corpus import Corpus
 Tower = Literal["", "picture", "text"]
 MOST_SCALE = 100.0
 """What cosines are multiplied by, at most (section 2.5)."""
+FEW_PICTURES = Chain(scale=(0.5, 1.0), resize="bicubic", flip=0.0, hue=0.05, gray=0.1, blur=0.3)
+"""A crop of at least half of the picture, colours, and some blur: what is drawn stays what its caption says."""
 
 
 @dataclass(frozen=True)
 class CaptionedViews(Views):
-    """One view of each of n pictures, and a caption of each."""
+    """One view of each of n pictures, and a caption of each: its tokens, or what a frozen tower gave for it."""
 
-    captions: TokenBatch
+    captions: TokenBatch | Float[Tensor, "n W"]
     related: Bool[Tensor, "n n"]
     """Which captions are no negatives: related[i, j] says so of caption j and picture i."""
 
     @property
     def tokens(self) -> int:
-        """The pictures' share of a budget, and the captions' real tokens."""
-        return Views(self.views).tokens + self.captions.tokens
+        """The pictures' share of a budget, and the real tokens of captions that are read."""
+        read = self.captions.tokens if isinstance(self.captions, TokenBatch) else 0
+        return Views(self.views).tokens + read
 
     @property
     def cells(self) -> int:
         """The same with the captions' padding."""
-        return Views(self.views).cells + self.captions.cells
+        read = self.captions.cells if isinstance(self.captions, TokenBatch) else 0
+        return Views(self.views).cells + read
 
 
 class ClipSpec(Spec):
@@ -75,13 +81,35 @@ class ClipSpec(Spec):
     lr: float = Field(default=1e-3, gt=0)
     batch: int = Field(default=128, ge=2)
     passes: float = Field(default=200.0, gt=0)
-    frozen: Tower = Field(default="", description="the tower that stays as it is: picture, text (LiT), or none")
-    chain: Chain = CLIP
+    frozen: Tower = Field(
+        default="text", description="the tower that stays as it is: text or picture (LiT), or empty for none (CLIP)"
+    )
+    chain: Chain = FEW_PICTURES
 
     def examples(self, corpus: Corpus) -> Examples:
         """The pictures that have captions, if there are at least two."""
         captioned = Captions(corpus).captioned()
         return captioned if len(captioned) > 1 else []
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the text tower is frozen: captions are then read once, and not at every visit."""
+        return self.frozen == "text"
+
+    def prepare(self, corpus: Corpus, product: PairEncoder) -> Targets | None:
+        """The frozen text tower's vector of each different caption [C, W], and which of them is each item's [N]: -1 of
+        pictures.
+        """
+        if not self.prepares:
+            return None
+        texts = [(place, item) for place, item in enumerate(corpus.items) if isinstance(item, str)]
+        different = list(dict.fromkeys(item for _, item in texts))
+        numbers = {text: number for number, text in enumerate(different)}
+        rows = np.full(len(corpus), -1, dtype=np.int32)
+        for place, text in texts:
+            rows[place] = numbers[text]
+        tower = TextEncoder(product.network.texts, product.tokenizer, product.max_length, product.name)
+        return {"vectors": tower.embed(different), "rows": rows}
 
     def collate(self, material: Material[PairEncoder]) -> Callable[[Sequence[int], Key], CaptionedViews]:
         """A view of each picture, and one of its captions, drawn by seed, step and picture."""
@@ -89,11 +117,16 @@ class ClipSpec(Spec):
         tower = ImageEncoder(product.network.pictures, name=product.name)
         augmented = views_of(Material(material.corpus, tower, inputs.pixels, None), [self.chain])
 
+        def read(chosen: Sequence[int]) -> TokenBatch | Float[Tensor, "n W"]:
+            if material.targets is None:
+                return product.batch([inputs.tokens[caption] for caption in chosen])
+            return torch.from_numpy(material.targets["vectors"][material.targets["rows"][chosen]])
+
         def collate(examples: Sequence[int], key: Key) -> CaptionedViews:
             chosen = [captions.drawn(example, key) for example in examples]
             return CaptionedViews(
                 views=augmented(examples, key).views,
-                captions=product.batch([inputs.tokens[caption] for caption in chosen]),
+                captions=read(chosen),
                 related=torch.from_numpy(captions.related(examples, chosen)),
             )
 
@@ -151,7 +184,7 @@ class Clip(Objective[PairEncoder, CaptionedViews]):
         """Mean of the two directions' InfoNCE."""
         with evaluating(nn.ModuleList(self.frozen)):  # no dropout, and no update of running statistics
             pictures = self.network.encode_pictures(batch.views[0])
-            captions = self.network.encode_texts(batch.captions)
+            captions = self._told(batch.captions)
         related = sent(batch.related, pictures.device)
         temperature = torch.exp(-self.network.logit_scale)
         forwards = info_nce(pictures, captions, temperature=temperature, excluded=related)
@@ -162,6 +195,11 @@ class Clip(Objective[PairEncoder, CaptionedViews]):
             "temperature": temperature.detach(),
         }
         return Loss(total=(forwards + backwards) / 2, terms=terms)
+
+    def _told(self, captions: TokenBatch | Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
+        if isinstance(captions, TokenBatch):
+            return self.network.encode_texts(captions)
+        return self.network.project_texts(sent(captions, self.network.device))
 
     def after_step(self, progress: float, outputs: Any) -> None:
         """Keep the logits' scale at most at its limit."""

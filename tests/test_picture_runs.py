@@ -1,0 +1,129 @@
+"""`adapt` on the quay from end to end: pictures with labels, and pictures with captions, also when it is killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from shoptalk.adaptation import adapt
+from shoptalk.config import load
+from shoptalk.records import Picture
+from shoptalk.stages.curate import open_curated
+from shoptalk.stages.world import World
+from shoptalk.training.reporter import Silent
+from tests.conftest import Listener
+
+QUAY = Path(__file__).parent.parent / "examples" / "quay"
+PICTURES = [
+    QUAY / "pictures.zip",
+    "--task",
+    "picture",
+    "--labels",
+    QUAY / "labels.csv",
+    "--candidates",
+    "simclr,none",
+    "--bases",
+    "scratch:resnet-mini,hog",
+]
+CAPTIONS = [QUAY / "captions.csv", "--task", "caption", "--candidates", "clip,none"]
+BATCHES = [f"objectives.{name}.batch=32" for name in ("simclr", "byol", "clip")]
+SMALL = ["train.precision=float32", "draws=5", *BATCHES]
+
+
+def settings(out: Path, *more: str) -> dict[str, Any]:
+    return {"out": out, "config": load(None, overrides=[*SMALL, *more])}
+
+
+def verdict_of(out: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((out / "verdict.json").read_text(encoding="utf-8"))
+    return told
+
+
+def command(words: list[Any], out: Path, budget: str) -> list[str]:
+    sets = [word for setting in (*SMALL, "train.snapshot_seconds=0.1") for word in ("--set", setting)]
+    every = ["adapt", *words, "--budget", budget, *sets, "--out", out]
+    return [sys.executable, "-c", "from shoptalk.cli.app import main; main()", *map(str, every)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def said(page: str) -> str:
+    page = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+@pytest.mark.slow
+def test_labelled_pictures_go_from_a_zip_to_a_verdict_over_what_needs_no_training(tmp_path: Path) -> None:
+    out, listener = tmp_path / "run", Listener()
+    chosen = settings(out, "budget=20ktok", 'candidates=["simclr","byol","none"]', "task=picture")
+    told = adapt([QUAY / "pictures.zip"], labels=QUAY / "labels.csv", report=listener, **chosen).told()
+    assert listener.stages[:6] == ["curate", "baseline", "plan", "choose", "pretrain", "decide"]
+    assert [row["base"] for row in told["bases"]] == ["scratch:resnet-mini", "pixels", "hog"]
+    assert told["base_model"] in ("pixels", "hog") and told["task"] == "picture"
+    assert {row["objective"] for row in told["candidates"]} == {"simclr", "byol"}
+    assert "% of unseen pictures correctly against" in told["sentence"] and "text" not in told["sentence"]
+    curated = open_curated(World(run=out, config=chosen["config"], report=Silent()))
+    assert all(isinstance(item, Picture) for item in curated.train.items) and len(curated.train) == 600
+    labelled = {example.picture.sha256 for example in curated.examples if example.picture}
+    assert len(labelled) == 180 and not labelled & {item.sha256 for item in curated.train.items}  # type: ignore[union-attr]
+    assert [drop.reason for drop in curated.drops] == ["in-labelled-cluster"] * 180
+    for part in ("encoder", "candidate/encoder", "head"):
+        assert (out / part / "manifest.json").is_file()
+    page = said((out / "report.html").read_text(encoding="utf-8"))
+    assert "600 pictures from 600 documents" in page and not re.search(r"\b(messages?|conversations?)\b", page)
+    assert (out / "report.html").stat().st_size < 3_000_000
+
+
+@pytest.mark.slow
+def test_pictures_with_captions_are_judged_on_held_out_documents(tiny_base: Path, tmp_path: Path) -> None:
+    out, listener, base = tmp_path / "run", Listener(), f"scratch:resnet-mini+{tiny_base}"
+    chosen = settings(out, "budget=20ktok", "task=caption", f"base={base}")
+    told = adapt([QUAY / "captions.csv"], report=listener, **chosen).told()
+    assert told["metric"] == "R@1" and told["n_draws"] == 1 and told["heads"] is None
+    assert told["base_model"] == base and told["base"] < 5.0
+    assert {row["objective"] for row in told["candidates"]} == {"clip"}
+    assert all("caption_of_picture" in row["readings"] for row in told["candidates"])
+    assert "By chance R@1 is 0.6 %." in told["sentence"]
+    card = (out / "candidate" / "encoder" / "README.md").read_text(encoding="utf-8")
+    assert f"shoptalk adapt captions.csv --out RUN --task caption --base scratch:resnet-mini+{tiny_base.name}" in card
+    page = said((out / "report.html").read_text(encoding="utf-8"))
+    assert "pictures and captions from 600 documents" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "budget"), [(PICTURES, "8ktok"), (CAPTIONS, "12ktok")], ids=["pictures", "pairs"])
+def test_a_run_on_pictures_that_was_killed_ends_with_the_same_weights_and_verdict(
+    words: list[Any], budget: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    if words == CAPTIONS:
+        words = [*words, "--base", f"scratch:resnet-mini+{tiny_base}"]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    subprocess.run(command(words, whole, budget), env=environment(), check=True, capture_output=True)
+    job = subprocess.Popen(
+        command(words, part, budget), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    begun = time.monotonic()
+    while not any(part.glob("work/*/step-*")) and job.poll() is None and time.monotonic() - begun < 300:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    assert not (part / "verdict.json").exists()
+    subprocess.run(command(words, part, budget), env=environment(), check=True, capture_output=True)
+    verdicts = [verdict_of(folder) for folder in (whole, part)]
+    for key in ("choice", "entry", "base", "adapted", "gain", "interval", "sentence", "ladder"):
+        assert verdicts[0][key] == verdicts[1][key]
+    ends = [load_file(folder / "candidate" / "encoder" / "model.safetensors") for folder in (whole, part)]
+    assert ends[0].keys() == ends[1].keys()
+    for name, weights in ends[0].items():
+        np.testing.assert_array_equal(weights, ends[1][name])
