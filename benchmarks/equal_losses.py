@@ -51,6 +51,8 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
         spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
         if spec.accepts("image"):
             product, corpus, inputs = on_pictures(name)
+        if spec.accepts("pair"):
+            product, corpus, inputs = on_pairs(spec)
         with tempfile.TemporaryDirectory() as folder:
             # Checkouts before decision 0010 call the inputs tokens.
             named = "inputs" if "inputs" in inspect.signature(advance.Training.build).parameters else "tokens"
@@ -75,6 +77,14 @@ def on_pictures(name: str) -> tuple[Any, Any, Any]:
 
     product = tiny_image_encoder("vit" if name in ("dino", "mae") else "resnet")
     return product, *toy_pictures(size=product.size)
+
+
+def on_pairs(spec: Any) -> tuple[Any, Any, Any]:
+    """The same for objectives on pictures and captions."""
+    from shoptalk.objectives.toy import toy_material
+
+    material = toy_material(spec)
+    return material.product, material.corpus, material.inputs
 
 
 def differing(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from PIL import Image
 
 from shoptalk.cli import app
 from shoptalk.nn.tiny import WORDS
@@ -209,10 +210,30 @@ def lay_out_world(folder: Path) -> None:
     for name in ("intents.csv", "train.csv", "test.csv", "german.csv"):
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]
         (folder / name).write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    _lay_out_pictures(folder, rng)
     later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
     (folder / "answered.jsonl").write_text("".join(answered), encoding="utf-8")
+
+
+def _lay_out_pictures(folder: Path, rng: random.Random) -> None:
+    """A folder of pictures without labels, labelled ones in `kinds.csv`, and captioned ones in `captions.csv`."""
+    tables = {
+        "pictures": ([], ""),
+        "labelled": (["image,label"], "kinds.csv"),
+        "captioned": (["image,text"], "captions.csv"),
+    }
+    for name, (rows, table) in tables.items():
+        (folder / name).mkdir()
+        for number in range(2 * LABELS):
+            topic = TOPICS[number % 2]
+            noise = bytes(rng.randrange(128) + 128 * ((number + place // 16) % 2) for place in range(8 * 8 * 3))
+            Image.frombytes("RGB", (8, 8), noise).resize((32, 32)).save(folder / name / f"{number}.png")
+            said = topic if name == "labelled" else f"{topic} number {number}"
+            rows.append(f"{name}/{number}.png,{said}")
+        if table:
+            (folder / table).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _text(rng: random.Random, topic: str, *, words: int = 6) -> str:

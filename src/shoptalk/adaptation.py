@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shoptalk.artifact import create, file_digest, handed_out, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import create, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
+from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
@@ -121,9 +122,9 @@ def _adapted(
         inputs = {"base": base_digest(config.base)}
         inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         inputs |= {
-            role: file_digest(path)
+            role: labels_digest(path, config.curate)
             for role, path in (("labels", labels), ("test", test), ("pairs", pairs))
-            if path is not None and path.is_file()
+            if path is not None and path.exists()
         }
         hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)

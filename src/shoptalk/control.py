@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from shoptalk.adaptation import adapt
-from shoptalk.artifact import create, file_digest, key_of, locked, open_artifact, write_text
+from shoptalk.artifact import create, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.clean import printable
-from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
 from shoptalk.curate.listing import list_files
 from shoptalk.curate.sources import rows_left_out, source_fingerprint
 from shoptalk.errors import InputError
@@ -95,7 +95,7 @@ def _aa(
     """Challengers that are the base with noise, through the stages of a run: the same precision, the same decision."""
     with locked(out):
         files = source_fingerprint(sources, config.curate, out=out)
-        inputs = {"labels": file_digest(labels), "base": base_digest(config.base)}
+        inputs = {"labels": labels_digest(labels, config.curate), "base": base_digest(config.base)}
         inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         claim(out, Question.of("control aa", config.of_answers(), sources=files, **inputs), force=force)
         world = World(run=out, config=config, report=report)

@@ -14,10 +14,12 @@ from shoptalk.assistant.calibrate import AskedQuestion, calibrate, calibrated, r
 from shoptalk.assistant.knowledge import FOLDER
 from shoptalk.assistant.progress_lines import ProgressLines
 from shoptalk.assistant.rule_trials import try_rules
+from shoptalk.assistant.sections import Passage, passages_of
 from shoptalk.assistant.shelf import Shelf
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.lean import open_to_read
+from shoptalk.records import Document
 from tests.assistant.small_run import documents_of_harbour, row, small_run, visitor
 
 BICYCLE = "How much is it to take a bicycle?"
@@ -399,3 +401,22 @@ def test_a_table_that_lies_in_a_folder_is_left_out_with_advice_that_can_be_follo
     (drop,) = Assistant.open(run).add([tmp_path / "lists"]).dropped
     assert drop.source == "lists/customers.csv" and drop.detail is not None
     assert "Name the file by itself to have it read as a table" in drop.detail and "--set" not in drop.detail
+
+
+def test_documents_that_stay_are_not_split_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assistant = Assistant.open(run)
+    before = [assistant.knowledge.shelf.passage(n) for n in range(len(assistant.knowledge.shelf))]
+    split: list[str] = []
+
+    def watched(document: Document) -> list[Passage]:
+        split.append(document.id)
+        return passages_of(document)
+
+    monkeypatch.setattr(shelf, "passages_of", watched)
+    (tmp_path / "kites.md").write_text("# Kites\nKites may be flown on the pier on Sundays.\n")
+    change = assistant.add([tmp_path / "kites.md"])
+    after = assistant.knowledge.shelf
+    assert split == ["kites.md"] and change.embedded == 1
+    assert [after.passage(n) for n in range(len(before))] == before
+    assistant.remove(["kites.md"])
+    assert split == ["kites.md"] and len(assistant.knowledge.shelf) == len(before)

@@ -1,7 +1,7 @@
 """Roles, ids and metadata go with a document from its file to the corpus that training reads, and back from disk."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from shoptalk.artifact import file_digest
 from shoptalk.commands.distill import split
 from shoptalk.config import CurateConfig
 from shoptalk.curate.curation import curate, open_corpora, read_documents, to_corpus, write_corpus
@@ -19,7 +21,7 @@ from shoptalk.records import Document, Drop, Metadata, Picture, Turn
 from shoptalk.text.corpus import Corpus
 
 CONFIG = CurateConfig(passage_characters=80)
-READ = {"id", "turns", "messages", "text", "label", "labels"}
+READ = {"id", "turns", "messages", "text", "label", "labels", "image"}
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(lambda n: n.strip().casefold() not in READ)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.one_of(st.text(st.characters(codec="utf-8"), max_size=8), st.integers(), FINITE, st.booleans())
@@ -211,13 +213,28 @@ def test_a_picture_and_its_captions_are_the_turns_of_one_document(
         corpus.texts  # noqa: B018
 
 
-def test_pictures_are_left_out_only_where_both_they_and_their_captions_came_before() -> None:
-    def left(documents: list[Document]) -> Iterator[tuple[str, str]]:
-        for item in curate(documents, reserved=[], config=CONFIG.model_copy(update={"near_pictures": 0})):
-            yield item.id, item.reason if isinstance(item, Drop) else "kept"
+def test_a_picture_that_came_before_is_left_out_whatever_its_captions_which_may_come_again(
+    tmp_path: Path,
+) -> None:
+    def drawn(colour: str) -> Picture:
+        path = tmp_path / f"{colour}.png"
+        Image.new("RGB", (8, 8), colour).save(path)
+        return Picture(path=str(path), sha256=file_digest(path))
 
-    again = [ALONE.model_copy(update={"id": "3"}), CAPTIONED.model_copy(update={"id": "4", "picture": picture("ef")})]
-    assert list(left([CAPTIONED, ALONE, *again])) == [("1", "kept"), ("2", "kept"), ("3", "duplicate"), ("4", "kept")]
+    captioned, alone = (
+        one.model_copy(update={"picture": drawn(colour)}) for one, colour in ((CAPTIONED, "red"), (ALONE, "green"))
+    )
+    again = [
+        alone.model_copy(update={"id": "3"}),
+        captioned.model_copy(update={"id": "4", "picture": drawn("blue")}),
+        captioned.model_copy(update={"id": "5", "turns": (Turn(role="caption", text="a ship at sea"),)}),
+        alone.model_copy(update={"id": "6", "picture": Picture(path="gone.png", sha256="ef" * 32)}),
+    ]
+    items = list(curate([captioned, alone, *again], reserved=[], config=CONFIG))
+    assert [item.id for item in items if isinstance(item, Document)] == ["1", "2", "4"]
+    drops = [item for item in items if isinstance(item, Drop)]
+    assert [(drop.id, drop.reason) for drop in drops] == [("3", "duplicate"), ("5", "duplicate"), ("6", "missing")]
+    assert drops[1].detail == "has the pixels of 1" and drops[1].sample == "a ship at sea"
 
 
 def test_equal_pictures_have_equal_wording_on_disk_and_in_memory(tmp_path: Path) -> None:

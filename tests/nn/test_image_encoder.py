@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.nn import gather
@@ -19,6 +20,7 @@ from shoptalk.nn.bases import began_as, kind_of, open_base
 from shoptalk.nn.batch_norm import SharedBatchNorm, share_statistics
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.scratch_pictures import picture_size_of
 from shoptalk.records import Picture
 from tests.training.processes import together
 
@@ -99,6 +101,27 @@ def test_random_weights_are_a_function_of_the_seed_alone() -> None:
     assert np.abs(first - encoder(seed=2).embed_pixels(pixels)).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("ref", "gflops"),
+    [
+        ("scratch:resnet-mini", 0.076),
+        ("scratch:resnet-mini@64", 0.080),
+        ("scratch:resnet-mini@96", 0.181),
+        ("scratch:vit-nano", 0.167),
+        ("scratch:vit-nano@64", 0.170),
+        ("scratch:vit-nano@96", 0.414),
+        ("scratch:vit-tiny", 0.730),
+    ],
+)
+def test_a_picture_takes_the_operations_that_are_stated(ref: str, gflops: float) -> None:
+    product = encoder(ref)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        product.network(torch.zeros(1, 3, product.size, product.size))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(gflops, abs=0.0006)
+    size = picture_size_of(ref)
+    assert size is not None and f"{size.gflops:g} GFLOP" in size.about
+
+
 def test_a_vit_reads_only_the_patches_that_are_kept() -> None:
     network = encoder("scratch:vit-nano").network
     pixels = torch.randn(2, 3, 32, 32)
@@ -136,6 +159,7 @@ def test_a_convolutional_network_gives_no_patches() -> None:
         ("pixel", "Did you mean 'pixels'"),
         ("minilm+minilm", "'minilm' is no image encoder"),
         ("scratch:resnet-mini+hog", "'hog' is no text encoder"),
+        ("scratch:resnet-mini@64+hog", "'scratch:resnet-mini@64' and 'hog'; 'hog' is no text encoder"),
         ("scratch:resnet-mini+", "such as scratch:resnet-mini+minilm"),
     ],
 )
@@ -238,3 +262,10 @@ def test_a_shared_norm_alone_is_the_norm_of_torch_bit_for_bit() -> None:
         assert torch.equal(plain(values), shared(values))
     assert torch.equal(plain[1].running_var, shared[1].running_var)
     assert list(plain.state_dict()) == list(shared.state_dict())
+
+
+@pytest.mark.parametrize("ref", SCRATCH[:2])
+def test_random_weights_leave_the_global_randomness_alone(ref: str) -> None:
+    state = torch.get_rng_state()
+    encoder(ref)
+    assert torch.equal(torch.get_rng_state(), state)

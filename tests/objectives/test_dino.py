@@ -10,10 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoptalk.errors import CollapsedError
 from shoptalk.image.batches import Views
 from shoptalk.nn.teacher import cosine_momentum
 from shoptalk.objective import Key
 from shoptalk.objectives.distillation.dino import Dino, DinoSpec, cross_entropy_of_views, local_side
+from shoptalk.probes.collapse import SPREAD_LIMIT, collapsed
+from shoptalk.probes.rank import KEY, rankme
+from shoptalk.records import Reading
+from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import ToyWorld, toy_world
 
@@ -206,3 +211,52 @@ def test_a_resumed_run_has_centre_teacher_and_temperature_to_the_bit(tmp_path: P
     assert state.keys() == resumed.keys() and {"centre", "teacher_temperature", "learning"} <= state.keys()
     assert all(torch.equal(state[name], resumed[name]) for name in state)
     assert state["centre"].any() and any(a != b for a, b in pairwise(whole))
+
+
+def trained(folder: Path, *, centring: bool, steps: int = 200) -> tuple[list[dict[str, float]], ToyWorld, str]:
+    """The log of a training on the toy pictures, the world after it, and what ended it."""
+    spec = DinoSpec(batch=32, dimensions=256, hidden=64, narrow=32, local_views=2, centring=centring)
+    world, ended = toy_world(spec), ""
+    training = Training.build(
+        world.spec,
+        corpus=world.corpus,
+        inputs=world.tokens,
+        product=world.product,
+        targets=None,
+        config=LoopConfig(steps=steps, batch=32, lr=spec.lr, head_rate=1.0, name="dino"),
+        folder=folder,
+        snapshot_seconds=1e9,
+    )
+    try:
+        list(advance(training, until=steps))
+    except CollapsedError as error:
+        ended = str(error)
+    return read_log(folder), world, ended
+
+
+@pytest.mark.slow
+def test_without_centring_the_collapse_alarm_ends_the_training_within_200_steps(tmp_path: Path):
+    log, _, ended = trained(tmp_path, centring=False)
+    assert 1 < len(log) < 200 and log[-1]["spread"] < SPREAD_LIMIT
+    assert f"almost one at step {len(log)}" in ended and "objectives.dino" in ended
+    # A few of the 256 dimensions dominate.
+    assert log[-1]["entropy"] < 0.5 * math.log(256)
+
+
+@pytest.mark.slow
+def test_a_healthy_training_never_raises_the_alarm(tmp_path: Path):
+    log, world, ended = trained(tmp_path, centring=True)
+    assert ended == "" and len(log) == 200
+    assert min(row["spread"] for row in log) > 2 * SPREAD_LIMIT
+    vectors = world.product.embed_pixels(world.tokens.array)
+    detail = {"most": min(vectors.shape)}
+    assert not collapsed(Reading(key=KEY, name="", value=rankme(vectors), unit="", n=len(vectors), detail=detail))
+
+
+def test_a_student_comes_to_say_what_a_teacher_that_stays_says():
+    world = toy_world(SMALL.model_copy(update={"momentum": 1.0}))
+    config = LoopConfig(steps=60, batch=8, lr=2e-3, head_rate=1.0)
+    divergences = [
+        step.loss - step.terms["entropy"] for step in train(world.objective, world.data, world.collate, config)
+    ]
+    assert np.mean(divergences[-10:]) < 0.5 * np.mean(divergences[:10])

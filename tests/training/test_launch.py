@@ -34,7 +34,7 @@ RELATIVE = 1e-5
 """Of any objective."""
 TOLERANCE = dict.fromkeys((*OBJECTIVES, MIXTURE), 1e-6) | dict.fromkeys(
     # These divide similarities by a temperature, or compare vectors with a moving teacher's, which magnifies.
-    ("simcse", "turns", "neighbours", "distil", "byol_text", "simclr"),
+    ("simcse", "turns", "neighbours", "distil", "byol_text", "simclr", "dino", "clip"),
     RELATIVE,
 )
 TOLERANCE["byol"] = 1e-4

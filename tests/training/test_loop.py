@@ -149,14 +149,20 @@ def test_a_planned_early_decay_is_a_steered_one(tmp_path: Path):
 # ---------------------------------------------------------------------------------------------- probing
 
 
-def read_by(product: Any, world: ToyWorld) -> Any:
-    """What its network reads in training, after it has embedded the first items."""
+def read_by(product: Any, world: ToyWorld) -> Callable[[], torch.Tensor]:
+    """What makes its network's vectors with gradients, after it has embedded the first items."""
     if product.kind == "image":
         pictures = world.tokens.take(range(5))
         product.embed_pixels(pictures)
-        return product.normalised(pictures)
+        return lambda: product.network(product.normalised(pictures))
+    if product.kind == "pair":
+        pictures, captions = world.tokens.pixels.take([0, 3]), product.batch([world.tokens.tokens[1]])
+        product.embed_pixels(pictures)
+        product.embed([world.corpus.items[1]])
+        encode = product.network.encode_pictures, product.network.encode_texts
+        return lambda: torch.cat([encode[0](product.normalised(pictures)), encode[1](captions)])
     embed(product, world.corpus.texts[:5])
-    return product.batch([world.tokens[0]])
+    return lambda: product.network(product.batch([world.tokens[0]]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,14 +174,14 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
         with observing(world.objective) as product:
             assert product is world.objective.product
             assert not any(part.training for part in world.objective.modules())
-            inputs = read_by(product, world)
+            vectors_of = read_by(product, world)
             random.random(), np.random.rand(3), torch.rand(3)
             product.network.train()
             next(
                 part for part in product.network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.Conv2d)
             ).eval()
             with torch.enable_grad():
-                product.network(inputs).sum().backward()
+                vectors_of().sum().backward()
             product.network.zero_grad()
         assert random.getstate() == states[0]
         assert (np.random.get_state()[1] == states[1]).all()

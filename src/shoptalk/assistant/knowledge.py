@@ -104,7 +104,7 @@ class Knowledge:
             SourceError: a source cannot be read.
             StorageError: another process is changing the knowledge.
         """
-        items = list(stream_sources(sources, CurateConfig(), out=self._run, readers=KNOWLEDGE_READERS))
+        items = list(stream_sources(sources, CurateConfig(), out=self._run, readers=KNOWLEDGE_READERS, pictures=False))
         files, _ = list_files(sources, out=self._run)
         known = {document.source for document in self.shelf.documents()}
         known_as = _known_as(files, known)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import faiss
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
@@ -80,13 +81,17 @@ def retrieve(
         scores[number] = scores.get(number, 0.0) + 1.0
     order = sorted(scores, key=lambda number: (-scores[number], number))
     kept: list[Found] = []
+    vectors: list[Float32[np.ndarray, " D"]] = []
     for number in order:
         passage = shelf.passage(number)
         if not passage.facts.holds(day):
             continue
-        if number not in pins and any(_same(shelf, number, passage, other) for other in kept):
+        stored = np.array(shelf.vectors[number], dtype=np.float32)
+        near = [other.passage for other, at in zip(kept, vectors, strict=True) if float(stored @ at) >= SAME]
+        if number not in pins and any(_same_numbers(passage, other) for other in near):
             continue
-        cosine = float(np.asarray(shelf.vectors[number], dtype=np.float32) @ in_context)
+        cosine = float(stored @ in_context)
+        vectors.append(stored)
         kept.append(Found(number, passage, scores[number], cosine, words_of.get(number, 0.0), number in pins))
         if len(kept) == k:
             break
@@ -107,7 +112,13 @@ def dense_ranking(
 ) -> tuple[Float32[np.ndarray, " K"], Int[np.ndarray, " K"]]:
     """Cosines and numbers of the nearest passages in a faiss index, nearest first."""
     rows = np.ascontiguousarray(vector[None], dtype=np.float32)
-    cosines, numbers = index.search(rows, min(k, index.ntotal))
+    # faiss shares out questions, not passages: a second thread would only wait for this one, and spin meanwhile.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        cosines, numbers = index.search(rows, min(k, index.ntotal))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return cosines[0], numbers[0]
 
 
@@ -117,7 +128,6 @@ def _pinned(shelf: Shelf, vector: Float[np.ndarray, " D"]) -> set[int]:
     return {int(number) for number in shelf.pinned[shelf.pins @ vector.astype(np.float32) >= PIN]}
 
 
-def _same(shelf: Shelf, number: int, passage: Passage, other: Found) -> bool:
-    """Whether two passages say the same: near in meaning, and with the same numbers in them."""
-    near = float(np.asarray(shelf.vectors[number], np.float32) @ np.asarray(shelf.vectors[other.number], np.float32))
-    return near >= SAME and set(_NUMBER.findall(passage.text)) == set(_NUMBER.findall(other.passage.text))
+def _same_numbers(passage: Passage, other: Passage) -> bool:
+    """Passages near in meaning say the same only with the same numbers in them."""
+    return set(_NUMBER.findall(passage.text)) == set(_NUMBER.findall(other.text))

@@ -19,6 +19,7 @@ A shelf is never changed: a new one takes its place (`knowledge.py`), and text t
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +79,26 @@ def write_shelf(
     called with the number of texts that are embedded, and that of all that are to be.
     """
     passages: list[Passage] = []
+    split = earlier.passages_by_document() if earlier is not None else {}
+    places: list[int | None] = []
     count = 0
     with TextWriter(folder, "documents", suffix=".jsonl") as kept, TextWriter(folder, "passages") as written:
         for document in documents:
-            kept.append((document.model_dump_json(exclude_defaults=True) + "\n").encode("utf-8"))
-            for passage in passages_of(document):
+            line = document.model_dump_json(exclude_defaults=True) + "\n"
+            kept.append(line.encode("utf-8"))
+            before = split.get(line)
+            if before is not None and earlier is not None:  # the same document is not split again
+                places += before
+                parts = [earlier.passage(number) for number in before]
+            else:
+                parts = passages_of(document)
+                places += [None] * len(parts)
+            for passage in parts:
                 written.append(json.dumps(_as_json(passage), ensure_ascii=False).encode("utf-8"))
                 passages.append(passage)
             count += 1
     vectors = _Vectors.room_for(passages, dim)
-    fresh = vectors.take_over(passages, earlier) if earlier is not None else list(range(len(passages)))
+    fresh = vectors.take_over(passages, places, earlier) if earlier is not None else list(range(len(passages)))
     vectors.embed(passages, fresh, encoder, tell)
     np.save(folder / "vectors.npy", vectors.passages.astype(np.float16))
     np.save(folder / "lines.npy", vectors.lines)
@@ -122,12 +133,14 @@ class _Vectors:
             first,
         )
 
-    def take_over(self, passages: Sequence[Passage], earlier: "Shelf") -> list[int]:
-        """Copy what an earlier shelf has; the numbers of the passages that it lacks."""
-        known = earlier.places()
+    def take_over(self, passages: Sequence[Passage], places: Sequence[int | None], earlier: "Shelf") -> list[int]:
+        """Copy what an earlier shelf has; the numbers of the passages that it lacks. `places` are their numbers there,
+        None where only their text can tell.
+        """
+        known = earlier.places() if None in places else {}
         fresh = []
-        for number, passage in enumerate(passages):
-            before = known.get(_key(passage))
+        for number, (passage, place) in enumerate(zip(passages, places, strict=True)):
+            before = known.get(_key(passage)) if place is None else place
             if before is None:
                 fresh.append(number)
                 continue
@@ -251,6 +264,15 @@ class Shelf:
     def places(self) -> dict[str, int]:
         """Each passage's number by what its vectors depend on."""
         return {_key(_passage(text)): number for number, text in enumerate(self._passages)}
+
+    def passages_by_document(self) -> dict[str, list[int]]:
+        """Of each document, as the shelf has it, the numbers of its passages."""
+        numbers: dict[str, list[int]] = {}
+        for number, text in enumerate(self._passages):
+            numbers.setdefault(json.loads(text)["document"], []).append(number)
+        ids = [json.loads(line)["id"] for line in self._documents]
+        once = {id for id, times in Counter(ids).items() if times == 1}  # of others it is not known whose they are
+        return {line: numbers.get(id, []) for id, line in zip(ids, self._documents, strict=True) if id in once}
 
     def documents(self) -> Iterator[Document]:
         """The documents that the passages are of."""

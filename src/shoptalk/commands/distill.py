@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact, write_text
+from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.commands.pretrain import train_on
 from shoptalk.config import Config
+from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ArtifactError, ConfigError
@@ -90,7 +91,10 @@ def distill(
         "curate": world.config.curate.model_dump(),
         "train": world.config.train.of_results(),
     }
-    inputs = {"base": base_digest(model), "labels": file_digest(labels) if labels and labels.is_file() else None}
+    inputs = {
+        "base": base_digest(model),
+        "labels": labels_digest(labels, world.config.curate) if labels and labels.exists() else None,
+    }
     files = source_fingerprint(sources, world.config.curate, out=world.run)
     question = Question.of("distill", settings, sources=files, **inputs)
     launch.agree(lambda: claim(world.run, question, force=force))

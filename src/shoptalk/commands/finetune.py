@@ -12,14 +12,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from shoptalk.artifact import create, file_digest, handed_out, key_of, sound, write_text
+from shoptalk.artifact import create, handed_out, key_of, sound, write_text
 from shoptalk.commands.lesson import FROZEN, Lesson, Outcome, tune_or_keep
 from shoptalk.commands.tune import Method
 from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
 from shoptalk.curate.clean import printable
 from shoptalk.curate.consistency import spelling
 from shoptalk.curate.curation import DROPS, by_reason, count_drops, write_drops
-from shoptalk.curate.labels import read_label_sets, read_labels, refuse_missing
+from shoptalk.curate.labels import labels_digest, read_label_sets, read_labels, refuse_missing
 from shoptalk.curate.rare import without_rare
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError
@@ -72,8 +72,8 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     files: dict[str, str] = {}
     if request.unlabelled:
         files |= source_fingerprint(request.unlabelled, config.curate, out=world.run)
-    inputs = {"base": base_digest(request.model), "labels": file_digest(request.labels)}
-    inputs |= {"test": file_digest(request.test)} if request.test is not None else {}
+    inputs = {"base": base_digest(request.model), "labels": labels_digest(request.labels, config.curate)}
+    inputs |= {"test": labels_digest(request.test, config.curate)} if request.test is not None else {}
     parents = files | inputs
     settings = request.model_dump(mode="json", exclude={"labels", "test", "unlabelled", "model"})
     settings |= {"seed": config.seed, "curate": config.curate.model_dump(), "names": EXAMPLES}

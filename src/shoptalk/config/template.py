@@ -29,14 +29,14 @@ tasks = -1.0               # largest fall in each of other_tasks, in points: hun
 [curate]                   # how sources are read
 text_column = "text"
 label_column = "label"
-image_column = "image"     # of tables that name picture files beside them, such as image,label and image,text
+image_column = "image"     # of tables that name picture files, beside the table
 group_column = "auto"      # labels of one customer or conversation are never split: auto reads the columns group,
                            # customer and conversation (or with _id) where there are any, a name that one, "" none
 passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
-near_pictures = 6          # pictures whose hashes differ in at most so many of 256 bits count as one; 0: if equal
-picture_megabytes = 50.0   # a larger picture file is left out
-picture_megapixels = 50.0  # and a larger picture
+near_pictures = 6          # bits of 256 in which near duplicates of pictures may differ; 0 where classes are drawings
+picture_megabytes = 50.0   # a larger file of a picture is left out
+picture_megapixels = 50.0  # so is a picture of more pixels
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file
 label_conflicts = "drop"   # equal texts with different labels: drop them, keep them all, or refuse the file
 rare_labels = "auto"       # a label with fewer than two independent examples: auto (drop it where gains are measured,

@@ -178,8 +178,8 @@ def read_bank(source: Path, config: CurateConfig, *, out: Path) -> Corpus:
     Raises:
         SourceError: it cannot be used.
     """
-    items = curate(stream_sources([source], config, out=out), reserved=(), config=config)
-    documents = [item for item in items if isinstance(item, Document) and item.picture is None]
+    items = curate(stream_sources([source], config, out=out, pictures=False), reserved=(), config=config)
+    documents = [item for item in items if isinstance(item, Document)]
     if not documents:
         raise SourceError(f"{source} has no text to ask about. Give unlabelled messages that the run has not seen.")
     return to_corpus(documents, digest="", passage_characters=config.passage_characters)

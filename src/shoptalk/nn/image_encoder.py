@@ -59,6 +59,9 @@ class ImageNetwork(nn.Module):
         self.size = size
         self.mean, self.std = mean, std
         share_statistics(backbone)
+        for name, parameter in backbone.named_parameters():
+            if name.endswith("mask_token"):
+                parameter.requires_grad_(False)  # of a pretext task that is not trained here
         if self.patch is not None:
             _pool_first_token(backbone)
 

@@ -10,8 +10,8 @@ reads 53 %).
 An encoder is not all that can collapse. With batch norms in its head, an objective that lets all vectors become one
 makes the head do it, within tens of steps, while the encoder's own vectors hardly change for hundreds: the loss is then
 next to nothing and teaches nothing. So objectives to which that may happen tell, as a term of their loss, the spread of
-the vectors that they compare (`nn/losses.spread`), and below a limit that is an alarm, too. BYOL on CIFAR-10 and on
-drawings: 0.9 and more from the first step on; without its predictor below 0.3 after 20 steps and about 0.1 after 200.
+the vectors that they compare (`nn/losses.spread`), and below a limit that is an alarm, too. BYOL on
+drawings: about 0.9; without its predictor below 0.3 after 20 steps and about 0.1 after 200.
 
 Sources: Garrido et al. 2023 (RankMe, see `rank.py`); Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in
 Contrastive Self-Supervised Learning", ICLR 2022 (the two kinds of collapse).

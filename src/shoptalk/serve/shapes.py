@@ -49,7 +49,7 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Asking(Sent):
+class AskedWithPicture(Sent):
     """A visitor's message: words, a picture, or both."""
 
     text: MaybeWords = ""
@@ -57,7 +57,7 @@ class Asking(Sent):
     """An address that holds a picture's data, `data:image/jpeg;base64,...`; where the assistant knows pictures."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Asking":
+    def _says_something(self) -> "AskedWithPicture":
         if not self.text and self.picture is None:
             raise ValueError("the message has neither a text nor a picture")
         return self
@@ -69,7 +69,7 @@ class Given(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class ReplyRequest(Asking):
+class ReplyRequest(AskedWithPicture):
     """A visitor's message."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})
@@ -153,7 +153,7 @@ class ConversationResponse(Given):
     messages: list[ThreadMessage]
 
 
-class MessageRequest(Asking):
+class MessageRequest(AskedWithPicture):
     """A visitor's message in a conversation; the reply comes with its events."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "How much is it to take a bicycle?"}})

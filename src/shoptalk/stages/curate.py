@@ -16,7 +16,7 @@ from shoptalk.curate.curation import BANK, curate, open_corpora, open_part, read
 from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
-from shoptalk.curate.labels import read_labels, refuse_missing
+from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
 from shoptalk.curate.questions import refuse_missing_pairs
 from shoptalk.curate.rare import without_rare
 from shoptalk.curate.readable import readable, refuse_unreadable
@@ -88,7 +88,7 @@ def curate_stage(
     for role, path in (("labels", labels), ("test", test)):
         if path is not None:
             refuse_missing(path, role)
-            parents[f"{role}:{path.name}"] = file_digest(path)
+            parents[f"{role}:{path.name}"] = labels_digest(path, config.curate)
     if pairs is not None:
         refuse_missing_pairs(pairs)
         parents[f"pairs:{pairs.name}"] = file_digest(pairs)
@@ -96,7 +96,7 @@ def curate_stage(
     shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
     settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
     settings |= ({"mined": True} if mine else {}) | ({"bank": bank} if bank else {})
-    settings |= {"reads": reads} if reads not in (None, "text", "lm") else {}
+    settings |= {"reads": reads} if reads not in ("text", "lm") else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
@@ -109,7 +109,7 @@ def curate_stage(
         asked = NOTHING_ASKED if pairs is None else from_file(pairs, config.curate, say=remarks)
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
-            asked = mined(lambda: stream_sources(sources, config.curate, out=world.run), config.curate)
+            asked = mined(lambda: stream_sources(sources, config.curate, out=world.run, pictures=False), config.curate)
         hold_out = HoldOut(shares, HELD_OUT_MOST)
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
@@ -215,7 +215,7 @@ def _make_corpus(
     reads: Kind | None,
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
-    read = stream_sources(sources, config, out=folder.parent, say=remarks)
+    read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=reads not in ("text", "lm"))
     read = read if reads is None else readable(read, reads)
     left = without_conversations(read, (example.groups for example in (*examples, *tests)))
     items = itertools.chain(labelled.drops, asked.drops, left)

@@ -45,8 +45,7 @@ def base_stage(world: World, curated: Curated) -> World:
     config = world.config
     if size_of(config.base) is None and not from_seed(config.base) and not config.vocabulary:
         return world
-    folder = world.run / "base"
-    launch.shared(folder, make=lambda: _make_base(world, curated), read=lambda: None)
+    launch.shared(folder := world.run / "base", make=lambda: _make_base(world, curated), read=lambda: None)
     return replace(world, config=config.model_copy(update={"base": str(folder)}), asked_base=config.base)
 
 
@@ -72,19 +71,16 @@ def _make_base(world: World, curated: Curated) -> None:
     config = world.config
     settings = {"base": config.base, "seed": config.seed, "vocabulary": config.vocabulary}
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
-    folder = world.run / "base"
-    if open_artifact(folder, key=key_of(kind="base", config=settings, parents=parents)) is not None:
+    if open_artifact(folder := world.run / "base", key=key_of(kind="base", config=settings, parents=parents)):
         return
-    product = _opened(world, curated.train)
-    words: dict[str, int] = {}
+    product, words = _opened(world, curated.train), dict[str, int]()
     if config.vocabulary:
         words = find_words(curated.train, text_encoder(product).tokenizer, most=config.vocabulary)
         product = extend(text_encoder(product), list(words))
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
     pieces = {"pieces": float(len(text_encoder(product).tokenizer))} if product.kind == "text" else {}
     readings = pieces | {"new_words": float(len(words))}
-    made_from = "text" if product.kind == "text" else "seed"
-    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made from its own {made_from}.\n"
+    card = f"# {config.base}, before training\n\nA base that a Shoptalk run made for itself.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))

@@ -14,10 +14,10 @@ from typing import Any
 from huggingface_hub import ModelCard
 from yaml import YAMLError
 
-from shoptalk.artifact import file_digest
 from shoptalk.config import Config
 from shoptalk.config.settings import BASE_OF_TASK
 from shoptalk.curate.curation import read_documents
+from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, BaseModelError
 from shoptalk.nn.bases import BASES, resolve, towers_of
@@ -204,7 +204,7 @@ def _corpus_facts(
     pairs: Path | None,
 ) -> CorpusFacts:
     files = dict(source_fingerprint(sources, world.config.curate, out=world.run))
-    files |= {path.name: file_digest(path) for path in (labels, test, pairs) if path is not None}
+    files |= {path.name: labels_digest(path, world.config.curate) for path in (labels, test, pairs) if path is not None}
     reasons, dropped = Counter[str](), Counter[str]()
     for drop in curated.drops:
         reasons[drop.reason] += 1

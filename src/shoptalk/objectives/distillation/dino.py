@@ -38,6 +38,7 @@ from shoptalk.nn.image_encoder import ImageEncoder, ImageNetwork
 from shoptalk.nn.losses import spread
 from shoptalk.nn.product import Kind
 from shoptalk.nn.teacher import Teacher, cosine_momentum
+from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.objectives.views import views_of
 from shoptalk.text.corpus import Corpus
@@ -128,7 +129,9 @@ class DinoHead(nn.Module):
         unit = nn.functional.normalize(self.directions, dim=-1)
         # Zeros rather than no gradient: processes that train together wait for one of every parameter.
         unit = unit.detach() + learning * (unit - unit.detach())
-        return (narrow @ unit.T).float()
+        # A cosine rounded to bfloat16 and divided by a temperature is off by a tenth.
+        with torch.autocast(narrow.device.type, enabled=False):
+            return narrow @ unit.T
 
 
 class DinoNetwork(nn.Module):
@@ -143,7 +146,8 @@ class DinoNetwork(nn.Module):
         """The logits of each view; views of one size go through the encoder together."""
         logits: list[Tensor] = []
         for begin, end in _runs([view.shape[-1] for view in views]):
-            together = self.head(self.encoder(torch.cat(list(views[begin:end]))), learning)
+            together = torch.cat([sent(view, self.encoder.device) for view in views[begin:end]])
+            together = self.head(self.encoder(together), learning)
             logits += together.chunk(end - begin)
         return torch.stack(logits)
 
