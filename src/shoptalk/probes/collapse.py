@@ -11,7 +11,7 @@ An encoder is not all that can collapse. With batch norms in its head, an object
 makes the head do it, within tens of steps, while the encoder's own vectors hardly change for hundreds: the loss is then
 next to nothing and teaches nothing. So objectives to which that may happen tell, as a term of their loss, the spread of
 the vectors that they compare (`nn/losses.spread`), and below a limit that is an alarm, too. BYOL on
-CIFAR-10 and 200 steps: never under 0.75; without its predictor under 0.2 from step 25 on (decision 0022).
+CIFAR-10 and 200 steps: never under 0.75; without its predictor under 0.2 from step 25 on (decision 0024).
 
 Sources: Garrido et al. 2023 (RankMe, see `rank.py`); Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in
 Contrastive Self-Supervised Learning", ICLR 2022 (the two kinds of collapse).
