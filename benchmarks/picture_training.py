@@ -21,7 +21,7 @@ from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Embedder
 from shoptalk.objectives import make_spec
-from shoptalk.probes.collapse import LIMIT
+from shoptalk.probes.collapse import LIMIT, collapsed_terms
 from shoptalk.probes.knn import knn_predict
 from shoptalk.probes.rank import rankme
 from shoptalk.stages.world import best_device
@@ -73,7 +73,7 @@ class Trained:
     input_seconds: float
     """Of them, what making batches took."""
     alarm: int | None
-    """The first step at which the collapse alarm went off; None where it never did."""
+    """The first step at which the collapse alarm went off, by RankMe or by a term of the loss; None where none did."""
     least_rank: float
     """The lowest RankMe that was seen, in per cent of the most it could be."""
     loss: float
@@ -131,6 +131,7 @@ def train_for(
     """
     spec = make_spec(objective, dict(settings))
     product.network.to(best_device())
+    targets = spec.prepare(corpus, product)
 
     def training(model: Any, count: int, folder: str) -> Training:
         return Training.build(
@@ -138,7 +139,7 @@ def train_for(
             corpus=corpus,
             inputs=inputs,
             product=model,
-            targets=None,
+            targets=targets,
             config=loop_config(spec, load(), name=objective, steps=count, precision=precision),
             folder=Path(folder),
             snapshot_seconds=float("inf"),
@@ -155,6 +156,8 @@ def train_for(
         seconds, ranks, alarm, loss = 0.0, [], None, float("nan")
         for step in train(real.objective, real.data, clock, real.config):
             seconds, loss = seconds + step.seconds, step.loss
+            if collapsed_terms(step.terms) and alarm is None:
+                alarm = step.number
             if watched is not None and (step.number % every == 0 or step.last):
                 with observing(real.objective) as seen:
                     vectors = seen.embed_pixels(watched[:_WATCHED], precision="float32")
