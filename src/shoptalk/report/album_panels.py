@@ -13,7 +13,7 @@ def thumbnail(facts: Fact, name: str) -> Html | None:
 
 def image(data: str, name: str, *, class_: str = "shown") -> Html:
     """A picture of the report."""
-    return el("img", src=data, alt=name, class_=class_, width=64, height=64, loading="lazy")
+    return el("img", src=data, alt=name, class_=class_, width=64, height=64)
 
 
 def training(facts: Fact) -> Html | None:

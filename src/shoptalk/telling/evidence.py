@@ -288,8 +288,8 @@ def _map(
 
 
 def _shown(item: Item, most: int) -> str:
-    """The beginning of a text; of a picture, the end of its path."""
-    return item[:most] if isinstance(item, str) else item.path[-most:]
+    """The beginning of a text; of a picture, its file's name and its folder's."""
+    return item[:most] if isinstance(item, str) else "/".join(item.path.split("/")[-2:])[-most:]
 
 
 def _points(labelled: int, others: int, *, seed: int) -> Int[np.ndarray, " P"]:
