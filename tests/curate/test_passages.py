@@ -90,3 +90,8 @@ def test_leaving_passages_out_does_not_change_the_others(text: str, size: int, m
     found = passages(text, size, markdown=markdown)
     kept = [passage for passage in found if random.random() < 0.6]  # type: ignore[attr-defined]
     assert passages("\n\n".join(kept), size, markdown=markdown) == kept
+
+
+def test_a_number_sign_alone_on_its_line_is_no_heading_of_the_next() -> None:
+    kept = ["#\n0", "# A"]
+    assert passages("\n\n".join(kept), 40, markdown=True) == kept

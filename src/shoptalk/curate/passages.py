@@ -8,7 +8,7 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from shoptalk.records import Document
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_HEADING = re.compile(r"#{1,6}\s+(.*)")
+_HEADING = re.compile(r"#{1,6}[ \t]+(.*)")
 
 
 def is_markdown(source: str) -> bool:
