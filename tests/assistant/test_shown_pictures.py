@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shoptalk.assistant.album import Album
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.config import CurateConfig
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import InputError
 from shoptalk.image.distort import distort
-from shoptalk.records import Document
+from shoptalk.records import Document, Turn
 from tests.assistant.small_run import documents_of_harbour, row, small_run, visitor
 
 N = 60
+CAPTIONS = {5: "A brass lantern", 9: "A blot\u2028on two lines\x85of a kind"}
 LANTERN = row("lantern.md", "Every lantern on the quay is lit at dusk. A lantern costs 12 euros in the shop.")
 
 
@@ -32,9 +34,7 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Assistant:
     rows = ["image,text,link"]
     for number in range(N):
         blot(number).save(folder / f"{number}.png")
-        rows.append(
-            f"{number}.png,{'A brass lantern' if number == 5 else f'Blot number {number}'},https://a.example/{number}"
-        )
+        rows.append(f"{number}.png,{CAPTIONS.get(number, f'Blot number {number}')},https://a.example/{number}")
     (folder / "captions.csv").write_text("\n".join(rows))
     items = stream_sources([folder / "captions.csv"], CurateConfig())
     small_run(folder / "quay", [item for item in items if isinstance(item, Document)], base="pixels")
@@ -98,6 +98,23 @@ def test_distorted_copies_are_recognised_as_often_as_was_said(assistant: Assista
         hits += seen is not None
         wrong += seen is not None and seen.document.id != document.id
     assert hits and wrong <= 3
+
+
+def test_an_album_that_is_there_is_opened_as_it_was_made(assistant: Assistant) -> None:
+    assert assistant.album is not None
+    again = Album.open(Path(str(assistant.settings.pictures)))
+    assert again.documents == assistant.album.documents and again.calibration == assistant.album.calibration
+
+
+def test_a_question_after_a_picture_alone_is_answered(assistant: Assistant) -> None:
+    _, data = picture_of(assistant, 5)
+    first = assistant.reply(visitor(""), picture=data)
+    turns = [
+        *visitor(""),
+        Turn(role="assistant", text=first.text),
+        *visitor("How much does a lantern cost in the shop?"),
+    ]
+    assert "12 euros" in assistant.reply(turns).text
 
 
 def test_a_run_of_texts_is_no_album(tmp_path: Path) -> None:

@@ -139,6 +139,16 @@ def test_the_first_batch_is_centred_by_its_own_mean():
     torch.testing.assert_close(objective(batch).total, first.total)
 
 
+def test_layers_in_bfloat16_leave_logits_and_centre_in_float32():
+    world = toy_world(SMALL)
+    objective = dino(world).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(world.collate(list(range(6)), Key(0, 0)))
+    with torch.no_grad():
+        objective.after_step(0.1, loss.outputs)
+    assert loss.outputs.dtype == objective.centre.dtype == torch.float32 and bool(loss.total.isfinite())
+
+
 def test_without_centring_the_centre_stays_at_zero():
     world = toy_world(SMALL.model_copy(update={"centring": False}))
     objective = dino(world).train()

@@ -46,6 +46,15 @@ def test_a_large_picture_is_kept_small(looking: TestClient) -> None:
     assert answer["text"].startswith("It is 1024 wide.")
 
 
+def test_a_small_file_of_very_many_pixels_is_refused_before_it_is_decoded(looking: TestClient) -> None:
+    file = io.BytesIO()
+    Image.new("1", (6_000, 6_000)).save(file, "PNG")
+    assert len(file.getvalue()) < 100_000
+    bomb = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    answer = looking.post("/v1/reply", json={"picture": bomb})
+    assert answer.status_code == 422 and "6,000 x 6,000 pixels" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "picture",
     [

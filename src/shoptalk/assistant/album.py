@@ -111,7 +111,8 @@ class Album:
                 write_text(folder / "calibration.json", result.model_dump_json(indent=1))
         handed_out(run / FOLDER)
         result = read_record(run / FOLDER / "calibration.json", AlbumCalibration)
-        lines = (run / FOLDER / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: a caption may hold signs at which that would cut it.
+        lines = (run / FOLDER / "documents.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
         kept = [Document.model_validate_json(line) for line in lines]
         tell(f"pictures: {result.sentence}")
         return cls(encoder, kept, np.load(run / FOLDER / "vectors.npy", allow_pickle=False), result)

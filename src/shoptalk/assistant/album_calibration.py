@@ -72,6 +72,8 @@ def likeness(cosines: Float[np.ndarray, "N"], same: Int[np.ndarray, " N"]) -> Fl
     """What the confidence looks at: how near the nearest picture is, and how far it leads over the next ones of other
     captions (`same` is equal where captions are).
     """
+    if not len(cosines):  # all pictures have one caption, and were taken out together
+        return np.zeros(3)
     best = int(cosines.argmax())
     others = np.sort(cosines[same != same[best]])[::-1][:NEXT].astype(np.float64)
     second, mean = (float(others[0]), float(others.mean())) if len(others) else (0.0, 0.0)
@@ -93,7 +95,7 @@ def try_copies(
     """
     rng, of = np.random.default_rng(seed), np.arange(len(pictures)) if same is None else same
     places: Int[np.ndarray, " M"] = rng.integers(len(pictures), size=TRIALS)
-    known = rng.permutation(TRIALS) < TRIALS // 2
+    known = rng.random(TRIALS) < 0.5
     copies = np.stack(
         [
             distort(pictures[at], DISTORTIONS[rng.integers(len(DISTORTIONS))], seed=seed + 1 + number)

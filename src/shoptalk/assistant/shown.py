@@ -40,9 +40,9 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
     if reply.decision in ("escalate", "decline") and not names_it:
         return reply
     if seen is None:
-        said = Sentence(phrase("unknown_picture", message, texts), ())
-        return replace(reply, text=f"{said.text} {reply.text}", sentences=(said, *reply.sentences))
-    said = Sentence(f"{phrase('picture', message, texts)} {_ended(seen.caption or seen.document.id)}", (1,))
+        unknown = Sentence(phrase("unknown_picture", message, texts), ())
+        return replace(reply, text=f"{unknown.text} {reply.text}", sentences=(unknown, *reply.sentences))
+    named = Sentence(f"{phrase('picture', message, texts)} {_ended(seen.caption or seen.document.id)}", (1,))
     picture = _source(seen)
     others = tuple(replace(source, rank=source.rank + 1) for source in reply.sources)
     if names_it:
@@ -50,8 +50,8 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
             reply,
             decision="answer",
             reason="recognised",
-            text=said.text,
-            sentences=(said,),
+            text=named.text,
+            sentences=(named,),
             sources=(picture, *(replace(source, used=False) for source in others)),
             confidence=seen.confidence,
             path="extractive",
@@ -59,7 +59,7 @@ def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Map
     sentences = tuple(
         replace(sentence, sources=tuple(rank + 1 for rank in sentence.sources)) for sentence in reply.sentences
     )
-    return replace(reply, text=f"{said.text} {reply.text}", sentences=(said, *sentences), sources=(picture, *others))
+    return replace(reply, text=f"{named.text} {reply.text}", sentences=(named, *sentences), sources=(picture, *others))
 
 
 def _source(seen: Recognised) -> Source:

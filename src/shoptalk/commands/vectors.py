@@ -240,8 +240,8 @@ def _rows(document: Document, passage_characters: int, kind: Kind) -> Iterator[s
     for turn, item in zip(corpus.turn.tolist(), corpus.items, strict=True):
         if not reads(kind, item):
             continue
-        said = {"picture": item.path, "sha256": item.sha256} if isinstance(item, Picture) else {"text": item}
-        yield json.dumps({"id": document.id, "turn": turn, **said}, ensure_ascii=False) + "\n"
+        content = {"picture": item.path, "sha256": item.sha256} if isinstance(item, Picture) else {"text": item}
+        yield json.dumps({"id": document.id, "turn": turn, **content}, ensure_ascii=False) + "\n"
 
 
 def reads(kind: Kind, item: Item) -> bool:
@@ -251,8 +251,8 @@ def reads(kind: Kind, item: Item) -> bool:
 
 def _item(row: str) -> Item:
     """What a row is of."""
-    said = json.loads(row)
-    return Picture(path=said["picture"], sha256=said["sha256"]) if "picture" in said else str(said["text"])
+    fields = json.loads(row)
+    return Picture(path=fields["picture"], sha256=fields["sha256"]) if "picture" in fields else str(fields["text"])
 
 
 def _make_room(folder: Path, needed: int) -> None:

@@ -7,19 +7,17 @@ first, for an encoder of both (`scratch:resnet-mini+minilm`).
 
 import importlib.util
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shoptalk.artifact import file_digest
 from shoptalk.errors import ArtifactError, BaseModelError
 from shoptalk.nn import attention
-from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit, refuse_unable
+from shoptalk.nn.admission import admit, refuse_infinite, refuse_unable
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.encoder import (
@@ -40,6 +38,7 @@ from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.product import CALLED, Embedder, Kind
 from shoptalk.nn.scratch import size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
+from shoptalk.nn.stock_model import stock_model
 from shoptalk.readback import read_json
 
 attention.register()
@@ -179,7 +178,7 @@ def _open_text(folder: Path, ref: str, max_length: int) -> TextEncoder:
     held = admit(folder, ref)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        backbone, report = _backbone(folder, ref, held)
+        backbone, report = stock_model(folder, ref, held)
         pooling = pooling_of(folder)
         positions = getattr(backbone.config, "max_position_embeddings", max_length)
         longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
@@ -218,29 +217,6 @@ def _open_text(folder: Path, ref: str, max_length: int) -> TextEncoder:
     product = TextEncoder(encoder, tokenizer, longest, name=ref, prompts=prompts, context_turns=turns)
     refuse_unable(product.embed, folder, ref)
     return product
-
-
-def _backbone(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:
-    """The stock model in float32 with its own attention (plain matmuls, which train faster than the fused kernel on
-    CPUs, whose backward pass is slow there), and what transformers says of the weights.
-
-    It is built without memory first, to see that its size is that of the `held` numbers in the file.
-    """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        described = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
-    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
-    backbone, report = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        local_files_only=True,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    return backbone, report
 
 
 def hush() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, VisionTextDualEncoderModel
+from transformers import AutoConfig, AutoTokenizer, VisionTextDualEncoderModel
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
@@ -16,6 +16,7 @@ from shoptalk.nn.encoder import PACKABLE, Encoder, longest_of, pooling_of
 from shoptalk.nn.image_encoder import MEAN, PROCESSOR, STD, ImageEncoder, ImageNetwork, model_type_of
 from shoptalk.nn.pair_encoder import MODEL_TYPE, PairEncoder, PairNetwork
 from shoptalk.nn.scratch_pictures import MARK
+from shoptalk.nn.stock_model import stock_model
 
 
 def open_image(folder: Path, ref: str) -> ImageEncoder:
@@ -50,22 +51,9 @@ def open_image(folder: Path, ref: str) -> ImageEncoder:
 
 
 def _backbone(folder: Path, ref: str, held: int) -> Any:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        described = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
-    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
-    backbone, report = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        local_files_only=True,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    backbone, report = stock_model(folder, ref, held)
     # A ViT's pooler may be absent: nothing here uses it.
-    spare = "pooler" if config.model_type == "vit" else None
+    spare = "pooler" if backbone.config.model_type == "vit" else None
     lacking = sorted(name for name in report["missing_keys"] if spare is None or spare not in name)
     if lacking:
         raise BaseModelError(

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import io
 import re
+import threading
 from dataclasses import dataclass
 
 from PIL import Image
@@ -17,9 +18,12 @@ from PIL import Image
 from shoptalk.image.decode import RefusedPicture, open_picture
 from shoptalk.serve.refusals import Refused
 
+MOST_PIXELS = 12_000_000
+"""Of a picture as it is sent. Decoding takes up to 14 bytes a pixel, so one is decoded at a time."""
 LONGEST_SIDE = 1024
 """Pixels of a picture as it is kept."""
 QUALITY = 85
+_decoding = threading.Lock()
 _ADDRESS = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 PICTURE_PATTERN = r"^data:image/[A-Za-z0-9.+\-]{1,40};base64,[A-Za-z0-9+/]+={0,2}$"
 """How a request holds a picture: as an address that holds its data."""
@@ -46,7 +50,8 @@ def upload_of(address: str) -> Upload:
         raise Refused(422, "no_picture", "A picture is given as data:image/...;base64,... with its data.")
     try:
         sent = base64.b64decode(address[start.end() :], validate=True)
-        image = open_picture(sent)
+        with _decoding:
+            image = open_picture(sent, most_pixels=MOST_PIXELS)
     except binascii.Error:
         raise Refused(422, "no_picture", "The picture's data is no base64.") from None
     except RefusedPicture as refusal:

@@ -160,16 +160,16 @@ def _trained_on(world: World, prepared: Prepared, entry: Entry) -> dict[str, Any
         if copy is not None:
             views = [small(_bytes(view[number], network)) for batch in batches for view in batch.views]
             rows.append(ViewsOfOne(picture=copy, views=tuple(views)))
-    found: dict[str, Any] = {"objective": entry.candidate, "views": tuple(rows)}
+    panels: dict[str, Any] = {"objective": entry.candidate, "views": tuple(rows)}
     work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=entry.step)
     if work is None:
-        return found
+        return panels
     with torch.random.fork_rng(devices=[]):
         objective = candidate.spec.build(product)
     if isinstance(objective, Reconstructs):
         snapshot.load_module(work, objective)
         parts = objective.reconstructions(batches[0])
-        found["reconstructions"] = tuple(
+        panels["reconstructions"] = tuple(
             Reconstructed(
                 name=_end(prepared.corpus.items[place]),
                 **dict(zip(("masked", "decoded", "whole"), copies, strict=True)),
@@ -177,7 +177,7 @@ def _trained_on(world: World, prepared: Prepared, entry: Entry) -> dict[str, Any
             for place, *pictures in zip(places, *parts, strict=True)
             if (copies := [small(one) for one in pictures])
         )
-    return found
+    return panels
 
 
 def _network_of(product: Product) -> ImageNetwork | None:
@@ -285,11 +285,11 @@ def _found(
         for document, before, after in zip(asked, *first, strict=True)
     ]
     rows.sort(key=lambda row: row[3] == row[4])
-    found = []
+    answers = []
     for document, before, after, right_before, right_after in rows[:FOUND]:
         copy = shown(pictures[document], named(pictures[document]))
         if copy is not None:
-            found.append(
+            answers.append(
                 FoundCaption(
                     picture=copy,
                     captions=tuple(captions[document][:3]),
@@ -299,4 +299,4 @@ def _found(
                     right_after=right_after,
                 )
             )
-    return tuple(found)
+    return tuple(answers)
