@@ -21,9 +21,9 @@ from shoptalk.nn.heads.logistic import fit
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Embedder
 from shoptalk.objectives import make_spec
-from shoptalk.probes.collapse import LIMIT, collapsed_terms
+from shoptalk.probes.collapse import collapsed, collapsed_terms
 from shoptalk.probes.knn import knn_predict
-from shoptalk.probes.rank import rankme
+from shoptalk.probes.rank import rank_of
 from shoptalk.stages.world import best_device
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.advance import Training
@@ -161,8 +161,9 @@ def train_for(
             if watched is not None and (step.number % every == 0 or step.last):
                 with observing(real.objective) as seen:
                     vectors = seen.embed_pixels(watched[:_WATCHED], precision="float32")
-                ranks.append(100 * rankme(vectors) / min(vectors.shape))
-                if ranks[-1] < LIMIT and alarm is None:
+                reading = rank_of(vectors)
+                ranks.append(100 * reading.value / min(vectors.shape))
+                if collapsed(reading) and alarm is None:
                     alarm = step.number
             if step.number % 200 == 0:
                 told = f", RankMe {ranks[-1]:.0f} %" if ranks else ""

@@ -152,10 +152,10 @@ def test_only_pictures_with_captions_are_examples():
 
 def test_one_caption_of_several_is_drawn_by_seed_step_and_picture():
     captions = Captions(toy_captions(8)[0])
-    drawn = {(picture, step): captions.drawn(picture, Key(3, step)) for picture in (0, 3, 6) for step in range(40)}
+    drawn = {(picture, step): captions.drawn([picture], Key(3, step))[0] for picture in (0, 3, 6) for step in range(40)}
     for (picture, step), caption in drawn.items():
         assert caption in captions.of(picture)
-        assert caption == captions.drawn(picture, Key(3, step))
+        assert [caption] == captions.drawn([picture], Key(3, step))
     for picture in (0, 3, 6):
         chosen = [drawn[picture, step] for step in range(40)]
         assert 10 < chosen.count(picture + 1) < 30  # each of the two about half of the time

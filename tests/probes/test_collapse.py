@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from shoptalk.probes.collapse import collapsed
-from shoptalk.probes.rank import KEY, rank, rankme
+from shoptalk.probes.rank import KEY, rank, rank_of, rankme
 from shoptalk.records import Reading
 from tests.tiny import WORDS, tiny_product
 
@@ -17,8 +17,7 @@ def spread(n: int = 200, d: int = 64, seed: int = 0) -> np.ndarray:
 
 
 def reading(vectors: np.ndarray) -> Reading:
-    detail = {"most": min(vectors.shape)}
-    return Reading(key=KEY, name="RankMe", value=rankme(vectors), unit="", n=len(vectors), detail=detail)
+    return rank_of(vectors.astype(np.float32))
 
 
 def mean_cosine(vectors: np.ndarray) -> float:
@@ -45,6 +44,23 @@ def test_a_common_component_alone_is_no_alarm() -> None:
     vectors = unit(spread() + 5.0)
     assert mean_cosine(vectors) > 0.95
     assert not collapsed(reading(vectors))
+
+
+def test_a_common_component_that_hides_all_others_is_no_alarm() -> None:
+    vectors = unit(spread(n=512, d=128) + 30.0)
+    assert mean_cosine(vectors) > 0.995
+    assert 100 * rankme(vectors) / 128 < 5.0
+    assert not collapsed(reading(vectors))
+
+
+def test_few_dimensions_around_a_common_component_are_an_alarm() -> None:
+    few = spread(n=512, d=2) @ np.eye(2, 128)
+    assert collapsed(reading(unit(few + 3.0)))
+
+
+def test_a_reading_without_what_is_left_less_the_mean_is_judged_by_rankme_alone() -> None:
+    old = reading(unit(spread(n=512, d=128) + 30.0))
+    assert collapsed(Reading(key=KEY, name=old.name, value=old.value, unit="", n=old.n, detail={"most": 128}))
 
 
 def test_too_few_vectors_cannot_tell() -> None:

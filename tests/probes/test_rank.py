@@ -66,4 +66,8 @@ def test_the_probe_reads_the_rank_of_the_texts() -> None:
     reading = rank(TEXTS)(product)
     assert reading.value == rankme(embed(product, TEXTS))
     assert (reading.key, reading.unit, reading.n) == ("rankme", "effective dimensions", 6)
-    assert reading.detail == {"dimensions": 32, "most": 6}
+    vectors = embed(product, TEXTS)
+    assert (reading.detail["dimensions"], reading.detail["most"]) == (32, 6)
+    assert reading.detail["centred"] == rankme(vectors - vectors.mean(axis=0))
+    distances = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1)
+    np.testing.assert_allclose(reading.detail["spread"], np.sqrt((distances**2).mean()), rtol=1e-5)

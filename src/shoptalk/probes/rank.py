@@ -41,7 +41,8 @@ def rank(texts: Sequence[Item]) -> Callable[[Embedder], Reading]:
     """A probe: RankMe of the texts' vectors, in dimensions.
 
     Readings compare only at the same texts; the paper finds that the value settles where texts far outnumber
-    dimensions.
+    dimensions. The detail holds what the collapse alarm also reads: `centred`, RankMe of the vectors less their mean,
+    and `spread`, their root mean squared distance from it (1 all over the sphere, 0 in a point).
 
     Raises:
         ValueError: there is no text.
@@ -50,14 +51,27 @@ def rank(texts: Sequence[Item]) -> Callable[[Embedder], Reading]:
         raise ValueError("RankMe needs texts to embed and got none; give a sample of the corpus.")
 
     def probe(product: Embedder) -> Reading:
-        vectors = embed(product, texts)
-        return Reading(
-            key=KEY,
-            name="RankMe",
-            value=rankme(vectors),
-            unit="effective dimensions",
-            n=len(texts),
-            detail={"dimensions": vectors.shape[1], "most": min(vectors.shape)},
-        )
+        return rank_of(embed(product, texts))
 
     return probe
+
+
+def rank_of(vectors: Float[np.ndarray, "N D"]) -> Reading:
+    """The reading of vectors that are there already.
+
+    Raises:
+        ValueError: there is no vector.
+    """
+    return Reading(
+        key=KEY,
+        name="RankMe",
+        value=rankme(vectors),
+        unit="effective dimensions",
+        n=len(vectors),
+        detail={
+            "dimensions": vectors.shape[1],
+            "most": min(vectors.shape),
+            "centred": rankme(vectors - vectors.mean(axis=0)),
+            "spread": float(np.sqrt(vectors.var(axis=0, dtype=np.float64).sum())),
+        },
+    )

@@ -123,7 +123,7 @@ class ClipSpec(Spec):
             return torch.from_numpy(material.targets["vectors"][material.targets["rows"][chosen]])
 
         def collate(examples: Sequence[int], key: Key) -> CaptionedViews:
-            chosen = [captions.drawn(example, key) for example in examples]
+            chosen = captions.drawn(examples, key)
             return CaptionedViews(
                 views=augmented(examples, key).views,
                 captions=read(chosen),
@@ -141,33 +141,50 @@ class Captions:
     """Which texts of a corpus are captions of which pictures: those of the same document."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self.corpus = corpus
+        self._conversation = np.asarray(corpus.conversation)
         self._shown = np.asarray(corpus.pictures, dtype=np.int64)
+        texts = np.ones(len(corpus), dtype=bool)
+        texts[self._shown] = False
+        self._texts = np.flatnonzero(texts)
+        self._wording = corpus.wording
 
     def of(self, picture: int) -> Int[np.ndarray, " c"]:
         """The positions of the captions of the picture at a position, in order."""
-        conversation = self.corpus.conversation
-        begin, end = np.searchsorted(conversation, [conversation[picture], conversation[picture] + 1])
-        return np.setdiff1d(np.arange(begin, end), self._shown)
+        captions, _ = self._of([picture])
+        return captions
+
+    def _of(self, pictures: Sequence[int]) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " n_plus_1"]]:
+        """The captions of n pictures, one picture after the other, and where each picture's begin and end."""
+        documents = self._conversation[np.asarray(pictures, dtype=np.int64)]
+        of_texts = self._conversation[self._texts]
+        begins, ends = np.searchsorted(of_texts, documents), np.searchsorted(of_texts, documents + 1)
+        starts = np.concatenate([[0], np.cumsum(ends - begins)])
+        places = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], ends - begins)
+        return self._texts[places], starts
 
     def captioned(self) -> list[int]:
         """The positions of the pictures that have captions."""
-        conversation = np.asarray(self.corpus.conversation)
-        texts = np.ones(len(self.corpus), dtype=bool)
-        texts[self._shown] = False
-        places: list[int] = self._shown[np.isin(conversation[self._shown], conversation[texts])].tolist()
+        documents = self._conversation[self._texts]
+        places: list[int] = self._shown[np.isin(self._conversation[self._shown], documents)].tolist()
         return places
 
-    def drawn(self, picture: int, key: Key) -> int:
-        """One of its captions, at random by seed, step and picture."""
-        captions = self.of(picture)
-        return int(captions[np.random.default_rng([key.seed, key.step, picture]).integers(len(captions))])
+    def drawn(self, pictures: Sequence[int], key: Key) -> list[int]:
+        """One caption of each of n captioned pictures, at random by seed, step and picture."""
+        captions, starts = self._of(pictures)
+        counts = np.diff(starts).tolist()
+        numbers = [
+            int(np.random.default_rng([key.seed, key.step, picture]).integers(count)) if count > 1 else 0
+            for picture, count in zip(pictures, counts, strict=True)
+        ]
+        chosen: list[int] = captions[starts[:-1] + numbers].tolist()
+        return chosen
 
     def related(self, pictures: Sequence[int], chosen: Sequence[int]) -> Bool[np.ndarray, "n n"]:
-        """Whether caption j is worded as any caption of picture i."""
-        wording = self.corpus.wording
-        words = wording[np.asarray(chosen, dtype=np.int64)]
-        return np.stack([np.isin(words, wording[self.of(picture)]) for picture in pictures])
+        """Whether caption j is worded as any caption of picture i, of n captioned pictures."""
+        captions, starts = self._of(pictures)
+        equal = self._wording[captions][:, None] == self._wording[np.asarray(chosen, dtype=np.int64)]
+        related: Bool[np.ndarray, "n n"] = np.logical_or.reduceat(equal, starts[:-1], axis=0)
+        return related
 
 
 class Clip(Objective[PairEncoder, CaptionedViews]):
