@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from shoptalk.image.batches import Views
-from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
-from shoptalk.image.pixels import square
+from shoptalk.image.decode import RefusedPicture
+from shoptalk.image.pixels import square_of
 from shoptalk.nn.encoder import evaluating
 from shoptalk.nn.image_encoder import ImageEncoder, ImageNetwork
 from shoptalk.nn.pair_encoder import PairEncoder
@@ -118,7 +118,7 @@ def small(picture: UInt8[np.ndarray, "H W 3"], *, side: int = SIDE) -> str:
 def shown(picture: Picture, name: str) -> ShownPicture | None:
     """A small copy of a picture's file; None where it cannot be read any more."""
     try:
-        return ShownPicture(name=name, data=small(square(open_picture(picture_bytes(picture.path)), SIDE)))
+        return ShownPicture(name=name, data=small(square_of(picture, SIDE, unchanged=False)))
     except RefusedPicture:
         return None
 
@@ -206,7 +206,7 @@ def _attention(
     """Maps of the last layer's heads from [CLS] to the patches (Caron et al. 2021, figure 1)."""
     if network.patch is None or not pictures:
         return ()
-    squares = np.stack([square(open_picture(picture_bytes(picture.path)), network.size) for picture in pictures])
+    squares = np.stack([square_of(picture, network.size, unchanged=False) for picture in pictures])
     weights = cls_attention(network, squares)
     rows = []
     for picture, whole, heads in zip(pictures, squares, weights, strict=True):
