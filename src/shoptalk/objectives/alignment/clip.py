@@ -143,19 +143,20 @@ class Captions:
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
         self._shown = np.asarray(corpus.pictures, dtype=np.int64)
+        self._is_text = np.ones(len(corpus), dtype=bool)
+        self._is_text[self._shown] = False
 
     def of(self, picture: int) -> Int[np.ndarray, " c"]:
         """The positions of the captions of the picture at a position, in order."""
         conversation = self.corpus.conversation
         begin, end = np.searchsorted(conversation, [conversation[picture], conversation[picture] + 1])
-        return np.setdiff1d(np.arange(begin, end), self._shown)
+        return np.asarray(begin + np.flatnonzero(self._is_text[begin:end]))
 
     def captioned(self) -> list[int]:
         """The positions of the pictures that have captions."""
         conversation = np.asarray(self.corpus.conversation)
-        texts = np.ones(len(self.corpus), dtype=bool)
-        texts[self._shown] = False
-        places: list[int] = self._shown[np.isin(conversation[self._shown], conversation[texts])].tolist()
+        with_texts = np.isin(conversation[self._shown], conversation[self._is_text])
+        places: list[int] = self._shown[with_texts].tolist()
         return places
 
     def drawn(self, picture: int, key: Key) -> int:
