@@ -20,8 +20,8 @@ from shoptalk.artifact import create, handed_out, key_of, open_artifact, write_t
 from shoptalk.assistant.album_calibration import AlbumCalibration, calibrated_album, likeness
 from shoptalk.curate.curation import read_documents
 from shoptalk.errors import ArtifactError, InputError
-from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
-from shoptalk.image.pixels import square
+from shoptalk.image.decode import RefusedPicture, open_picture
+from shoptalk.image.pixels import square, square_of
 from shoptalk.readback import read_record, refuse_no_run
 from shoptalk.records import Document
 
@@ -141,7 +141,7 @@ def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Docum
     for document in _with_pictures(run):
         assert document.picture is not None
         try:
-            pictures.append(square(open_picture(picture_bytes(document.picture.path)), size))
+            pictures.append(square_of(document.picture, size))
         except (OSError, RefusedPicture):
             missing += 1
             continue

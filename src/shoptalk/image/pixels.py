@@ -73,6 +73,15 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
     return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
+def square_of(picture: Picture, size: int) -> UInt8[np.ndarray, "S S 3"]:
+    """The square of a picture's file, however large it is: curation has judged it by the settings.
+
+    Raises:
+        RefusedPicture: it cannot be read (any more).
+    """
+    return square(open_picture(picture_bytes(picture.path, most=LARGEST_BYTES), most_pixels=LARGEST_PIXELS), size)
+
+
 def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
     """Every picture among the items, in memory.
 
@@ -157,8 +166,7 @@ def _decoded(pictures: Sequence[Picture], size: int, begin: int) -> Iterator[tup
 
     def one(picture: Picture) -> UInt8[np.ndarray, "S S 3"]:
         try:
-            data = picture_bytes(picture.path, most=LARGEST_BYTES)  # curation has judged it by the settings
-            return square(open_picture(data, most_pixels=LARGEST_PIXELS), size)
+            return square_of(picture, size)
         except RefusedPicture as refusal:
             raise SourceError(
                 f"The picture {picture.path} was read before and cannot be now: {refusal.detail}. Put it back where it "
