@@ -1,5 +1,6 @@
 """The album: which of a run's pictures a visitor shows, and when it is not sure."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,11 @@ def test_an_album_holds_pictures_that_raised_limits_let_into_the_run(
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
     with (tmp_path / "0.png").open("r+b") as file:
         file.truncate(MOST_BYTES + 1)
-    (tmp_path / "2.png").unlink()
     paths = [tmp_path / f"{i}.png" for i in range(3)]
+    hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    (tmp_path / "2.png").unlink()
     there = [
-        entry.model_copy(update={"picture": Picture(path=str(path), sha256="0" * 64)})
+        entry.model_copy(update={"picture": Picture(path=str(path), sha256=hashes[path])})
         for entry, path in zip(documents(3), paths, strict=True)
     ]
     monkeypatch.setattr("shoptalk.assistant.album.read_documents", lambda folder: there)
