@@ -238,6 +238,72 @@ def test_where_texts_are_read_a_table_stays_a_table_of_texts_and_pictures_are_no
     assert (drop.id.rsplit("/", 1)[1], drop.reason) == ("scarf.png", "not-read")
 
 
+def test_labels_with_texts_beside_pictures_are_of_pictures_where_these_are_asked_for(tmp_path: Path) -> None:
+    rows = ["text,image,label"]
+    for seed in range(4):
+        photograph(seed).save(tmp_path / f"{seed}.png")
+        rows.append(f"our best,{seed}.png,{'ab'[seed % 2]}")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    examples, drops = read_labels(path, CONFIG, pictures=True)
+    assert [Path(example.picture.path).name for example in examples if example.picture] == [
+        f"{seed}.png" for seed in range(4)
+    ]
+    assert not drops
+    path.write_text("\n".join(row.replace("our best", f"text {at}") for at, row in enumerate(rows)), encoding="utf-8")
+    texts, _ = read_labels(path, CONFIG)
+    assert len(texts) == 4 and all(example.picture is None for example in texts)
+
+
+def test_messages_about_labelled_pictures_name_the_column_of_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("Filename,Category\n1.png,a\n2.png,b\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"--set curate.image_column=NAME --set curate.label_column=NAME"):
+        read_labels(path, CONFIG, pictures=True)
+    path.write_text("image,label\n1.png,a\n2.png,b\n", encoding="utf-8")
+    with pytest.raises(
+        SourceError, match=r"no file .*1.png. Give rows with an 'image' \(a picture's file, by its path"
+    ):
+        read_labels(path, CONFIG, pictures=True)
+
+
+def test_one_picture_with_two_labels_is_told_as_a_picture(tmp_path: Path) -> None:
+    rows = ["image,label", "0.png,a", "0.png,b"]
+    for seed in range(3):
+        photograph(seed).save(tmp_path / f"{seed}.png")
+        rows.append(f"{seed}.png,{'abc'[seed]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    said: list[str] = []
+    read_labels(tmp_path / "labels.csv", CONFIG, say=said.append)
+    assert "1 picture is labelled in several ways" in said[0] and "no picture is left of 'a'" in said[0]
+
+
+def test_a_table_from_windows_names_pictures_with_backslashes(tmp_path: Path) -> None:
+    (tmp_path / "shop photos").mkdir()
+    photograph(0).save(tmp_path / "shop photos" / "1.PNG", "PNG")
+    photograph(1).save(tmp_path / "a\\b.png")  # where a backslash is a letter of the name, it stays one
+    photograph(3).save(tmp_path / "b.png")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("cat/2.png", data_of(photograph(2)))
+        archive.writestr("dog\\3.png", data_of(photograph(4)))
+    path = tmp_path / "captions.csv"
+    names = ["shop photos\\1.PNG", "a\\b.png", "photos.zip\\cat\\2.png", "photos.zip/dog\\3.png"]
+    path.write_text("image,text\n" + "".join(f"{name},words\n" for name in names), encoding="utf-8")
+    documents, drops = read(path)
+    assert not drops
+    assert [document.picture.path for document in documents if document.picture is not None] == [
+        f"{tmp_path}/{name}"
+        for name in ("shop photos/1.PNG", "a\\b.png", "photos.zip/cat/2.png", "photos.zip/dog\\3.png")
+    ]
+
+
+def test_a_table_without_texts_and_pictures_names_both_settings(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("Image Path,Caption\n1.png,a shirt\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"curate.text_column=NAME.*pictures.*--set curate.image_column=NAME"):
+        read(path)
+
+
 def test_what_is_too_large_names_the_setting(tmp_path: Path) -> None:
     photograph(0, 200).save(tmp_path / "a.png")
     _, drops = read_anyway(tmp_path, CurateConfig(picture_megapixels=0.03))

@@ -246,8 +246,8 @@ def _account(world: World, plan: "SinglePlan", forecast: Forecast, *, seconds: f
 def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> None:
     if not spec.accepts(kind):
         raise ConfigError(
-            f"{objective!r} cannot train this base: {unable(spec, corpus, kind)}. Give another --base, or another "
-            "objective; `shoptalk objectives` lists them."
+            f"{objective!r} cannot train this base: {unable(spec, corpus, kind)}. Give another --base "
+            "(`shoptalk models` lists them), or another objective (`shoptalk objectives`)."
         )
     if not len(spec.examples(corpus)):
         raise SourceError(
