@@ -8,7 +8,9 @@ from PIL import Image
 from shoptalk.image.decode import MOST_BYTES
 from shoptalk.nn.scratch_pictures import PICTURE_SIZES, scratch_pictures
 from shoptalk.records import Picture
-from shoptalk.telling.picture_panels import _attention, cls_attention, shown
+from shoptalk.telling.picture_panels import _attention, _found, cls_attention, shown
+from shoptalk.text.corpus import Corpus
+from tests.tasks.test_caption import Stand
 
 
 def saved(path: Path, *, length: int = 0) -> Picture:
@@ -35,3 +37,14 @@ def test_a_map_says_how_much_each_head_attends_to_each_patch() -> None:
     maps = cls_attention(network, pictures)
     assert maps.shape == (3, 4, 8, 8) and maps.min() > 0
     assert (maps.sum((2, 3)) < 1).all()  # the rest is [CLS]'s own
+
+
+def test_a_caption_that_differs_from_the_pictures_in_case_alone_is_right_as_the_judge_has_it(tmp_path: Path) -> None:
+    pictures = [saved(tmp_path / "a.png"), saved(tmp_path / "b.png")]
+    numbers = np.array([0, 0, 1, 1])
+    held_out = Corpus((pictures[0], "A boat", pictures[1], "a  BOAT"), numbers, numbers, digest="made up")
+    sight = {picture.path: [1.0, 0.0] for picture in pictures}
+    product = Stand(sight, {"A boat": [1.0, 0.0], "a  BOAT": [0.0, 1.0]})
+    rows = _found(product, product, held_out, lambda picture: "")
+    assert [row.before for row in rows] == ["A boat"] * 2
+    assert all(row.right_before and row.right_after for row in rows)

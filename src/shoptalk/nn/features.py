@@ -2,8 +2,9 @@
 
 `pixels`  the pixels themselves, each picture's mean taken away;
 `hog`     histograms of oriented gradients (Dalal & Triggs 2005, "Histograms of oriented gradients for human detection":
-          9 unsigned directions, cells of 8 x 8 pixels, blocks of 2 x 2 cells each normalised by L2-Hys) beside a joint
-          histogram of colours (4 x 4 x 4 bins of RGB, square roots), each part of unit length.
+          9 unsigned directions, cells of 8 x 8 pixels, blocks of 2 x 2 cells each normalised by L2-Hys; without the
+          paper's Gaussian weights inside a block and its interpolation between cells) beside a joint histogram of
+          colours (4 x 4 x 4 bins of RGB, square roots), each part of unit length.
 
 Both read pictures of 32 x 32 pixels; `@` and a number asks for another size, such as `hog@64`. They are measured and
 shipped, never trained.

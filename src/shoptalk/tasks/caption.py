@@ -53,7 +53,7 @@ class Captioned:
             picture = corpus.items[place]
             assert isinstance(picture, Picture)
             for text in (str(corpus.items[i]) for i in captions_of[place]):
-                key = " ".join(text.casefold().split())
+                key = plain_wording(text)
                 if key not in number:
                     number[key] = len(captions)
                     captions.append(text)
@@ -133,6 +133,11 @@ def caption(ground: Ground) -> CaptionJudge | None:
         ),
         remark=_remark(asked, int(cluster.max()) + 1),
     )
+
+
+def plain_wording(caption: str) -> str:
+    """Equal of captions that differ in case and white space alone: they are one caption."""
+    return " ".join(caption.casefold().split())
 
 
 def _captions_of(corpus: Corpus) -> dict[int, list[int]]:

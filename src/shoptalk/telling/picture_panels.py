@@ -38,6 +38,7 @@ from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.caption import plain_wording
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import snapshot
 
@@ -284,9 +285,10 @@ def _found(
     for product in (base, adapted):
         vectors = product.embed([pictures[document] for document in asked])
         first.append([texts[i] for i in (vectors @ product.embed(texts).T).argmax(axis=1).tolist()])
+    right = {document: {plain_wording(text) for text in captions[document]} for document in asked}
     rows = [
-        (document, before, after, before in captions[document], after in captions[document])
-        for document, before, after in zip(asked, *first, strict=True)
+        (document, *texts, *(plain_wording(text) in right[document] for text in texts))
+        for document, *texts in zip(asked, *first, strict=True)
     ]
     rows.sort(key=lambda row: row[3] == row[4])
     answers = []

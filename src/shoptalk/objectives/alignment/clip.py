@@ -13,8 +13,8 @@ names that it has never seen; an empty `frozen` is CLIP, for two towers that bot
 What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
 a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
 by more than CLIP's crop, which a few thousand of them need and 400 million do not (`FEW_PICTURES`; never mirrored,
-because captions say left and right); LiT's locked tower has no
-projection, and here it keeps one; t and the towers have one learning rate and constant weight decay (t has none).
+because captions say left and right); LiT's locked tower has no projection, and here it keeps one; t and the towers have
+one learning rate and constant weight decay (t has none).
 
 Run alone on a toy: python -m shoptalk.objectives.alignment.clip
 """
