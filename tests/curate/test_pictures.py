@@ -173,6 +173,14 @@ def test_a_zip_of_labelled_pictures_has_its_folders_as_labels_and_contradictions
     assert [drop.reason for drop in drops] == ["contradiction"] * 2
 
 
+def test_labelled_pictures_of_which_none_is_usable_are_not_said_to_lack_texts(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for name in ("cat/1.png", "dog/1.png"):
+            archive.writestr(name, data_of(photograph(0)))
+    with pytest.raises(SourceError, match=r"Give pictures in folders that are called as their labels\.$"):
+        read_labels(tmp_path / "train.zip", CONFIG)
+
+
 def test_near_duplicates_among_labelled_pictures_share_a_cluster_and_leave_with_a_test(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("cat/1.png", data_of(photograph(0, 96)))

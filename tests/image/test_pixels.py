@@ -1,6 +1,9 @@
 """Pictures as squares of bytes: decoded once, kept once, the same after a kill."""
 
+import errno
 import hashlib
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shoptalk.errors import SourceError
+from shoptalk.errors import SourceError, StorageError
 from shoptalk.image import pixels as kept
 from shoptalk.image.decode import MOST_PIXELS
 from shoptalk.image.pixels import decode_all, decode_to, square, square_of
@@ -78,6 +81,27 @@ def test_decoding_goes_on_where_a_process_was_killed(tmp_path: Path, monkeypatch
     before = len(opened)
     decode_to(tmp_path / "pixels", items, size=8, digest="d")
     assert len(opened) == before, "a finished array is not decoded again"
+
+
+def test_a_full_disk_is_said_and_decoding_goes_on_once_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written and not mapped: where a map's disk is full, the system ends the process (SIGBUS)."""
+    items = pictures(tmp_path, 10)
+    monkeypatch.setattr(kept, "_CHUNK", 3)
+    space = 1_000
+
+    def full(file: int) -> None:
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode) and about.st_size > space:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        decode_to(tmp_path / "pixels", items, size=8, digest="d")
+    space = 1_000_000
+    pixels = decode_to(tmp_path / "pixels", items, size=8, digest="d")
+    np.testing.assert_array_equal(pixels.array, decode_all(items, size=8).array)
 
 
 def test_a_picture_that_has_changed_since_is_named_and_not_taken_for_what_was_judged(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_chat_client_sends_a_picture_as_a_part(looking: TestClient) -> None:
     assert answer["output"][0]["content"][0]["text"] == "It is 40 wide. You say ''."
 
 
+@pytest.mark.parametrize("data", ["\u0661\u0661", "\N{SNOWMAN}", "!!", "QQ", "\0"])
+def test_what_a_chat_client_sends_as_data_and_is_no_base64_is_refused(looking: TestClient, data: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    answer = looking.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 422 and "no base64" in answer.json()["error"]["message"]
+
+
 def test_a_visitors_picture_is_nobody_elses(looking: TestClient, serve: Callable[..., TestClient]) -> None:
     answer = looking.post("/v1/reply", json={"picture": address()}).json()
     record = looking.get(f"/v1/conversations/{answer['conversation']}").json()

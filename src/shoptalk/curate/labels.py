@@ -115,9 +115,11 @@ def read_labels(
     examples, more = _consistent(examples, printable(path.name), config, known, say)
     drops = sorted([*drops, *more], key=_line)
     if not examples:
+        give = f"rows with {what_labelled(config, pictures=pictures)} and a {config.label_column!r}"
+        if path.is_dir() or path.suffix.lower() == ".zip":
+            give = "pictures in folders that are called as their labels"
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} "
-            f"Give rows with {what_labelled(config, pictures=pictures)} and a {config.label_column!r}."
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} Give {give}."
         )
     _refuse_one_class(path, examples, spellings, drops)
     numbers = independent_ones(

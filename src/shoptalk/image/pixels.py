@@ -8,6 +8,7 @@ A picture's bytes are found by what its file held (its SHA-256), so equal files 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -131,15 +132,25 @@ def _decode_half(half: Path, pictures: Sequence[Picture], size: int, digest: str
     with storage_errors(half):
         half.mkdir(parents=True, exist_ok=True)
         begin = _done(half, state)
-        mode = "r+" if begin else "w+"
-        if not pictures:
-            np.save(half / ARRAY, np.zeros(shape, dtype=np.uint8))
-            return
-        array = np.lib.format.open_memmap(half / ARRAY, mode=mode, dtype=np.uint8, shape=shape)
-        for start, part in _decoded(pictures, size, begin, unchanged=True):
-            array[start : start + len(part)] = part
-            array.flush()
-            write_text(half / "done.json", json.dumps({**state, "done": start + len(part)}))
+        if not begin:
+            _begin_array(half / ARRAY, shape)
+        with (half / ARRAY).open("r+b") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            file.seek(begin * size * size * 3, os.SEEK_CUR)
+            # Written and not mapped: a map of a disk that is full ends the process without a word.
+            for start, part in _decoded(pictures, size, begin, unchanged=True):
+                file.write(part.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                write_text(half / "done.json", json.dumps({**state, "done": start + len(part)}))
+
+
+def _begin_array(path: Path, shape: tuple[int, ...]) -> None:
+    """An array's file as NumPy's, up to where its numbers begin."""
+    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
 
 
 def _done(half: Path, state: dict[str, object]) -> int:
