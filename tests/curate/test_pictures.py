@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate import zips
+from shoptalk.curate import picture_looks, zips
 from shoptalk.curate.against_test import without_tests
 from shoptalk.curate.curation import curate
 from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
-from shoptalk.curate.picture_looks import LookTable, alike, look_at, look_clusters
+from shoptalk.curate.picture_looks import LookTable, PictureLook, alike, look_at, look_clusters
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Item
@@ -375,3 +375,44 @@ def test_a_table_of_looks_finds_what_comparing_each_with_all_finds(kinds: list[i
     for i in range(len(looks)):
         assert {j for j in range(len(looks)) if clusters[j] == clusters[i]} >= reach[i]
         assert clusters[i] == min(clusters[j] for j in reach[i])
+
+
+def looks_of(bits: np.ndarray, thumbnails: np.ndarray) -> list[PictureLook]:
+    """Each with pixels of its own."""
+    rows = zip(np.packbits(bits, axis=1).view(np.uint64), thumbnails, strict=True)
+    return [PictureLook(row, thumbnail, str(i).encode()) for i, (row, thumbnail) in enumerate(rows)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 15), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
+def test_no_near_duplicate_is_missed_however_many_looks_there_are_and_wherever_the_bits_differ(
+    most_bits: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    # Few originals, from drawings with hardly a bit set to photographs; copies differ in up to two bits too many.
+    originals = rng.random((5, 256)) < share
+    bits, thumbnails = originals[rng.integers(5, size=90)], rng.integers(100, 118, (90, 192), dtype=np.uint8)
+    for row in bits:
+        row[rng.permutation(256)[: rng.integers(most_bits + 3)]] ^= True
+    looks = looks_of(bits, thumbnails)
+    differing = (bits[:, None] != bits).sum(2)
+    apart = np.abs(thumbnails[:, None].astype(float) - thumbnails).mean(2)
+    expected = (differing <= most_bits) & (apart <= 6)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(picture_looks, "_BLOCK", 4)
+        table = LookTable(most_bits=most_bits)
+        for number, look in enumerate(looks):
+            assert table.all_near(look) == np.flatnonzero(expected[number, :number]).tolist()
+            table.add(look)
+
+
+def test_a_look_is_compared_with_few_of_many_that_are_as_bright(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, compared, count = 6_000, [], np.bitwise_count
+    rng = np.random.default_rng(0)
+    looks = looks_of(rng.random((n, 256)) < 0.5, np.full((n, 192), 100, dtype=np.uint8))
+    monkeypatch.setattr(np, "bitwise_count", lambda bits: compared.append(len(bits)) or count(bits))
+    table = LookTable(most_bits=6)
+    for look in looks:
+        assert table.near(look) is None
+        table.add(look)
+    assert sum(compared) / n < 1_024  # each with all would be 3,000 on average

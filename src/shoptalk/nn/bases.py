@@ -32,10 +32,11 @@ from shoptalk.nn.encoder import (
 )
 from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features, reads_pictures
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.open_pictures import is_pair, open_image, open_pair
 from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
-from shoptalk.nn.product import CALLED, Embedder, Kind
+from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.nn.scratch import size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
 from shoptalk.nn.stock_model import stock_model
@@ -100,6 +101,8 @@ def kind_of(ref: str) -> Kind:
     folder = resolve(ref)
     if is_pair(folder):
         return "pair"
+    if is_decoder(folder):
+        return "lm"
     return "image" if reads_pictures(folder) else "text"
 
 
@@ -131,6 +134,19 @@ def _is_folder(ref: str) -> bool:
     return Path(os.path.expanduser(ref)).is_dir()  # noqa: PTH111 (as in `resolve`)
 
 
+def open_model(ref: str, *, seed: int = 0) -> Product:
+    """The product that `ref` names, of any kind, in float32 and evaluation mode, on the CPU.
+
+    Raises:
+        BaseModelError: the reference is unknown, or its files are missing, damaged, or not a model's.
+    """
+    if kind_of(ref) != "lm":
+        return open_base(ref, seed=seed)
+    keep_memory()
+    hush()
+    return open_decoder(resolve(ref), ref)
+
+
 def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embedder:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU. Random weights come from the seed.
 
@@ -151,6 +167,10 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embed
         return paired(pictures, text_encoder(texts), name=ref, began_as=began, seed=seed)
     kind = kind_of(ref)
     folder = resolve(ref)
+    if kind == "lm":
+        raise BaseModelError(
+            f"{ref!r} is a language model and gives no vectors. Expected an encoder here, such as {', '.join(BASES)}."
+        )
     if is_features(folder):
         return open_features(folder, ref)
     if kind == "image":
@@ -287,11 +307,12 @@ def from_seed(ref: str) -> bool:
 
 
 def _folder(path: Path, ref: str) -> Path:
-    for candidate in (path, path / "encoder"):
+    for candidate in (path, path / "encoder", path / "model"):
         if (candidate / "config.json").is_file():
             return candidate
     raise BaseModelError(
-        f"The folder {ref!r} holds no model: expected config.json and model.safetensors, there or in its `encoder/`."
+        f"The folder {ref!r} holds no model: expected config.json and model.safetensors, there or in its `encoder/` or "
+        "`model/`."
     )
 
 

@@ -8,6 +8,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.autoregressive.clm import ClmSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
 from shoptalk.objectives.contrastive.simclr import SimclrSpec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
@@ -42,6 +43,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "clm": ClmSpec,
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,

@@ -56,6 +56,7 @@ def upload_of(address: str) -> Upload:
         raise Refused(422, "no_picture", "The picture's data is no base64.") from None
     except RefusedPicture as refusal:
         raise Refused(422, "no_picture", f"The picture cannot be read: {refusal}. Send a JPEG or PNG file.") from None
+    image.info = {}  # or Pillow writes the comment that it read
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY)

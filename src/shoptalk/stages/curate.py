@@ -96,7 +96,7 @@ def curate_stage(
     shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
     settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
     settings |= ({"mined": True} if mine else {}) | ({"bank": bank} if bank else {})
-    settings |= {"reads": reads} if reads not in ("text", "lm") else {}
+    settings |= {"reads": reads} if reads != "text" else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
@@ -110,7 +110,7 @@ def curate_stage(
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
             asked = mined(lambda: stream_sources(sources, config.curate, out=world.run, pictures=False), config.curate)
-        hold_out = HoldOut(shares, HELD_OUT_MOST)
+        hold_out = HoldOut(shares, HELD_OUT_MOST, plain=reads == "lm")
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
         _make_corpus(

@@ -42,16 +42,17 @@ class Captioned:
         """The pictures of a corpus that have captions, `most` of them at random. Captions that differ in case and white
         space alone are one.
         """
-        places = _captions_of(corpus)
-        chosen = np.random.default_rng(seed).permutation(len(places))[:most]
+        captions_of = _captions_of(corpus)
+        chosen = np.random.default_rng(seed).permutation(len(captions_of))[:most]
+        places = np.array(list(captions_of), dtype=np.int64)
         pictures: list[Picture] = []
         number: dict[str, int] = {}
         captions: list[str] = []
         rows: list[tuple[int, int]] = []
-        for place in sorted(list(places)[i] for i in chosen.tolist()):
+        for place in np.sort(places[chosen]).tolist():
             picture = corpus.items[place]
             assert isinstance(picture, Picture)
-            for text in (str(corpus.items[i]) for i in places[place]):
+            for text in (str(corpus.items[i]) for i in captions_of[place]):
                 key = " ".join(text.casefold().split())
                 if key not in number:
                     number[key] = len(captions)
