@@ -38,7 +38,9 @@ from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_lm import LM_SIZES, lm_size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
+from shoptalk.nn.smollm2 import SMOLLM2, smollm2_folder
 from shoptalk.nn.stock_model import stock_model
 from shoptalk.readback import read_json
 
@@ -94,6 +96,8 @@ def kind_of(ref: str) -> Kind:
     """
     if ref in BASES or size_of(ref) is not None:
         return "text"
+    if ref == SMOLLM2.name or lm_size_of(ref) is not None:
+        return "lm"
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         return "image"
     if towers_of(ref) is not None:
@@ -253,11 +257,14 @@ def resolve(ref: str) -> Path:
     """
     if ref in BASES:  # before folders: a folder `minilm` that happens to be here is `./minilm`
         return _known(BASES[ref])
-    if size_of(ref) is not None:
+    if ref == SMOLLM2.name:
+        return smollm2_folder()
+    if size_of(ref) is not None or lm_size_of(ref) is not None:
+        objective, left = ("mlm", "encoder") if size_of(ref) is not None else ("clm", "model")
         raise BaseModelError(
             f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run. Make "
-            f"one: `shoptalk pretrain SOURCES --objective mlm --base {ref} --out DIR`; then give DIR/encoder here, or "
-            "DIR/base for what it began as."
+            f"one: `shoptalk pretrain SOURCES --objective {objective} --base {ref} --out DIR`; then give DIR/{left} "
+            "here, or DIR/base for what it began as."
         )
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         raise BaseModelError(f"{ref!r} has no folder: it is made when it is opened.")
@@ -273,9 +280,9 @@ def resolve(ref: str) -> Path:
             f"{' (HF_HUB_OFFLINE is set)' if _offline() else ''}. Give a folder that holds it, or one of: "
             f"{', '.join(BASES)}."
         )
-    near = nearest_name(ref, [*BASES, *FEATURES, *PICTURE_SIZES])
+    near = nearest_name(ref, [*BASES, SMOLLM2.name, *FEATURES, *PICTURE_SIZES, *LM_SIZES])
     raise BaseModelError(
-        f"No model {ref!r}. Give one of {', '.join(BASES)}, a hub id such as "
+        f"No model {ref!r}. Give one of {', '.join([*BASES, SMOLLM2.name])}, a hub id such as "
         f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.{near}"
     )
 
@@ -286,9 +293,9 @@ def began_as(ref: str) -> str | None:
     Raises:
         BaseModelError: the reference is unknown.
     """
-    if ref in BASES or feature_of(ref) is not None:
+    if ref in (*BASES, SMOLLM2.name) or feature_of(ref) is not None:
         return None
-    if (size := size_of(ref)) is not None:
+    if (size := size_of(ref) or lm_size_of(ref)) is not None:
         return size.name
     if (pictures := picture_size_of(ref)) is not None:
         return pictures.reference

