@@ -81,7 +81,9 @@ def adapt(
     pairs: Pairs = None,
     task: Annotated[
         str | None,
-        typer.Option(help="What must gain: intent, reply (needs no labels), answer, picture, caption, language_model."),
+        typer.Option(
+            help="What must gain: intent, reply (needs no labels), answer, picture, caption, language_model, chat."
+        ),
     ] = None,
     base: Base = None,
     bases: Annotated[

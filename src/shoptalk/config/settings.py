@@ -27,12 +27,14 @@ CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {
     "picture": ("simclr", "moco", "byol", "dino", "mae", "none"),
     "caption": ("clip", "none"),
     "language_model": ("clm", "none"),
+    "chat": ("sft", "none"),
 }
 """What is tried where nothing is named, for tasks that have a default of their own."""
 BASE_OF_TASK = {
     "picture": "scratch:resnet-mini",
     "caption": "scratch:resnet-mini+minilm",
     "language_model": "smollm2",
+    "chat": "smollm2",
 }
 """What is adapted where no base is named, for tasks that have a default of their own."""
 OTHERS_OF_TASK = {"language_model": ("cloze",)}

@@ -32,6 +32,7 @@ from shoptalk.nn.encoder import (
 )
 from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features, reads_pictures
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.open_pictures import is_pair, open_image, open_pair
 from shoptalk.nn.pair_encoder import paired
@@ -306,6 +307,11 @@ def began_as(ref: str) -> str | None:
     except ArtifactError:  # `open_base` will say what is wrong with it
         return None
     return mark if isinstance(mark, str) else None
+
+
+def pieces_of(product: Product) -> int | None:
+    """The size of its tokenizer's vocabulary, where it reads texts alone."""
+    return len(product.tokenizer) if isinstance(product, TextEncoder | LanguageModel) else None
 
 
 def from_seed(ref: str) -> bool:

@@ -17,11 +17,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
+from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
+from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Scorer
 from shoptalk.nn.transfer import sent
@@ -124,12 +126,21 @@ class LanguageModel(Scorer):
         return bits
 
     def bits_of(
-        self, sequences: Sequence[Int[np.ndarray, " _"]], *, precision: Precision | None = None
+        self,
+        sequences: Sequence[Int[np.ndarray, " _"]],
+        *,
+        counted: Sequence[Bool[np.ndarray, " _"]] | None = None,
+        precision: Precision | None = None,
     ) -> Float[np.ndarray, " n"]:
-        """Bits of each sequence of ids from its second on, given those before."""
+        """Bits of each sequence of ids from its second on, or of the ids that are `counted` among them, given those
+        before.
+        """
         longest = max(len(sequence) for sequence in sequences)
-        rows = pack(sequences, length=min(self.max_length, _rounded(longest)))
-        return self._bits(rows, len(sequences), precision)
+        length = min(self.max_length, _rounded(longest))
+        wanted = None
+        if counted is not None:  # equal lengths are placed alike
+            wanted = pack([mask.astype(np.int64) for mask in counted], length=length).ids[:, 1:] > 0
+        return self._bits(pack(sequences, length=length), len(sequences), precision, wanted)
 
     def bits_after(
         self, beginnings: Sequence[str], endings: Sequence[Sequence[str]], *, precision: Precision | None = None
@@ -153,14 +164,18 @@ class LanguageModel(Scorer):
         tokens = tokenise(self.tokenizer, texts, max_length=LONGEST_ITEM, special=False)
         return [tokens[number] for number in range(len(tokens))]
 
-    def _bits(self, rows: PackedRows, count: int, precision: Precision | None) -> Float[np.ndarray, " n"]:
-        """Bits of the first `count` numbers of the rows, from the second token of each on."""
+    def _bits(
+        self, rows: PackedRows, count: int, precision: Precision | None, wanted: Bool[Tensor, "R _"] | None = None
+    ) -> Float[np.ndarray, " n"]:
+        """Bits of the first `count` numbers of the rows, from the second token of each on, of the `wanted` cells."""
         bits, at_once = np.zeros(count), max(1, _AT_ONCE // rows.ids.shape[1])
         layers = autocast(precision or self.precision, self.network.device)
         with evaluating(self.network), torch.inference_mode(), layers:
             for begin in range(0, len(rows.ids), at_once):
                 part = rows.rows(slice(begin, begin + at_once))
                 follows = part.continued() & (part.segments[:, 1:] < count)
+                if wanted is not None:
+                    follows &= wanted[begin : begin + at_once]
                 nats = token_nats(
                     self.network.hidden(part)[:, :-1][sent(follows, self.network.device)],
                     self.network.table,
@@ -193,6 +208,28 @@ class LanguageModel(Scorer):
 def _rounded(length: int) -> int:
     """The next multiple of 64: a new shape costs a new kernel on CPUs."""
     return -(-length // 64) * 64
+
+
+def next_token_loss(
+    network: CausalNetwork, rows: PackedRows, wanted: Bool[Tensor, "R _"] | None = None
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, in nats, of every token that has one before it in its sequence, or of the `wanted` among
+    them; each process computes its share of the rows.
+
+    Args:
+        network: what is asked.
+        rows: sequences side by side.
+        wanted: of each cell but the first of a row, whether it counts.
+    """
+    follows = rows.continued() if wanted is None else rows.continued() & wanted
+    count = max(1, int(follows.sum()))
+    mine = gather.my_rows(len(rows.ids))
+    part, follows = rows.rows(mine), follows[mine]
+    states = network.hidden(part)[:, :-1][sent(follows, network.device)]
+    table = network.table
+    no_bias = torch.zeros(len(table), device=table.device)
+    labels = sent(part.ids[:, 1:][follows], states.device)
+    return gather.sum_across(linear_cross_entropy(states, table, no_bias, labels, weight=1 / count))
 
 
 def token_nats(

@@ -9,6 +9,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from shoptalk.nn.language_model import CausalNetwork, LanguageModel
 
 SPECIAL = ("<|endoftext|>", "<|pad|>")
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role[0] }}:{{ message.content }}<|endoftext|>\n{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}"
+)
 
 
 def tiny_bytes(*, max_length: int = 64) -> Any:
@@ -20,7 +24,12 @@ def tiny_bytes(*, max_length: int = 64) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     end, pad = SPECIAL
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=pad, model_max_length=max_length
+        tokenizer_object=tokenizer,
+        bos_token=end,
+        eos_token=end,
+        pad_token=pad,
+        model_max_length=max_length,
+        chat_template=TEMPLATE,
     )
 
 

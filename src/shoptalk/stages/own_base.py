@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.nn.bases import began_as, from_seed, hush, kind_of, open_model
+from shoptalk.nn.bases import began_as, from_seed, hush, kind_of, open_model, pieces_of
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import MAX_LENGTH, TextEncoder, text_encoder
+from shoptalk.nn.encoder import MAX_LENGTH, text_encoder
 from shoptalk.nn.extend import extend
-from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.product import Product
 from shoptalk.nn.scratch import scratch_product, size_of
 from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
@@ -81,8 +80,8 @@ def _make_base(world: World, curated: Curated) -> None:
         product = extend(text_encoder(product), list(words))
         such = f", such as {', '.join(list(words)[:5])}" if words else ""
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{such}")
-    readings = {"pieces": float(len(product.tokenizer))} if isinstance(product, TextEncoder | LanguageModel) else {}
-    readings |= {"new_words": float(len(words))}
+    pieces = pieces_of(product)
+    readings = ({"pieces": float(pieces)} if pieces else {}) | {"new_words": float(len(words))}
     card = f"# {config.base}, before training\n\nA base that a Shoptalk run made for itself.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
@@ -106,9 +105,9 @@ def _opened(world: World, corpus: Corpus) -> Product:
     return _told(world, scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH))
 
 
-def _told(world: World, young: TextEncoder | LanguageModel) -> Product:
+def _told(world: World, young: Product) -> Product:
     world.report.say(
-        f"base: {young.name}, random weights ({_millions(young)} M parameters), {len(young.tokenizer):,} pieces "
+        f"base: {young.name}, random weights ({_millions(young)} M parameters), {pieces_of(young):,} pieces "
         f"learned from this text; learning rates and passes {YOUNG_LR:g} times the defaults"
     )
     return young

@@ -9,6 +9,7 @@ from shoptalk.nn.product import CALLED, Kind
 from shoptalk.tasks.answer import FEWEST, answer
 from shoptalk.tasks.caption import HELD_OUT as CAPTIONED_HELD_OUT
 from shoptalk.tasks.caption import caption
+from shoptalk.tasks.chat import chat
 from shoptalk.tasks.cloze import cloze
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
@@ -25,19 +26,21 @@ TASKS: dict[str, Task] = {
     "caption": caption,
     "language_model": language_model,
     "cloze": cloze,
+    "chat": chat,
 }
 _OF_PICTURES: dict[str, frozenset[Kind]] = {"picture": frozenset({"image", "pair"}), "caption": frozenset({"pair"})}
 """The kinds of base that tasks about pictures need; all other tasks are about texts."""
 _EXAMPLE_BASES: dict[str, str] = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
 _BY_PAIRS = frozenset({"answer"})
 
-_OF_LANGUAGE_MODELS = frozenset({"language_model", "cloze"})
+_OF_LANGUAGE_MODELS = frozenset({"language_model", "cloze", "chat"})
 
 HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {
     "reply": HELD_OUT,
     "caption": CAPTIONED_HELD_OUT,
     "language_model": DOCUMENTS_HELD_OUT,
     "cloze": DOCUMENTS_HELD_OUT,
+    "chat": HELD_OUT,
 }
 """Of tasks that judge by held-out documents: the share of conversations, or of pictures with captions, that is held
 out, from so many on that are held out already. Other tasks take what a run holds out anyway.
@@ -86,6 +89,10 @@ _NEEDS: dict[str, Needs] = {
     ),
     "language_model": Needs(
         "the task language_model needs a language model, and the base is none",
+        "Give a --base that is one, such as smollm2",
+    ),
+    "chat": Needs(
+        "the task chat needs a language model, and the base is none",
         "Give a --base that is one, such as smollm2",
     ),
     "cloze": Needs(

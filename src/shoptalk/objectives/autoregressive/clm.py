@@ -20,15 +20,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from pydantic import Field
 
-from shoptalk.nn import gather
-from shoptalk.nn.language_model import LanguageModel
-from shoptalk.nn.losses import linear_cross_entropy
+from shoptalk.nn.language_model import LanguageModel, next_token_loss
 from shoptalk.nn.product import Kind
-from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack
@@ -117,17 +113,8 @@ class CausalLanguageModel(Objective[LanguageModel, PackedRows]):
             )
 
     def forward(self, batch: PackedRows) -> Loss:
-        """Mean cross-entropy of every token that has one before it in its window, in nats; each process computes its
-        share of the rows.
-        """
-        count = max(1, int(batch.continued().sum()))
-        mine = batch.rows(gather.my_rows(len(batch.ids)))
-        follows = mine.continued()
-        states = self.network.hidden(mine)[:, :-1][sent(follows, self.network.device)]
-        table = self.network.table
-        labels = sent(mine.ids[:, 1:][follows], states.device)
-        no_bias = torch.zeros(len(table), device=table.device)
-        total = gather.sum_across(linear_cross_entropy(states, table, no_bias, labels, weight=1 / count))
+        """Mean cross-entropy of every token that has one before it in its window, in nats."""
+        total = next_token_loss(self.network, batch)
         return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
 
 
