@@ -8,6 +8,8 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.autoregressive.clm import ClmSpec
+from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
 from shoptalk.objectives.contrastive.simclr import SimclrSpec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
@@ -43,6 +45,8 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "clm": ClmSpec,
+    "sft": SftSpec,
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,
