@@ -37,8 +37,8 @@ from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
-from shoptalk.text.evidence import EvidenceForm, EvidenceRow, labels_of, pieces_of
 from shoptalk.text.plain_sentences import sentences
+from shoptalk.text.reply_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class GroundSpec(Spec):
 
         return collate
 
-    def build(self, product: TextEncoder) -> "Ground":
+    def build(self, product: TextEncoder) -> "UnsupportedMarker":
         """The encoder, and a new head for tokens."""
-        return Ground(product)
+        return UnsupportedMarker(product)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ReplyMaker:
         return [kept[number] for number in rng.permutation(len(kept)).tolist()]
 
 
-class Ground(Objective[TextEncoder, GroundBatch]):
+class UnsupportedMarker(Objective[TextEncoder, GroundBatch]):
     """The encoder, and a head that marks tokens."""
 
     def __init__(self, product: TextEncoder) -> None:
