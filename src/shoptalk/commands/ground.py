@@ -47,7 +47,7 @@ HEAD = "grounding_head"
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 """Of the documents: those that choose the threshold, and those that are judged."""
 JUDGED, JUDGED_OF_KIND = 400, 100
-"""CorruptedReply replies that are judged: of all kinds together, and at most of each kind alone."""
+"""CorruptedText replies that are judged: of all kinds together, and at most of each kind alone."""
 FEWEST_DOCUMENTS = 10
 RESULT = "result.json"
 
