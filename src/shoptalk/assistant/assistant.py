@@ -32,8 +32,9 @@ from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
 from shoptalk.assistant.generator import Generator
-from shoptalk.assistant.ground import ground
+from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
+from shoptalk.assistant.marker import opened_marker
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
@@ -73,8 +74,10 @@ class Assistant:
         *,
         bulk: Embeds | None = None,
         album: Album | None = None,
+        marker: Marks | None = None,
     ) -> None:
         self.run = run
+        self.marker = marker
         self.album = album
         self.settings = settings
         self.head = head
@@ -131,7 +134,8 @@ class Assistant:
         album = Album.open(Path(chosen.pictures), tell=tell) if chosen.pictures else None
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
         asked = through(product) if through is not None else product
-        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album)
+        marker = opened_marker(run) if chosen.generator else None
+        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album, marker=marker)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
@@ -336,7 +340,7 @@ class Assistant:
         if self.generator is None or considered.signals.pinned:
             return ()
         words = self.generator.words(considered.signals.message, considered.hits)
-        return ground(words, considered.hits).sentences if words else ()
+        return ground(words, considered.hits, self.marker).sentences if words else ()
 
     def _own_words(self, decided: Decided, considered: "Considered") -> str:
         key, signals, hits = decided.phrase, considered.signals, considered.hits

@@ -6,12 +6,14 @@
 
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
-nothing is looked for in all of them. A sentence with links or code is refused.
+nothing is looked for in all of them. A sentence with links or code is refused. Where the run has a grounding head
+(`marker.py`), what these rules let through goes too if it marks a word of it.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
@@ -44,7 +46,15 @@ class Grounded:
     """Sentence and reason."""
 
 
-def ground(text: str, found: Sequence[Found]) -> Grounded:
+@runtime_checkable
+class Marks(Protocol):
+    """What marks words that passages do not say (`marker.py`)."""
+
+    def marked(self, sentences: Sequence[str], passages: Sequence[str]) -> tuple[str, ...]:
+        """Of each sentence the marked words; empty where there are none."""
+
+
+def ground(text: str, found: Sequence[Found], marks: Marks | None = None) -> Grounded:
     """Each sentence of a generated answer with the ranks of the passages that it rests on; the others are refused."""
     kept: list[Sentence] = []
     refused: list[tuple[str, str]] = []
@@ -65,7 +75,27 @@ def ground(text: str, found: Sequence[Found]) -> Grounded:
             )
         else:
             kept.append(Sentence(sentence, stands))
+    if marks is not None:
+        words = _marked(kept, found, marks)
+        refused += [
+            (sentence.text, f"says {words[number]!r}, which no passage that it cites says")
+            for number, sentence in enumerate(kept)
+            if words[number]
+        ]
+        kept = [sentence for number, sentence in enumerate(kept) if not words[number]]
     return Grounded(tuple(kept), tuple(refused))
+
+
+def _marked(kept: Sequence[Sentence], found: Sequence[Found], marks: Marks) -> dict[int, str]:
+    """The marked words of each sentence, by its number; those that cite the same passages are read together."""
+    together: dict[tuple[int, ...], list[int]] = {}
+    for number, sentence in enumerate(kept):
+        together.setdefault(sentence.sources, []).append(number)
+    words: dict[int, str] = {}
+    for ranks, numbers in together.items():
+        passages = [found[rank - 1].passage.sought for rank in ranks]
+        words |= zip(numbers, marks.marked([kept[number].text for number in numbers], passages), strict=True)
+    return words
 
 
 def _parts(text: str) -> list[str]:

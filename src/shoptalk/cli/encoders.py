@@ -15,6 +15,7 @@ from shoptalk.cli.options import (
     Draws,
     Force,
     Json,
+    Labels,
     NeededLabels,
     NeededTest,
     Out,
@@ -114,9 +115,16 @@ def distill(
 @commands.command()
 def finetune(
     model: Annotated[str, typer.Argument(help="An encoder: minilm, a hub id, a folder, a run.")],
-    labels: NeededLabels,
     out: Out,
-    task: Annotated[str, typer.Option(help="What the labels are, in a word: intent, sentiment, ...")] = "intent",
+    sources: Annotated[list[Path] | None, typer.Argument(help="Documents, for --task ground.")] = None,
+    labels: Labels = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            help="What the labels are, in a word: intent, sentiment, ... Or ground, without labels: a reader that "
+            "marks what replies say and the sources do not."
+        ),
+    ] = "intent",
     unlabelled: Annotated[
         list[Path] | None, typer.Option(help="Text of the same domain that heads may learn from; may be given again.")
     ] = None,
@@ -135,13 +143,33 @@ def finetune(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain."""
+    """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain.
+
+    With --task ground, from documents alone to a reader that marks what is unsupported; put it into RUN/grounding.
+    """
     from shoptalk.artifact import locked
     from shoptalk.commands.finetune import Request
     from shoptalk.commands.finetune import finetune as run
+    from shoptalk.commands.ground import OBJECTIVE as GROUND
+    from shoptalk.commands.ground import finetune_grounding
     from shoptalk.stages.world import World
 
     chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    if task == GROUND:
+        if not sources or labels is not None or test is not None or unlabelled:
+            raise InputError(
+                "--task ground learns from documents alone: give one or more SOURCE after the model, and leave "
+                "--labels, --test and --unlabelled out."
+            )
+        with Console() as console, locked(out):
+            of_ground = finetune_grounding(World(run=out, config=chosen, report=console), model, sources, force=force)
+        show(of_ground, as_json, lambda: printed.grounded(of_ground, out))
+        return
+    if sources or labels is None:
+        raise InputError(
+            f"--task {task} learns from labels: give --labels FILE, and unlabelled text as --unlabelled SOURCE. Only "
+            "--task ground takes sources alone."
+        )
     request = Request(
         model=model,
         labels=labels,

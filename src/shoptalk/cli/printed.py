@@ -181,6 +181,16 @@ def finetuned(result: Result, out: Path) -> str:
     return "\n".join([*lines, f"encoder and head: {out / 'encoder'}, {out / 'head'}"])
 
 
+def grounded(result: Result, out: Path) -> str:
+    """How well unsupported words are marked: in all, and kind by kind beside the rule of absent words."""
+    lines = [f"{result['task']}: {result['sentence']}", "", f"{'corruption':<12}{'F1':>6}{'rule':>7}{'missed':>9}"]
+    lines += [
+        f"{kind:<12}{row['f1']:>6.2f}{row['rule_f1']:>7.2f}{100 * row['missed']:>7.0f} %"
+        for kind, row in result["kinds"].items()
+    ]
+    return "\n".join([*lines, "", f"encoder and head: {out / 'encoder'}, {out / 'grounding_head'}"])
+
+
 def dose(result: Result, run: Path) -> str:
     """The dose curves, point by point, with what may be concluded from each."""
     lines = [f"{result['entry']}, gain in points over the base"]

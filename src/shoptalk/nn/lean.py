@@ -89,6 +89,11 @@ class Pieces:
         self.pad_token_id: int | None = self._tokenizer.token_to_id(about["pad_token"])
         self.model_max_length = int(about["model_max_length"])
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The tokenizers library's, by its name in transformers: it tells where tokens stand in a text."""
+        return self._tokenizer
+
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 

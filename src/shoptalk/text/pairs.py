@@ -1,5 +1,6 @@
 """Two texts as one sequence, "[CLS] A [SEP] B [SEP]" (Devlin et al. 2019, figure 2), from their own token ids."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,16 @@ class PairForm:
             ConfigError: it puts nothing around a text, so nothing would tell where the second begins.
         """
         encoded = tokenizer("a", return_special_tokens_mask=True)
-        ids, special = np.array(encoded["input_ids"], dtype=np.int64), np.array(encoded["special_tokens_mask"])
+        return cls.around(encoded["input_ids"], encoded["special_tokens_mask"], max_length=max_length)
+
+    @classmethod
+    def around(cls, encoded: Sequence[int], special_mask: Sequence[int], *, max_length: int) -> "PairForm":
+        """The form of rows of which this is one; 1 in the mask is a special token.
+
+        Raises:
+            ConfigError: none of them is.
+        """
+        ids, special = np.array(encoded, dtype=np.int64), np.array(special_mask)
         text = np.flatnonzero(special == 0)
         before, after = ids[: text[0]], ids[text[-1] + 1 :]
         if not len(before) + len(after):

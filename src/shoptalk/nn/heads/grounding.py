@@ -1,0 +1,166 @@
+"""A reader that marks what a reply says and its passages do not: an encoder, and a head on each token of the reply.
+
+    grounding = Grounding(product, head, threshold=0.5)
+    (marked,) = grounding.marks([Claim(("A bicycle costs 4 crowns.",), "It costs 9 crowns.")])
+    marked.spans, marked.probability          # ((9, 10),), 0.98
+
+The head reads a token's state, in which the encoder has put the passages beside the reply, and which runs of tokens
+both share (`text/evidence.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor, nn
+
+from shoptalk.nn.encoder import Encoder, TextEncoder, evaluating
+from shoptalk.nn.precision import autocast
+from shoptalk.nn.transfer import sent
+from shoptalk.text.batching import LADDER, Group, TokenBatch
+from shoptalk.text.evidence import FEATURES, EvidenceForm, EvidenceRow, pieces_of, spans_of
+
+WIDTH = 64
+"""Of the head's hidden layer."""
+AT_ONCE = 32
+"""Rows in a batch."""
+
+
+@dataclass(frozen=True)
+class ReplyCells:
+    """Where the replies of a batch are: per group the cells of their tokens (flattened), row by row, and features."""
+
+    cells: tuple[Int[Tensor, " _"], ...]
+    shared: tuple[Float32[Tensor, "_ F"], ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[EvidenceRow], texts: TokenBatch) -> "ReplyCells":
+        """Those of a batch that was made of the rows."""
+        return cls(
+            cells=tuple(_reply_cells(rows, group) for group in texts.groups),
+            shared=tuple(
+                torch.from_numpy(np.concatenate([rows[i].shared for i in group.rows.tolist()]))
+                for group in texts.groups
+            ),
+        )
+
+
+def _reply_cells(rows: Sequence[EvidenceRow], group: Group) -> Int[Tensor, " _"]:
+    """The group's cells of its rows' replies."""
+    return torch.cat(
+        [
+            torch.arange(begin + rows[i].reply.start, begin + rows[i].reply.stop)
+            for i, begin in zip(group.rows.tolist(), group.begins.tolist(), strict=True)
+        ]
+    )
+
+
+class GroundingHead(nn.Module):
+    """The logit that a token of a reply is unsupported."""
+
+    def __init__(self, width: int, *, hidden: int = WIDTH) -> None:
+        """`width` is that of the encoder's states."""
+        super().__init__()
+        self.states, self.shared = nn.Linear(width, hidden), nn.Linear(FEATURES, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1)
+
+    def forward(self, states: Float[Tensor, "m D"], shared: Float32[Tensor, "m F"]) -> Float32[Tensor, " m"]:
+        """Logits of m tokens, in float32 whatever the precision of the layers."""
+        with torch.autocast(states.device.type, enabled=False):
+            mixed = nn.functional.gelu(self.states(states.float()) + self.shared(shared))
+            logits: Tensor = self.score(mixed)[:, 0]
+        return logits
+
+    def logits(
+        self, encoder: Encoder, group: Group, cells: Int[Tensor, " m"], shared: Float32[Tensor, "m F"]
+    ) -> Tensor:
+        """Those of the tokens in these cells of a group."""
+        states = encoder.hidden(group).flatten(0, 1)
+        return self(states[sent(cells, states.device)], sent(shared, states.device))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A reply, and the passages that it is to rest on."""
+
+    passages: tuple[str, ...]
+    reply: str
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What of a reply is unsupported."""
+
+    spans: tuple[tuple[int, int], ...]
+    """Characters of the reply, in ascending order."""
+    probability: float
+    """Of the least supported token; 0 for an empty reply."""
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """The encoder, the head, and the probability from which a token is marked."""
+
+    product: TextEncoder
+    head: GroundingHead
+    threshold: float
+
+    def rows(self, claims: Sequence[Claim]) -> list[EvidenceRow]:
+        """The claims as the encoder reads them."""
+        form = EvidenceForm.of(self.product.tokenizer, max_length=self.product.max_length)
+        tokenizer = self.product.tokenizer
+        return [
+            form.row([pieces_of(tokenizer, text).ids for text in claim.passages], pieces_of(tokenizer, claim.reply))
+            for claim in claims
+        ]
+
+    def probabilities(self, rows: Sequence[EvidenceRow]) -> list[Float32[np.ndarray, " _"]]:
+        """Of each row, the probability of each token of its reply that the passages do not support it."""
+        order = np.argsort([len(row.ids) for row in rows], kind="stable").tolist()
+        found: dict[int, np.ndarray] = {}
+        network = self.product.network
+        layers = autocast(self.product.precision, network.device)
+        with evaluating(network), torch.inference_mode(), layers:
+            for begin in range(0, len(order), AT_ONCE):
+                part = order[begin : begin + AT_ONCE]
+                chosen = [rows[i] for i in part]
+                texts = self.product.batch([row.ids for row in chosen])
+                places = ReplyCells.of(chosen, texts)
+                for number, group, _ in network.share(texts):
+                    cells, shared = places.cells[number], places.shared[number]
+                    chances = self.head.logits(network, group, cells, shared).sigmoid().cpu().numpy()
+                    members = group.rows.tolist()
+                    ends = np.cumsum([len(chosen[i].spans) for i in members])[:-1]
+                    for i, piece in zip(members, np.split(chances, ends), strict=True):
+                        found[part[i]] = piece
+        return [found[i] for i in range(len(rows))]
+
+    def marks(self, claims: Sequence[Claim]) -> list[Marked]:
+        """What of each reply is unsupported."""
+        rows = self.rows(claims)
+        return [
+            Marked(
+                spans_of(row.spans, self.marked(chances), claim.reply),
+                float(chances.max(initial=0.0)),
+            )
+            for claim, row, chances in zip(claims, rows, self.probabilities(rows), strict=True)
+        ]
+
+    def marked(self, chances: Float32[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
+        """Which tokens are, by their probabilities."""
+        return chances >= self.threshold
+
+
+LONGEST = 384
+"""Tokens of a row: three passages of the assistant and a reply."""
+
+
+def reading_longer(product: TextEncoder, *, most: int = LONGEST) -> TextEncoder:
+    """The encoder for rows of up to `most` tokens, where its positions and its tokenizer reach so far."""
+    config = product.network.backbone.config
+    positions = int(getattr(config, "max_position_embeddings", most))
+    limit = min(most, positions, int(product.tokenizer.model_max_length))
+    longest = max((length for length in LADDER if length <= limit), default=limit)
+    return replace(product, max_length=max(longest, min(product.max_length, limit)))

@@ -1,0 +1,188 @@
+"""Marking what a reply says and its passages do not, learned from corrupted replies (self-supervised).
+
+A reply y of n tokens to passages x is made of sentences of x, some of them reworded; then a number, a name, a unit, a
+negation, a word or a whole sentence is changed (`text/corruptions.py`). The encoder reads "[CLS] x [SEP] y [SEP]"; from
+its state h_j of the reply's token j and which runs of tokens y shares with x there, s_j, a head tells whether j is
+unsupported, u_j = 1:
+
+    z_j = w · gelu(A h_j + B s_j + a) + b
+    L = - (1 / N) sum_j [ u_j log sigmoid(z_j) + (1 - u_j) log(1 - sigmoid(z_j)) ]          over all N tokens of replies
+
+Kryściński et al. (2020, "FactCC", sections 3.1 and 3.2) train such a classifier on corrupted sentences of documents,
+one label for a sentence; a label for each token is as in Kovács & Recski (2025, "LettuceDetect", section 3), whose
+labels are people's.
+
+What differs from both: nothing is labelled and no language model writes anything; the head also reads s_j, because a
+small encoder has few minutes to learn to compare words; passages are not the whole document.
+
+Run alone on a toy: python -m shoptalk.objectives.supervised.ground
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from shoptalk.nn import gather
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.heads.grounding import GroundingHead, ReplyCells
+from shoptalk.nn.product import TEXT, Kind
+from shoptalk.nn.transfer import sent
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
+from shoptalk.text.batching import TextBatch
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
+from shoptalk.text.evidence import EvidenceForm, EvidenceRow, labels_of, pieces_of
+from shoptalk.text.plain_sentences import sentences
+
+
+@dataclass(frozen=True)
+class GroundBatch(TextBatch):
+    """n replies, each behind its passages in one row; and per group whether each token of its replies is wrong."""
+
+    replies: ReplyCells
+    wrong: tuple[Float[Tensor, " _"], ...]
+
+
+class GroundSpec(Spec):
+    """Marking the unsupported words of corrupted replies."""
+
+    kind: Literal["ground"] = "ground"
+    takes: ClassVar[frozenset[Kind]] = TEXT
+    needs: ClassVar[str] = "texts of at least two documents"
+    lr: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=16, ge=1)
+    passes: float = Field(default=30.0, gt=0)
+    kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1, description="of corruptions")
+    clean: float = Field(default=CLEAN_SHARE, ge=0, lt=1, description="share of replies that are not corrupted")
+    more: int = Field(default=2, ge=0, description="most passages beside the one that is corrupted")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise ValueError(f"there is no kind of corruption {unknown[0]!r}; there is: {', '.join(KINDS)}")
+        return kinds
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """Every passage, or every text where there are turns alone; none where all are of one document."""
+        if not len(corpus) or int(corpus.conversation[0]) == int(corpus.conversation[-1]):
+            return []
+        passages = corpus.passages()
+        return passages if len(passages) > 1 else range(len(corpus))
+
+    def collate(self, material: Material[TextEncoder]) -> Callable[[Sequence[int], Key], GroundBatch]:
+        """Replies made and corrupted anew at every visit."""
+        maker = ReplyMaker(material, self)
+
+        def collate(examples: Sequence[int], key: Key) -> GroundBatch:
+            made = [maker(example, key) for example in examples]
+            rows = [reply.row for reply in made]
+            texts = material.product.batch([row.ids for row in rows])
+            return GroundBatch(
+                texts=texts,
+                replies=ReplyCells.of(rows, texts),
+                wrong=tuple(
+                    torch.from_numpy(np.concatenate([made[i].wrong for i in group.rows.tolist()]).astype(np.float32))
+                    for group in texts.groups
+                ),
+            )
+
+        return collate
+
+    def build(self, product: TextEncoder) -> "Ground":
+        """The encoder, and a new head for tokens."""
+        return Ground(product)
+
+
+@dataclass(frozen=True)
+class MadeReply:
+    """A reply behind its passages, what of it is unsupported, and the kind of its corruption, if it has any."""
+
+    row: EvidenceRow
+    wrong: Bool[np.ndarray, " R"]
+    kind: str
+
+
+class ReplyMaker:
+    """Makes the row and the labels of an example: a function of the example and the key."""
+
+    def __init__(self, material: Material[TextEncoder], spec: GroundSpec) -> None:
+        corpus, product = material.corpus, material.product
+        self.spec, self.tokenizer = spec, product.tokenizer
+        self.form = EvidenceForm.of(product.tokenizer, max_length=product.max_length)
+        self.places = np.asarray(spec.examples(corpus), dtype=np.int64)
+        self.texts = corpus.texts
+        self.document = corpus.conversation
+        self.inventory = Inventory.of([self.texts[int(i)] for i in self.places], self.document[self.places].tolist())
+
+    def __call__(self, example: int, key: Key) -> MadeReply:
+        """The reply to the passage at this position of the corpus."""
+        reply = make_reply(
+            [self.texts[example]],
+            self.inventory,
+            kinds=self.spec.kinds,
+            seed=key.seed,
+            step=key.step,
+            example=example,
+            document=int(self.document[example]),
+            clean=self.spec.clean,
+        )
+        pieces = pieces_of(self.tokenizer, reply.text)
+        row = self.form.row(self._passages(example, len(pieces.ids), key), pieces)
+        return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind)
+
+    def _told(self, item: int) -> str:
+        """A text without its markup, headings included."""
+        text = self.texts[item]
+        return " ".join(sentences(text, headings=True)) or " ".join(text.split())
+
+    def _passages(self, example: int, reply: int, key: Key) -> list[Int[np.ndarray, " _"]]:
+        """The passage with up to `more` others that find room, beside it in the corpus or anywhere, in any order."""
+        rng = np.random.default_rng([key.seed, key.step, example, 1])
+        kept = [pieces_of(self.tokenizer, self._told(example)).ids]
+        left = self.form.room(reply) - len(kept[0]) - len(self.form.between)
+        place = int(np.searchsorted(self.places, example))
+        for offset in range(1, int(rng.integers(self.spec.more + 1)) + 1):
+            near = rng.random() < 0.5
+            other = (place + offset) % len(self.places) if near else int(rng.integers(len(self.places)))
+            ids = pieces_of(self.tokenizer, self._told(int(self.places[other]))).ids
+            if other != place and len(ids) + len(self.form.between) <= left:
+                kept.append(ids)
+                left -= len(ids) + len(self.form.between)
+        return [kept[number] for number in rng.permutation(len(kept)).tolist()]
+
+
+class Ground(Objective[TextEncoder, GroundBatch]):
+    """The encoder, and a head that marks tokens."""
+
+    def __init__(self, product: TextEncoder) -> None:
+        super().__init__()
+        self.product = product
+        self.encoder = product.network
+        self.head = GroundingHead(product.network.dim)
+
+    def forward(self, batch: GroundBatch) -> Loss:
+        """Mean binary cross-entropy over the tokens of all replies and processes."""
+        total = torch.zeros((), device=self.encoder.device)
+        count = max(1, sum(map(len, batch.wrong)))
+        for number, group, counts in self.encoder.share(batch.texts):
+            cells, shared, wrong = (
+                part[number] if counts else part[number][:0]
+                for part in (batch.replies.cells, batch.replies.shared, batch.wrong)
+            )
+            logits = self.head.logits(self.encoder, group, cells, shared)
+            losses = nn.functional.binary_cross_entropy_with_logits(logits, sent(wrong, logits.device), reduction="sum")
+            total = total + losses / count
+        return Loss(total=gather.sum_across(total), terms={})
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(GroundSpec(batch=16), steps=80)

@@ -1,0 +1,350 @@
+"""Replies to passages, with one thing changed that the passages do not say: examples for a model that marks it.
+
+    reply = make_reply(passages, inventory, kinds=KINDS, seed=0, step=3, example=17)
+    reply.text, [reply.text[start:end] for start, end in reply.spans]        # "... costs 9 crowns.", ["9"]
+
+A reply is one to three sentences of the passages, some of them reworded (`rewordings.py`) so that words which stand in
+no passage are not always wrong. Then one corruption of one kind, or none. Everything is a function of seed, step and
+example. Published forerunners corrupt summaries the same way (Kryściński et al. 2020, "FactCC", section 3; Cao & Wang
+2021, "CLIFF").
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from shoptalk.text.exchangeable import FUNCTION_WORDS, OPPOSITES, POLAR, UNIT, UNIT_FORMS
+from shoptalk.text.plain_sentences import sentences
+from shoptalk.text.rewordings import NUMBERS, SPELT, cased_like, framed, reworded
+
+CLEAN_SHARE = 0.4
+"""Of the replies, those to which nothing is done."""
+REWORDED_SHARE, FRAMED_SHARE = 0.5, 0.25
+MOST_SENTENCES = 3
+SHORTEST = 3
+"""Words of a sentence that a reply may say."""
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A text, and the characters of it that nothing supports, in ascending order."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class CorruptedReply:
+    """A reply to passages."""
+
+    text: str
+    spans: tuple[Span, ...]
+    kind: str
+    """Of its corruption; empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What replacements are drawn from: the names, words and sentences of a whole corpus."""
+
+    names: tuple[str, ...]
+    words: tuple[str, ...]
+    told: tuple[tuple[str, ...], ...]
+    """The sentences of each item."""
+    document: tuple[int, ...]
+    """The document of each item."""
+
+    @cached_property
+    def known_names(self) -> frozenset[str]:
+        """The names, to look up."""
+        return frozenset(self.names)
+
+    @classmethod
+    def of(cls, texts: Sequence[str], document: Sequence[int]) -> "Inventory":
+        """That of a corpus, item by item."""
+        told = tuple(tuple(s for s in sentences(text) if len(s.split()) >= SHORTEST) for text in texts)
+        every = [sentence for item in told for sentence in item]
+        lower = {word for sentence in every for word in re.findall(r"[^\W\d_]+", sentence) if word[0].islower()}
+        names = dict.fromkeys(found[0] for sentence in every for found in _NAME.finditer(sentence))
+        words = dict.fromkeys(found[0] for sentence in every for found in _WORD.finditer(sentence))
+        return cls(
+            names=tuple(name for name in names if re.split(r"[ '’-]", name)[0].lower() not in lower | {"i"}),
+            words=tuple(word for word in words if word not in FUNCTION_WORDS),
+            told=told,
+            document=tuple(int(number) for number in document),
+        )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a corruption may look at."""
+
+    passages: str
+    document: int
+    inventory: Inventory
+    rng: np.random.Generator
+
+    def choice(self, options: Sequence[str]) -> str:
+        return options[int(self.rng.integers(len(options)))]
+
+    def says(self, word: str) -> bool:
+        """Whether a word stands in the passages."""
+        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.passages, re.I) is not None
+
+
+Corruption = Callable[[str, _Case], Corrupted | None]
+"""From a sentence to the corrupted one; None where it has nothing of the kind."""
+
+
+def make_reply(
+    passages: Sequence[str],
+    inventory: Inventory,
+    *,
+    kinds: Sequence[str],
+    seed: int,
+    step: int,
+    example: int,
+    document: int = -1,
+    clean: float = CLEAN_SHARE,
+) -> CorruptedReply:
+    """A reply to the passages, which are told without markup; `document` is theirs, whose sentences are not foreign.
+
+    The kind is drawn among those that can be applied; where none can, the reply stays as it is.
+    """
+    rng = np.random.default_rng([seed, step, example])
+    whole = [sentence for passage in passages for sentence in sentences(passage)]
+    usable = [sentence for sentence in whole if len(sentence.split()) >= SHORTEST] or whole
+    if not usable:
+        return CorruptedReply("", (), "")
+    order = rng.permutation(len(usable))
+    wanted = 1 + int(rng.integers(MOST_SENTENCES))
+    case = _Case(" ".join(whole), document, inventory, rng)
+    leave = rng.random() < clean
+    kind, first, corrupted = "", int(order[0]), None
+    for name in [] if leave else [kinds[int(n)] for n in rng.permutation(len(kinds))]:
+        for number in order[:8].tolist():
+            said = reworded(usable[number], rng) if rng.random() < REWORDED_SHARE else usable[number]
+            if (corrupted := KINDS[name](said, case)) is not None:
+                kind, first = name, int(number)
+                break
+        if corrupted is not None:
+            break
+    others = [int(number) for number in order if number != first][: wanted - 1]
+    parts = [corrupted or Corrupted(_perhaps_reworded(usable[first], rng), ())]
+    parts += [Corrupted(_perhaps_reworded(usable[number], rng), ()) for number in others]
+    text, spans = _joined([parts[int(number)] for number in rng.permutation(len(parts))])
+    if rng.random() < FRAMED_SHARE:
+        text, spans = _framed(text, spans, rng)
+    return CorruptedReply(text, spans, kind)
+
+
+def _perhaps_reworded(sentence: str, rng: np.random.Generator) -> str:
+    return reworded(sentence, rng) if rng.random() < REWORDED_SHARE else sentence
+
+
+def _joined(parts: Sequence[Corrupted]) -> tuple[str, tuple[Span, ...]]:
+    text, spans = "", list[Span]()
+    for part in parts:
+        text += " " if text else ""
+        spans += [(start + len(text), end + len(text)) for start, end in part.spans]
+        text += part.text
+    return text, tuple(spans)
+
+
+def _framed(text: str, spans: tuple[Span, ...], rng: np.random.Generator) -> tuple[str, tuple[Span, ...]]:
+    whole = framed(text, rng)
+    at = whole.find(text[1:]) - 1  # the first letter's case may have changed
+    return whole, tuple((start + at, end + at) for start, end in spans)
+
+
+def _replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> Corrupted:
+    """The text with each stretch (start, end) replaced, and where the replacements stand in it."""
+    made, spans, at = "", list[Span](), 0
+    for start, end, new in sorted(edits):
+        made += text[at:start]
+        spans.append((len(made), len(made) + len(new)))
+        made += new
+        at = end
+    return Corrupted(made + text[at:], tuple(spans))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_SPELT_NUMBER = re.compile(rf"\b(?:{'|'.join(SPELT[number] for number in range(2, 13))})\b", re.I)
+
+
+def _number(sentence: str, case: _Case) -> Corrupted | None:
+    """Another number: of the passages, or one that they do not have; or two numbers of the sentence exchanged."""
+    figures = [*_NUMBER.finditer(sentence), *_SPELT_NUMBER.finditer(sentence)]
+    if not figures:
+        return None
+    if (exchanged := _exchanged(sentence, figures, case)) is not None:
+        return exchanged
+    found = figures[int(case.rng.integers(len(figures)))]
+    number = found[0]
+    if not number[0].isdigit():
+        others = [word for word in NUMBERS if word != number.lower() and NUMBERS[word] > 1]
+        return _replaced(sentence, [(*found.span(), cased_like(number, case.choice(others)))])
+    like = {other for other in _NUMBER.findall(case.passages) if _shape(other) == _shape(number)} - {number}
+    new = case.choice(sorted(like)) if like and case.rng.random() < 0.5 else _other_number(number, case.rng)
+    return _replaced(sentence, [(*found.span(), new)])
+
+
+def _shape(number: str) -> str:
+    """Times with times, prices with prices, whole numbers with whole numbers."""
+    return re.sub(r"\d+", "0", number)
+
+
+def _other_number(number: str, rng: np.random.Generator) -> str:
+    """A number of the same form near it: each part of a time stays in its range."""
+    parts = re.split(r"([.,:/])", number)
+    while (new := "".join(_other_part(part, parts, rng) for part in parts)) == number:
+        pass
+    return new
+
+
+def _other_part(part: str, parts: Sequence[str], rng: np.random.Generator) -> str:
+    if not part.isdigit():
+        return part
+    value = int(part)
+    if ":" in parts:
+        limit = 24 if part is parts[0] else 60
+        return f"{(value + int(rng.choice([0, 1, 2, 5, 10, 15, 30]))) % limit:0{len(part)}d}"
+    steps = (value + 1, max(value - 1, 0), value * 2, value + 5, value * 10, max(value // 2, 1), value + 2)
+    return f"{int(rng.choice(steps))}".zfill(len(part))[: max(len(part), 6)]
+
+
+def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> Corrupted | None:
+    """Two of the stretches in each other's place, in three of ten cases where there are two that differ."""
+    pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and a[0].lower() != b[0].lower()]
+    if not pairs or case.rng.random() >= 0.3:
+        return None
+    one, other = pairs[int(case.rng.integers(len(pairs)))]
+    return _replaced(sentence, [(*one.span(), other[0]), (*other.span(), one[0])])
+
+
+# --- names, words, units ----------------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"(?<!^)(?<![.!?…:;–\"“(] )(?<![.!?…\"“(])\b[A-ZÀ-Þ][\w'’]+(?:[ -][A-ZÀ-Þ][\w'’]+)*")
+_WORD = re.compile(r"(?<![\w'’-])[a-zà-ž]{4,}(?![\w'’-])")
+
+
+def _name(sentence: str, case: _Case) -> Corrupted | None:
+    """Another name, half of the time one of the passages; or two names of the sentence exchanged."""
+    known = case.inventory.known_names
+    found = [match for match in _NAME.finditer(sentence) if match[0] in known]
+    if not found:
+        return None
+    if (exchanged := _exchanged(sentence, found, case)) is not None:
+        return exchanged
+    chosen = found[int(case.rng.integers(len(found)))]
+    near = sorted({other[0] for other in _NAME.finditer(case.passages)} & known - {match[0] for match in found})
+    far = [name for name in (case.choice(case.inventory.names or ("",)) for _ in range(8)) if not case.says(name)]
+    options = near if near and (case.rng.random() < 0.5 or not far) else [name for name in far if name][:1]
+    return _replaced(sentence, [(*chosen.span(), case.choice(options))]) if options else None
+
+
+def _word(sentence: str, case: _Case) -> Corrupted | None:
+    """A word that says something for another of the corpus, with the same ending where there is one."""
+    found = [
+        match for match in _WORD.finditer(sentence) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS
+    ]
+    if not found or not case.inventory.words:
+        return None
+    chosen = found[int(case.rng.integers(len(found)))]
+    tries = [case.choice(case.inventory.words) for _ in range(24)]
+    ending = next((ending for ending in ("ing", "ed", "ly", "s") if chosen[0].endswith(ending)), "")
+    fitting = [word for word in tries if not case.says(word) and (not ending or word.endswith(ending))]
+    fitting = fitting or [word for word in tries if not case.says(word)]
+    return _replaced(sentence, [(*chosen.span(), fitting[0])]) if fitting else None
+
+
+def _unit(sentence: str, case: _Case) -> Corrupted | None:
+    """Another unit of the same group."""
+    found = [match for match in UNIT.finditer(sentence) if match[0].lower() in UNIT_FORMS]
+    if not found:
+        return None
+    chosen = found[int(case.rng.integers(len(found)))]
+    new = cased_like(chosen[0], case.choice(UNIT_FORMS[chosen[0].lower()]))
+    return _replaced(sentence, [(*chosen.span(), new)])
+
+
+# --- polarity ---------------------------------------------------------------------------------------------------------
+
+_AUXILIARY = r"is|are|was|were|can|will|may|must|should|would|could|does|do|has|have"
+_AFFIRMED = re.compile(rf"\b(?:{_AUXILIARY})\b(?! (?:not|never|no)\b)(?!n't)(?=\s+[a-z])")
+_DENIED = re.compile(rf"\b({_AUXILIARY}|did)( not\b|n't\b)|\b(can)(not|'t)\b", re.I)
+
+
+def _negation(sentence: str, case: _Case) -> Corrupted | None:
+    """A "not" more or less, or a word for its denial. Where a "not" went, its auxiliary is what is wrong."""
+    ways = [way for way in (_denied(sentence), _affirmed(sentence), _exchanged_word(sentence, POLAR, case)) if way]
+    return ways[int(case.rng.integers(len(ways)))] if ways else None
+
+
+def _denied(sentence: str) -> Corrupted | None:
+    found = _AFFIRMED.search(sentence)
+    if found is None:
+        return None
+    text = f"{sentence[: found.end()]} not{sentence[found.end() :]}"
+    return Corrupted(text, ((found.end() + 1, found.end() + 4),))
+
+
+def _affirmed(sentence: str) -> Corrupted | None:
+    found = _DENIED.search(sentence)
+    if found is None:
+        return None
+    kept = found[1] or found[3]
+    kept = {"wo": "will", "ca": "can"}.get(kept, kept)
+    return _replaced(sentence, [(*found.span(), kept)])
+
+
+def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case) -> Corrupted | None:
+    """One word for the other of its pair; not where the passages have both, since either may then be right."""
+    able = []
+    for word, other in pairs:
+        if (found := re.search(rf"(?<![\w-]){re.escape(word)}(?![\w'-])", sentence, re.I)) is not None:
+            able.append((found, other))
+    if not able:
+        return None
+    chosen, other = able[int(case.rng.integers(len(able)))]
+    return _replaced(sentence, [(*chosen.span(), cased_like(chosen[0], other))])
+
+
+def _opposite(sentence: str, case: _Case) -> Corrupted | None:
+    """A word for its opposite."""
+    return _exchanged_word(sentence, [*OPPOSITES, *((other, word) for word, other in OPPOSITES)], case)
+
+
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def _sentence(sentence: str, case: _Case) -> Corrupted | None:
+    """A sentence of another document after this one; all of it is unsupported."""
+    inventory = case.inventory
+    for _ in range(8):
+        item = int(case.rng.integers(len(inventory.told)))
+        if inventory.document[item] == case.document or not inventory.told[item]:
+            continue
+        foreign = case.choice(inventory.told[item])
+        if foreign not in case.passages:
+            begin = len(sentence) + 1
+            return Corrupted(f"{sentence} {foreign}", ((begin, begin + len(foreign)),))
+    return None
+
+
+KINDS: dict[str, Corruption] = {
+    "number": _number,
+    "name": _name,
+    "negation": _negation,
+    "unit": _unit,
+    "opposite": _opposite,
+    "word": _word,
+    "sentence": _sentence,
+}

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from shoptalk.errors import ArtifactError
+from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.heads import grounding_files
+from shoptalk.nn.heads.grounding import Claim, Grounding, GroundingHead, reading_longer
+from tests.tiny import tiny_product
+
+CLAIMS = [
+    Claim(("a lost card", "the fee is 2"), "the fee is 9"),
+    Claim(("call the bank",), "call the bank today please now"),
+    Claim((), "yes"),
+    Claim(("no",), ""),
+]
+
+
+def grounding_of(product: TextEncoder, threshold: float = 0.5) -> Grounding:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = GroundingHead(product.dim, hidden=8)
+    return Grounding(product, head.eval(), threshold)
+
+
+def test_a_claim_reads_the_same_alone_and_among_others():
+    grounding = grounding_of(tiny_product())
+    together = grounding.probabilities(grounding.rows(CLAIMS))
+    for claim, row in zip(CLAIMS, together, strict=True):
+        (alone,) = grounding.probabilities(grounding.rows([claim]))
+        np.testing.assert_allclose(alone, row, atol=1e-5)
+    assert [len(row) for row in together][1:] == [5 + 1, 1, 0] or len(together[3]) == 0
+
+
+def test_marks_are_the_tokens_from_the_threshold_on():
+    product = tiny_product()
+    everything, nothing = grounding_of(product, 0.0).marks(CLAIMS), grounding_of(product, 1.0).marks(CLAIMS)
+    assert [marked.spans for marked in everything] == [((0, 12),), ((0, 30),), ((0, 3),), ()]
+    assert [marked.spans for marked in nothing] == [()] * 4
+    assert [marked.probability > 0 for marked in nothing] == [True, True, True, False]
+
+
+def test_a_head_on_disk_marks_as_before(tmp_path: Path):
+    grounding = grounding_of(tiny_product(), 0.35)
+    grounding_files.save(grounding, tmp_path)
+    opened = grounding_files.load(tmp_path, grounding.product)
+    assert opened.threshold == 0.35
+    for one, other in zip(*(g.probabilities(g.rows(CLAIMS)) for g in (grounding, opened)), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("width", 16, "states of 16 numbers"),
+        ("features", 3, "3 features"),
+        ("threshold", 2.0, "grounding.json says"),
+        ("hidden", 9, "size mismatch"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(name: str, value: float, reason: str, tmp_path: Path):
+    product = tiny_product()
+    grounding_files.save(grounding_of(product), tmp_path)
+    about = json.loads((tmp_path / "grounding.json").read_text())
+    (tmp_path / "grounding.json").write_text(json.dumps(about | {name: value}))
+    with pytest.raises(ArtifactError, match=reason):
+        grounding_files.load(tmp_path, product)
+
+
+def test_a_missing_or_infinite_head_is_refused(tmp_path: Path):
+    product = tiny_product()
+    with pytest.raises(ArtifactError, match="no readable grounding head"):
+        grounding_files.load(tmp_path, product)
+    grounding_files.save(grounding_of(product), tmp_path)
+    tensors = {n: t * torch.inf for n, t in grounding_of(product).head.state_dict().items()}
+    safetensors.torch.save_file(tensors, tmp_path / "grounding.safetensors")
+    with pytest.raises(ArtifactError, match="not finite"):
+        grounding_files.load(tmp_path, product)
+
+
+def test_rows_are_as_long_as_positions_allow():
+    product = tiny_product()
+    assert reading_longer(product).max_length == 64
+    assert reading_longer(product, most=20).max_length == 20

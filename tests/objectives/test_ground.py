@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from shoptalk.errors import ConfigError
+from shoptalk.objective import Key
+from shoptalk.objectives import make_spec
+from shoptalk.objectives.supervised.ground import GroundBatch, GroundSpec
+from shoptalk.text.corpus import Corpus
+from tests.toyworld import ToyWorld, toy_world
+
+TEXTS = (
+    "You can cancel an order in 14 days. The fee is 2 cash.",
+    "A lost card is not a broken card. Call the bank at 18:30.",
+    "The bus is late on every first day of the month. Track it on your phone.",
+    "A refund takes 5 days. We send it to your bank.",
+)
+CORPUS = Corpus(items=TEXTS, conversation=np.arange(4), turn=np.full(4, -1), digest="four")
+
+
+def world_of(**settings: object) -> ToyWorld:
+    return toy_world(GroundSpec.model_validate(settings), corpus=CORPUS)
+
+
+def loss_by_hand(world: ToyWorld, batch: GroundBatch) -> float:
+    """Binary cross-entropy of a two-layer head on the states of the replies' tokens and their features, in NumPy."""
+    head = {name: value.detach().numpy().astype(float) for name, value in world.objective.head.named_parameters()}  # type: ignore[union-attr, operator]
+    losses = []
+    for group, cells, shared, wrong in zip(
+        batch.texts.groups, batch.replies.cells, batch.replies.shared, batch.wrong, strict=True
+    ):
+        rows = {}
+        for begin, length in zip(group.begins.tolist(), group.lengths.tolist(), strict=True):
+            ids = group.ids.flatten()[begin : begin + length]
+            with torch.no_grad():
+                states = world.product.network.backbone(input_ids=ids[None]).last_hidden_state[0]  # type: ignore[operator]
+            rows |= {begin + place: state.numpy().astype(float) for place, state in enumerate(states)}
+        for cell, features, label in zip(cells.tolist(), shared.numpy(), wrong.tolist(), strict=True):
+            inner = head["states.weight"] @ rows[cell] + head["states.bias"] + head["shared.weight"] @ features
+            inner = inner * torch.special.ndtr(torch.from_numpy(inner)).numpy()  # gelu
+            p = 1 / (1 + np.exp(-(head["score.weight"] @ inner + head["score.bias"])[0]))
+            losses.append(-np.log(p if label else 1 - p))
+    return float(np.mean(losses))
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_the_replies_tokens_alone():
+    world = world_of()
+    world.objective.eval()
+    batch = world.collate([0, 1, 2, 3], Key(0, 5))
+    assert 0 < sum(float(wrong.sum()) for wrong in batch.wrong) < sum(map(len, batch.wrong)) < batch.tokens
+    assert world.objective(batch).total.item() == pytest.approx(loss_by_hand(world, batch), rel=1e-4)
+
+
+def test_labels_stand_at_the_cells_of_the_words_that_were_changed():
+    world = world_of(kinds=["number"], clean=0.0, more=0)
+    tokenizer = world.product.tokenizer
+    changed = []
+    for step in range(8):
+        batch = world.collate([0], Key(1, step))
+        (group,), (cells,), (wrong,) = batch.texts.groups, batch.replies.cells, batch.wrong
+        pieces = tokenizer.convert_ids_to_tokens(group.ids.flatten()[cells[wrong > 0]].tolist())
+        changed += pieces
+        assert group.ids.flatten()[cells[0] - 1] == tokenizer.sep_token_id
+    assert len(changed) > 4 and all(piece.removeprefix("##").isdigit() for piece in changed)
+
+
+def test_an_example_does_not_depend_on_its_batch():
+    world = world_of()
+    alone, among = world.collate([2], Key(3, 1)), world.collate([0, 1, 2, 3], Key(3, 1))
+    place = [
+        (g, at) for g, group in enumerate(among.texts.groups) for at, i in enumerate(group.rows.tolist()) if i == 2
+    ]
+    ((number, at),) = place
+    group = among.texts.groups[number]
+    begin, length = int(group.begins[at]), int(group.lengths[at])
+    other = alone.texts.groups[0]
+    assert torch.equal(
+        group.ids.flatten()[begin : begin + length], other.ids.flatten()[other.begins[0] :][: int(other.lengths[0])]
+    )
+
+
+def test_turns_are_read_where_there_are_no_passages_and_one_document_is_too_few():
+    spec = GroundSpec()
+    assert list(spec.examples(CORPUS)) == [0, 1, 2, 3]
+    turns = Corpus(items=TEXTS, conversation=np.array([0, 0, 1, 1]), turn=np.array([0, 1, 0, 1]), digest="turns")
+    assert list(spec.examples(turns)) == [0, 1, 2, 3]
+    mixed = Corpus(items=TEXTS, conversation=np.array([0, 0, 1, 2]), turn=np.array([0, 1, -1, -1]), digest="mixed")
+    assert list(spec.examples(mixed)) == [2, 3]
+    assert not len(
+        spec.examples(Corpus(items=TEXTS, conversation=np.zeros(4, dtype=int), turn=np.full(4, -1), digest="one"))
+    )
+
+
+def test_an_unknown_kind_of_corruption_names_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"objectives\.ground\.kinds.*'typo'; there is: number, name, negation"):
+        make_spec("ground", {"kinds": ["typo"]})
