@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from shoptalk.nn.encoder import evaluating
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Embedder, Kind, Product
+from shoptalk.nn.product import Embedder, Kind, Product, Scorer
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Probe, Spec
 from shoptalk.records import ACCURACY, Measure, Reading
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
@@ -177,7 +177,7 @@ class ToyPairs(Toy, Embedder):
 
 
 @dataclass(frozen=True)
-class ToyLanguageModel(Toy):
+class ToyLanguageModel(Toy, Scorer):
     kind: ClassVar[Kind] = "lm"
 
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> Int[np.ndarray, "N L"]:

@@ -77,7 +77,7 @@ def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     for name, task in families.TASKS.items():
         monkeypatch.setitem(TASKS, name, task)
     for place in ("stages.world", "stages.ship"):
-        monkeypatch.setattr(f"shoptalk.{place}.open_base", families.open_toy)
+        monkeypatch.setattr(f"shoptalk.{place}.open_model", families.open_toy)
     for place in ("adaptation", "stages.plan"):  # what a toy reads is written as texts
         monkeypatch.setattr(f"shoptalk.{place}.kind_of", lambda ref: "text")
     return Family(*request.param, tmp_path)
@@ -91,7 +91,8 @@ def test_a_family_goes_from_its_items_to_a_verdict_and_a_report(family: Family, 
     assert len(verdict["candidates"]) > 1
     assert all(family.task in row["readings"] for row in verdict["candidates"])
     page = (tmp_path / "run" / "report.html").read_text()
-    for file in ("encoder", "candidate/encoder"):
+    shipped = "model" if family.kind == "lm" else "encoder"
+    for file in (shipped, f"candidate/{shipped}"):
         assert (tmp_path / "run" / file / "model.safetensors").is_file()
     if family.kind == "lm":
         assert verdict["choice"] == "adopt"
@@ -129,7 +130,8 @@ def test_a_family_that_was_interrupted_ends_with_the_same_weights_and_verdict(
     again = family.adapt(tmp_path / "part", Listener())
     for key in ("choice", "entry", "base", "adapted", "gain", "interval", "sentence"):
         assert again[key] == whole[key]
-    ends = [load_file(tmp_path / run / "candidate" / "encoder" / "model.safetensors") for run in ("whole", "part")]
+    shipped = "model" if family.kind == "lm" else "encoder"
+    ends = [load_file(tmp_path / run / "candidate" / shipped / "model.safetensors") for run in ("whole", "part")]
     assert ends[0].keys() == ends[1].keys()
     for name, weights in ends[0].items():  # batch norm's running statistics among them
         np.testing.assert_array_equal(weights, ends[1][name])

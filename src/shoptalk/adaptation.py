@@ -284,12 +284,12 @@ def _curated(
 
 
 def _bank_share(world: World, labels: Path | None) -> float:
-    """What is held out to ask a person about: nothing where there are neither labels nor replies to ask for, and no
-    pictures, of which a person is not asked.
+    """What is held out to ask a person about: nothing where there are neither labels nor replies to ask for, and none
+    of what pictures and language models learn from, of which a person is not asked.
     """
     config = world.config
     asked = labels is not None or held_out_shares((config.task,)) is not None
-    return config.bank if asked and kind_of(config.base) in ("text", "lm") else 0.0
+    return config.bank if asked and kind_of(config.base) == "text" else 0.0
 
 
 def _ceiling(world: World, baseline: Baseline, prepared: Prepared | None) -> float | None:

@@ -135,7 +135,7 @@ def _noisy(product: Embedder, *, seed: int) -> Embedder:
 
 
 def _shuffled(labels: Path, config: Config, say: Callable[[str], None]) -> str:
-    examples, drops = read_labels(labels, config.curate, say=say)
+    examples, drops = read_labels(labels, config.curate, say=say, pictures=config.task == "picture")
     if drops:
         say(rows_left_out(printable(labels.name), drops))
     order = np.random.default_rng(config.seed).permutation(len(examples))

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtim
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import model_validator
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from shoptalk.nn.product import Embedder, Kind, Product
@@ -88,6 +90,12 @@ class Objective(nn.Module, ABC, Generic[P, B]):
         return None
 
 
+def _filled(value: Any, field: FieldInfo | None) -> Any:
+    if field is None or not (isinstance(value, Mapping) and isinstance(field.default, Frozen)):
+        return value
+    return {**field.default.model_dump(), **value}
+
+
 class Spec(Frozen, ABC):
     """An objective's hyperparameters (the paper's defaults), and its factory.
 
@@ -108,6 +116,14 @@ class Spec(Frozen, ABC):
     needs: ClassVar[str] = "at least one text"  # what a corpus without `examples` lacks, in words for messages
     has_ceiling: ClassVar[bool] = False
     """Whether `ceiling` returns an encoder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sections(cls, given: Any) -> Any:
+        """Complete a section that is given in part, such as a chain of augmentations, by this spec's default for it."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: _filled(value, cls.model_fields.get(name)) for name, value in given.items()}
 
     def accepts(self, kind: Kind) -> bool:
         """Whether it trains products of this kind."""

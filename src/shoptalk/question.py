@@ -34,8 +34,9 @@ _RESULTS = {
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }
-# The parts of an answer besides `encoder`: artifacts, first the one that marks the others as complete, and files.
-_PARTS = ("decision", "evidence", "head", "candidate/encoder")
+# The parts of an answer besides `encoder` or `model`: artifacts, first the one that marks the others as complete, and
+# files.
+_PARTS = ("decision", "evidence", "head", "candidate/encoder", "candidate/model")
 _PAGES = ("verdict.json", "report.html", "dose.json", "distill.json")
 
 
@@ -134,14 +135,19 @@ def _command_without_record(folder: Path) -> str | None:
         return "adapt"
     if open_artifact(folder / "head") is not None:
         return "finetune"
-    if open_artifact(folder / "encoder") is not None:
+    if open_artifact(folder / "encoder") is not None or open_artifact(folder / "model") is not None:
         return "distill" if (folder / "distill.json").is_file() else "pretrain"
     only_corpus = not any((folder / name).exists() for name in ("baseline", "plan.json", "log.jsonl", "tokens"))
     return "curate" if only_corpus and open_artifact(folder / "corpus") is not None else None
 
 
 def _finished(folder: Path, command: str) -> bool:
-    return command in _RESULTS and open_artifact(folder / _RESULTS[command][0]) is not None
+    if command not in _RESULTS:
+        return False
+    result = _RESULTS[command][0]
+    # `pretrain` leaves a language model in a folder of another name.
+    names = (result, "model") if command == "pretrain" else (result,)
+    return any(open_artifact(folder / name) is not None for name in names)
 
 
 def _holding(folder: Path, command: str) -> str:

@@ -191,6 +191,11 @@ def refuse_no_run(run: Path) -> None:
         InputError: it is no folder, or none of a finished run.
     """
     refuse_no_folder(run)
+    if (run / "model" / MANIFEST).is_file():
+        raise InputError(
+            f"{run} is a run of a language model, and an assistant is served from an encoder, which finds the passages "
+            "that it answers from. Give the folder of a run of the task intent, reply or answer."
+        )
     if not (run / "encoder" / MANIFEST).is_file():
         raise InputError(
             f"{run} is not the folder of a finished run: it has no encoder in it. Give the folder that `shoptalk adapt "

@@ -1,13 +1,15 @@
 """The album: which of a run's pictures a visitor shows, and when it is not sure."""
 
+import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from shoptalk.assistant.album import Album
+from shoptalk.assistant.album import Album, _read
 from shoptalk.assistant.album_calibration import (
     TRIALS,
     AlbumTrials,
@@ -16,7 +18,7 @@ from shoptalk.assistant.album_calibration import (
     likeness,
     try_copies,
 )
-from shoptalk.image.decode import RefusedPicture
+from shoptalk.image.decode import MOST_BYTES, RefusedPicture
 from shoptalk.image.distort import distort
 from shoptalk.records import Document, Picture, Turn
 
@@ -147,3 +149,24 @@ def test_an_album_of_one_caption_is_calibrated_and_one_with_odd_signs_opens_agai
     same = np.zeros(30, dtype=int)
     trials = try_copies(pictures, vectors, encoder.embed_pixels, same=same)
     assert trials.right[trials.known].all() and not trials.right[~trials.known].any()
+
+
+def test_an_album_holds_pictures_that_raised_limits_let_into_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, picture in enumerate(blots(3)):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    with (tmp_path / "0.png").open("r+b") as file:
+        file.truncate(MOST_BYTES + 1)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    (tmp_path / "2.png").unlink()
+    there = [
+        entry.model_copy(update={"picture": Picture(path=str(path), sha256=hashes[path])})
+        for entry, path in zip(documents(3), paths, strict=True)
+    ]
+    monkeypatch.setattr("shoptalk.assistant.album.read_documents", lambda folder: there)
+    lines: list[str] = []
+    kept, squares = _read(tmp_path, SIDE, lines.append)
+    assert [document.id for document in kept] == ["p0", "p1"] and np.array_equal(squares, blots(2))
+    assert lines == ["pictures: 1 of the run's picture files have gone or hold another picture, and are left out"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shoptalk.artifact import open_artifact
 from shoptalk.commands import finetune as finetuning
@@ -80,6 +81,19 @@ def run(
 
 
 # --- one label a text
+
+
+def test_labelled_pictures_are_refused_and_never_read_as_the_names_of_their_files(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    for at in range(6):
+        Image.effect_noise((32, 32), 40 + 10 * at).save(tmp_path / f"{at}.png")
+    labels = tmp_path / "l.csv"
+    labels.write_text("image,label\n" + "".join(f"{at}.png,{'ab'[at % 2]}\n" for at in range(6)), encoding="utf-8")
+    with pytest.raises(InputError, match=r"labelled pictures, such as l.csv#2.*`shoptalk adapt --task picture`"):
+        run(tmp_path / "one", request_for(tiny_base, labels))
+    with pytest.raises(ConfigError, match=r"one of the image encoders.*fits heads for texts.*adapt PICTURES"):
+        run(tmp_path / "two", request_for(Path("scratch:resnet-mini"), labels))
 
 
 def test_labels_become_an_encoder_with_a_head_that_predicts(tiny_base: Path, tmp_path: Path) -> None:

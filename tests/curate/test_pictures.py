@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from shoptalk.config import CurateConfig
-from shoptalk.curate import zips
+from shoptalk.curate import picture_looks, zips
 from shoptalk.curate.against_test import without_tests
 from shoptalk.curate.curation import curate
 from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
-from shoptalk.curate.picture_looks import LookTable, alike, look_at, look_clusters
+from shoptalk.curate.picture_looks import LookTable, PictureLook, alike, look_at, look_clusters
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop, Item
@@ -173,6 +173,14 @@ def test_a_zip_of_labelled_pictures_has_its_folders_as_labels_and_contradictions
     assert [drop.reason for drop in drops] == ["contradiction"] * 2
 
 
+def test_labelled_pictures_of_which_none_is_usable_are_not_said_to_lack_texts(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for name in ("cat/1.png", "dog/1.png"):
+            archive.writestr(name, data_of(photograph(0)))
+    with pytest.raises(SourceError, match=r"Give pictures in folders that are called as their labels\.$"):
+        read_labels(tmp_path / "train.zip", CONFIG)
+
+
 def test_near_duplicates_among_labelled_pictures_share_a_cluster_and_leave_with_a_test(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("cat/1.png", data_of(photograph(0, 96)))
@@ -236,6 +244,72 @@ def test_where_texts_are_read_a_table_stays_a_table_of_texts_and_pictures_are_no
     assert dict(documents[0].metadata) == {"image": "scarf.png"}
     (drop,) = [item for item in items if isinstance(item, Drop)]
     assert (drop.id.rsplit("/", 1)[1], drop.reason) == ("scarf.png", "not-read")
+
+
+def test_labels_with_texts_beside_pictures_are_of_pictures_where_these_are_asked_for(tmp_path: Path) -> None:
+    rows = ["text,image,label"]
+    for seed in range(4):
+        photograph(seed).save(tmp_path / f"{seed}.png")
+        rows.append(f"our best,{seed}.png,{'ab'[seed % 2]}")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    examples, drops = read_labels(path, CONFIG, pictures=True)
+    assert [Path(example.picture.path).name for example in examples if example.picture] == [
+        f"{seed}.png" for seed in range(4)
+    ]
+    assert not drops
+    path.write_text("\n".join(row.replace("our best", f"text {at}") for at, row in enumerate(rows)), encoding="utf-8")
+    texts, _ = read_labels(path, CONFIG)
+    assert len(texts) == 4 and all(example.picture is None for example in texts)
+
+
+def test_messages_about_labelled_pictures_name_the_column_of_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("Filename,Category\n1.png,a\n2.png,b\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"--set curate.image_column=NAME --set curate.label_column=NAME"):
+        read_labels(path, CONFIG, pictures=True)
+    path.write_text("image,label\n1.png,a\n2.png,b\n", encoding="utf-8")
+    with pytest.raises(
+        SourceError, match=r"no file .*1.png. Give rows with an 'image' \(a picture's file, by its path"
+    ):
+        read_labels(path, CONFIG, pictures=True)
+
+
+def test_one_picture_with_two_labels_is_told_as_a_picture(tmp_path: Path) -> None:
+    rows = ["image,label", "0.png,a", "0.png,b"]
+    for seed in range(3):
+        photograph(seed).save(tmp_path / f"{seed}.png")
+        rows.append(f"{seed}.png,{'abc'[seed]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    said: list[str] = []
+    read_labels(tmp_path / "labels.csv", CONFIG, say=said.append)
+    assert "1 picture is labelled in several ways" in said[0] and "no picture is left of 'a'" in said[0]
+
+
+def test_a_table_from_windows_names_pictures_with_backslashes(tmp_path: Path) -> None:
+    (tmp_path / "shop photos").mkdir()
+    photograph(0).save(tmp_path / "shop photos" / "1.PNG", "PNG")
+    photograph(1).save(tmp_path / "a\\b.png")  # where a backslash is a letter of the name, it stays one
+    photograph(3).save(tmp_path / "b.png")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("cat/2.png", data_of(photograph(2)))
+        archive.writestr("dog\\3.png", data_of(photograph(4)))
+    path = tmp_path / "captions.csv"
+    names = ["shop photos\\1.PNG", "a\\b.png", "photos.zip\\cat\\2.png", "photos.zip/dog\\3.png"]
+    path.write_text("image,text\n" + "".join(f"{name},words\n" for name in names), encoding="utf-8")
+    documents, drops = read(path)
+    assert not drops
+    assert [document.picture.path for document in documents if document.picture is not None] == [
+        f"{tmp_path}/{name}"
+        for name in ("shop photos/1.PNG", "a\\b.png", "photos.zip/cat/2.png", "photos.zip/dog\\3.png")
+    ]
+
+
+def test_a_table_without_texts_and_pictures_names_both_settings(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("Image Path,Caption\n1.png,a shirt\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"curate.text_column=NAME.*pictures.*--set curate.image_column=NAME"):
+        read(path)
 
 
 def test_what_is_too_large_names_the_setting(tmp_path: Path) -> None:
@@ -375,3 +449,44 @@ def test_a_table_of_looks_finds_what_comparing_each_with_all_finds(kinds: list[i
     for i in range(len(looks)):
         assert {j for j in range(len(looks)) if clusters[j] == clusters[i]} >= reach[i]
         assert clusters[i] == min(clusters[j] for j in reach[i])
+
+
+def looks_of(bits: np.ndarray, thumbnails: np.ndarray) -> list[PictureLook]:
+    """Each with pixels of its own."""
+    rows = zip(np.packbits(bits, axis=1).view(np.uint64), thumbnails, strict=True)
+    return [PictureLook(row, thumbnail, str(i).encode()) for i, (row, thumbnail) in enumerate(rows)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 15), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
+def test_no_near_duplicate_is_missed_however_many_looks_there_are_and_wherever_the_bits_differ(
+    most_bits: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    # Few originals, from drawings with hardly a bit set to photographs; copies differ in up to two bits too many.
+    originals = rng.random((5, 256)) < share
+    bits, thumbnails = originals[rng.integers(5, size=90)], rng.integers(100, 118, (90, 192), dtype=np.uint8)
+    for row in bits:
+        row[rng.permutation(256)[: rng.integers(most_bits + 3)]] ^= True
+    looks = looks_of(bits, thumbnails)
+    differing = (bits[:, None] != bits).sum(2)
+    apart = np.abs(thumbnails[:, None].astype(float) - thumbnails).mean(2)
+    expected = (differing <= most_bits) & (apart <= 6)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(picture_looks, "_BLOCK", 4)
+        table = LookTable(most_bits=most_bits)
+        for number, look in enumerate(looks):
+            assert table.all_near(look) == np.flatnonzero(expected[number, :number]).tolist()
+            table.add(look)
+
+
+def test_a_look_is_compared_with_few_of_many_that_are_as_bright(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, compared, count = 6_000, [], np.bitwise_count
+    rng = np.random.default_rng(0)
+    looks = looks_of(rng.random((n, 256)) < 0.5, np.full((n, 192), 100, dtype=np.uint8))
+    monkeypatch.setattr(np, "bitwise_count", lambda bits: compared.append(len(bits)) or count(bits))
+    table = LookTable(most_bits=6)
+    for look in looks:
+        assert table.near(look) is None
+        table.add(look)
+    assert sum(compared) / n < 1_024  # each with all would be 3,000 on average

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.curate.readable import readable, refuse_unreadable
+from shoptalk.curate.readable import expected, readable, refuse_unreadable
 from shoptalk.errors import InputError
 from shoptalk.records import Document, Drop, Example, Picture, Turn
 
@@ -56,6 +56,13 @@ def test_every_document_is_kept_or_dropped(documents: list[Document], kind: str)
 def test_what_was_dropped_before_is_passed_on() -> None:
     drop = Drop(id="x", source="x.txt", reason="empty")
     assert list(readable([drop], "image")) == [drop]
+
+
+def test_where_nothing_is_left_it_says_what_such_a_base_reads() -> None:
+    drop = Drop(id="photos.zip/1.png", source="photos.zip", reason="not-read", detail="a picture without a caption")
+    told = expected("pair", [drop])
+    assert "photos.zip/1.png: a picture without a caption" in told and "columns image,text" in told
+    assert "not the labelled" in expected("image", []) and "Give pictures: their files" in expected("image", [drop])
 
 
 def test_labels_that_the_base_cannot_read_are_refused() -> None:

@@ -124,15 +124,20 @@ def settings() -> dict[str, dict[str, Any]]:
 
 
 def _settings(
-    schema: Mapping[str, Any], prefix: str, definitions: Mapping[str, Any] | None = None
+    schema: Mapping[str, Any],
+    prefix: str,
+    definitions: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`defaults` are those of a section where it stands; the section's own schema has those of its class."""
     definitions = definitions or schema.get("$defs", {})
     for name, field in schema["properties"].items():
         section = definitions.get(field.get("$ref", "").rsplit("/", 1)[-1])
         if section is not None and "properties" in section:
-            yield from _settings(section, f"{prefix}{name}.", definitions)
+            yield from _settings(section, f"{prefix}{name}.", definitions, field.get("default"))
         else:
-            yield f"{prefix}{name}", {key: value for key, value in field.items() if key not in ("description", "title")}
+            described = {key: value for key, value in field.items() if key not in ("description", "title")}
+            yield f"{prefix}{name}", described | ({"default": defaults[name]} if defaults else {})
 
 
 # Keys of JSON

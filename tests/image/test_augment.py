@@ -163,6 +163,13 @@ def test_blur_is_gaussian_with_the_deviation_that_was_drawn_scaled_to_the_size(p
         assert np.abs(view - expected).max() < 1e-5
 
 
+def test_dinos_views_are_blurred_by_as_many_pixels_whether_they_are_of_224_or_of_96():
+    numbers = uniforms(range(5000), **KEY, count=module._NUMBERS)
+    for chain, size in ((module.DINO_GLOBAL, 224), (module.DINO_SECOND, 224), (module.DINO_LOCAL, 96)):
+        sigmas = module._Draws(numbers, 256, chain).sigma * (size / 224)
+        assert sigmas.min() == pytest.approx(0.1, abs=0.01) and sigmas.max() == pytest.approx(2.0, abs=0.01)
+
+
 def test_each_operation_happens_as_often_as_it_should():
     chain = Chain(flip=0.5, jitter=0.8, gray=0.2, blur=0.1, solarize=0.3)
     draws = module._Draws(uniforms(range(20_000), **KEY, count=module._NUMBERS), 32, chain)

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -158,3 +159,47 @@ def test_whatever_the_bytes_are_the_outcome_is_an_rgb_picture_or_a_reason(
             assert image.mode == "RGB" and min(image.size) > 0
     assert set(reasons) <= {"read", "empty", "not-a-picture", "damaged", "too-many-pixels"} and reasons["read"] > 60
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_small_jpeg_of_thousands_of_passes_is_refused_before_it_is_decoded() -> None:
+    whole = data_of(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert open_picture(whole[:-2] + 50 * last + b"\xff\xd9").size == (64, 64)
+    assert reason(whole[:-2] + 2_000 * last + b"\xff\xd9") == "damaged"
+
+
+def test_what_looks_like_passes_beside_a_jpegs_picture_is_not_counted() -> None:
+    whole = data_of(Image.new("L", (64, 64), 128), "JPEG", comment=b"\xff\xda" * 300)
+    assert open_picture(whole + b"\xff\xda" * 300).size == (64, 64)
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_python_unpacks_without_bounds_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: int
+) -> None:
+    outer = tmp_path / "a.zip"
+    with zipfile.ZipFile(outer, "w", packing) as archive:
+        archive.writestr("a.png", bytes(1_000_000))
+        archive.filelist[0].file_size = 1_000  # a lie, in the directory
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *given: pytest.fail("it is unpacked"))
+    with pytest.raises(RefusedPicture, match="make the zip again"):
+        picture_bytes(f"{outer}/a.png")
+
+
+def test_many_tags_that_share_their_bytes_are_not_held_each_by_itself() -> None:
+    tags = [(256, 4, 1, 4), (257, 4, 1, 4), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+            (278, 4, 1, 4), (279, 4, 1, 16), *((tag, 7, 100_000, 8) for tag in range(1_000, 3_000))]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = struct.pack("<4sI", b"II*\0", 100_008)
+    data = head + bytes(100_000) + struct.pack("<H", len(tags)) + entries + bytes(4)
+    tracemalloc.start()
+    assert open_picture(data).size == (4, 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="Linux has such files")
+def test_a_file_that_says_that_it_is_empty_is_read_to_the_limit_only() -> None:
+    with pytest.raises(RefusedPicture, match="allowed"):
+        picture_bytes("/proc/cpuinfo", most=10)

@@ -1,6 +1,9 @@
 """Pictures as squares of bytes: decoded once, kept once, the same after a kill."""
 
+import errno
 import hashlib
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shoptalk.errors import SourceError
+from shoptalk.errors import SourceError, StorageError
 from shoptalk.image import pixels as kept
-from shoptalk.image.pixels import decode_all, decode_to, square
+from shoptalk.image.decode import MOST_PIXELS
+from shoptalk.image.pixels import decode_all, decode_to, square, square_of
 from shoptalk.records import Item, Picture
 
 
@@ -79,6 +83,34 @@ def test_decoding_goes_on_where_a_process_was_killed(tmp_path: Path, monkeypatch
     assert len(opened) == before, "a finished array is not decoded again"
 
 
+def test_a_full_disk_is_said_and_decoding_goes_on_once_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written and not mapped: where a map's disk is full, the system ends the process (SIGBUS)."""
+    items = pictures(tmp_path, 10)
+    monkeypatch.setattr(kept, "_CHUNK", 3)
+    space = 1_000
+
+    def full(file: int) -> None:
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode) and about.st_size > space:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        decode_to(tmp_path / "pixels", items, size=8, digest="d")
+    space = 1_000_000
+    pixels = decode_to(tmp_path / "pixels", items, size=8, digest="d")
+    np.testing.assert_array_equal(pixels.array, decode_all(items, size=8).array)
+
+
+def test_a_picture_that_has_changed_since_is_named_and_not_taken_for_what_was_judged(tmp_path: Path) -> None:
+    first, second = pictures(tmp_path, 2)
+    Path(first.path).write_bytes(Path(second.path).read_bytes())
+    with pytest.raises(SourceError, match=r"0\.png.*holds other bytes than then"):
+        decode_to(tmp_path / "pixels", [first, second], size=8, digest="d")
+
+
 def test_a_picture_that_has_gone_since_is_named(tmp_path: Path) -> None:
     items = pictures(tmp_path, 3)
     Path(items[1].path).unlink()
@@ -99,3 +131,10 @@ def test_a_picture_of_up_to_sixteen_times_its_width_is_scaled_whole() -> None:
     values = np.random.default_rng(0).integers(0, 256, (5, 80, 3), dtype=np.uint8)
     whole = Image.fromarray(values).resize((128, 8), Image.Resampling.BICUBIC).crop((60, 0, 68, 8))
     np.testing.assert_array_equal(square(Image.fromarray(values), 8), np.asarray(whole))
+
+
+def test_a_picture_that_the_settings_allowed_is_read_though_it_is_larger_than_others_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (10_000, MOST_PIXELS // 10_000 + 1)).save(path)
+    picture = Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    assert square_of(picture, 8).shape == (8, 8, 3)

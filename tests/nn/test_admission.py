@@ -183,6 +183,7 @@ GIANTS: dict[str, tuple[dict[str, Any], str]] = {
     "beyond all numbers": ({"vocab_size": 10**18, "hidden_size": 10**9}, "cannot be opened"),
     "many positions": ({"max_position_embeddings": 10**11}, r"describes a model of"),
     "many labels": ({"num_labels": 10**9}, r"num_labels = 1,000,000,000"),
+    "many layers of a stage": ({"model_type": "resnet", "depths": [-(10**7), 10**7, 1, 1]}, r"depths = 10,000,002"),
     "layers without end": ({"num_hidden_layers": float("inf")}, r"num_hidden_layers = inf"),
 }
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from shoptalk.artifact import file_digest
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.nn.bases import began_as, kind_of, open_base
 from shoptalk.nn.digests import base_digest
@@ -26,7 +27,8 @@ def pictures_in(folder: Path, n: int = 3) -> list[Picture]:
     for number in range(n):
         pixels = np.random.default_rng(number).integers(0, 256, (40 + number, 36, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
-    return [Picture(path=str(folder / f"{number}.png"), sha256=str(number)) for number in range(n)]
+    paths = [folder / f"{number}.png" for number in range(n)]
+    return [Picture(path=str(path), sha256=file_digest(path)) for path in paths]
 
 
 @pytest.fixture(params=["scratch:resnet-mini", "scratch:vit-nano"])

@@ -41,6 +41,27 @@ def test_a_misspelt_or_impossible_setting_names_the_objective():
         make_spec("simcse", {"temperature": 0})
 
 
+@pytest.mark.parametrize(
+    ("name", "section"), [("byol", "first_chain"), ("dino", "local_chain"), ("clip", "chain"), ("simclr", "chain")]
+)
+def test_a_setting_of_an_objectives_chain_leaves_the_papers_other_parameters(name: str, section: str):
+    papers = getattr(make_spec(name, {}), section)
+    for given in ({section: {"hue": 0.02}}, {section: {"hue": 0.02, "gray": 1.0}}):
+        expected = papers.model_copy(update=given[section])
+        assert getattr(make_spec(name, given), section) == expected
+    with pytest.raises(ConfigError, match=rf"'objectives\.{name}\.{section}\.hu'. Did you mean 'hue'\?"):
+        make_spec(name, {section: {"hu": 0.0}})
+
+
+@pytest.mark.parametrize(
+    ("setting", "ends"),
+    [("scale", (0.9, 0.1)), ("scale", (0, 1)), ("scale", (0.5, 2)), ("ratio", (0, 1)), ("sigma", (-1, 2))],
+)
+def test_an_impossible_range_of_a_chain_is_refused_before_the_training(setting: str, ends: tuple[float, float]):
+    with pytest.raises(ConfigError, match=rf"objectives\.moco\.chain\.{setting} = .*expected two .*smaller first"):
+        make_spec("moco", {"chain": {setting: ends}})
+
+
 @pytest.mark.parametrize("name", MIXED)
 def test_an_objective_overrides_nothing_but_the_contract(name: str):
     objective = type(toy_world(small_spec(name)).objective)
@@ -93,7 +114,7 @@ def test_a_loss_is_a_finite_number_that_every_layer_learns_from(name: str):
 @pytest.mark.parametrize("name", MIXED)
 def test_a_corpus_too_small_to_learn_from_has_no_examples(name: str):
     tiny = toy_corpus(conversations=1, turns=1)
-    assert len(small_spec(name).examples(tiny)) == (1 if name in ("mlm", "tsdae", "bow") else 0)
+    assert len(small_spec(name).examples(tiny)) == (1 if name in ("mlm", "tsdae", "bow", "clm") else 0)
 
 
 @pytest.mark.parametrize("name", [*MIXED, "0.5*mlm+turns"])

@@ -123,7 +123,7 @@ def test_without_labels_a_look_tells_the_label_free_score_or_that_there_is_none(
         console.looked(LOOK.model_copy(update={"interval": None, "measure": "label-free score"}))
         console.looked(LOOK.model_copy(update={"interval": None, "gain": None}))
     assert "label-free score +1.2 against the base so far" in file.getvalue()
-    assert "neighbours@60, too few texts to measure a gain" in file.getvalue()
+    assert "neighbours@60, too little to measure a gain on" in file.getvalue()
 
 
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

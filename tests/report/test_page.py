@@ -452,3 +452,7 @@ def test_what_people_answered_stands_beside_what_the_labels_said_and_every_figur
     assert untraced(page, told) == []
     assert "about 48 answers of a person (shoptalk ask)" in " ".join(visible(page).split())
     assert "About 48 answers of a person would settle it" in render_markdown(told)
+    assert "About 1,600 labels in all would settle it" in " ".join(visible(page).split())
+    told["verdict"] |= {"gain": None, "interval": None}
+    shown = " ".join(visible(render(told)).split())
+    assert "About 1,600 labels would measure it." in shown and "as large as said above" not in shown

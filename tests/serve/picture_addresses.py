@@ -27,7 +27,7 @@ class Looking(FakeAssistant):
         )
 
 
-def address(width: int = 40, *, kind: str = "PNG", exif: bytes = b"") -> str:
+def address(width: int = 40, *, kind: str = "PNG", **settings: object) -> str:
     file = io.BytesIO()
-    Image.new("RGB", (width, 30), "red").save(file, kind, **({"exif": exif} if exif else {}))
+    Image.new("RGB", (width, 30), "red").save(file, kind, **settings)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

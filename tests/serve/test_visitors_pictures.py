@@ -41,6 +41,18 @@ def test_a_picture_is_written_anew_without_what_its_file_says_beside_it(looking:
     assert b"taken at home" not in file
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "GIF"])
+def test_a_files_comment_is_not_kept(looking: TestClient, kind: str) -> None:
+    answer = looking.post("/v1/reply", json={"picture": address(1, kind=kind, comment=b"taken at home")}).json()
+    record = looking.get(f"/v1/conversations/{answer['conversation']}").json()
+    file = looking.get(f"/v1/pictures/{record['messages'][0]['picture']}").content
+    assert b"taken at home" not in file
+
+
+def test_a_comment_that_no_jpeg_can_hold_does_no_harm(looking: TestClient) -> None:
+    assert looking.post("/v1/reply", json={"picture": address(kind="GIF", comment=b"x" * 70_000)}).status_code == 200
+
+
 def test_a_large_picture_is_kept_small(looking: TestClient) -> None:
     answer = looking.post("/v1/reply", json={"picture": address(3000)}).json()
     assert answer["text"].startswith("It is 1024 wide.")
@@ -95,6 +107,13 @@ def test_a_chat_client_sends_a_picture_as_a_part(looking: TestClient) -> None:
     parts = [{"type": "input_image", "image_url": address(40)}]
     answer = looking.post("/v1/responses", json={"input": [{"role": "user", "content": parts}]}).json()
     assert answer["output"][0]["content"][0]["text"] == "It is 40 wide. You say ''."
+
+
+@pytest.mark.parametrize("data", ["\u0661\u0661", "\N{SNOWMAN}", "!!", "QQ", "\0"])
+def test_what_a_chat_client_sends_as_data_and_is_no_base64_is_refused(looking: TestClient, data: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    answer = looking.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 422 and "no base64" in answer.json()["error"]["message"]
 
 
 def test_a_visitors_picture_is_nobody_elses(looking: TestClient, serve: Callable[..., TestClient]) -> None:

@@ -20,8 +20,8 @@ from shoptalk.artifact import create, handed_out, key_of, open_artifact, write_t
 from shoptalk.assistant.album_calibration import AlbumCalibration, calibrated_album, likeness
 from shoptalk.curate.curation import read_documents
 from shoptalk.errors import ArtifactError, InputError
-from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
-from shoptalk.image.pixels import square
+from shoptalk.image.decode import RefusedPicture, open_picture
+from shoptalk.image.pixels import square, square_of
 from shoptalk.readback import read_record, refuse_no_run
 from shoptalk.records import Document
 
@@ -141,13 +141,13 @@ def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Docum
     for document in _with_pictures(run):
         assert document.picture is not None
         try:
-            pictures.append(square(open_picture(picture_bytes(document.picture.path)), size))
-        except (OSError, RefusedPicture):
+            pictures.append(square_of(document.picture, size))
+        except RefusedPicture:
             missing += 1
             continue
         documents.append(document)
     if missing:
-        tell(f"pictures: {missing} of the run's picture files are not where they were, and are left out")
+        tell(f"pictures: {missing} of the run's picture files have gone or hold another picture, and are left out")
     if len(documents) < 2:
         raise InputError(
             f"{run} has {len(documents)} pictures that can be read; an album needs two. Put its sources back where "

@@ -35,7 +35,7 @@ from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
-from shoptalk.assistant.opened_head import NO_HEAD, opened_head
+from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
 from shoptalk.assistant.reply import Decision, Reply, Sentence, Source, Versions
@@ -44,9 +44,7 @@ from shoptalk.assistant.retrieve import Found, retrieve
 from shoptalk.assistant.shelf import Embeds, Shelf
 from shoptalk.assistant.shown import unknown_picture, with_caption, with_picture
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
-from shoptalk.nn.encoder import text_encoder
 from shoptalk.nn.heads.classifier import Classifier
-from shoptalk.nn.lean import open_to_read
 from shoptalk.readback import refuse_no_run
 from shoptalk.records import Document, Turn
 
@@ -121,7 +119,7 @@ class Assistant:
         refuse_no_run(run)
         chosen = settings if settings is not None else load_settings(run)
         encoder = handed_out(run / "encoder")
-        product = text_encoder(open_to_read(run / "encoder"))
+        product = opened_reader(run)
         head = opened_head(run, encoder, product.dim)
         product = in_faster_arithmetic(product)
         bulk = BulkEncoder(product)

@@ -80,7 +80,10 @@ def adapt(
     test: Annotated[Path | None, typer.Option(help="Test examples that nothing selects on; read once.")] = None,
     pairs: Pairs = None,
     task: Annotated[
-        str | None, typer.Option(help="What must gain: intent, reply (needs no labels), answer, picture, caption.")
+        str | None,
+        typer.Option(
+            help="What must gain: intent, reply (needs no labels), answer, picture, caption, language_model, chat."
+        ),
     ] = None,
     base: Base = None,
     bases: Annotated[
@@ -279,14 +282,18 @@ def models(as_json: Json = False) -> None:
     from shoptalk.nn.bases import BASES
     from shoptalk.nn.features import FEATURES
     from shoptalk.nn.scratch import SIZES
+    from shoptalk.nn.scratch_lm import LM_SIZES
     from shoptalk.nn.scratch_pictures import PICTURE_SIZES
+    from shoptalk.nn.smollm2 import SMOLLM2
 
     rows: list[dict[str, str | None]] = [
         {"name": base.name, "about": base.about, "hub_id": base.hub_id} for base in BASES.values()
     ]
-    rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in SIZES.values()]
-    rows += [{"name": size.name, "about": size.about, "hub_id": None} for size in PICTURE_SIZES.values()]
-    rows += [{"name": name, "about": about, "hub_id": None} for name, about in FEATURES.items()]
+    rows.append({"name": SMOLLM2.name, "about": SMOLLM2.about, "hub_id": SMOLLM2.hub_id})
+    made: dict[str, str] = {}
+    for sizes in (SIZES, LM_SIZES, PICTURE_SIZES):
+        made |= {size.name: size.about for size in sizes.values()}
+    rows += [{"name": name, "about": about, "hub_id": None} for name, about in (made | FEATURES).items()]
     show(rows, as_json, lambda: printed.models(rows))
 
 

@@ -57,6 +57,8 @@ def pretrain(
     """Train one objective on the sources and leave the encoder; the same command again resumes."""
     from shoptalk.commands.pretrain import SinglePlan
     from shoptalk.commands.pretrain import pretrain as run
+    from shoptalk.nn.bases import kind_of
+    from shoptalk.nn.product import folder_of
     from shoptalk.stages.world import together
     from shoptalk.telling.cards import plain_card
     from shoptalk.telling.origin import base_of
@@ -69,14 +71,15 @@ def pretrain(
         artifact = run(world, sources, objective=objective, steps=steps, card=card, force=force)
         if world.first:
             tell_left_out(out)
-            result: dict[str, Any] = {"encoder": str(out / "encoder"), "content": artifact.content}
+            shipped = folder_of(kind_of(chosen.base))
+            result: dict[str, Any] = {shipped: str(out / shipped), "content": artifact.content}
             try:
                 plan = read_record(out / "plan.json", SinglePlan)
             except ArtifactError:
                 console.say(f"pretrain: {out / 'plan.json'} is missing or damaged: how much was trained is not known")
             else:
                 result |= {"steps": plan.steps, "spent": plan.spent}
-            show(result, as_json, lambda: str(out / "encoder"))
+            show(result, as_json, lambda: str(out / shipped))
 
 
 @commands.command()

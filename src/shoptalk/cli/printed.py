@@ -55,7 +55,8 @@ def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     lines.append(f"spent {_spent_text(result['spent'])}")
     lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
-    lines += [f"encoder to serve: {out / 'encoder'}", f"report: {out / 'report.html'}"]
+    shipped = "model" if (out / "model").is_dir() else "encoder"
+    lines += [f"{shipped} to serve: {out / shipped}", f"report: {out / 'report.html'}"]
     lines += _answers_needed(result, out)
     return "\n".join(lines)
 

@@ -22,10 +22,11 @@ from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.decide import FOLDS, deal_folds
 from shoptalk.errors import ArtifactError, ConfigError
-from shoptalk.nn.bases import resolve
+from shoptalk.nn.bases import kind_of, resolve
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import TextEncoder, embed, text_encoder
 from shoptalk.nn.heads.logistic import fit
+from shoptalk.nn.product import CALLED
 from shoptalk.nn.student import layer_count, with_layers, with_vocabulary
 from shoptalk.objectives import make_spec
 from shoptalk.question import Question, claim
@@ -80,6 +81,11 @@ def distill(
         StorageError: the folder holds finished work of another command or question, and `force` was not given.
     """
     begun = time.perf_counter()
+    if (kind := kind_of(model)) != "text":
+        raise ConfigError(
+            f"{model!r} is one of the {CALLED[kind]}, and `distill` makes students of text encoders. Give one of "
+            "those; a smaller encoder of pictures is trained from its own start, such as --base scratch:resnet-mini."
+        )
     world = replace(world, config=world.config.model_copy(update={"base": model}))
     settings = {
         "layers": layers,

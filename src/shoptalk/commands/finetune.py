@@ -21,6 +21,7 @@ from shoptalk.curate.consistency import spelling
 from shoptalk.curate.curation import DROPS, by_reason, count_drops, write_drops
 from shoptalk.curate.labels import labels_digest, read_label_sets, read_labels, refuse_missing
 from shoptalk.curate.rare import without_rare
+from shoptalk.curate.readable import refuse_unreadable
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ConfigError, InputError
 from shoptalk.nn.digests import base_digest
@@ -29,7 +30,7 @@ from shoptalk.nn.heads import classifier, head_files
 from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import CALLED, Embedder
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop, Example, Frozen, LabelSet
@@ -85,6 +86,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
     folder = world.run / "head"
     if not _is_finished(world.run, settings, parents):
         product = open_embedder(config, request.model)
+        _refuse_pictures(product, request.model)
         left_out: list[Drop] = []
         learn = _several if request.multi_label else _single
         product, head, result = learn(world, request, product, left_out)
@@ -153,6 +155,15 @@ def _check(request: Request) -> None:
             refuse_missing(path, role)
 
 
+def _refuse_pictures(product: Embedder, model: str) -> None:
+    if product.kind in ("image", "pair"):
+        raise ConfigError(
+            f"{model!r} is one of the {CALLED[product.kind]}, and `finetune` fits heads for texts. For labelled "
+            f"pictures: `shoptalk adapt PICTURES --task picture --base {model} --candidates none --labels FILE --out "
+            "RUN`."
+        )
+
+
 # --- one label per text -------------------------------------------------------------------------------------------
 
 
@@ -162,6 +173,7 @@ def _single(
     """What is left out of labels and test is added to `left_out`."""
     config, seed = world.config, world.config.seed
     examples, drops = read_labels(request.labels, config.curate, say=world.report.say)
+    refuse_unreadable(examples, product.kind, printable(request.labels.name))
     left_out += drops
     labels = {example.label for example in examples}
     none_of_them = OUT_OF_SCOPE if request.out_of_scope is None else (request.out_of_scope,)
@@ -227,6 +239,7 @@ def _tests(world: World, request: Request, examples: list[Example], left_out: li
     config, say = world.config.curate, world.report.say
     taught = {example.label for example in examples}
     tests, drops = read_labels(request.test, config, like=taught, say=say)
+    refuse_unreadable(tests, "text", printable(request.test.name))
     left_out += drops
     # Labels of what is out of scope are to be known without having been taught.
     known = taught | _spelled_like((example.label for example in tests), OUT_OF_SCOPE)

@@ -11,11 +11,11 @@ from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, ConfigError, SourceError
 from shoptalk.nn import gather
-from shoptalk.nn.bases import kind_of, open_base
+from shoptalk.nn.bases import kind_of, open_model
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.machine import Machine, prepare
 from shoptalk.nn.precision import Precision
-from shoptalk.nn.product import Kind, Product
+from shoptalk.nn.product import Kind, Product, folder_of
 from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
@@ -71,7 +71,7 @@ def pretrain(
     if len(specs) == 1:
         return train_on(world, curated.train, specs[0], objective=objective, steps=steps, card=card, begun=begun)
     first, second = (phase.name for phase in Recipe.parse(objective).phases)
-    kind = open_base(world.config.base).kind
+    kind = kind_of(world.config.base)
     _refuse_nothing(curated.train, specs[1], second, kind)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
     second_world, phase_done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
@@ -127,7 +127,7 @@ def _first_phase(
 
     phase = Phase.model_validate(launch.agree(work))
     budget = config.limits()
-    changed = {"base": str(inside.run / "encoder")}
+    changed = {"base": str(inside.run / folder_of(kind_of(world.config.base)))}
     if budget.tokens is not None:
         changed["budget"] = str(budget.model_copy(update={"tokens": max(1, budget.tokens - phase.tokens)}))
     return replace(world, config=config.model_copy(update=changed), asked_base=world.base_name), phase
@@ -163,7 +163,8 @@ def train_on(
     }
     parents = {"corpus": corpus.digest, "base": base_digest(config.base)}
     key = key_of(kind="encoder", config=settings, parents=parents)
-    if not launch.agree(lambda: open_artifact(folder / "encoder", key=key) is not None):
+    shipped = folder_of(kind_of(config.base))
+    if not launch.agree(lambda: open_artifact(folder / shipped, key=key) is not None):
         product = open_product(config)
         _refuse_nothing(corpus, spec, objective, product.kind)
         inputs = launch.shared(
@@ -191,13 +192,13 @@ def train_on(
             trained = training.objective.product
             whole = _from_snapshot(training, spec, config, corpus, inputs, targets) if sharded else trained
             withdraw(folder)
-            with create(folder / "encoder", kind="encoder", config=settings, parents=parents) as inside:
+            with create(folder / shipped, kind="encoder", config=settings, parents=parents) as inside:
                 whole.save(inside, card=card)
             snapshot.keep_only(folder, None)
             _account(world, plan, forecast, seconds=earlier + time.perf_counter() - begun)
 
         launch.agree(finish)
-    return launch.arrived(folder / "encoder", key)
+    return launch.arrived(folder / shipped, key)
 
 
 def _trained(
@@ -245,8 +246,8 @@ def _account(world: World, plan: "SinglePlan", forecast: Forecast, *, seconds: f
 def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> None:
     if not spec.accepts(kind):
         raise ConfigError(
-            f"{objective!r} cannot train this base: {unable(spec, corpus, kind)}. Give another --base, or another "
-            "objective; `shoptalk objectives` lists them."
+            f"{objective!r} cannot train this base: {unable(spec, corpus, kind)}. Give another --base "
+            "(`shoptalk models` lists them), or another objective (`shoptalk objectives`)."
         )
     if not len(spec.examples(corpus)):
         raise SourceError(
@@ -263,7 +264,7 @@ def _from_snapshot(
         spec,
         corpus=corpus,
         inputs=inputs,
-        product=open_base(config.base),
+        product=open_model(config.base),
         targets=targets,
         config=training.config,
         folder=training.folder,

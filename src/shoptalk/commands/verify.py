@@ -53,10 +53,12 @@ def _copied(run: Path) -> Iterator[dict[str, str]]:
 def _apart(run: Path) -> Iterator[dict[str, str]]:
     """A run with a verdict but without its encoder, and a head that was fitted on another encoder than the run's."""
     try:
-        decision, encoder, head = (open_manifest(run / name) for name in ("decision", "encoder", "head"))
+        decision, encoder, head, model = (
+            open_manifest(run / name) for name in ("decision", "encoder", "head", "model")
+        )
     except ArtifactError:  # reported already
         return
-    if decision is not None and encoder is None:
+    if decision is not None and encoder is None and model is None:
         yield {"path": "encoder", "problem": "is missing though the run has a verdict; run its command again"}
     if head is not None and encoder is not None and not belongs(head, encoder):
         yield {"path": "head", "problem": "was fitted on another encoder than the one in encoder"}

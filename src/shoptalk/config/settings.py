@@ -26,10 +26,19 @@ CANDIDATES_OF_TASK: dict[str, tuple[str, ...]] = {
     "reply": ("turns", "mosaic", "none"),
     "picture": ("simclr", "moco", "byol", "dino", "mae", "none"),
     "caption": ("clip", "none"),
+    "language_model": ("clm", "none"),
+    "chat": ("sft", "none"),
 }
 """What is tried where nothing is named, for tasks that have a default of their own."""
-BASE_OF_TASK = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
+BASE_OF_TASK = {
+    "picture": "scratch:resnet-mini",
+    "caption": "scratch:resnet-mini+minilm",
+    "language_model": "smollm2",
+    "chat": "smollm2",
+}
 """What is adapted where no base is named, for tasks that have a default of their own."""
+OTHERS_OF_TASK = {"language_model": ("cloze",)}
+"""What must not get worse where nothing is named, for tasks that have such of their own."""
 UNTRAINED = ("pixels", "hog")
 """Bases that join one with random weights for the task picture where no `bases` are named: what a user has without any
 training. Random weights are no base that a gain over them would say much."""
@@ -40,6 +49,9 @@ class Guards(Frozen):
 
     forgetting: float = Field(default=-1.0, le=0.0, description="largest fall in general similarity structure, points")
     tasks: float = Field(default=-1.0, le=0.0, description="largest fall in each of `other_tasks`, points")
+    general_bits: float = Field(
+        default=-2.0, le=0.0, description="of language models: largest rise of bits per byte of general text, -% of it"
+    )
 
 
 class CurateConfig(Frozen):
@@ -154,6 +166,8 @@ class Config(Frozen):
         changed = dict(tree)
         if task in CANDIDATES_OF_TASK:
             changed.setdefault("candidates", CANDIDATES_OF_TASK[task])
+        if task in OTHERS_OF_TASK:
+            changed.setdefault("other_tasks", OTHERS_OF_TASK[task])
         if task in BASE_OF_TASK and not tree.get("bases"):
             changed.setdefault("base", BASE_OF_TASK[task])
             if task == "picture" and str(changed["base"]).startswith("scratch:"):

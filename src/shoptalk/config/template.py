@@ -25,6 +25,7 @@ seed = 0
 [guards]                   # what must not get worse, whatever the gain
 forgetting = -1.0          # largest fall in general similarity structure, in points
 tasks = -1.0               # largest fall in each of other_tasks, in points: hundredths of its measure
+general_bits = -2.0        # of language models: largest rise of bits per byte of general text, in -% of it
 
 [curate]                   # how sources are read
 text_column = "text"

@@ -113,11 +113,12 @@ def without_conflicts(
     if not conflicts:
         return list(examples), [], []
     shown = [f"“{sample(same[0].text)}” is {_labels_of(same)}" for same in conflicts.values()]
-    what = f"{name}: {_number(len(conflicts), 'text')} labelled in several ways"
+    of = "text" if examples[0].picture is None else "picture"
+    what = f"{name}: {_number(len(conflicts), of)} labelled in several ways"
     if config.label_conflicts == "refuse":
         raise SourceError(
             f"{what}, which curate.label_conflicts = 'refuse' forbids: {_some(shown)}. Correct the file, or leave such "
-            "texts out with --set curate.label_conflicts=drop."
+            f"{of}s out with --set curate.label_conflicts=drop."
         )
     if config.label_conflicts == "keep":
         kept = f"{what}, kept as curate.label_conflicts = 'keep' asks for: {_some(shown)}"
@@ -128,7 +129,7 @@ def without_conflicts(
     sentence = f"{what}, so {len(drops):,} rows are left out: {_some(shown)}"
     if lost := sorted({example.label for example in examples} - {example.label for example in remaining}):
         listed = ", ".join(map(repr, lost[:SHOWN])) + (", ..." if len(lost) > SHOWN else "")
-        sentence += f"; no text is left of {listed}"
+        sentence += f"; no {of} is left of {listed}"
     advice = "--set curate.label_conflicts=keep keeps them"
     return remaining, drops, [f"{sentence} (correct them, or {advice})"]
 

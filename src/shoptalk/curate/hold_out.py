@@ -15,15 +15,16 @@ class HoldOut:
     """Chooses the first `most` conversations of a share of all: a function of a conversation's id, and of how many are
     held out before it, so that new conversations at the end move no old one.
 
-    `shares` are pairs of a number held out already, ascending from 0, and the share from there on.
+    `shares` are pairs of a number held out already, ascending from 0, and the share from there on. With `plain`,
+    documents without turns are among those that it chooses from.
     """
 
-    def __init__(self, shares: Sequence[tuple[int, float]], most: int) -> None:
-        self._shares, self._most, self._held_out = shares, most, 0
+    def __init__(self, shares: Sequence[tuple[int, float]], most: int, *, plain: bool = False) -> None:
+        self._shares, self._most, self._plain, self._held_out = shares, most, plain, 0
 
     def __call__(self, document: Document) -> bool:
         """Whether the document is held out; to be asked of every document once, in their order."""
-        if not document.turns or self._held_out >= self._most:
+        if not (document.turns or self._plain) or self._held_out >= self._most:
             return False
         place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
         share = max((since, share) for since, share in self._shares if since <= self._held_out)[1]

@@ -20,7 +20,15 @@ from shoptalk.curate.files import Bad, RefusedFile, Row, encoding_of, json_rows,
 from shoptalk.curate.groups import AUTO, group_columns, independent_ones, together
 from shoptalk.curate.limits import refuse_oversized
 from shoptalk.curate.named_files import content_of, pictures_named
-from shoptalk.curate.picture_labels import PICTURE, class_rows, has_classes, labelled_rows, picture_clusters
+from shoptalk.curate.picture_labels import (
+    PICTURE,
+    class_rows,
+    has_classes,
+    labelled_rows,
+    names_pictures,
+    picture_clusters,
+    what_labelled,
+)
 from shoptalk.curate.picture_looks import look_of
 from shoptalk.curate.readers import READERS, format_of
 from shoptalk.curate.readers.shared import left_out
@@ -70,7 +78,12 @@ def labels_digest(path: Path, config: CurateConfig) -> str:
 
 
 def read_labels(
-    path: Path, config: CurateConfig, *, like: Iterable[str] = (), say: Callable[[str], None] = nobody
+    path: Path,
+    config: CurateConfig,
+    *,
+    like: Iterable[str] = (),
+    say: Callable[[str], None] = nobody,
+    pictures: bool = False,
 ) -> tuple[list[Example], list[Drop]]:
     """The examples of a labelled file in file order, and the rows left out.
 
@@ -83,6 +96,7 @@ def read_labels(
         config: the columns, and what to do about inconsistent labels.
         like: labels of the training file, where this is a test file; they decide how labels are spelled.
         say: is told of inconsistent labels, with examples, and of an encoding that is not UTF-8.
+        pictures: whether pictures are asked for: a table that has texts beside them is then one of pictures.
 
     Raises:
         SourceError: the file is missing, unreadable, too large or of unknown format, lacks a column, has more cells
@@ -93,7 +107,7 @@ def read_labels(
     known = tuple(like)
     try:
         refuse_oversized(path, config, labels=True)
-        rows = _rows(path, config, say, is_test=bool(known))
+        rows = _rows(path, config, say, is_test=bool(known), pictures=pictures)
         examples, drops = _examples(rows, printable(path.name), config)
     except RefusedFile as refused:
         raise SourceError(f"Cannot read the labels in {path}: {refused.reason} ({refused.detail}).") from refused
@@ -101,9 +115,11 @@ def read_labels(
     examples, more = _consistent(examples, printable(path.name), config, known, say)
     drops = sorted([*drops, *more], key=_line)
     if not examples:
+        give = f"rows with {what_labelled(config, pictures=pictures)} and a {config.label_column!r}"
+        if path.is_dir() or path.suffix.lower() == ".zip":
+            give = "pictures in folders that are called as their labels"
         raise SourceError(
-            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} "
-            f"Give rows with a {config.text_column!r} and a {config.label_column!r}."
+            f"{path} has no usable labelled rows: {count_by_reason(drops)}.{first_left_out(drops)} Give {give}."
         )
     _refuse_one_class(path, examples, spellings, drops)
     numbers = independent_ones(
@@ -260,7 +276,13 @@ def _groups(row: Row, config: CurateConfig, text: str) -> tuple[str, ...] | Bad:
 
 
 def _rows(
-    path: Path, config: CurateConfig, say: Callable[[str], None], *, several: bool = False, is_test: bool = False
+    path: Path,
+    config: CurateConfig,
+    say: Callable[[str], None],
+    *,
+    several: bool = False,
+    is_test: bool = False,
+    pictures: bool = False,
 ) -> Iterator[Row | Bad]:
     """The rows, with the columns named as in the settings whatever their case in the file.
 
@@ -281,7 +303,7 @@ def _rows(
     if encoding != UTF8:
         say(read_as(printable(path.name), encoding))
     label = config.label_column
-    shown = not several and _names_pictures(path, encoding, config)
+    shown = not several and names_pictures(path, encoding, config, wanted=pictures)
     wanted = {
         "curate.image_column" if shown else "curate.text_column": [
             config.image_column if shown else config.text_column
@@ -316,19 +338,6 @@ def _rows(
     names = [*itertools.chain(*wanted.values()), *groups]
     named = (row if isinstance(row, Bad) else Row(row.number, _renamed(row.value, names)) for row in rows)
     yield from labelled_rows(path, named, config) if shown else named
-
-
-def _names_pictures(path: Path, encoding: str, config: CurateConfig) -> bool:
-    """Whether a table has the column of pictures and none of texts."""
-    if not config.image_column:
-        return False
-    if format_of(path) == ".csv":
-        columns: Iterable[str] = csv_table(path, encoding, ((config.text_column, config.image_column),)).columns
-    else:
-        first = next((row for row in json_rows(path, encoding) if isinstance(row, Row)), None)
-        columns = first.value if first is not None else ()
-    columns = list(columns)
-    return column_named(config.image_column, columns) is not None and column_named(config.text_column, columns) is None
 
 
 def _swapped(path: Path, sign: str, config: CurateConfig) -> SourceError:

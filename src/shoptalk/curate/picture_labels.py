@@ -12,9 +12,12 @@ from jaxtyping import Bool, Int
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable
-from shoptalk.curate.files import Bad, RefusedFile, Row
+from shoptalk.curate.columns import column_named
+from shoptalk.curate.files import Bad, RefusedFile, Row, json_rows
 from shoptalk.curate.picture_looks import LookTable, look_clusters, look_of
+from shoptalk.curate.readers import format_of
 from shoptalk.curate.readers.pictures import beside, picture_at, picture_name, pictures_at
+from shoptalk.curate.tables import csv_table
 from shoptalk.curate.zips import Member, members, parts_of, used_name
 from shoptalk.image.decode import SUFFIXES, RefusedPicture
 from shoptalk.readback import walk
@@ -22,6 +25,28 @@ from shoptalk.records import Picture
 
 PICTURE = "\0picture"
 """Under which a row has its picture: no column of a file is called so."""
+
+
+def names_pictures(path: Path, encoding: str, config: CurateConfig, *, wanted: bool = False) -> bool:
+    """Whether a table of labels is one of pictures: it has their column and none of texts, or, where pictures are
+    `wanted`, at least not texts alone.
+    """
+    if not config.image_column:
+        return False
+    if format_of(path) == ".csv":
+        columns = list(csv_table(path, encoding, ((config.text_column, config.image_column),)).columns)
+    else:
+        first = next((row for row in json_rows(path, encoding) if isinstance(row, Row)), None)
+        columns = list(first.value) if first is not None else []
+    shown, worded = (column_named(name, columns) is not None for name in (config.image_column, config.text_column))
+    return (shown or not worded) if wanted else (shown and not worded)
+
+
+def what_labelled(config: CurateConfig, *, pictures: bool) -> str:
+    """What rows must have beside a label, for a message that none has it."""
+    if not pictures:
+        return f"a {config.text_column!r}"
+    return f"an {config.image_column!r} (a picture's file, by its path from the folder of the table)"
 
 
 def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -> Iterator[Row | Bad]:

@@ -49,8 +49,20 @@ def refuse_unreadable(examples: Sequence[Example], kind: str, name: str) -> None
     if wrong:
         raise InputError(
             f"{name} has {len(wrong):,} labelled pictures, such as {wrong[0].id}, and the base reads texts. Give "
-            "--task picture, whose base reads pictures, or a CSV with the columns text,label."
+            "`shoptalk adapt --task picture`, whose base reads pictures, or a CSV with the columns text,label."
         )
+
+
+def expected(kind: str | None, drops: Iterable[Drop]) -> str:
+    """What to give where nothing is left to learn from, for a product of this kind."""
+    first = next((drop for drop in drops if drop.reason == NOT_READ), None)
+    why = f"The first that cannot be read: {first.id}: {first.detail}. " if first is not None else ""
+    if first is not None and kind == "pair":
+        return f"{why}Give pictures with captions: a .csv or .jsonl file with the columns image,text."
+    if first is not None and kind == "image":
+        return f"{why}Give pictures: their files, folders or zips, or a .csv or .jsonl file with a column image."
+    of = ("pictures", "are", "pictures themselves") if kind in ("image", "pair") else ("text", "is", "text itself")
+    return f"{why}Give unlabelled {of[0]} that {of[1]} not the labelled {of[2]}."
 
 
 def _pictures(document: Document) -> Iterator[Document | Drop]:

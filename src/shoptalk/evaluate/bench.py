@@ -13,7 +13,7 @@ from shoptalk.errors import DivergedError
 from shoptalk.evaluate import labelfree
 from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.objective import Probe
-from shoptalk.probes import forgetting, knn, rank, retrieval
+from shoptalk.probes import bits_per_byte, forgetting, knn, rank, retrieval
 from shoptalk.probes.alignment_uniformity import alignment, uniformity
 from shoptalk.probes.collapse import collapsed
 from shoptalk.probes.once import Once
@@ -38,11 +38,14 @@ class Guard(NamedTuple):
     unit: str = "points"
     """Of changes and the limit."""
     lower_is_better: bool = False
+    relative: bool = False
+    """Whether changes are in per cent of what the reading was before."""
 
     def change(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
         """From one measurement's readings to another's; less than nought is worse."""
         difference = after[self.reads] - before[self.reads]
-        return -difference if self.lower_is_better else difference
+        better = -difference if self.lower_is_better else difference
+        return 100.0 * better / before[self.reads] if self.relative else better
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def make_bench(
         goal: the key of the one that must gain.
         sample: training items for the label-free measures.
         limits: the smallest changes that guards allow: "forgetting" in points of general similarity, "tasks" in points
-            of each task that must not lose (`Measure.point`).
+            of each task that must not lose (`Measure.point`), "general_bits" of language models in per cent of the
+            bits per byte of general text; without it nothing is measured of that.
     """
     reads_text = ground.kind == "text"
     pairs = retrieval.choose_pairs(ground.held_out, seed=ground.seed) if reads_text else ()
@@ -106,6 +110,12 @@ def make_bench(
         probes[forgetting.KEY] = forgetting.general_similarity()
         failing = "it forgets: general similarity changed by {change:.1f} points (guard {limit:g})"
         guards["forgetting"] = Guard(forgetting.KEY, "forgetting", limits["forgetting"], failing)
+    if ground.kind == "lm" and limits.get("general_bits") is not None:
+        probes[bits_per_byte.KEY] = bits_per_byte.general_bits()
+        failing = "it forgets: bits per byte of general text changed for the worse by {change:.1f} % (guard {limit:g})"
+        guards["forgetting"] = Guard(
+            bits_per_byte.KEY, "forgetting", limits["general_bits"], failing, "%", lower_is_better=True, relative=True
+        )
     if ground.kind != "lm" and len(sample) > 1:
         probes[rank.KEY], probes["uniformity"] = rank.rank(sample), uniformity(sample)
     if len(pairs) > 1:

@@ -20,12 +20,12 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8, UInt64
-from pydantic import Field
+from pydantic import Field, field_validator
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
@@ -51,6 +51,15 @@ class Chain(Frozen):
     sigma: Range = Field(default=(0.1, 2.0), description="deviations of the blur, in pixels of a picture of 224")
     solarize: float = Field(default=0.0, ge=0, le=1, description="probability of inverting what is above one half")
 
+    @field_validator("scale", "ratio", "sigma")
+    @classmethod
+    def _ascending(cls, ends: Range, field: Any) -> Range:
+        low, high = ends
+        least, most = (0.0 if field.field_name == "sigma" else 1e-6), (1.0 if field.field_name == "scale" else 1e6)
+        if not least <= low <= high <= most:
+            raise ValueError(f"expected two numbers from {least:g} to {most:g}, the smaller first")
+        return ends
+
 
 SIMCLR = Chain(scale=(0.08, 1.0), resize="bicubic")
 """Chen, Kornblith, Norouzi & Hinton 2020, as its appendix B.9 has it for small pictures: colours of strength 0.5, no
@@ -65,8 +74,10 @@ DINO_GLOBAL = Chain(scale=(0.4, 1.0), resize="bicubic", saturation=0.2, blur=1.0
 """Caron et al. 2021, section 3.1 and its code: of the first view of most of the picture."""
 DINO_SECOND = Chain(scale=(0.4, 1.0), resize="bicubic", saturation=0.2, blur=0.1, solarize=0.2)
 """Of the second."""
-DINO_LOCAL = Chain(scale=(0.05, 0.4), resize="bicubic", saturation=0.2, blur=0.5)
-"""Of the small views of small parts."""
+DINO_LOCAL = Chain(
+    scale=(0.05, 0.4), resize="bicubic", saturation=0.2, blur=0.5, sigma=(0.1 * 224 / 96, 2.0 * 224 / 96)
+)
+"""Of the small views of small parts. The code blurs views of 96 and of 224 pixels by equally many pixels."""
 MAE = Chain(scale=(0.2, 1.0), resize="bicubic", jitter=0.0, gray=0.0)
 """He et al. 2022, table 8: crop and mirror only."""
 CLIP = Chain(scale=(0.9, 1.0), ratio=(1.0, 1.0), resize="bicubic", flip=0.0, jitter=0.0, gray=0.0)

@@ -30,7 +30,15 @@ LARGEST_BYTES = 2_000_000_000
 """Of any picture's file, whatever the settings say."""
 LARGEST_PIXELS = 170_000_000
 """Of any picture, whatever the settings say: Pillow itself refuses a little more than that."""
+MOST_SCANS = 100
+"""Passes over all pixels that a progressive JPEG may take: programs write ten, and each costs as much as any, though a
+file says it in ten bytes. The limit is libtiff's.
+"""
 _OPEN_ARCHIVES = 8
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of the others Python unpacks all that it has read at once, however much that becomes: 2,000 bytes of bzip2 may be
+3 GB in memory, whatever the zip says of their size.
+"""
 # What Pillow logs of damaged files is in the reason that they are refused with; without a handler it would be printed.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 _WHITE = (255, 255, 255)
@@ -61,7 +69,11 @@ def picture_bytes(path: str, *, most: int = MOST_BYTES) -> bytes:
             raise RefusedPicture("missing", f"there is no file {path}")
         if file.stat().st_size > most:
             raise _too_large(file.stat().st_size, most)
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(most + 1)
+        if len(data) > most:  # it grows, or is one that says that it is empty
+            raise _too_large(len(data), most)
+        return data
     except (OSError, ValueError) as error:
         raise RefusedPicture("unreadable", getattr(error, "strerror", None) or str(error)) from error
 
@@ -96,9 +108,11 @@ class _Archives:
                     self._open.popitem(last=False)[1].close()
             self._open.move_to_end(key)
             archive = self._open[key]
-            size = archive.getinfo(name).file_size
-            if size > most:
-                raise _too_large(size, most)
+            info = archive.getinfo(name)
+            if info.file_size > most:
+                raise _too_large(info.file_size, most)
+            if info.compress_type not in _BOUNDED:
+                raise RefusedPicture("unreadable", "it is packed by neither deflate nor nothing; make the zip again")
             with archive.open(name) as file:
                 data = file.read(most + 1)
         if len(data) > most:  # it said less than it holds
@@ -128,6 +142,9 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
     """
     if not data:
         raise RefusedPicture("empty", "the file is empty")
+    if _scans(data) > MOST_SCANS:
+        detail = f"it is decoded in more than {MOST_SCANS} passes, which no program needs; save it again"
+        raise RefusedPicture("damaged", detail)
     with _quiet:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -154,6 +171,28 @@ def open_picture(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
             raise RefusedPicture("too-many-pixels", "memory does not suffice to decode it; make it smaller") from error
         except Exception as error:  # decoders raise anything for damaged files
             raise RefusedPicture("damaged", f"it cannot be decoded ({_said(error)}); save it again") from error
+
+
+def _scans(data: bytes) -> int:
+    """The passes that a JPEG file takes to decode; what is not surely fewer than allowed is counted marker by marker,
+    as thumbnails inside and what follows the picture have some of their own.
+    """
+    start = b"\xff\xda"
+    if not data.startswith(b"\xff\xd8") or (most := data.count(start)) <= MOST_SCANS:
+        return 0
+    scans, at = 0, 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1 and scans < most:
+        marker = data[at + 1]
+        if marker == 0xD9:  # the end
+            break
+        if marker == 0xFF:  # padding
+            at += 1
+        elif marker <= 1 or 0xD0 <= marker <= 0xD8:  # without a length of its own
+            at += 2
+        else:
+            scans += marker == 0xDA
+            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    return scans
 
 
 def _upright(image: Image.Image) -> Image.Image:

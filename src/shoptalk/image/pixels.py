@@ -6,7 +6,9 @@
 A picture's bytes are found by what its file held (its SHA-256), so equal files are decoded and kept once.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,6 +75,19 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
     return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
+def square_of(picture: Picture, size: int, *, unchanged: bool = True) -> UInt8[np.ndarray, "S S 3"]:
+    """A picture's file as such a square, by no limits but Pillow's, for curation has judged it by the settings.
+
+    Raises:
+        RefusedPicture: it cannot be read (any more); with `unchanged` also "changed", where its file holds other bytes
+            than its hash says.
+    """
+    data = picture_bytes(picture.path, most=LARGEST_BYTES)
+    if unchanged and hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise RefusedPicture("changed", "its file holds other bytes than then")
+    return square(open_picture(data, most_pixels=LARGEST_PIXELS), size)
+
+
 def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
     """Every picture among the items, in memory.
 
@@ -81,7 +96,7 @@ def decode_all(items: Sequence[Item], *, size: int) -> Pixels:
     """
     pictures, rows = _distinct(items)
     array = np.zeros((len(pictures), size, size, 3), dtype=np.uint8)
-    for begin, part in _decoded(pictures, size, 0):
+    for begin, part in _decoded(pictures, size, 0, unchanged=False):
         array[begin : begin + len(part)] = part
     return Pixels(array, rows, size)
 
@@ -117,15 +132,25 @@ def _decode_half(half: Path, pictures: Sequence[Picture], size: int, digest: str
     with storage_errors(half):
         half.mkdir(parents=True, exist_ok=True)
         begin = _done(half, state)
-        mode = "r+" if begin else "w+"
-        if not pictures:
-            np.save(half / ARRAY, np.zeros(shape, dtype=np.uint8))
-            return
-        array = np.lib.format.open_memmap(half / ARRAY, mode=mode, dtype=np.uint8, shape=shape)
-        for start, part in _decoded(pictures, size, begin):
-            array[start : start + len(part)] = part
-            array.flush()
-            write_text(half / "done.json", json.dumps({**state, "done": start + len(part)}))
+        if not begin:
+            _begin_array(half / ARRAY, shape)
+        with (half / ARRAY).open("r+b") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            file.seek(begin * size * size * 3, os.SEEK_CUR)
+            # Written and not mapped: a map of a disk that is full ends the process without a word.
+            for start, part in _decoded(pictures, size, begin, unchanged=True):
+                file.write(part.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                write_text(half / "done.json", json.dumps({**state, "done": start + len(part)}))
+
+
+def _begin_array(path: Path, shape: tuple[int, ...]) -> None:
+    """An array's file as NumPy's, up to where its numbers begin."""
+    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
 
 
 def _done(half: Path, state: dict[str, object]) -> int:
@@ -152,13 +177,14 @@ def _distinct(items: Sequence[Item]) -> tuple[list[Picture], Int32[np.ndarray, "
     return pictures, rows
 
 
-def _decoded(pictures: Sequence[Picture], size: int, begin: int) -> Iterator[tuple[int, UInt8[np.ndarray, "c S S 3"]]]:
+def _decoded(
+    pictures: Sequence[Picture], size: int, begin: int, *, unchanged: bool
+) -> Iterator[tuple[int, UInt8[np.ndarray, "c S S 3"]]]:
     """Chunks of decoded pictures, each with the number of its first."""
 
     def one(picture: Picture) -> UInt8[np.ndarray, "S S 3"]:
         try:
-            data = picture_bytes(picture.path, most=LARGEST_BYTES)  # curation has judged it by the settings
-            return square(open_picture(data, most_pixels=LARGEST_PIXELS), size)
+            return square_of(picture, size, unchanged=unchanged)
         except RefusedPicture as refusal:
             raise SourceError(
                 f"The picture {picture.path} was read before and cannot be now: {refusal.detail}. Put it back where it "

@@ -35,6 +35,8 @@ MOST_REPEATED = 1_000
 MOST_COUNTED = 1_000_000
 """Any other number of things in a configuration, such as labels."""
 _REPEATED = ("layer", "expert", "block", "group", "stage")
+_DEPTHS = ("depth", "block_sizes")
+"""In the names of lists that say of each stage of a network how many layers it has."""
 
 SLACK = 2.0
 """A configuration that asks for more than this many times the parameters in the file is refused before anything is
@@ -123,16 +125,23 @@ def _entries(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def _refuse_counts(folder: Path, ref: str) -> None:
     """Counts for which a library would build that many objects before it looks at a single weight."""
-    for key, value in _entries(_read(folder / "config.json")):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        count = key.startswith(("num_", "n_")) or key.endswith("_layers")
-        most = MOST_REPEATED if any(word in key for word in _REPEATED) else MOST_COUNTED
-        if count and not -1 <= value <= most:  # NaN and infinity too
+    for key, count, most in _counts(_read(folder / "config.json")):
+        if not -1 <= count <= most:  # NaN and infinity too
             raise BaseModelError(
-                f"config.json of {ref!r} ({folder}) says {key} = {value:,}; at most {most:,} is expected. Nothing was "
+                f"config.json of {ref!r} ({folder}) says {key} = {count:,}; at most {most:,} is expected. Nothing was "
                 "opened. Fetch or write the model again."
             )
+
+
+def _counts(tree: Any) -> Iterator[tuple[str, int | float, int]]:
+    """Each count of a configuration by its name, and the most that is expected of it."""
+    for key, value in _entries(tree):
+        if isinstance(value, list) and any(word in key for word in _DEPTHS):
+            yield key, sum(max(0, part) for part in value if isinstance(part, int | float)), MOST_REPEATED
+            continue
+        counted = key.startswith(("num_", "n_")) or key.endswith("_layers")
+        if counted and isinstance(value, int | float) and not isinstance(value, bool):
+            yield key, value, MOST_REPEATED if any(word in key for word in _REPEATED) else MOST_COUNTED
 
 
 def refuse_misfit(folder: Path, ref: str, *, asked: int, held: int) -> None:

@@ -32,12 +32,16 @@ from shoptalk.nn.encoder import (
 )
 from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features, reads_pictures
 from shoptalk.nn.image_encoder import ImageEncoder
+from shoptalk.nn.language_model import LanguageModel
+from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.open_pictures import is_pair, open_image, open_pair
 from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
-from shoptalk.nn.product import CALLED, Embedder, Kind
+from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_lm import LM_SIZES, lm_size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
+from shoptalk.nn.smollm2 import SMOLLM2, smollm2_folder
 from shoptalk.nn.stock_model import stock_model
 from shoptalk.readback import read_json
 
@@ -93,6 +97,8 @@ def kind_of(ref: str) -> Kind:
     """
     if ref in BASES or size_of(ref) is not None:
         return "text"
+    if ref == SMOLLM2.name or lm_size_of(ref) is not None:
+        return "lm"
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         return "image"
     if towers_of(ref) is not None:
@@ -100,6 +106,8 @@ def kind_of(ref: str) -> Kind:
     folder = resolve(ref)
     if is_pair(folder):
         return "pair"
+    if is_decoder(folder):
+        return "lm"
     return "image" if reads_pictures(folder) else "text"
 
 
@@ -131,6 +139,19 @@ def _is_folder(ref: str) -> bool:
     return Path(os.path.expanduser(ref)).is_dir()  # noqa: PTH111 (as in `resolve`)
 
 
+def open_model(ref: str, *, seed: int = 0) -> Product:
+    """The product that `ref` names, of any kind, in float32 and evaluation mode, on the CPU.
+
+    Raises:
+        BaseModelError: the reference is unknown, or its files are missing, damaged, or not a model's.
+    """
+    if kind_of(ref) != "lm":
+        return open_base(ref, seed=seed)
+    keep_memory()
+    hush()
+    return open_decoder(resolve(ref), ref)
+
+
 def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embedder:
     """The encoder that `ref` names, in float32 and evaluation mode, on the CPU. Random weights come from the seed.
 
@@ -151,6 +172,10 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embed
         return paired(pictures, text_encoder(texts), name=ref, began_as=began, seed=seed)
     kind = kind_of(ref)
     folder = resolve(ref)
+    if kind == "lm":
+        raise BaseModelError(
+            f"{ref!r} is a language model and gives no vectors. Expected an encoder here, such as {', '.join(BASES)}."
+        )
     if is_features(folder):
         return open_features(folder, ref)
     if kind == "image":
@@ -233,11 +258,14 @@ def resolve(ref: str) -> Path:
     """
     if ref in BASES:  # before folders: a folder `minilm` that happens to be here is `./minilm`
         return _known(BASES[ref])
-    if size_of(ref) is not None:
+    if ref == SMOLLM2.name:
+        return smollm2_folder()
+    if size_of(ref) is not None or lm_size_of(ref) is not None:
+        objective, left = ("mlm", "encoder") if size_of(ref) is not None else ("clm", "model")
         raise BaseModelError(
             f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run. Make "
-            f"one: `shoptalk pretrain SOURCES --objective mlm --base {ref} --out DIR`; then give DIR/encoder here, or "
-            "DIR/base for what it began as."
+            f"one: `shoptalk pretrain SOURCES --objective {objective} --base {ref} --out DIR`; then give DIR/{left} "
+            "here, or DIR/base for what it began as."
         )
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         raise BaseModelError(f"{ref!r} has no folder: it is made when it is opened.")
@@ -253,9 +281,9 @@ def resolve(ref: str) -> Path:
             f"{' (HF_HUB_OFFLINE is set)' if _offline() else ''}. Give a folder that holds it, or one of: "
             f"{', '.join(BASES)}."
         )
-    near = nearest_name(ref, [*BASES, *FEATURES, *PICTURE_SIZES])
+    near = nearest_name(ref, [*BASES, SMOLLM2.name, *FEATURES, *PICTURE_SIZES, *LM_SIZES])
     raise BaseModelError(
-        f"No model {ref!r}. Give one of {', '.join(BASES)}, a hub id such as "
+        f"No model {ref!r}. Give one of {', '.join([*BASES, SMOLLM2.name])}, a hub id such as "
         f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.{near}"
     )
 
@@ -266,9 +294,9 @@ def began_as(ref: str) -> str | None:
     Raises:
         BaseModelError: the reference is unknown.
     """
-    if ref in BASES or feature_of(ref) is not None:
+    if ref in (*BASES, SMOLLM2.name) or feature_of(ref) is not None:
         return None
-    if (size := size_of(ref)) is not None:
+    if (size := size_of(ref) or lm_size_of(ref)) is not None:
         return size.name
     if (pictures := picture_size_of(ref)) is not None:
         return pictures.reference
@@ -281,17 +309,23 @@ def began_as(ref: str) -> str | None:
     return mark if isinstance(mark, str) else None
 
 
+def pieces_of(product: Product) -> int | None:
+    """The size of its tokenizer's vocabulary, where it reads texts alone."""
+    return len(product.tokenizer) if isinstance(product, TextEncoder | LanguageModel) else None
+
+
 def from_seed(ref: str) -> bool:
     """Whether weights of the base, or a part of them, are random and need no corpus."""
     return picture_size_of(ref) is not None or towers_of(ref) is not None
 
 
 def _folder(path: Path, ref: str) -> Path:
-    for candidate in (path, path / "encoder"):
+    for candidate in (path, path / "encoder", path / "model"):
         if (candidate / "config.json").is_file():
             return candidate
     raise BaseModelError(
-        f"The folder {ref!r} holds no model: expected config.json and model.safetensors, there or in its `encoder/`."
+        f"The folder {ref!r} holds no model: expected config.json and model.safetensors, there or in its `encoder/` or "
+        "`model/`."
     )
 
 

@@ -4,6 +4,7 @@ from shoptalk.artifact import digest, file_digest, open_artifact
 from shoptalk.nn.bases import resolve, towers_of
 from shoptalk.nn.features import feature_of, is_features
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_lm import lm_size_of
 from shoptalk.nn.scratch_pictures import picture_size_of
 
 
@@ -14,7 +15,7 @@ def base_digest(ref: str) -> str:
     by its architecture, and one that was made (`RUN/base`) by all of its folder: equal random weights may come with the
     tokenizer of another corpus. Features without weights are identified by their name, and a pair by its two towers.
     """
-    size = size_of(ref) or picture_size_of(ref)
+    size = size_of(ref) or picture_size_of(ref) or lm_size_of(ref)
     if size is not None:
         return digest(vars(size))
     if (named := feature_of(ref)) is not None:

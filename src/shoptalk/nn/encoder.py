@@ -23,7 +23,7 @@ from shoptalk.nn import attention, bertlike, gather
 from shoptalk.nn.native import library
 from shoptalk.nn.native.ops import segment_mean
 from shoptalk.nn.precision import Precision, autocast
-from shoptalk.nn.product import Embedder, Kind, Product
+from shoptalk.nn.product import CALLED, Embedder, Kind, Product
 from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch, make_batch_of_one
 from shoptalk.text.corpus import Corpus
@@ -302,7 +302,7 @@ def text_encoder(product: Product) -> TextEncoder:
         ConfigError: it is of another kind.
     """
     if not isinstance(product, TextEncoder):
-        raise ConfigError(f"{product.name!r} is a product of the kind {product.kind!r}; expected a text encoder.")
+        raise ConfigError(f"{product.name!r} is one of the {CALLED[product.kind]}; expected a text encoder.")
     return product
 
 

@@ -2,8 +2,9 @@
 
 `pixels`  the pixels themselves, each picture's mean taken away;
 `hog`     histograms of oriented gradients (Dalal & Triggs 2005, "Histograms of oriented gradients for human detection":
-          9 unsigned directions, cells of 8 x 8 pixels, blocks of 2 x 2 cells each normalised by L2-Hys) beside a joint
-          histogram of colours (4 x 4 x 4 bins of RGB, square roots), each part of unit length.
+          9 unsigned directions, cells of 8 x 8 pixels, blocks of 2 x 2 cells each normalised by L2-Hys; without the
+          paper's Gaussian weights inside a block and its interpolation between cells) beside a joint histogram of
+          colours (4 x 4 x 4 bins of RGB, square roots), each part of unit length.
 
 Both read pictures of 32 x 32 pixels; `@` and a number asks for another size, such as `hog@64`. They are measured and
 shipped, never trained.
@@ -23,9 +24,9 @@ from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.errors import BaseModelError, ConfigError
-from shoptalk.image.pixels import Pixels, decode_all, decode_to
+from shoptalk.image.pixels import Pixels
 from shoptalk.nn.encoder import MODEL_CARD, prompt_of
-from shoptalk.nn.image_encoder import is_vision, model_type_of, picture_units, pictures_only
+from shoptalk.nn.image_encoder import decoded, embed_files, is_vision, model_type_of, picture_units, pictures_only
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Embedder, Kind
 from shoptalk.records import Item
@@ -142,9 +143,7 @@ class FeatureEncoder(Embedder):
 
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> Pixels:
         """Every picture of the corpus, decoded."""
-        if folder is None:
-            return decode_all(corpus.items, size=self.size)
-        return decode_to(folder, corpus.items, size=self.size, digest=corpus.digest)
+        return decoded(corpus, folder, size=self.size)
 
     def units(self, items: Sequence[Item]) -> int:
         """Width x height / 256 of each picture."""
@@ -166,12 +165,7 @@ class FeatureEncoder(Embedder):
         if prompt is not None:
             prompt_of(self, prompt)
         pictures_only(self.name, items)
-        vectors = np.zeros((len(items), self.dim), dtype=np.float32)
-        for begin in range(0, len(items), batch):
-            part = items[begin : begin + batch]
-            pixels = decode_all(part, size=self.size)
-            vectors[begin : begin + batch] = self.embed_pixels(pixels.take(range(len(part))))
-        return vectors
+        return embed_files(items, self.size, self.dim, self.embed_pixels, batch=batch)
 
     @torch.inference_mode()
     def embed_pixels(self, pictures: UInt8[np.ndarray, "n S S 3"], *, batch: int = 256) -> Float[np.ndarray, "n D"]:

@@ -7,8 +7,9 @@ picture, divided by its length, is the vector that Shoptalk gives it.
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.errors import ConfigError
+from shoptalk.image.batches import CELL
 from shoptalk.image.pixels import Pixels, decode_all, decode_to
 from shoptalk.nn import gather
 from shoptalk.nn.batch_norm import share_statistics
@@ -38,8 +40,6 @@ VISION_TYPES = (
     "regnet", "convnext", "convnextv2", "dinov3_convnext", "swin", "swinv2",
 )  # fmt: skip
 """Model types of transformers that give a picture's features as `pooler_output`."""
-_CELL = 256
-"""A picture counts width x height / 256 of a budget, as an image of 16 x 16 pixels were one token."""
 
 
 class ImageNetwork(nn.Module):
@@ -200,7 +200,30 @@ def normalised(
 
 def picture_units(count: int, size: int) -> int:
     """What that many pictures of a size are of a budget: width x height / 256 each, at least 1."""
-    return count * max(1, size * size // _CELL)
+    return count * max(1, size * size // CELL)
+
+
+def decoded(corpus: Corpus, folder: Path | None, *, size: int) -> Pixels:
+    """Every picture of a corpus as a square: in memory, or as an artifact where a folder is given."""
+    if folder is None:
+        return decode_all(corpus.items, size=size)
+    return decode_to(folder, corpus.items, size=size, digest=corpus.digest)
+
+
+def embed_files(
+    pictures: Sequence[Item],
+    size: int,
+    dim: int,
+    embed: Callable[[UInt8[np.ndarray, "n S S 3"]], Float[np.ndarray, "n D"]],
+    *,
+    batch: int,
+) -> Float[np.ndarray, "N D"]:
+    """What `embed` gives for the pictures' squares, of which `batch` are in memory at a time."""
+    vectors = np.zeros((len(pictures), dim), dtype=np.float32)
+    for begin in range(0, len(pictures), batch):
+        part = pictures[begin : begin + batch]
+        vectors[begin : begin + batch] = embed(decode_all(part, size=size).take(range(len(part))))
+    return vectors
 
 
 @dataclass(frozen=True)
@@ -226,9 +249,7 @@ class ImageEncoder(Embedder):
 
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> Pixels:
         """Every picture of the corpus, decoded."""
-        if folder is None:
-            return decode_all(corpus.items, size=self.size)
-        return decode_to(folder, corpus.items, size=self.size, digest=corpus.digest)
+        return decoded(corpus, folder, size=self.size)
 
     def units(self, items: Sequence[Item]) -> int:
         """Width x height / 256 of each picture."""
@@ -254,12 +275,7 @@ class ImageEncoder(Embedder):
         if prompt is not None:
             prompt_of(self, prompt)
         pictures_only(self.name, items)
-        vectors = np.zeros((len(items), self.dim), dtype=np.float32)
-        for begin in range(0, len(items), batch):
-            part = items[begin : begin + batch]
-            pixels = decode_all(part, size=self.size)
-            vectors[begin : begin + batch] = self.embed_pixels(pixels.take(range(len(part))), precision=precision)
-        return vectors
+        return embed_files(items, self.size, self.dim, partial(self.embed_pixels, precision=precision), batch=batch)
 
     def embed_pixels(
         self, pictures: UInt8[np.ndarray, "n S S 3"], *, batch: int = 256, precision: Precision | None = None

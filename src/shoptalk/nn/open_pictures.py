@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoTokenizer, VisionTextDualEncoderModel
+from transformers import AutoTokenizer
 
 from shoptalk.errors import BaseModelError
-from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
+from shoptalk.nn.admission import admit, refuse_infinite
 from shoptalk.nn.agreement import pack_if_equal
 from shoptalk.nn.encoder import PACKABLE, Encoder, longest_of, pooling_of
 from shoptalk.nn.image_encoder import MEAN, PROCESSOR, STD, ImageEncoder, ImageNetwork, model_type_of
@@ -76,20 +76,8 @@ def open_pair(folder: Path, ref: str, *, max_length: int) -> PairEncoder:
             "Expected a pair that Shoptalk has saved; its towers can be given as PICTURES+TEXTS."
         )
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            described = VisionTextDualEncoderModel(config)
-        refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
         size, mean, std = reading_of(folder)
-        model, report = VisionTextDualEncoderModel.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        model, report = stock_model(folder, ref, held)  # a VisionTextDualEncoderModel, as config.json says
         if report["missing_keys"]:
             raise BaseModelError(
                 f"model.safetensors of {ref!r} ({folder}) lacks {len(report['missing_keys'])} of the weights that its "
@@ -99,7 +87,7 @@ def open_pair(folder: Path, ref: str, *, max_length: int) -> PairEncoder:
         network = PairNetwork(
             ImageNetwork(model.vision_model, size=size, mean=mean, std=std),
             Encoder(model.text_model, pooling=pooling_of(folder)),
-            width=int(config.projection_dim),
+            width=int(model.config.projection_dim),
         )
         network.picture_projection.load_state_dict(model.visual_projection.state_dict())
         network.text_projection.load_state_dict(model.text_projection.state_dict())
@@ -110,7 +98,7 @@ def open_pair(folder: Path, ref: str, *, max_length: int) -> PairEncoder:
             pack_if_equal(network.texts, tokenizer)
         positions = getattr(model.text_model.config, "max_position_embeddings", max_length)
         longest = longest_of(folder, max_length, int(tokenizer.model_max_length), positions)
-        mark = getattr(config, MARK, None)
+        mark = getattr(model.config, MARK, None)
         product = PairEncoder(network, tokenizer, longest, name=ref, began_as=mark if isinstance(mark, str) else None)
         vectors = np.concatenate([product.embed_pixels(_trial(size)), product.embed(["hello", "where is it? " * 100])])
     except BaseModelError:

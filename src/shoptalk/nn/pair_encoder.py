@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,13 +23,15 @@ from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.errors import ConfigError
-from shoptalk.image.pixels import Pixels, decode_all, decode_to
+from shoptalk.image.pixels import Pixels
 from shoptalk.nn.admission import WEIGHTS
 from shoptalk.nn.encoder import MODEL_CARD, Encoder, TextEncoder, evaluating, prompt_of
 from shoptalk.nn.image_encoder import (
     PROCESSOR,
     ImageEncoder,
     ImageNetwork,
+    decoded,
+    embed_files,
     normalised,
     picture_units,
     processor_settings,
@@ -131,14 +134,12 @@ class PairEncoder(Embedder):
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> PairInputs:
         """Every picture decoded, and every text's token ids; in a folder, as `pixels` and `tokens`."""
         texts = TextsOf(corpus.items)
+        pixels = decoded(corpus, folder and folder / "pixels", size=self.size)
         if folder is None:
-            pixels = decode_all(corpus.items, size=self.size)
             return PairInputs(pixels, tokenise(self.tokenizer, texts, max_length=self.max_length))
+        digest = f"{corpus.digest}:texts"
         return PairInputs(
-            decode_to(folder / "pixels", corpus.items, size=self.size, digest=corpus.digest),
-            tokenise_to(
-                folder / "tokens", self.tokenizer, texts, max_length=self.max_length, digest=f"{corpus.digest}:texts"
-            ),
+            pixels, tokenise_to(folder / "tokens", self.tokenizer, texts, max_length=self.max_length, digest=digest)
         )
 
     def units(self, items: Sequence[Item]) -> int:
@@ -164,10 +165,9 @@ class PairEncoder(Embedder):
             prompt_of(self, prompt)
         vectors = np.zeros((len(items), self.dim), dtype=np.float32)
         places = np.array([place for place, item in enumerate(items) if isinstance(item, Picture)], dtype=np.int64)
-        for begin in range(0, len(places), batch):
-            part = places[begin : begin + batch]
-            pixels = decode_all([items[place] for place in part.tolist()], size=self.size)
-            vectors[part] = self.embed_pixels(pixels.take(range(len(part))), precision=precision)
+        pictures = [items[place] for place in places.tolist()]
+        embed = partial(self.embed_pixels, precision=precision)
+        vectors[places] = embed_files(pictures, self.size, self.dim, embed, batch=batch)
         others = np.setdiff1d(np.arange(len(items)), places)
         vectors[others] = self._embed_texts([str(items[place]) for place in others.tolist()], batch, precision)
         return vectors

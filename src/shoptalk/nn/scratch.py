@@ -21,6 +21,7 @@ from transformers import BertConfig, BertModel
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import attention
 from shoptalk.nn.encoder import Encoder, TextEncoder
+from shoptalk.nn.scratch_lm import LM_SIZES, lm_size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, PREFIX, nearest_name, picture_size_of
 
 attention.register()
@@ -62,10 +63,10 @@ def size_of(ref: str) -> Size | None:
     Raises:
         BaseModelError: there is no such size.
     """
-    if not ref.startswith(PREFIX) or "+" in ref or picture_size_of(ref) is not None:
+    if not ref.startswith(PREFIX) or "+" in ref or picture_size_of(ref) is not None or lm_size_of(ref) is not None:
         return None
     if ref not in SIZES:
-        known = [*SIZES, *PICTURE_SIZES]
+        known = [*SIZES, *PICTURE_SIZES, *LM_SIZES]
         raise BaseModelError(
             f"There is no base {ref!r}. Bases with random weights are: {', '.join(known)}.{nearest_name(ref, known)}"
         )

@@ -8,6 +8,8 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.autoregressive.clm import ClmSpec
+from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
 from shoptalk.objectives.contrastive.simclr import SimclrSpec
 from shoptalk.objectives.contrastive.simcse import SimcseSpec
@@ -28,7 +30,7 @@ from shoptalk.objectives.noncontrastive.byol_text import ByolTextSpec
 from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.supervised import needs_labels
 from shoptalk.objectives.supervised.classify import ClassifySpec
-from shoptalk.objectives.supervised.ground import GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.objectives.supervised.setfit import SetfitSpec
 
 OBJECTIVES: dict[str, type[Spec]] = {
@@ -43,6 +45,8 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "clm": ClmSpec,
+    "sft": SftSpec,
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,

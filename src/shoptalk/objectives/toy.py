@@ -13,6 +13,7 @@ from shoptalk.nn.image_encoder import ImageEncoder
 from shoptalk.nn.pair_encoder import PairInputs
 from shoptalk.nn.product import Product
 from shoptalk.nn.tiny import WORDS, tiny_product
+from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.nn.tiny_pictures import tiny_image_encoder, tiny_pair_encoder
 from shoptalk.objective import Key, Material, Spec, Targets
 from shoptalk.records import Item, Picture
@@ -132,7 +133,8 @@ def toy_material(
         captions, pixels = toy_captions(size=pair.size)
         tokens = tokenise(pair.tokenizer, TextsOf(captions.items), max_length=pair.max_length)
         return Material(captions, pair, PairInputs(pixels, tokens), None)
-    product, corpus = tiny_product(), corpus if corpus is not None else toy_corpus()
+    corpus = corpus if corpus is not None else toy_corpus()
+    product = tiny_language_model() if spec.accepts("lm") else tiny_product()
     return Material(corpus, product, product.inputs(corpus), toy_labels(corpus) if spec.supervised else None)
 
 

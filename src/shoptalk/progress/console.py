@@ -163,7 +163,7 @@ def _note(training: TrainingState) -> str:
 def _look_text(look: Look) -> str:
     """One line about a look, for where there is no panel."""
     if look.gain is None:
-        return f"look: {look.entry}, too few texts to measure a gain"
+        return f"look: {look.entry}, too little to measure a gain on"
     if look.interval is None:
         return f"look: {look.entry}, {look.measure} {look.gain:+.1f} against the base so far"
     return f"look: {look.entry}, {gain_text(look)} {look.unit} of {look.measure} over the base so far"

@@ -17,7 +17,7 @@ def image(data: str, name: str, *, class_: str = "shown") -> Html:
 
 
 def training(facts: Fact) -> Html | None:
-    """What training made of pictures, and what it decoded in the place of left out parts."""
+    """Views of pictures as training is given them, and what it decoded in the place of left out parts."""
     panels = facts.pictures
     if not panels or not (panels.views or panels.reconstructions):
         return None
@@ -34,9 +34,9 @@ def training(facts: Fact) -> Html | None:
         parts += [
             el(
                 "p",
-                "Some pictures, and the views that ",
+                "Some pictures, and views of them as ",
                 named(panels.objective),
-                " was given of them in its first steps.",
+                " is given them: another of each at every step that draws the picture.",
             ),
             el("div", *rows, class_="strips"),
         ]

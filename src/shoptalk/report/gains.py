@@ -23,7 +23,7 @@ from shoptalk.report.markup import (
     paragraphs,
     table,
 )
-from shoptalk.report.units import Units, units_of
+from shoptalk.report.units import ACCURACY, Units, units_of
 
 
 def gains(facts: Fact) -> Html | None:
@@ -47,7 +47,12 @@ def _verdicts(decision: Fact) -> Html:
         (units.examples, fig(wording.count, decision.n_examples)),
     ]
     if decision.labels_needed.number is not None:
-        pairs.append(("Labels to settle it", join("about ", fig(wording.count, decision.labels_needed))))
+        pairs.append(
+            (
+                f"{'Labels' if units is ACCURACY else units.examples} to settle it",
+                join("about ", fig(wording.count, decision.labels_needed)),
+            )
+        )
     draws: Child = None
     if decision.n_draws.number and decision.shots.number:
         draws = join(

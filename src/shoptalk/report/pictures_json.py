@@ -15,7 +15,7 @@ class ShownPicture(Published):
 
 
 class ViewsOfOne(Published):
-    """A picture, and what training made of it."""
+    """A picture, and views of it as training is given them."""
 
     picture: ShownPicture
     """As it is."""
@@ -81,7 +81,7 @@ class PicturePanels(Published):
     objective: str | None = None
     """The candidate whose views and reconstructions these are."""
     views: tuple[ViewsOfOne, ...] = ()
-    """What training made of some pictures."""
+    """Some pictures, and views of them as training is given them."""
     reconstructions: tuple[Reconstructed, ...] = ()
     """Where parts of pictures were left out and decoded."""
     attention: tuple[AttendedPicture, ...] = ()

@@ -5,7 +5,7 @@ from shoptalk.report.charts import Interval, interval_picture
 from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
 from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
 from shoptalk.report.staircase import ladder_picture
-from shoptalk.report.units import Units, units_of
+from shoptalk.report.units import ACCURACY, Units, units_of
 
 _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
 
@@ -79,8 +79,12 @@ def _ship(decision: Fact) -> Html:
     if choice == "keep_base":
         return _answer("No", _stay(decision))
     more: list[Child] = [_stay(decision)]
-    if needed.number is not None:
-        more += [" About ", fig(wording.count, needed), " labels in all would settle it"]
+    units = units_of(decision)
+    what = "labels" if units is ACCURACY else units.examples.lower()
+    if needed.number is not None and not wording.gained(decision.value):
+        more += [" About ", fig(wording.count, needed), f" {what} would measure it."]
+    elif needed.number is not None:
+        more += [" About ", fig(wording.count, needed), f" {what} in all would settle it"]
         if decision.answers_needed.number:
             more += [", or about ", fig(wording.count, decision.answers_needed), " answers of a person (shoptalk ask)"]
         more.append(", if the gain is as large as said above.")

@@ -6,7 +6,6 @@ Writing anew leaves out all that a file may carry beside its pixels: where it wa
 """
 
 import base64
-import binascii
 import hashlib
 import io
 import re
@@ -52,10 +51,11 @@ def upload_of(address: str) -> Upload:
         sent = base64.b64decode(address[start.end() :], validate=True)
         with _decoding:
             image = open_picture(sent, most_pixels=MOST_PIXELS)
-    except binascii.Error:
+    except ValueError:  # binascii's, and that of signs beyond ASCII
         raise Refused(422, "no_picture", "The picture's data is no base64.") from None
     except RefusedPicture as refusal:
         raise Refused(422, "no_picture", f"The picture cannot be read: {refusal}. Send a JPEG or PNG file.") from None
+    image.info = {}  # or Pillow writes the comment that it read
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY)

@@ -150,5 +150,5 @@ def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Benc
     """The run's bench, with a random sample of its training items."""
     guards = world.config.guards
     sample = tuple(ground.train.items[i] for i in sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
-    limits = {"forgetting": guards.forgetting, "tasks": guards.tasks}
+    limits = guards.model_dump()
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)

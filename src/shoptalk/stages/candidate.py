@@ -37,7 +37,8 @@ class PreparedCandidate:
 def unable(spec: Spec, corpus: Corpus, kind: Kind) -> str | None:
     """Why an objective cannot train a product of this kind on this corpus; None where it can."""
     if not spec.accepts(kind):
-        return f"it trains {' and '.join(CALLED[each] for each in sorted(spec.takes))}, and the base is none"
+        takes = " and ".join(CALLED[each] for each in sorted(spec.takes))
+        return f"it trains {takes}, and the base is one of the {CALLED[kind]}"
     if not len(spec.examples(corpus)):
         return f"it needs {spec.needs}"
     return None

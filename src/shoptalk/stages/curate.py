@@ -12,6 +12,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.bank import HoldBank, close_bank
 from shoptalk.curate.clean import printable
+from shoptalk.curate.consistency import CONTRADICTION
 from shoptalk.curate.curation import BANK, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
@@ -19,8 +20,8 @@ from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, witho
 from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
 from shoptalk.curate.questions import refuse_missing_pairs
 from shoptalk.curate.rare import without_rare
-from shoptalk.curate.readable import readable, refuse_unreadable
-from shoptalk.curate.sources import source_fingerprint, stream_sources
+from shoptalk.curate.readable import expected, readable, refuse_unreadable
+from shoptalk.curate.sources import rows_left_out, source_fingerprint, stream_sources
 from shoptalk.errors import AbsentError, SourceError
 from shoptalk.nn.product import Kind
 from shoptalk.readback import as_written, read_json
@@ -96,13 +97,14 @@ def curate_stage(
     shares = held_out_shares((config.task, *config.other_tasks)) or HELD_OUT_SHARES
     settings = config.curate.model_dump() | {"held_out": [shares, HELD_OUT_MOST], "layout": LAYOUT}
     settings |= ({"mined": True} if mine else {}) | ({"bank": bank} if bank else {})
-    settings |= {"reads": reads} if reads not in ("text", "lm") else {}
+    settings |= {"reads": reads} if reads != "text" else {}
     folder, key = world.run / "corpus", key_of(kind="corpus", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"curate: reading {', '.join(path.name or str(path) for path in sources)}")
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
-        read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels)
+        shown = reads in ("image", "pair")
+        read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels, pictures=shown)
         for path, part in ((labels, read.examples), (test, read.tests)):
             if path is not None and reads is not None:
                 refuse_unreadable(part, reads, printable(path.name))
@@ -110,7 +112,7 @@ def curate_stage(
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
             asked = mined(lambda: stream_sources(sources, config.curate, out=world.run, pictures=False), config.curate)
-        hold_out = HoldOut(shares, HELD_OUT_MOST)
+        hold_out = HoldOut(shares, HELD_OUT_MOST, plain=reads == "lm")
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
         _make_corpus(
@@ -183,12 +185,24 @@ class _Labelled:
 
 
 def _read_labelled(
-    labels: Path | None, test: Path | None, config: CurateConfig, say: Callable[[str], None], *, tell_pair: bool
+    labels: Path | None,
+    test: Path | None,
+    config: CurateConfig,
+    say: Callable[[str], None],
+    *,
+    tell_pair: bool,
+    pictures: bool,
 ) -> _Labelled:
     """Both files; with `tell_pair`, also whether they fit together: else the caller has told that in its own words."""
-    examples, label_drops = read_labels(labels, config, say=say) if labels else ([], [])
+    examples, label_drops = read_labels(labels, config, say=say, pictures=pictures) if labels else ([], [])
     known = {example.label for example in examples}
-    tests, test_drops = read_labels(test, config, like=known, say=say) if test else ([], [])
+    tests, test_drops = read_labels(test, config, like=known, say=say, pictures=pictures) if test else ([], [])
+    for path, drops in ((labels, label_drops), (test, test_drops)):
+        # What repeats or contradicts another row is told by what reads them.
+        if path is not None and (
+            unusable := [drop for drop in drops if drop.reason not in ("duplicate", CONTRADICTION)]
+        ):
+            say(rows_left_out(printable(path.name), unusable))
     kept, leaks = without_tests(examples, tests, config)
     frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config, measuring=True)
     if labels and test and tell_pair:
@@ -233,11 +247,9 @@ def _make_corpus(
         if hold_bank is not None:
             close_bank(inside, hold_bank, config)
         if not written.documents:
-            pictures = reads in ("image", "pair")
-            of = ("pictures", "are", "pictures themselves") if pictures else ("text", "is", "text itself")
             raise SourceError(
                 f"Nothing is left to learn from: every document was dropped ({', '.join(sorted(written.dropped))}). "
-                f"Give unlabelled {of[0]} that {of[1]} not the labelled {of[2]}."
+                f"{expected(reads, read_drops(inside))}"
             )
         readings["documents"] = written.documents
         _write_records(inside / PAIRS, asked.placed_in(inside, config, say=remarks))

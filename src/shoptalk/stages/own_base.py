@@ -6,17 +6,17 @@ corpus's own words (`vocabulary = N`). Each becomes the artifact `RUN/base`.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
-from shoptalk.nn.bases import began_as, from_seed, hush, kind_of, open_base
+from shoptalk.nn.bases import began_as, from_seed, hush, kind_of, open_model, pieces_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MAX_LENGTH, text_encoder
 from shoptalk.nn.extend import extend
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Product
 from shoptalk.nn.scratch import scratch_product, size_of
+from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
 from shoptalk.objective import Spec
 from shoptalk.objectives import make_pretext
 from shoptalk.stages.curate import Curated
@@ -43,7 +43,8 @@ def base_stage(world: World, curated: Curated) -> World:
         ConfigError: the vocabulary of this base cannot be extended.
     """
     config = world.config
-    if size_of(config.base) is None and not from_seed(config.base) and not config.vocabulary:
+    made = size_of(config.base) is not None or lm_size_of(config.base) is not None or from_seed(config.base)
+    if not made and not config.vocabulary:
         return world
     launch.shared(folder := world.run / "base", make=lambda: _make_base(world, curated), read=lambda: None)
     return replace(world, config=config.model_copy(update={"base": str(folder)}), asked_base=config.base)
@@ -58,7 +59,7 @@ def pretext_for(config: Config, name: str) -> Spec:
         BaseModelError: the base cannot be found.
     """
     spec = make_pretext(name, config.objectives)
-    if began_as(config.base) is None or kind_of(config.base) != "text":
+    if began_as(config.base) is None or kind_of(config.base) not in ("text", "lm"):
         return spec  # what learns from pictures has the defaults of an encoder that begins with random weights
     plain, own = make_pretext(name, {}), config.objectives.get(name, {})
     young = {"lr": YOUNG_LR * plain.lr, "passes": YOUNG_PASSES * plain.passes}
@@ -77,37 +78,40 @@ def _make_base(world: World, curated: Curated) -> None:
     if config.vocabulary:
         words = find_words(curated.train, text_encoder(product).tokenizer, most=config.vocabulary)
         product = extend(text_encoder(product), list(words))
-        world.report.say(f"base: {len(words)} words of this text are whole tokens now{_examples(words)}")
-    pieces = {"pieces": float(len(text_encoder(product).tokenizer))} if product.kind == "text" else {}
-    readings = pieces | {"new_words": float(len(words))}
+        such = f", such as {', '.join(list(words)[:5])}" if words else ""
+        world.report.say(f"base: {len(words)} words of this text are whole tokens now{such}")
+    pieces = pieces_of(product)
+    readings = ({"pieces": float(pieces)} if pieces else {}) | {"new_words": float(len(words))}
     card = f"# {config.base}, before training\n\nA base that a Shoptalk run made for itself.\n"
     with create(folder, kind="base", config=settings, parents=parents, readings=readings) as inside:
         product.save(inside, card=card)
         write_text(inside / "words.json", json.dumps(words, indent=1, ensure_ascii=False))
 
 
-def _opened(world: World, corpus: Corpus) -> Embedder:
+def _opened(world: World, corpus: Corpus) -> Product:
     """The base before its vocabulary is extended."""
+    if (lm_size := lm_size_of(world.config.base)) is not None:
+        hush()
+        return _told(world, young_language_model(lm_size, corpus.texts, seed=world.config.seed))
     size = size_of(world.config.base)
     if size is None:
-        product = open_base(world.config.base, seed=world.config.seed)
+        product = open_model(world.config.base, seed=world.config.seed)
         if from_seed(world.config.base):
             random = "random weights but for the towers that are named" if product.kind == "pair" else "random weights"
             world.report.say(f"base: {world.config.base}, {random} ({_millions(product)} M parameters)")
         return product
     hush()
     tokenizer = train_tokenizer(corpus.texts, most=size.vocabulary, max_length=MAX_LENGTH)
-    product = scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH)
+    return _told(world, scratch_product(size, tokenizer, seed=world.config.seed, max_length=MAX_LENGTH))
+
+
+def _told(world: World, young: Product) -> Product:
     world.report.say(
-        f"base: {size.name}, random weights ({_millions(product)} M parameters), {len(tokenizer):,} pieces learned "
-        f"from this text; learning rates and passes {YOUNG_LR:g} times the defaults"
+        f"base: {young.name}, random weights ({_millions(young)} M parameters), {pieces_of(young):,} pieces "
+        f"learned from this text; learning rates and passes {YOUNG_LR:g} times the defaults"
     )
-    return product
+    return young
 
 
-def _millions(product: Embedder) -> str:
+def _millions(product: Product) -> str:
     return f"{sum(parameter.numel() for parameter in product.network.parameters()) / 1e6:.1f}"
-
-
-def _examples(words: Mapping[str, int]) -> str:
-    return f", such as {', '.join(list(words)[:5])}" if words else ""

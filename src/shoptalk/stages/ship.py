@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from shoptalk.artifact import Artifact, create, discard, handed_out, key_of, open_artifact, sound, write_text
-from shoptalk.nn.bases import open_base
+from shoptalk.nn.bases import open_model
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import MODEL_CARD, embed
 from shoptalk.nn.heads import classifier, head_files, names
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Embedder, folder_of
 from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
 from shoptalk.readback import MANIFEST
@@ -39,21 +39,24 @@ def ship_stage(
     challenger_cards: Mapping[str, str],
 ) -> None:
     """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
-    `RUN/head` on it. `served` is None where that is `base`; `cards` are those of what is served.
-    The head is of the kind that the verdict has `compared`, and learns from the same vectors, where there are such.
+    `RUN/head` on it; of a language model `RUN/candidate/model` and `RUN/model`. `served` is None where that is `base`;
+    `cards` are those of what is served. The head is of the kind that the verdict has `compared`, and learns from the
+    same vectors, where there are such.
     """
-    withdraw(world.run, but={"evidence", "head", "dose.json"} | ({"candidate/encoder"} if challenger else set()))
+    shipped = folder_of(baseline.kind)
+    kept = {f"candidate/{shipped}"} if challenger else set()
+    withdraw(world.run, but={"evidence", "head", "dose.json"} | kept)
     with world.profile.part("saving"):
         if challenger is not None:
             encoder_stage(
                 str(challenger.folder / "encoder"),
-                world.run / "candidate" / "encoder",
+                world.run / "candidate" / shipped,
                 parents={"entry": challenger.artifact.content},
                 cards=challenger_cards,
             )
         encoder = encoder_stage(
             str(served.folder / "encoder") if served else base,
-            world.run / "encoder",
+            world.run / shipped,
             parents={"entry": served.artifact.content} if served else {"base": base_digest(base)},
             cards=cards,
         )
@@ -71,7 +74,8 @@ def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
     """Of what a finished run hands out, with a challenger or a head more than the encoder, the parts that are not what
     they were.
     """
-    parts = ["encoder", *(["candidate/encoder"] if challenger else []), *(["head"] if head else [])]
+    shipped = "model" if (run / "model" / MANIFEST).exists() else "encoder"
+    parts = [shipped, *([f"candidate/{shipped}"] if challenger else []), *(["head"] if head else [])]
     return [name for name in parts if sound(run / name) is None]
 
 
@@ -83,7 +87,7 @@ def encoder_stage(source: str, target: Path, *, parents: Mapping[str, str], card
             if (folder / MANIFEST).is_file():
                 handed_out(folder)  # what is damaged is not copied
         with create(target, kind="encoder", config=settings, parents=parents) as inside:
-            open_base(source).save(inside, card=cards[MODEL_CARD])
+            open_model(source).save(inside, card=cards[MODEL_CARD])
             for name, text in cards.items():
                 write_text(inside / name, text)
     return handed_out(target)
@@ -102,9 +106,10 @@ def finetune_stage(
     which the verdict has judged the encoder; of `known` items it has the vectors.
     """
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
+    shipped = "model" if (world.run / "model" / MANIFEST).exists() else "encoder"
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES, "kind": kind}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
-    product = open_product(world.config, str(world.run / "encoder")) if curated.examples else None
+    product = open_product(world.config, str(world.run / shipped)) if curated.examples else None
     if not isinstance(product, Embedder):  # no labels, or a model that gives no vectors to fit a head on
         if open_artifact(target) is not None:
             discard(target)  # of an earlier question that had labels; it knows another encoder

@@ -12,7 +12,7 @@ from shoptalk.artifact import locked
 from shoptalk.config import Config
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
-from shoptalk.nn.bases import open_base
+from shoptalk.nn.bases import open_model
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.nn.product import Embedder, Product
@@ -66,7 +66,7 @@ def open_product(config: Config, model: str | None = None) -> Product:
     """A model (the base, if none is named) on the best device, to be measured in the settings' precision."""
     device = best_device()
     prepare(device)
-    product = open_base(model or config.base)
+    product = open_model(model or config.base)
     product.network.to(device)
     return product.in_precision(usual_precision(config))
 

@@ -9,8 +9,12 @@ from shoptalk.nn.product import CALLED, Kind
 from shoptalk.tasks.answer import FEWEST, answer
 from shoptalk.tasks.caption import HELD_OUT as CAPTIONED_HELD_OUT
 from shoptalk.tasks.caption import caption
+from shoptalk.tasks.chat import chat
+from shoptalk.tasks.cloze import cloze
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
+from shoptalk.tasks.language_model import HELD_OUT as DOCUMENTS_HELD_OUT
+from shoptalk.tasks.language_model import language_model
 from shoptalk.tasks.picture import picture
 from shoptalk.tasks.reply import HELD_OUT, reply
 
@@ -20,13 +24,24 @@ TASKS: dict[str, Task] = {
     "answer": answer,
     "picture": picture,
     "caption": caption,
+    "language_model": language_model,
+    "cloze": cloze,
+    "chat": chat,
 }
 _OF_PICTURES: dict[str, frozenset[Kind]] = {"picture": frozenset({"image", "pair"}), "caption": frozenset({"pair"})}
 """The kinds of base that tasks about pictures need; all other tasks are about texts."""
 _EXAMPLE_BASES: dict[str, str] = {"picture": "scratch:resnet-mini", "caption": "scratch:resnet-mini+minilm"}
 _BY_PAIRS = frozenset({"answer"})
 
-HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {"reply": HELD_OUT, "caption": CAPTIONED_HELD_OUT}
+_OF_LANGUAGE_MODELS = frozenset({"language_model", "cloze", "chat"})
+
+HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {
+    "reply": HELD_OUT,
+    "caption": CAPTIONED_HELD_OUT,
+    "language_model": DOCUMENTS_HELD_OUT,
+    "cloze": DOCUMENTS_HELD_OUT,
+    "chat": HELD_OUT,
+}
 """Of tasks that judge by held-out documents: the share of conversations, or of pictures with captions, that is held
 out, from so many on that are held out already. Other tasks take what a run holds out anyway.
 """
@@ -71,6 +86,19 @@ _NEEDS: dict[str, Needs] = {
     "caption": Needs(
         "the task caption needs an encoder of pictures and texts, and the base is none",
         "Give a --base that reads both, such as scratch:resnet-mini+minilm",
+    ),
+    "language_model": Needs(
+        "the task language_model needs a language model, and the base is none",
+        "Give a --base that is one, such as smollm2",
+    ),
+    "chat": Needs(
+        "the task chat needs a language model, and the base is none",
+        "Give a --base that is one, such as smollm2",
+    ),
+    "cloze": Needs(
+        "the task cloze needs a language model and unseen documents with names or numbers, and this run does not have "
+        "both",
+        "Bring documents that hold names and numbers",
     ),
 }
 
@@ -119,6 +147,16 @@ def check_reads(names: tuple[str, ...], base: str, kind: Kind) -> None:
             raise ConfigError(
                 f"The task {name} needs one of the {needed}, and the base {base!r} is one of the {CALLED[kind]}. Leave "
                 f"--base out, or give another, such as {_EXAMPLE_BASES[name]}."
+            )
+        if name in _OF_LANGUAGE_MODELS and kind != "lm":
+            raise ConfigError(
+                f"The task {name} needs one of the {CALLED['lm']}, and the base {base!r} is one of the {CALLED[kind]}. "
+                "Leave --base out, or give another, such as smollm2 or scratch:gpt-nano."
+            )
+        if name in ("intent", "reply", "answer") and kind == "lm":
+            raise ConfigError(
+                f"The task {name} needs an encoder of texts, and the base {base!r} is one of the {CALLED[kind]}. Give "
+                "--task language_model for it, or another --base."
             )
         if name in ("intent", "reply", "answer") and kind in ("image", "pair"):
             raise ConfigError(

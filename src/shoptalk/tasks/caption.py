@@ -42,17 +42,18 @@ class Captioned:
         """The pictures of a corpus that have captions, `most` of them at random. Captions that differ in case and white
         space alone are one.
         """
-        places = _captions_of(corpus)
-        chosen = np.random.default_rng(seed).permutation(len(places))[:most]
+        captions_of = _captions_of(corpus)
+        chosen = np.random.default_rng(seed).permutation(len(captions_of))[:most]
+        places = np.array(list(captions_of), dtype=np.int64)
         pictures: list[Picture] = []
         number: dict[str, int] = {}
         captions: list[str] = []
         rows: list[tuple[int, int]] = []
-        for place in sorted(list(places)[i] for i in chosen.tolist()):
+        for place in np.sort(places[chosen]).tolist():
             picture = corpus.items[place]
             assert isinstance(picture, Picture)
-            for text in (str(corpus.items[i]) for i in places[place]):
-                key = " ".join(text.casefold().split())
+            for text in (str(corpus.items[i]) for i in captions_of[place]):
+                key = plain_wording(text)
                 if key not in number:
                     number[key] = len(captions)
                     captions.append(text)
@@ -132,6 +133,11 @@ def caption(ground: Ground) -> CaptionJudge | None:
         ),
         remark=_remark(asked, int(cluster.max()) + 1),
     )
+
+
+def plain_wording(caption: str) -> str:
+    """Equal of captions that differ in case and white space alone: they are one caption."""
+    return " ".join(caption.casefold().split())
 
 
 def _captions_of(corpus: Corpus) -> dict[int, list[int]]:

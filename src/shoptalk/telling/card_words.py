@@ -63,6 +63,19 @@ Shoptalk has not looked for personal data. Photographs often hold some (faces, n
 papers, where they were taken), and nothing was removed for being personal. Whoever publishes these {items}, or an
 encoder trained on them, must check that first."""
 
+_OPEN_LM = """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+```"""
+_USES_LM = """\
+For continuing texts of the domain that it was trained on, and as the beginning of a model that converses. It
+states what is likely, not what is true: what it writes must be checked against its sources before a visitor reads it.
+Training on a narrow domain can cost a model what it knew of the language at large; the run guards against a part of
+that (bits per byte of general text). A language model can repeat what it was trained on, word by word: where that is
+confidential, so is the model."""
+
 
 class CardWords(NamedTuple):
     """The words of one kind of product."""
@@ -153,7 +166,20 @@ PAIR = IMAGE._replace(
     opens=_OPEN_PAIR,
     personal=_PERSONAL_PICTURES.format(items="pictures and captions"),
 )
-_WORDS = {"image": IMAGE, "pair": PAIR}
+LM = TEXT._replace(
+    product="A language model",
+    held="documents kept for measuring",
+    each="A text is a passage of a document or a turn of a conversation. Documents are held out whole.",
+    library="transformers",
+    pipeline="text-generation",
+    tags=("text-generation",),
+    classification=("text-generation", "The next token of unseen documents"),
+    features="text-generation",
+    uses=_USES_LM,
+    opens=_OPEN_LM,
+    personal=_PERSONAL_TEXT.replace("an encoder", "a model"),
+)
+_WORDS = {"image": IMAGE, "pair": PAIR, "lm": LM}
 
 
 def words_of(kind: str, *, base: str) -> CardWords:

@@ -23,7 +23,9 @@ from shoptalk.errors import ArtifactError, BaseModelError
 from shoptalk.nn.bases import BASES, resolve, towers_of
 from shoptalk.nn.features import feature_of
 from shoptalk.nn.scratch import size_of
+from shoptalk.nn.scratch_lm import lm_size_of
 from shoptalk.nn.scratch_pictures import picture_size_of
+from shoptalk.nn.smollm2 import SMOLLM2
 from shoptalk.readback import read_text
 from shoptalk.report.runs import UNTOLD
 from shoptalk.stages.baseline import Baseline
@@ -123,7 +125,9 @@ def base_of(ref: str) -> Base:
     """
     if ref in BASES:
         return Base(ref, BASES[ref].hub_id, BASES[ref].license)
-    if size_of(ref) or picture_size_of(ref) or feature_of(ref):
+    if ref == SMOLLM2.name:
+        return Base(ref, SMOLLM2.hub_id, SMOLLM2.license)
+    if size_of(ref) or lm_size_of(ref) or picture_size_of(ref) or feature_of(ref):
         return Base(ref)
     if (towers := towers_of(ref)) is not None:
         return Base("+".join(base_of(tower).name for tower in towers))

@@ -3,6 +3,7 @@ of left out parts, where a transformer looks, the nearest pictures and captions 
 """
 
 import base64
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from shoptalk.image.batches import Views
-from shoptalk.image.decode import RefusedPicture, open_picture, picture_bytes
-from shoptalk.image.pixels import square
+from shoptalk.image.decode import RefusedPicture
+from shoptalk.image.pixels import square_of
 from shoptalk.nn.encoder import evaluating
-from shoptalk.nn.image_encoder import ImageEncoder, ImageNetwork
+from shoptalk.nn.image_encoder import ImageEncoder, ImageNetwork, normalised
 from shoptalk.nn.pair_encoder import PairEncoder
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.objective import Key, Material
@@ -37,6 +38,7 @@ from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.caption import plain_wording
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import snapshot
 
@@ -118,7 +120,7 @@ def small(picture: UInt8[np.ndarray, "H W 3"], *, side: int = SIDE) -> str:
 def shown(picture: Picture, name: str) -> ShownPicture | None:
     """A small copy of a picture's file; None where it cannot be read any more."""
     try:
-        return ShownPicture(name=name, data=small(square(open_picture(picture_bytes(picture.path)), SIDE)))
+        return ShownPicture(name=name, data=small(square_of(picture, SIDE, unchanged=False)))
     except RefusedPicture:
         return None
 
@@ -204,12 +206,17 @@ def _attention(
     network: ImageNetwork, pictures: Sequence[Picture], named: Callable[[Picture], str]
 ) -> tuple[AttendedPicture, ...]:
     """Maps of the last layer's heads from [CLS] to the patches (Caron et al. 2021, figure 1)."""
-    if network.patch is None or not pictures:
+    if network.patch is None:
         return ()
-    squares = np.stack([square(open_picture(picture_bytes(picture.path)), network.size) for picture in pictures])
-    weights = cls_attention(network, squares)
+    read: list[tuple[Picture, UInt8[np.ndarray, "S S 3"]]] = []
+    for picture in pictures:
+        with contextlib.suppress(RefusedPicture):  # it cannot be read any more
+            read.append((picture, square_of(picture, network.size, unchanged=False)))
+    if not read:
+        return ()
+    weights = cls_attention(network, np.stack([whole for _, whole in read]))
     rows = []
-    for picture, whole, heads in zip(pictures, squares, weights, strict=True):
+    for (picture, whole), heads in zip(read, weights, strict=True):
         maps = [small(_bright(head)) for head in heads[:_MOST_HEADS]]
         copy = ShownPicture(name=named(picture), data=small(whole))
         rows.append(AttendedPicture(picture=copy, heads=tuple(maps)))
@@ -220,8 +227,6 @@ def cls_attention(
     network: ImageNetwork, pictures: UInt8[np.ndarray, "n S S 3"]
 ) -> Float[np.ndarray, "n heads across across"]:
     """How much the last layer's [CLS] token attends to each patch, per head."""
-    from shoptalk.nn.image_encoder import normalised
-
     backbone: Any = network.backbone
     assert network.patch is not None
     with evaluating(network), torch.inference_mode():
@@ -280,9 +285,10 @@ def _found(
     for product in (base, adapted):
         vectors = product.embed([pictures[document] for document in asked])
         first.append([texts[i] for i in (vectors @ product.embed(texts).T).argmax(axis=1).tolist()])
+    right = {document: {plain_wording(text) for text in captions[document]} for document in asked}
     rows = [
-        (document, before, after, before in captions[document], after in captions[document])
-        for document, before, after in zip(asked, *first, strict=True)
+        (document, *texts, *(plain_wording(text) in right[document] for text in texts))
+        for document, *texts in zip(asked, *first, strict=True)
     ]
     rows.sort(key=lambda row: row[3] == row[4])
     answers = []

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shoptalk.artifact import Artifact, digest, open_artifact
+from shoptalk.nn.product import folder_of
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.report.facts_json import NodeKind, TraceNode
 from shoptalk.report.nouns import Nouns, nouns_for
@@ -55,9 +56,10 @@ def trace(
         more = ["base"] if entry.merge is not None else ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
     rests_on = [node.id for node in made.nodes if node.kind in ("baseline", "entry")]
+    shipped = folder_of(baseline.kind)
     if verdict.entry is not None:
-        made.artifact("candidate", "encoder", "candidate/encoder", f"{verdict.entry}, whatever was decided")
-    made.artifact("encoder", "encoder", "encoder", "The encoder that is safe to serve")
+        made.artifact("candidate", "encoder", f"candidate/{shipped}", f"{verdict.entry}, whatever was decided")
+    made.artifact("encoder", "encoder", shipped, f"The {shipped} that is safe to serve")
     if curated.examples:
         made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled {nouns.asked}")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")

@@ -55,13 +55,22 @@ class Tokenised:
         return lengths
 
 
-def tokenise(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Tokenised:
-    """Token ids of every text, cut at `max_length` tokens (special tokens included), in memory."""
-    return _tokenised(tokenizer, texts, range(len(texts)), max_length)
+def tokenise(tokenizer: Any, texts: Sequence[str], *, max_length: int, special: bool = True) -> Tokenised:
+    """Token ids of every text, cut at `max_length` tokens (special tokens included), in memory. Without `special` none
+    are put around a text.
+    """
+    return _tokenised(tokenizer, texts, range(len(texts)), max_length, special)
 
 
 def tokenise_to(
-    folder: Path, tokenizer: Any, texts: Sequence[str], *, max_length: int, digest: str, shard: int = SHARD
+    folder: Path,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_length: int,
+    digest: str,
+    shard: int = SHARD,
+    special: bool = True,
 ) -> Tokenised:
     """As `tokenise`, into the artifact `folder` (`ids.npy`, `starts.npy`), unless it is there already.
 
@@ -76,11 +85,12 @@ def tokenise_to(
         max_length: most tokens of a text.
         digest: what the texts are: equal for equal texts.
         shard: texts in a shard.
+        special: whether special tokens are put around a text.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    settings = {"max_length": max_length}
+    settings = {"max_length": max_length} | ({} if special else {"special": False})
     parents = {"corpus": digest, "tokenizer": tokenizer_digest(tokenizer)}
     key = key_of(kind="tokens", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
@@ -91,7 +101,7 @@ def tokenise_to(
         for path, begin in zip(shards, range(0, len(texts), shard), strict=True):
             if not path.exists():
                 places = range(begin, min(begin + shard, len(texts)))
-                _write_shard(path, _tokenised(tokenizer, texts, places, max_length))
+                _write_shard(path, _tokenised(tokenizer, texts, places, max_length, special))
         with create(folder, kind="tokens", config=settings, parents=parents) as inside:
             _join(inside, shards, _id_type(tokenizer))
         for left in folder.parent.glob(f".{folder.name}.shards-*"):
@@ -118,17 +128,17 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return digest(json.loads(backend.to_str()) | {"truncation": None, "padding": None})
 
 
-def _tokenised(tokenizer: Any, texts: Sequence[str], places: range, max_length: int) -> Tokenised:
+def _tokenised(tokenizer: Any, texts: Sequence[str], places: range, max_length: int, special: bool) -> Tokenised:
     kind = _id_type(tokenizer)
     flats, lengths = [np.zeros(0, dtype=kind)], [np.zeros(1, dtype=np.int64)]
-    for flat, counts in _encoded(tokenizer, texts, places, max_length):
+    for flat, counts in _encoded(tokenizer, texts, places, max_length, special):
         flats.append(flat.astype(kind))
         lengths.append(counts)
     return Tokenised(flat=np.concatenate(flats), starts=np.cumsum(np.concatenate(lengths)))
 
 
 def _encoded(
-    tokenizer: Any, texts: Sequence[str], places: range, max_length: int
+    tokenizer: Any, texts: Sequence[str], places: range, max_length: int, special: bool
 ) -> Iterator[tuple[Int[np.ndarray, " T"], Int[np.ndarray, " n"]]]:
     """The flat ids and the lengths of `AT_ONCE` texts at a time."""
     for begin in range(places.start, places.stop, AT_ONCE):
@@ -137,6 +147,7 @@ def _encoded(
             part,
             truncation=True,
             max_length=max_length,
+            add_special_tokens=special,
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]

@@ -16,6 +16,8 @@ from shoptalk.curate.tables import CsvTable, csv_rows, csv_table
 from shoptalk.errors import SourceError
 from shoptalk.records import Document, Drop
 
+_IMAGE_SETTING = "--set curate.image_column"
+
 
 def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[Document | Drop]:
     """The rows below the header.
@@ -30,6 +32,8 @@ def read_csv(file: SourceFile, encoding: str, config: CurateConfig) -> Iterator[
     shown = column_named(config.image_column, table.columns) if config.image_column else None
     column = column_named(config.text_column, table.columns)
     if shown is None and (problem := column_problem(wanted, table.columns)) is not None:
+        if config.image_column:
+            problem += f" If its rows name pictures, name the column of their files with {_IMAGE_SETTING}=NAME."
         yield from _all_left_out(file, table, "no-text", problem + table.hint)
         return
     if table.refusal is not None:

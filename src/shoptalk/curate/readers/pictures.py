@@ -6,6 +6,7 @@ document. So there is a turn or a drop for each of them.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from shoptalk.curate.files import Bad, Row, SourceFile
 from shoptalk.curate.picture_looks import look_of
 from shoptalk.curate.readers.shared import left_out, metadata_of
 from shoptalk.curate.zips import members
-from shoptalk.image.decode import RefusedPicture, picture_bytes
+from shoptalk.image.decode import RefusedPicture, archive_of, picture_bytes
 from shoptalk.records import Document, Drop, Metadata, Picture, Turn
 
 CAPTION = "caption"
@@ -129,8 +130,14 @@ def picture_name(row: Row, column: str) -> str | Bad:
 
 
 def beside(path: Path, name: str) -> str:
-    """Where the picture lies that a table names: beside the table, unless the name says where."""
-    return str(path.absolute().parent / name)
+    """Where the picture lies that a table names: beside the table, unless the name says where.
+
+    A table that Windows wrote parts folders by backslashes, which elsewhere are letters of a name.
+    """
+    place = path.absolute().parent / name
+    if "\\" in name and not os.path.exists(place) and archive_of(str(place)) is None:  # noqa: PTH110 (never raises)
+        place = path.absolute().parent / name.replace("\\", "/")
+    return str(place)
 
 
 @dataclass

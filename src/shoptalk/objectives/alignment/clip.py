@@ -13,8 +13,8 @@ names that it has never seen; an empty `frozen` is CLIP, for two towers that bot
 What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
 a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
 by more than CLIP's crop, which a few thousand of them need and 400 million do not (`FEW_PICTURES`; never mirrored,
-because captions say left and right); LiT's locked tower has no
-projection, and here it keeps one; t and the towers have one learning rate and constant weight decay (t has none).
+because captions say left and right); LiT's locked tower has no projection, and here it keeps one; t and the towers have
+one learning rate and constant weight decay (t has none).
 
 Run alone on a toy: python -m shoptalk.objectives.alignment.clip
 """
@@ -146,6 +146,7 @@ class Captions:
         texts = np.ones(len(corpus), dtype=bool)
         texts[self._shown] = False
         self._texts = np.flatnonzero(texts)
+        self._of_texts = self._conversation[self._texts]
         self._wording = corpus.wording
 
     def of(self, picture: int) -> Int[np.ndarray, " c"]:
@@ -156,16 +157,14 @@ class Captions:
     def _of(self, pictures: Sequence[int]) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " n_plus_1"]]:
         """The captions of n pictures, one picture after the other, and where each picture's begin and end."""
         documents = self._conversation[np.asarray(pictures, dtype=np.int64)]
-        of_texts = self._conversation[self._texts]
-        begins, ends = np.searchsorted(of_texts, documents), np.searchsorted(of_texts, documents + 1)
+        begins, ends = (np.searchsorted(self._of_texts, bound) for bound in (documents, documents + 1))
         starts = np.concatenate([[0], np.cumsum(ends - begins)])
         places = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], ends - begins)
         return self._texts[places], starts
 
     def captioned(self) -> list[int]:
         """The positions of the pictures that have captions."""
-        documents = self._conversation[self._texts]
-        places: list[int] = self._shown[np.isin(self._conversation[self._shown], documents)].tolist()
+        places: list[int] = self._shown[np.isin(self._conversation[self._shown], self._of_texts)].tolist()
         return places
 
     def drawn(self, pictures: Sequence[int], key: Key) -> list[int]:

@@ -9,7 +9,8 @@ The projector is thrown away: what ships is f. The paper's own settings for CIFA
 0.5, no blur in the chain. Both linear layers of the projector end in a batch norm, as in the authors' code.
 
 What differs from the paper: AdamW at 1e-3, not LARS, and a batch of 256 pictures, not 1024 to 4096, for hours of two
-cores rather than of many accelerators; the projector's hidden layer has `hidden` dimensions, not as many as f gives.
+cores rather than of many accelerators; the projector's hidden layer has `hidden` dimensions, not as many as f gives,
+and its last batch norm learns a shift, which that of the authors' code does not.
 
 Run alone on a toy: python -m shoptalk.objectives.contrastive.simclr
 """

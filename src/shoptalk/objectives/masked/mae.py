@@ -8,8 +8,9 @@ added (sines and cosines of two dimensions), and gives each patch its pixels:
     y_i = (x_i - mean(x_i)) / √(var(x_i) + 10⁻⁶)    over the patch's own P values
 
 What differs from the paper: encoder and decoder are small, for pictures of 32 to 96 pixels (a decoder of 2 layers of
-128, not 8 of 512); the encoder's positions are learned, those of its backbone; rows and batch are the loop's AdamW's
-(β₂ of 0.999, not 0.95). As in the official code var is the unbiased variance, and the [CLS] token goes through both.
+128, not 8 of 512); the encoder's positions are its backbone's, which are learned; AdamW at 1e-3 with the loop's β₂ of
+0.999, not 0.95, and a batch of 128, not 4096. As in the official code var is the unbiased variance, and the [CLS]
+token goes through both.
 
 Run alone on a toy: python -m shoptalk.objectives.masked.mae
 """

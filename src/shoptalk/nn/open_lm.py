@@ -1,0 +1,112 @@
+"""Language models out of folders: a transformers decoder and its tokenizer, checked before they are used."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from shoptalk.errors import BaseModelError
+from shoptalk.nn.admission import admit, refuse_infinite, refuse_misfit
+from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
+from shoptalk.readback import read_json
+
+SUFFIX = "ForCausalLM"
+"""Of the architectures that are decoders."""
+_TRIAL = "Where is my parcel? It was sent on 3 May, and nobody has seen it since then."
+_TOLERANCE = 0.01
+"""Of the trial's bits, by how much they may differ from the stock model's: what float32 rounds is under a thousandth,
+and a scale or a cap on logits that is not known here changes them by more than a tenth."""
+
+
+def is_decoder(folder: Path) -> bool:
+    """Whether the folder holds a language model, by the architecture that its config.json names."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
+    try:
+        named = read_json(path, dict).get("architectures")
+    except Exception:  # whoever opens it will say what is wrong with it
+        return False
+    return isinstance(named, list) and any(str(name).endswith(SUFFIX) for name in named)
+
+
+def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> LanguageModel:
+    """The language model of a folder, in float32 and evaluation mode, on the CPU.
+
+    Args:
+        folder: config.json, safetensors and a tokenizer.
+        ref: how the user named it.
+        max_length: most tokens that are read at once; fewer where the model takes fewer.
+
+    Raises:
+        BaseModelError: files are missing, damaged or do not belong together, or its tokenizer has no token that could
+            part documents.
+    """
+    held = admit(folder, ref)
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            described = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
+        backbone, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except BaseModelError:
+        raise
+    except Exception as error:  # a damaged folder can make the libraries raise anything at all
+        raise BaseModelError(
+            f"{ref!r} ({folder}) cannot be opened as a language model: {error}. Expected a transformers folder with "
+            "config.json, model.safetensors and a tokenizer."
+        ) from error
+    if report["missing_keys"]:
+        lacking = sorted(report["missing_keys"])
+        raise BaseModelError(
+            f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
+            f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
+        )
+    refuse_infinite(backbone, folder, ref)
+    positions = int(getattr(config, "max_position_embeddings", max_length))
+    product = LanguageModel(CausalNetwork(backbone.eval()), tokenizer, min(max_length, positions), name=ref)
+    _refuse_unable(product, folder, ref)
+    return product
+
+
+def _refuse_unable(product: LanguageModel, folder: Path, ref: str) -> None:
+    """Refuse a model whose bits of a short text, by way of packed rows and the output table, are not those of the
+    stock model.
+    """
+    if product.tokenizer.eos_token_id is None:
+        raise BaseModelError(
+            f"The tokenizer of {ref!r} ({folder}) has no end token, which parts documents. Expected eos_token in its "
+            "tokenizer_config.json."
+        )
+    backbone: Any = product.network.backbone
+    try:
+        ids = np.array([product.part, *product.tokenizer(_TRIAL, add_special_tokens=False)["input_ids"]])
+        sequences = [ids[: product.max_length], ids[: max(2, len(ids) // 2)]]
+        bits = product.bits_of(sequences)
+        with torch.inference_mode():
+            row = torch.from_numpy(sequences[0])[None]
+            logits = backbone(input_ids=row, use_cache=False).logits[0, :-1].float()
+            stock = float(torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="sum")) / np.log(2)
+    except Exception as error:  # libraries raise nothing more special
+        raise BaseModelError(
+            f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that belong "
+            "together; fetch or write the model again."
+        ) from error
+    if not abs(bits[0] - stock) <= _TOLERANCE * abs(stock):
+        raise BaseModelError(
+            f"{ref!r} ({folder}) gives a short text {stock:.1f} bits by transformers and {bits[0]:.1f} by its hidden "
+            "states and output table: its logits are made in another way, which Shoptalk does not know. Give another "
+            "model, such as smollm2."
+        )

@@ -1,0 +1,1 @@
+"""Each token from those before it."""

@@ -1,0 +1,111 @@
+"""Supervised fine-tuning on conversations (Ouyang et al. 2022, InstructGPT, section 3.5): what the assistant says next.
+
+Of a conversation as the model's chat template writes it, x_0 ... x_n, of which the assistant says the tokens in A:
+
+    L = - (1 / |A|) sum_{i in A} log p(x_i | x_0 ... x_{i-1})        over the conversations of a batch
+
+so that the model learns to answer, and not to ask. The conversations are the company's own: the next turn is the
+label, and nobody labels anything. Several stand side by side in rows and do not see each other; of one that is longer
+than the context the last tokens are read.
+
+What differs from the paper: the sum is over the assistant's tokens alone, its end of turn included, where theirs is
+over a prompt's completion; a batch's conversations count by their tokens.
+
+Run alone on a toy: python -m shoptalk.objectives.autoregressive.sft
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool
+from pydantic import Field
+from torch import Tensor
+
+from shoptalk.nn.language_model import LanguageModel, next_token_loss
+from shoptalk.nn.product import Kind
+from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
+from shoptalk.text.chat import Message, messages_of, rendered
+from shoptalk.text.corpus import Corpus, Positions
+from shoptalk.text.dialogue import Replies
+from shoptalk.text.packing import PackedRows, pack
+
+
+@dataclass(frozen=True)
+class ChatRows:
+    """Conversations in rows."""
+
+    rows: PackedRows
+    taught: Bool[Tensor, "R L"]
+    """Which cells the assistant says."""
+
+    @property
+    def tokens(self) -> int:
+        """Cells that hold a token."""
+        return self.rows.tokens
+
+    @property
+    def cells(self) -> int:
+        """All cells."""
+        return self.rows.cells
+
+
+class SftSpec(Spec):
+    """Fine-tuning on conversations: the loss is on what the assistant says."""
+
+    kind: Literal["sft"] = "sft"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"lm"})
+    needs: ClassVar[str] = "at least one conversation in which an agent answers"
+    lr: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=8, ge=1)
+    passes: float = Field(default=3.0, gt=0)
+    context: int = Field(default=512, ge=16, description="tokens of a conversation, at most the model's own")
+
+    def examples(self, corpus: Corpus) -> Examples:
+        """The first position of every conversation with a reply."""
+        replies = Replies.of(corpus).positions
+        conversation = np.asarray(corpus.conversation)
+        return Positions(np.searchsorted(conversation, np.unique(conversation[replies])))
+
+    def collate(self, material: Material[LanguageModel]) -> Callable[[Sequence[int], Key], ChatRows]:
+        """Whole conversations as the model's chat template writes them."""
+        product, corpus = material.product, material.corpus
+        conversation = np.asarray(corpus.conversation)
+        context = min(self.context, product.max_length)
+
+        def collate(examples: Sequence[int], key: Key) -> ChatRows:
+            chats = []
+            for begin in examples:
+                end = int(np.searchsorted(conversation, conversation[begin], side="right"))
+                messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
+                chats.append(rendered(product.tokenizer, messages).last(context))
+            # Equal lengths are placed alike.
+            taught = pack([chat.taught.astype(np.int64) for chat in chats], length=context).ids > 0
+            return ChatRows(pack([chat.ids for chat in chats], length=context), taught)
+
+        return collate
+
+    def build(self, product: LanguageModel) -> "ChatModel":
+        """The model as it is."""
+        return ChatModel(product)
+
+
+class ChatModel(Objective[LanguageModel, ChatRows]):
+    """The decoder with the output layer that it has."""
+
+    def __init__(self, product: LanguageModel) -> None:
+        super().__init__()
+        self.product = product
+        self.network = product.network
+
+    def forward(self, batch: ChatRows) -> Loss:
+        """Mean cross-entropy of what the assistant says, in nats."""
+        total = next_token_loss(self.network, batch.rows, batch.taught[:, 1:])
+        return Loss(total=total, terms={"bits": total.detach() / np.log(2)})
+
+
+if __name__ == "__main__":
+    from shoptalk.objectives.toy import run
+
+    run(SftSpec(batch=16, context=128))

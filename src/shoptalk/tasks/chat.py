@@ -1,0 +1,113 @@
+"""Does a language model foretell what the agent says? Bits per byte of the replies of held-out conversations.
+
+Each reply stands where the model's chat template puts it, after what was said before; only its own tokens count, its
+end of turn included. It needs no labels. What is resampled is conversations, one reply of each. All replies together
+count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from shoptalk.errors import InputError
+from shoptalk.nn.language_model import LanguageModel
+from shoptalk.probes.bits_per_byte import byte_counts
+from shoptalk.records import Measure
+from shoptalk.tasks.judge import Final, Ground, Judge, Score
+from shoptalk.text.chat import Message, messages_of, rendered
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.dialogue import Replies
+
+MOST = 125
+"""Conversations of which a reply is asked for."""
+BEFORE = 3
+"""Messages that are read before it."""
+CHARACTERS = 200
+"""Of each of them, at most: some 10,000 tokens in all."""
+MEASURE = Measure(
+    name="bits per byte of replies",
+    unit="bits",
+    difference="bits",
+    finding="needs {adapted} a byte of what agents replied in unseen conversations, against {base}",
+    examples="conversations with replies",
+    lower_is_better=True,
+    decimals=3,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatJudge(Judge):
+    """Replies of held-out conversations, read once."""
+
+    key: str
+    measure: Measure
+    tested: Bool[np.ndarray, "1 N"]
+    cluster: Int[np.ndarray, " N"]
+    items: tuple[str, ...]
+    chats: tuple[tuple[Message, ...], ...]
+    """Each ends with the reply."""
+
+    def look(self, product: LanguageModel) -> Score:
+        """Of each reply, minus its bits over the mean of bytes."""
+        made = [rendered(product.tokenizer, chat).last(product.max_length) for chat in self.chats]
+        bits = product.bits_of([chat.ids for chat in made], counted=[chat.spoken == chat.spoken.max() for chat in made])
+        scores: Score = -(bits / byte_counts([chat[-1].text for chat in self.chats]).mean())[None]
+        return scores
+
+    def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
+        """The same."""
+        return Final(self.look(product))
+
+
+def chat(ground: Ground) -> ChatJudge | None:
+    """The judge of replies; None of products that are no language models.
+
+    Raises:
+        InputError: fewer than two conversations with a reply are held out.
+    """
+    if ground.kind != "lm":
+        return None
+    chats = replies_of(ground.held_out, seed=ground.seed)
+    if len(chats) < 2:
+        raise InputError(
+            "The task chat needs conversations in which an agent answers: JSONL with turns or messages, each with a "
+            f"role (user, assistant) and a text. {len(chats)} of those in the sources were held out; about 400 are "
+            "enough for a verdict."
+        )
+    return ChatJudge(
+        key="chat",
+        measure=MEASURE,
+        tested=np.ones((1, len(chats)), dtype=bool),
+        cluster=np.arange(len(chats)),
+        items=tuple("\n".join(message.text for message in chat) for chat in chats),
+        chats=tuple(chats),
+    )
+
+
+def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Message, ...]]:
+    """One reply of each of up to `most` conversations, with the messages before it, each cut to its first characters.
+    A conversation begins with what a user says.
+    """
+    conversation = np.asarray(corpus.conversation)
+    with_replies = np.unique(conversation[Replies.of(corpus).positions])
+    rng = np.random.default_rng(seed)
+    chats = []
+    for number in sorted(rng.permutation(with_replies).tolist()[:most]):
+        begin, end = np.searchsorted(conversation, [number, number + 1])
+        messages = messages_of(corpus, int(begin), int(end))
+        said = [place for place, message in enumerate(messages) if message.role == "assistant"]
+        if not said:
+            continue
+        reply = said[int(rng.integers(len(said)))]
+        chats.append(tuple(_cut(_from_user(messages[max(0, reply - BEFORE) : reply + 1]))))
+    return chats
+
+
+def _from_user(messages: Sequence[Message]) -> Sequence[Message]:
+    return messages if messages[0].role == "user" else messages[1:]
+
+
+def _cut(messages: Sequence[Message]) -> list[Message]:
+    return [Message(message.role, message.text[:CHARACTERS].strip() or message.text[:1]) for message in messages]

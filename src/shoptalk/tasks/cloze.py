@@ -1,0 +1,126 @@
+"""Does a language model know a domain's names and numbers? A cloze: of five names, or numbers, it must give the one
+that stands in an unseen document the highest probability, from the words before it. It needs no labels.
+
+Bits per byte fall with every habit of a text's form; names and numbers are what a reader would ask for (the word
+prediction of Paperno et al. 2016, "The LAMBADA dataset", with alternatives as in Hill et al. 2016, "The Goldilocks
+principle": named entities among candidates of the same document type). Alternatives are of the same kind and nearly as
+long, from other places of the documents, so that neither form nor length gives the answer away.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from shoptalk.nn.language_model import LanguageModel
+from shoptalk.records import Measure
+from shoptalk.tasks.judge import Final, Ground, Judge, Score
+from shoptalk.text.corpus import Corpus
+
+MOST = 100
+"""Documents that are asked about, once each."""
+OPTIONS = 5
+CONTEXT = 120
+"""Characters before the gap that are read, at least half as many."""
+LONGER = 2
+"""Characters by which an alternative's length may differ."""
+_NUMBER = re.compile(r"(?<![\w.])\d[\d.,:]*\d(?![\w])|(?<![\w.])\d(?![\w.])")
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w-]{2,}|\b[a-z]+_[a-z_]+\w|\b[A-Z]{3,}\b")
+"""A capitalised word that begins no sentence, and what programs name things by."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A name or number of a document, with what stands before it."""
+
+    before: str
+    options: tuple[str, ...]
+    """The one that stands there, then the alternatives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClozeJudge(Judge):
+    """Gaps in held-out documents, asked once."""
+
+    key: str
+    measure: Measure
+    tested: Bool[np.ndarray, "1 N"]
+    cluster: Int[np.ndarray, " N"]
+    items: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+
+    def look(self, product: LanguageModel) -> Score:
+        """Whether what stands there is more probable than every alternative; a tie is wrong."""
+        bits = product.bits_after([gap.before for gap in self.gaps], [gap.options for gap in self.gaps])
+        return np.array([bool(of[0] < of[1:].min()) for of in bits])[None]
+
+    def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
+        """The same."""
+        return Final(self.look(product))
+
+
+def cloze(ground: Ground) -> ClozeJudge | None:
+    """The judge of gaps; None of products that are no language models, or where the held-out documents have fewer than
+    two gaps.
+    """
+    if ground.kind != "lm":
+        return None
+    gaps = gaps_of(ground.held_out, seed=ground.seed)
+    if len(gaps) < 2:
+        return None
+    return ClozeJudge(
+        key="cloze",
+        measure=Measure(
+            name="cloze accuracy",
+            unit="%",
+            difference="points",
+            finding=f"chooses the name or number of an unseen document, of {OPTIONS}, in {{adapted}} of the gaps "
+            "against {base}",
+            examples="documents with names or numbers",
+            scale=100.0,
+        ),
+        tested=np.ones((1, len(gaps)), dtype=bool),
+        cluster=np.arange(len(gaps)),
+        items=tuple(f"{gap.before}{' '.join(gap.options)}" for gap in gaps),
+        gaps=tuple(gaps),
+    )
+
+
+def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[Gap]:
+    """A gap in each of up to `most` documents; those without a fitting name or number have none."""
+    places = _places(corpus.texts)
+    words = [(corpus.texts[place][begin:end], kind) for place, begin, end, kind in places]
+    by_kind = [sorted({word for word, of in words if of == kind}) for kind in (0, 1)]
+    conversation = np.asarray(corpus.conversation)
+    rng = np.random.default_rng(seed)
+    gaps: dict[int, Gap] = {}
+    for number in rng.permutation(len(places)).tolist():
+        place, begin, end, kind = places[number]
+        document = int(conversation[place])
+        if len(gaps) == most or document in gaps:
+            continue
+        text = corpus.texts[place]
+        before, answer = text[max(0, begin - CONTEXT) : begin], text[begin:end]
+        if len(before) < CONTEXT // 2 or answer in before:
+            continue
+        near = [other for other in by_kind[kind] if other != answer and abs(len(other) - len(answer)) <= LONGER]
+        if len(near) < OPTIONS - 1:
+            continue
+        others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
+        # What stands before a gap keeps no space at its end: tokenizers put it before the word.
+        stripped = before.rstrip(" ")
+        space = " " * (len(before) > len(stripped))
+        gaps[document] = Gap(stripped, tuple(space + option for option in (answer, *others)))
+    return [gaps[document] for document in sorted(gaps)]
+
+
+def _places(texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
+    """Of each name (0) and number (1) the text, where it begins and ends, and its kind."""
+    return [
+        (place, match.start(), match.end(), kind)
+        for place, text in enumerate(texts)
+        for kind, pattern in enumerate((_NAME, _NUMBER))
+        for match in pattern.finditer(text)
+    ]

@@ -1,0 +1,117 @@
+"""Does a language model foretell unseen documents better? Bits per byte on held-out documents. It needs no labels.
+
+Bits per byte are the model's cross-entropy over a text's UTF-8 bytes, so that models with different tokenizers compare
+(Gao et al. 2020, "The Pile", section 3.1). Documents are what is resampled: of each a piece is read, from its first
+passage or turn on, a short one at every look and a longer one for the verdict. All pieces together count as one text,
+so that a short document weighs less than a long one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from shoptalk import decide
+from shoptalk.errors import InputError
+from shoptalk.nn.product import Scorer
+from shoptalk.probes.bits_per_byte import byte_counts
+from shoptalk.records import Measure
+from shoptalk.tasks.judge import Final, Ground, Judge, Score
+from shoptalk.text.corpus import Corpus
+
+MOST = 125
+"""Documents that are read."""
+LOOKED_AT, JUDGED = 160, 1_600
+"""Characters of each, at a look (5,000 tokens of English in all) and for the verdict."""
+HELD_OUT = ((0, 0.2), (125, 0.02))
+"""The share of documents that is held out, from so many on that are held out already."""
+MEASURE = Measure(
+    name="bits per byte",
+    unit="bits",
+    difference="bits",
+    finding="needs {adapted} a byte of unseen documents against {base}",
+    examples="documents",
+    lower_is_better=True,
+    decimals=3,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelJudge(Judge):
+    """Pieces of held-out documents, read once: nothing is drawn, for nothing is learned from them."""
+
+    key: str
+    measure: Measure
+    tested: Bool[np.ndarray, "1 N"]
+    cluster: Int[np.ndarray, " N"]
+    items: tuple[str, ...]
+    longer: tuple[str, ...]
+    remark: str | None = None
+
+    def look(self, product: Scorer) -> Score:
+        """Of each short piece, minus its bits over the mean of bytes: their mean is minus the bits per byte of all."""
+        return _scores(product, self.items)
+
+    def final(self, product: Scorer, *, beside: Final | None = None, seconds: float | None = None) -> Final:
+        """The same of the longer pieces."""
+        return Final(_scores(product, self.longer))
+
+
+def language_model(ground: Ground) -> LanguageModelJudge | None:
+    """The judge of held-out documents; None of products that are no language models.
+
+    Raises:
+        InputError: fewer than two documents are held out.
+    """
+    if ground.kind != "lm":
+        return None
+    pieces = beginnings(ground.held_out, characters=JUDGED, seed=ground.seed)
+    if len(pieces) < 2:
+        raise InputError(
+            f"The task language_model is judged by documents that training never sees, and {len(pieces)} of the "
+            "sources' documents happened to be held out. About 700 documents are enough for a verdict: give a file or "
+            "a line of JSON Lines for each, not all of them in one."
+        )
+    return LanguageModelJudge(
+        key="language_model",
+        measure=MEASURE,
+        tested=np.ones((1, len(pieces)), dtype=bool),
+        cluster=np.arange(len(pieces)),
+        items=tuple(beginnings(ground.held_out, characters=LOOKED_AT, seed=ground.seed)),
+        longer=tuple(pieces),
+        remark=_remark(len(pieces)),
+    )
+
+
+def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
+    """The first characters of up to `MOST` documents of a corpus, in its order; a document is its texts one after the
+    other.
+    """
+    conversation = np.asarray(corpus.conversation)
+    documents = np.unique(conversation)
+    chosen = np.sort(np.random.default_rng(seed).permutation(documents)[:MOST])
+    pieces = []
+    for document in chosen.tolist():
+        begin, end = np.searchsorted(conversation, [document, document + 1])
+        piece = ""
+        for place in range(int(begin), int(end)):
+            piece = f"{piece}\n\n{corpus.texts[place]}" if piece else corpus.texts[place]
+            if len(piece) >= characters:
+                break
+        pieces.append(piece[:characters])
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _scores(product: Scorer, texts: Sequence[str]) -> Score:
+    scores: Score = -(product.score(texts) / byte_counts(texts).mean())[None]
+    return scores
+
+
+def _remark(n_documents: int) -> str | None:
+    if n_documents >= decide.FEWEST_CLUSTERS:
+        return None
+    return (
+        f"Only {n_documents:,} documents are held out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about "
+        f"{round(decide.FEWEST_CLUSTERS / HELD_OUT[0][1] / 10) * 10 + 10:,} documents in the sources give so many."
+    )

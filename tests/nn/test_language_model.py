@@ -1,0 +1,168 @@
+"""A language model's bits, by any way of reading; and its folder, which opens without Shoptalk."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from shoptalk.errors import BaseModelError
+from shoptalk.nn.bases import kind_of, open_base, open_model
+from shoptalk.nn.language_model import CausalNetwork, LanguageModel
+from shoptalk.nn.open_lm import is_decoder, open_decoder
+from shoptalk.nn.tiny_lm import tiny_bytes, tiny_language_model
+
+MODEL = tiny_language_model()
+
+
+def bits_by_hand(model: LanguageModel, text: str) -> float:
+    """One text alone, by the stock model's own logits and NumPy."""
+    ids = [model.part, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    with torch.inference_mode():
+        logits = model.network.backbone(torch.tensor([ids])).logits[0].double().numpy()
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return -sum(log_p[place, ids[place + 1]] for place in range(len(ids) - 1)) / np.log(2)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=6))
+def test_bits_of_texts_side_by_side_are_those_of_each_text_alone(texts: list[str]) -> None:
+    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+    texts = [text for text in texts if len(text.encode()) < 60]
+    expected = [bits_by_hand(MODEL, text) for text in texts]
+    np.testing.assert_allclose(MODEL.score(texts), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_text_longer_than_a_context_is_read_in_parts() -> None:
+    text = "where is my parcel? " * 10
+    parts = [text[begin : begin + MODEL.max_length - 1] for begin in range(0, len(text), MODEL.max_length - 1)]
+    np.testing.assert_allclose(MODEL.score([text]), MODEL.score(parts).sum(), rtol=1e-6)
+
+
+def test_bits_of_an_ending_are_those_of_the_whole_less_its_beginning() -> None:
+    beginnings, endings = ["the fee is ", "a bag"], [["3 euros", "4", "ten euros"], [" of"]]
+    found = MODEL.bits_after(beginnings, endings)
+    for beginning, ends, bits in zip(beginnings, endings, found, strict=True):
+        whole = MODEL.score([beginning + end for end in ends]) - MODEL.score([beginning])
+        np.testing.assert_allclose(bits, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_beginning_too_long_for_a_context_the_last_tokens_are_read() -> None:
+    (long,), (short,) = (MODEL.bits_after(["x" * n + "the fee is "], [["3"]]) for n in (500, 60))
+    np.testing.assert_allclose(long, short, rtol=1e-6)
+
+
+def test_the_folder_opens_with_transformers_and_gives_equal_logits(tmp_path: Path) -> None:
+    MODEL.save(tmp_path, card="# A model\n")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer("Where is it?", return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, MODEL.network.backbone(ids).logits)
+    again = open_model(str(tmp_path))
+    assert isinstance(again, LanguageModel) and kind_of(str(tmp_path)) == "lm"
+    np.testing.assert_array_equal(again.score(["Where is it?"]), MODEL.score(["Where is it?"]))
+
+
+def test_a_decoder_with_learned_positions_is_read_as_well(tmp_path: Path) -> None:
+    tokenizer = tiny_bytes()
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, eos_token_id=0, bos_token_id=0
+    )
+    torch.manual_seed(0)
+    stock = LanguageModel(CausalNetwork(GPT2LMHeadModel(config).eval()), tokenizer, 64, name="gpt2")
+    stock.save(tmp_path, card="")
+    opened = open_decoder(tmp_path, "gpt2")
+    texts = ["hello there", "no", "where is my bag?"]
+    np.testing.assert_allclose(opened.score(texts), [bits_by_hand(stock, text) for text in texts], rtol=1e-5)
+
+
+def test_a_language_model_is_no_encoder(tmp_path: Path) -> None:
+    MODEL.save(tmp_path, card="")
+    with pytest.raises(BaseModelError, match="is a language model and gives no vectors"):
+        open_base(str(tmp_path))
+
+
+def test_a_copy_has_weights_of_its_own() -> None:
+    model, other = tiny_language_model(), tiny_language_model().copy()
+    with torch.no_grad():
+        next(other.network.parameters()).zero_()
+    assert float(next(model.network.parameters()).detach().abs().sum()) > 0
+    assert other.in_precision("bfloat16").precision == "bfloat16" and other.precision == "float32"
+
+
+# What is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    MODEL.save(tmp_path / "model", card="")
+    return tmp_path / "model"
+
+
+def change(path: Path, **settings: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def test_weights_that_are_missing_are_named(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if "mlp" in name)
+    save_file({key: value for key, value in tensors.items() if key != name}, folder / "model.safetensors")
+    with pytest.raises(BaseModelError, match="lacks 1 of the weights"):
+        open_decoder(folder, "x")
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    text = json.dumps(tokenizer).replace("<|endoftext|>", "<|start|>")
+    (folder / "tokenizer.json").write_text(text)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    for key in ("eos_token", "bos_token", "added_tokens_decoder", "extra_special_tokens"):
+        settings.pop(key, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(BaseModelError, match="has no end token, which parts documents"):
+        open_decoder(folder, "x")
+
+
+def test_a_tokenizer_that_knows_more_tokens_than_the_model_is_refused(folder: Path) -> None:
+    change(folder / "config.json", vocab_size=100)
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.embed_tokens.weight"
+    save_file(tensors | {name: tensors[name][:100].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BaseModelError, match="cannot read even a short text"):
+        open_decoder(folder, "x")
+
+
+def test_logits_that_are_made_in_another_way_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoptalk.nn.open_lm.CausalNetwork", _Scaled)
+    with pytest.raises(BaseModelError, match="its logits are made in another way"):
+        open_decoder(folder, "x")
+
+
+class _Scaled(CausalNetwork):
+    @property
+    def table(self) -> torch.Tensor:
+        return super().table * 50  # of random weights, whose logits are next to nothing
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(BaseModelError, match=r"cannot be opened as a language model|has no end token|cannot read"):
+        open_decoder(folder, "x")
+
+
+def test_only_decoders_are_taken_for_decoders(folder: Path, tmp_path: Path) -> None:
+    assert is_decoder(folder)
+    assert not is_decoder(tmp_path)
+    (folder / "config.json").write_text("{")
+    assert not is_decoder(folder)
+    shutil.rmtree(folder)
+    assert not is_decoder(folder)

@@ -1,0 +1,128 @@
+"""Fine-tuning on conversations: the loss by hand, and on nothing but what the assistant says."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.objective import Key, Material
+from shoptalk.objectives.autoregressive.sft import SftSpec
+from shoptalk.tasks.chat import chat, replies_of
+from shoptalk.tasks.judge import Ground
+from shoptalk.text.chat import messages_of, rendered
+from shoptalk.text.corpus import Corpus
+from shoptalk.training.loop import LoopConfig, train
+from tests.toyworld import toy_world
+
+SPEC = SftSpec(batch=4, context=64)
+
+
+def talks(count: int = 6) -> Corpus:
+    words = ["card", "bag", "ticket", "bike", "fee", "ferry"]
+    texts = [text for i in range(count) for text in (f"a {words[i % 6]}?", f"yes {i}", "and?", f"no {i}")]
+    return Corpus(
+        items=tuple(texts),
+        conversation=np.repeat(np.arange(count), 4),
+        turn=np.tile(np.arange(4), count),
+        digest="talks",
+        role=np.tile([0, 1, 0, 1], count),
+        roles=("user", "assistant"),
+    )
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_what_the_assistant_says() -> None:
+    corpus, model = talks(), tiny_language_model()
+    batch = SPEC.collate(Material(corpus, model, None, None))([0, 4, 8], Key(0, 0))
+    nats, count = 0.0, 0
+    for begin in (0, 4, 8):
+        made = rendered(model.tokenizer, messages_of(corpus, begin, begin + 4))
+        with torch.inference_mode():
+            logits = model.network.backbone(torch.from_numpy(made.ids)[None]).logits[0].double().numpy()
+        shifted = logits - logits.max(-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        for place in np.flatnonzero(made.taught):
+            nats, count = nats - log_p[place - 1, made.ids[place]], count + 1
+    assert count == 3 * (len("yes 0") + len("no 0") + 2)
+    loss = SPEC.build(model)(batch)
+    np.testing.assert_allclose(loss.total.detach().item(), nats / count, rtol=1e-5)
+
+
+def test_what_the_user_says_gets_no_gradient_of_its_own() -> None:
+    """Other words of the user at the end, after which the assistant says nothing, change nothing."""
+    corpus, model = talks(), tiny_language_model()
+    losses = []
+    for last in ("bye", "farewell"):
+        items = (*corpus.items[:4], last)
+        longer = Corpus(
+            items=items,
+            conversation=np.zeros(5, dtype=np.int64),
+            turn=np.arange(5),
+            digest=last,
+            role=np.array([0, 1, 0, 1, 0]),
+            roles=corpus.roles,
+        )
+        batch = SPEC.collate(Material(longer, model, None, None))([0], Key(0, 0))
+        losses.append(SPEC.build(model)(batch).total.detach().item())
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_of_a_conversation_longer_than_the_context_the_last_tokens_are_read() -> None:
+    model = tiny_language_model()
+    batch = SftSpec(context=16).collate(Material(talks(), model, None, None))([0], Key(0, 0))
+    assert batch.rows.ids.shape == (1, 16) and bool(batch.taught.any())
+
+
+def test_only_conversations_with_a_reply_are_examples() -> None:
+    assert list(SPEC.examples(talks(3))) == [0, 4, 8]
+    alone = Corpus(items=("a", "b"), conversation=np.array([0, 1]), turn=np.array([0, 0]), digest="alone")
+    assert list(SPEC.examples(alone)) == []
+
+
+def test_a_resumed_run_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    config = LoopConfig(steps=6, batch=4, lr=1e-3, seed=3)
+
+    def run(resume: Path | None) -> tuple[list[float], list[torch.Tensor]]:
+        world = toy_world(SPEC)
+        losses = []
+        for step in train(world.objective, world.data, world.collate, config, resume=resume):
+            losses.append(step.loss)
+            if resume is None and step.number == 3:
+                step.save(tmp_path / "3")
+        return losses, [parameter.detach().clone() for parameter in world.objective.parameters()]
+
+    whole, state = run(None)
+    rest, resumed = run(tmp_path / "3")
+    assert rest == whole[3:]
+    assert all(torch.equal(one, other) for one, other in zip(state, resumed, strict=True))
+
+
+# The task ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_judge_counts_the_bits_of_replies_alone() -> None:
+    corpus, model = talks(30), tiny_language_model(max_length=256)
+    judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
+    assert judge is not None and len(judge.chats) == 30
+    expected = []
+    for talk in judge.chats:
+        assert talk[0].role == "user" and talk[-1].role == "assistant"
+        whole, before = (
+            model.tokenizer.apply_chat_template(
+                [{"role": m.role, "content": m.text} for m in part], tokenize=False, add_generation_prompt=asking
+            )
+            for part, asking in ((talk, False), (talk[:-1], True))
+        )
+        ids, start = (model.tokenizer(text)["input_ids"] for text in (whole.rstrip("\n"), before))
+        with torch.inference_mode():
+            log_p = model.network.backbone(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        expected.append(-sum(float(log_p[i - 1, ids[i]]) for i in range(len(start), len(ids))) / np.log(2))
+    mean = np.mean([len(talk[-1].text.encode()) for talk in judge.chats])
+    np.testing.assert_allclose(judge.look(model)[0], -np.array(expected) / mean, rtol=1e-4)
+
+
+def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:
+    corpus = talks(12)
+    assert replies_of(corpus, seed=1) == replies_of(corpus, seed=1)
+    assert len(replies_of(corpus, seed=1)) == 12 and len(replies_of(corpus, seed=1, most=5)) == 5
+    assert len({talk[-1].text for talk in replies_of(corpus, seed=1)}) == 12

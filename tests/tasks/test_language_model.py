@@ -1,0 +1,153 @@
+"""The tasks language_model and cloze: what is read of which document, the scores by hand, and bad input."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.curate.hold_out import HoldOut
+from shoptalk.errors import ConfigError, InputError
+from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.probes.bits_per_byte import KEY, general_bits
+from shoptalk.records import Document
+from shoptalk.tasks import check_reads
+from shoptalk.tasks.cloze import OPTIONS, cloze, gaps_of
+from shoptalk.tasks.judge import Ground
+from shoptalk.tasks.language_model import JUDGED, LOOKED_AT, MOST, beginnings, language_model
+from shoptalk.text.corpus import Corpus
+
+MODEL = tiny_language_model()
+
+
+def corpus_of(*documents: list[str]) -> Corpus:
+    sizes = [len(texts) for texts in documents]
+    return Corpus(
+        items=tuple(text for texts in documents for text in texts),
+        conversation=np.repeat(np.arange(len(documents)), sizes),
+        turn=np.full(sum(sizes), -1),
+        digest="made up",
+    )
+
+
+def ground_of(held_out: Corpus, kind: str = "lm") -> Ground:
+    return Ground(kind, (), (), held_out, held_out, (), n_draws=5, seed=0)  # type: ignore[arg-type]
+
+
+def tariffs(count: int, *, seed: int = 0) -> Corpus:
+    rng = random.Random(seed)
+    names = ["Harbour Line", "Meridian Gate", "Northwind Pier", "Ostrava Quay", "Palermo Dock", "Quarry Wharf"]
+    texts = [
+        "A passenger who boards the early ferry of the company on any day but a holiday, and who holds a card, "
+        f"goes to {rng.choice(names)} and pays {rng.randint(10, 99)} euros there."
+        for _ in range(count)
+    ]
+    return corpus_of(*[[text] for text in texts])
+
+
+# Bits per byte ----------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_score_is_minus_the_bits_per_byte_of_all_pieces_together() -> None:
+    corpus = corpus_of(["hello"], ["a longer piece of text"], ["cat, dog"])
+    judge = language_model(ground_of(corpus))
+    assert judge is not None and judge.tested.shape == (1, 3)
+    texts = list(judge.items)
+    expected = MODEL.score(texts).sum() / sum(len(text.encode()) for text in texts)
+    np.testing.assert_allclose(-judge.look(MODEL).mean(), expected, rtol=1e-6)
+    assert judge.measure.level(float(judge.look(MODEL).mean())) == pytest.approx(expected)
+
+
+def test_a_look_reads_less_of_each_document_than_the_verdict_does() -> None:
+    corpus = corpus_of(*[["x" * 5_000]] * 200)
+    judge = language_model(ground_of(corpus))
+    assert judge is not None
+    assert {len(text) for text in judge.items} == {LOOKED_AT} and len(judge.items) == MOST
+    assert {len(text) for text in judge.longer} == {JUDGED}
+    assert MOST * LOOKED_AT / 4 <= 5_000  # tokens of English
+
+
+def test_a_piece_is_the_beginning_of_a_document_over_its_passages() -> None:
+    corpus = corpus_of(["one", "two", "three"], ["four"])
+    assert beginnings(corpus, characters=8, seed=0) == ["one\n\ntwo", "four"]
+
+
+def test_documents_are_the_clusters() -> None:
+    judge = language_model(ground_of(corpus_of(["a", "b"], ["c"], ["d"])))
+    assert judge is not None and judge.cluster.tolist() == [0, 1, 2]
+    assert judge.remark is not None and "Only 3 documents are held out" in judge.remark
+
+
+def test_too_few_held_out_documents_are_refused_with_what_to_give() -> None:
+    with pytest.raises(InputError, match="1 of the sources' documents happened to be held out"):
+        language_model(ground_of(corpus_of(["alone"])))
+
+
+def test_encoders_have_no_judge_and_bases_that_do_not_fit_are_refused() -> None:
+    assert language_model(ground_of(tariffs(5), kind="text")) is None
+    assert cloze(ground_of(tariffs(5), kind="text")) is None
+    with pytest.raises(ConfigError, match="needs one of the language models"):
+        check_reads(("language_model",), "minilm", "text")
+    with pytest.raises(ConfigError, match="Give --task language_model"):
+        check_reads(("intent",), "smollm2", "lm")
+
+
+def test_documents_without_turns_are_held_out_only_where_that_is_asked_for() -> None:
+    documents = [Document(id=f"d{number}", source="x", text="text") for number in range(100)]
+    assert not any(map(HoldOut(((0, 0.5),), 100), documents))
+    assert 30 < sum(map(HoldOut(((0, 0.5),), 100, plain=True), documents)) < 70
+
+
+# General text -----------------------------------------------------------------------------------------------------
+
+
+def test_the_guard_reads_bits_per_byte_of_general_text() -> None:
+    texts = ["hello there", "no"]
+    reading = general_bits(texts)(MODEL)
+    assert reading.key == KEY and reading.n == 2
+    assert reading.value == pytest.approx(MODEL.score(texts).sum() / 13)
+    assert np.mean(reading.outcomes) == pytest.approx(reading.value)
+    with pytest.raises(ValueError, match="got none"):
+        general_bits([])
+
+
+# The cloze --------------------------------------------------------------------------------------------------------
+
+
+def test_a_gap_is_a_name_or_number_with_alternatives_of_its_kind_and_length() -> None:
+    corpus = tariffs(80)
+    gaps = gaps_of(corpus, seed=0)
+    assert len(gaps) > 30
+    for gap in gaps:
+        answer, *others = (option.strip() for option in gap.options)
+        assert len(gap.options) == OPTIONS == len(set(gap.options))
+        assert any(f"{gap.before}{gap.options[0]}" in text for text in corpus.texts)
+        assert all(other.isdigit() == answer.isdigit() and abs(len(other) - len(answer)) <= 2 for other in others)
+        assert answer not in gap.before
+
+
+def test_an_answer_is_right_where_it_is_more_probable_than_every_alternative() -> None:
+    judge = cloze(ground_of(tariffs(80)))
+    assert judge is not None
+    for gap, right in zip(judge.gaps, judge.look(MODEL)[0].tolist(), strict=True):
+        (bits,) = MODEL.bits_after([gap.before], [gap.options])
+        assert right == bool(bits[0] < bits[1:].min())
+
+
+def test_a_tie_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(MODEL), "bits_after", lambda _, __, endings: [np.ones(len(ends)) for ends in endings])
+    judge = cloze(ground_of(tariffs(80)))
+    assert judge is not None and not judge.look(MODEL).any()
+
+
+@given(st.integers(0, 5))
+def test_gaps_are_the_same_for_the_same_seed_and_one_a_document(seed: int) -> None:
+    corpus = tariffs(30)
+    gaps = gaps_of(corpus, seed=seed)
+    assert gaps == gaps_of(corpus, seed=seed)
+    assert 10 < len(gaps) <= 30 == len(corpus)
+
+
+def test_documents_without_names_and_numbers_have_no_cloze() -> None:
+    assert cloze(ground_of(corpus_of(*[["nothing to see here, nothing at all"]] * 5))) is None

@@ -1,0 +1,139 @@
+"""What the assistant says, token by token, whatever the template."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.errors import ConfigError
+from shoptalk.nn.tiny_lm import tiny_bytes
+from shoptalk.text.chat import Message, Rendered, messages_of, rendered
+from shoptalk.text.corpus import Corpus
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou help."
+    "<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA2 = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + message['content'] + ' "
+    "[/INST]' }}{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for message in messages %}{% set role = 'model' if message['role'] == 'assistant' else "
+    "message['role'] %}<start_of_turn>{{ role }}\n{{ message['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+TALK = [
+    Message("user", "Hi"),
+    Message("assistant", "Hello."),
+    Message("user", "Is it open?"),
+    Message("assistant", "Until 8."),
+]
+EXPECTED = {
+    CHATML: ["Hello.<|im_end|>", "Until 8.<|im_end|>"],
+    LLAMA2: [" Hello. <|endoftext|>", " Until 8. <|endoftext|>"],
+    GEMMA: ["Hello.<end_of_turn>", "Until 8.<end_of_turn>"],
+}
+
+
+def tokenizer_with(template: str | None) -> object:
+    tokenizer = tiny_bytes()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def said(tokenizer: object, chat: Rendered) -> list[str]:
+    return [
+        tokenizer.decode(chat.ids[chat.spoken == number].tolist())  # type: ignore[attr-defined]
+        for number in range(int(chat.spoken.max()) + 1)
+    ]
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])
+def test_what_the_assistant_says_is_its_words_and_the_end_of_its_turn(template: str) -> None:
+    tokenizer = tokenizer_with(template)
+    chat = rendered(tokenizer, TALK)
+    assert said(tokenizer, chat) == EXPECTED[template]
+    whole = tokenizer.apply_chat_template([m._asdict() | {"content": m.text} for m in TALK], tokenize=False)  # type: ignore[attr-defined]
+    assert tokenizer.decode(chat.ids.tolist()) == whole  # type: ignore[attr-defined]
+    # Token by token: every byte is taught, or none of it, as it lies in the strings above.
+    begins = np.flatnonzero(np.diff(np.concatenate([[-1], chat.spoken])) > 0)
+    assert len(begins) == 2 and chat.taught.sum() == sum(
+        len(tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[operator]
+        for text in EXPECTED[template]
+    )
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="<|>[]"), min_size=1, max_size=20)
+
+
+@given(
+    st.lists(st.tuples(WORDS, WORDS).filter(lambda pair: all(part.strip() for part in pair)), min_size=1, max_size=4)
+)
+def test_any_words_in_any_language_are_taught_whole(pairs: list[tuple[str, str]]) -> None:
+    tokenizer = tokenizer_with(CHATML)
+    talk = [message for user, reply in pairs for message in (Message("user", user), Message("assistant", reply))]
+    assert said(tokenizer, rendered(tokenizer, talk)) == [f"{reply}<|im_end|>" for _, reply in pairs]
+
+
+def test_a_model_without_a_template_says_what_to_give() -> None:
+    with pytest.raises(ConfigError, match=r"has no chat template.*Give a model that has one, such as smollm2"):
+        rendered(tokenizer_with(None), TALK)
+
+
+def test_a_template_that_cannot_be_read_or_refuses_is_named_with_the_turns() -> None:
+    for broken in ("{% for %}", "{{ raise_exception('only the user may begin') }}"):
+        with pytest.raises(ConfigError, match="cannot write a conversation of the turns user, assistant"):
+            rendered(tokenizer_with(broken), TALK)
+
+
+def test_a_template_that_writes_the_past_in_another_way_is_refused() -> None:
+    changing = "{{ messages | length }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    with pytest.raises(ConfigError, match="in another way when more follow"):
+        rendered(tokenizer_with(changing), TALK)
+
+
+def test_an_empty_turn_of_the_assistant_is_refused_by_its_place() -> None:
+    with pytest.raises(ValueError, match="Turn 2 of a conversation, the assistant's, is empty"):
+        rendered(tokenizer_with(CHATML), [Message("user", "Hi"), Message("assistant", " ")])
+
+
+# From a corpus ----------------------------------------------------------------------------------------------------
+
+
+def corpus_of(*turns: tuple[str, str]) -> Corpus:
+    roles = tuple(dict.fromkeys(role for role, _ in turns if role))
+    numbers = {role: place for place, role in enumerate(roles)} | {"": -1}
+    return Corpus(
+        items=tuple(text for _, text in turns),
+        conversation=np.zeros(len(turns), dtype=np.int64),
+        turn=np.arange(len(turns)),
+        digest="chat",
+        role=np.array([numbers[role] for role, _ in turns]),
+        roles=roles,
+    )
+
+
+def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next() -> None:
+    corpus = corpus_of(
+        ("agent", "Welcome!"),
+        ("customer", "Hi"),
+        ("customer", "What is the fee?"),
+        ("tool", "lookup()"),
+        ("passage", "The fee is 3 euros."),
+        ("Agent", "One moment."),
+        ("customer", "Thanks"),
+        ("agent", "3 euros."),
+    )
+    assert messages_of(corpus, 0, len(corpus)) == [
+        Message("user", "Hi\nWhat is the fee?"),
+        Message("assistant", "One moment."),
+        Message("user", "The fee is 3 euros.\n\nThanks"),
+        Message("assistant", "3 euros."),
+    ]
+
+
+def test_speakers_without_a_role_take_turns() -> None:
+    corpus = corpus_of(("", "a"), ("", "b"), ("", "c"))
+    assert [message.role for message in messages_of(corpus, 0, 3)] == ["user", "assistant", "user"]
