@@ -25,7 +25,7 @@ from shoptalk.commands.ground import Parts, apart, fit, make_replies, marked
 from shoptalk.config import Config, load
 from shoptalk.nn.encoder import text_encoder
 from shoptalk.nn.heads.grounding import Claim, Grounding, reading_longer
-from shoptalk.objectives.supervised.ground import GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_embedder
 from shoptalk.text.corruptions import KINDS

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shoptalk.artifact import create, open_artifact
-from shoptalk.assistant.gate import ground
+from shoptalk.assistant.ground import ground
 from shoptalk.assistant.marker import Marker, opened_marker
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of

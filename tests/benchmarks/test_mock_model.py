@@ -6,8 +6,8 @@ from benchmarks.mock_model import Knobs, MockModel, knobs_of
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.document_facts import DocumentFacts
-from shoptalk.assistant.gate import ground
 from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import ground
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import Passage, Span
 

@@ -12,7 +12,7 @@ from shoptalk.commands.ground import apart, finetune_grounding, make_replies
 from shoptalk.config import load
 from shoptalk.errors import SourceError
 from shoptalk.nn.heads.answering import belongs
-from shoptalk.objectives.supervised.ground import GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.reporter import Silent

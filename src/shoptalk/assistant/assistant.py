@@ -31,8 +31,8 @@ from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_o
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
-from shoptalk.assistant.gate import Marks, ground
 from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader

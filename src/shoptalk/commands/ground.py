@@ -1,6 +1,6 @@
 """`shoptalk finetune MODEL SOURCE... --task ground`: a reader that marks what replies say and passages do not.
 
-It trains on corrupted replies to the sources' own passages (`objectives/supervised/ground.py`). A tenth of the
+It trains on corrupted replies to the sources' own passages (`objectives/supervised/ground_tokens.py`). A tenth of the
 documents chooses the threshold and a fifth is judged; training sees neither. `DIR/encoder` and `DIR/grounding_head`
 are the reader, which an assistant uses where DIR is `RUN/grounding`.
 """
@@ -26,8 +26,8 @@ from shoptalk.nn.heads import grounding_files
 from shoptalk.nn.heads.grounding import Grounding, reading_longer
 from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
-from shoptalk.objectives.supervised.ground import GroundSpec, MadeReply, ReplyMaker, UnsupportedMarker
-from shoptalk.probes.mark_scores import MarkScores, best_threshold, score_marks
+from shoptalk.objectives.supervised.ground_tokens import GroundSpec, GroundTokens, MadeReply, ReplyMaker
+from shoptalk.probes.marking import MarkScores, best_threshold, score_marks
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.stages.curate import curate_stage
@@ -47,7 +47,7 @@ HEAD = "grounding_head"
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 """Of the documents: those that choose the threshold, and those that are judged."""
 JUDGED, JUDGED_OF_KIND = 400, 100
-"""CorruptedText replies that are judged: of all kinds together, and at most of each kind alone."""
+"""ChangedText replies that are judged: of all kinds together, and at most of each kind alone."""
 FEWEST_DOCUMENTS = 10
 RESULT = "result.json"
 
@@ -180,7 +180,7 @@ def fit(
         pass
     refuse_diverged(training)
     objective = training.objective
-    assert isinstance(objective, UnsupportedMarker)
+    assert isinstance(objective, GroundTokens)
     objective.eval()
     objective.zero_grad(set_to_none=True)
     grounding = Grounding(objective.product, objective.head, threshold=0.5)

@@ -30,7 +30,7 @@ from shoptalk.objectives.noncontrastive.byol_text import ByolTextSpec
 from shoptalk.objectives.recipe import PhaseRecipe
 from shoptalk.objectives.supervised import needs_labels
 from shoptalk.objectives.supervised.classify import ClassifySpec
-from shoptalk.objectives.supervised.ground import GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.objectives.supervised.setfit import SetfitSpec
 
 OBJECTIVES: dict[str, type[Spec]] = {

@@ -31,7 +31,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class CorruptedText:
+class MistakenText:
     """A text, and the characters of it that nothing supports, in ascending order."""
 
     text: str
@@ -97,7 +97,7 @@ class _Case:
         return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.passages, re.I) is not None
 
 
-Corruption = Callable[[str, _Case], CorruptedText | None]
+Corruption = Callable[[str, _Case], MistakenText | None]
 """From a sentence to the corrupted one; None where it has nothing of the kind."""
 
 
@@ -135,8 +135,8 @@ def make_reply(
         if corrupted is not None:
             break
     others = [int(number) for number in order if number != first][: wanted - 1]
-    parts = [corrupted or CorruptedText(_perhaps_reworded(usable[first], rng), ())]
-    parts += [CorruptedText(_perhaps_reworded(usable[number], rng), ()) for number in others]
+    parts = [corrupted or MistakenText(_perhaps_reworded(usable[first], rng), ())]
+    parts += [MistakenText(_perhaps_reworded(usable[number], rng), ()) for number in others]
     text, spans = _joined([parts[int(number)] for number in rng.permutation(len(parts))])
     if rng.random() < FRAMED_SHARE:
         text, spans = _framed(text, spans, rng)
@@ -147,7 +147,7 @@ def _perhaps_reworded(sentence: str, rng: np.random.Generator) -> str:
     return reworded(sentence, rng) if rng.random() < REWORDED_SHARE else sentence
 
 
-def _joined(parts: Sequence[CorruptedText]) -> tuple[str, tuple[Span, ...]]:
+def _joined(parts: Sequence[MistakenText]) -> tuple[str, tuple[Span, ...]]:
     text, spans = "", list[Span]()
     for part in parts:
         text += " " if text else ""
@@ -162,7 +162,7 @@ def _framed(text: str, spans: tuple[Span, ...], rng: np.random.Generator) -> tup
     return whole, tuple((start + at, end + at) for start, end in spans)
 
 
-def _replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> CorruptedText:
+def _replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> MistakenText:
     """The text with each stretch (start, end) replaced, and where the replacements stand in it."""
     made, spans, at = "", list[Span](), 0
     for start, end, new in sorted(edits):
@@ -170,7 +170,7 @@ def _replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> CorruptedText
         spans.append((len(made), len(made) + len(new)))
         made += new
         at = end
-    return CorruptedText(made + text[at:], tuple(spans))
+    return MistakenText(made + text[at:], tuple(spans))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _SPELT_NUMBER = re.compile(rf"\b(?:{'|'.join(SPELT[number] for number in range(2, 13))})\b", re.I)
 
 
-def _number(sentence: str, case: _Case) -> CorruptedText | None:
+def _number(sentence: str, case: _Case) -> MistakenText | None:
     """Another number: of the passages, or one that they do not have; or two numbers of the sentence exchanged."""
     figures = [*_NUMBER.finditer(sentence), *_SPELT_NUMBER.finditer(sentence)]
     if not figures:
@@ -220,7 +220,7 @@ def _other_part(part: str, parts: Sequence[str], rng: np.random.Generator) -> st
     return f"{int(rng.choice(steps))}".zfill(len(part))[: max(len(part), 6)]
 
 
-def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> CorruptedText | None:
+def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> MistakenText | None:
     """Two of the stretches in each other's place, in three of ten cases where there are two that differ."""
     pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and a[0].lower() != b[0].lower()]
     if not pairs or case.rng.random() >= 0.3:
@@ -235,7 +235,7 @@ _NAME = re.compile(r"(?<!^)(?<![.!?…:;–\"“(] )(?<![.!?…\"“(])\b[A-ZÀ-
 _WORD = re.compile(r"(?<![\w'’-])[a-zà-ž]{4,}(?![\w'’-])")
 
 
-def _name(sentence: str, case: _Case) -> CorruptedText | None:
+def _name(sentence: str, case: _Case) -> MistakenText | None:
     """Another name, half of the time one of the passages; or two names of the sentence exchanged."""
     known = case.inventory.known_names
     found = [match for match in _NAME.finditer(sentence) if match[0] in known]
@@ -250,7 +250,7 @@ def _name(sentence: str, case: _Case) -> CorruptedText | None:
     return _replaced(sentence, [(*chosen.span(), case.choice(options))]) if options else None
 
 
-def _word(sentence: str, case: _Case) -> CorruptedText | None:
+def _word(sentence: str, case: _Case) -> MistakenText | None:
     """A word that says something for another of the corpus, with the same ending where there is one."""
     found = [
         match for match in _WORD.finditer(sentence) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS
@@ -265,7 +265,7 @@ def _word(sentence: str, case: _Case) -> CorruptedText | None:
     return _replaced(sentence, [(*chosen.span(), fitting[0])]) if fitting else None
 
 
-def _unit(sentence: str, case: _Case) -> CorruptedText | None:
+def _unit(sentence: str, case: _Case) -> MistakenText | None:
     """Another unit of the same group."""
     found = [match for match in UNIT.finditer(sentence) if match[0].lower() in UNIT_FORMS]
     if not found:
@@ -282,21 +282,21 @@ _AFFIRMED = re.compile(rf"\b(?:{_AUXILIARY})\b(?! (?:not|never|no)\b)(?!n't)(?=\
 _DENIED = re.compile(rf"\b({_AUXILIARY}|did)( not\b|n't\b)|\b(can)(not|'t)\b", re.I)
 
 
-def _negation(sentence: str, case: _Case) -> CorruptedText | None:
+def _negation(sentence: str, case: _Case) -> MistakenText | None:
     """A "not" more or less, or a word for its denial. Where a "not" went, its auxiliary is what is wrong."""
     ways = [way for way in (_denied(sentence), _affirmed(sentence), _exchanged_word(sentence, POLAR, case)) if way]
     return ways[int(case.rng.integers(len(ways)))] if ways else None
 
 
-def _denied(sentence: str) -> CorruptedText | None:
+def _denied(sentence: str) -> MistakenText | None:
     found = _AFFIRMED.search(sentence)
     if found is None:
         return None
     text = f"{sentence[: found.end()]} not{sentence[found.end() :]}"
-    return CorruptedText(text, ((found.end() + 1, found.end() + 4),))
+    return MistakenText(text, ((found.end() + 1, found.end() + 4),))
 
 
-def _affirmed(sentence: str) -> CorruptedText | None:
+def _affirmed(sentence: str) -> MistakenText | None:
     found = _DENIED.search(sentence)
     if found is None:
         return None
@@ -305,7 +305,7 @@ def _affirmed(sentence: str) -> CorruptedText | None:
     return _replaced(sentence, [(*found.span(), kept)])
 
 
-def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case) -> CorruptedText | None:
+def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case) -> MistakenText | None:
     """One word for the other of its pair; not where the passages have both, since either may then be right."""
     able = []
     for word, other in pairs:
@@ -317,7 +317,7 @@ def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case
     return _replaced(sentence, [(*chosen.span(), cased_like(chosen[0], other))])
 
 
-def _opposite(sentence: str, case: _Case) -> CorruptedText | None:
+def _opposite(sentence: str, case: _Case) -> MistakenText | None:
     """A word for its opposite."""
     return _exchanged_word(sentence, [*OPPOSITES, *((other, word) for word, other in OPPOSITES)], case)
 
@@ -325,7 +325,7 @@ def _opposite(sentence: str, case: _Case) -> CorruptedText | None:
 # --- sentences --------------------------------------------------------------------------------------------------------
 
 
-def _sentence(sentence: str, case: _Case) -> CorruptedText | None:
+def _sentence(sentence: str, case: _Case) -> MistakenText | None:
     """A sentence of another document after this one; all of it is unsupported."""
     inventory = case.inventory
     for _ in range(8):
@@ -335,7 +335,7 @@ def _sentence(sentence: str, case: _Case) -> CorruptedText | None:
         foreign = case.choice(inventory.told[item])
         if foreign not in case.passages:
             begin = len(sentence) + 1
-            return CorruptedText(f"{sentence} {foreign}", ((begin, begin + len(foreign)),))
+            return MistakenText(f"{sentence} {foreign}", ((begin, begin + len(foreign)),))
     return None
 
 

@@ -5,7 +5,7 @@
     marked.spans, marked.probability          # ((9, 10),), 0.98
 
 The head reads a token's state, in which the encoder has put the passages beside the reply, and which runs of tokens
-both share (`text/reply_rows.py`).
+both share (`text/evidence_rows.py`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from shoptalk.nn.encoder import Encoder, TextEncoder, evaluating
 from shoptalk.nn.precision import autocast
 from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import LADDER, Group, TokenBatch
-from shoptalk.text.reply_rows import FEATURES, EvidenceForm, EvidenceRow, pieces_of, spans_of
+from shoptalk.text.evidence_rows import FEATURES, EvidenceForm, EvidenceRow, pieces_of, spans_of
 
 WIDTH = 64
 """Of the head's hidden layer."""

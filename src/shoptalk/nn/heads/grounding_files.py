@@ -16,7 +16,7 @@ from shoptalk.errors import AbsentError, ArtifactError
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.heads.grounding import Grounding, GroundingHead
 from shoptalk.readback import complaint, read_bytes
-from shoptalk.text.reply_rows import FEATURES
+from shoptalk.text.evidence_rows import FEATURES
 
 _ABOUT, _TENSORS = "grounding.json", "grounding.safetensors"
 

@@ -15,7 +15,7 @@ labels are people's.
 What differs from both: nothing is labelled and no language model writes anything; the head also reads s_j, because a
 small encoder has few minutes to learn to compare words; passages are not the whole document.
 
-Run alone on a toy: python -m shoptalk.objectives.supervised.ground
+Run alone on a toy: python -m shoptalk.objectives.supervised.ground_tokens
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +37,8 @@ from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
+from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
 from shoptalk.text.plain_sentences import sentences
-from shoptalk.text.reply_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class GroundSpec(Spec):
 
         return collate
 
-    def build(self, product: TextEncoder) -> "UnsupportedMarker":
+    def build(self, product: TextEncoder) -> "GroundTokens":
         """The encoder, and a new head for tokens."""
-        return UnsupportedMarker(product)
+        return GroundTokens(product)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ReplyMaker:
         return [kept[number] for number in rng.permutation(len(kept)).tolist()]
 
 
-class UnsupportedMarker(Objective[TextEncoder, GroundBatch]):
+class GroundTokens(Objective[TextEncoder, GroundBatch]):
     """The encoder, and a head that marks tokens."""
 
     def __init__(self, product: TextEncoder) -> None:

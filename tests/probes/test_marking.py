@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shoptalk.probes.mark_scores import best_threshold, score_marks
+from shoptalk.probes.marking import best_threshold, score_marks
 
 CHANCES = [np.array([0.9, 0.2, 0.6]), np.array([0.1, 0.7]), np.array([0.3])]
 WRONG = [np.array([True, False, False]), np.array([False, False]), np.array([True])]

@@ -28,7 +28,7 @@ REPLY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class ReplyPieces:
+class PlacedTokens:
     """A text's tokens without special ones, and the characters that each of them stands for."""
 
     ids: Ids
@@ -48,7 +48,7 @@ class EvidenceRow:
     """Their characters in the reply."""
 
 
-def pieces_of(tokenizer: Any, text: str) -> ReplyPieces:
+def pieces_of(tokenizer: Any, text: str) -> PlacedTokens:
     """The tokens of a text, however long.
 
     Raises:
@@ -56,7 +56,7 @@ def pieces_of(tokenizer: Any, text: str) -> ReplyPieces:
     """
     backend = _backend(tokenizer)
     encoding = backend.encode(text, add_special_tokens=False)
-    return ReplyPieces(
+    return PlacedTokens(
         np.array(encoding.ids, dtype=np.int64), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     )
 
@@ -122,7 +122,7 @@ class EvidenceForm:
         fixed = len(self.form.before) + len(self.form.after)
         return self.form.max_length - fixed - min(reply, int(REPLY_SHARE * self.form.max_length))
 
-    def row(self, passages: Sequence[Ids], reply: ReplyPieces) -> EvidenceRow:
+    def row(self, passages: Sequence[Ids], reply: PlacedTokens) -> EvidenceRow:
         """The row; passages that find no room are cut, and so is a reply that takes more than its share."""
         kept = min(len(reply.ids), int(REPLY_SHARE * self.form.max_length))
         ids, spans = reply.ids[:kept], reply.spans[:kept]

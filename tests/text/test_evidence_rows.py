@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
-from shoptalk.text.reply_rows import EvidenceForm, labels_of, pieces_of, shared_with, spans_of
+from shoptalk.text.evidence_rows import EvidenceForm, labels_of, pieces_of, shared_with, spans_of
 from tests.tiny import tiny_tokenizer
 
 CLS, SEP = 2, 3

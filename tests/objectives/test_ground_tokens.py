@@ -5,7 +5,7 @@ import torch
 from shoptalk.errors import ConfigError
 from shoptalk.objective import Key
 from shoptalk.objectives import make_spec
-from shoptalk.objectives.supervised.ground import GroundBatch, GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundBatch, GroundSpec
 from shoptalk.text.corpus import Corpus
 from tests.toyworld import ToyWorld, toy_world
 

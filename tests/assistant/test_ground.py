@@ -6,8 +6,8 @@ from email.message import Message
 import pytest
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
-from shoptalk.assistant.gate import ground
 from shoptalk.assistant.generator import Generator
+from shoptalk.assistant.ground import ground
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of
 from shoptalk.errors import ConfigError
