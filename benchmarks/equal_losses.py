@@ -51,8 +51,8 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
         spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
         if spec.accepts("image"):
             product, corpus, inputs = on_pictures(name)
-        if spec.accepts("pair"):
-            product, corpus, inputs = on_pairs(spec)
+        if spec.accepts("pair") or spec.accepts("lm"):
+            product, corpus, inputs = on_other_toys(spec)
         with tempfile.TemporaryDirectory() as folder:
             # Checkouts before decision 0010 call the inputs tokens.
             named = "inputs" if "inputs" in inspect.signature(advance.Training.build).parameters else "tokens"
@@ -79,8 +79,8 @@ def on_pictures(name: str) -> tuple[Any, Any, Any]:
     return product, *toy_pictures(size=product.size)
 
 
-def on_pairs(spec: Any) -> tuple[Any, Any, Any]:
-    """The same for objectives on pictures and captions."""
+def on_other_toys(spec: Any) -> tuple[Any, Any, Any]:
+    """The same for objectives on pictures with captions, and for language models."""
     from shoptalk.objectives.toy import toy_material
 
     material = toy_material(spec)
