@@ -36,10 +36,10 @@ class QuantisedBase:
     sha256: str
     """Of the GGUF file."""
     card: str
-    hub_id: str
+    hub_id: str = ""
     """Of the model that it was quantised from."""
-    license: str
-    about: str
+    license: str = ""
+    about: str = ""
 
 
 SMOLLM2 = QuantisedBase(

@@ -19,6 +19,7 @@ from shoptalk.evaluate.bench import (
     save_measured,
 )
 from shoptalk.evaluate.pools import pool_of, sampled
+from shoptalk.nn.bases import began_as
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Embedder, Kind
@@ -150,5 +151,5 @@ def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Benc
     """The run's bench, with a random sample of its training items."""
     guards = world.config.guards
     sample = tuple(ground.train.items[i] for i in sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
-    limits = guards.model_dump()
+    limits = guards.model_dump(exclude=set() if began_as(world.config.base) is None else {"general_bits"})
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)
