@@ -21,7 +21,7 @@ from shoptalk.evaluate.bench import (
     save_measured,
 )
 from shoptalk.objectives.toy import toy_corpus
-from shoptalk.probes import forgetting, knn, rank, retrieval
+from shoptalk.probes import bits_per_byte, forgetting, knn, rank, retrieval
 from shoptalk.records import ACCURACY, Example, Measure, Reading
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.tasks.labelled import LabelJudge
@@ -79,7 +79,19 @@ def test_what_does_not_read_texts_has_no_guard_of_general_similarity() -> None:
     bench = make_bench(ground("image"), {}, goal="intent", sample=tuple(TEXTS), limits=LIMITS)
     assert set(bench.probes) == {rank.KEY, "uniformity"} and bench.guards == {}
     nothing = make_bench(ground("lm"), {"intent": intents()}, goal="intent", sample=tuple(TEXTS), limits=LIMITS)
-    assert nothing.probes == {}
+    assert set(nothing.probes) == {bits_per_byte.KEY} and nothing.guards == {}  # its base has nothing to forget
+
+
+def test_a_language_model_may_read_general_text_so_much_worse_in_per_cent_of_what_the_base_needs() -> None:
+    limits = LIMITS | {"general_bits": -2.0}
+    bench = make_bench(ground("lm"), {}, goal="language_model", sample=tuple(TEXTS), limits=limits)
+    guard = bench.guards["forgetting"]
+    key = bits_per_byte.KEY
+    assert guard.change({key: 2.0}, {key: 2.03}) == pytest.approx(-1.5)
+    before = Measured((reading(key, 2.0),))
+    assert outside(bench.guards, before, Measured((reading(key, 2.03),)), kind="lm") is None
+    why = outside(bench.guards, before, Measured((reading(key, 2.1),)), kind="lm")
+    assert why == "it forgets: bits per byte of general text, -5.0 % for the better (guard -2 %)"
 
 
 def test_without_a_judge_a_challenger_is_scored_by_the_rule_that_needs_no_labels() -> None:

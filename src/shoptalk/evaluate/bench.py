@@ -113,7 +113,7 @@ def make_bench(
     if ground.kind == "lm":
         probes[bits_per_byte.KEY] = bits_per_byte.general_bits()
     if ground.kind == "lm" and "general_bits" in limits:
-        failing = "it forgets: on general text it does {change:+.1f} % better in bits per byte (guard {limit:g} %)"
+        failing = "it forgets: bits per byte of general text, {change:+.1f} % for the better (guard {limit:g} %)"
         guards["forgetting"] = Guard(
             bits_per_byte.KEY, "forgetting", limits["general_bits"], failing, "%", lower_is_better=True, relative=True
         )
