@@ -116,9 +116,12 @@ def make_batch(rows: Sequence[Ids], *, pad_id: int, packed: bool = True) -> Toke
     )
 
 
-def make_batch_of_one(row: Ids, *, pad_id: int) -> TokenBatch:
-    """One short text in a row that is hardly wider, for models that can read packed rows: somebody waits for it."""
-    if len(row) > WIDTHS[0] - NARROW:
+def make_batch_of_one(row: Ids, *, pad_id: int, longest: int = WIDTHS[0] - NARROW) -> TokenBatch:
+    """One text in a row that is hardly wider, for models that can read packed rows: somebody waits for it.
+
+    A text of more than `longest` tokens has a row of the usual widths.
+    """
+    if len(row) > longest:
         return make_batch([row], pad_id=pad_id)
     width = max(-(-len(row) // NARROW), 1) * NARROW
     return TokenBatch((_group([row], [[0]], width, 1, pad_id),), n=1, tokens=len(row), cells=width)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from shoptalk.nn.encoder import Encoder, TextEncoder, evaluating
 from shoptalk.nn.precision import autocast
 from shoptalk.nn.transfer import sent
-from shoptalk.text.batching import LADDER, Group, TokenBatch
+from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch_of_one
 from shoptalk.text.evidence_rows import FEATURES, EvidenceForm, EvidenceRow, pieces_of, spans_of
 
 WIDTH = 64
@@ -126,7 +126,7 @@ class Grounding:
             for begin in range(0, len(order), AT_ONCE):
                 part = order[begin : begin + AT_ONCE]
                 chosen = [rows[i] for i in part]
-                texts = self.product.batch([row.ids for row in chosen])
+                texts = self._batch(chosen)
                 places = ReplyCells.of(chosen, texts)
                 for number, group, _ in network.share(texts):
                     cells, shared = places.cells[number], places.shared[number]
@@ -136,6 +136,14 @@ class Grounding:
                     for i, piece in zip(members, np.split(chances, ends), strict=True):
                         found[part[i]] = piece
         return [found[i] for i in range(len(rows))]
+
+    def _batch(self, rows: Sequence[EvidenceRow]) -> TokenBatch:
+        """A row that is read alone is hardly wider than it must be."""
+        product = self.product
+        if len(rows) == 1 and product.network.packed:
+            pad = product.tokenizer.pad_token_id
+            return make_batch_of_one(rows[0].ids, pad_id=pad, longest=product.max_length)
+        return product.batch([row.ids for row in rows])
 
     def marks(self, claims: Sequence[Claim]) -> list[Marked]:
         """What of each reply is unsupported."""
