@@ -3,9 +3,9 @@
 Two sets of documents: Harbour (`examples/harbour/documents`) and the knowledge of DSTC11 track 5 (needs SHOPTALK_DATA).
 Of each a tenth of the documents chooses the threshold and a fifth is judged; MiniLM learns from corrupted replies to
 the others for --minutes. Three trainings each: one with every kind of corruption, and one without each pair of
-`HELD_OUT`, which is then judged on exactly these: mistakes of a kind that it has never seen. F1 is of tokens, over corrupted replies and two
-thirds as many without a mistake; beside it the rule that marks a token which stands in no passage. One seed, the last
-step. Progress goes to standard error, the table to standard output.
+`HELD_OUT`, which is then judged on exactly these: mistakes of a kind that it has never seen. F1 is of tokens, over
+corrupted replies and two thirds as many without a mistake; beside it the rule that marks a token which stands in no
+passage. One seed, the last step. Progress goes to standard error, the table to standard output.
 """
 
 import argparse
