@@ -211,6 +211,11 @@ def lay_out_world(folder: Path) -> None:
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]
         (folder / name).write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
     _lay_out_pictures(folder, rng)
+    (folder / "manuals").mkdir()
+    chapters = random.Random(1)
+    for number in range(40):  # as many as it takes to hold some out
+        text = f"# Chapter {number}\n\n{_text(chapters, TOPICS[number % 2], words=30)}\n"
+        (folder / "manuals" / f"{number}.md").write_text(text, encoding="utf-8")
     later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]

@@ -23,6 +23,10 @@ FORGETTING = (
     "Forgetting is the change in how well the encoder still ranks everyday sentence pairs by meaning, in points; "
     "below zero means that something was lost."
 )
+FORGETTING_LM = (
+    "Forgetting is the change in the bits per byte that the model needs for everyday sentences, in per cent of what "
+    "the base needs; below zero means that it needs more."
+)
 CEILING = (
     "The ceiling is what the training targets of neighbours reach when they are read directly, with the index at hand: "
     "training towards them is not expected to go further."

@@ -39,7 +39,7 @@ def _answers(facts: Fact) -> Html:
     return definitions(
         [
             ("What was tried", _tried(facts)),
-            ("Ship it?", _ship(decision)),
+            ("Ship it?", _ship(facts, decision)),
             ("How sure", _sure(decision)),
             *([("What people answered", _answered(decision))] if decision.asked else []),
             ("What it cost", _cost(facts)),
@@ -72,10 +72,11 @@ def _tried(facts: Fact) -> Html:
     return _answer(join(fig(wording.candidates_tried, entries), f" {kinds}"), *more)
 
 
-def _ship(decision: Fact) -> Html:
+def _ship(facts: Fact, decision: Fact) -> Html:
     choice, needed = decision.choice.value, decision.labels_needed
     if choice == "adopt":
-        return _answer("Yes", "Serve the folder “encoder”: it holds ", named(decision.entry), ".")
+        folder = "Use the folder “model”" if facts.kind.value == "lm" else "Serve the folder “encoder”"
+        return _answer("Yes", f"{folder}: it holds ", named(decision.entry), ".")
     if choice == "keep_base":
         return _answer("No", _stay(decision))
     more: list[Child] = [_stay(decision)]

@@ -198,7 +198,7 @@ def collect(
             seed=world.config.seed,
         ),
     )
-    return facts if baseline.kind in ("text", "lm") else facts.model_copy(update={"kind": baseline.kind})
+    return facts if baseline.kind == "text" else facts.model_copy(update={"kind": baseline.kind})
 
 
 def _cost(profile: Profile, spent: Spent, log: Sequence[Mapping[str, Any]]) -> CostFacts:
