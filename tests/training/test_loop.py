@@ -17,6 +17,7 @@ from shoptalk.nn.encoder import embed
 from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.masked.mlm import MlmSpec
+from shoptalk.text.packing import pack
 from shoptalk.training import optim
 from shoptalk.training.loop import LoopConfig, Step, batch_positions, loop_config, observing, train
 from shoptalk.training.schedule import Schedule
@@ -161,6 +162,10 @@ def read_by(product: Any, world: ToyWorld) -> Callable[[], torch.Tensor]:
         product.embed([world.corpus.items[1]])
         encode = product.network.encode_pictures, product.network.encode_texts
         return lambda: torch.cat([encode[0](product.normalised(pictures)), encode[1](captions)])
+    if product.kind == "lm":
+        product.score(world.corpus.texts[:5])
+        rows = pack([np.array([product.part, *product.tokenizer("where is it?")["input_ids"]])], length=32)
+        return lambda: product.network.hidden(rows)
     embed(product, world.corpus.texts[:5])
     return lambda: product.network(product.batch([world.tokens[0]]))
 
@@ -178,7 +183,9 @@ def test_a_probe_leaves_the_training_run_unchanged(name: str):
             random.random(), np.random.rand(3), torch.rand(3)
             product.network.train()
             next(
-                part for part in product.network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.Conv2d)
+                part
+                for part in product.network.modules()
+                if isinstance(part, torch.nn.LayerNorm | torch.nn.Conv2d | torch.nn.Embedding)
             ).eval()
             with torch.enable_grad():
                 vectors_of().sum().backward()
