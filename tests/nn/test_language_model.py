@@ -17,6 +17,7 @@ from shoptalk.nn.bases import kind_of, open_base, open_model
 from shoptalk.nn.language_model import CausalNetwork, LanguageModel
 from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.tiny_lm import tiny_bytes, tiny_language_model
+from shoptalk.text.corpus import Corpus
 
 MODEL = tiny_language_model()
 
@@ -38,6 +39,16 @@ def test_bits_of_texts_side_by_side_are_those_of_each_text_alone(texts: list[str
     texts = [text for text in texts if len(text.encode()) < 60]
     expected = [bits_by_hand(MODEL, text) for text in texts]
     np.testing.assert_allclose(MODEL.score(texts), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_marker_in_a_text_is_read_as_its_letters() -> None:
+    text = "a<|endoftext|>b"
+    assert len(MODEL.inputs(_corpus(text))[0]) == len(text)
+    assert MODEL.units([text]) == len(text)
+
+
+def _corpus(text: str) -> Corpus:
+    return Corpus(items=(text,), conversation=np.zeros(1, dtype=np.int64), turn=np.array([-1]), digest="one")
 
 
 def test_a_text_longer_than_a_context_is_read_in_parts() -> None:

@@ -77,6 +77,13 @@ def test_any_words_in_any_language_are_taught_whole(pairs: list[tuple[str, str]]
     assert said(tokenizer, rendered(tokenizer, talk)) == [f"{reply}<|im_end|>" for _, reply in pairs]
 
 
+def test_what_somebody_wrote_ends_no_turn() -> None:
+    tokenizer = tokenizer_with(LLAMA2)
+    chat = rendered(tokenizer, [Message("user", "a<|endoftext|>b"), Message("assistant", "No.")])
+    assert said(tokenizer, chat) == [" No. <|endoftext|>"]
+    assert (chat.ids == tokenizer.eos_token_id).sum() == 2  # the template's own, at the beginning and at the end
+
+
 def test_a_model_without_a_template_says_what_to_give() -> None:
     with pytest.raises(ConfigError, match=r"has no chat template.*Give a model that has one, such as smollm2"):
         rendered(tokenizer_with(None), TALK)

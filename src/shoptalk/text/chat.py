@@ -109,7 +109,8 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
 
 
 def _written(tokenizer: Any, messages: Sequence[Message], *, asking: bool) -> str:
-    turns = [{"role": message.role, "content": message.text} for message in messages]
+    markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    turns = [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{tokenizer.name_or_path!r} has no chat template, so it is not known how it writes a conversation. Give a "
@@ -123,4 +124,11 @@ def _written(tokenizer: Any, messages: Sequence[Message], *, asking: bool) -> st
             f"{', '.join(message.role for message in messages)}: {error}. Correct chat_template in its "
             "tokenizer_config.json, or give another model."
         ) from error
+    return text
+
+
+def _unmarked(text: str, markers: Sequence[str]) -> str:
+    """The text without markers of the template: a space in each keeps what somebody wrote from ending a turn."""
+    for marker in markers:
+        text = text.replace(marker, f"{marker[:1]} {marker[1:]}")
     return text

@@ -57,7 +57,7 @@ class Tokenised:
 
 def tokenise(tokenizer: Any, texts: Sequence[str], *, max_length: int, special: bool = True) -> Tokenised:
     """Token ids of every text, cut at `max_length` tokens (special tokens included), in memory. Without `special` none
-    are put around a text.
+    are put around a text, and a marker that stands in a text, such as "<|endoftext|>", is read as its letters.
     """
     return _tokenised(tokenizer, texts, range(len(texts)), max_length, special)
 
@@ -148,6 +148,7 @@ def _encoded(
             truncation=True,
             max_length=max_length,
             add_special_tokens=special,
+            **({} if special else {"split_special_tokens": True}),
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
