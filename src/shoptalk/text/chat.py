@@ -99,7 +99,7 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
                 "template only appends, such as smollm2."
             )
         spans.append((begin, end))
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     offsets = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     spoken = np.full(len(offsets), -1, dtype=np.int64)
     for number, (begin, end) in enumerate(spans):
