@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shoptalk.adaptation import adapt
-from shoptalk.artifact import open_artifact
+from shoptalk.artifact import create, open_artifact
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.verify import verify
 from shoptalk.config import load
@@ -17,7 +17,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.bases import kind_of, open_model
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.scratch_lm import LM_SIZES, LmSize
-from shoptalk.readback import refuse_no_run
+from shoptalk.readback import refuse_no_run, shipped_in
 from shoptalk.stages.world import World
 from tests.conftest import Listener
 
@@ -54,8 +54,9 @@ def config(**more: object) -> object:
 @pytest.mark.slow
 def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(documents: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    listener = Listener()
-    verdict = adapt([documents], out=run, config=config(), report=listener).told()
+    with create(run / "encoder", kind="encoder", config={}, parents={}) as inside:  # of an earlier question
+        (inside / "config.json").write_text("{}")
+    verdict = adapt([documents], out=run, config=config(), report=Listener(), force=True).told()
     assert verdict["choice"] == "adopt" and verdict["task"] == "language_model"
     assert verdict["metric"] == "bits per byte" and verdict["gain"] > 0.5
     assert verdict["adapted"] == pytest.approx(verdict["base"] - verdict["gain"])
@@ -73,6 +74,7 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert "bits per byte" in page and "gain in bits" in page
     with pytest.raises(InputError, match="is a run of a language model"):
         refuse_no_run(run)
+    assert shipped_in(run) == "model"
     # The same command again finds all of it done.
     again = Listener()
     assert adapt([documents], out=run, config=config(), report=again).told() == verdict

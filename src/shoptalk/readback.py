@@ -184,6 +184,11 @@ def refuse_no_folder(run: Path) -> None:
         raise InputError(f"{run} is no folder. Give the folder of a run that `shoptalk adapt` left.")
 
 
+def shipped_in(run: Path) -> str:
+    """The folder of a run in which its product is handed out: `model` of a language model, else `encoder`."""
+    return "model" if (run / "model" / MANIFEST).is_file() else "encoder"
+
+
 def refuse_no_run(run: Path) -> None:
     """Say so where the run that a user names is none that can be served.
 
@@ -191,7 +196,7 @@ def refuse_no_run(run: Path) -> None:
         InputError: it is no folder, or none of a finished run.
     """
     refuse_no_folder(run)
-    if (run / "model" / MANIFEST).is_file():
+    if shipped_in(run) == "model":
         raise InputError(
             f"{run} is a run of a language model, and an assistant is served from an encoder, which finds the passages "
             "that it answers from. Give the folder of a run of the task intent, reply or answer."

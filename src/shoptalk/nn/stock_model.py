@@ -10,22 +10,30 @@ from transformers import AutoConfig, AutoModel
 from shoptalk.nn.admission import refuse_misfit
 
 
-def stock_model(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:
-    """The stock model in float32 with its own attention (plain matmuls, which train faster than the fused kernel on
-    CPUs, whose backward pass is slow there), and what transformers says of the weights.
+def stock_model(
+    folder: Path, ref: str, held: int, *, of: Any = AutoModel, attention: str = "eager"
+) -> tuple[Any, Mapping[str, Any]]:
+    """The stock model in float32, and what transformers says of the weights.
 
     It is built without memory first, to see that its size is that of the `held` numbers in the file.
+
+    Args:
+        folder: config.json and safetensors.
+        ref: how the user named it.
+        held: numbers in the safetensors.
+        of: the auto class that opens it.
+        attention: its own, plain matmuls, train faster than the fused kernel on CPUs where texts are short.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        described = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+        described = of.from_config(config, attn_implementation=attention, trust_remote_code=False)
     refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
-    backbone, report = AutoModel.from_pretrained(
+    backbone, report = of.from_pretrained(
         folder,
         config=config,
         local_files_only=True,
         dtype=torch.float32,
-        attn_implementation="eager",
+        attn_implementation=attention,
         trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,

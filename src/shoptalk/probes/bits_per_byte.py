@@ -24,6 +24,12 @@ def byte_counts(texts: Sequence[str]) -> Float[np.ndarray, " N"]:
     return np.array([len(text.encode("utf-8", "surrogatepass")) for text in texts], dtype=np.float64)
 
 
+def per_mean_byte(bits: Float[np.ndarray, " N"], texts: Sequence[str]) -> Float[np.ndarray, " N"]:
+    """Bits of each text over the mean of their bytes: the mean of these is the bits per byte of all together."""
+    shares: Float[np.ndarray, " N"] = bits / byte_counts(texts).mean()
+    return shares
+
+
 def general_bits(texts: Sequence[str] | None = None) -> Callable[[Scorer], Reading]:
     """A probe: bits per byte of the texts, or of the shipped sentences.
 
@@ -35,10 +41,9 @@ def general_bits(texts: Sequence[str] | None = None) -> Callable[[Scorer], Readi
     chosen = list(texts) if texts is not None else [pair.a for pair in general_pairs()][:SENTENCES]
     if not chosen:
         raise ValueError("Bits per byte need texts to read and got none.")
-    mean = byte_counts(chosen).mean()
 
     def probe(product: Scorer) -> Reading:
-        scores = product.score(chosen) / mean
+        scores = per_mean_byte(product.score(chosen), chosen)
         return Reading(
             key=KEY,
             name="bits per byte of general text",

@@ -43,8 +43,8 @@ def base_stage(world: World, curated: Curated) -> World:
         ConfigError: the vocabulary of this base cannot be extended.
     """
     config = world.config
-    made = size_of(config.base) is not None or lm_size_of(config.base) is not None or from_seed(config.base)
-    if not made and not config.vocabulary:
+    of_the_run = size_of(config.base) is not None or lm_size_of(config.base) is not None or from_seed(config.base)
+    if not of_the_run and not config.vocabulary:
         return world
     launch.shared(folder := world.run / "base", make=lambda: _make_base(world, curated), read=lambda: None)
     return replace(world, config=config.model_copy(update={"base": str(folder)}), asked_base=config.base)
@@ -78,7 +78,7 @@ def _make_base(world: World, curated: Curated) -> None:
     if config.vocabulary:
         words = find_words(curated.train, text_encoder(product).tokenizer, most=config.vocabulary)
         product = extend(text_encoder(product), list(words))
-        such = f", such as {', '.join(list(words)[:5])}" if words else ""
+        such = ", such as " * bool(words) + ", ".join(list(words)[:5])
         world.report.say(f"base: {len(words)} words of this text are whole tokens now{such}")
     pieces = pieces_of(product)
     readings = ({"pieces": float(pieces)} if pieces else {}) | {"new_words": float(len(words))}

@@ -14,7 +14,7 @@ from shoptalk.nn.heads import classifier, head_files, names
 from shoptalk.nn.product import Embedder, folder_of
 from shoptalk.probes.once import Once
 from shoptalk.question import withdraw
-from shoptalk.readback import MANIFEST
+from shoptalk.readback import MANIFEST, shipped_in
 from shoptalk.records import Item
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -46,6 +46,8 @@ def ship_stage(
     shipped = folder_of(baseline.kind)
     kept = {f"candidate/{shipped}"} if challenger else set()
     withdraw(world.run, but={"evidence", "head", "dose.json"} | kept)
+    if open_artifact(other := world.run / ("encoder" if shipped == "model" else "model")) is not None:
+        discard(other)  # of an earlier question, whose base was of another kind
     with world.profile.part("saving"):
         if challenger is not None:
             encoder_stage(
@@ -74,7 +76,7 @@ def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
     """Of what a finished run hands out, with a challenger or a head more than the encoder, the parts that are not what
     they were.
     """
-    shipped = "model" if (run / "model" / MANIFEST).exists() else "encoder"
+    shipped = shipped_in(run)
     parts = [shipped, *([f"candidate/{shipped}"] if challenger else []), *(["head"] if head else [])]
     return [name for name in parts if sound(run / name) is None]
 
@@ -106,10 +108,9 @@ def finetune_stage(
     which the verdict has judged the encoder; of `known` items it has the vectors.
     """
     parents = {"encoder": encoder.content, "corpus": curated.artifact.content}
-    shipped = "model" if (world.run / "model" / MANIFEST).exists() else "encoder"
     settings, target = {"seed": world.config.seed, "names": names.EXAMPLES, "kind": kind}, world.run / "head"
     key = key_of(kind="head", config=settings, parents=parents)
-    product = open_product(world.config, str(world.run / shipped)) if curated.examples else None
+    product = open_product(world.config, str(world.run / shipped_in(world.run))) if curated.examples else None
     if not isinstance(product, Embedder):  # no labels, or a model that gives no vectors to fit a head on
         if open_artifact(target) is not None:
             discard(target)  # of an earlier question that had labels; it knows another encoder

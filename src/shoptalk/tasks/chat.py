@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 from shoptalk.errors import InputError
 from shoptalk.nn.language_model import LanguageModel
-from shoptalk.probes.bits_per_byte import byte_counts
+from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.text.chat import Message, messages_of, rendered
@@ -51,10 +51,10 @@ class ChatJudge(Judge):
 
     def look(self, product: LanguageModel) -> Score:
         """Of each reply, minus its bits over the mean of bytes."""
-        made = [rendered(product.tokenizer, chat).last(product.max_length) for chat in self.chats]
-        bits = product.bits_of([chat.ids for chat in made], counted=[chat.spoken == chat.spoken.max() for chat in made])
-        scores: Score = -(bits / byte_counts([chat[-1].text for chat in self.chats]).mean())[None]
-        return scores
+        written = [rendered(product.tokenizer, chat).last(product.max_length) for chat in self.chats]
+        replies = [chat.spoken == chat.spoken.max() for chat in written]
+        bits = product.bits_of([chat.ids for chat in written], counted=replies)
+        return -per_mean_byte(bits, [chat[-1].text for chat in self.chats])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
         """The same."""
@@ -97,10 +97,10 @@ def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Mes
     for number in sorted(rng.permutation(with_replies).tolist()[:most]):
         begin, end = np.searchsorted(conversation, [number, number + 1])
         messages = messages_of(corpus, int(begin), int(end))
-        said = [place for place, message in enumerate(messages) if message.role == "assistant"]
-        if not said:
+        replies = [place for place, message in enumerate(messages) if message.role == "assistant"]
+        if not replies:
             continue
-        reply = said[int(rng.integers(len(said)))]
+        reply = replies[int(rng.integers(len(replies)))]
         chats.append(tuple(_cut(_from_user(messages[max(0, reply - BEFORE) : reply + 1]))))
     return chats
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 from shoptalk import decide
 from shoptalk.errors import InputError
 from shoptalk.nn.product import Scorer
-from shoptalk.probes.bits_per_byte import byte_counts
+from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.text.corpus import Corpus
@@ -104,8 +104,7 @@ def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
 
 
 def _scores(product: Scorer, texts: Sequence[str]) -> Score:
-    scores: Score = -(product.score(texts) / byte_counts(texts).mean())[None]
-    return scores
+    return -per_mean_byte(product.score(texts), texts)[None]
 
 
 def _remark(n_documents: int) -> str | None:

@@ -55,9 +55,9 @@ class Corpus:
     """N items in document order, those of a document next to each other.
 
     `conversation[i]` numbers the document of item i; `turn[i]` is its place among the turns of that conversation,
-    and -1 for passages of plain documents, whose order nothing may learn from. A turn that was left out of training
-    leaves a gap in these numbers. `role[i]` is the place in `roles` of the role that the turn was written in, and -1
-    where that is not known.
+    and -1 for passages of plain documents: these stand in their text's order, and documents in one that nothing may
+    learn from. A turn that was left out of training leaves a gap in these numbers. `role[i]` is the place in `roles` of
+    the role that the turn was written in, and -1 where that is not known.
     """
 
     items: Sequence[Item]

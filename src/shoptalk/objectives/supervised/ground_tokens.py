@@ -81,14 +81,14 @@ class GroundSpec(Spec):
         maker = ReplyMaker(material, self)
 
         def collate(examples: Sequence[int], key: Key) -> GroundBatch:
-            made = [maker(example, key) for example in examples]
-            rows = [reply.row for reply in made]
+            replies = [maker(example, key) for example in examples]
+            rows = [reply.row for reply in replies]
             texts = material.product.batch([row.ids for row in rows])
             return GroundBatch(
                 texts=texts,
                 replies=ReplyCells.of(rows, texts),
                 wrong=tuple(
-                    torch.from_numpy(np.concatenate([made[i].wrong for i in group.rows.tolist()]).astype(np.float32))
+                    torch.from_numpy(np.concatenate([replies[i].wrong for i in group.rows.tolist()]).astype(np.float32))
                     for group in texts.groups
                 ),
             )
