@@ -102,15 +102,15 @@ class Encoder(nn.Module):
     def top_layers(self, group: Group, top: int, *, causal: bool = False) -> list[Float[Tensor, "R W D"]]:
         """The hidden states of the last `top` layers, lowest first: fewer where the backbone has fewer layers."""
         ids = sent(group.ids, self.device)
+        config: Any = self.backbone.config
         if causal and not self.packed:
             raise ConfigError(
-                f"The attention of {self.backbone.config.model_type!r} cannot be made to read from left to right. "
+                f"The attention of {config.model_type!r} cannot be made to read from left to right. "
                 "Give an encoder such as minilm, or another objective, such as mlm."
             )
         if not self.packed:
             mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
-        config: Any = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
         positions = sent(group.positions, self.device) + first
         if self._by_kernels:
