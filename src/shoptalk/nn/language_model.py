@@ -232,6 +232,8 @@ def next_token_loss(
     follows = rows.continued() if wanted is None else rows.continued() & wanted
     count = max(1, int(follows.sum()))
     mine = gather.my_rows(len(rows.ids))
+    if mine.start == mine.stop:  # more processes than rows: models read no empty batch, so this one's counts nothing
+        mine, follows = slice(0, 1), torch.zeros_like(follows)
     part, follows = rows.rows(mine), follows[mine]
     states = network.hidden(part)[:, :-1][sent(follows, network.device)]
     table = network.table
