@@ -108,6 +108,17 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
     return Rendered(np.asarray(encoded["input_ids"], dtype=np.int64), spoken)
 
 
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
+    """A conversation's tokens by the tokenizer's chat template, up to where the assistant is to speak.
+
+    Raises:
+        ConfigError: there is no template, or it cannot write this conversation.
+    """
+    written = _written(tokenizer, messages, asking=True)
+    ids: list[int] = tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
+    return tuple(ids)
+
+
 def _written(tokenizer: Any, messages: Sequence[Message], *, asking: bool) -> str:
     markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     turns = [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
