@@ -6,7 +6,6 @@ from memory: bfloat16 has half as many bytes. Where a processor cannot multiply 
 
 import functools
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +15,28 @@ from shoptalk.nn.native import library
 from shoptalk.nn.native.step import few_rows
 from shoptalk.nn.precision import Precision
 
-_ROWS, _WIDTH, _REPEATS = 16_384, 1_024, 4
-"""A table of 64 MB in float32, which no processor keeps to itself."""
+_ROWS, _WIDTH, _ROUNDS = 16_384, 1_024, 10
+"""A table of 64 MB in float32, which no processor keeps to itself; the types take turns, since others may compute."""
 _WORTHWHILE = 1.2
 
 
 @functools.cache
 def faster_weights() -> Precision:
     """float32, or bfloat16 where that is clearly faster."""
-    seconds = {dtype: _seconds(torch.ones(_ROWS, _WIDTH, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)}
-    return "bfloat16" if seconds[torch.float32] >= _WORTHWHILE * seconds[torch.bfloat16] else "float32"
+    exact, half = (torch.ones(_ROWS, _WIDTH, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    rounds = [(_seconds(exact), _seconds(half)) for _ in range(_ROUNDS)]
+    slower, faster = (min(taken) for taken in zip(*rounds, strict=True))
+    return "bfloat16" if slower >= _WORTHWHILE * faster else "float32"
 
 
 def _seconds(table: Tensor) -> float:
-    """The shortest of a few products with one row."""
-    row = torch.ones(1, table.shape[1], dtype=torch.float32 if library() else table.dtype)
-    product: Callable[[], Tensor] = (
-        (lambda: few_rows(row, table)) if library() else (lambda: nn.functional.linear(row, table))
-    )
-    taken = []
-    for _ in range(_REPEATS):
-        begun = time.perf_counter()
-        product()
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
+    """Of a product with one row, in the way that decoding will do it."""
+    begun = time.perf_counter()
+    if library() is not None:
+        few_rows(torch.ones(1, table.shape[1]), table)
+    else:
+        nn.functional.linear(torch.ones(1, table.shape[1], dtype=table.dtype), table)
+    return time.perf_counter() - begun
 
 
 def store_weights(product: LanguageModel, precision: Precision) -> None:
