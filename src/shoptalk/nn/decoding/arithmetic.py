@@ -15,28 +15,36 @@ from shoptalk.nn.native import library
 from shoptalk.nn.native.step import few_rows
 from shoptalk.nn.precision import Precision
 
-_ROWS, _WIDTH, _ROUNDS = 16_384, 1_024, 10
-"""A table of 64 MB in float32, which no processor keeps to itself; the types take turns, since others may compute."""
+_ROWS, _WIDTH, _ROUNDS = 16_384, 1_024, 20
+"""A table of 64 MB in float32, which no processor keeps to itself; and enough rounds for clocks of 4 ms."""
 _WORTHWHILE = 1.2
 
 
 @functools.cache
 def faster_weights() -> Precision:
-    """float32, or bfloat16 where that is clearly faster."""
+    """float32, or bfloat16 where that is clearly faster. One thread's own time counts, and the types take turns: others
+    may be computing on this machine.
+    """
+    library()
     exact, half = (torch.ones(_ROWS, _WIDTH, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
-    rounds = [(_seconds(exact), _seconds(half)) for _ in range(_ROUNDS)]
-    slower, faster = (min(taken) for taken in zip(*rounds, strict=True))
-    return "bfloat16" if slower >= _WORTHWHILE * faster else "float32"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = [(_seconds(exact), _seconds(half)) for _ in range(_ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
+    of_exact, of_half = (sum(taken) for taken in zip(*rounds, strict=True))
+    return "bfloat16" if of_exact >= _WORTHWHILE * of_half else "float32"
 
 
 def _seconds(table: Tensor) -> float:
     """Of a product with one row, in the way that decoding will do it."""
-    begun = time.perf_counter()
+    begun = time.thread_time()
     if library() is not None:
         few_rows(torch.ones(1, table.shape[1]), table)
     else:
         nn.functional.linear(torch.ones(1, table.shape[1], dtype=table.dtype), table)
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
 
 
 def store_weights(product: LanguageModel, precision: Precision) -> None:
