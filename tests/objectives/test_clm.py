@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
-from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec, window_begins
+from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.windows import window_begins
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import toy_world
 

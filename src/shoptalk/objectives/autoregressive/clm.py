@@ -28,11 +28,7 @@ from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack
-
-CHARACTERS_A_TOKEN = 3
-"""By which windows are laid out, before any tokenizer is known: English has more, so that most windows fit."""
-BETWEEN = {True: "\n", False: "\n\n"}
-"""What parts the turns of a conversation, and the passages of a document."""
+from shoptalk.text.windows import BETWEEN, CHARACTERS_A_TOKEN, window_begins
 
 
 class ClmSpec(Spec):
@@ -83,21 +79,6 @@ class ClmSpec(Spec):
     def build(self, product: LanguageModel) -> "CausalLanguageModel":
         """The model as it is: it has its output layer."""
         return CausalLanguageModel(product, checkpoint_layers=self.checkpoint_layers)
-
-
-def window_begins(corpus: Corpus, *, characters: int) -> Int[np.ndarray, " E"]:
-    """The positions at which windows begin: at each document's first item, and wherever the items since the last
-    beginning have so many characters together with the next one.
-    """
-    conversation = np.asarray(corpus.conversation)
-    begins: list[int] = []
-    size = 0
-    for place, text in enumerate(corpus.texts):
-        if not begins or conversation[place] != conversation[place - 1] or size + len(text) > characters:
-            begins.append(place)
-            size = 0
-        size += len(text)
-    return np.array(begins, dtype=np.int64)
 
 
 class CausalLanguageModel(Objective[LanguageModel, PackedRows]):
