@@ -35,6 +35,7 @@ from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
+from shoptalk.assistant.note import note_of
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
@@ -243,12 +244,7 @@ class Assistant:
     def summary(self, turns: Sequence[Turn], *, most: int = 5) -> str:
         """A note for the person who takes over: the visitor's own sentences that say most, in their order."""
         messages = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
-        if len(messages) > most:
-            vectors = self.embed(messages)
-            central = vectors @ vectors.mean(axis=0)
-            kept = {0, len(messages) - 1, *np.argsort(-central)[: most - 2].tolist()}
-            messages = [text for number, text in enumerate(messages) if number in kept]
-        return "\n".join(f"- {text}" for text in messages)
+        return "\n".join(f"- {text}" for text in note_of(messages, self.embed, most=most))
 
     def _readings(
         self, asked: "AskedTurn", vector: Float[np.ndarray, " D"]
