@@ -24,6 +24,7 @@ from shoptalk.objectives.masked.mae import MaeSpec
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
 from shoptalk.objectives.masked.sop import SopSpec
+from shoptalk.objectives.masked.span import SpanSpec
 from shoptalk.objectives.masked.tsdae import TsdaeSpec
 from shoptalk.objectives.mixture import MixtureSpec, Part
 from shoptalk.objectives.noncontrastive.byol import ByolSpec
@@ -33,6 +34,7 @@ from shoptalk.objectives.supervised import needs_labels
 from shoptalk.objectives.supervised.classify import ClassifySpec
 from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.objectives.supervised.setfit import SetfitSpec
+from shoptalk.objectives.supervised.translate import TranslateSpec
 
 OBJECTIVES: dict[str, type[Spec]] = {
     "mlm": MlmSpec,
@@ -49,6 +51,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "causal": CausalSpec,
     "clm": ClmSpec,
     "sft": SftSpec,
+    "span": SpanSpec,
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,
@@ -58,6 +61,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "classify": ClassifySpec,
     "setfit": SetfitSpec,
     "ground": GroundSpec,
+    "translate": TranslateSpec,
 }
 
 PREFERENCE = ("neighbours", "turns", "mlm", "simcse")

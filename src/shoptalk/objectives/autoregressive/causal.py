@@ -26,7 +26,7 @@ from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.token_head import TokenHead
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
-from shoptalk.objectives.masked.mlm import MaskedBatch
+from shoptalk.text.batching import MaskedBatch
 from shoptalk.text.corpus import Corpus
 
 
