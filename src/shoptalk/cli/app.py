@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shoptalk import __version__
-from shoptalk.cli import ask_terminal, desk, encoders, finetuning, printed, serving, writing
+from shoptalk.cli import ask_terminal, desk, encoders, finetuning, printed, serving, texts, writing
 from shoptalk.cli.options import (
     Base,
     Budget,
@@ -303,6 +303,7 @@ app.add_typer(writing.commands)
 app.add_typer(serving.commands)
 app.add_typer(desk.commands)
 app.add_typer(ask_terminal.commands)
+app.add_typer(texts.commands)
 
 
 def main() -> None:
