@@ -1,8 +1,8 @@
 """Does a language model foretell what the agent says? Bits per byte of the replies of held-out conversations.
 
 Each reply stands where the model's chat template puts it, after what was said before; only its own tokens count, its
-end of turn included where it is whole. It needs no labels. What is resampled is conversations, one reply of each. All replies together
-count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
+end of turn included where it is whole. It needs no labels. What is resampled is conversations, one reply of each. All
+replies together count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
 """
 
 from collections.abc import Sequence

@@ -42,12 +42,14 @@ class Rendered:
         """What the assistant says."""
         return np.asarray(self.spoken >= 0)
 
+
 def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     """The turns of a conversation at positions of a corpus, as messages that alternate and begin with the user's.
 
     An agent's turns (`AGENTS`) are the assistant's, retrieved passages stand before the user's next words, what tools
-    say is left out, and so are prompts ("system", where the corpus has another agent); everybody else is the user. Where nobody's role is known, speakers take turns. Turns of one
-    role that follow each other are one message. What an agent says before anybody asked is left out.
+    say is left out, and so are prompts ("system", where the corpus has another agent); everybody else is the user.
+    Where nobody's role is known, speakers take turns. Turns of one role that follow each other are one message. What an
+    agent says before anybody asked is left out.
     """
     messages: list[Message] = []
     waiting: list[str] = []
