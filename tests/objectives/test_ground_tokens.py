@@ -81,6 +81,14 @@ def test_of_a_passage_longer_than_a_row_a_reply_says_only_what_the_row_shows():
         assert reply and set(reply) <= set(evidence)
 
 
+def test_of_a_large_corpus_replacements_come_from_a_sample(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shoptalk.objectives.supervised.ground_tokens.MOST_KNOWN", 2)
+    world = world_of()
+    maker = ReplyMaker(Material(CORPUS, world.product, None, None), GroundSpec())
+    assert len(maker.inventory.told) == len(maker.inventory.document) == 2
+    assert maker(3, Key(0, 1)).row.ids.size
+
+
 def test_an_example_does_not_depend_on_its_batch():
     world = world_of()
     alone, among = world.collate([2], Key(3, 1)), world.collate([0, 1, 2, 3], Key(3, 1))

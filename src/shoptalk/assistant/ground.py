@@ -121,6 +121,9 @@ def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     for number in _NUMBER.findall(said):
         if _plain_number(number) not in numbers:
             return f"the number {number} stands in no passage that it cites"
+    for word in re.findall(r"[^\W\d_]+", said.lower()):
+        if word in _SPELT and _SPELT[word] != "1" and _SPELT[word] not in numbers:  # "one" is a pronoun as well
+            return f"the number {word!r} stands in no passage that it cites"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
@@ -150,7 +153,7 @@ def _negated(said: str, whole: str) -> str | None:
 
 def _numbers(text: str) -> set[str]:
     numbers = {_plain_number(number) for number in _NUMBER.findall(text)}
-    numbers |= {part for number in _NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
+    numbers |= {_plain_number(part) for number in _NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
     return numbers | {_SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in _SPELT}
 
 

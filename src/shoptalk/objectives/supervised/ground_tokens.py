@@ -38,7 +38,11 @@ from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
 from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
+from shoptalk.text.order import permuted
 from shoptalk.text.plain_sentences import sentences
+
+MOST_KNOWN = 20_000
+"""Passages whose names, words and sentences are held in memory to draw replacements from; of more, a random sample."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,10 @@ class ReplyMaker:
         self.places = np.asarray(spec.examples(corpus), dtype=np.int64)
         self.texts = corpus.texts
         self.document = corpus.conversation
-        self.inventory = Inventory.of([self.texts[int(i)] for i in self.places], self.document[self.places].tolist())
+        known = self.places
+        if len(known) > MOST_KNOWN:
+            known = known[np.sort(permuted(len(known), range(MOST_KNOWN), seed=0, epoch=0))]
+        self.inventory = Inventory.of([self.texts[int(i)] for i in known], self.document[known].tolist())
 
     def __call__(self, example: int, key: Key) -> MadeReply:
         """The reply to the passage at this position of the corpus, or to as much of it as a row can hold."""
