@@ -23,7 +23,7 @@ from shoptalk.errors import ConfigError, StorageError
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives import OBJECTIVES
-from shoptalk.text import batching
+from shoptalk.text import batching, source_target
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig, train
@@ -56,6 +56,7 @@ class Setting:
 
 def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: float = float("inf")) -> Training:
     batching.SHARED_CELLS = setting.shared_cells
+    source_target.GROUP_CELLS = 8 * setting.shared_cells
     os.environ["SHOPTALK_NATIVE"] = str(int(setting.native))
     world = toy_world(small_spec(setting.name, config.batch))
     return Training.build(
@@ -70,9 +71,9 @@ def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: 
     )
 
 
-def token_batches(batch: Any) -> list[batching.TokenBatch]:
+def token_batches(batch: Any) -> list[Any]:
     """All that an objective's batch holds for encoders and decoders to read."""
-    if isinstance(batch, batching.TokenBatch):
+    if isinstance(batch, batching.TokenBatch | source_target.SourceTargetBatch):
         return [batch]
     inside = batch if isinstance(batch, tuple) else vars(batch).values() if hasattr(batch, "__dict__") else ()
     return [found for part in inside for found in token_batches(part)]
@@ -106,6 +107,7 @@ def many(jobs: list[tuple[Any, ...]]) -> list[Any]:
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `training_of` sets is set back."""
     monkeypatch.setattr(batching, "SHARED_CELLS", batching.SHARED_CELLS)
+    monkeypatch.setattr(source_target, "GROUP_CELLS", source_target.GROUP_CELLS)
     monkeypatch.setenv("SHOPTALK_NATIVE", os.environ.get("SHOPTALK_NATIVE", "1"))
 
 

@@ -80,8 +80,7 @@ def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = 
             conversation is not the beginning of what it writes for all of it.
         ValueError: a turn of the assistant is empty.
     """
-    markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    turns = [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
+    turns = _turns(tokenizer, messages)
     whole = _written(tokenizer, turns, asking=False)
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     begin_of_read = max(0, len(encoded["input_ids"]) - most) if most is not None else 0
@@ -107,6 +106,23 @@ def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = 
         if len(offsets) and begin <= offsets[0, 0]:
             break  # the turns before it are not read
     return Rendered(np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64), spoken)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
+    """A conversation's tokens by the tokenizer's chat template, up to where the assistant is to speak.
+
+    Raises:
+        ConfigError: there is no template, or it cannot write this conversation.
+    """
+    written = _written(tokenizer, _turns(tokenizer, messages), asking=True)
+    ids: list[int] = tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
+    return tuple(ids)
+
+
+def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as templates take them, without the template's own markers in what was said."""
+    markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
 
 
 def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool) -> str:

@@ -1,7 +1,8 @@
 """Windows over the documents of a corpus, and which of them stand in one row: laid out once, by real token counts.
 
-    windows = laid_out(lengths, first, gaps, cells=512)
+    windows = windows_of(corpus, inputs.lengths, between, cells=512)
     rows = in_rows(windows.sizes, cells=512)
+    ids, closes = stretch(windows, 7, inputs, corpus, between)
 
 A window is a stretch of one document that a row can hold. It ends between two items where it can; an item that is
 longer than a row is cut into several windows, so that every token of a corpus is in one window. Rows are filled by best
@@ -12,10 +13,14 @@ No text is read, and the same lengths give the same windows and rows.
 """
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int, Integer
+
+from shoptalk.text.corpus import Corpus
+from shoptalk.text.tokens import Tokenised
 
 AROUND = 1
 """Tokens that stand before a window, and as many after a document's last one."""
@@ -50,6 +55,47 @@ class RowsOfWindows:
         """The numbers of a row's windows."""
         numbers: list[int] = self.windows[self.starts[row] : self.starts[row + 1]].tolist()
         return numbers
+
+
+def windows_of(
+    corpus: Corpus, lengths: Integer[np.ndarray, " N"], between: Mapping[bool, Int[np.ndarray, " _"]], *, cells: int
+) -> Windows:
+    """The windows of a corpus.
+
+    Args:
+        corpus: the documents.
+        lengths: tokens of each item.
+        between: the tokens that part turns of a conversation (True), and passages of a document (False).
+        cells: of a row, at least 4.
+    """
+    document = np.asarray(corpus.conversation)
+    first = np.append(True, np.diff(document) != 0)[: len(document)]
+    gaps = np.where(np.asarray(corpus.turn) >= 0, len(between[True]), len(between[False]))
+    return laid_out(lengths, first, gaps, cells=cells)
+
+
+def stretch(
+    windows: Windows,
+    number: int,
+    inputs: Tokenised,
+    corpus: Corpus,
+    between: Mapping[bool, Int[np.ndarray, " _"]],
+) -> tuple[Int[np.ndarray, " w"], bool]:
+    """The tokens of a window, without what stands before and after, and whether its document ends with it."""
+    document = corpus.conversation
+    place, offset, size = int(windows.items[number]), int(windows.offsets[number]), AROUND
+    pieces: list[Int[np.ndarray, " _"]] = []
+    while True:
+        ids = inputs[place][offset:][: windows.sizes[number] - size]
+        pieces.append(ids)
+        size += len(ids)
+        place, offset = place + 1, 0
+        if size == windows.sizes[number]:
+            return np.concatenate(pieces), False
+        if place == len(document) or document[place] != document[place - 1]:
+            return np.concatenate(pieces), True
+        pieces.append(between[bool(corpus.turn[place] >= 0)])
+        size += len(pieces[-1])
 
 
 def laid_out(

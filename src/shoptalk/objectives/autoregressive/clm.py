@@ -30,7 +30,7 @@ from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.corpus import PARTED_BY, Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack_rows
 from shoptalk.text.stored import runs
-from shoptalk.text.windows import Windows, in_rows, laid_out
+from shoptalk.text.windows import Windows, in_rows, stretch, windows_of
 
 
 class ClmSpec(Spec):
@@ -57,27 +57,13 @@ class ClmSpec(Spec):
     def collate(self, material: Material[LanguageModel]) -> Callable[[Sequence[int], Key], PackedRows]:
         """The rows with the windows that they hold."""
         product, corpus, cells = material.product, material.corpus, self._cells(material.product)
-        windows = self._windows(material)
+        windows, between = self._windows(material), parted_by(product)
         rows = in_rows(windows.sizes, cells=cells)
-        between, document = parted_by(product), np.asarray(corpus.conversation)
         before, after = (np.array([token], dtype=np.int64) for token in (product.begin, product.part))
 
         def window(number: int) -> Int[np.ndarray, " w"]:
-            place, offset = int(windows.items[number]), int(windows.offsets[number])
-            pieces, size = [before], len(before)
-            while True:
-                ids = material.inputs[place][offset:][: windows.sizes[number] - size]
-                pieces.append(ids)
-                size += len(ids)
-                place, offset = place + 1, 0
-                if size == windows.sizes[number]:
-                    break
-                if place == len(document) or document[place] != document[place - 1]:
-                    pieces.append(after)
-                    break
-                pieces.append(between[bool(corpus.turn[place] >= 0)])
-                size += len(pieces[-1])
-            return np.concatenate(pieces)
+            ids, closes = stretch(windows, number, material.inputs, corpus, between)
+            return np.concatenate([before, ids, after] if closes else [before, ids])
 
         def collate(examples: Sequence[int], key: Key) -> PackedRows:
             return pack_rows([[window(number) for number in rows.of(row)] for row in examples], length=cells)
@@ -88,11 +74,8 @@ class ClmSpec(Spec):
         return min(self.context, product.max_length)
 
     def _windows(self, material: Material[LanguageModel]) -> Windows:
-        corpus, between = material.corpus, parted_by(material.product)
-        document = np.asarray(corpus.conversation)
-        first = np.append(True, np.diff(document) != 0)[: len(document)]
-        gaps = np.where(np.asarray(corpus.turn) >= 0, len(between[True]), len(between[False]))
-        return laid_out(material.inputs.lengths, first, gaps, cells=self._cells(material.product))
+        cells = self._cells(material.product)
+        return windows_of(material.corpus, material.inputs.lengths, parted_by(material.product), cells=cells)
 
     def build(self, product: LanguageModel) -> "CausalLanguageModel":
         """The model as it is: it has its output layer."""
