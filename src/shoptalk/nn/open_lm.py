@@ -67,7 +67,7 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
             f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
         )
     refuse_infinite(backbone, folder, ref)
-    positions = int(getattr(backbone.config, "max_position_embeddings", max_length))
+    positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
     product = LanguageModel(CausalNetwork(backbone.eval()), tokenizer, min(max_length, positions), name=ref)
     _refuse_unable(product, folder, ref)
     return product
