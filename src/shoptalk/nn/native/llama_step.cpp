@@ -202,7 +202,9 @@ class Pass {
     using Memory = std::vector<T>;
 
     static size_t sized(int64_t count) { return static_cast<size_t>(count); }
-    static size_t at(int64_t row, int64_t width, int64_t column = 0) { return static_cast<size_t>(row * width + column); }
+    static size_t at(int64_t row, int64_t width, int64_t column = 0) {
+        return static_cast<size_t>(row * width + column);
+    }
     static int64_t chunks(int64_t rows) { return (rows + TABLE_CHUNK - 1) / TABLE_CHUNK; }
     static int64_t in_chunk(int64_t chunk, int64_t rows) {
         const int64_t left = rows - chunk * TABLE_CHUNK;
@@ -353,8 +355,8 @@ SHOPTALK_EXPORT int64_t shoptalk_llama_step(int half, const int64_t* shape, cons
                                             const int64_t* cells, int64_t count, const int64_t* wanted, int64_t outputs,
                                             float* logits, int threads) {
     const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8]};
-    if (s.width % FEW_ROWS_STEP || s.hidden % FEW_ROWS_STEP || s.head % FEW_ROWS_STEP ||
-        s.head > 256 || s.heads % s.kv_heads)
+    if (s.width % FEW_ROWS_STEP || s.hidden % FEW_ROWS_STEP || s.head % FEW_ROWS_STEP || s.head > 256 ||
+        s.heads % s.kv_heads)
         return -2;
     const auto* all_cells = reinterpret_cast<const Cell*>(cells);
     for (int64_t c = 0; c < count; c++) {
