@@ -97,7 +97,7 @@ def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
         piece = ""
         for place in range(int(begin), int(end)):
             parted = PARTED_BY[bool(corpus.turn[place] >= 0)]
-            piece = f"{piece}{parted}{corpus.texts[place]}" if piece else corpus.texts[place]
+            piece = f"{piece}{parted}{corpus.texts[place]}" if piece else corpus.texts[place].lstrip()
             if len(piece) >= characters:
                 break
         pieces.append(piece[:characters])
