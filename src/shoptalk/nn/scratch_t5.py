@@ -65,7 +65,7 @@ _BUCKETS = 32
 """Of relative positions, as T5 has."""
 T5_SIZES = {
     size.name: size
-    for size in (T5Size(f"{PREFIX}t5-nano", layers=4, width=256, heads=4, hidden=1_024, vocabulary=8_192),)
+    for size in (T5Size(f"{PREFIX}t5-nano", layers=3, width=256, heads=4, hidden=1_024, vocabulary=8_192),)
 }
 
 
