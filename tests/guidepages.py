@@ -227,6 +227,7 @@ def lay_out_world(folder: Path) -> None:
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
     (folder / "answered.jsonl").write_text("".join(answered), encoding="utf-8")
+    _lay_out_generated(folder, rng)
 
 
 def _lay_out_pictures(folder: Path, rng: random.Random) -> None:
@@ -246,6 +247,20 @@ def _lay_out_pictures(folder: Path, rng: random.Random) -> None:
             rows.append(f"{name}/{number}.png,{said}")
         if table:
             (folder / table).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _lay_out_generated(folder: Path, rng: random.Random) -> None:
+    """What two systems wrote for the same prompts, and which of the two is preferred."""
+    rows: dict[str, list[dict[str, Any]]] = {"old": [], "new": [], "preferred": []}
+    for number in range(40):
+        source, asked = _text(rng, TOPICS[number % 2], words=20), f"Question {number}: what of it?"
+        row = {"prompt": asked, "source": source, "reference": " ".join(source.split()[:8])}
+        new, old = (" ".join(source.split()[:kept]) for kept in (9, 4))
+        rows["new"].append({**row, "candidate": new})
+        rows["old"].append({**row, "candidate": old})
+        rows["preferred"].append({"text": asked, "label": new})
+    for name, of_file in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_file), encoding="utf-8")
 
 
 def _text(rng: random.Random, topic: str, *, words: int = 6) -> str:

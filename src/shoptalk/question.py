@@ -31,6 +31,7 @@ _RESULTS = {
     "control shuffled-labels": ("decision", "a finished control"),
     "finetune": ("head", "a finished classifier"),
     "finetune translate": ("translation", "a finished translator"),
+    "finetune ground": ("grounding_head", "a finished grounding head"),
     "distill": ("encoder", "a finished student"),
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),

@@ -1,5 +1,7 @@
 """Span corruption as an objective: its loss by hand, what it reads, and its batches."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from shoptalk.objectives import make_spec, pretexts_for
 from shoptalk.objectives.masked.span import SpanModel, SpanSpec
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.source_target import SourceTargetBatch
+from shoptalk.text.spans import sentinels_of
 from tests.toyworld import ToyWorld, toy_world
 
 SPEC = SpanSpec(batch=4, context=48)
@@ -60,7 +63,9 @@ def test_source_and_target_are_a_stretch_of_a_document_with_spans_moved() -> Non
     )
     model = tiny_encoder_decoder()
     assert list(SPEC.examples(corpus)) == [0, 2]
-    batch = SPEC.collate(Material(corpus, model, model.inputs(corpus), None))([0, 2], Key(0, 0))
+    material = Material(corpus, model, model.inputs(corpus), None)
+    assert list(SPEC.drawn_from(material)) == [0, 1]
+    batch = SPEC.collate(material)([0, 1], Key(0, 0))
     for (source, target), expected in zip(
         rows_of(batch), ("One two three.\n\nFour five.", "Another document."), strict=True
     ):
@@ -71,6 +76,25 @@ def test_source_and_target_are_a_stretch_of_a_document_with_spans_moved() -> Non
             span = spans.split(f"<extra_id_{number}>")[1].split(f"<extra_id_{number + 1}>")[0]
             text, number = text.replace(f"<extra_id_{number}>", span), number + 1
         assert text == expected and number >= 1
+
+
+def test_a_passage_that_is_longer_than_a_text_may_be_is_cut_and_no_token_of_it_is_lost() -> None:
+    words = " ".join(f"number {n}" for n in range(40))
+    corpus = Corpus(items=(words,), conversation=np.zeros(1, dtype=int), turn=np.full(1, -1), digest="one")
+    model = tiny_encoder_decoder()
+    material = Material(corpus, model, model.inputs(corpus), None)
+    windows = SPEC.drawn_from(material)
+    sentinels = set(sentinels_of(model.tokenizer).tolist())
+    read: list[int] = []
+    for source, target in rows_of(SPEC.collate(material)(windows, Key(0, 0))):
+        assert len(source) <= SPEC.context + 1  # and its end
+        spans = {
+            sentinel: list(itertools.takewhile(lambda token: token not in sentinels, target[place + 1 :]))
+            for place, sentinel in enumerate(target)
+            if sentinel in sentinels
+        }
+        read += [token for id in source[:-1] for token in spans.get(id, [id])]
+    assert len(windows) > 4 and read == model.inputs(corpus)[0].tolist()
 
 
 def test_dropout_is_a_function_of_the_seed() -> None:

@@ -151,6 +151,13 @@ def test_a_batch_of_one_group_trains_on_two_processes_too(tmp_path: Path):
         agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)
 
 
+def test_a_batch_of_one_row_trains_on_two_processes_too(tmp_path: Path):
+    settings, config = [Setting(name) for name in ("clm", "sft")], replace(CONFIG, steps=3, batch=1)
+    found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
+    for setting, (losses, _) in zip(settings, found, strict=True):
+        agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)
+
+
 def test_sharded_parameters_train_to_the_same_losses(tmp_path: Path):
     settings, config = [Setting(name, native=False) for name in ("mlm", "turns")], replace(CONFIG, steps=6)
     shard = replace(config, shard=True)

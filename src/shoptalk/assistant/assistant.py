@@ -31,11 +31,11 @@ from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_o
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
-from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
 from shoptalk.assistant.note import note_of
+from shoptalk.assistant.opened_generator import opened_generator
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
@@ -88,11 +88,7 @@ class Assistant:
         promised = calibration.threshold if calibration else None
         self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
         self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
-        self.generator = (
-            Generator(settings.generator, name=settings.name, sentences=settings.most_sentences)
-            if settings.generator
-            else None
-        )
+        self.generator = opened_generator(settings)
         self._encoder = encoder
         self._bulk = bulk or encoder
         self._versions = versions

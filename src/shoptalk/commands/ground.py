@@ -72,7 +72,9 @@ def finetune_grounding(
         corpus = curate_stage(world, sources, None, None, reads="text").train
         parts = apart(corpus, seed=config.seed)
         product = reading_longer(text_encoder(open_embedder(config, model)))
-        grounding = fit(product, parts, spec, config, folder=world.run / "work", report=world.report, steps=steps)
+        # Of these settings and sources alone: another question must not go on with what was left of this one.
+        work = world.run / "work" / key_of(kind="training", config=settings, parents=parents)[:16]
+        grounding = fit(product, parts, spec, config, folder=work, report=world.report, steps=steps)
         world.report.say("finetune: judging on documents that training has not seen")
         result = judged(grounding, parts, spec, seed=config.seed)
         about = f"Made by `shoptalk finetune --task ground`. {result['sentence']}"

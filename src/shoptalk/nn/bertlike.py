@@ -119,8 +119,10 @@ def contextualize(
     *,
     training: bool,
     top: int = 1,
+    causal: bool = False,
 ) -> list[Float[Tensor, "R W D"]]:
-    """The states of the last `top` layers, lowest first, each text apart (Vaswani et al. 2017, section 3; post-norm).
+    """The states of the last `top` layers, lowest first, each text apart (Vaswani et al. 2017, section 3; post-norm);
+    where it is `causal` no token sees those after it.
 
     Without gradients no other layer's states are kept.
     """
@@ -130,7 +132,7 @@ def contextualize(
     bias = None
     if _relative(backbone):
         bias = backbone.encoder.compute_position_bias(embedded[:1]).to(dtype)  # type: ignore[union-attr, operator]
-    texts = _texts(group, bias, in_rows=dtype == torch.bfloat16)
+    texts = _texts(group, bias, in_rows=dtype == torch.bfloat16, causal=causal)
     kept: deque[Tensor] = deque(maxlen=top)
     for layer, matrices in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
         states = _layer(layer, _attention(backbone, layer), matrices, states, texts, training)
@@ -138,14 +140,15 @@ def contextualize(
     return [states.reshape(rows, width, dim) for states in kept]
 
 
-def _texts(group: Group, bias: Float[Tensor, "1 H W W"] | None, *, in_rows: bool) -> _Texts:
+def _texts(group: Group, bias: Float[Tensor, "1 H W W"] | None, *, in_rows: bool, causal: bool) -> _Texts:
     rows, width = group.ids.shape
     edges = None
-    if bias is not None or (in_rows and float(group.lengths.float().mean()) >= LONG):
+    if bias is not None or causal or (in_rows and float(group.lengths.float().mean()) >= LONG):
         first = torch.zeros(rows * width, dtype=torch.int64)
         first[group.cells] = torch.repeat_interleave(group.begins % width, group.lengths)
         last = torch.zeros(rows * width, dtype=torch.int64)
-        last[group.cells] = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
+        ends = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
+        last[group.cells] = group.cells % width + 1 if causal else ends
         edges = (first.reshape(rows, width).int(), last.reshape(rows, width).int())
     return _Texts(group.begins.int(), group.lengths.int(), rows, width, edges, bias)
 

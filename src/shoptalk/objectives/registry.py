@@ -8,6 +8,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.autoregressive.causal import CausalSpec
 from shoptalk.objectives.autoregressive.clm import ClmSpec
 from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
@@ -47,6 +48,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "causal": CausalSpec,
     "clm": ClmSpec,
     "sft": SftSpec,
     "span": SpanSpec,

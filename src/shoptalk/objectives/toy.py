@@ -148,7 +148,7 @@ def run(
     """Train on the toy (`toy_material`) and print the loss five times; returns the losses."""
     torch.manual_seed(0)
     material = toy_material(spec, corpus=corpus, image_encoder=image_encoder)
-    data = spec.examples(material.corpus)
+    data = spec.drawn_from(material)
     if not spec.supervised:
         material = replace(material, targets=spec.prepare(material.corpus, material.product))
     collate = spec.collate(material)

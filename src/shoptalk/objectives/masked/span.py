@@ -29,10 +29,11 @@ from pydantic import Field
 from shoptalk.nn.encoder_decoder import EncoderDecoder, target_loss
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
-from shoptalk.text.corpus import Corpus, Positions
+from shoptalk.text.corpus import PARTED_BY, Corpus, Positions
 from shoptalk.text.source_target import SourceTargetBatch
 from shoptalk.text.spans import SpanCorrupter, sentinels_of
-from shoptalk.text.windows import BETWEEN, CHARACTERS_A_TOKEN, window_begins
+from shoptalk.text.stored import runs
+from shoptalk.text.windows import AROUND, Windows, stretch, windows_of
 
 
 class SpanSpec(Spec):
@@ -48,23 +49,20 @@ class SpanSpec(Spec):
     mean_length: float = Field(default=3.0, ge=1, description="tokens of a hidden span, on average")
 
     def examples(self, corpus: Corpus) -> Examples:
-        """The positions at which texts begin."""
-        return Positions(window_begins(corpus, characters=CHARACTERS_A_TOKEN * self.context))
+        """The first position of every document."""
+        return Positions(runs(np.asarray(corpus.conversation)))
+
+    def drawn_from(self, material: Material[EncoderDecoder]) -> Examples:
+        """The windows of the corpus."""
+        return range(len(self._windows(material).items))
 
     def collate(self, material: Material[EncoderDecoder]) -> Callable[[Sequence[int], Key], SourceTargetBatch]:
         """Texts corrupted anew at every visit."""
-        product, corpus = material.product, material.corpus
-        begins = np.append(np.asarray(self.examples(corpus)), len(corpus))
-        context = min(self.context, product.room)
+        product, windows, between = material.product, self._windows(material), parted_by(material.product)
         corrupter = SpanCorrupter(sentinels_of(product.tokenizer), rate=self.rate, mean_length=self.mean_length)
-        between = {turns: product.ids([text])[0] for turns, text in BETWEEN.items()}
 
-        def text(begin: int) -> Int[np.ndarray, " w"]:
-            end = int(begins[np.searchsorted(begins, begin, side="right")])
-            pieces = [material.inputs[begin]]
-            for place in range(begin + 1, end):
-                pieces += [between[bool(corpus.turn[place] >= 0)], material.inputs[place]]
-            return np.concatenate(pieces)[:context]
+        def text(number: int) -> Int[np.ndarray, " w"]:
+            return stretch(windows, number, material.inputs, material.corpus, between)[0]
 
         def collate(examples: Sequence[int], key: Key) -> SourceTargetBatch:
             rows = [text(example) for example in examples]
@@ -72,9 +70,18 @@ class SpanSpec(Spec):
 
         return collate
 
+    def _windows(self, material: Material[EncoderDecoder]) -> Windows:
+        cells = min(self.context, material.product.room) + AROUND  # nothing stands before a text
+        return windows_of(material.corpus, material.inputs.lengths, parted_by(material.product), cells=cells)
+
     def build(self, product: EncoderDecoder) -> "SpanModel":
         """The model as it is: it has its output layer."""
         return SpanModel(product)
+
+
+def parted_by(product: EncoderDecoder) -> dict[bool, Int[np.ndarray, " g"]]:
+    """The tokens of `PARTED_BY`."""
+    return {turns: product.ids([text])[0] for turns, text in PARTED_BY.items()}
 
 
 class SpanModel(Objective[EncoderDecoder, SourceTargetBatch]):
