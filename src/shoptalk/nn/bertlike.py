@@ -80,7 +80,8 @@ class _Attention(NamedTuple):
     """Has the number of heads, and where the model can be trained, the dropout of the attention itself."""
 
 
-def _attention(backbone: nn.Module, layer: Any) -> _Attention:
+def attention_parts(backbone: nn.Module, layer: Any) -> _Attention:
+    """A layer's attention by its parts."""
     whole = layer.attention
     if _relative(backbone):
         inner = whole.attn
@@ -100,7 +101,7 @@ def weights(backbone: nn.Module) -> list[Weights]:
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else first.dtype
     converted = []
     for layer in backbone.encoder.layer:  # type: ignore[union-attr]
-        parts = _attention(backbone, layer)
+        parts = attention_parts(backbone, layer)
         inputs = (parts.query, parts.key, parts.value)
         projection = (
             torch.cat([each.weight for each in inputs]).to(dtype),
@@ -133,7 +134,7 @@ def contextualize(
     texts = _texts(group, bias, in_rows=dtype == torch.bfloat16)
     kept: deque[Tensor] = deque(maxlen=top)
     for layer, matrices in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
-        states = _layer(layer, _attention(backbone, layer), matrices, states, texts, training)
+        states = _layer(layer, attention_parts(backbone, layer), matrices, states, texts, training)
         kept.append(states)
     return [states.reshape(rows, width, dim) for states in kept]
 

@@ -101,8 +101,7 @@ class Encoder(nn.Module):
             mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
         config: Any = self.backbone.config
-        first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-        positions = sent(group.positions, self.device) + first
+        positions = sent(group.positions, self.device) + first_position(config)
         if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
@@ -164,6 +163,11 @@ class Encoder(nn.Module):
         vectors = gather.gather_rows(torch.cat(parts), sizes)
         texts = sent(torch.cat([batch.groups[number].rows for number in order]), vectors.device)
         return vectors[torch.argsort(texts)]
+
+
+def first_position(config: Any) -> int:
+    """The row of the table of positions that the first token of a text has."""
+    return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
 
 
 def _last(output: Any, top: int) -> list[Tensor]:
