@@ -206,6 +206,9 @@ def lay_out_world(folder: Path) -> None:
         for paragraph in (folder / "documents" / "faq.md").read_text(encoding="utf-8").split("\n\n")
     )  # fmt: skip
     (folder / "conversations" / "quoting.jsonl").write_text(quoting, encoding="utf-8")
+    apart = random.Random(2)
+    sides = [[_text(apart, topic), _text(apart, topic)] for topic in TOPICS for _ in range(40)]
+    (folder / "pairs.tsv").write_text("\n".join(["en\tde", *map("\t".join, sides)]) + "\n", encoding="utf-8")
     (folder / "questions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     for name in ("intents.csv", "train.csv", "test.csv", "german.csv"):
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]

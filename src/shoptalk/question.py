@@ -30,6 +30,7 @@ _RESULTS = {
     "control wrong-domain": ("decision", "a finished control"),
     "control shuffled-labels": ("decision", "a finished control"),
     "finetune": ("head", "a finished classifier"),
+    "finetune ground": ("grounding_head", "a finished grounding head"),
     "distill": ("encoder", "a finished student"),
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),

@@ -47,6 +47,8 @@ def test_what_eight_bits_cost_is_measured_and_told(
     assert f"{said['bits_per_byte']:.4f}" in card and f"{said['bits_per_byte_float32']:.4f}" in card
     texts = ["where is it?", "no"]
     np.testing.assert_allclose(open_model(str(out)).score(texts), open_model(str(model)).score(texts), rtol=0.02)
+    status, output, error = call(capsys, monkeypatch, "generate", out, "where is it", "--raw", "--max-tokens", "5")
+    assert status == 0, error
     status, output, _ = call(capsys, monkeypatch, *words)
     assert status == 0 and "bits per byte of general text" in output and "before rounding" in output
 
@@ -60,7 +62,7 @@ def test_rounding_that_costs_too_much_is_refused(model: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize(("kind", "form", "said"), [
     ("language", "onnx", r"is a language model; expected an encoder for --format onnx\. .*--format safetensors"),
-    ("encoder", "safetensors", "is an encoder, whose folder holds safetensors already"),
+    ("encoder", "safetensors", "is one of the .*, whose folder holds safetensors already"),
 ])  # fmt: skip
 def test_a_format_of_another_kind_of_model_is_refused(
     model: Path, tiny_base: Path, tmp_path: Path, kind: str, form: str, said: str

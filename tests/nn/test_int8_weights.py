@@ -58,6 +58,18 @@ def test_the_layer_multiplies_with_the_rounded_matrix_however_many_rows(rows: in
     np.testing.assert_allclose(product.float(), wanted, atol=2e-4 if dtype == torch.float32 else 0.5)
 
 
+@pytest.mark.parametrize("inputs", [33, 64])
+def test_a_matrix_out_of_the_middle_of_a_file_is_read_by_the_kernel_only_where_it_is_aligned(inputs: int) -> None:
+    stored = torch.randint(-127, 128, (48 * inputs + 64,), dtype=torch.int8)
+    whole, scale = stored[56 : 56 + 48 * inputs].view(48, inputs), torch.rand(48, 1)
+    x = torch.randn(16, inputs)
+    layer = RoundedLinear(whole, scale, None)
+    assert layer._fits_kernel is (inputs == 64)
+    with torch.inference_mode():
+        product = layer(x.bfloat16())
+    np.testing.assert_allclose(product.float(), x @ (whole.float() * scale).T, rtol=0.05, atol=10)
+
+
 def test_every_matrix_but_the_output_table_is_rounded_and_bits_hardly_change() -> None:
     model, before = eight_bits(), tiny_language_model()
     kinds = {name: type(part).__name__ for name, part in model.network.backbone.named_modules()}

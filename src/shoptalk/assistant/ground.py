@@ -112,6 +112,9 @@ def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     for number in NUMBER.findall(said):
         if plain_number(number) not in numbers:
             return f"the number {number} stands in no passage that it cites"
+    for word in re.findall(r"[^\W\d_]+", said.lower()):
+        if word in SPELT and SPELT[word] != "1" and SPELT[word] not in numbers:  # "one" is a pronoun as well
+            return f"the number {word!r} stands in no passage that it cites"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:

@@ -39,7 +39,7 @@ from shoptalk.nn.encoder import TextEncoder, text_encoder
 from shoptalk.nn.image_encoder import PROCESSOR, ImageEncoder, processor_settings
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.pair_encoder import PairEncoder
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import CALLED, Embedder
 
 __all__ = ["FORMATS", "LEAST_COSINE", "FeatureGraph", "Graph", "PictureGraph", "export"]
 
@@ -122,14 +122,15 @@ def _known(form: str, quantize: str) -> tuple[Form, Quantize]:
 
 def _opened(model: str, form: Form) -> Embedder | LanguageModel:
     """The model, of the kind that the format is for."""
-    is_language_model = kind_of(model) == "lm"
+    kind = kind_of(model)
+    is_language_model = kind == "lm"
     if is_language_model != (form == "safetensors"):
         raise InputError(
             f"{model!r} is a language model; expected an encoder for --format {form}. Export it with --format "
             "safetensors."
             if is_language_model
-            else f"{model!r} is an encoder, whose folder holds safetensors already: use that. --format safetensors is "
-            "for language models."
+            else f"{model!r} is one of the {CALLED[kind]}, whose folder holds safetensors already: use that. --format "
+            "safetensors is for language models."
         )
     if not is_language_model:
         return open_base(model)

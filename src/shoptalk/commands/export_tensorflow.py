@@ -3,7 +3,7 @@
     cosines = write_saved_model(product, folder, interpreter=tensorflow_python())
 
 TensorFlow runs in a process of its own, so that it and torch share neither threads nor libraries. Where it is not
-installed beside Shoptalk, `SHOPTALK_TENSORFLOW` names a Python that has it (decision 0027).
+installed beside Shoptalk, `SHOPTALK_TENSORFLOW` names a Python that has it (decision 0030).
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ from jaxtyping import Float32
 from shoptalk.commands.graphs import SAMPLE, token_batches
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.nn import attention, bertlike
-from shoptalk.nn.encoder import TextEncoder, first_position
+from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.product import Embedder
 
 VARIABLE = "SHOPTALK_TENSORFLOW"
@@ -94,7 +94,7 @@ def weights_of(product: TextEncoder) -> tuple[dict[str, Float32[np.ndarray, "...
     """The encoder's weights by the names that `saved_model.py` reads, and its sizes. Matrices are [inputs, outputs]."""
     backbone: Any = product.network.backbone
     embedded, config = backbone.embeddings, backbone.config
-    first = first_position(config)
+    first = bertlike.first_position(config)
     tensors = {
         "words": embedded.word_embeddings.weight,
         "positions": embedded.position_embeddings.weight[first : first + product.max_length],

@@ -27,6 +27,9 @@ from shoptalk.readback import read_json
 
 METHOD, LAYOUT = "compressed-tensors", "naive-quantized"
 _MOST = 127.0
+_ALIGNED = 64
+"""Bytes: torch's kernel is given matrices alone whose rows begin at multiples. Others ended the process (torch 2.13,
+bfloat16: a matrix in the middle of a file, and rows of 33)."""
 _FEW = 64
 """Rows of activations up to which the 8-bit kernel is called: more are multiplied with the matrix made whole again."""
 
@@ -42,21 +45,28 @@ class RoundedLinear(nn.Module):
         self, weight: Int8[Tensor, "O I"], scale: Float[Tensor, "O 1"], bias: Float[Tensor, " O"] | None
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("weight_scale", scale)
+        # Copies begin at aligned addresses; a part of a file need not.
+        self.register_buffer("weight", weight.clone(memory_format=torch.contiguous_format))
+        self.register_buffer("weight_scale", scale.clone())
         self.register_buffer("bias", bias)
 
     def forward(self, x: Float[Tensor, "*rows I"]) -> Float[Tensor, "*rows O"]:
         """The product of the rounded matrix, in the precision of the layers around it."""
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         rows, scale = x.reshape(-1, x.shape[-1]).to(dtype), self.weight_scale.to(dtype)
-        if x.device.type == "cpu" and len(rows) <= _FEW:
+        if len(rows) <= _FEW and self._fits_kernel:
             product = torch._weight_int8pack_mm(rows.contiguous(), self.weight, scale.flatten())
         else:
             product = rows @ (self.weight.to(dtype) * scale).T
         if self.bias is not None:
             product = product + self.bias.to(dtype)
         return product.reshape(*x.shape[:-1], -1)
+
+    @property
+    def _fits_kernel(self) -> bool:
+        weight = self.weight
+        aligned = weight.shape[1] % _ALIGNED == 0 and weight.data_ptr() % _ALIGNED == 0 and weight.is_contiguous()
+        return weight.device.type == "cpu" and aligned
 
 
 def rounded(matrix: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Float[Tensor, "O 1"]]:

@@ -24,7 +24,7 @@ SPELT = {
 def numbers_in(text: str) -> set[str]:
     """Every number of a text in its plain form, also the parts of times and dates, and those that words say."""
     numbers = {plain_number(number) for number in NUMBER.findall(text)}
-    numbers |= {part for number in NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
+    numbers |= {plain_number(part) for number in NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
     return numbers | {SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in SPELT}
 
 
