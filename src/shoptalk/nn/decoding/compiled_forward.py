@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM
 
 from shoptalk.nn.decoding.forward import Feed, Forward
 from shoptalk.nn.decoding.kv_cache import KeyValueCache
+from shoptalk.nn.int8_weights import is_rounded
 from shoptalk.nn.native import library
 from shoptalk.nn.native.step import LARGEST_HEAD, LlamaStep, StepShape
 
@@ -86,7 +87,7 @@ def compiled_forward(backbone: Any, cache: KeyValueCache) -> CompiledForward | N
 
 def _built_as_llama(backbone: Any) -> bool:
     """Whether it is a Llama of sizes that the kernel takes."""
-    if type(backbone) is not LlamaForCausalLM:
+    if type(backbone) is not LlamaForCausalLM or is_rounded(backbone):
         return False
     config, attention = backbone.config, backbone.base_model.layers[0].self_attn
     types = {parameter.dtype for parameter in backbone.parameters()}
