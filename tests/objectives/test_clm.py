@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
-from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec, window_begins
+from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec, parts_of, window_begins
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig, train
@@ -55,7 +55,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_every_next_token() -> None:
 
 def test_the_gradient_is_that_of_the_stock_models_own_loss() -> None:
     world, stock = toy_world(SPEC), tiny_language_model()
-    batch = world.collate([world.data[0]], Key(0, 0))
+    batches = (world.collate([window], Key(0, 0)) for window in world.data)
+    batch = next(batch for batch in batches if int(batch.segments.max()) == 0)  # one that fits
     world.objective(batch).total.backward()
     ids = batch.ids[batch.segments == 0][None]
     stock.network.backbone(ids, labels=ids).loss.backward()
@@ -112,28 +113,43 @@ def test_a_window_is_a_document_between_the_tokens_that_part_documents() -> None
 
 def test_a_window_that_ends_within_a_document_does_not_say_that_the_document_ended() -> None:
     corpus = documents(("a" * 30, "b" * 30, "c" * 30))
-    spec = ClmSpec(context=16)  # 48 characters
+    spec = ClmSpec(context=16)  # 48 bytes
     begins = spec.examples(corpus)
     assert list(begins) == [0, 1, 2]
     batch = spec.collate(material(corpus))([0], Key(0, 0))
-    assert batch.ids.shape == (1, 16) and 0 not in batch.ids[0, 1:].tolist()
+    assert batch.ids.shape == (2, 16) and batch.ids[batch.segments >= 0].tolist().count(0) == 1
 
 
 @given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=8), min_size=1, max_size=6), st.integers(1, 120))
-def test_windows_cover_every_text_and_hold_texts_of_one_document(sizes: list[list[int]], characters: int) -> None:
+def test_windows_cover_every_text_and_hold_texts_of_one_document(sizes: list[list[int]], size_of_window: int) -> None:
     corpus = documents(*(tuple("x" * size for size in parts) for parts in sizes))
-    begins = window_begins(corpus, characters=characters)
+    begins = window_begins(corpus, size=size_of_window)
     ends = [*begins[1:].tolist(), len(corpus)]
     assert begins[0] == 0 and (np.diff(begins) > 0).all()
     for begin, end in zip(begins.tolist(), ends, strict=True):
         assert len(set(corpus.conversation[begin:end].tolist())) == 1
-        assert end - begin == 1 or sum(len(corpus.texts[place]) for place in range(begin, end)) <= characters
+        assert end - begin == 1 or sum(len(corpus.texts[place]) for place in range(begin, end)) <= size_of_window
 
 
-def test_a_text_longer_than_a_context_is_cut_and_a_context_is_at_most_the_models_own() -> None:
-    corpus = documents(("x" * 500,))
-    batch = ClmSpec(context=512).collate(material(corpus))([0], Key(0, 0))
-    assert batch.ids.shape == (1, 64) and batch.tokens == 64
+def test_a_text_longer_than_a_context_is_read_in_parts_and_a_context_is_at_most_the_models_own() -> None:
+    letters = "".join(chr(97 + place % 26) for place in range(200))
+    corpus, model = documents((letters,)), tiny_language_model()
+    batch = ClmSpec(context=512).collate(material(corpus, model))([0], Key(0, 0))
+    assert batch.ids.shape == (4, 64) and batch.tokens == 202
+    parts = [batch.ids[batch.segments == number] for number in range(4)]
+    assert model.tokenizer.decode(torch.cat(parts)) == f"<|endoftext|>{letters}<|endoftext|>"
+
+
+def test_of_a_text_of_many_contexts_every_part_has_its_turn() -> None:
+    ids = np.arange(1_000)
+    read = [parts_of(ids, 50, Key(0, step), 7) for step in range(200)]
+    assert all(len(parts) == 4 and (np.diff(np.concatenate(parts)) == 1).all() for parts in read)
+    assert {int(number) for parts in read for part in parts for number in part} == set(range(1_000))
+
+
+def test_windows_are_laid_out_by_bytes_of_which_other_scripts_have_more() -> None:
+    assert list(window_begins(documents(("\u4f60" * 10, "\u597d" * 10)), size=50)) == [0, 1]
+    assert list(window_begins(documents(("y" * 10, "n" * 10)), size=50)) == [0]
 
 
 def test_a_resumed_run_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:

@@ -15,9 +15,13 @@ from jaxtyping import Bool, Int
 
 from shoptalk.errors import ConfigError
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.dialogue import AGENTS, TOOLS
+from shoptalk.text.dialogue import AGENTS, TOOLS, Replies
 
 Role = Literal["system", "user", "assistant"]
+_REPAIR = (
+    "Correct chat_template.jinja in its folder (chat_template in tokenizer_config.json where there is none), or give "
+    "another model, such as smollm2."
+)
 PASSAGES = ("passage", "passages", "context", "document")
 """Roles of turns that hold what was retrieved for the next answer: they are written before the user's next words."""
 
@@ -51,14 +55,18 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     """The turns of a conversation at positions of a corpus, as messages that alternate and begin with the user's.
 
     An agent's turns (`AGENTS`) are the assistant's, retrieved passages stand before the user's next words, what tools
-    say is left out, and everybody else is the user. Where nobody's role is known, speakers take turns. Turns of one
-    role that follow each other are one message. What an agent says before anybody asked is left out.
+    say and prompts of the system are left out, and everybody else is the user. Where nobody's role is known, speakers
+    take turns. Turns of one role that follow each other are one message; what an agent says before anybody asked is
+    left out.
     """
     messages: list[Message] = []
     waiting: list[str] = []
+    silent: tuple[str, ...] = TOOLS
+    if any(name.casefold() in AGENTS and name.casefold() != "system" for name in corpus.roles):
+        silent = (*TOOLS, "system")  # an agent only where a corpus has no other, as in `Replies`
     for place in range(begin, end):
         name, text = corpus.role_of(place).casefold(), corpus.texts[place]
-        if name in TOOLS or not text.strip():
+        if name in silent or not text.strip():
             continue
         if name in PASSAGES:
             waiting.append(text)
@@ -71,6 +79,19 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
         elif messages or role == "user":
             messages.append(Message(role, text))
     return messages
+
+
+def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
+    """The numbers of the conversations in which the assistant answers: whose turns, as `messages_of` knows them, hold a
+    reply.
+    """
+    replies = Replies.of(corpus).positions
+    named = np.full(len(corpus), -1) if corpus.role is None else np.asarray(corpus.role)
+    agents = [number for number, name in enumerate(corpus.roles) if name.casefold() in AGENTS]
+    nameless = [-1, *(number for number, name in enumerate(corpus.roles) if not name)]
+    odd = np.asarray(corpus.turn)[replies] % 2 == 1
+    spoken = np.isin(named[replies], agents) | (np.isin(named[replies], nameless) & odd)
+    return np.unique(np.asarray(corpus.conversation)[replies[spoken]])
 
 
 def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
@@ -92,11 +113,21 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
             )
         begin = len(before := _written(tokenizer, messages[:place], asking=True))
         end = len(after := _written(tokenizer, messages[: place + 1], asking=False).rstrip())
+        if after.startswith(before.rstrip()) and begin >= end:
+            raise ConfigError(
+                f"The chat template of {tokenizer.name_or_path!r} writes nothing of what the assistant says in turn "
+                f"{place + 1} of a conversation, so that nothing can be learned of it. {_REPAIR}"
+            )
         if not (whole.startswith(before) and whole.startswith(after) and begin < end):
             raise ConfigError(
                 f"The chat template of {tokenizer.name_or_path!r} writes the first {place + 1} turns of a conversation "
                 "in another way when more follow, so that it is not known what the assistant said. Give a model whose "
                 "template only appends, such as smollm2."
+            )
+        if _unmarked(message.text, _markers(tokenizer)).strip() not in whole[begin:end]:
+            raise ConfigError(
+                f"The chat template of {tokenizer.name_or_path!r} does not write all of what the assistant says in "
+                f"turn {place + 1} of a conversation: it cuts or changes '{message.text[:60]}'. {_REPAIR}"
             )
         spans.append((begin, end))
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -109,22 +140,25 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
 
 
 def _written(tokenizer: Any, messages: Sequence[Message], *, asking: bool) -> str:
-    markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    markers = _markers(tokenizer)
     turns = [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{tokenizer.name_or_path!r} has no chat template, so it is not known how it writes a conversation. Give a "
-            "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template to tokenizer_config.json."
+            "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template.jinja to its folder."
         )
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asking)
     except Exception as error:  # templates raise anything
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
-            f"{', '.join(message.role for message in messages)}: {error}. Correct chat_template in its "
-            "tokenizer_config.json, or give another model."
+            f"{', '.join(message.role for message in messages)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
     return text
+
+
+def _markers(tokenizer: Any) -> list[str]:
+    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
 def _unmarked(text: str, markers: Sequence[str]) -> str:

@@ -29,8 +29,11 @@ from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack
 
-CHARACTERS_A_TOKEN = 3
-"""By which windows are laid out, before any tokenizer is known: English has more, so that most windows fit."""
+BYTES_A_TOKEN = 3
+"""By which windows are laid out, before any tokenizer is known: English has more, so that most windows fit. A window
+that does not fit is read in parts."""
+MOST_PARTS = 4
+"""Of a window that does not fit, those that a batch has room for: a turn may hold a whole log file."""
 BETWEEN = {True: "\n", False: "\n\n"}
 """What parts the turns of a conversation, and the passages of a document."""
 
@@ -50,10 +53,10 @@ class ClmSpec(Spec):
 
     def examples(self, corpus: Corpus) -> Examples:
         """The positions at which windows begin."""
-        return Positions(window_begins(corpus, characters=CHARACTERS_A_TOKEN * self.context))
+        return Positions(window_begins(corpus, size=BYTES_A_TOKEN * self.context))
 
     def collate(self, material: Material[LanguageModel]) -> Callable[[Sequence[int], Key], PackedRows]:
-        """The windows in as few rows as hold them."""
+        """The windows in as few rows as hold them; one that is longer than the context in parts."""
         product, corpus = material.product, material.corpus
         begins = np.append(np.asarray(self.examples(corpus)), len(corpus))
         context = min(self.context, product.max_length)
@@ -76,7 +79,8 @@ class ClmSpec(Spec):
             return np.concatenate(pieces)
 
         def collate(examples: Sequence[int], key: Key) -> PackedRows:
-            return pack([window(example) for example in examples], length=context)
+            parts = [part for number in examples for part in parts_of(window(number), context, key, number)]
+            return pack(parts, length=context)
 
         return collate
 
@@ -85,19 +89,30 @@ class ClmSpec(Spec):
         return CausalLanguageModel(product, checkpoint_layers=self.checkpoint_layers)
 
 
-def window_begins(corpus: Corpus, *, characters: int) -> Int[np.ndarray, " E"]:
+def window_begins(corpus: Corpus, *, size: int) -> Int[np.ndarray, " E"]:
     """The positions at which windows begin: at each document's first item, and wherever the items since the last
-    beginning have so many characters together with the next one.
+    beginning have more bytes than `size` together with the next one.
     """
     conversation = np.asarray(corpus.conversation)
     begins: list[int] = []
-    size = 0
+    taken = 0
     for place, text in enumerate(corpus.texts):
-        if not begins or conversation[place] != conversation[place - 1] or size + len(text) > characters:
+        length = len(text.encode("utf-8", "surrogatepass"))
+        if not begins or conversation[place] != conversation[place - 1] or taken + length > size:
             begins.append(place)
-            size = 0
-        size += len(text)
+            taken = 0
+        taken += length
     return np.array(begins, dtype=np.int64)
+
+
+def parts_of(ids: Int[np.ndarray, " w"], context: int, key: Key, example: int) -> list[Int[np.ndarray, " _"]]:
+    """A window as it is read: whole where it fits, else in parts as long as the context, up to `MOST_PARTS` that follow
+    each other. Of more the key draws the first, so that later passes read the others.
+    """
+    begins = range(0, len(ids), context)
+    room = len(begins) - MOST_PARTS
+    first = 0 if room <= 0 else int(np.random.default_rng([*key, example]).integers(room + 1))
+    return [ids[begin : begin + context] for begin in begins[first : first + MOST_PARTS]]
 
 
 class CausalLanguageModel(Objective[LanguageModel, PackedRows]):
