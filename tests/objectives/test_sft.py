@@ -1,10 +1,13 @@
 """Fine-tuning on conversations: the loss by hand, and on nothing but what the assistant says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from shoptalk.errors import InputError
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
@@ -149,3 +152,16 @@ def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:
     assert replies_of(corpus, seed=1) == replies_of(corpus, seed=1)
     assert len(replies_of(corpus, seed=1)) == 12 and len(replies_of(corpus, seed=1, most=5)) == 5
     assert len({talk[-1].text for talk in replies_of(corpus, seed=1)}) == 12
+
+
+def test_too_few_replies_are_refused_with_what_the_sources_hold() -> None:
+    def said_of(corpus: Corpus) -> str:
+        with pytest.raises(InputError) as refused:
+            chat(Ground("lm", (), (), corpus, replace(talks(0), roles=corpus.roles), (), n_draws=5, seed=0))
+        return str(refused.value)
+
+    assert "6 of the sources' 6 conversations are such, and 0 of them happened to be held out" in said_of(talks())
+    foreign = replace(talks(), roles=("Kunde", "Berater"))
+    assert list(SPEC.examples(foreign)) == []
+    assert "the roles of their turns are 'Berater', 'Kunde', and an agent's" in said_of(foreign)
+    assert "The sources hold 0 conversations" in said_of(talks(0))

@@ -54,7 +54,7 @@ def pretrain(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train one objective on the sources and leave the encoder; the same command again resumes."""
+    """Train one objective on the sources and leave the model; the same command again resumes."""
     from shoptalk.commands.pretrain import SinglePlan
     from shoptalk.commands.pretrain import pretrain as run
     from shoptalk.nn.bases import kind_of
@@ -213,19 +213,22 @@ def embed(
 @commands.command()
 def export(
     model: str,
-    out: Annotated[Path, typer.Option(help="A folder for the graphs, tokenizer, processor and a README.")],
-    form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[Path, typer.Option(help="A folder for the model, tokenizer, processor and a README.")],
+    form: Annotated[
+        str, typer.Option("--format", help="onnx, tensorflow; or safetensors, of a language model.")
+    ] = "onnx",
     quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """The encoder as a file that needs neither torch nor Shoptalk, checked against torch after writing."""
+    """A model in a form that other programs open, checked against torch after writing."""
     from shoptalk.commands.export import export as run
+    from shoptalk.commands.export import weights_in
 
     artifact = run(model, out, form=form, quantize=quantize, force=force)
-    size = sum(path.stat().st_size for path in out.glob("*.onnx"))
-    result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
-    show(result, as_json, lambda: printed.export(result))
+    place, size = weights_in(out, form)
+    result = {"out": str(out), "bytes": size, **artifact.readings}
+    show(result, as_json, lambda: printed.export(result, place))
 
 
 @commands.command()

@@ -161,10 +161,14 @@ def verified(result: Result) -> str:
     return "\n".join([*lines, *(f"{row['path']}: {row['problem']}" for row in result["damaged"])])
 
 
-def export(result: Result) -> str:
-    """Where the graph is and how near it is to torch."""
-    size, cosine = result["bytes"] / 1e6, result["least_cosine"]
-    return f"{Path(result['out']) / 'model.onnx'}: {size:.1f} MB, lowest cosine to torch {cosine:.5f}"
+def export(result: Result, place: Path) -> str:
+    """Where the model is, and how near it is to what it was made from."""
+    size = f"{place}: {result['bytes'] / 1e6:.1f} MB"
+    if "least_cosine" in result:
+        return f"{size}, lowest cosine to torch {result['least_cosine']:.5f}"
+    before = result.get("bits_per_byte_float32")
+    against = "" if before is None else f", {before:.4f} before rounding"
+    return f"{size}, bits per byte of general text {result['bits_per_byte']:.4f}{against}"
 
 
 def answer(row: Result) -> str:

@@ -57,7 +57,8 @@ def _counts(measures: dict[str, Any]) -> list[str]:
     counts = []
     if measures["stated"] is not None:
         counts.append(
-            f"{measures['supported']:,} of the {measures['stated']:,} numbers and names it states stand in the sources"
+            f"{measures['supported']:,} of the {measures['stated']:,} numbers and names that it states stand in the "
+            "sources"
         )
     for name, empty in [
         (measures["name"], measures["empty"]),

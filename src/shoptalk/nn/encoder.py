@@ -37,7 +37,6 @@ less."""
 
 PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from padding's + 1
 
 
 class Encoder(nn.Module):
@@ -111,8 +110,7 @@ class Encoder(nn.Module):
         if not self.packed:
             mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
-        first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-        positions = sent(group.positions, self.device) + first
+        positions = sent(group.positions, self.device) + bertlike.first_position(config)
         if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)

@@ -21,8 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
+from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
+from shoptalk.nn.int8_weights import is_rounded, write_rounded
 from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Scorer
@@ -194,9 +196,14 @@ class LanguageModel(Scorer):
         return bits
 
     def save(self, folder: Path, *, card: str) -> None:
-        """Write a transformers folder with float32 safetensors; `card` becomes its model card."""
+        """Write a transformers folder with float32 safetensors, or with those of 8 bits where the matrices are rounded;
+        `card` becomes its model card.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
+        if is_rounded(self.network.backbone):
+            write_rounded(self.network.backbone, folder)
+        else:
+            self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
         write_text(folder / MODEL_CARD, card)
         usual_modes(folder)
@@ -210,7 +217,16 @@ class LanguageModel(Scorer):
         return replace(self, precision=precision)
 
     def ready_to_train(self) -> None:
-        """Nothing is to be done: the output layer reads the whole table, whose gradient is therefore whole."""
+        """Nothing is to be done: the output layer reads the whole table, whose gradient is therefore whole.
+
+        Raises:
+            BaseModelError: its matrices are rounded to 8 bits.
+        """
+        if is_rounded(self.network.backbone):
+            raise BaseModelError(
+                f"{self.name} has matrices of 8 bits, which are read and not trained. Train the model that it was "
+                "exported from, and export that again."
+            )
 
 
 def _rounded(length: int) -> int:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite
+from shoptalk.nn.int8_weights import holds_rounded, open_rounded
 from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
 from shoptalk.nn.stock_model import stock_model
 from shoptalk.readback import read_json
@@ -52,7 +53,10 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # Of 512 cells in a row the fused kernel is the faster one.
-        backbone, report = stock_model(folder, ref, held, of=AutoModelForCausalLM, attention="sdpa")
+        if holds_rounded(folder):
+            backbone, report = open_rounded(folder, ref, held)
+        else:
+            backbone, report = stock_model(folder, ref, held, of=AutoModelForCausalLM, attention="sdpa")
     except BaseModelError:
         raise
     except Exception as error:  # a damaged folder can make the libraries raise anything at all

@@ -42,7 +42,7 @@ def test_greedy_tokens_are_those_of_generate(name: str, ids: tuple[int, ...]) ->
     product = MODELS[name]()
     (found,) = greedy(writer_of(name), [ids], 24)
     assert_same(product, ids, found.ids, by_transformers(product, ids, 24))
-    assert found.text == product.tokenizer.decode(found.ids)
+    assert found.text == product.tokenizer.decode(found.ids, skip_special_tokens=True)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -116,6 +116,19 @@ def test_many_threads_may_ask_one_writer() -> None:
     assert len(found) == len(prompts)
     for number, ids in enumerate(prompts):
         assert_same(tiny(), ids, found[number].ids, by_transformers(tiny(), ids, 12))
+
+
+def test_a_text_that_streams_is_not_held_up_until_another_ends() -> None:
+    writer = Writer(tiny(), slots=2)
+    long = writer.begin(GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0, seed=1))
+    first = iter(long)
+    next(first)
+    short = writer.begin(GenerationRequest((0, 7), max_tokens=4, temperature=1.0, seed=4))
+    other = threading.Thread(target=lambda: list(first))
+    other.start()
+    assert len(short.result().ids) <= 4
+    other.join(60)
+    assert not other.is_alive()
 
 
 # Streaming, stopping, sampling --------------------------------------------------------------------------------------

@@ -26,9 +26,8 @@ from torch import Tensor
 from shoptalk.nn.language_model import LanguageModel, next_token_loss
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
-from shoptalk.text.chat import Message, messages_of, rendered
+from shoptalk.text.chat import Message, answered, messages_of, rendered
 from shoptalk.text.corpus import Corpus, Positions
-from shoptalk.text.dialogue import Replies
 from shoptalk.text.packing import PackedRows, pack
 
 
@@ -56,7 +55,9 @@ class SftSpec(Spec):
 
     kind: Literal["sft"] = "sft"
     takes: ClassVar[frozenset[Kind]] = frozenset({"lm"})
-    needs: ClassVar[str] = "at least one conversation in which an agent answers"
+    needs: ClassVar[str] = (
+        "at least one conversation in which a turn of the role assistant, agent or bot answers another"
+    )
     lr: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=8, ge=1)
     passes: float = Field(default=3.0, gt=0)
@@ -64,9 +65,7 @@ class SftSpec(Spec):
 
     def examples(self, corpus: Corpus) -> Examples:
         """The first position of every conversation with a reply."""
-        replies = Replies.of(corpus).positions
-        conversation = np.asarray(corpus.conversation)
-        return Positions(np.searchsorted(conversation, np.unique(conversation[replies])))
+        return Positions(np.searchsorted(np.asarray(corpus.conversation), answered(corpus)))
 
     def collate(self, material: Material[LanguageModel]) -> Callable[[Sequence[int], Key], ChatRows]:
         """Whole conversations as the model's chat template writes them."""
