@@ -186,7 +186,7 @@ def test_conversations_in_which_no_agent_answers_are_known_by_their_roles() -> N
 
 def test_a_template_that_cuts_or_leaves_out_what_the_assistant_says_is_refused() -> None:
     cut = "{% for message in messages %}{{ message['content'][:3] }}<|endoftext|>\n{% endfor %}"
-    with pytest.raises(ConfigError, match=r"does not write all of what the assistant says in turn 2.*'Hello\.'"):
+    with pytest.raises(ConfigError, match=r"does not write all of what the assistant says in turn 4.*'Until 8\.'"):
         rendered(tokenizer_with(cut), TALK)
     silent = "{% for message in messages if message['role'] == 'user' %}{{ message['content'] }}\n{% endfor %}"
     with pytest.raises(ConfigError, match=r"writes nothing of what the assistant says in turn 2.*chat_template\.jinja"):
