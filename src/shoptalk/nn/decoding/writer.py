@@ -87,7 +87,7 @@ class Writer:
     def prompt(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that begins a document."""
         ids = tokenise(self.product.tokenizer, [text], max_length=LONGEST_ITEM, special=False)[0]
-        return self.product.part, *map(int, ids)
+        return self.product.begin, *map(int, ids)
 
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a conversation, up to where the assistant is to speak.
