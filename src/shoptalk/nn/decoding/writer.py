@@ -228,6 +228,11 @@ def open_writer(ref: str, *, context: int = CONTEXT, precision: Precision | None
     prepare(torch.device("cpu"))
     hush()
     kind = kind_of(ref)
+    if kind == "seq2seq":
+        raise InputError(
+            f"{ref!r} is an encoder–decoder: it writes a text for another one, with `shoptalk translate`, and does not "
+            "go on from a prompt. Give a decoder here, such as smollm2."
+        )
     if kind != "lm":
         raise InputError(
             f"{ref!r} is one of the {CALLED[kind]}, which write nothing. Give a language model: smollm2, or the folder "
