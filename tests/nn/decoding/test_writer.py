@@ -15,7 +15,9 @@ from shoptalk.nn.decoding.arithmetic import faster_weights, store_weights
 from shoptalk.nn.decoding.forward import StockForward
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer
+from shoptalk.nn.int8_weights import round_matrices
 from shoptalk.nn.native import library
+from shoptalk.nn.precision import Precision
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.text.chat import Message
 from tests.nn.decoding.models import (
@@ -283,6 +285,20 @@ def test_weights_of_bfloat16_write_alike_as_far_as_logits_are_apart(compiled: bo
                 logits = compiled_size(1).network.backbone(given).logits[0, -1]
             assert float(logits.max() - logits[one]) < 0.05 * float(logits.std())
             break
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_of_8_bits_are_never_given_to_a_kernel_of_another_type(precision: Precision) -> None:
+    product = compiled_size(2).copy()
+    round_matrices(product.network.backbone)
+    store_weights(product, precision)
+    writer = Writer(product)
+    assert writer._compiled is None
+    ids = (0, *range(20, 50))
+    (found,) = greedy(writer, [ids], 12)
+    if precision == "float32":
+        assert_same(product, ids, found.ids, by_transformers(product, ids, 12))
+    assert found.ids or found.reason == "end"
 
 
 def test_the_faster_type_is_one_of_the_two() -> None:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from shoptalk.nn.decoding.forward import Feed, Forward
 from shoptalk.nn.decoding.kv_cache import KeyValueCache
-from shoptalk.nn.int8_weights import is_rounded
 from shoptalk.nn.native import library
 from shoptalk.nn.native.step import LARGEST_HEAD, LlamaStep, StepShape
 
@@ -23,6 +22,8 @@ MOST = 48
 """Tokens at once; for more, matrix products that are blocked for the caches are faster."""
 _ROTARY = ("default", "linear", "llama3")
 """Rotary positions whose angles do not depend on the text's length."""
+_OF_ATTENTION, _OF_MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+"""A layer's matrices, in the order in which the kernel takes them."""
 _VECTORS = 32
 """Widths are multiples of it: two of the widest vectors."""
 
@@ -55,9 +56,9 @@ def compiled_forward(backbone: Any, cache: KeyValueCache) -> CompiledForward | N
         attention, mlp = layer.self_attn, layer.mlp
         tables += [
             layer.input_layernorm.weight.float(),
-            *(part.weight for part in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)),
+            *(getattr(attention, name).weight for name in _OF_ATTENTION),
             layer.post_attention_layernorm.weight.float(),
-            *(part.weight for part in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)),
+            *(getattr(mlp, name).weight for name in _OF_MLP),
         ]
     tables += [body.norm.weight.float(), body.embed_tokens.weight, backbone.lm_head.weight]
     shape = StepShape(
@@ -86,19 +87,27 @@ def compiled_forward(backbone: Any, cache: KeyValueCache) -> CompiledForward | N
 
 
 def _built_as_llama(backbone: Any) -> bool:
-    """Whether it is a Llama of sizes that the kernel takes."""
-    if type(backbone) is not LlamaForCausalLM or is_rounded(backbone):
+    """Whether it is a Llama of sizes that the kernel takes, with all of its tables in one type: the kernel reads what
+    it is given as that, so that a matrix of another one, such as 8 bits a weight, must not get there.
+    """
+    if type(backbone) is not LlamaForCausalLM:
         return False
-    config, attention = backbone.config, backbone.base_model.layers[0].self_attn
-    types = {parameter.dtype for parameter in backbone.parameters()}
-    widths = (config.hidden_size, config.intermediate_size, attention.head_dim)
+    config, layers = backbone.config, backbone.base_model.layers
+    matrices = [
+        linear
+        for layer in layers
+        for parent, names in ((layer.self_attn, _OF_ATTENTION), (layer.mlp, _OF_MLP))
+        for linear in (getattr(parent, name) for name in names)
+    ]
+    tables = (backbone.base_model.embed_tokens.weight, *(part.weight for part in (*matrices, backbone.lm_head)))
+    types = {table.dtype for table in tables}
+    head = layers[0].self_attn.head_dim
     return (
         config.hidden_act == "silu"
-        and not any(linear.bias is not None for linear in (attention.q_proj, attention.o_proj))
-        and backbone.base_model.layers[0].mlp.gate_proj.bias is None
+        and all(type(linear) is nn.Linear and linear.bias is None for linear in matrices)
         and config.rope_parameters.get("rope_type") in _ROTARY
-        and attention.head_dim <= LARGEST_HEAD
-        and all(width % _VECTORS == 0 for width in widths)
+        and head <= LARGEST_HEAD
+        and all(width % _VECTORS == 0 for width in (config.hidden_size, config.intermediate_size, head))
         and len(types) == 1
         and types <= {torch.float32, torch.bfloat16}
     )
