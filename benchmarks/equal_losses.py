@@ -51,7 +51,7 @@ def losses_of(name: str, *, steps: int = STEPS) -> list[str]:
         spec: Any = spec_for(phase, {part: {"batch": BATCH} for part in OBJECTIVES})
         if spec.accepts("image"):
             product, corpus, inputs = on_pictures(name)
-        if spec.accepts("pair") or spec.accepts("lm"):
+        if any(map(spec.accepts, ("pair", "lm", "seq2seq"))):
             product, corpus, inputs = on_other_toys(spec)
         with tempfile.TemporaryDirectory() as folder:
             # Checkouts before decision 0010 call the inputs tokens.

@@ -70,7 +70,11 @@ class Command:
                 words[place + 1] = value
         if "--set" not in options().get(words[0], ()):  # what there is not will say so when it is run
             return tuple(words)
-        batches = [f"objectives.{name}.batch={BATCH}" for name, spec in OBJECTIVES.items() if not spec.supervised]
+        batches = [
+            f"objectives.{name}.batch={BATCH}"
+            for name, spec in OBJECTIVES.items()
+            if not spec.supervised or spec.takes == {"seq2seq"}
+        ]
         settings = [f"budget={BUDGET}", 'candidates=["neighbours", "none"]', "draws=5", "shots=2", *batches]
         return (words[0], *(word for setting in settings for word in ("--set", setting)), *words[1:])
 
@@ -206,6 +210,9 @@ def lay_out_world(folder: Path) -> None:
         for paragraph in (folder / "documents" / "faq.md").read_text(encoding="utf-8").split("\n\n")
     )  # fmt: skip
     (folder / "conversations" / "quoting.jsonl").write_text(quoting, encoding="utf-8")
+    apart = random.Random(2)
+    sides = [[_text(apart, topic), _text(apart, topic)] for topic in TOPICS for _ in range(40)]
+    (folder / "pairs.tsv").write_text("\n".join(["en\tde", *map("\t".join, sides)]) + "\n", encoding="utf-8")
     (folder / "questions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     for name in ("intents.csv", "train.csv", "test.csv", "german.csv"):
         rows = [f"{_text(rng, topic)},{topic}" for _ in range(LABELS) for topic in TOPICS]
@@ -220,6 +227,7 @@ def lay_out_world(folder: Path) -> None:
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
     (folder / "answered.jsonl").write_text("".join(answered), encoding="utf-8")
+    _lay_out_generated(folder, rng)
 
 
 def _lay_out_pictures(folder: Path, rng: random.Random) -> None:
@@ -239,6 +247,20 @@ def _lay_out_pictures(folder: Path, rng: random.Random) -> None:
             rows.append(f"{name}/{number}.png,{said}")
         if table:
             (folder / table).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _lay_out_generated(folder: Path, rng: random.Random) -> None:
+    """What two systems wrote for the same prompts, and which of the two is preferred."""
+    rows: dict[str, list[dict[str, Any]]] = {"old": [], "new": [], "preferred": []}
+    for number in range(40):
+        source, asked = _text(rng, TOPICS[number % 2], words=20), f"Question {number}: what of it?"
+        row = {"prompt": asked, "source": source, "reference": " ".join(source.split()[:8])}
+        new, old = (" ".join(source.split()[:kept]) for kept in (9, 4))
+        rows["new"].append({**row, "candidate": new})
+        rows["old"].append({**row, "candidate": old})
+        rows["preferred"].append({"text": asked, "label": new})
+    for name, of_file in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_file), encoding="utf-8")
 
 
 def _text(rng: random.Random, topic: str, *, words: int = 6) -> str:

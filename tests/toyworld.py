@@ -47,7 +47,7 @@ def toy_world(spec: Spec, *, corpus: Corpus | None = None) -> ToyWorld:
         corpus=material.corpus,
         tokens=material.inputs,
         targets=material.targets,
-        data=spec.examples(material.corpus),
+        data=spec.drawn_from(material),
         collate=spec.collate(material),
         objective=objective,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shoptalk.adaptation import Verdict, adapt
+    from shoptalk.commands.translate import translate
     from shoptalk.nn.bases import open_base as open_encoder
     from shoptalk.nn.encoder import TextEncoder, embed
     from shoptalk.nn.product import Embedder, Product
@@ -41,6 +42,7 @@ _HOMES = {
     "Step": "shoptalk.training.loop",
     "observing": "shoptalk.training.loop",
     "train": "shoptalk.training.loop",
+    "translate": "shoptalk.commands.translate",
 }
 """Where each public name lives, with its name there where that is another one."""
 
@@ -65,6 +67,7 @@ __all__ = [
     "observing",
     "open_encoder",
     "train",
+    "translate",
 ]
 
 

@@ -131,7 +131,13 @@ class Spec(Frozen, ABC):
 
     @abstractmethod
     def examples(self, corpus: Corpus) -> Examples:
-        """The positions in the corpus that steps sample from; empty where there is nothing to learn from."""
+        """The positions in the corpus that there is something to learn from; empty where there are none."""
+
+    def drawn_from(self, material: Material[Any]) -> Examples:
+        """What steps sample from: the `examples`, or what the product's inputs are laid out in, such as rows of tokens,
+        by their numbers. `collate` is given these.
+        """
+        return self.examples(material.corpus)
 
     @property
     def prepares(self) -> bool:

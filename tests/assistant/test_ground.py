@@ -7,7 +7,7 @@ import pytest
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.generator import Generator
-from shoptalk.assistant.ground import ground
+from shoptalk.assistant.ground import ground, sentences_of
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of
 from shoptalk.errors import ConfigError
@@ -45,6 +45,7 @@ def test_a_sentence_that_stands_in_what_it_cites_is_kept_with_its_source(found: 
     [
         ("A bicycle costs 5 crowns. [1]", "the number 5"),
         ("A bicycle costs 4 crowns. [2]", "the number 4"),
+        ("A bicycle costs nine crowns. [1]", "the number 'nine'"),
         ("Return the bicycle by 19:30. [1]", "the number 19:30"),
         ("Return the bicycle to Marta Lund on board. [1]", "the name 'Marta Lund'"),
         ('The notice says "cats on a lead". [2]', "the quotation"),
@@ -71,6 +72,13 @@ def test_one_wrong_sentence_goes_and_the_others_stay(found: list[Found]) -> None
 def test_a_sentence_without_a_citation_gets_the_passage_that_it_stands_in(found: list[Found]) -> None:
     (sentence,) = ground("A dog costs 6.50 crowns.", found).sentences
     assert sentence.sources == (2,)
+
+
+def test_the_ends_of_a_range_are_numbers_however_they_are_written() -> None:
+    text = "# Fees\n\nThe fee of the office is 4.50-6.00 crowns."
+    (passage,) = passages_of(Document(id="f.md", source="f.md", text=text))
+    grounded = ground("The fee of the office is 4.50 crowns. [1]", [Found(0, passage, 1.0, 0.5, 1.0)])
+    assert len(grounded.sentences) == 1, grounded.refused
 
 
 def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
@@ -134,3 +142,11 @@ def test_a_key_that_is_not_in_the_environment_is_asked_for(monkeypatch: pytest.M
     monkeypatch.delenv("HARBOUR_KEY", raising=False)
     with pytest.raises(ConfigError, match="'HARBOUR_KEY', which is not set"):
         Generator(GeneratorSettings(model="m", base_url="http://x", key_env="HARBOUR_KEY"), name="n", sentences=1)
+
+
+def test_a_name_with_a_title_is_one_sentence() -> None:
+    assert sentences_of("Ask Dr. Brown. [1] He knows, e.g. on Monday.\n- It is free. [2]") == [
+        "Ask Dr. Brown. [1]",
+        "He knows, e.g. on Monday.",
+        "It is free. [2]",
+    ]

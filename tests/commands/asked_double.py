@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Literal
 
+from shoptalk.report.question_json import Asks
+
 LABELS = ("card lost", "card arrival", "top up failed", "exchange rate", "refund status", "close account")
 
 
@@ -34,6 +36,10 @@ class FakeAsking:
     skipped: list[int] = field(default_factory=list)
 
     @property
+    def asks(self) -> Asks:
+        return "labels" if self.labels else "replies"
+
+    @property
     def path(self) -> tuple[SimpleNamespace, ...]:
         return tuple(self._after(n) for n in range(len(self.given) + 1))
 
@@ -60,7 +66,7 @@ class FakeAsking:
         place = min(left, key=lambda i: (self.skipped.count(i), i))
         return FakeQuestion(str(place), self.messages[place], len(self.given) + 1, self.options, self.context)
 
-    def answer(self, key: str, label: str | None) -> None:
+    def answer(self, key: str, label: str | None, given: str = "none") -> None:
         self.given.append((int(key), label))
 
     def skip(self, key: str) -> None:

@@ -10,7 +10,7 @@ from shoptalk.assistant.marker import opened_marker
 from shoptalk.cli.app import app
 from shoptalk.commands.ground import apart, finetune_grounding, make_replies
 from shoptalk.config import load
-from shoptalk.errors import SourceError
+from shoptalk.errors import SourceError, StorageError
 from shoptalk.nn.heads.answering import belongs
 from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.stages.world import World
@@ -54,6 +54,28 @@ def test_documents_alone_make_a_reader_that_an_assistant_opens(tmp_path: Path, t
     again = finetune_grounding(world, str(tiny_base), [sources], steps=6)
     assert again == result and handed_out(run / "grounding" / "grounding_head").content == head.content
     assert not (run / "grounding" / "work").exists()
+
+
+def test_what_another_question_left_unfinished_is_not_gone_on_with(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, worlds = documents(tmp_path / "docs"), []
+    for name, seed in (("run", 0), ("run", 1), ("clean", 1)):
+        config = load(overrides=["objectives.ground.batch=8", "objectives.ground.lr=1e-3"], seed=seed)
+        worlds.append(World(run=tmp_path / name, config=config, report=Silent()))
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr("shoptalk.commands.ground.best_threshold", _interrupted)
+        finetune_grounding(worlds[0], str(tiny_base), [sources], steps=4)
+    for world in worlds[1:]:
+        finetune_grounding(world, str(tiny_base), [sources], steps=4)
+    tensors = [(world.run / "grounding_head" / "grounding.safetensors").read_bytes() for world in worlds[1:]]
+    assert tensors[0] == tensors[1]
+    with pytest.raises(StorageError, match=r"holds a finished grounding head for another question \(seed: 1 -> 0\)"):
+        finetune_grounding(worlds[0], str(tiny_base), [sources], steps=4)
+
+
+def _interrupted(*_: object) -> float:
+    raise KeyboardInterrupt
 
 
 def corpus_of(n: int) -> Corpus:

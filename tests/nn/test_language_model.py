@@ -10,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+)
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import kind_of, open_base, open_model
@@ -18,6 +25,7 @@ from shoptalk.nn.language_model import CausalNetwork, LanguageModel
 from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.tiny_lm import tiny_bytes, tiny_language_model
 from shoptalk.text.corpus import Corpus
+from tests.tiny_lms import beginning_with
 
 MODEL = tiny_language_model()
 
@@ -49,6 +57,18 @@ def test_a_marker_in_a_text_is_read_as_its_letters() -> None:
 
 def _corpus(text: str) -> Corpus:
     return Corpus(items=(text,), conversation=np.zeros(1, dtype=np.int64), turn=np.array([-1]), digest="one")
+
+
+def test_texts_are_read_after_the_token_that_the_tokenizer_puts_before_them() -> None:
+    model = beginning_with("<|begin|>", MODEL)
+    assert (model.begin, model.part) == (1, 0) and (MODEL.begin, MODEL.part) == (0, 0)
+    ids = torch.tensor([[1, *model.tokenizer("the fee", add_special_tokens=False)["input_ids"]]])
+    with torch.inference_mode():
+        log_p = model.network.backbone(ids).logits[0].double().log_softmax(-1)
+    expected = -log_p[range(7), ids[0, 1:]].sum().item() / np.log(2)
+    np.testing.assert_allclose(model.score(["the fee"]), [expected], rtol=1e-5)
+    (bits,) = model.bits_after(["the "], [["fee"]])
+    np.testing.assert_allclose(bits, model.score(["the fee"]) - model.score(["the "]), rtol=1e-4)
 
 
 def test_a_text_longer_than_a_context_is_read_in_parts() -> None:
@@ -161,6 +181,28 @@ class _Scaled(CausalNetwork):
     @property
     def table(self) -> torch.Tensor:
         return super().table * 50  # of random weights, whose logits are next to nothing
+
+
+def test_a_model_that_does_not_keep_apart_what_stands_side_by_side_is_refused(tmp_path: Path) -> None:
+    """Convolutions read on from one sequence of a row to the next, whatever the mask says."""
+    tokenizer = tiny_bytes()
+    config = Lfm2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        layer_types=["conv", "full_attention"],
+        eos_token_id=0,
+        bos_token_id=0,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(0)
+    model = LanguageModel(CausalNetwork(Lfm2ForCausalLM(config).eval()), tokenizer, 64, name="lfm2")
+    model.save(tmp_path, card="")
+    with pytest.raises(BaseModelError, match="does not keep apart what stands side by side"):
+        open_decoder(tmp_path, "lfm2")
 
 
 def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:

@@ -621,6 +621,8 @@ OUTPUTS = {
     "segment_mean": [2],
     "segment_mean_backward": [2],
     "cross_entropy": [1, 4, 6],
+    "few_rows": [3],
+    "llama_step": [11],
 }
 
 

@@ -114,6 +114,7 @@ def test_references_of_other_kinds_are_none_and_an_unknown_size_is_told_the_near
     assert [lm_size_of(ref) for ref in ("minilm", "scratch:mini", "gpt2", "scratch:vit-nano", "./gpt")] == [None] * 5
     with pytest.raises(
         BaseModelError,
-        match=r"no base 'scratch:gpt-nono'.*: scratch:gpt-nano, scratch:gpt-mini\. Did you mean 'scratch:gpt-nano'\?",
+        match=r"no base 'scratch:gpt-nono'.*: scratch:gpt-nano, scratch:gpt-mini, scratch:t5-nano\. "
+        r"Did you mean 'scratch:gpt-nano'\?",
     ):
         lm_size_of("scratch:gpt-nono")

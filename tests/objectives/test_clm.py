@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
-from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec, parts_of, window_begins
+from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.packing import PackedRows
 from shoptalk.training.loop import LoopConfig, train
+from tests.tiny_lms import beginning_with
 from tests.toyworld import toy_world
 
 SPEC = ClmSpec(batch=4, context=64)
@@ -55,8 +57,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_every_next_token() -> None:
 
 def test_the_gradient_is_that_of_the_stock_models_own_loss() -> None:
     world, stock = toy_world(SPEC), tiny_language_model()
-    batches = (world.collate([window], Key(0, 0)) for window in world.data)
-    batch = next(batch for batch in batches if int(batch.segments.max()) == 0)  # one that fits
+    batch = world.collate([world.data[0]], Key(0, 0))
     world.objective(batch).total.backward()
     ids = batch.ids[batch.segments == 0][None]
     stock.network.backbone(ids, labels=ids).loss.backward()
@@ -112,44 +113,66 @@ def test_a_window_is_a_document_between_the_tokens_that_part_documents() -> None
 
 
 def test_a_window_that_ends_within_a_document_does_not_say_that_the_document_ended() -> None:
-    corpus = documents(("a" * 30, "b" * 30, "c" * 30))
-    spec = ClmSpec(context=16)  # 48 bytes
-    begins = spec.examples(corpus)
-    assert list(begins) == [0, 1, 2]
-    batch = spec.collate(material(corpus))([0], Key(0, 0))
-    assert batch.ids.shape == (2, 16) and batch.ids[batch.segments >= 0].tolist().count(0) == 1
+    made = material(documents(("a" * 10, "b" * 10, "c" * 10)))
+    spec = ClmSpec(context=16)
+    assert list(spec.drawn_from(made)) == [0, 1, 2]
+    batch = spec.collate(made)([0, 1, 2], Key(0, 0))
+    begin = end = "<|endoftext|>"
+    assert windows_in(batch, made) == [f"{begin}{'c' * 10}{end}", f"{begin}{'a' * 10}", f"{begin}{'b' * 10}"]
 
 
-@given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=8), min_size=1, max_size=6), st.integers(1, 120))
-def test_windows_cover_every_text_and_hold_texts_of_one_document(sizes: list[list[int]], size_of_window: int) -> None:
-    corpus = documents(*(tuple("x" * size for size in parts) for parts in sizes))
-    begins = window_begins(corpus, size=size_of_window)
-    ends = [*begins[1:].tolist(), len(corpus)]
-    assert begins[0] == 0 and (np.diff(begins) > 0).all()
-    for begin, end in zip(begins.tolist(), ends, strict=True):
-        assert len(set(corpus.conversation[begin:end].tolist())) == 1
-        assert end - begin == 1 or sum(len(corpus.texts[place]) for place in range(begin, end)) <= size_of_window
+def windows_in(batch: PackedRows, made: Material[LanguageModel]) -> list[str]:
+    numbers = range(int(batch.segments.max()) + 1)
+    return [made.product.tokenizer.decode(batch.ids[batch.segments == number].tolist()) for number in numbers]
 
 
-def test_a_text_longer_than_a_context_is_read_in_parts_and_a_context_is_at_most_the_models_own() -> None:
-    letters = "".join(chr(97 + place % 26) for place in range(200))
-    corpus, model = documents((letters,)), tiny_language_model()
-    batch = ClmSpec(context=512).collate(material(corpus, model))([0], Key(0, 0))
-    assert batch.ids.shape == (4, 64) and batch.tokens == 202
-    parts = [batch.ids[batch.segments == number] for number in range(4)]
-    assert model.tokenizer.decode(torch.cat(parts)) == f"<|endoftext|>{letters}<|endoftext|>"
+@given(
+    st.lists(st.lists(st.text("abc é", min_size=1, max_size=40), min_size=1, max_size=6), min_size=1, max_size=5),
+    st.booleans(),
+    st.integers(16, 64),
+)
+def test_all_rows_together_hold_every_token_of_every_document(
+    texts: list[list[str]], turns: bool, context: int
+) -> None:
+    """Also of texts that are longer than a row: none is left out."""
+    made = material(documents(*map(tuple, texts), turns=turns))
+    spec = ClmSpec(context=context)
+    rows = spec.drawn_from(made)
+    batch = spec.collate(made)(list(rows), Key(0, 0))
+    assert batch.ids.shape[0] <= len(rows) and batch.ids.shape[1] == context
+    windows = [batch.ids[batch.segments == number].tolist() for number in range(int(batch.segments.max()) + 1)]
+    assert all(ids[0] == 0 for ids in windows)
+    # What parts a document's items is in a window only where both are: so only the items' own tokens are counted.
+    counts = np.bincount(np.concatenate([ids[1:] for ids in windows]), minlength=300)
+    newline = made.product.tokenizer("\n")["input_ids"][0]
+    expected = np.bincount(np.concatenate([made.inputs[i] for i in range(len(made.inputs))]), minlength=300)
+    expected[0] = len(texts)  # each document's end
+    counts[newline] = expected[newline] = 0
+    np.testing.assert_array_equal(counts, expected)
 
 
-def test_of_a_text_of_many_contexts_every_part_has_its_turn() -> None:
-    ids = np.arange(1_000)
-    read = [parts_of(ids, 50, Key(0, step), 7) for step in range(200)]
-    assert all(len(parts) == 4 and (np.diff(np.concatenate(parts)) == 1).all() for parts in read)
-    assert {int(number) for parts in read for part in parts for number in part} == set(range(1_000))
+def test_a_row_of_a_batch_is_never_wider_than_the_models_own_context() -> None:
+    made = material(documents(("x" * 500,)))
+    spec = ClmSpec(context=512)
+    batch = spec.collate(made)(list(spec.drawn_from(made)), Key(0, 0))
+    assert batch.ids.shape == (8, 64) and batch.tokens == 500 + 8 + 1
 
 
-def test_windows_are_laid_out_by_bytes_of_which_other_scripts_have_more() -> None:
-    assert list(window_begins(documents(("\u4f60" * 10, "\u597d" * 10)), size=50)) == [0, 1]
-    assert list(window_begins(documents(("y" * 10, "n" * 10)), size=50)) == [0]
+def test_windows_are_laid_out_by_tokens_and_no_text_is_read() -> None:
+    corpus = documents(("One.", "Two."), ("Three.",))
+    made = material(corpus)
+    other = Corpus(items=("x" * 900,) * 3, conversation=corpus.conversation, turn=corpus.turn, digest="other")
+    unlike = Material(other, made.product, made.inputs, None)
+    assert list(SPEC.drawn_from(unlike)) == list(SPEC.drawn_from(made)) == [0]
+    batch = SPEC.collate(unlike)([0], Key(0, 0))
+    assert batch.tokens == 1 + 4 + 2 + 4 + 1 + 1 + 6 + 1
+
+
+def test_documents_begin_with_the_token_that_the_tokenizer_puts_before_texts() -> None:
+    model = beginning_with("<|begin|>", tiny_language_model())
+    made = material(documents(("One.",)), model)
+    batch = SPEC.collate(made)([0], Key(0, 0))
+    assert windows_in(batch, made) == ["<|begin|>One.<|endoftext|>"]
 
 
 def test_a_resumed_run_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from shoptalk.errors import ConfigError
-from shoptalk.objective import Key
+from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
-from shoptalk.objectives.supervised.ground_tokens import GroundBatch, GroundSpec
+from shoptalk.objectives.supervised.ground_tokens import GroundBatch, GroundSpec, ReplyMaker
 from shoptalk.text.corpus import Corpus
 from tests.toyworld import ToyWorld, toy_world
 
@@ -62,6 +64,29 @@ def test_labels_stand_at_the_cells_of_the_words_that_were_changed():
         changed += pieces
         assert group.ids.flatten()[cells[0] - 1] == tokenizer.sep_token_id
     assert len(changed) > 4 and all(piece.removeprefix("##").isdigit() for piece in changed)
+
+
+def test_of_a_passage_longer_than_a_row_a_reply_says_only_what_the_row_shows():
+    """Else a reader would learn that words which stand nowhere are supported."""
+    passage = " ".join(f"The card {number} is not the card of the bank." for number in range(100, 200))
+    corpus = Corpus(items=(passage, TEXTS[0]), conversation=np.arange(2), turn=np.full(2, -1), digest="long")
+    world = toy_world(GroundSpec(), corpus=corpus)
+    maker = ReplyMaker(
+        Material(corpus, world.product, None, None), GroundSpec().model_copy(update={"clean": 1.0, "more": 0})
+    )
+    tokenizer = world.product.tokenizer
+    for step in range(40):
+        row = maker(0, Key(0, step)).row
+        evidence, reply = (re.findall(r"\d+", tokenizer.decode(part)) for part in np.split(row.ids, [row.reply.start]))
+        assert reply and set(reply) <= set(evidence)
+
+
+def test_of_a_large_corpus_replacements_come_from_a_sample(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shoptalk.objectives.supervised.ground_tokens.MOST_KNOWN", 2)
+    world = world_of()
+    maker = ReplyMaker(Material(CORPUS, world.product, None, None), GroundSpec())
+    assert len(maker.inventory.told) == len(maker.inventory.document) == 2
+    assert maker(3, Key(0, 1)).row.ids.size
 
 
 def test_an_example_does_not_depend_on_its_batch():

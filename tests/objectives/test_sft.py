@@ -11,7 +11,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
-from shoptalk.tasks.chat import chat, replies_of
+from shoptalk.tasks.chat import CHARACTERS, chat, replies_of
 from shoptalk.tasks.judge import Ground
 from shoptalk.text.chat import messages_of, rendered
 from shoptalk.text.corpus import Corpus
@@ -122,6 +122,29 @@ def test_the_judge_counts_the_bits_of_replies_alone() -> None:
         expected.append(-sum(float(log_p[i - 1, ids[i]]) for i in range(len(start), len(ids))) / np.log(2))
     mean = np.mean([len(talk[-1].text.encode()) for talk in judge.chats])
     np.testing.assert_allclose(judge.look(model)[0], -np.array(expected) / mean, rtol=1e-4)
+
+
+def test_of_a_reply_that_was_cut_the_end_of_turn_does_not_count() -> None:
+    model = tiny_language_model(max_length=512)
+    looks = []
+    for more in ("", "y"):
+        corpus = Corpus(
+            items=("Hi", " " * 300 + "x" * (CHARACTERS - 1) + more) * 2,
+            conversation=np.repeat([0, 1], 2),
+            turn=np.tile([0, 1], 2),
+            digest="long",
+            role=np.tile([0, 1], 2),
+            roles=("user", "assistant"),
+        )
+        judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
+        assert judge is not None and {len(talk[-1].text) for talk in judge.chats} == {CHARACTERS - 1 + len(more)}
+        (talk, _) = judge.chats
+        made = rendered(model.tokenizer, talk)
+        bits = model.bits_of([made.ids], counted=[made.taught])[0]
+        whole = -judge.look(model)[0, 0] * len(talk[-1].text)
+        looks.append(whole - bits)
+    assert abs(looks[0]) < 1e-3  # of a whole reply it counts
+    assert looks[1] < -1  # and is some bits of its own
 
 
 def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:

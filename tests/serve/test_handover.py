@@ -134,7 +134,17 @@ def test_what_is_handed_over_at_night_waits_for_the_morning(serve: Serve, by_but
     assert [row["conversation"] for row in client.get("/v1/inbox").json()["data"]] == [conversation]
 
 
-def test_a_hand_over_that_was_taken_does_not_time_out(serve: Serve) -> None:
+def test_an_agent_who_takes_it_and_never_writes_loses_it_again(serve: Serve) -> None:
+    client = serve(settings=ServeSettings(handover_minutes=0.01))
+    conversation = ask(client, "I want a person")["conversation"]
+    began = time.monotonic()
+    post(client, conversation, "assign", agent="Ada")
+    wait_for(lambda: not client.get("/v1/inbox").json()["data"])
+    assert time.monotonic() - began >= 1.0  # once as long as for anyone, and once for Ada
+    assert "Nobody was free" in thread(client, conversation)[-1]["text"]
+
+
+def test_a_hand_over_that_was_answered_does_not_time_out(serve: Serve) -> None:
     client = serve(settings=ServeSettings(handover_minutes=0.01))
     conversation = ask(client, "I want a person")["conversation"]
     post(client, conversation, "reply", text="I am here.", agent="Ada")

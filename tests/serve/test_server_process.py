@@ -159,7 +159,8 @@ def test_what_the_guide_shows_works_as_written(process: Process) -> None:
     assert "4 crowns" in client.stdout and "Luggage and bicycles" in client.stdout
 
 
-def test_a_backup_holds_the_rules_and_the_logo_and_names_what_it_lacks(tmp_path: Path) -> None:
+def test_a_backup_holds_calibration_rules_and_logo_and_names_what_it_lacks(tmp_path: Path) -> None:
+    from shoptalk.artifact import create, open_artifact
     from shoptalk.serve.backups import back_up, put_back
     from shoptalk.serve.database import Database, sqlite_url
 
@@ -171,9 +172,12 @@ def test_a_backup_holds_the_rules_and_the_logo_and_names_what_it_lacks(tmp_path:
     files = {"assistant.toml": settings, "rules.toml": "rule = []\n", "looks/logo.svg": "<svg/>"}
     for name, text in files.items():
         (run / name).write_text(text, encoding="utf-8")
+    with create(run / "calibration", kind="calibration", config={}, parents={}) as folder:
+        (folder / "calibration.json").write_text("{}", encoding="utf-8")
     assert back_up(run, tmp_path / "saved.zip")["left_out"] == []
     (other / "rules.toml").write_text("rule = [1]\n", encoding="utf-8")
-    assert put_back(other, tmp_path / "saved.zip")["restored"] == 4
+    assert put_back(other, tmp_path / "saved.zip")["restored"] == 5
+    assert open_artifact(other / "calibration") == open_artifact(run / "calibration")
     assert {name: (other / name).read_text(encoding="utf-8") for name in files} == files
     assert (other / "rules.toml.before-restore").read_text(encoding="utf-8") == "rule = [1]\n"
     (run / "assistant.toml").write_text('[assistant]\nrules = "../rules.toml"\n', encoding="utf-8")

@@ -73,6 +73,17 @@ def test_a_piece_is_the_beginning_of_a_document_over_its_passages() -> None:
     assert beginnings(corpus, characters=8, seed=0) == ["one\n\ntwo", "four"]
 
 
+def test_a_document_that_begins_with_blanks_is_read_at_looks_too() -> None:
+    corpus = corpus_of([" " * 200 + "hello there"], ["a"], ["b"])
+    judge = language_model(ground_of(corpus))
+    assert judge is not None and judge.items == judge.longer == ("hello there", "a", "b")
+
+
+def test_turns_are_parted_as_where_a_model_trains_on_them() -> None:
+    turns = Corpus(items=("Hi", "Hello"), conversation=np.zeros(2, dtype=int), turn=np.arange(2), digest="turns")
+    assert beginnings(turns, characters=80, seed=0) == ["Hi\nHello"]
+
+
 def test_documents_are_the_clusters() -> None:
     judge = language_model(ground_of(corpus_of(["a", "b"], ["c"], ["d"])))
     assert judge is not None and judge.cluster.tolist() == [0, 1, 2]
@@ -125,6 +136,16 @@ def test_a_gap_is_a_name_or_number_with_alternatives_of_its_kind_and_length() ->
         assert any(f"{gap.before}{gap.options[0]}" in text for text in corpus.texts)
         assert all(other.isdigit() == answer.isdigit() and abs(len(other) - len(answer)) <= 2 for other in others)
         assert answer not in gap.before
+
+
+def test_no_alternative_begins_as_the_answer_does_to_its_end_or_the_other_way_round() -> None:
+    """Of tokens for single digits "1" is never less probable than "12": such a pair says nothing of the model."""
+    before = "A passenger who boards the early ferry of the company on any day but a holiday pays "
+    gaps = gaps_of(corpus_of(*[[f"{before}{number} euros."] for number in range(1, 120)]), seed=0)
+    assert len(gaps) > 50
+    for gap in gaps:
+        answer, *others = (option.strip() for option in gap.options)
+        assert not any(answer.startswith(other) or other.startswith(answer) for other in others)
 
 
 def test_an_answer_is_right_where_it_is_more_probable_than_every_alternative() -> None:

@@ -84,6 +84,26 @@ def test_what_somebody_wrote_ends_no_turn() -> None:
     assert (chat.ids == tokenizer.eos_token_id).sum() == 2  # the template's own, at the beginning and at the end
 
 
+@given(st.integers(1, 120))
+def test_the_last_tokens_alone_are_those_of_the_whole_conversation(most: int) -> None:
+    tokenizer = tokenizer_with(CHATML)
+    whole, last = rendered(tokenizer, TALK), rendered(tokenizer, TALK, most=most)
+    assert last.ids.tolist() == whole.ids[-most:].tolist() and last.spoken.tolist() == whole.spoken[-most:].tolist()
+
+
+def test_of_a_long_conversation_no_more_is_written_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, count = tokenizer_with(CHATML), [0]
+    write = type(tokenizer).apply_chat_template
+
+    def counted(self: object, *arguments: object, **choices: object) -> object:
+        count[0] += 1
+        return write(self, *arguments, **choices)
+
+    monkeypatch.setattr(type(tokenizer), "apply_chat_template", counted)
+    assert (rendered(tokenizer, TALK * 50, most=30).spoken == 99).any()
+    assert count[0] <= 5
+
+
 def test_a_model_without_a_template_says_what_to_give() -> None:
     with pytest.raises(ConfigError, match=r"has no chat template.*Give a model that has one, such as smollm2"):
         rendered(tokenizer_with(None), TALK)
@@ -141,6 +161,13 @@ def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next()
     ]
 
 
+def test_a_prompt_is_nothing_that_the_assistant_says_where_the_corpus_has_another_agent() -> None:
+    corpus = corpus_of(("user", "Hi"), ("system", "Be brief."), ("assistant", "Hello."), ("user", "Bye"))
+    assert [message.text for message in messages_of(corpus, 0, 4)] == ["Hi", "Hello.", "Bye"]
+    alone = corpus_of(("user", "Hi"), ("System", "Hello."))
+    assert messages_of(alone, 0, 2) == [Message("user", "Hi"), Message("assistant", "Hello.")]
+
+
 def test_speakers_without_a_role_take_turns() -> None:
     corpus = corpus_of(("", "a"), ("", "b"), ("", "c"))
     assert [message.role for message in messages_of(corpus, 0, 3)] == ["user", "assistant", "user"]
@@ -159,7 +186,7 @@ def test_conversations_in_which_no_agent_answers_are_known_by_their_roles() -> N
 
 def test_a_template_that_cuts_or_leaves_out_what_the_assistant_says_is_refused() -> None:
     cut = "{% for message in messages %}{{ message['content'][:3] }}<|endoftext|>\n{% endfor %}"
-    with pytest.raises(ConfigError, match=r"does not write all of what the assistant says in turn 2.*'Hello\.'"):
+    with pytest.raises(ConfigError, match=r"does not write all of what the assistant says in turn 4.*'Until 8\.'"):
         rendered(tokenizer_with(cut), TALK)
     silent = "{% for message in messages if message['role'] == 'user' %}{{ message['content'] }}\n{% endfor %}"
     with pytest.raises(ConfigError, match=r"writes nothing of what the assistant says in turn 2.*chat_template\.jinja"):

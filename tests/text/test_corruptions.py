@@ -1,4 +1,5 @@
 import re
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +36,24 @@ def test_sentences_are_told_without_markup_and_rows_with_their_header():
 @given(st.text(max_size=300))
 def test_any_text_has_sentences_that_say_something(text: str):
     assert all(any(c.isalnum() for c in sentence) for sentence in sentences(text))
+
+
+def test_numbers_of_thousands_of_digits_and_sentences_of_thousands_of_numbers_are_changed_in_no_time():
+    digits, table = "The key is " + "7" * 5_000 + " today.", "The row is " + " ".join(map(str, range(100, 3_100)))
+    for text in (digits, table):
+        inventory = Inventory.of([text], [0])
+        begun = time.perf_counter()
+        for step in range(4):
+            made = make_reply([text], inventory, kinds=("number",), seed=1, step=step, example=0, clean=0.0)
+            assert made.kind == "number" and made.text != text
+        assert time.perf_counter() - begun < 2
+
+
+@given(st.integers(0, 400))
+def test_the_marks_of_the_shortest_replies_lie_in_them_whatever_frames_them(step: int):
+    made = make_reply(["7"], INVENTORY, kinds=("number",), seed=1, step=step, example=0, clean=0.0)
+    ((begin, end),) = made.spans
+    assert made.text[begin:end].isalnum()
 
 
 def test_a_reply_is_a_function_of_seed_step_and_example():

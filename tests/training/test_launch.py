@@ -23,7 +23,7 @@ from shoptalk.errors import ConfigError, StorageError
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import embed
 from shoptalk.objectives import OBJECTIVES
-from shoptalk.text import batching
+from shoptalk.text import batching, source_target
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig, train
@@ -56,6 +56,7 @@ class Setting:
 
 def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: float = float("inf")) -> Training:
     batching.SHARED_CELLS = setting.shared_cells
+    source_target.GROUP_CELLS, source_target.GROUP_COST = 8 * setting.shared_cells, setting.shared_cells
     os.environ["SHOPTALK_NATIVE"] = str(int(setting.native))
     world = toy_world(small_spec(setting.name, config.batch))
     return Training.build(
@@ -70,9 +71,9 @@ def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: 
     )
 
 
-def token_batches(batch: Any) -> list[batching.TokenBatch]:
+def token_batches(batch: Any) -> list[Any]:
     """All that an objective's batch holds for encoders and decoders to read."""
-    if isinstance(batch, batching.TokenBatch):
+    if isinstance(batch, batching.TokenBatch | source_target.SourceTargetBatch):
         return [batch]
     inside = batch if isinstance(batch, tuple) else vars(batch).values() if hasattr(batch, "__dict__") else ()
     return [found for part in inside for found in token_batches(part)]
@@ -106,6 +107,8 @@ def many(jobs: list[tuple[Any, ...]]) -> list[Any]:
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `training_of` sets is set back."""
     monkeypatch.setattr(batching, "SHARED_CELLS", batching.SHARED_CELLS)
+    for name in ("GROUP_CELLS", "GROUP_COST"):
+        monkeypatch.setattr(source_target, name, getattr(source_target, name))
     monkeypatch.setenv("SHOPTALK_NATIVE", os.environ.get("SHOPTALK_NATIVE", "1"))
 
 
@@ -141,7 +144,15 @@ def test_losses_in_bfloat16_are_those_of_one_process_to_its_rounding(tmp_path: P
 
 
 def test_a_batch_of_one_group_trains_on_two_processes_too(tmp_path: Path):
-    settings, config = [Setting(name, shared_cells=10**6) for name in ("mlm", "turns")], replace(CONFIG, steps=4)
+    settings = [Setting(name, shared_cells=10**6) for name in ("mlm", "turns", "span")]
+    config = replace(CONFIG, steps=4)
+    found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
+    for setting, (losses, _) in zip(settings, found, strict=True):
+        agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)
+
+
+def test_a_batch_of_one_row_trains_on_two_processes_too(tmp_path: Path):
+    settings, config = [Setting(name) for name in ("clm", "sft")], replace(CONFIG, steps=3, batch=1)
     found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
     for setting, (losses, _) in zip(settings, found, strict=True):
         agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)

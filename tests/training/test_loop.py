@@ -18,6 +18,7 @@ from shoptalk.objective import Key, Loss, Objective
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.text.packing import pack
+from shoptalk.text.spans import SourceTarget
 from shoptalk.training import optim
 from shoptalk.training.loop import LoopConfig, Step, batch_positions, loop_config, observing, train
 from shoptalk.training.schedule import Schedule
@@ -162,6 +163,10 @@ def read_by(product: Any, world: ToyWorld) -> Callable[[], torch.Tensor]:
         product.embed([world.corpus.items[1]])
         encode = product.network.encode_pictures, product.network.encode_texts
         return lambda: torch.cat([encode[0](product.normalised(pictures)), encode[1](captions)])
+    if product.kind == "seq2seq":
+        product.bits_given(world.corpus.texts[:2], world.corpus.texts[2:4])
+        pairs = product.pairs([SourceTarget(world.tokens[0], world.tokens[1])])
+        return lambda: product.network.hidden(pairs.groups[0])
     if product.kind == "lm":
         product.score(world.corpus.texts[:5])
         rows = pack([np.array([product.part, *product.tokenizer("where is it?")["input_ids"]])], length=32)

@@ -31,10 +31,11 @@ from shoptalk.assistant.confidence import ConfidenceWeights, Support, features_o
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.desk_hours import is_open
 from shoptalk.assistant.extract import Picked, pick, stitch, worded
-from shoptalk.assistant.generator import Generator
 from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
+from shoptalk.assistant.note import note_of
+from shoptalk.assistant.opened_generator import opened_generator
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
@@ -87,11 +88,7 @@ class Assistant:
         promised = calibration.threshold if calibration else None
         self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
         self.threshold = next(limit for limit in (settings.threshold, promised, THRESHOLD) if limit is not None)
-        self.generator = (
-            Generator(settings.generator, name=settings.name, sentences=settings.most_sentences)
-            if settings.generator
-            else None
-        )
+        self.generator = opened_generator(settings)
         self._encoder = encoder
         self._bulk = bulk or encoder
         self._versions = versions
@@ -243,12 +240,7 @@ class Assistant:
     def summary(self, turns: Sequence[Turn], *, most: int = 5) -> str:
         """A note for the person who takes over: the visitor's own sentences that say most, in their order."""
         messages = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
-        if len(messages) > most:
-            vectors = self.embed(messages)
-            central = vectors @ vectors.mean(axis=0)
-            kept = {0, len(messages) - 1, *np.argsort(-central)[: most - 2].tolist()}
-            messages = [text for number, text in enumerate(messages) if number in kept]
-        return "\n".join(f"- {text}" for text in messages)
+        return "\n".join(f"- {text}" for text in note_of(messages, self.embed, most=most))
 
     def _readings(
         self, asked: "AskedTurn", vector: Float[np.ndarray, " D"]

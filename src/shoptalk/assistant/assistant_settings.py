@@ -26,16 +26,18 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 
 
 class GeneratorSettings(Frozen):
-    """A language model behind any OpenAI-compatible endpoint, which words answers; never needed."""
+    """A language model that words answers: behind any OpenAI-compatible endpoint, or in this process; never needed."""
 
-    model: str
-    base_url: str
+    model: str = Field(
+        description="its name at the endpoint; without base_url a run, a folder (relative to this file) or smollm2"
+    )
+    base_url: str | None = None
     key_env: str = Field(default="", description="environment variable that holds the key; none is sent without one")
 
     @field_validator("base_url")
     @classmethod
-    def _is_http(cls, address: str) -> str:
-        if not address.startswith(("http://", "https://")):
+    def _is_http(cls, address: str | None) -> str | None:
+        if address is not None and not address.startswith(("http://", "https://")):
             raise ValueError("expected an address such as 'http://localhost:8000/v1'")
         return address
 
@@ -97,8 +99,8 @@ class AssistantSettings(Frozen):
 
 
 def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
-    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. `rules`, `logo` and
-    `pictures` become absolute paths.
+    """The settings in `path`, else in `RUN/assistant.toml`, else the defaults. `rules`, `logo`,
+    `pictures` and the folder of a generator become absolute paths.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.
@@ -110,6 +112,10 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
     for key in ("rules", "logo", "pictures"):
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str((file.parent / tree[key]).resolve())
+    generator = tree.get("generator")
+    if isinstance(generator, dict) and generator.get("base_url") is None and isinstance(generator.get("model"), str):
+        folder = (file.parent / generator["model"]).resolve()
+        tree["generator"] = generator | ({"model": str(folder)} if folder.is_dir() else {})
     settings = validate(AssistantSettings, tree, prefix="assistant")
     replaced = {key: text for key, text in settings.texts.items() if not key.startswith(FACE)}
     refuse_unknown_texts(replaced, PHRASES["en"], PHRASES)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shoptalk import __version__
-from shoptalk.cli import ask_terminal, desk, encoders, printed, serving
+from shoptalk.cli import ask_terminal, desk, encoders, finetuning, printed, serving, texts, writing
 from shoptalk.cli.options import (
     Base,
     Budget,
@@ -298,9 +298,12 @@ def models(as_json: Json = False) -> None:
 
 
 app.add_typer(encoders.commands)
+app.add_typer(finetuning.commands)
+app.add_typer(writing.commands)
 app.add_typer(serving.commands)
 app.add_typer(desk.commands)
 app.add_typer(ask_terminal.commands)
+app.add_typer(texts.commands)
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from shoptalk.cli.options import (
     Draws,
     Force,
     Json,
-    Labels,
     NeededLabels,
     NeededTest,
     Out,
@@ -24,6 +23,7 @@ from shoptalk.cli.options import (
     Set,
     Shots,
     Sources,
+    messages_given,
     refuse_both,
     show,
     tell_left_out,
@@ -66,7 +66,7 @@ def pretrain(
     refuse_both(steps, budget)
     chosen = load(config, overrides=settings or [], base=base, budget=budget, price_per_hour=price, seed=seed)
     about = "Made by `shoptalk pretrain`; not measured, so not proven."
-    card = plain_card(base_of(chosen.base), f"trained with {objective}", about)
+    card = plain_card(base_of(chosen.base), f"trained with {objective}", about, kind=kind_of(chosen.base))
     with Console() as console, together(out, chosen, console) as world:
         artifact = run(world, sources, objective=objective, steps=steps, card=card, force=force)
         if world.first:
@@ -113,81 +113,6 @@ def distill(
         if world.first:
             tell_left_out(out)
             show(result | {"encoder": str(out / "encoder")}, as_json, lambda: table(result))
-
-
-@commands.command()
-def finetune(
-    model: Annotated[str, typer.Argument(help="An encoder: minilm, a hub id, a folder, a run.")],
-    out: Out,
-    sources: Annotated[list[Path] | None, typer.Argument(help="Documents, for --task ground.")] = None,
-    labels: Labels = None,
-    task: Annotated[
-        str,
-        typer.Option(
-            help="What the labels are, in a word: intent, sentiment, ... Or ground, without labels: a reader that "
-            "marks what replies say and the sources do not."
-        ),
-    ] = "intent",
-    unlabelled: Annotated[
-        list[Path] | None, typer.Option(help="Text of the same domain that heads may learn from; may be given again.")
-    ] = None,
-    multi_label: Annotated[bool, typer.Option(help="A text has any number of labels: a list, or a|b.")] = False,
-    out_of_scope: Annotated[str | None, typer.Option(help="The label of texts that no answer fits.")] = None,
-    scope_loss: Annotated[float, typer.Option(help="Points of accuracy in scope that abstaining may cost.")] = 0.5,
-    method: Annotated[
-        str, typer.Option(help="frozen: heads on the encoder as it is. classify, setfit: tune the encoder too.")
-    ] = "frozen",
-    accept_unproven: Annotated[bool, typer.Option(help="Ship the tuned encoder even if not proven better.")] = False,
-    test: Annotated[Path | None, typer.Option(help="Test examples to judge the result on.")] = None,
-    budget: Budget = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """From a few labels to a classifier: the kind of head that does best, calibrated, and when to abstain.
-
-    With --task ground, from documents alone to a reader that marks what is unsupported; put it into RUN/grounding.
-    """
-    from shoptalk.artifact import locked
-    from shoptalk.commands.finetune import Request
-    from shoptalk.commands.finetune import finetune as run
-    from shoptalk.commands.ground import OBJECTIVE as GROUND
-    from shoptalk.commands.ground import finetune_grounding
-    from shoptalk.stages.world import World
-
-    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
-    if task == GROUND:
-        if not sources or labels is not None or test is not None or unlabelled:
-            raise InputError(
-                "--task ground learns from documents alone: give one or more SOURCE after the model, and leave "
-                "--labels, --test and --unlabelled out."
-            )
-        with Console() as console, locked(out):
-            of_ground = finetune_grounding(World(run=out, config=chosen, report=console), model, sources, force=force)
-        show(of_ground, as_json, lambda: printed.grounded(of_ground, out))
-        return
-    if sources or labels is None:
-        raise InputError(
-            f"--task {task} learns from labels: give --labels FILE, and unlabelled text as --unlabelled SOURCE. Only "
-            "--task ground takes sources alone."
-        )
-    request = Request(
-        model=model,
-        labels=labels,
-        test=test,
-        task=task,
-        unlabelled=tuple(unlabelled or ()),
-        multi_label=multi_label,
-        out_of_scope=out_of_scope,
-        scope_loss=scope_loss,
-        method=method,
-        accept_unproven=accept_unproven,
-    )
-    with Console() as console, locked(out):
-        result = run(World(run=out, config=chosen, report=console), request, force=force)
-    show(result, as_json, lambda: printed.finetuned(result, out))
 
 
 @commands.command()
@@ -288,19 +213,22 @@ def embed(
 @commands.command()
 def export(
     model: str,
-    out: Annotated[Path, typer.Option(help="A folder for the graphs, tokenizer, processor and a README.")],
-    form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[Path, typer.Option(help="A folder for the model, tokenizer, processor and a README.")],
+    form: Annotated[
+        str, typer.Option("--format", help="onnx, tensorflow; or safetensors, of a language model.")
+    ] = "onnx",
     quantize: Annotated[str, typer.Option(help="none, or int8: weights of 8 bits.")] = "none",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """The encoder as a file that needs neither torch nor Shoptalk, checked against torch after writing."""
+    """A model in a form that other programs open, checked against torch after writing."""
     from shoptalk.commands.export import export as run
+    from shoptalk.commands.export import weights_in
 
     artifact = run(model, out, form=form, quantize=quantize, force=force)
-    size = sum(path.stat().st_size for path in out.glob("*.onnx"))
-    result = {"out": str(out), "bytes": size, "least_cosine": artifact.readings["least_cosine"]}
-    show(result, as_json, lambda: printed.export(result))
+    place, size = weights_in(out, form)
+    result = {"out": str(out), "bytes": size, **artifact.readings}
+    show(result, as_json, lambda: printed.export(result, place))
 
 
 @commands.command()
@@ -320,7 +248,7 @@ def predict(
     """
     from shoptalk.nn.heads.answering import answers
 
-    messages = _pictures(texts or [], file) if _reads_pictures(model) else _messages(texts or [], file)
+    messages = _pictures(texts or [], file) if _reads_pictures(model) else messages_given(texts or [], file)
     rows = [
         {
             **({"picture": message.path} if isinstance(message, Picture) else {"text": message}),
@@ -354,18 +282,6 @@ def _pictures(paths: list[str], file: Path | None) -> list[Picture]:
         else:
             typer.echo(f"{document.source}: left out, a text, which this model does not read", err=True)
     return pictures
-
-
-def _messages(texts: list[str], file: Path | None) -> list[str]:
-    if file is not None and texts:
-        raise InputError("Give messages or --file, not both.")
-    if file is None and not texts:
-        raise InputError("No message was given. Give one or more, --file FILE, or - to read standard input.")
-    if file is None and texts != ["-"]:
-        return texts
-    from shoptalk.curate.messages import read_messages, read_standard_input  # slow to import, and needed here only
-
-    return read_standard_input() if file is None or str(file) == "-" else read_messages(file)
 
 
 def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:

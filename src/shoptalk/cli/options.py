@@ -58,3 +58,16 @@ def refuse_both(steps: int | None, budget: str | None) -> None:
     """Both say how long to train."""
     if steps is not None and budget is not None:
         raise InputError("Give --steps or --budget, not both: each decides how long to train.")
+
+
+def messages_given(texts: list[str], file: Path | None) -> list[str]:
+    """The texts of the command line, of a file, or of standard input, where it is -."""
+    if file is not None and texts:
+        raise InputError("Give messages or --file, not both.")
+    if file is None and not texts:
+        raise InputError("No message was given. Give one or more, --file FILE, or - to read standard input.")
+    if file is None and texts != ["-"]:
+        return texts
+    from shoptalk.curate.messages import read_messages, read_standard_input  # slow to import, and needed here only
+
+    return read_standard_input() if file is None or str(file) == "-" else read_messages(file)

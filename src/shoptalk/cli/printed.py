@@ -20,12 +20,14 @@ MEANINGS = {
     "empty": "no text",
     "hidden": "its name begins with a dot",
     "in-labelled-cluster": "a labelled or tested message, or nearly",
+    "in-test": "a pair whose source is one of the test",
     "in-test-cluster": "a labelled message that is nearly one of the test",
     "line-too-long": "over a million characters in one line",
     "link-outside": "a link that leads out of the folder",
     "linked-folder": "a link to a folder, which is not followed",
     "made-by-shoptalk": "a run or a model, never a source",
     "no-label": "no label",
+    "no-pair": "no source or no target",
     "no-text": "no text column or key",
     "not-utf8": "bytes that are no UTF-8",
     "rare-label": "a label with fewer than two independent examples",
@@ -159,10 +161,14 @@ def verified(result: Result) -> str:
     return "\n".join([*lines, *(f"{row['path']}: {row['problem']}" for row in result["damaged"])])
 
 
-def export(result: Result) -> str:
-    """Where the graph is and how near it is to torch."""
-    size, cosine = result["bytes"] / 1e6, result["least_cosine"]
-    return f"{Path(result['out']) / 'model.onnx'}: {size:.1f} MB, lowest cosine to torch {cosine:.5f}"
+def export(result: Result, place: Path) -> str:
+    """Where the model is, and how near it is to what it was made from."""
+    size = f"{place}: {result['bytes'] / 1e6:.1f} MB"
+    if "least_cosine" in result:
+        return f"{size}, lowest cosine to torch {result['least_cosine']:.5f}"
+    before = result.get("bits_per_byte_float32")
+    against = "" if before is None else f", {before:.4f} before rounding"
+    return f"{size}, bits per byte of general text {result['bits_per_byte']:.4f}{against}"
 
 
 def answer(row: Result) -> str:
@@ -191,6 +197,14 @@ def grounded(result: Result, out: Path) -> str:
         for kind, row in result["kinds"].items()
     ]
     return "\n".join([*lines, "", f"encoder and head: {out / 'encoder'}, {out / 'grounding_head'}"])
+
+
+def translated(result: Result, out: Path) -> str:
+    """How well targets are foretold and written, with a few of what is written."""
+    lines = [f"{result['task']}: {result['sentence']}", ""]
+    for row in result["test"]["examples"]:
+        lines += [f"  {_one_line(row['source'])}", f"    -> {_one_line(row['written'])}", ""]
+    return "\n".join([*lines, f"model: {out / 'model'}"])
 
 
 def dose(result: Result, run: Path) -> str:

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from shoptalk.records import Turn
-from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown, StandingShown
+from shoptalk.report.question_json import NONES, AskedPage, Asks, NeighbourShown, QuestionShown, StandingShown
 from shoptalk.report.question_page import message_page, question_page
 from shoptalk.report.verdict_json import Choice
 from shoptalk.report.wording import cut
@@ -76,8 +76,12 @@ class Answerable(Protocol):
         """The old one and the new one."""
 
     @property
+    def asks(self) -> Asks:
+        """What a person is asked."""
+
+    @property
     def labels(self) -> Sequence[str]:
-        """What may be answered; empty where two replies are compared."""
+        """What may be answered; empty where replies or texts are compared."""
 
     @property
     def smallest_gain(self) -> float:
@@ -106,8 +110,8 @@ class Answerable(Protocol):
     def question(self) -> PageQuestion | None:
         """The question that is asked now; None where nothing more is asked."""
 
-    def answer(self, key: str, label: str | None) -> None:
-        """Take an answer; None is "none of these"."""
+    def answer(self, key: str, label: str | None, given: str = "none") -> None:
+        """Take an answer; None is none of the options, and then `given` says which of `NONES` it is."""
 
     def skip(self, key: str) -> None:
         """Leave a question for later."""
@@ -122,8 +126,9 @@ class Answerable(Protocol):
 class Desk:
     """The pages and forms of one asking. Whatever touches the session holds the lock."""
 
-    def __init__(self, session: Answerable, *, run: str, place: str, linger: float) -> None:
+    def __init__(self, session: Answerable, *, run: str, place: str, linger: float, again: str = "") -> None:
         self.session, self.run, self.place, self.linger = session, run, place, linger
+        self.again = again or run
         self.secret, self.once = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self.turn = 0
         self.failure: Exception | None = None
@@ -243,6 +248,7 @@ class Desk:
             choice=self.session.choice,
             path=tuple(map(_standing, self.session.path)),
             sentence=self.session.sentence,
+            asks=self.session.asks,
             labels=tuple(self.session.labels),
             turn=self.turn,
             notice=notice or None,
@@ -261,7 +267,7 @@ class Desk:
     def _over(self) -> Response:
         if self.failure is not None:
             return self._failed(self.failure)
-        words = f"Every answer is kept. You may close this window. `shoptalk ask {self.run}` goes on where it was."
+        words = f"Every answer is kept. You may close this window. `shoptalk ask {self.again}` goes on where it was."
         return _message(200, "The asking has ended", words)
 
     def _failed(self, error: Exception) -> Response:
@@ -309,11 +315,17 @@ class Desk:
         if verb == "skip":
             self.session.skip(question.key)
             return "Skipped: it is asked again after all others."
-        label = self._label(question, choice) if verb == "answer" and choice != "none" else None
-        if verb != "answer" or (label is None and choice != "none"):
+        if verb != "answer":
+            return None
+        none = next((none for none in NONES[self.session.asks] if none.choice == choice), None)
+        if none is not None:
+            self.session.answer(question.key, None, none.choice)
+            return f"Kept: {none.kept}."
+        label = self._label(question, choice)
+        if label is None:
             return None
         self.session.answer(question.key, label)
-        return "Kept: none of these." if label is None else f"Kept: {cut(label, 80)}"
+        return f"Kept: {cut(label, 80)}"
 
     def _label(self, question: PageQuestion, choice: str) -> str | None:
         """The label that a button stands for: "o2" is the third option, "l17" the label at 17."""

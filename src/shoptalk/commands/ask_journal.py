@@ -22,6 +22,7 @@ from shoptalk.readback import MOST_LOG_BYTES, complaint, damaged, read_bytes
 from shoptalk.records import Frozen
 
 FILE = "answers.jsonl"
+Given = Literal["answer", "none", "skip", "equal", "bad"]
 
 
 class AnswerRow(Frozen):
@@ -29,8 +30,8 @@ class AnswerRow(Frozen):
 
     text: str
     label: str | None
-    """None where none of the labels fits, and where the question was skipped."""
-    given: Literal["answer", "none", "skip"]
+    """None where no option fits, where texts are equally good or both bad, and where the question was skipped."""
+    given: Given
     systems: Mapping[str, str]
     """What each system had answered."""
     order: int

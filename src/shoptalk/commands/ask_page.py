@@ -26,6 +26,7 @@ def ask_on_page(
     session: Answerable,
     *,
     run: str,
+    again: str = "",
     tell: Callable[[str], None] = lambda line: None,
     open_browser: bool = True,
     port: int = 0,
@@ -33,6 +34,7 @@ def ask_on_page(
 ) -> None:
     """Ask on a page of this machine until it is settled, or whoever answers stops; every answer is kept either way.
 
+    `run` is what people are asked about, `again` the words after `shoptalk ask` that go on with it where those differ.
     `linger` is for how many seconds after the last answer it may still be taken back.
 
     Raises:
@@ -42,7 +44,7 @@ def ask_on_page(
     """
     with _listening(port) as listening:
         place = f"{HOST}:{listening.getsockname()[1]}"
-        desk = Desk(session, run=run, place=place, linger=linger)
+        desk = Desk(session, run=run, again=again, place=place, linger=linger)
         server = uvicorn.Server(
             uvicorn.Config(
                 desk.app(),
@@ -84,7 +86,7 @@ def _open(address: str) -> None:
 
 
 def _listening(port: int) -> socket.socket:
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoptalk.artifact import Artifact, create, handed_out, key_of, open_artifact, write_text
+from shoptalk.artifact import create, handed_out, key_of, open_artifact, write_text
 from shoptalk.commands.ask_replies import first_replies, reply_bank, turns_before, unseen
 from shoptalk.commands.ask_run import AskedRun, System
 from shoptalk.curate.bank import ENOUGH, FEWEST, apart_from, messages_of, one_of_each, read_bank
@@ -46,13 +46,14 @@ class Disagreement(Frozen):
     key: str
     """Its place in the bank."""
     text: str
+    """The message, or what two texts were asked for."""
     answers: tuple[str, str]
     """The old one's and the new one's."""
     others: tuple[str, ...] = ()
     """Labels of texts nearby that neither has answered."""
     near: tuple[NearText, ...] = ()
     context: tuple[tuple[str, str], ...] = ()
-    """Where replies are asked about, the turns before it, oldest first: role and text."""
+    """Where replies or texts are asked about, the turns before it, oldest first: role and text."""
 
 
 class AboutAsking(Frozen):
@@ -60,7 +61,7 @@ class AboutAsking(Frozen):
 
     systems: tuple[str, str]
     labels: tuple[str, ...]
-    """What may be answered; none where replies are asked about."""
+    """What may be answered; none where replies or texts are asked about."""
     bank: int
     """Messages that both systems have answered."""
     disagree: int
@@ -72,14 +73,10 @@ class AboutAsking(Frozen):
 class Asking:
     """The disagreements of two systems, in the order in which they are asked."""
 
-    artifact: Artifact
+    id: str
+    """By which its answers are known."""
     about: AboutAsking
     rows: tuple[Disagreement, ...]
-
-    @property
-    def id(self) -> str:
-        """By which its answers are known."""
-        return self.artifact.key[:16]
 
 
 def prepare(done: AskedRun, old: System, new: System, *, bank: Path | None) -> Asking:
@@ -116,7 +113,7 @@ def open_asking(folder: Path) -> Asking:
     about = read_record(folder / ABOUT, AboutAsking)
     with as_written(folder):
         lines = (folder / ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # a text may hold other line separators
-        return Asking(artifact, about, tuple(Disagreement.model_validate_json(line) for line in lines))
+        return Asking(artifact.key[:16], about, tuple(Disagreement.model_validate_json(line) for line in lines))
 
 
 def _bank_parents(done: AskedRun, bank: Path | None) -> dict[str, str]:

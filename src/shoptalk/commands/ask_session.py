@@ -1,4 +1,4 @@
-"""One asking of two systems of a run: its questions in their order, the answers, and what follows from them so far.
+"""One asking of two systems: its questions in their order, the answers, and what follows from them so far.
 
     with open_session(run, bank=Path("new.csv")) as session:
         while (question := session.question()) is not None:
@@ -14,8 +14,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from getpass import getuser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -23,11 +23,13 @@ from jaxtyping import Int
 from shoptalk.artifact import locked
 from shoptalk.commands.ask_journal import FILE, AnswerRow, Journal
 from shoptalk.commands.ask_prepare import Asking, Disagreement, prepare
-from shoptalk.commands.ask_run import AskedRun, is_verdict, open_run, two_systems
+from shoptalk.commands.ask_run import is_verdict, open_run, two_systems
 from shoptalk.commands.ask_settle import settle
+from shoptalk.commands.ask_subject import Subject, this_user
 from shoptalk.decide.disagreements import SKIPPED, Consistency, Standing, path, stand
 from shoptalk.errors import InputError
-from shoptalk.report.asked_words import asked_sentence
+from shoptalk.report.asked_words import asked_sentence, preferred_sentence
+from shoptalk.report.question_json import NONES, Asks
 from shoptalk.report.verdict_json import Choice, PeopleAnswered
 from shoptalk.telling.settled import left_guard
 from shoptalk.training.reporter import Reporter, Silent
@@ -58,15 +60,13 @@ class BlindQuestion:
 
 
 class Session:
-    """An asking that goes on; made by `open_session`, which holds the run's folder for it."""
+    """An asking that goes on; made by `open_session` or `open_texts`, which hold its folder."""
 
-    def __init__(
-        self, done: AskedRun, asking: Asking, *, most: int, who: str, twice: bool, settles_verdict: bool
-    ) -> None:
-        self._done, self._asking, self._most, self._who = done, asking, most, who
-        self._asks_twice, self._settles_verdict = twice, settles_verdict
+    def __init__(self, subject: Subject, asking: Asking, *, most: int, who: str, twice: bool) -> None:
+        self._subject, self._asking, self._most, self._who = subject, asking, most, who
+        self._asks_twice = twice
         self._rows = {row.key: row for row in asking.rows}
-        self._journal = Journal(done.run / FILE, asking=asking.id, keys=self._rows, labels=asking.about.labels)
+        self._journal = Journal(subject.folder / FILE, asking=asking.id, keys=self._rows, labels=asking.about.labels)
         self._path: tuple[Standing, ...] = ()
         self._twice = Consistency(twice=0, same=0)
         self._passed: set[str] = set()
@@ -78,14 +78,19 @@ class Session:
         return self._asking.about.systems
 
     @property
+    def asks(self) -> Asks:
+        """What a person is asked."""
+        return self._subject.asks
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """What may be answered; none where replies are asked about."""
+        """What may be answered; none where replies or texts are asked about."""
         return self._asking.about.labels
 
     @property
     def smallest_gain(self) -> float:
-        """That is worth having, in points: of messages that are answered rightly, whatever the verdict's measure is."""
-        return self._done.world.config.smallest_gain
+        """That is worth having, in points."""
+        return self._subject.smallest_gain
 
     @property
     def standing(self) -> Standing:
@@ -120,24 +125,15 @@ class Session:
     def outcome(self) -> PeopleAnswered:
         """What came of it, as the run's verdict keeps it."""
         standing, twice = self.standing, self._twice
-        sentence = asked_sentence(
-            choice=standing.choice,
-            disagree=standing.disagree,
-            bank=standing.bank,
-            counts=(standing.right, standing.wrong, standing.neither),
-            on_bank=(standing.bank_low, standing.bank_high),
-            interval=(standing.low, standing.high),
-            more=standing.more,
-            consistency=(twice.twice, twice.same) if twice.twice else None,
-        )
-        choice, reason = standing.choice, left_guard(self._done.verdict) if self._settles_verdict else ""
+        sentence = self._words(standing, twice)
+        choice, reason = standing.choice, self._subject.guarded
         if reason and choice == "adopt":
             choice = "keep_base"
             sentence += f" The base is kept all the same: {reason.rstrip('.')}."
         return PeopleAnswered(
             systems=self.systems,
             choice=choice,
-            before=self._done.verdict.choice,
+            before=self._subject.before,
             gain=standing.gain,
             interval=(standing.low, standing.high),
             on_bank=(standing.bank_low, standing.bank_high),
@@ -155,12 +151,24 @@ class Session:
             sentence=sentence,
         )
 
+    def _words(self, standing: Standing, twice: Consistency) -> str:
+        said: dict[str, Any] = {
+            "choice": standing.choice,
+            "disagree": standing.disagree,
+            "bank": standing.bank,
+            "counts": (standing.right, standing.wrong, standing.neither),
+            "on_bank": (standing.bank_low, standing.bank_high),
+            "interval": (standing.low, standing.high),
+            "more": standing.more,
+            "consistency": (twice.twice, twice.same) if twice.twice else None,
+        }
+        return preferred_sentence(alike=self._alike(), **said) if self.asks == "texts" else asked_sentence(**said)
+
     def conclude(self) -> None:
-        """Let the run follow what was answered: where base and challenger were asked about, its verdict, its report
-        and what it ships. To be called when a person stops, whether it is settled or not; again changes nothing.
+        """Let what is asked about follow what was answered. To be called when a person stops, whether it is settled or
+        not; again changes nothing.
         """
-        if self._settles_verdict:
-            settle(self._done, self.outcome() if self._journal.rows else None, asking=self._asking.id)
+        self._subject.settle(self.outcome() if self._journal.rows else None)
 
     def question(self) -> BlindQuestion | None:
         """What is to be asked next; the same until it is answered. None where nothing is."""
@@ -169,17 +177,19 @@ class Session:
         key = self._next()
         return None if key is None else self._shown(key)
 
-    def answer(self, key: str, label: str | None) -> None:
-        """Keep an answer; None where none of the labels fits.
+    def answer(self, key: str, label: str | None, given: str = "none") -> None:
+        """Keep an answer; None where none of the options fits, and then `given` says which of `NONES` it is.
 
         Raises:
-            InputError: that message is not asked, or there is no such label.
+            InputError: that message is not asked, or there is no such label or answer.
             StorageError: it cannot be written.
         """
         row = self._asked(key)
         if label is not None and label not in (self.labels or row.answers):
             raise InputError(f"There is no label {label!r}. Give one of the run's {len(self.labels)} labels, or none.")
-        self._keep(row, label, "none" if label is None else "answer")
+        if label is None and given not in ("none", *(none.choice for none in NONES[self.asks])):
+            raise InputError(f"There is no answer {given!r} here. Give one of the options, or none.")
+        self._keep(row, label, given if label is None else "answer")
 
     def skip(self, key: str) -> None:
         """Ask that message later, after all others."""
@@ -300,6 +310,12 @@ class Session:
         """What is known of slips; a file's answers, of which none is asked twice, are taken as right."""
         return self._twice if self._asks_twice or self._twice.twice else None
 
+    def _alike(self) -> tuple[int, int]:
+        """Of the answers, those that both are equally good, and that both are bad."""
+        first = {row.key: row.given for row in reversed(self._journal.rows) if row.given != "skip" and not row.again}
+        given = list(first.values())
+        return given.count("equal"), given.count("bad")
+
     def _sign(self, row: Disagreement, label: str | None) -> int:
         """+1 where the new one was right and the old wrong, -1 where it was the other way, 0 where neither was."""
         old, new = row.answers
@@ -336,12 +352,19 @@ def open_session(
     done = open_run(run, report or Silent())
     old, new = two_systems(done, systems)
     with locked(run):
-        asking = prepare(done, old, new, bank=bank)
-        yield Session(done, asking, most=most, who=who or _user(), twice=twice, settles_verdict=is_verdict(old, new))
+        asking, of_verdict = prepare(done, old, new, bank=bank), is_verdict(old, new)
 
+        def follow(outcome: PeopleAnswered | None) -> None:
+            """Where base and challenger were asked about, the run's verdict, its report and what it ships follow."""
+            if of_verdict:
+                settle(done, outcome, asking=asking.id)
 
-def _user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        return ""
+        subject = Subject(
+            folder=run,
+            asks="labels" if asking.about.labels else "replies",
+            smallest_gain=done.world.config.smallest_gain,
+            settle=follow,
+            before=done.verdict.choice,
+            guarded=left_guard(done.verdict) if of_verdict else "",
+        )
+        yield Session(subject, asking, most=most, who=who or this_user(), twice=twice)

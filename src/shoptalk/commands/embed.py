@@ -44,8 +44,14 @@ from shoptalk.records import Document, Drop, Item
 from shoptalk.stages.world import open_embedder
 from shoptalk.training.reporter import Reporter
 
-_ONE: dict[Kind, str] = {"text": "text", "image": "picture", "pair": "text or picture", "lm": "text"}
-_MANY: dict[Kind, str] = {"text": "texts", "image": "pictures", "pair": "texts and pictures", "lm": "texts"}
+_ONE: dict[Kind, str] = {"text": "text", "image": "picture", "pair": "text or picture", "lm": "text", "seq2seq": "text"}
+_MANY: dict[Kind, str] = {
+    "text": "texts",
+    "image": "pictures",
+    "pair": "texts and pictures",
+    "lm": "texts",
+    "seq2seq": "texts",
+}
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -1,9 +1,16 @@
-"""An encoder as ONNX graphs that need neither torch nor Shoptalk: what `shoptalk export` does.
+"""A model in the form that another program reads: what `shoptalk export` does.
 
     export("minilm", Path("minilm-onnx"), quantize="int8")
 
-Which graphs there are of each kind of encoder, `graphs.py` says; pooling and normalisation are inside. An export is
-refused unless ONNX Runtime and torch agree on all of a sample, also where the weights are rounded to 8 bits.
+| format        | of what          | what it needs to be opened                                             |
+|---------------|------------------|------------------------------------------------------------------------|
+| `onnx`        | encoders         | ONNX Runtime (this file)                                               |
+| `tensorflow`  | encoders of text | TensorFlow (`export_tensorflow.py`)                                    |
+| `safetensors` | language models  | transformers, or with 8 bits a weight Shoptalk (`export_language.py`)  |
+
+Which graphs there are of each kind of encoder, `graphs.py` says; pooling and normalisation are inside. An export of an
+encoder is refused unless ONNX Runtime, or TensorFlow, and torch agree on all of a sample, also where the weights are
+rounded to 8 bits.
 """
 
 import contextlib
@@ -20,20 +27,27 @@ import torch
 from jaxtyping import Float32
 
 from shoptalk.artifact import Artifact, create, digest, key_of, open_artifact, open_manifest, write_text
+from shoptalk.commands.export_language import write_language_model
+from shoptalk.commands.export_tensorflow import tensorflow_card, tensorflow_python, write_saved_model
 from shoptalk.commands.graphs import SAMPLE, Exported, FeatureGraph, Graph, PictureGraph, graphs_of
 from shoptalk.errors import ArtifactError, BaseModelError, InputError, StorageError
 from shoptalk.nn import attention
-from shoptalk.nn.bases import open_base, resolve
+from shoptalk.nn.admission import WEIGHTS
+from shoptalk.nn.bases import kind_of, open_base, open_model, resolve
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.encoder import TextEncoder
+from shoptalk.nn.encoder import TextEncoder, text_encoder
 from shoptalk.nn.image_encoder import PROCESSOR, ImageEncoder, processor_settings
+from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.pair_encoder import PairEncoder
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import CALLED, Embedder
 
 __all__ = ["FORMATS", "LEAST_COSINE", "FeatureGraph", "Graph", "PictureGraph", "export"]
 
 Quantize = Literal["none", "int8"]
-FORMATS = ("onnx",)
+Form = Literal["onnx", "tensorflow", "safetensors"]
+FORMATS: tuple[Form, ...] = get_args(Form)
+SAVED_MODEL = "saved_model"
+"""The folder inside an export that TensorFlow opens."""
 
 LEAST_COSINE = 0.999
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -42,20 +56,22 @@ _BITS, _BLOCK = 8, 32
 
 
 def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none", force: bool = False) -> Artifact:
-    """Write the graphs, the files of tokenizer and processor and a README; `readings` of the artifact say how well the
-    graphs agree with the encoder.
+    """Write the model, the files of tokenizer and processor and a README; `readings` of the artifact say how well what
+    was written agrees with the model.
 
     Raises:
-        InputError: the format or quantisation is unknown, or the packages of the extra `onnx` are missing.
-        BaseModelError: the reference is not an encoder's.
+        InputError: the format or quantisation is unknown or none for this model, or packages that it needs are missing.
+        BaseModelError: the reference is not that of a model of the right kind.
         StorageError: the folder holds another artifact, and `force` was not given.
-        ArtifactError: a graph's vectors are not those of the model; nothing is written.
+        ArtifactError: its vectors are not those of the model, or 8 bits a weight cost too much; nothing is written.
     """
-    rounding = _known(form, quantize)
-    _require_packages()
-    settings = {"format": form, "quantize": rounding, "model": model}
+    wanted, rounding = _known(form, quantize)
+    interpreter = tensorflow_python() if wanted == "tensorflow" else ""
+    if wanted == "onnx":
+        _require_packages()
+    settings = {"format": wanted, "quantize": rounding, "model": model}
     parents = {"model": base_digest(model), "folder": digest(_place(model))}
-    product = open_base(model)
+    product = _opened(model, wanted)
     key, earlier = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
     if earlier is not None and earlier.key != key and not force:
         raise StorageError(
@@ -64,25 +80,24 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
         )
     readings: dict[str, float] = {}
     with create(out, kind="export", config=settings, parents=parents, readings=readings) as folder:
-        for graph in graphs_of(product):
-            path = folder / graph.file
-            _write_graph(graph, path)
-            if rounding == "int8":
-                _round_weights(path)
-            cosines = _agreement(graph, path)
-            readings["least_cosine"] = min(float(cosines.min()), readings.get("least_cosine", 1.0))
-            if not cosines.min() >= LEAST_COSINE:  # also where it is not a number
-                raise ArtifactError(_refusal(model, rounding, cosines, graph.shown))
-        if isinstance(product, TextEncoder | PairEncoder):
-            product.tokenizer.save_pretrained(folder)
-        if isinstance(product, ImageEncoder | PairEncoder):
-            network = product.network if isinstance(product, ImageEncoder) else product.network.pictures
-            write_text(folder / PROCESSOR, json.dumps(processor_settings(network), indent=2))
-        size = sum(path.stat().st_size for path in folder.glob("*.onnx"))
-        write_text(folder / "README.md", _card(product, rounding, readings["least_cosine"], size))
+        if isinstance(product, LanguageModel):
+            readings |= write_language_model(product, folder, rounding=rounding)
+        elif wanted == "tensorflow":
+            _write_tensorflow(product, folder, model, interpreter, readings)
+        else:
+            _write_onnx(product, folder, model, rounding, readings)
     artifact = open_artifact(out)
     assert artifact is not None
     return artifact
+
+
+def weights_in(folder: Path, form: str) -> tuple[Path, int]:
+    """What another program opens of an export, and the bytes that it takes."""
+    if form == "onnx":
+        return folder / "model.onnx", sum(path.stat().st_size for path in folder.glob("*.onnx"))
+    place = folder / (SAVED_MODEL if form == "tensorflow" else WEIGHTS)
+    files = place.rglob("*") if place.is_dir() else [place]
+    return place, sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _place(model: str) -> str:
@@ -93,13 +108,67 @@ def _place(model: str) -> str:
         return model
 
 
-def _known(form: str, quantize: str) -> Quantize:
-    if form not in FORMATS:
+def _known(form: str, quantize: str) -> tuple[Form, Quantize]:
+    wanted = next((known for known in FORMATS if known == form), None)
+    rounding: Quantize | None = next((known for known in get_args(Quantize) if known == quantize), None)
+    if wanted is None:
         raise InputError(f"--format {form!r} is not known. Give one of: {', '.join(FORMATS)}.")
-    for known in get_args(Quantize):
-        if quantize == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--quantize {quantize!r} is not known. Give one of: {', '.join(get_args(Quantize))}.")
+    if rounding is None:
+        raise InputError(f"--quantize {quantize!r} is not known. Give one of: {', '.join(get_args(Quantize))}.")
+    if wanted == "tensorflow" and rounding != "none":
+        raise InputError("--format tensorflow writes float32 weights. Leave --quantize out, or give --format onnx.")
+    return wanted, rounding
+
+
+def _opened(model: str, form: Form) -> Embedder | LanguageModel:
+    """The model, of the kind that the format is for."""
+    kind = kind_of(model)
+    is_language_model = kind == "lm"
+    if is_language_model != (form == "safetensors"):
+        raise InputError(
+            f"{model!r} is a language model; expected an encoder for --format {form}. Export it with --format "
+            "safetensors."
+            if is_language_model
+            else f"{model!r} is one of the {CALLED[kind]}, whose folder holds safetensors already: use that. --format "
+            "safetensors is for language models."
+        )
+    if not is_language_model:
+        return open_base(model)
+    opened = open_model(model)
+    assert isinstance(opened, LanguageModel)
+    return opened
+
+
+def _write_onnx(product: Embedder, folder: Path, model: str, rounding: Quantize, readings: dict[str, float]) -> None:
+    for graph in graphs_of(product):
+        path = folder / graph.file
+        _write_graph(graph, path)
+        if rounding == "int8":
+            _round_weights(path)
+        cosines = _agreement(graph, path)
+        readings["least_cosine"] = min(float(cosines.min()), readings.get("least_cosine", 1.0))
+        if not cosines.min() >= LEAST_COSINE:  # also where it is not a number
+            raise ArtifactError(_refusal(model, "ONNX graph", cosines, graph.shown, rounding))
+    if isinstance(product, TextEncoder | PairEncoder):
+        product.tokenizer.save_pretrained(folder)
+    if isinstance(product, ImageEncoder | PairEncoder):
+        network = product.network if isinstance(product, ImageEncoder) else product.network.pictures
+        write_text(folder / PROCESSOR, json.dumps(processor_settings(network), indent=2))
+    size = sum(path.stat().st_size for path in folder.glob("*.onnx"))
+    write_text(folder / "README.md", _card(product, rounding, readings["least_cosine"], size))
+
+
+def _write_tensorflow(
+    product: Embedder, folder: Path, model: str, interpreter: str, readings: dict[str, float]
+) -> None:
+    cosines = write_saved_model(product, folder / SAVED_MODEL, interpreter=interpreter)
+    readings["least_cosine"] = float(cosines.min())
+    if not cosines.min() >= LEAST_COSINE:
+        raise ArtifactError(_refusal(model, "TensorFlow model", cosines, SAMPLE, "none"))
+    encoder = text_encoder(product)
+    encoder.tokenizer.save_pretrained(folder)
+    size = sum(path.stat().st_size for path in (folder / SAVED_MODEL).rglob("*") if path.is_file())
+    write_text(folder / "README.md", tensorflow_card(encoder, readings["least_cosine"], size))
 
 
 def _require_packages() -> None:
@@ -176,7 +245,9 @@ def _agreement(graph: Exported, path: Path) -> Float32[np.ndarray, " N"]:
     return cosines
 
 
-def _refusal(model: str, rounding: Quantize, cosines: Float32[np.ndarray, " N"], shown: Sequence[str]) -> str:
+def _refusal(
+    model: str, what: str, cosines: Float32[np.ndarray, " N"], shown: Sequence[str], rounding: Quantize
+) -> str:
     worst = shown[int(np.nan_to_num(cosines, nan=-1).argmin())]
     advice = (
         "Export it with --quantize none."
@@ -184,7 +255,7 @@ def _refusal(model: str, rounding: Quantize, cosines: Float32[np.ndarray, " N"],
         else "Please report this with the model's name; until then, use the model with torch."
     )
     return (
-        f"The ONNX graph of {model!r} does not give the model's vectors: the lowest cosine over {len(cosines)} of a "
+        f"The {what} of {model!r} does not give the model's vectors: the lowest cosine over {len(cosines)} of a "
         f"sample is {cosines.min():.5f} (at {worst[:40]!r}), expected {LEAST_COSINE} or more. Nothing was written. "
         f"{advice}"
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from shoptalk.errors import BaseModelError
@@ -139,8 +139,22 @@ def graphs_of(product: Embedder) -> list[Exported]:
 def _of_texts(file: str, graph: Graph, product: TextEncoder | PairEncoder, backbone: Any) -> Exported:
     # Two rows of eight tokens: sizes of one would be taken for constants.
     ids = torch.full((2, 8), int(product.tokenizer.pad_token_id))
-    batches = []
-    for begin in range(0, len(SAMPLE), 4):  # several shapes, the last batch of another height
+    return Exported(
+        file,
+        graph,
+        backbone,
+        example={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
+        sizes={0: "batch", 1: "length"},
+        batches=token_batches(product),
+        expected=product.embed(SAMPLE),
+        shown=SAMPLE,
+    )
+
+
+def token_batches(product: TextEncoder | PairEncoder) -> list[Mapping[str, Int64[np.ndarray, "n L"]]]:
+    """Ids and masks of the sample in several shapes, the last batch of another height."""
+    batches: list[Mapping[str, Int64[np.ndarray, "n L"]]] = []
+    for begin in range(0, len(SAMPLE), 4):
         tokens = product.tokenizer(
             list(SAMPLE[begin : begin + 4]),
             padding=True,
@@ -149,16 +163,7 @@ def _of_texts(file: str, graph: Graph, product: TextEncoder | PairEncoder, backb
             return_tensors="np",
         )
         batches.append({name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
-    return Exported(
-        file,
-        graph,
-        backbone,
-        example={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
-        sizes={0: "batch", 1: "length"},
-        batches=batches,
-        expected=product.embed(SAMPLE),
-        shown=SAMPLE,
-    )
+    return batches
 
 
 def _of_pictures(file: str, graph: nn.Module, product: ImageEncoder | FeatureEncoder | PairEncoder) -> Exported:

@@ -7,7 +7,6 @@ are the reader, which an assistant uses where DIR is `RUN/grounding`.
 
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from shoptalk.artifact import create, handed_out, key_of, sound, write_text
+from shoptalk.commands.budgeted import trained_within_budget
 from shoptalk.config import Config
 from shoptalk.curate.sources import source_fingerprint
-from shoptalk.errors import ConfigError, SourceError
+from shoptalk.errors import SourceError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder import TextEncoder, text_encoder
 from shoptalk.nn.heads import grounding_files
@@ -36,10 +36,6 @@ from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.order import permuted
-from shoptalk.training.advance import Training, advance, refuse_diverged
-from shoptalk.training.forecast import time_training
-from shoptalk.training.loop import loop_config
-from shoptalk.training.pace import watched
 from shoptalk.training.reporter import Reporter
 
 OBJECTIVE = "ground"
@@ -76,7 +72,9 @@ def finetune_grounding(
         corpus = curate_stage(world, sources, None, None, reads="text").train
         parts = apart(corpus, seed=config.seed)
         product = reading_longer(text_encoder(open_embedder(config, model)))
-        grounding = fit(product, parts, spec, config, folder=world.run / "work", report=world.report, steps=steps)
+        # Of these settings and sources alone: another question must not go on with what was left of this one.
+        work = world.run / "work" / key_of(kind="training", config=settings, parents=parents)[:16]
+        grounding = fit(product, parts, spec, config, folder=work, report=world.report, steps=steps)
         world.report.say("finetune: judging on documents that training has not seen")
         result = judged(grounding, parts, spec, seed=config.seed)
         about = f"Made by `shoptalk finetune --task ground`. {result['sentence']}"
@@ -170,61 +168,14 @@ def fit(
         report: where progress is reported.
         steps: how many; else the budget decides, once, in `plan.json`.
     """
-    training = _training(product, parts.train, spec, config, folder, steps or 1)
-    if steps is None:
-        steps = _planned(training, product, parts.train, spec, config, folder)
-        training = replace(training, config=replace(training.config, steps=steps))
-    report.say(f"finetune: {steps} steps of {spec.batch} replies, {product.precision}")
-    taken = watched(advance(training, until=steps), expected=None, total=steps, name=OBJECTIVE, say=report.say)
-    for _ in report.track(taken, done=0, total=steps, name=OBJECTIVE):
-        pass
-    refuse_diverged(training)
-    objective = training.objective
+    objective = trained_within_budget(
+        product, parts.train, spec, config, name=OBJECTIVE, items="replies", folder=folder, report=report, steps=steps
+    )
     assert isinstance(objective, GroundTokens)
-    objective.eval()
-    objective.zero_grad(set_to_none=True)
     grounding = Grounding(objective.product, objective.head, threshold=0.5)
     replies = make_replies(grounding.product, parts.dev, spec, most=JUDGED, seed=config.seed + 1)
     chances = grounding.probabilities([reply.row for reply in replies])
     return replace(grounding, threshold=best_threshold(chances, [reply.wrong for reply in replies]))
-
-
-def _training(
-    product: TextEncoder, corpus: Corpus, spec: GroundSpec, config: Config, folder: Path, steps: int
-) -> Training:
-    if not len(spec.examples(corpus)):
-        raise SourceError(f"The sources have nothing to learn from: expected {spec.needs}.")
-    return Training.build(
-        spec,
-        corpus=corpus,
-        inputs=None,  # replies are made of texts
-        product=product,
-        targets=None,
-        config=loop_config(spec, config, name=OBJECTIVE, steps=steps, precision=product.precision),
-        folder=folder,
-        snapshot_seconds=config.train.snapshot_seconds,
-    )
-
-
-def _planned(
-    training: Training, product: TextEncoder, corpus: Corpus, spec: GroundSpec, config: Config, folder: Path
-) -> int:
-    """The steps that the budget pays for, decided once."""
-    path, key = folder / "plan.json", key_of(kind="plan", config=spec.model_dump(), parents={"corpus": corpus.digest})
-    folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() and (plan := read_json(path, dict)).get("key") == key and isinstance(plan.get("steps"), int):
-        return int(plan["steps"])
-    begun = time.perf_counter()
-    trial = _training(product.copy(), corpus, spec, config, folder / "trial", 1)
-    timed = time_training(trial)
-    limits = config.limits()
-    left = None if limits.time is None else limits.time - (time.perf_counter() - begun) - timed.save_seconds
-    affordable = (limits.tokens or 0) / timed.tokens if left is None else left / timed.seconds
-    steps = min(int(affordable), round(spec.passes * len(training.data) / min(spec.batch, len(training.data))))
-    if steps < 1:
-        raise ConfigError(f"The budget {config.budget} does not pay for one step of {OBJECTIVE!r}. Give a larger one.")
-    write_text(path, json.dumps({"key": key, "steps": steps}))
-    return steps
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from shoptalk.decide.labelsets import runs_of
 from shoptalk.records import ACCURACY, Measure
 
 CONFIDENCE = 0.95
-_JACKKNIFE_GROUPS = 20
+JACKKNIFE_GROUPS = 20
 # Resampling outcomes does not refit heads, so it misses that the same labels both teach and test, and that all draws
 # come from one label set. For few labels per class out of many it was measured without inflation (populations of the
 # verdict harness, mostly nulls, 300 to 400 trials a cell): intervals held in 92 to 97 % of trials at 60 to 385 labels
@@ -35,7 +35,7 @@ _MOST = 0.5
 # Resampling cannot show what has not happened yet: where two models have the same scores on n clusters, they still
 # differ on up to 3 / n of all examples (the rule of three, at 95 %), and fewer than five clusters that differ are as
 # little to resample. Such an entry's standard error is at least that of the rule, so no interval has a width of nought.
-_FEWEST_DIFFERING = 5
+FEWEST_DIFFERING = 5
 _RULE_OF_THREE = 3.0
 
 
@@ -168,7 +168,7 @@ def estimate_on_test(scores: Scores, *, n_boot: int = 2000, seed: int) -> Estima
     n_clusters = counts.shape[1]
     if n_clusters < 2:
         return _estimate(scores, sums, counts, c=1.96, n_boot=n_boot, seed=seed)
-    resampled = _estimate(scores, sums, counts, c=_student(n_clusters - 1), n_boot=n_boot, seed=seed)
+    resampled = _estimate(scores, sums, counts, c=student(n_clusters - 1), n_boot=n_boot, seed=seed)
     robust = paired_error(sums[1] - sums[0], counts, scores.measure) * math.sqrt(n_clusters / (n_clusters - 1))
     least = least_error((sums[1] - sums[0])[None], scores.measure)
     se = np.maximum(robust if len(counts) == 1 else np.maximum(resampled.se, robust), least)
@@ -189,7 +189,7 @@ def paired_covariance(
     return np.asarray((measure.scale / float(tests.sum())) ** 2 * residuals @ residuals.T)
 
 
-def _student(degrees: int) -> float:
+def student(degrees: int) -> float:
     """The 97.5 % quantile of Student's law, to three digits from 3 degrees of freedom on (Fisher & Cornish 1960)."""
     z, n = 1.959964, float(degrees)
     terms = (
@@ -292,7 +292,7 @@ def least_error(differences: Float[np.ndarray, "E R G"], measure: Measure) -> Fl
     (`_RULE_OF_THREE`).
     """
     differing = (differences != 0).any(axis=1).sum(axis=1)
-    return np.where(differing < _FEWEST_DIFFERING, error_of_no_difference(differences.shape[2], measure), 0.0)
+    return np.where(differing < FEWEST_DIFFERING, error_of_no_difference(differences.shape[2], measure), 0.0)
 
 
 def error_of_no_difference(n_clusters: int, measure: Measure) -> float:
@@ -332,14 +332,14 @@ def _bootstrap(
 ) -> Float[np.ndarray, "B E"]:
     """Gains when clusters and draws are drawn anew with replacement."""
     n_draws, n_clusters = counts.shape[1:]
-    of_clusters = _multiplicities(n_clusters, n_boot, rng)
-    of_draws = _multiplicities(n_draws, n_boot, rng)
+    of_clusters = multiplicities(n_clusters, n_boot, rng)
+    of_draws = multiplicities(n_draws, n_boot, rng)
     tests = np.einsum("erb,br->be", counts @ of_clusters.T, of_draws)
     hits = np.einsum("erb,br->be", differences @ of_clusters.T, of_draws)
     return np.asarray(scale * hits.astype(np.float64) / tests)
 
 
-def _multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "B n"]:
+def multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "B n"]:
     """How often each of n units is drawn in each of B resamples of size n."""
     picked = rng.integers(n, size=(n_boot, n)) + n * np.arange(n_boot)[:, None]
     counts = np.bincount(picked.ravel(), minlength=n_boot * n)
@@ -351,7 +351,7 @@ def _jackknife(
 ) -> Float[np.ndarray, "E"]:
     """Delete-a-group jackknife standard errors of gains, over random groups of clusters."""
     n_clusters = counts.shape[2]
-    n_groups = min(_JACKKNIFE_GROUPS, n_clusters)
+    n_groups = min(JACKKNIFE_GROUPS, n_clusters)
     if n_groups < 2:
         return np.zeros(len(differences))
     group = rng.permutation(n_clusters) % n_groups

@@ -40,12 +40,19 @@ class Packing:
 
     group: Group
     device: torch.device
+    causal: bool = False
+    """Whether no token sees those after it."""
 
     @cached_property
     def bias(self) -> Float[Tensor, "R 1 W W"]:
-        """0 between cells of the same text, and among the padding of a row; between all others far below any score."""
+        """0 between cells of the same text, and among the padding of a row, of which one sees the other; between all
+        others far below any score.
+        """
         segments = sent(self.group.segments, self.device)
         apart = segments[:, None, :, None] != segments[:, None, None, :]
+        if self.causal:
+            places = torch.arange(segments.shape[1], device=self.device)
+            apart = apart | (places[:, None] < places[None, :])
         return torch.zeros(apart.shape, device=self.device).masked_fill(apart, _APART)
 
     @cached_property
@@ -81,7 +88,7 @@ def packed_attention(
     Without `packing` the mask decides which positions attend to which, as in any other model.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if packing is not None and query.is_cuda and (kernel := varlen_kernel(dropout)) is not None:
+    if packing is not None and not packing.causal and query.is_cuda and (kernel := varlen_kernel(dropout)) is not None:
         return _varlen(kernel, query, key, value, packing, scale, dropout), None
     bias = attention_mask if packing is None else packing.bias
     scores = torch.matmul(query * scale, key.transpose(2, 3))

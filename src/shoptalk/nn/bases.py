@@ -30,14 +30,16 @@ from shoptalk.nn.encoder import (
     pooling_of,
     text_encoder,
 )
+from shoptalk.nn.encoder_decoder import EncoderDecoder
 from shoptalk.nn.features import FEATURES, feature_encoder, feature_of, is_features, open_features, reads_pictures
 from shoptalk.nn.image_encoder import ImageEncoder
 from shoptalk.nn.language_model import LanguageModel
-from shoptalk.nn.open_lm import is_decoder, open_decoder
+from shoptalk.nn.open_lm import open_decoder
 from shoptalk.nn.open_pictures import is_pair, open_image, open_pair
+from shoptalk.nn.open_seq2seq import open_encoder_decoder, writer_kind
 from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
-from shoptalk.nn.product import CALLED, Embedder, Kind, Product
+from shoptalk.nn.product import CALLED, WRITERS, Embedder, Kind, Product
 from shoptalk.nn.scratch import size_of
 from shoptalk.nn.scratch_lm import LM_SIZES, lm_size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
@@ -97,8 +99,8 @@ def kind_of(ref: str) -> Kind:
     """
     if ref in BASES or size_of(ref) is not None:
         return "text"
-    if ref == SMOLLM2.name or lm_size_of(ref) is not None:
-        return "lm"
+    if (writer := lm_size_of(ref)) is not None or ref == SMOLLM2.name:
+        return "lm" if writer is None else writer.kind
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         return "image"
     if towers_of(ref) is not None:
@@ -106,8 +108,8 @@ def kind_of(ref: str) -> Kind:
     folder = resolve(ref)
     if is_pair(folder):
         return "pair"
-    if is_decoder(folder):
-        return "lm"
+    if (written_by := writer_kind(folder)) is not None:
+        return written_by
     return "image" if reads_pictures(folder) else "text"
 
 
@@ -145,11 +147,11 @@ def open_model(ref: str, *, seed: int = 0) -> Product:
     Raises:
         BaseModelError: the reference is unknown, or its files are missing, damaged, or not a model's.
     """
-    if kind_of(ref) != "lm":
+    if (kind := kind_of(ref)) not in WRITERS:
         return open_base(ref, seed=seed)
     keep_memory()
     hush()
-    return open_decoder(resolve(ref), ref)
+    return (open_decoder if kind == "lm" else open_encoder_decoder)(resolve(ref), ref)
 
 
 def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embedder:
@@ -172,7 +174,7 @@ def open_base(ref: str, *, max_length: int = MAX_LENGTH, seed: int = 0) -> Embed
         return paired(pictures, text_encoder(texts), name=ref, began_as=began, seed=seed)
     kind = kind_of(ref)
     folder = resolve(ref)
-    if kind == "lm":
+    if kind in WRITERS:
         raise BaseModelError(
             f"{ref!r} is a language model and gives no vectors. Expected an encoder here, such as {', '.join(BASES)}."
         )
@@ -260,8 +262,9 @@ def resolve(ref: str) -> Path:
         return _known(BASES[ref])
     if ref == SMOLLM2.name:
         return smollm2_folder()
-    if size_of(ref) is not None or lm_size_of(ref) is not None:
-        objective, left = ("mlm", "encoder") if size_of(ref) is not None else ("clm", "model")
+    writer = lm_size_of(ref)
+    if size_of(ref) is not None or writer is not None:
+        objective, left = ("mlm", "encoder") if writer is None else (writer.objective, "model")
         raise BaseModelError(
             f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run. Make "
             f"one: `shoptalk pretrain SOURCES --objective {objective} --base {ref} --out DIR`; then give DIR/{left} "
@@ -311,7 +314,7 @@ def began_as(ref: str) -> str | None:
 
 def pieces_of(product: Product) -> int | None:
     """The size of its tokenizer's vocabulary, where it reads texts alone."""
-    return len(product.tokenizer) if isinstance(product, TextEncoder | LanguageModel) else None
+    return len(product.tokenizer) if isinstance(product, TextEncoder | LanguageModel | EncoderDecoder) else None
 
 
 def from_seed(ref: str) -> bool:

@@ -28,6 +28,14 @@ LONG = 40
 """Mean tokens per text from which bfloat16 attention runs on the matrix units, in whole rows: products of shorter texts
 are too small for them. Estimated from timings without matrix units; not measured on a machine that has them."""
 
+_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Model types that count positions from padding's + 1."""
+
+
+def first_position(config: Any) -> int:
+    """The row of the table of positions that the first token of a text has."""
+    return int(config.pad_token_id) + 1 if config.model_type in _AFTER_PADDING else 0
+
 
 def serves(backbone: nn.Module) -> bool:
     """Whether these layers can stand in for the backbone's own, on this machine."""
@@ -80,7 +88,8 @@ class _Attention(NamedTuple):
     """Has the number of heads, and where the model can be trained, the dropout of the attention itself."""
 
 
-def _attention(backbone: nn.Module, layer: Any) -> _Attention:
+def attention_parts(backbone: nn.Module, layer: Any) -> _Attention:
+    """A layer's attention by its parts."""
     whole = layer.attention
     if _relative(backbone):
         inner = whole.attn
@@ -100,7 +109,7 @@ def weights(backbone: nn.Module) -> list[Weights]:
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else first.dtype
     converted = []
     for layer in backbone.encoder.layer:  # type: ignore[union-attr]
-        parts = _attention(backbone, layer)
+        parts = attention_parts(backbone, layer)
         inputs = (parts.query, parts.key, parts.value)
         projection = (
             torch.cat([each.weight for each in inputs]).to(dtype),
@@ -119,8 +128,10 @@ def contextualize(
     *,
     training: bool,
     top: int = 1,
+    causal: bool = False,
 ) -> list[Float[Tensor, "R W D"]]:
-    """The states of the last `top` layers, lowest first, each text apart (Vaswani et al. 2017, section 3; post-norm).
+    """The states of the last `top` layers, lowest first, each text apart (Vaswani et al. 2017, section 3; post-norm);
+    where it is `causal` no token sees those after it.
 
     Without gradients no other layer's states are kept.
     """
@@ -130,22 +141,23 @@ def contextualize(
     bias = None
     if _relative(backbone):
         bias = backbone.encoder.compute_position_bias(embedded[:1]).to(dtype)  # type: ignore[union-attr, operator]
-    texts = _texts(group, bias, in_rows=dtype == torch.bfloat16)
+    texts = _texts(group, bias, in_rows=dtype == torch.bfloat16, causal=causal)
     kept: deque[Tensor] = deque(maxlen=top)
     for layer, matrices in zip(backbone.encoder.layer, weights, strict=True):  # type: ignore[union-attr, arg-type]
-        states = _layer(layer, _attention(backbone, layer), matrices, states, texts, training)
+        states = _layer(layer, attention_parts(backbone, layer), matrices, states, texts, training)
         kept.append(states)
     return [states.reshape(rows, width, dim) for states in kept]
 
 
-def _texts(group: Group, bias: Float[Tensor, "1 H W W"] | None, *, in_rows: bool) -> _Texts:
+def _texts(group: Group, bias: Float[Tensor, "1 H W W"] | None, *, in_rows: bool, causal: bool) -> _Texts:
     rows, width = group.ids.shape
     edges = None
-    if bias is not None or (in_rows and float(group.lengths.float().mean()) >= LONG):
+    if bias is not None or causal or (in_rows and float(group.lengths.float().mean()) >= LONG):
         first = torch.zeros(rows * width, dtype=torch.int64)
         first[group.cells] = torch.repeat_interleave(group.begins % width, group.lengths)
         last = torch.zeros(rows * width, dtype=torch.int64)
-        last[group.cells] = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
+        ends = torch.repeat_interleave(group.begins % width + group.lengths, group.lengths)
+        last[group.cells] = group.cells % width + 1 if causal else ends
         edges = (first.reshape(rows, width).int(), last.reshape(rows, width).int())
     return _Texts(group.begins.int(), group.lengths.int(), rows, width, edges, bias)
 

@@ -37,7 +37,6 @@ less."""
 
 PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from padding's + 1
 
 
 class Encoder(nn.Module):
@@ -90,24 +89,35 @@ class Encoder(nn.Module):
             self._held[in_bfloat16] = bertlike.weights(self.backbone)
         return self._held[in_bfloat16]
 
-    def hidden(self, group: Group) -> Float[Tensor, "R W D"]:
-        """The last layer's hidden states of one group; those of padding mean nothing."""
-        return self.top_layers(group, 1)[0]
+    def hidden(self, group: Group, *, causal: bool = False) -> Float[Tensor, "R W D"]:
+        """The last layer's hidden states of one group; those of padding mean nothing. Where it is `causal` no token
+        sees those after it.
 
-    def top_layers(self, group: Group, top: int) -> list[Float[Tensor, "R W D"]]:
+        Raises:
+            ConfigError: it is to be causal, and the backbone takes no mask of that kind.
+        """
+        return self.top_layers(group, 1, causal=causal)[0]
+
+    def top_layers(self, group: Group, top: int, *, causal: bool = False) -> list[Float[Tensor, "R W D"]]:
         """The hidden states of the last `top` layers, lowest first: fewer where the backbone has fewer layers."""
         ids = sent(group.ids, self.device)
+        config: Any = self.backbone.config
+        if causal and not self.packed:
+            raise ConfigError(
+                f"The attention of {config.model_type!r} cannot be made to read from left to right. "
+                "Give an encoder such as minilm, or another objective, such as mlm."
+            )
         if not self.packed:
             mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
-        config: Any = self.backbone.config
-        first = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-        positions = sent(group.positions, self.device) + first
+        positions = sent(group.positions, self.device) + bertlike.first_position(config)
         if self._by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
-            return bertlike.contextualize(self.backbone, weights, embedded, group, training=self.training, top=top)
-        packing = attention.Packing(group, self.device)
+            return bertlike.contextualize(
+                self.backbone, weights, embedded, group, training=self.training, top=top, causal=causal
+            )
+        packing = attention.Packing(group, self.device, causal)
         inputs: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
         # A stock model with attention of its own takes no `packing`, but a mask that keeps texts apart.
         inputs |= {"attention_mask": packing.bias} if config.model_type in attention.RELATIVE else {"packing": packing}

@@ -15,8 +15,6 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from shoptalk.text.batching import Group
-
 _alone = False
 
 
@@ -86,7 +84,7 @@ def owner(number: int) -> int:
     return number % world_size()
 
 
-def share(groups: Sequence[Group]) -> list[tuple[int, bool]]:
+def share(groups: Sequence[object]) -> list[tuple[int, bool]]:
     """(group number, whether its result counts) for this process; every process has equally many.
 
     Where groups do not divide evenly, some processes end with the batch's first group, whose result does not count:

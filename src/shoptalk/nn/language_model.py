@@ -4,8 +4,8 @@ disk.
 On disk a language model is a plain transformers folder: `AutoModelForCausalLM.from_pretrained(path)` and
 `AutoTokenizer.from_pretrained(path)` open it where Shoptalk is not installed, with its chat template.
 
-Texts stand side by side in rows (`text/packing.py`), each read as if it were alone, after the token that parts
-documents. The V logits of a cell are computed for a few cells at a time, never for a whole row.
+Texts stand side by side in rows (`text/packing.py`), each read as if it were alone, after the token that documents
+begin with. The V logits of a cell are computed for a few cells at a time, never for a whole row.
 """
 
 import copy
@@ -21,8 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
+from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
+from shoptalk.nn.int8_weights import is_rounded, write_rounded
 from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Scorer
@@ -34,7 +36,7 @@ from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 CONTEXT = 512
 """Tokens that are read at once, where the model takes as many: what two cores train on in minutes."""
 LONGEST_ITEM = 1 << 20
-"""Tokens of one text that are kept; what is longer than a context is cut into several."""
+"""Tokens of one text that are read; what is longer than a context is cut into several windows."""
 PARTS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 """Tokens that part documents in the texts that models were trained on, in the order of preference."""
 _AT_ONCE = 4_096
@@ -88,8 +90,16 @@ class LanguageModel(Scorer):
     precision: Precision = "float32"
 
     @property
+    def begin(self) -> int:
+        """The token that stands before every document: the one that the tokenizer itself puts there, as those of Llama
+        and Gemma do, whose models read badly without it; else the one that parts documents.
+        """
+        ids = self.tokenizer("")["input_ids"]
+        return int(ids[0]) if ids and ids[0] == self.tokenizer.bos_token_id else self.part
+
+    @property
     def part(self) -> int:
-        """The token that stands before every document, and after it."""
+        """The token that stands after every document, and parts it from the next."""
         vocabulary = self.tokenizer.get_vocab()
         known = next((vocabulary[token] for token in PARTS if token in vocabulary), None)
         return int(known if known is not None else self.tokenizer.eos_token_id)
@@ -113,12 +123,12 @@ class LanguageModel(Scorer):
         A text that is longer than a context is read in parts, each as if it began a document.
         """
         tokens = tokenise(self.tokenizer, items, max_length=LONGEST_ITEM, special=False)
-        most, part = self.max_length - 1, self.part
+        most, first = self.max_length - 1, self.begin
         sequences, texts = [], []
         for number in range(len(tokens)):
             ids = tokens[number]
             for begin in range(0, len(ids), most):
-                sequences.append(np.concatenate([[part], ids[begin : begin + most]]))
+                sequences.append(np.concatenate([[first], ids[begin : begin + most]]))
                 texts.append(number)
         bits = np.zeros(len(items))
         if sequences:
@@ -150,10 +160,10 @@ class LanguageModel(Scorer):
         Of a beginning that is too long for a context the last tokens are read.
         """
         ids = [self._ids(ends) for ends in endings]
-        starts = []
+        starts, first = [], self.begin
         for text, ends in zip(beginnings, ids, strict=True):
             most = max(1, self.max_length - sum(1 + len(end) for end in ends))
-            start = np.concatenate([[self.part], *self._ids([text])])
+            start = np.concatenate([[first], *self._ids([text])])
             starts.append(start[-most:].astype(np.int64))
         sizes = [len(start) + sum(1 + len(end) for end in ends) for start, ends in zip(starts, ids, strict=True)]
         rows = branch(starts, ids, length=_rounded(max(sizes)))
@@ -186,9 +196,14 @@ class LanguageModel(Scorer):
         return bits
 
     def save(self, folder: Path, *, card: str) -> None:
-        """Write a transformers folder with float32 safetensors; `card` becomes its model card."""
+        """Write a transformers folder with float32 safetensors, or with those of 8 bits where the matrices are rounded;
+        `card` becomes its model card.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
+        if is_rounded(self.network.backbone):
+            write_rounded(self.network.backbone, folder)
+        else:
+            self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
         write_text(folder / MODEL_CARD, card)
         usual_modes(folder)
@@ -202,7 +217,16 @@ class LanguageModel(Scorer):
         return replace(self, precision=precision)
 
     def ready_to_train(self) -> None:
-        """Nothing is to be done: the output layer reads the whole table, whose gradient is therefore whole."""
+        """Nothing is to be done: the output layer reads the whole table, whose gradient is therefore whole.
+
+        Raises:
+            BaseModelError: its matrices are rounded to 8 bits.
+        """
+        if is_rounded(self.network.backbone):
+            raise BaseModelError(
+                f"{self.name} has matrices of 8 bits, which are read and not trained. Train the model that it was "
+                "exported from, and export that again."
+            )
 
 
 def _rounded(length: int) -> int:
@@ -224,6 +248,8 @@ def next_token_loss(
     follows = rows.continued() if wanted is None else rows.continued() & wanted
     count = max(1, int(follows.sum()))
     mine = gather.my_rows(len(rows.ids))
+    if mine.start == mine.stop:  # more processes than rows: models read no empty batch, so this one's counts nothing
+        mine, follows = slice(0, 1), torch.zeros_like(follows)
     part, follows = rows.rows(mine), follows[mine]
     states = network.hidden(part)[:, :-1][sent(follows, network.device)]
     table = network.table

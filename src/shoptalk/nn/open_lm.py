@@ -1,14 +1,17 @@
 """Language models out of folders: a transformers decoder and its tokenizer, checked before they are used."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite
+from shoptalk.nn.int8_weights import holds_rounded, open_rounded
 from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
 from shoptalk.nn.stock_model import stock_model
 from shoptalk.readback import read_json
@@ -16,6 +19,7 @@ from shoptalk.readback import read_json
 SUFFIX = "ForCausalLM"
 """Of the architectures that are decoders."""
 _TRIAL = "Where is my parcel? It was sent on 3 May, and nobody has seen it since then."
+_TRIAL_TOKENS = 40
 _TOLERANCE = 0.01
 """Of the trial's bits, by how much they may differ from the stock model's: what float32 rounds is under a thousandth,
 and a scale or a cap on logits that is not known here changes them by more than a tenth."""
@@ -49,7 +53,10 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # Of 512 cells in a row the fused kernel is the faster one.
-        backbone, report = stock_model(folder, ref, held, of=AutoModelForCausalLM, attention="sdpa")
+        if holds_rounded(folder):
+            backbone, report = open_rounded(folder, ref, held)
+        else:
+            backbone, report = stock_model(folder, ref, held, of=AutoModelForCausalLM, attention="sdpa")
     except BaseModelError:
         raise
     except Exception as error:  # a damaged folder can make the libraries raise anything at all
@@ -64,38 +71,50 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
             f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
         )
     refuse_infinite(backbone, folder, ref)
-    positions = int(getattr(backbone.config, "max_position_embeddings", max_length))
+    positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
     product = LanguageModel(CausalNetwork(backbone.eval()), tokenizer, min(max_length, positions), name=ref)
     _refuse_unable(product, folder, ref)
     return product
 
 
 def _refuse_unable(product: LanguageModel, folder: Path, ref: str) -> None:
-    """Refuse a model whose bits of a short text, by way of packed rows and the output table, are not those of the
-    stock model.
+    """Refuse a model whose bits of short texts that stand in one row, by way of its output table, are not those of the
+    stock model, which reads each alone.
     """
     if product.tokenizer.eos_token_id is None:
         raise BaseModelError(
             f"The tokenizer of {ref!r} ({folder}) has no end token, which parts documents. Expected eos_token in its "
             "tokenizer_config.json."
         )
-    backbone: Any = product.network.backbone
     try:
-        ids = np.array([product.part, *product.tokenizer(_TRIAL, add_special_tokens=False)["input_ids"]])
-        sequences = [ids[: product.max_length], ids[: max(2, len(ids) // 2)]]
-        bits = product.bits_of(sequences)
-        with torch.inference_mode():
-            row = torch.from_numpy(sequences[0])[None]
-            logits = backbone(input_ids=row, use_cache=False).logits[0, :-1].float()
-            stock = float(torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="sum")) / np.log(2)
+        ids = np.array([product.begin, *product.tokenizer(_TRIAL, add_special_tokens=False)["input_ids"]])
+        ids = ids[: min(_TRIAL_TOKENS, 2 * product.max_length // 3)]
+        sequences = [ids, ids[: max(2, len(ids) // 2)]]  # both find room in one row
+        ours = product.bits_of(sequences)
+        stock = np.array([_stock_bits(product.network.backbone, sequence) for sequence in sequences])
     except Exception as error:  # libraries raise nothing more special
         raise BaseModelError(
             f"{ref!r} ({folder}) cannot read even a short text: {error}. Expected a tokenizer and weights that belong "
             "together; fetch or write the model again."
         ) from error
-    if not abs(bits[0] - stock) <= _TOLERANCE * abs(stock):
+    allowed = _TOLERANCE * np.abs(stock)
+    if not abs(ours[0] - stock[0]) <= allowed[0]:
         raise BaseModelError(
-            f"{ref!r} ({folder}) gives a short text {stock:.1f} bits by transformers and {bits[0]:.1f} by its hidden "
-            "states and output table: its logits are made in another way, which Shoptalk does not know. Give another "
-            "model, such as smollm2."
+            f"{ref!r} ({folder}) gives a short text {stock[0]:.1f} bits by transformers and {ours[0]:.1f} by its "
+            "hidden states and output table: its logits are made in another way, which Shoptalk does not know. Give "
+            "another model, such as smollm2."
         )
+    if not abs(ours[1] - stock[1]) <= allowed[1]:
+        raise BaseModelError(
+            f"{ref!r} ({folder}) gives a short text {stock[1]:.1f} bits alone and {ours[1]:.1f} beside another one in "
+            "the same row: it does not keep apart what stands side by side, as models with a running state do not. "
+            "Give another model, such as smollm2."
+        )
+
+
+def _stock_bits(backbone: Any, sequence: Int[np.ndarray, " n"]) -> float:
+    """Bits of a sequence from its second token on, by the model's own logits."""
+    row = torch.from_numpy(sequence)[None]
+    with torch.inference_mode():
+        logits = backbone(input_ids=row, use_cache=False).logits[0, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="sum")) / math.log(2.0)

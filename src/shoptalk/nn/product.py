@@ -1,4 +1,4 @@
-"""What outlives training: the four kinds of product, by what all of them can do (DESIGN, section 4).
+"""What outlives training: the kinds of product, by what all of them can do (DESIGN, section 4).
 
 A stage knows a product only by this contract: it makes its inputs from a corpus, trains, is measured, copied and saved.
 """
@@ -16,20 +16,23 @@ from torch import nn
 from shoptalk.nn.precision import Precision
 from shoptalk.text.corpus import Corpus
 
-Kind = Literal["text", "image", "pair", "lm"]
+Kind = Literal["text", "image", "pair", "lm", "seq2seq"]
 CALLED: dict[Kind, str] = {
     "text": "text encoders",
     "image": "image encoders",
     "pair": "encoders of pictures and texts",
     "lm": "language models",
+    "seq2seq": "encoder–decoder language models",
 }
 """What people are told of each kind, in the plural."""
 TEXT: frozenset[Kind] = frozenset({"text"})
+WRITERS: frozenset[Kind] = frozenset({"lm", "seq2seq"})
+"""The kinds that write text, and give no vectors."""
 
 
 def folder_of(kind: Kind) -> str:
     """The folder of a run that a product of this kind is handed out in."""
-    return "model" if kind == "lm" else "encoder"
+    return "model" if kind in WRITERS else "encoder"
 
 
 class Product(ABC):

@@ -18,14 +18,16 @@ A model that began so says it in its config.json (`shoptalk_base`), wherever it 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
+from shoptalk.nn.product import Kind, Product
 from shoptalk.nn.scratch_pictures import MARK, PREFIX, nearest_name
+from shoptalk.nn.scratch_t5 import T5_SIZES, T5Size, young_encoder_decoder
 from shoptalk.text.trained_bpe import END_OF_TURN, train_bpe
 
 _DEVIATION = 0.02
@@ -36,6 +38,11 @@ _WRITES = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 @dataclass(frozen=True)
 class LmSize:
     """A decoder with random weights."""
+
+    kind: ClassVar[Kind] = "lm"
+    """Of the product that it becomes."""
+    objective: ClassVar[str] = "clm"
+    """That trains it."""
 
     name: str
     layers: int
@@ -61,16 +68,18 @@ class LmSize:
         )
 
 
-LM_SIZES = {
+_GPT_SIZES = {
     size.name: size
     for size in (
         LmSize(f"{PREFIX}gpt-nano", layers=4, width=256, heads=4, hidden=704, vocabulary=8_192),
         LmSize(f"{PREFIX}gpt-mini", layers=6, width=384, heads=6, hidden=1_024, vocabulary=16_384),
     )
 }
+LM_SIZES: dict[str, LmSize | T5Size] = {**_GPT_SIZES, **T5_SIZES}
+"""Every size of a language model with random weights."""
 
 
-def lm_size_of(ref: str) -> LmSize | None:
+def lm_size_of(ref: str) -> LmSize | T5Size | None:
     """The size of a language model that a reference such as `scratch:gpt-nano` names; None for those of another kind.
 
     Raises:
@@ -78,7 +87,7 @@ def lm_size_of(ref: str) -> LmSize | None:
     """
     if ref in LM_SIZES:
         return LM_SIZES[ref]
-    if ref.startswith(f"{PREFIX}gpt") and "+" not in ref:
+    if ref.startswith((f"{PREFIX}gpt", f"{PREFIX}t5")) and "+" not in ref:
         raise BaseModelError(
             f"There is no base {ref!r}. Language models with random weights are: {', '.join(LM_SIZES)}."
             f"{nearest_name(ref, [*LM_SIZES])}"
@@ -121,8 +130,10 @@ def scratch_lm(size: LmSize, tokenizer: Any, *, seed: int, max_length: int) -> L
     return model.eval()
 
 
-def young_language_model(size: LmSize, texts: Sequence[str], *, seed: int) -> LanguageModel:
+def young_language_model(size: LmSize | T5Size, texts: Sequence[str], *, seed: int) -> Product:
     """A language model of that size with random weights, and a tokenizer trained on the texts."""
+    if isinstance(size, T5Size):
+        return young_encoder_decoder(size, texts, seed=seed)
     tokenizer = train_bpe(texts, most=size.vocabulary, max_length=CONTEXT)
     backbone = scratch_lm(size, tokenizer, seed=seed, max_length=CONTEXT)
     return LanguageModel(CausalNetwork(backbone), tokenizer, CONTEXT, name=size.name)

@@ -46,6 +46,8 @@ class TokenHead(nn.Module):
         texts: TokenBatch,
         positions: Sequence[Int[Tensor, " _"]],
         labels: Sequence[Int[Tensor, " _"]],
+        *,
+        causal: bool = False,
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy over the chosen positions of all groups and processes, in nats (section 3.1).
 
@@ -54,6 +56,7 @@ class TokenHead(nn.Module):
             texts: corrupted.
             positions: per group the chosen ones, in the flattened group.
             labels: the original tokens there.
+            causal: whether no token sees those after it.
         """
         total = torch.zeros((), device=encoder.device)
         count = max(1, sum(map(len, labels)))
@@ -61,6 +64,6 @@ class TokenHead(nn.Module):
         for number, group, counts in encoder.share(texts):
             chosen = positions[number] if counts else positions[number][:0]
             targets = labels[number][: len(chosen)]
-            hidden = encoder.hidden(group).flatten(0, 1)[sent(chosen, encoder.device)]
+            hidden = encoder.hidden(group, causal=causal).flatten(0, 1)[sent(chosen, encoder.device)]
             total = total + self.loss(hidden, table, sent(targets, hidden.device), weight=1 / count)
         return gather.sum_across(total)

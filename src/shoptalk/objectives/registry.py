@@ -8,6 +8,7 @@ from shoptalk.errors import ConfigError
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Spec
 from shoptalk.objectives.alignment.clip import ClipSpec
+from shoptalk.objectives.autoregressive.causal import CausalSpec
 from shoptalk.objectives.autoregressive.clm import ClmSpec
 from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.objectives.contrastive.moco import MocoSpec
@@ -23,6 +24,7 @@ from shoptalk.objectives.masked.mae import MaeSpec
 from shoptalk.objectives.masked.mlm import MlmSpec
 from shoptalk.objectives.masked.nsp import NspSpec
 from shoptalk.objectives.masked.sop import SopSpec
+from shoptalk.objectives.masked.span import SpanSpec
 from shoptalk.objectives.masked.tsdae import TsdaeSpec
 from shoptalk.objectives.mixture import MixtureSpec, Part
 from shoptalk.objectives.noncontrastive.byol import ByolSpec
@@ -32,6 +34,7 @@ from shoptalk.objectives.supervised import needs_labels
 from shoptalk.objectives.supervised.classify import ClassifySpec
 from shoptalk.objectives.supervised.ground_tokens import GroundSpec
 from shoptalk.objectives.supervised.setfit import SetfitSpec
+from shoptalk.objectives.supervised.translate import TranslateSpec
 
 OBJECTIVES: dict[str, type[Spec]] = {
     "mlm": MlmSpec,
@@ -45,8 +48,10 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "byol_text": ByolTextSpec,
     "data2vec": Data2vecSpec,
     "distil": DistilSpec,
+    "causal": CausalSpec,
     "clm": ClmSpec,
     "sft": SftSpec,
+    "span": SpanSpec,
     "simclr": SimclrSpec,
     "moco": MocoSpec,
     "byol": ByolSpec,
@@ -56,6 +61,7 @@ OBJECTIVES: dict[str, type[Spec]] = {
     "classify": ClassifySpec,
     "setfit": SetfitSpec,
     "ground": GroundSpec,
+    "translate": TranslateSpec,
 }
 
 PREFERENCE = ("neighbours", "turns", "mlm", "simcse")

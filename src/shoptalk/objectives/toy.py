@@ -15,6 +15,7 @@ from shoptalk.nn.product import Product
 from shoptalk.nn.tiny import WORDS, tiny_product
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.nn.tiny_pictures import tiny_image_encoder, tiny_pair_encoder
+from shoptalk.nn.tiny_t5 import tiny_encoder_decoder
 from shoptalk.objective import Key, Material, Spec, Targets
 from shoptalk.records import Item, Picture
 from shoptalk.text.corpus import Corpus
@@ -134,7 +135,10 @@ def toy_material(
         tokens = tokenise(pair.tokenizer, TextsOf(captions.items), max_length=pair.max_length)
         return Material(captions, pair, PairInputs(pixels, tokens), None)
     corpus = corpus if corpus is not None else toy_corpus()
-    product = tiny_language_model() if spec.accepts("lm") else tiny_product()
+    if spec.accepts("seq2seq"):
+        product = tiny_encoder_decoder()
+    else:
+        product = tiny_language_model() if spec.accepts("lm") else tiny_product()
     return Material(corpus, product, product.inputs(corpus), toy_labels(corpus) if spec.supervised else None)
 
 
@@ -144,7 +148,7 @@ def run(
     """Train on the toy (`toy_material`) and print the loss five times; returns the losses."""
     torch.manual_seed(0)
     material = toy_material(spec, corpus=corpus, image_encoder=image_encoder)
-    data = spec.examples(material.corpus)
+    data = spec.drawn_from(material)
     if not spec.supervised:
         material = replace(material, targets=spec.prepare(material.corpus, material.product))
     collate = spec.collate(material)

@@ -76,3 +76,52 @@ def many(n: int, what: str) -> str:
 def times(n: int) -> str:
     """Once, or a number of times."""
     return "once" if n == 1 else f"{n:,} times"
+
+
+def preferred_sentence(
+    *,
+    choice: str,
+    disagree: int,
+    bank: int,
+    counts: tuple[int, int, int],
+    alike: tuple[int, int],
+    on_bank: tuple[float, float],
+    interval: tuple[float, float],
+    more: int | None,
+    consistency: tuple[int, int] | None = None,
+) -> str:
+    """The same where two systems' texts were judged: as `asked_sentence`, of prompts; `alike` are the answers that both
+    are equally good, and that both are bad.
+    """
+    if not disagree:
+        return (
+            f"They write the same for all {many(bank, 'prompt')}: there is nothing to choose. On future prompts like "
+            f"them the difference is {ends(interval)} points (95 %). {_chosen(choice, 0, more, disagree=0)}"
+        )
+    answered = sum(counts)
+    sentence = f"They differ on {disagree:,} of {many(bank, 'prompt')}. "
+    if not answered:
+        return f"{sentence}Nothing is answered yet. {_chosen(choice, 0, more, disagree=disagree)}"
+    better, worse, neither = counts
+    equal, bad = alike
+    sentence += (
+        f"Of {many(answered, 'answer')} the new one was better {times(better)}, the old one {times(worse)}, neither "
+        f"{times(neither)} ({equal:,} equally good, {bad:,} both bad). On these {many(bank, 'prompt')} the gain is "
+        f"{ends(on_bank)}; on future prompts like them {ends(interval)} points (95 %, whenever you stop), a point "
+        "being a prompt in a hundred on which the new one is better, less those on which the old one is. "
+    )
+    if consistency is not None:
+        twice, same = consistency
+        sentence += (
+            f"Of {many(twice, 'prompt')} asked twice {same} got the same answer, which the interval allows for. "
+        )
+    return sentence + _chosen(choice, answered, more, disagree=disagree)
+
+
+def _chosen(choice: str, answered: int, more: int | None, *, disagree: int) -> str:
+    """As `conclusion`, where more prompts are another pair of files."""
+    if choice == "inconclusive" and more is None:
+        if answered >= disagree:
+            return "Everything is answered and it is still open: more prompts, in both files, can tell."
+        return "It is open, and these prompts may be too few to settle it: more of them, in both files, can tell."
+    return conclusion(choice, answered, more, disagree=disagree)

@@ -14,8 +14,10 @@ _HEIGHT = 250
 _MOST_ROWS = 60
 
 
-def narrowing(path_: Sequence[StandingShown], smallest_gain: float) -> Html | None:
-    """A picture of the intervals after each answer, and their numbers; None before the first answer."""
+def narrowing(path_: Sequence[StandingShown], smallest_gain: float, what: str = "messages") -> Html | None:
+    """A picture of the intervals after each answer, and their numbers; None before the first answer. `what` is asked
+    about.
+    """
     steps = sorted(path_, key=lambda one: one.asked)
     if not steps or steps[-1].asked == 0:
         return None
@@ -25,7 +27,7 @@ def narrowing(path_: Sequence[StandingShown], smallest_gain: float) -> Html | No
     )
     caption = el(
         "figcaption",
-        "The band is the 95 % interval of the gain on future messages, the broken lines that on these messages alone. "
+        f"The band is the 95 % interval of the gain on future {what}, the broken lines that on these {what} alone. "
         "It is settled once the band lies on one side of what is worth having.",
         " Where it widens, questions that were asked twice or skipped have made it less sure."
         if _widens(steps)

@@ -1,7 +1,34 @@
 """What the page of `shoptalk ask` shows, as a record: one question, how the matter stands, and how it came there."""
 
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
 from shoptalk.records import Frozen, Turn
 from shoptalk.report.verdict_json import Choice
+
+Asks = Literal["labels", "replies", "texts"]
+"""What a person says of a question: its label, which reply fits, or which of two texts is better."""
+
+
+class NoneOfThem(NamedTuple):
+    """An answer that is none of the options."""
+
+    choice: str
+    words: str
+    key: str
+    kept: str
+    """What is said of it once it is kept."""
+
+
+NONES: Mapping[Asks, tuple[NoneOfThem, ...]] = {
+    "labels": (NoneOfThem("none", "None of these", "0", "none of these"),),
+    "replies": (NoneOfThem("none", "Neither, or both alike", "0", "none of these"),),
+    "texts": (
+        NoneOfThem("equal", "Equally good", "0", "equally good"),
+        NoneOfThem("bad", "Both bad", "b", "both bad"),
+    ),
+}
+"""The answers that are none of the options, by what is asked."""
 
 
 class StandingShown(Frozen):
@@ -63,8 +90,9 @@ class AskedPage(Frozen):
     path: tuple[StandingShown, ...]
     """The standing after each answer."""
     sentence: str
+    asks: Asks = "labels"
     labels: tuple[str, ...] = ()
-    """What may be answered; none where two replies are compared."""
+    """What may be answered; none where replies or texts are compared."""
     turn: int = 0
     """How many changes there were: an answer to an earlier turn is not taken."""
     notice: str | None = None

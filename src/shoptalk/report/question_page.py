@@ -4,14 +4,14 @@ Nothing on it tells which system gave which answer: the order of the options is 
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shoptalk.report.asked_words import many
 from shoptalk.report.figures import breaking
 from shoptalk.report.frame import document
 from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join
 from shoptalk.report.narrowing import narrowing
-from shoptalk.report.question_json import AskedPage, NeighbourShown, QuestionShown
+from shoptalk.report.question_json import NONES, AskedPage, Asks, NeighbourShown, QuestionShown
 from shoptalk.report.wording import cut, sentence
 
 KEYS = 9
@@ -20,6 +20,18 @@ _LONG = 220
 """Letters from which on a message is written smaller."""
 _HUGE = 900
 """Letters from which on a message scrolls in a frame of its own."""
+_ASKED: Mapping[Asks, str] = {
+    "labels": "Which label fits this message?",
+    "replies": "Which of these two replies fits?",
+    "texts": "Which of these two texts is better?",
+}
+_LAYOUT: Mapping[Asks, str] = {"labels": "options", "replies": "options replies", "texts": "options replies sides"}
+_BLIND = (
+    "Which of the two gains is shown at the end: a picture that moves with your answers would tell which of them wrote "
+    "what."
+)
+_READ = "What both had to read"
+_NOTHING = "(nothing was written)"
 _SIGNS = {"adopt": "✓", "keep_base": "=", "inconclusive": "?"}
 _STOPPED = (
     "Shoptalk no longer asks: the command has ended, and what was answered is kept. To go on, run `shoptalk ask` again "
@@ -49,7 +61,7 @@ def question_page(page: AskedPage) -> str:
         script="question.js",
         styles=("report.css", "question.css"),
         answers=True,
-        class_="asking",
+        class_="asking of-texts" if page.asks == "texts" else "asking",
     )
 
 
@@ -75,32 +87,30 @@ def plain_letters(text: str) -> str:
 
 
 def _asking(page: AskedPage, question: QuestionShown) -> Html:
-    replies = not page.labels
-    asked = "Which of these two replies fits?" if replies else "Which label fits this message?"
-    heading = el("h1", el("span", f"Question {question.number}. ", class_="soft"), asked, id="asked")
+    heading = el("h1", el("span", f"Question {question.number}. ", class_="soft"), _ASKED[page.asks], id="asked")
     return join(
         heading,
-        _message(question, replies=replies, notice="notice" if page.notice else None),
+        _message(question, page.asks, notice="notice" if page.notice else None),
         el(
             "form",
             el("input", type="hidden", name="turn", value=page.turn),
-            _options(question, replies=replies),
-            _others(page, replies=replies),
+            _options(question, page.asks),
+            _others(page),
             id="answers",
             method="post",
             action="answer",
             aria_labelledby="asked",
             tabindex="-1",
         ),
-        None if replies else _search(page, question),
+        _search(page, question) if page.asks == "labels" else None,
         _near(page.neighbours) if page.neighbours is not None else None,
-        _about_keys(replies=replies),
+        _about_keys(page.asks),
         el("p", el("button", "Stop for now", form="answers", formaction="close"), class_="stop"),
     )
 
 
-def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> Html:
-    """The message, or where replies are compared the conversation before them.
+def _message(question: QuestionShown, asks: Asks, *, notice: str | None) -> Html:
+    """The message; where replies are compared the conversation before them, and where texts are both.
 
     `notice` is what describes it: who listens to the page begins here, and hears what became of the last answer too.
     """
@@ -108,8 +118,10 @@ def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> H
         el("li", el("span", turn.role, class_="role"), el("div", turn.text, dir="auto", class_="said"))
         for turn in question.context
     ]
-    context = el("ol", *turns, class_="context", aria_label="The conversation so far") if turns else None
-    if replies and turns:
+    told = _READ if asks == "texts" else "The conversation so far"
+    scrolls = "0" if asks == "texts" else None
+    context = el("ol", *turns, class_="context", aria_label=told, tabindex=scrolls) if turns else None
+    if turns and asks == "replies":
         return el("div", context, id="message", tabindex="-1", aria_describedby=notice)
     size = "huge" if len(question.text) > _HUGE else "long" if len(question.text) > _LONG else None
     kind = " ".join(filter(None, ("message", size)))
@@ -125,16 +137,16 @@ def _message(question: QuestionShown, *, replies: bool, notice: str | None) -> H
     return join(context, text)
 
 
-def _options(question: QuestionShown, *, replies: bool) -> Html:
+def _options(question: QuestionShown, asks: Asks) -> Html:
     buttons = []
     for place, option in enumerate(question.options):
         key = str(place + 1) if place < KEYS else None
-        buttons.append(el("li", _button(f"o{place}", option, key, kind="option")))
-    return el("ol", *buttons, class_="options replies" if replies else "options")
+        buttons.append(el("li", _button(f"o{place}", option if option.strip() else _NOTHING, key, kind="option")))
+    return el("ol", *buttons, class_=_LAYOUT[asks])
 
 
-def _others(page: AskedPage, *, replies: bool) -> Html:
-    none = "Neither, or both alike" if replies else "None of these"
+def _others(page: AskedPage) -> Html:
+    nones = [_button(none.choice, none.words, none.key) for none in NONES[page.asks]]
     near = (
         el(
             "a",
@@ -145,11 +157,11 @@ def _others(page: AskedPage, *, replies: bool) -> Html:
             aria_keyshortcuts="n",
             class_="button",
         )
-        if page.neighbours is None and not replies
+        if page.neighbours is None and page.asks == "labels"
         else None
     )
     undo = _button("undo", "Undo", "u", action="undo") if page.undo else None
-    return el("p", _button("none", none, "0"), _button("skip", "Skip", "s", action="skip"), undo, near, class_="others")
+    return el("p", *nones, _button("skip", "Skip", "s", action="skip"), undo, near, class_="others")
 
 
 def _button(choice: str, words: str, key: str | None, *, kind: str | None = None, action: str | None = None) -> Html:
@@ -230,15 +242,15 @@ def _near(neighbours: Sequence[NeighbourShown]) -> Html:
     )
 
 
-def _about_keys(*, replies: bool) -> Html:
+def _about_keys(asks: Asks) -> Html:
     """The keys, and a way to turn them off: for people who speak to their browser, or whose hand is not steady."""
     rows: list[tuple[str, str]] = [
         ("1–9", "the options"),
-        ("0", "neither" if replies else "none of these"),
+        *((none.key, none.words[0].lower() + none.words[1:]) for none in NONES[asks]),
         ("s", "skip: it is asked again after all others"),
         ("u", "undo the last answer"),
     ]
-    if not replies:
+    if asks == "labels":
         rows += [("n", "similar messages"), ("/", "search all labels; ↓ goes to the first that was found")]
     keys = definitions([(el("kbd", key), use) for key, use in rows], class_="keys")
     switch = el("label", el("input", type="checkbox", id="keys", checked=""), " Single keys answer")
@@ -289,26 +301,37 @@ def _forecast(page: AskedPage) -> str:
     if now.settled:
         return "Settled"
     if now.more is None:
-        return "All were answered" if now.exhausted else "These messages may be too few to settle it"
+        return "All were answered" if now.exhausted else "These questions may be too few to settle it"
     return f"About {now.more:,} more would settle it"
 
 
 def _standing(page: AskedPage) -> list[Child]:
     """How it stands: the forecast, the picture, the sentence and the counts."""
     now, (old, new) = page.standing, page.systems
+    if page.asks == "texts" and page.question is not None:
+        return [
+            el("h2", "How it stands", id="standing-title"),
+            el("p", f"{_forecast(page)}.", class_="lead"),
+            el("p", f"{now.asked:,} of {now.disagree:,} answered. {_BLIND}"),
+        ]
     counts: list[tuple[Child, Child]] = [
         ("Answered", f"{now.asked:,} of {now.disagree:,}"),
-        (join("Only ", el("bdi", cut(new)), " right"), f"{now.right:,}"),
-        (join("Only ", el("bdi", cut(old)), " right"), f"{now.wrong:,}"),
-        ("Neither" if page.labels else "Neither, or both", f"{now.neither:,}"),
+        (_only(new, page.asks), f"{now.right:,}"),
+        (_only(old, page.asks), f"{now.wrong:,}"),
+        ("Neither" if page.asks == "labels" else "Neither, or both", f"{now.neither:,}"),
     ]
     return [
         el("h2", "How it stands", id="standing-title"),
         el("p", f"{_forecast(page)}.", class_="lead") if page.question is not None else None,
-        narrowing(page.path, page.smallest_gain),
+        narrowing(page.path, page.smallest_gain, "prompts" if page.asks == "texts" else "messages"),
         el("p", sentence(page.sentence)) if page.question is not None else None,
         definitions(counts, class_="counts"),
     ]
+
+
+def _only(system: str, asks: Asks) -> Html:
+    name = el("bdi", cut(system))
+    return join(name, " better") if asks == "texts" else join("Only ", name, " right")
 
 
 def _coded(text: str) -> list[Child]:

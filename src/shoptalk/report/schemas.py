@@ -16,6 +16,7 @@ from shoptalk.records import Published
 from shoptalk.report.comparison_json import Comparison
 from shoptalk.report.dose_json import DoseCurves
 from shoptalk.report.facts_json import RunFacts
+from shoptalk.report.text_measures_json import TextMeasures
 from shoptalk.report.verdict_json import Verdict
 
 SCHEMAS: dict[str, type[Published]] = {
@@ -23,9 +24,10 @@ SCHEMAS: dict[str, type[Published]] = {
     "facts": RunFacts,
     "dose": DoseCurves,
     "comparison": Comparison,
+    "evaluation": TextMeasures,
 }
-"""The record behind each schema: of `RUN/verdict.json`, of `shoptalk report RUN --format json`, of `RUN/dose.json`, and
-of `shoptalk report RUN RUN --format json`."""
+"""The record behind each schema: of `RUN/verdict.json`, of `shoptalk report RUN --format json`, of `RUN/dose.json`, of
+`shoptalk report RUN RUN --format json`, and of `shoptalk evaluate TEXTS --json`."""
 
 
 class _Untitled(GenerateJsonSchema):

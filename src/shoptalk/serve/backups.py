@@ -23,7 +23,7 @@ _NAMED = ("rules", "logo")
 """Settings that name a file."""
 _KINDS = (".toml", ".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif")
 """Ends of the names of such files: nothing else of a run is ever put in another's place."""
-_KNOWLEDGE = "knowledge"
+_ARTIFACTS = ("knowledge", "calibration")
 _TRIES = 5
 
 
@@ -50,8 +50,8 @@ def serving(run: Path) -> Iterator[None]:
 
 
 def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, Any]:
-    """The database, the knowledge and `assistant.toml` of a run, with the rules and the logo that it names inside the
-    run, in one zip file, also while a server writes. `left_out` are the files that it names elsewhere.
+    """The database, the knowledge, the calibration and `assistant.toml` of a run, with the rules and the logo that it
+    names inside the run, in one zip file, also while a server writes. `left_out` are the files that it names elsewhere.
 
     Raises:
         InputError: there is no database, or `out` is there already.
@@ -68,7 +68,8 @@ def back_up(run: Path, out: Path, *, url: str | None = None) -> dict[str, Any]:
     with storage_errors(out), tempfile.TemporaryDirectory(dir=out.parent or Path(), prefix=".backup-") as scratch:
         copy = Path(scratch) / DATABASE
         copy_sqlite(database, copy)
-        _copy_knowledge(run, Path(scratch))
+        for name in _ARTIFACTS:
+            _copy_artifact(run / name, Path(scratch) / name)
         named, left_out = _settings_files(run)
         for name in named:
             if (run / name).is_file():
@@ -100,19 +101,19 @@ def _may_be_named(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and path.suffix.lower() in _KINDS
 
 
-def _copy_knowledge(run: Path, scratch: Path) -> None:
-    """The knowledge as of one moment: where it was swapped while being copied, once more."""
+def _copy_artifact(artifact: Path, copy: Path) -> None:
+    """An artifact as of one moment, if it is there: where it was swapped while being copied, once more."""
     for _ in range(_TRIES):
-        shutil.rmtree(scratch / _KNOWLEDGE, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError, shutil.Error):
-            before = open_artifact(run / _KNOWLEDGE)
+            before = open_artifact(artifact)
             if before is None:
                 return
-            shutil.copytree(run / _KNOWLEDGE, scratch / _KNOWLEDGE)
-            copied = open_artifact(scratch / _KNOWLEDGE)
+            shutil.copytree(artifact, copy)
+            copied = open_artifact(copy)
             if copied is not None and copied.content == before.content:
                 return
-    raise StorageError(f"{run / _KNOWLEDGE} changes faster than it can be copied. Try again later.")
+    raise StorageError(f"{artifact} changes faster than it can be copied. Try again later.")
 
 
 def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, int]:
@@ -133,7 +134,8 @@ def put_back(run: Path, backup: Path, *, url: str | None = None) -> dict[str, in
             _unpack(backup, Path(scratch))
             moved = 0
             files, _ = _settings_files(Path(scratch))
-            for name, target in ((DATABASE, database), (_KNOWLEDGE, run / _KNOWLEDGE), *((f, run / f) for f in files)):
+            places = [(DATABASE, database), *((name, run / name) for name in (*_ARTIFACTS, *files))]
+            for name, target in places:
                 if (Path(scratch) / name).exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     _set_aside(target, database=name == DATABASE)
@@ -175,4 +177,4 @@ def _ours(name: str) -> bool:
     parts = name.split("/")
     if ".." in parts or name.startswith("/"):
         return False
-    return name == DATABASE or parts[0] == _KNOWLEDGE or _may_be_named(name)
+    return name == DATABASE or parts[0] in _ARTIFACTS or _may_be_named(name)

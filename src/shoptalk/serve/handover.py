@@ -41,8 +41,8 @@ def told(session: Session, conversation: str, key: str, texts: Mapping[str, str]
 
 
 def hand_over(session: Session, conversation: ConversationRow, *, reason: str, note: str, patience: timedelta) -> None:
-    """Give a conversation to the people's queue. After `patience` without an answer of theirs it comes back; a closed
-    one is open again.
+    """Give a conversation to the people's queue. After `patience` without an answer of theirs it comes back (twice that
+    where one has taken it); a closed one is open again.
     """
     now = utc_now()
     if conversation.closed is not None:
@@ -135,8 +135,18 @@ def close(session: Session, site: str, conversation: str, *, texts: Mapping[str,
     return row
 
 
-def come_back(session: Session, conversation: str, since: str, *, texts: Mapping[str, str]) -> ConversationRow | None:
-    """The time-out of a hand-over: where nobody has answered since, the assistant has it again."""
+def come_back(
+    session: Session,
+    conversation: str,
+    since: str,
+    *,
+    texts: Mapping[str, str],
+    patience: timedelta,
+    agent: str | None = None,
+) -> ConversationRow | None:
+    """The time-out of a hand-over: where nobody has answered since, the assistant has it again. An agent who has taken
+    it meanwhile, and is not the `agent` who was waited for, gets as long again.
+    """
     row = session.scalars(
         select(ConversationRow).where(ConversationRow.id == conversation).with_for_update()
     ).one_or_none()
@@ -147,7 +157,11 @@ def come_back(session: Session, conversation: str, since: str, *, texts: Mapping
         .select_from(MessageRow)
         .where(MessageRow.conversation_id == row.id, MessageRow.role == "agent", MessageRow.at >= row.handover_at)
     )
-    if answers or row.agent is not None:
+    if answers:
+        return None
+    if row.agent not in (None, agent):
+        reference = {"conversation": row.id, "since": since, "agent": row.agent}
+        plan(session, row.site_id, "handover_timeout", reference, due=utc_now() + patience)
         return None
     release(session, row, texts=texts, key="back")
     return row

@@ -95,9 +95,16 @@ class Workers:
             raise OSError(f"the webhook answered {status}")
 
     async def _time_out(self, job: Job) -> None:
-        conversation = job.payload["conversation"]
+        conversation, patience = job.payload["conversation"], self.service.patience()
         row = await self.service.database.write(
-            lambda session: come_back(session, conversation, job.payload["since"], texts=self.service.texts)
+            lambda session: come_back(
+                session,
+                conversation,
+                job.payload["since"],
+                texts=self.service.texts,
+                patience=patience,
+                agent=job.payload.get("agent"),
+            )
         )
         if row is not None:
             self.service.news_of(conversation)

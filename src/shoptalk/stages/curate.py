@@ -229,7 +229,7 @@ def _make_corpus(
     reads: Kind | None,
 ) -> None:
     examples, tests = labelled.examples, labelled.tests
-    read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=reads not in ("text", "lm"))
+    read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=reads in (None, "image", "pair"))
     read = read if reads is None else readable(read, reads)
     left = without_conversations(read, (example.groups for example in (*examples, *tests)))
     items = itertools.chain(labelled.drops, asked.drops, left)

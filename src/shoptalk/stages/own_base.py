@@ -59,7 +59,7 @@ def pretext_for(config: Config, name: str) -> Spec:
         BaseModelError: the base cannot be found.
     """
     spec = make_pretext(name, config.objectives)
-    if began_as(config.base) is None or kind_of(config.base) not in ("text", "lm"):
+    if began_as(config.base) is None or kind_of(config.base) in ("image", "pair"):
         return spec  # what learns from pictures has the defaults of an encoder that begins with random weights
     plain, own = make_pretext(name, {}), config.objectives.get(name, {})
     young = {"lr": YOUNG_LR * plain.lr, "passes": YOUNG_PASSES * plain.passes}

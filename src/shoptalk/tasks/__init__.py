@@ -141,6 +141,12 @@ def check_reads(names: tuple[str, ...], base: str, kind: Kind) -> None:
     Raises:
         ConfigError: a task about pictures has a base of another kind, or one about texts a base that reads pictures.
     """
+    if kind == "seq2seq":
+        raise ConfigError(
+            f"The base {base!r} is one of the {CALLED[kind]}, and no task judges these yet. Train it by `shoptalk "
+            "pretrain SOURCES --objective span`, then by `shoptalk finetune MODEL PAIRS --task translate`, which "
+            "measures the result."
+        )
     for name in names:
         if name in _OF_PICTURES and kind not in _OF_PICTURES[name]:
             needed = " or ".join(CALLED[each] for each in sorted(_OF_PICTURES[name]))

@@ -1,8 +1,8 @@
 """Does a language model foretell what the agent says? Bits per byte of the replies of held-out conversations.
 
 Each reply stands where the model's chat template puts it, after what was said before; only its own tokens count, its
-end of turn included. It needs no labels. What is resampled is conversations, one reply of each. All replies together
-count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
+end of turn included where it is whole. It needs no labels. What is resampled is conversations, one reply of each. All
+replies together count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
 """
 
 from collections.abc import Sequence
@@ -60,8 +60,11 @@ class ChatJudge(Judge):
 
     def look(self, product: LanguageModel) -> Score:
         """Of each reply, minus its bits over the mean of bytes."""
-        written = [rendered(product.tokenizer, chat).last(product.max_length) for chat in self.chats]
+        written = [rendered(product.tokenizer, chat, most=product.max_length) for chat in self.chats]
         replies = [chat.spoken == chat.spoken.max() for chat in written]
+        for counted, talk in zip(replies, self.chats, strict=True):
+            if len(talk[-1].text) == CHARACTERS:  # it was cut, and nobody's turn ends there
+                counted[np.flatnonzero(counted)[-1]] = False
         bits = product.bits_of([chat.ids for chat in written], counted=replies)
         return -per_mean_byte(bits, [chat[-1].text for chat in self.chats])[None]
 
@@ -139,4 +142,4 @@ def _from_user(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _cut(messages: Sequence[Message]) -> list[Message]:
-    return [Message(message.role, message.text[:CHARACTERS].strip() or message.text[:1]) for message in messages]
+    return [Message(message.role, message.text.strip()[:CHARACTERS]) for message in messages]

@@ -4,7 +4,8 @@ that stands in an unseen document the highest probability, from the words before
 Bits per byte fall with every habit of a text's form; names and numbers are what a reader would ask for (the word
 prediction of Paperno et al. 2016, "The LAMBADA dataset", with alternatives as in Hill et al. 2016, "The Goldilocks
 principle": named entities among candidates of the same document type). Alternatives are of the same kind and nearly as
-long, from other places of the documents, so that neither form nor length gives the answer away.
+long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
+the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
 """
 
 import re
@@ -106,7 +107,7 @@ def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[Gap]:
         before, answer = text[max(0, begin - CONTEXT) : begin], text[begin:end]
         if len(before) < CONTEXT // 2 or answer in before:
             continue
-        near = [other for other in by_kind[kind] if other != answer and abs(len(other) - len(answer)) <= LONGER]
+        near = [other for other in by_kind[kind] if _fits(other, answer)]
         if len(near) < OPTIONS - 1:
             continue
         others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
@@ -115,6 +116,11 @@ def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[Gap]:
         space = " " * (len(before) > len(stripped))
         gaps[document] = Gap(stripped, tuple(space + option for option in (answer, *others)))
     return [gaps[document] for document in sorted(gaps)]
+
+
+def _fits(other: str, answer: str) -> bool:
+    """Whether it may stand beside the answer."""
+    return abs(len(other) - len(answer)) <= LONGER and not answer.startswith(other) and not other.startswith(answer)
 
 
 def _places(texts: Sequence[str]) -> list[tuple[int, int, int, int]]:

@@ -18,7 +18,7 @@ from shoptalk.nn.product import Scorer
 from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
-from shoptalk.text.corpus import Corpus
+from shoptalk.text.corpus import PARTED_BY, Corpus
 
 MOST = 125
 """Documents that are read."""
@@ -90,7 +90,7 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
 
 def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
     """The first characters of up to `MOST` documents of a corpus, in its order; a document is its texts one after the
-    other.
+    other, parted as where a model trains on them.
     """
     conversation = np.asarray(corpus.conversation)
     documents = np.unique(conversation)
@@ -100,7 +100,8 @@ def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
         begin, end = np.searchsorted(conversation, [document, document + 1])
         piece = ""
         for place in range(int(begin), int(end)):
-            piece = f"{piece}\n\n{corpus.texts[place]}" if piece else corpus.texts[place]
+            parted = PARTED_BY[bool(corpus.turn[place] >= 0)]
+            piece = f"{piece}{parted}{corpus.texts[place]}" if piece else corpus.texts[place].lstrip()
             if len(piece) >= characters:
                 break
         pieces.append(piece[:characters])

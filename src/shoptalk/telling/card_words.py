@@ -76,6 +76,20 @@ Training on a narrow domain can cost a model what it knew of the language at lar
 that (bits per byte of general text). A language model can repeat what it was trained on, word by word: where that is
 confidential, so is the model."""
 
+_OPEN_SEQ2SEQ = """```python
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = AutoModelForSeq2SeqLM.from_pretrained("path/to/this/folder")
+written = model.generate(**tokenizer("Two dogs run.", return_tensors="pt"), max_new_tokens=64)
+text = tokenizer.decode(written[0], skip_special_tokens=True)
+```"""
+_USES_SEQ2SEQ = """\
+For writing a text for a text, as it was taught to: a translation, a summary, another tone; and as the beginning of a
+model that is taught that. Span corruption alone teaches it to fill gaps. What it writes is likely, not true: names,
+numbers and denials must be checked against the source before a visitor reads it. Such a model can repeat what it was
+trained on, word by word: where that is confidential, so is the model."""
+
 
 class CardWords(NamedTuple):
     """The words of one kind of product."""
@@ -179,7 +193,16 @@ LM = TEXT._replace(
     opens=_OPEN_LM,
     personal=_PERSONAL_TEXT.replace("an encoder", "a model"),
 )
-_WORDS = {"image": IMAGE, "pair": PAIR, "lm": LM}
+SEQ2SEQ = LM._replace(
+    product="An encoder–decoder",
+    pipeline="text2text-generation",
+    tags=("text2text-generation",),
+    classification=("text2text-generation", "Texts written for texts"),
+    features="text2text-generation",
+    uses=_USES_SEQ2SEQ,
+    opens=_OPEN_SEQ2SEQ,
+)
+_WORDS = {"image": IMAGE, "pair": PAIR, "lm": LM, "seq2seq": SEQ2SEQ}
 
 
 def words_of(kind: str, *, base: str) -> CardWords:

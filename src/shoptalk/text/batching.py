@@ -105,6 +105,16 @@ class TextBatch:
         return self.texts.cells
 
 
+@dataclass(frozen=True)
+class MaskedBatch(TextBatch):
+    """Texts, such as corrupted ones, and per group the chosen positions (in the flattened group) with the tokens that
+    are foretold there.
+    """
+
+    positions: tuple[Int[Tensor, " _"], ...]
+    labels: tuple[Int[Tensor, " _"], ...]
+
+
 def make_batch(rows: Sequence[Ids], *, pad_id: int, packed: bool = True) -> TokenBatch:
     """Texts as groups of fixed shapes: packed rows, or one text per row for models that cannot read packed ones."""
     groups = tuple((_packed if packed else _by_length)(rows, pad_id))

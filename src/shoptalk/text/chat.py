@@ -6,7 +6,7 @@ what every template must be able to do: write a conversation up to an assistant'
 included, is what the assistant says. White space that a template puts after that token belongs to nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -46,24 +46,19 @@ class Rendered:
         """What the assistant says."""
         return np.asarray(self.spoken >= 0)
 
-    def last(self, length: int) -> "Rendered":
-        """The last tokens alone."""
-        return Rendered(self.ids[-length:], self.spoken[-length:])
-
 
 def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     """The turns of a conversation at positions of a corpus, as messages that alternate and begin with the user's.
 
     An agent's turns (`AGENTS`) are the assistant's, retrieved passages stand before the user's next words, what tools
-    say and prompts of the system are left out, and everybody else is the user. Where nobody's role is known, speakers
-    take turns. Turns of one role that follow each other are one message; what an agent says before anybody asked is
-    left out.
+    say is left out, and so are prompts ("system", where the corpus has another agent); everybody else is the user.
+    Where nobody's role is known, speakers take turns. Turns of one role that follow each other are one message. What an
+    agent says before anybody asked is left out.
     """
     messages: list[Message] = []
     waiting: list[str] = []
-    silent: tuple[str, ...] = TOOLS
-    if any(name.casefold() in AGENTS and name.casefold() != "system" for name in corpus.roles):
-        silent = (*TOOLS, "system")  # an agent only where a corpus has no other, as in `Replies`
+    has_agent = any(name.casefold() in AGENTS and name.casefold() != "system" for name in corpus.roles)
+    silent = (*TOOLS, "system") if has_agent else TOOLS
     for place in range(begin, end):
         name, text = corpus.role_of(place).casefold(), corpus.texts[place]
         if name in silent or not text.strip():
@@ -94,25 +89,29 @@ def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
     return np.unique(np.asarray(corpus.conversation)[replies[spoken]])
 
 
-def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
-    """A conversation's tokens by the tokenizer's chat template.
+def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = None) -> Rendered:
+    """A conversation's tokens by the tokenizer's chat template; with `most`, its last ones alone.
 
     Raises:
         ConfigError: there is no template, it cannot write this conversation, or what it writes for the beginning of a
             conversation is not the beginning of what it writes for all of it.
         ValueError: a turn of the assistant is empty.
     """
-    whole = _written(tokenizer, messages, asking=False)
-    spans = []
-    for place, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        if not message.text.strip():
+    turns = _turns(tokenizer, messages)
+    whole = _written(tokenizer, turns, asking=False)
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    begin_of_read = max(0, len(encoded["input_ids"]) - most) if most is not None else 0
+    offsets = np.asarray(encoded["offset_mapping"][begin_of_read:], dtype=np.int64).reshape(-1, 2)
+    spoken = np.full(len(offsets), -1, dtype=np.int64)
+    places = [place for place, message in enumerate(messages) if message.role == "assistant"]
+    for number in reversed(range(len(places))):
+        place = places[number]
+        if not messages[place].text.strip():
             raise ValueError(
                 f"Turn {place + 1} of a conversation, the assistant's, is empty; nothing is learned of it."
             )
-        begin = len(before := _written(tokenizer, messages[:place], asking=True))
-        end = len(after := _written(tokenizer, messages[: place + 1], asking=False).rstrip())
+        begin = len(before := _written(tokenizer, turns[:place], asking=True))
+        end = len(after := _written(tokenizer, turns[: place + 1], asking=False).rstrip())
         if after.startswith(before.rstrip()) and begin >= end:
             raise ConfigError(
                 f"The chat template of {tokenizer.name_or_path!r} writes nothing of what the assistant says in turn "
@@ -124,35 +123,47 @@ def rendered(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
                 "in another way when more follow, so that it is not known what the assistant said. Give a model whose "
                 "template only appends, such as smollm2."
             )
-        if _unmarked(message.text, _markers(tokenizer)).strip() not in whole[begin:end]:
+        if turns[place]["content"].strip() not in whole[begin:end]:
             raise ConfigError(
                 f"The chat template of {tokenizer.name_or_path!r} does not write all of what the assistant says in "
-                f"turn {place + 1} of a conversation: it cuts or changes '{message.text[:60]}'. {_REPAIR}"
+                f"turn {place + 1} of a conversation: it cuts or changes '{messages[place].text[:60]}'. {_REPAIR}"
             )
-        spans.append((begin, end))
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    offsets = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    spoken = np.full(len(offsets), -1, dtype=np.int64)
-    for number, (begin, end) in enumerate(spans):
         # A token that began before the assistant did was not said by it.
         spoken[(offsets[:, 0] >= begin) & (offsets[:, 0] < end)] = number
-    return Rendered(np.asarray(encoded["input_ids"], dtype=np.int64), spoken)
+        if len(offsets) and begin <= offsets[0, 0]:
+            break  # the turns before it are not read
+    return Rendered(np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64), spoken)
 
 
-def _written(tokenizer: Any, messages: Sequence[Message], *, asking: bool) -> str:
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
+    """A conversation's tokens by the tokenizer's chat template, up to where the assistant is to speak.
+
+    Raises:
+        ConfigError: there is no template, or it cannot write this conversation.
+    """
+    written = _written(tokenizer, _turns(tokenizer, messages), asking=True)
+    ids: list[int] = tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
+    return tuple(ids)
+
+
+def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as templates take them, without the template's own markers in what was said."""
     markers = _markers(tokenizer)
-    turns = [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
+    return [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
+
+
+def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{tokenizer.name_or_path!r} has no chat template, so it is not known how it writes a conversation. Give a "
             "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template.jinja to its folder."
         )
     try:
-        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asking)
+        text: str = tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
     except Exception as error:  # templates raise anything
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
-            f"{', '.join(message.role for message in messages)}: {str(error).rstrip('.')}. {_REPAIR}"
+            f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
     return text
 

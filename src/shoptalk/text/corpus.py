@@ -27,6 +27,8 @@ from shoptalk.errors import ArtifactError
 from shoptalk.records import Document, Item, Picture
 from shoptalk.text.stored import ArrayWriter, ChosenItems, StoredTexts, TextWriter, mapped, runs
 
+PARTED_BY = {True: "\n", False: "\n\n"}
+"""What parts the turns of a conversation (True), and the passages of a document, where they are read as one text."""
 _CHUNK = 100_000
 
 

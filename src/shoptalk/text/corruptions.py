@@ -26,6 +26,10 @@ REWORDED_SHARE, FRAMED_SHARE = 0.5, 0.25
 MOST_SENTENCES = 3
 SHORTEST = 3
 """Words of a sentence that a reply may say."""
+LONGEST_NUMBER = 15
+"""Digits of a number that is reckoned with; of a longer one the last digit changes."""
+MOST_EXCHANGED = 60
+"""Numbers or names of a sentence of which two are exchanged: a sentence may be a table of thousands."""
 
 Span = tuple[int, int]
 
@@ -158,7 +162,8 @@ def _joined(parts: Sequence[MistakenText]) -> tuple[str, tuple[Span, ...]]:
 
 def _framed(text: str, spans: tuple[Span, ...], rng: np.random.Generator) -> tuple[str, tuple[Span, ...]]:
     whole = framed(text, rng)
-    at = whole.find(text[1:]) - 1  # the first letter's case may have changed
+    # A frame stands before a reply or after it; before it, the reply's first letter may have another case.
+    at = 0 if whole.startswith(text) else len(whole) - len(text)
     return whole, tuple((start + at, end + at) for start, end in spans)
 
 
@@ -212,6 +217,8 @@ def _other_number(number: str, rng: np.random.Generator) -> str:
 def _other_part(part: str, parts: Sequence[str], rng: np.random.Generator) -> str:
     if not part.isdigit():
         return part
+    if len(part) > LONGEST_NUMBER:
+        return f"{part[:-1]}{(int(part[-1]) + int(rng.integers(1, 10))) % 10}"
     value = int(part)
     if ":" in parts:
         limit = 24 if part is parts[0] else 60
@@ -222,6 +229,7 @@ def _other_part(part: str, parts: Sequence[str], rng: np.random.Generator) -> st
 
 def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> MistakenText | None:
     """Two of the stretches in each other's place, in three of ten cases where there are two that differ."""
+    found = found[:MOST_EXCHANGED]
     pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and a[0].lower() != b[0].lower()]
     if not pairs or case.rng.random() >= 0.3:
         return None
@@ -306,7 +314,7 @@ def _affirmed(sentence: str) -> MistakenText | None:
 
 
 def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case) -> MistakenText | None:
-    """One word for the other of its pair; not where the passages have both, since either may then be right."""
+    """One word for the other of its pair."""
     able = []
     for word, other in pairs:
         if (found := re.search(rf"(?<![\w-]){re.escape(word)}(?![\w'-])", sentence, re.I)) is not None:

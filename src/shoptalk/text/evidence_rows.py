@@ -120,11 +120,24 @@ class EvidenceForm:
     def room(self, reply: int) -> int:
         """How many tokens passages may have, with what stands after each, beside a reply of so many."""
         fixed = len(self.form.before) + len(self.form.after)
-        return self.form.max_length - fixed - min(reply, int(REPLY_SHARE * self.form.max_length))
+        return self.form.max_length - fixed - min(reply, self.longest_reply)
+
+    @property
+    def longest_reply(self) -> int:
+        """Tokens of a reply that one row reads."""
+        return int(REPLY_SHARE * self.form.max_length)
+
+    def rows(self, passages: Sequence[Ids], reply: PlacedTokens) -> list[EvidenceRow]:
+        """A row, or several that read one stretch each of a reply that takes more than its share of one."""
+        most = self.longest_reply
+        return [
+            self.row(passages, PlacedTokens(reply.ids[begin : begin + most], reply.spans[begin : begin + most]))
+            for begin in range(0, max(1, len(reply.ids)), most)
+        ]
 
     def row(self, passages: Sequence[Ids], reply: PlacedTokens) -> EvidenceRow:
         """The row; passages that find no room are cut, and so is a reply that takes more than its share."""
-        kept = min(len(reply.ids), int(REPLY_SHARE * self.form.max_length))
+        kept = min(len(reply.ids), self.longest_reply)
         ids, spans = reply.ids[:kept], reply.spans[:kept]
         parts = [part for passage in passages for part in (passage, self.between)]
         evidence = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])

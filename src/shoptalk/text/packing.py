@@ -73,6 +73,21 @@ def pack(sequences: Sequence[Ids], *, length: int) -> PackedRows:
     return _filled(blocks, length)
 
 
+def pack_rows(rows: Sequence[Sequence[Ids]], *, length: int) -> PackedRows:
+    """Rows of `length` cells as somebody has filled them already; two that find room in one are one.
+
+    Raises:
+        ValueError: the sequences of a row are longer than a row.
+    """
+    blocks, number = [], 0
+    for sequences in rows:
+        if (size := sum(map(len, sequences))) > length:
+            raise ValueError(f"A row of {size} tokens takes more than {length} cells.")
+        blocks.append([_Part(number + i, number + i, 0, np.asarray(ids)) for i, ids in enumerate(sequences)])
+        number += len(sequences)
+    return _filled(blocks, length)
+
+
 def branch(beginnings: Sequence[Ids], endings: Sequence[Sequence[Ids]], *, length: int) -> PackedRows:
     """Rows that hold every beginning once, and after it each of its endings as if the others were not there.
 

@@ -14,7 +14,7 @@ tokenizer, whatever the number of threads.
 
 from collections.abc import Iterator, Sequence
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from shoptalk.errors import ConfigError
@@ -35,7 +35,9 @@ LOOK_CHARACTERS = 100_000_000
 _AT_ONCE = 1_000
 
 
-def train_bpe(texts: Sequence[str], *, most: int, max_length: int) -> PreTrainedTokenizerFast:
+def train_bpe(
+    texts: Sequence[str], *, most: int, max_length: int, sentinels: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of up to `most` pieces; fewer where the texts have fewer pairs that recur.
 
     Args:
@@ -43,18 +45,21 @@ def train_bpe(texts: Sequence[str], *, most: int, max_length: int) -> PreTrained
             the same.
         most: the largest vocabulary, special tokens and bytes included.
         max_length: the model's context in tokens, which the tokenizer then knows.
+        sentinels: further special tokens, for an encoder–decoder, which is told the end of each text that it reads.
 
     Returns:
         A transformers tokenizer whose first four entries are `<|endoftext|>` (begin and end of a text), `<|pad|>`,
-        `<|im_start|>` and `<|im_end|>`. It adds none of them to a text.
+        `<|im_start|>` and `<|im_end|>`, and the sentinels after them. It adds none of them to a text, or with
+        sentinels the end of text after each.
 
     Raises:
         ConfigError: `most` has no room for the bytes.
     """
-    fewest = BYTES + len(MARKERS)
+    markers = [*MARKERS, *sentinels]
+    fewest = BYTES + len(markers)
     if most < fewest:
         raise ConfigError(
-            f"A vocabulary of {most} pieces has no room for the {BYTES} bytes and {len(MARKERS)} special tokens that "
+            f"A vocabulary of {most} pieces has no room for the {BYTES} bytes and {len(markers)} special tokens that "
             f"make every text readable. Give {fewest} or more."
         )
     tokenizer = Tokenizer(models.BPE())
@@ -65,18 +70,21 @@ def train_bpe(texts: Sequence[str], *, most: int, max_length: int) -> PreTrained
     trainer = trainers.BpeTrainer(
         vocab_size=most,
         min_frequency=FEWEST,
-        special_tokens=list(MARKERS),
+        special_tokens=markers,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_sample(texts), trainer=trainer)
+    if sentinels:
+        end = (END_OF_TEXT, markers.index(END_OF_TEXT))
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END_OF_TEXT}", special_tokens=[end])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
         eos_token=END_OF_TEXT,
         pad_token=PAD,
-        extra_special_tokens=[START_OF_TURN, END_OF_TURN],
-        chat_template=CHAT_TEMPLATE,
+        extra_special_tokens=[START_OF_TURN, END_OF_TURN, *sentinels],
+        chat_template=None if sentinels else CHAT_TEMPLATE,
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,
     )

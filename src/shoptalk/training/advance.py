@@ -57,11 +57,12 @@ class Training:
             torch.manual_seed(config.seed)
             objective = spec.build(product)
         objective.to(next(product.network.parameters()).device)
+        material = Material(corpus, product, inputs, targets)
         return cls(
             folder=folder,
             objective=objective,
-            data=spec.examples(corpus),
-            collate=spec.collate(Material(corpus, product, inputs, targets)),
+            data=spec.drawn_from(material),
+            collate=spec.collate(material),
             config=config,
             snapshot_seconds=snapshot_seconds,
         )

@@ -10,6 +10,7 @@ from shoptalk.errors import ArtifactError
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.heads import grounding_files
 from shoptalk.nn.heads.grounding import Claim, Grounding, GroundingHead, reading_longer
+from shoptalk.text.evidence_rows import EvidenceRow
 from tests.tiny import tiny_product
 
 CLAIMS = [
@@ -27,11 +28,22 @@ def grounding_of(product: TextEncoder, threshold: float = 0.5) -> Grounding:
     return Grounding(product, head.eval(), threshold)
 
 
+def rows_of(grounding: Grounding) -> list[EvidenceRow]:
+    return [row for claim in CLAIMS for row in grounding.rows(claim)]
+
+
+def test_of_a_reply_that_is_longer_than_a_row_every_word_is_read():
+    reply = " ".join(["the fee is 9"] * 40)
+    grounding = grounding_of(tiny_product(), 0.0)  # which marks all that it reads
+    (marked,) = grounding.marks([Claim(("the fee is 2",), reply)])
+    assert marked.spans == ((0, len(reply)),)
+
+
 def test_a_claim_reads_the_same_alone_and_among_others():
     grounding = grounding_of(tiny_product())
-    together = grounding.probabilities(grounding.rows(CLAIMS))
+    together = grounding.probabilities(rows_of(grounding))
     for claim, row in zip(CLAIMS, together, strict=True):
-        (alone,) = grounding.probabilities(grounding.rows([claim]))
+        (alone,) = grounding.probabilities(grounding.rows(claim))
         np.testing.assert_allclose(alone, row, atol=1e-5)
     assert [len(row) for row in together][1:] == [5 + 1, 1, 0] or len(together[3]) == 0
 
@@ -49,7 +61,7 @@ def test_a_head_on_disk_marks_as_before(tmp_path: Path):
     grounding_files.save(grounding, tmp_path)
     opened = grounding_files.load(tmp_path, grounding.product)
     assert opened.threshold == 0.35
-    for one, other in zip(*(g.probabilities(g.rows(CLAIMS)) for g in (grounding, opened)), strict=True):
+    for one, other in zip(*(g.probabilities(rows_of(g)) for g in (grounding, opened)), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -107,14 +107,11 @@ class Grounding:
     head: GroundingHead
     threshold: float
 
-    def rows(self, claims: Sequence[Claim]) -> list[EvidenceRow]:
-        """The claims as the encoder reads them."""
-        form = EvidenceForm.of(self.product.tokenizer, max_length=self.product.max_length)
+    def rows(self, claim: Claim) -> list[EvidenceRow]:
+        """The claim as the encoder reads it: one row, or several of which each reads a stretch of a long reply."""
         tokenizer = self.product.tokenizer
-        return [
-            form.row([pieces_of(tokenizer, text).ids for text in claim.passages], pieces_of(tokenizer, claim.reply))
-            for claim in claims
-        ]
+        form = EvidenceForm.of(tokenizer, max_length=self.product.max_length)
+        return form.rows([pieces_of(tokenizer, text).ids for text in claim.passages], pieces_of(tokenizer, claim.reply))
 
     def probabilities(self, rows: Sequence[EvidenceRow]) -> list[Float32[np.ndarray, " _"]]:
         """Of each row, the probability of each token of its reply that the passages do not support it."""
@@ -146,15 +143,16 @@ class Grounding:
         return product.batch([row.ids for row in rows])
 
     def marks(self, claims: Sequence[Claim]) -> list[Marked]:
-        """What of each reply is unsupported."""
-        rows = self.rows(claims)
-        return [
-            Marked(
-                spans_of(row.spans, self.marked(chances), claim.reply),
-                float(chances.max(initial=0.0)),
-            )
-            for claim, row, chances in zip(claims, rows, self.probabilities(rows), strict=True)
-        ]
+        """What of each reply is unsupported: all of a reply is read, however long."""
+        rows = [self.rows(claim) for claim in claims]
+        chances = iter(self.probabilities([row for of_claim in rows for row in of_claim]))
+        replies = []
+        for claim, of_claim in zip(claims, rows, strict=True):
+            spans = np.concatenate([row.spans for row in of_claim])
+            of_tokens = np.concatenate([next(chances) for _ in of_claim])
+            marked = spans_of(spans, self.marked(of_tokens), claim.reply)
+            replies.append(Marked(marked, float(of_tokens.max(initial=0.0))))
+        return replies
 
     def marked(self, chances: Float32[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
         """Which tokens are, by their probabilities."""

@@ -51,6 +51,11 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "segment_softmax": (c_int64, (c_int, *(c_void_p,) * 5, *(c_int64,) * 3, c_float, *_DROPOUT, c_int)),
     "segment_softmax_backward": (None, (c_int, *(c_void_p,) * 6, *(c_int64,) * 3, c_float, *_DROPOUT, c_int)),
     "segment_mean": (c_int64, (c_int, c_void_p, c_void_p, *_DOCUMENTS, c_int64, c_int64, c_int)),
+    "few_rows": (c_int64, (c_int, *(c_void_p,) * 3, *(c_int64,) * 3, c_int)),
+    "llama_step": (
+        c_int64,
+        (c_int, *(c_void_p,) * 5, c_float, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int),
+    ),
     "cross_entropy_blocks": (c_int64, (c_int64,)),
     "cross_entropy": (c_int64, (c_int, *(c_void_p,) * 6, c_int64, c_int64, c_float, c_int)),
     "segment_mean_backward": (None, (c_int, c_void_p, c_void_p, *_DOCUMENTS, c_int64, c_int64, c_int)),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from shoptalk.nn.native import ops
+from shoptalk.nn.native import check_step, ops
 from shoptalk.nn.native.handle import Library, on_trial
 
 _Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # computed values, and expected ones
@@ -52,6 +52,8 @@ def _kernels(dtype: torch.dtype) -> Iterator[_Named]:
         yield "segment_softmax", *_segment_softmax(dtype, share)
     yield "segment_mean", *_segment_mean(dtype)
     yield "cross_entropy_rows", *_cross_entropy(dtype)
+    yield "few_rows", *check_step.products(_values, dtype)
+    yield "llama_step", *check_step.step(_values, dtype)
 
 
 def _layer_norm(dtype: torch.dtype, share: float) -> _Pair:
@@ -160,9 +162,9 @@ def _close(values: Tensor, expected: Tensor) -> bool:
     return bool((error <= (2**-8 * expected.abs() + 2**-9 * top if half else 1e-5 * top)).all())
 
 
-def _values(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal, the same for every shape each time; torch's own random state stays as it is."""
-    generator = torch.Generator().manual_seed(sum(shape))
+def _values(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    """Standard normal, the same for every shape and seed each time; torch's own random state stays as it is."""
+    generator = torch.Generator().manual_seed(sum(shape) + seed)
     return torch.randn(shape, generator=generator).to(dtype)
 
 

@@ -78,7 +78,7 @@ class SftSpec(Spec):
             for begin in examples:
                 end = int(np.searchsorted(conversation, conversation[begin], side="right"))
                 messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
-                chats.append(rendered(product.tokenizer, messages).last(context))
+                chats.append(rendered(product.tokenizer, messages, most=context))
             # Equal lengths are placed alike.
             taught = pack([chat.taught.astype(np.int64) for chat in chats], length=context).ids > 0
             return ChatRows(pack([chat.ids for chat in chats], length=context), taught)

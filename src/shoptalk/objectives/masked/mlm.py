@@ -12,11 +12,10 @@ Run alone on a toy: python -m shoptalk.objectives.masked.mlm
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
@@ -25,17 +24,9 @@ from shoptalk.nn.masked_bits import masked_bits
 from shoptalk.nn.product import TEXT, Kind
 from shoptalk.nn.token_head import TokenHead
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Probe, Spec
-from shoptalk.text.batching import TextBatch
+from shoptalk.text.batching import MaskedBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.masking import Masker
-
-
-@dataclass(frozen=True)
-class MaskedBatch(TextBatch):
-    """Corrupted texts, and per group the chosen positions (in the flattened group) with their original tokens."""
-
-    positions: tuple[Int[Tensor, " _"], ...]
-    labels: tuple[Int[Tensor, " _"], ...]
 
 
 class MlmSpec(Spec):

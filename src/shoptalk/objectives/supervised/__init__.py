@@ -62,6 +62,11 @@ def labels_of(targets: Targets | None, *, kind: str, texts: int, classes: int | 
 
 def needs_labels(kind: str) -> str:
     """The message for a user who asks to learn from labels where there is only text."""
+    if kind == "translate":
+        return (
+            "'translate' learns from pairs of a source and a target. Use `shoptalk finetune MODEL PAIRS --task "
+            "translate`, or `span`, which learns from text alone."
+        )
     return (
         f"{kind!r} learns from labels, and here there is only text. Use `shoptalk finetune MODEL --labels FILE`, or an "
         "objective that learns from text alone; `shoptalk objectives` lists them."

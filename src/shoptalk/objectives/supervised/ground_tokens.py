@@ -38,7 +38,11 @@ from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
 from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
+from shoptalk.text.order import permuted
 from shoptalk.text.plain_sentences import sentences
+
+MOST_KNOWN = 20_000
+"""Passages whose names, words and sentences are held in memory to draw replacements from; of more, a random sample."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,19 @@ class ReplyMaker:
         self.places = np.asarray(spec.examples(corpus), dtype=np.int64)
         self.texts = corpus.texts
         self.document = corpus.conversation
-        self.inventory = Inventory.of([self.texts[int(i)] for i in self.places], self.document[self.places].tolist())
+        known = self.places
+        if len(known) > MOST_KNOWN:
+            known = known[np.sort(permuted(len(known), range(MOST_KNOWN), seed=0, epoch=0))]
+        self.inventory = Inventory.of([self.texts[int(i)] for i in known], self.document[known].tolist())
 
     def __call__(self, example: int, key: Key) -> MadeReply:
-        """The reply to the passage at this position of the corpus."""
+        """The reply to the passage at this position of the corpus, or to as much of it as a row can hold."""
+        told = self._told(example)
+        passage = pieces_of(self.tokenizer, told)
+        most = self.form.room(self.form.longest_reply) - len(self.form.between)
+        whole = len(passage.ids) <= most  # a reply must say nothing that the row has no room for
         reply = make_reply(
-            [self.texts[example]],
+            [self.texts[example] if whole else told[: int(passage.spans[most - 1, 1])]],
             self.inventory,
             kinds=self.spec.kinds,
             seed=key.seed,
@@ -134,7 +145,7 @@ class ReplyMaker:
             clean=self.spec.clean,
         )
         pieces = pieces_of(self.tokenizer, reply.text)
-        row = self.form.row(self._passages(example, len(pieces.ids), key), pieces)
+        row = self.form.row(self._passages(example, passage.ids, len(pieces.ids), key), pieces)
         return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind)
 
     def _told(self, item: int) -> str:
@@ -142,10 +153,12 @@ class ReplyMaker:
         text = self.texts[item]
         return " ".join(sentences(text, headings=True)) or " ".join(text.split())
 
-    def _passages(self, example: int, reply: int, key: Key) -> list[Int[np.ndarray, " _"]]:
+    def _passages(
+        self, example: int, passage: Int[np.ndarray, " _"], reply: int, key: Key
+    ) -> list[Int[np.ndarray, " _"]]:
         """The passage with up to `more` others that find room, beside it in the corpus or anywhere, in any order."""
         rng = np.random.default_rng([key.seed, key.step, example, 1])
-        kept = [pieces_of(self.tokenizer, self._told(example)).ids]
+        kept = [passage]
         left = self.form.room(reply) - len(kept[0]) - len(self.form.between)
         place = int(np.searchsorted(self.places, example))
         for offset in range(1, int(rng.integers(self.spec.more + 1)) + 1):

@@ -1,0 +1,115 @@
+"""Our side of what language models are compared in, in a process of its own: `python -m benchmarks.language_training`.
+
+Trains `clm` by the repository's loop, for so many steps or minutes, on documents that are given as lists of passages or
+turns; its last line is the result as JSON.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import peak_mib
+from shoptalk.config import load
+from shoptalk.nn.bases import open_model
+from shoptalk.nn.language_model import LanguageModel
+from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
+from shoptalk.objectives import make_spec
+from shoptalk.stages.own_base import YOUNG_LR
+from shoptalk.stages.world import best_device
+from shoptalk.text.corpus import Corpus
+from shoptalk.training.advance import Training
+from shoptalk.training.loop import loop_config, train
+
+_FORECAST = 6
+"""Steps from which the length of a training is forecast; the first two are warm-up."""
+
+
+def opened(base: str, texts: list[str], *, seed: int) -> LanguageModel:
+    """The base; one with random weights gets a tokenizer that is trained on the texts."""
+    size = lm_size_of(base)
+    product: Any = open_model(base) if size is None else young_language_model(size, texts, seed=seed)
+    product.network.to(best_device())
+    return product
+
+
+def corpus_of(documents: list[list[str]], *, turns: bool) -> Corpus:
+    """The documents as curation leaves them."""
+    numbers = [number for number, parts in enumerate(documents) for _ in parts]
+    places = [place if turns else -1 for parts in documents for place in range(len(parts))]
+    items = tuple(part for parts in documents for part in parts)
+    return Corpus(items=items, conversation=np.array(numbers), turn=np.array(places), digest="benchmark")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--documents", type=Path, required=True, help="a JSON list of lists of texts")
+    parser.add_argument("--turns", action="store_true", help="the texts are turns of conversations")
+    parser.add_argument("--tests", type=Path, help="a JSON list of texts: their bits are told")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float, help="instead of steps, by a forecast of a few steps")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--warmup", type=int, default=2, help="steps that are not timed")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    documents = json.loads(given.documents.read_text("utf-8"))
+    corpus = corpus_of(documents, turns=given.turns)
+    product = opened(given.base, list(corpus.texts), seed=given.seed)
+    plain = make_spec("clm", {} if given.batch is None else {"batch": given.batch})
+    spec: Any = plain if lm_size_of(given.base) is None else plain.model_copy(update={"lr": YOUNG_LR * plain.lr})
+
+    def training(model: LanguageModel, steps: int, folder: str) -> Training:
+        return Training.build(
+            spec,
+            corpus=corpus,
+            inputs=product.inputs(corpus),
+            product=model,
+            targets=None,
+            config=loop_config(spec, load(seed=given.seed), name="clm", steps=steps, precision=given.precision),
+            folder=Path(folder),
+            snapshot_seconds=float("inf"),
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        steps = given.steps
+        if steps is None:
+            trial = training(product.copy(), _FORECAST, folder)
+            pace = [step.seconds for step in train(trial.objective, trial.data, trial.collate, trial.config)]
+            steps = max(given.warmup + 1, round(60 * given.minutes / float(np.median(pace[2:]))))
+        real = training(product, steps, folder)
+        taken, losses = [], []
+        for step in train(real.objective, real.data, real.collate, real.config):
+            taken.append((step.tokens, step.cells, step.seconds))
+            losses.append(step.loss)
+    timed = taken[given.warmup :]
+    tokens, cells, seconds = (sum(step[part] for step in timed) for part in range(3))
+    bits = None
+    if given.tests is not None:
+        tests = json.loads(given.tests.read_text("utf-8"))
+        fresh = opened(given.base, list(corpus.texts), seed=given.seed)
+        bits = {
+            name: model.score(tests, precision=given.precision).tolist()
+            for name, model in (("before", fresh), ("after", product))
+        }
+    result = {
+        "real_tokens": tokens,
+        "cells": cells,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "steps": steps,
+        "trained_seconds": sum(step[2] for step in taken),
+        "parameters": sum(weight.numel() for weight in product.network.parameters()),
+        "losses": losses,
+        "bits": bits,
+        "peak_rss_mib": round(peak_mib()),
+    }
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The commands that have a language model write."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoptalk.cli.options import Json, show
+
+commands = typer.Typer()
+
+
+@commands.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A language model: smollm2, a run, a folder, a hub id.")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="What it answers or goes on from; - or none reads standard input.")
+    ] = None,
+    passages: Annotated[
+        Path | None,
+        typer.Option(help="Texts to put before the prompt: one a line, or JSON Lines with a text."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Go on from the prompt, although the model has a chat template.")
+    ] = False,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens that are written.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time; more draws.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens with this share together.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    stop: Annotated[list[str] | None, typer.Option(help="End the text before this; may be given again.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A language model answers a prompt, word by word as they come; or, with --raw, goes on from it."""
+    from shoptalk.commands.generate import generate as run
+    from shoptalk.commands.generate import summary
+
+    told = run(
+        model,
+        prompt,
+        passages=passages,
+        raw=raw,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=stop or (),
+    )
+    if not as_json:
+        for piece in told:
+            typer.echo(piece, nl=False)
+        typer.echo()
+    result = told.result()
+    if as_json:
+        show(result, as_json, str)
+    typer.echo(f"shoptalk: {summary(result)}", err=True)
+
+
+@commands.command()
+def note(
+    conversations: Annotated[Path, typer.Argument(help="A file or folder of conversations, as adapt reads them.")],
+    encoder: Annotated[str, typer.Option(help="Its vectors say which turns say most: a run, a base, a folder.")] = (
+        "minilm"
+    ),
+    model: Annotated[
+        str | None, typer.Option(help="A language model that suggests a note, unverified; without it none does.")
+    ] = None,
+    ask: Annotated[str | None, typer.Option(help="What the model is asked to do with the conversation.")] = None,
+    most: Annotated[int, typer.Option(help="Turns that are noted.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """The note of each conversation: the turns that say most, and what a model suggests, checked against them."""
+    from shoptalk.commands.visit_note import ASKED, notes, worded
+
+    every = list(notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most))
+    show([each.told() for each in every], as_json, lambda: "\n\n".join(map(worded, every)))

@@ -1,0 +1,1 @@
+"""Language models at work: tokens after a prompt, one user or several at a time, on the CPU."""

@@ -1,0 +1,61 @@
+"""What is asked of a decoder, and what it gives back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shoptalk.errors import ConfigError
+
+Reason = Literal["end", "stop", "length", "context", "time"]
+"""Why it ended: the model's own end token, a stop string, `max_tokens`, a full context, `seconds`."""
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt and how to go on from it.
+
+    Raises:
+        ConfigError: a number is out of range, or a stop string is empty.
+    """
+
+    ids: tuple[int, ...]
+    """Of the prompt."""
+    max_tokens: int = 256
+    temperature: float = 0.0
+    """0 takes the likeliest token each time."""
+    top_p: float = 1.0
+    """Sampled are only the likeliest tokens that together have this probability (Holtzman et al., 2020)."""
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+    seconds: float | None = None
+    """After this long it ends with what it has."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens is {self.max_tokens}; give 1 or more.")
+        if not 0.0 <= self.temperature <= 100.0:
+            raise ConfigError(f"The temperature is {self.temperature:g}; give a number from 0 (the likeliest) to 100.")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p is {self.top_p:g}; give a number above 0 and up to 1.")
+        if self.seed < 0:
+            raise ConfigError(f"The seed is {self.seed}; give 0 or more.")
+        if "" in self.stop:
+            raise ConfigError("A stop string is empty, and would end every text before it began. Leave it out.")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written, why it ended, and what it took."""
+
+    text: str
+    ids: tuple[int, ...]
+    """Without the end token."""
+    reason: Reason
+    prompt_tokens: int
+    reused: int
+    """Tokens of the prompt whose states were still there from a prompt before."""
+    steps: int
+    """Passes through the model, the prompt's included."""
+    drafted: int
+    accepted: int
+    """Tokens that were guessed from the text so far, and how many of them were right."""

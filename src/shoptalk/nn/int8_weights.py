@@ -1,0 +1,204 @@
+"""Weights of 8 bits: the matrices of a decoder's layers rounded per output channel, activations left as they are.
+
+    round_matrices(model.network.backbone)        # in place
+    write_rounded(model.network.backbone, folder) # config.json and model.safetensors, 8 bits a weight
+    backbone, report = open_rounded(folder, ref, held)
+
+Of each row w of a matrix, s = max|w| / 127 and round(w / s) are kept (symmetric, Dettmers et al. 2022, "LLM.int8()",
+section 2, without outliers, since activations are not rounded). Embeddings and the output table that is tied to them
+stay as they are: a row is read at a time, and the table decides between neighbouring tokens.
+
+The folder is laid out as the package compressed-tensors has it (`naive-quantized`), so that transformers opens it where
+that is installed. Such a model is read and never trained.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int8
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shoptalk.errors import BaseModelError
+from shoptalk.nn.admission import WEIGHTS, refuse_misfit
+from shoptalk.readback import read_json
+
+METHOD, LAYOUT = "compressed-tensors", "naive-quantized"
+_MOST = 127.0
+_ALIGNED = 64
+"""Bytes: torch's kernel is given matrices alone whose rows begin at multiples. Others ended the process (torch 2.13,
+bfloat16: a matrix in the middle of a file, and rows of 33)."""
+_FEW = 64
+"""Rows of activations up to which the 8-bit kernel is called: more are multiplied with the matrix made whole again."""
+
+
+class RoundedLinear(nn.Module):
+    """A linear layer whose matrix has 8 bits a weight and a scale for each output."""
+
+    weight: Int8[Tensor, "O I"]
+    weight_scale: Float[Tensor, "O 1"]
+    bias: Float[Tensor, " O"] | None
+
+    def __init__(
+        self, weight: Int8[Tensor, "O I"], scale: Float[Tensor, "O 1"], bias: Float[Tensor, " O"] | None
+    ) -> None:
+        super().__init__()
+        # Copies begin at aligned addresses; a part of a file need not.
+        self.register_buffer("weight", weight.clone(memory_format=torch.contiguous_format))
+        self.register_buffer("weight_scale", scale.clone())
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Float[Tensor, "*rows I"]) -> Float[Tensor, "*rows O"]:
+        """The product of the rounded matrix, in the precision of the layers around it."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        rows, scale = x.reshape(-1, x.shape[-1]).to(dtype), self.weight_scale.to(dtype)
+        if len(rows) <= _FEW and self._fits_kernel:
+            product = torch._weight_int8pack_mm(rows.contiguous(), self.weight, scale.flatten())
+        else:
+            product = rows @ (self.weight.to(dtype) * scale).T
+        if self.bias is not None:
+            product = product + self.bias.to(dtype)
+        return product.reshape(*x.shape[:-1], -1)
+
+    @property
+    def _fits_kernel(self) -> bool:
+        weight = self.weight
+        aligned = weight.shape[1] % _ALIGNED == 0 and weight.data_ptr() % _ALIGNED == 0 and weight.is_contiguous()
+        return weight.device.type == "cpu" and aligned
+
+
+def rounded(matrix: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Float[Tensor, "O 1"]]:
+    """Whole numbers between -127 and 127, and what a row of them is to be multiplied by."""
+    values = matrix.detach().float()
+    scale = values.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny) / _MOST
+    return (values / scale).round().to(torch.int8), scale
+
+
+def is_rounded(backbone: nn.Module) -> bool:
+    """Whether some of its matrices have 8 bits a weight."""
+    return any(isinstance(part, RoundedLinear) for part in backbone.modules())
+
+
+def round_matrices(backbone: nn.Module) -> int:
+    """Round every linear layer but the output table, in place; how many.
+
+    Raises:
+        BaseModelError: there is none.
+    """
+    names = list(_matrices(backbone))
+    for name in names:
+        layer = backbone.get_submodule(name)
+        _replace(backbone, name, RoundedLinear(*rounded(layer.weight), layer.bias))  # type: ignore[arg-type]
+    if not names:
+        raise BaseModelError(
+            "This model has no linear layer besides its output table, so that there is nothing to round."
+        )
+    return len(names)
+
+
+def _matrices(backbone: nn.Module) -> Iterator[str]:
+    table: Any = backbone.get_output_embeddings()  # type: ignore[operator]
+    for name, part in backbone.named_modules():
+        if isinstance(part, nn.Linear) and part is not table:
+            yield name
+
+
+def _replace(backbone: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(backbone.get_submodule(parent), last, layer)
+
+
+def write_rounded(backbone: nn.Module, folder: Path) -> None:
+    """Write config.json and the weights; those that were not rounded have 16 bits."""
+    stored: dict[str, Tensor] = {}
+    seen: set[tuple[int, torch.Size]] = set()
+    for name, value in backbone.state_dict().items():
+        place = (value.data_ptr(), value.shape)
+        if place not in seen:  # the output table is often that of the embeddings
+            seen.add(place)
+            stored[name] = value.contiguous() if value.dtype == torch.int8 else value.to(_kept_in(name)).contiguous()
+    config: Any = backbone.config
+    described = config.to_dict() | {
+        "architectures": [type(backbone).__name__],
+        "dtype": "bfloat16",
+        "quantization_config": _described(backbone),
+    }
+    type(config).from_dict(described).save_pretrained(folder)
+    save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _kept_in(name: str) -> torch.dtype:
+    return torch.float32 if name.endswith("weight_scale") else torch.bfloat16
+
+
+def _described(backbone: nn.Module) -> Mapping[str, Any]:
+    output: Any = backbone.get_output_embeddings()  # type: ignore[operator]
+    table = next((name for name, part in backbone.named_modules() if part is output), "lm_head")
+    weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False}
+    return {
+        "quant_method": METHOD,
+        "format": LAYOUT,
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
+        "ignore": [table],
+    }
+
+
+def holds_rounded(folder: Path) -> bool:
+    """Whether a folder's config.json says that its weights are rounded this way."""
+    path = folder / "config.json"
+    described = read_json(path, dict).get("quantization_config") if path.is_file() else None
+    return isinstance(described, dict) and (described.get("quant_method"), described.get("format")) == (METHOD, LAYOUT)
+
+
+def open_rounded(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, Any]]:
+    """The stock model with rounded matrices, activations in float32, and what transformers says of the weights; as
+    `stock_model` for whole ones.
+
+    Raises:
+        BaseModelError: the weights are not those of 8-bit matrices.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM  # not needed where a model is only measured
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    vars(config).pop("quantization_config", None)  # or transformers would ask for the package that wrote the layout
+    with torch.device("meta"):
+        described = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
+    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
+    tensors = load_file(folder / WEIGHTS)
+    pairs = {
+        name: (tensors[f"{name}.weight"], tensors[f"{name}.weight_scale"])
+        for name in (key.removesuffix(".weight_scale") for key in tensors if key.endswith(".weight_scale"))
+        if f"{name}.weight" in tensors
+    }
+    _refuse_misshapen(pairs, folder, ref)
+    whole = {key: value.float() for key, value in tensors.items() if not key.endswith(".weight_scale")}
+    whole |= {f"{name}.weight": weight.float() * scale.float() for name, (weight, scale) in pairs.items()}
+    with torch.random.fork_rng(devices=[]):  # it begins with random weights, all of which are replaced
+        backbone = AutoModelForCausalLM.from_config(
+            config, attn_implementation="sdpa", dtype=torch.float32, trust_remote_code=False
+        )
+    lacking = set(backbone.load_state_dict(whole, strict=False).missing_keys)
+    state = backbone.state_dict()
+    there = {state[name].data_ptr() for name in state if name not in lacking}  # a tied output table is the embeddings'
+    report = {"missing_keys": {name for name in lacking if state[name].data_ptr() not in there}}
+    for name, (weight, scale) in pairs.items():
+        _replace(backbone, name, RoundedLinear(weight, scale.float(), backbone.get_submodule(name).bias))
+    return backbone, report
+
+
+def _refuse_misshapen(pairs: Mapping[str, tuple[Tensor, Tensor]], folder: Path, ref: str) -> None:
+    for name, (weight, scale) in pairs.items():
+        fits = weight.dtype == torch.int8 and weight.ndim == 2 and tuple(scale.shape) == (len(weight), 1)
+        if not fits or not bool(scale.isfinite().all()):
+            raise BaseModelError(
+                f"{name} of {ref!r} ({folder}) is {weight.dtype} of shape {tuple(weight.shape)} with scales of shape "
+                f"{tuple(scale.shape)}. Expected int8 [outputs, inputs] with a finite scale for each output; export "
+                "the model again."
+            )
+    if not pairs:
+        raise BaseModelError(
+            f"config.json of {ref!r} ({folder}) says that its weights have 8 bits, and none has. Export it again."
+        )

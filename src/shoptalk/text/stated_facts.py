@@ -1,0 +1,38 @@
+"""The numbers and names that a text states: what a reader would check first.
+
+plain_number("4,50")                # "4.5"
+numbers_in("from 8:15, three crowns")   # {"8:15", "8", "15", "3"}
+NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
+"""
+
+import re
+
+NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
+NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
+"""Capitalised words that begin no sentence."""
+SPELT = {
+    word: str(number)
+    for words in (
+        "zero one two three four five six seven eight nine ten eleven twelve",
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
+    )
+    for number, word in enumerate(words.split())
+}
+"""Numbers by their words."""
+
+
+def numbers_in(text: str) -> set[str]:
+    """Every number of a text in its plain form, also the parts of times and dates, and those that words say."""
+    numbers = {plain_number(number) for number in NUMBER.findall(text)}
+    numbers |= {plain_number(part) for number in NUMBER.findall(text) for part in re.split(r"[:/\-]", number) if part}
+    return numbers | {SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in SPELT}
+
+
+def plain_number(number: str) -> str:
+    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1000."""
+    if re.fullmatch(r"\d{1,3}(?:,\d{3})+", number):
+        return number.replace(",", "")
+    if re.fullmatch(r"\d+[.,]\d+", number):
+        whole, _, rest = number.replace(",", ".").partition(".")
+        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
+    return number

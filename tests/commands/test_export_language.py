@@ -1,0 +1,71 @@
+"""Language models exported: opened without Shoptalk, and with weights of 8 bits that are measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from shoptalk.commands import export_language
+from shoptalk.commands.export import export
+from shoptalk.errors import ArtifactError, InputError
+from shoptalk.nn.bases import open_model
+from shoptalk.nn.tiny_lm import tiny_language_model
+from tests.command_line import call
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("language") / "model"
+    tiny_language_model().save(folder, card="")
+    return folder
+
+
+def test_plain_transformers_opens_an_export_with_equal_logits(model: Path, tmp_path: Path) -> None:
+    artifact = export(str(model), tmp_path / "out", form="safetensors")
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "out")("Where is it?", return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        assert torch.equal(opened(ids).logits, open_model(str(model)).network.backbone(ids).logits)
+    assert list(artifact.readings) == ["bits_per_byte"]
+    assert f"{artifact.readings['bits_per_byte']:.4f}" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_eight_bits_cost_is_measured_and_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    words = ["export", model, "--format", "safetensors", "--quantize", "int8", "--out", out]
+    status, output, error = call(capsys, monkeypatch, *words, "--json")
+    assert status == 0, error
+    said = json.loads(output)
+    assert said["rounded_layers"] == 14 and said["bytes"] == (out / "model.safetensors").stat().st_size
+    assert said["bits_per_byte"] == pytest.approx(said["bits_per_byte_float32"], rel=0.02)
+    card = (out / "README.md").read_text()
+    assert f"{said['bits_per_byte']:.4f}" in card and f"{said['bits_per_byte_float32']:.4f}" in card
+    texts = ["where is it?", "no"]
+    np.testing.assert_allclose(open_model(str(out)).score(texts), open_model(str(model)).score(texts), rtol=0.02)
+    status, output, error = call(capsys, monkeypatch, "generate", out, "where is it", "--raw", "--max-tokens", "5")
+    assert status == 0, error
+    status, output, _ = call(capsys, monkeypatch, *words)
+    assert status == 0 and "bits per byte of general text" in output and "before rounding" in output
+
+
+def test_rounding_that_costs_too_much_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_language, "MOST_LOST", -0.5)
+    with pytest.raises(ArtifactError, match=r"bits per byte of general text .*Nothing was written. Export it with"):
+        export(str(model), tmp_path / "out", form="safetensors", quantize="int8")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("kind", "form", "said"), [
+    ("language", "onnx", r"is a language model; expected an encoder for --format onnx\. .*--format safetensors"),
+    ("encoder", "safetensors", "is one of the .*, whose folder holds safetensors already"),
+])  # fmt: skip
+def test_a_format_of_another_kind_of_model_is_refused(
+    model: Path, tiny_base: Path, tmp_path: Path, kind: str, form: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        export(str(model if kind == "language" else tiny_base), tmp_path / "out", form=form)

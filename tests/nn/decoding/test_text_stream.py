@@ -1,0 +1,58 @@
+"""Text out of tokens: no character cut, no stop string shown, nothing lost."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.nn.decoding.text_stream import TextStream
+from shoptalk.nn.tiny_lm import tiny_bytes
+
+TOKENIZER = tiny_bytes()
+TOKENS = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)
+
+
+def streamed(ids: list[int], stop: tuple[str, ...] = ()) -> tuple[list[str], TextStream]:
+    stream = TextStream(TOKENIZER, stop)
+    pieces = []
+    for token in ids:
+        stream.add(token)
+        pieces.append(stream.ready())
+        if stream.stopped:
+            break
+    return [*pieces, stream.end()], stream
+
+
+@given(TOKENS)
+def test_pieces_of_any_tokens_are_the_text_of_all_of_them(ids: list[int]) -> None:
+    pieces, stream = streamed(ids)
+    assert "".join(pieces) == stream.text == TOKENIZER.decode(ids, skip_special_tokens=True)
+
+
+@given(st.text(max_size=30), st.text(min_size=1, max_size=4))
+def test_a_piece_is_whole_characters_and_shows_nothing_of_a_stop_string(text: str, stop: str) -> None:
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    ids = TOKENIZER(text, split_special_tokens=True)["input_ids"]
+    pieces, stream = streamed(ids, (stop,))
+    expected = text.split(stop)[0]
+    assert "".join(pieces) == stream.text == expected
+    assert stream.stopped == (stop in text)
+    shown = ""
+    for piece in pieces:
+        shown += piece
+        assert expected.startswith(shown)
+
+
+def test_a_character_of_several_tokens_comes_when_it_is_whole() -> None:
+    ids = TOKENIZER("aé€😀")["input_ids"]
+    assert len(ids) == 10
+    assert streamed(ids)[0] == ["a", "", "é", "", "", "€", "", "", "", "😀", ""]
+
+
+def test_half_a_character_at_the_end_is_shown_as_such() -> None:
+    ids = TOKENIZER("ab😀")["input_ids"][:-1]
+    pieces, stream = streamed(ids)
+    assert stream.text == "ab\ufffd" and "".join(pieces) == stream.text
+
+
+def test_the_first_of_several_stop_strings_ends_the_text() -> None:
+    pieces, stream = streamed(TOKENIZER("one, two; three")["input_ids"], ("; ", ", t", "three"))
+    assert stream.text == "one" and stream.stopped and "".join(pieces) == "one"

@@ -1,0 +1,207 @@
+"""Encoder–decoders: bits by hand, smoothing by hand, on disk and back, and what is refused."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    T5Config,
+    T5EncoderModel,
+)
+
+from shoptalk.errors import BaseModelError, ConfigError
+from shoptalk.nn.bases import began_as, kind_of, open_base, open_model, pieces_of, resolve
+from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork, target_loss
+from shoptalk.nn.open_seq2seq import is_encoder_decoder, open_encoder_decoder
+from shoptalk.nn.rewriting import rewritten
+from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.nn.tiny_t5 import tiny_bytes_with_sentinels, tiny_encoder_decoder
+from shoptalk.tasks import check_reads
+from shoptalk.text.spans import SourceTarget
+
+SOURCES = ["two dogs run", "a cat", "where is my parcel, please?"]
+TARGETS = ["zwei hunde rennen", "eine katze", "wo ist mein paket"]
+
+
+def log_probabilities(model: EncoderDecoder, source: str, target: str) -> tuple[np.ndarray, list[int]]:
+    """Of each token of the target the logarithms of all V probabilities by the stock model, in float64, and the ids."""
+    tokenizer, backbone = model.tokenizer, model.network.backbone
+    ids, labels = tokenizer(source)["input_ids"], tokenizer(target)["input_ids"]
+    written = [backbone.config.decoder_start_token_id, *labels[:-1]]
+    with torch.inference_mode():
+        logits = backbone(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([written])).logits[0]
+    logits = logits.double().numpy()
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), labels
+
+
+def bits_by_hand(model: EncoderDecoder, source: str, target: str) -> float:
+    log_p, labels = log_probabilities(model, source, target)
+    return float(-sum(log_p[place, label] for place, label in enumerate(labels)) / math.log(2))
+
+
+def tiny_bart() -> EncoderDecoder:
+    """Of another build: absolute positions, biases, one added to the logits, and a start that is its end token."""
+    tokenizer = tiny_bytes_with_sentinels()
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64, pad_token_id=1,
+        bos_token_id=0, eos_token_id=0, decoder_start_token_id=0, forced_eos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    backbone = BartForConditionalGeneration(config).eval()
+    torch.nn.init.normal_(backbone.final_logits_bias)
+    return EncoderDecoder(EncoderDecoderNetwork(backbone), tokenizer, 64, name="bart")
+
+
+@pytest.mark.parametrize("make", [tiny_encoder_decoder, tiny_bart])
+def test_bits_are_those_of_the_stock_model(make: Any) -> None:
+    model = make()
+    expected = [bits_by_hand(model, source, target) for source, target in zip(SOURCES, TARGETS, strict=True)]
+    np.testing.assert_allclose(model.bits_given(SOURCES, TARGETS), expected, rtol=1e-5)
+    assert model.bits_given([], []).shape == (0,)
+
+
+@pytest.mark.parametrize("make", [tiny_encoder_decoder, tiny_bart])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_smoothed_cross_entropy_by_hand(make: Any, smoothing: float) -> None:
+    model = make()
+    total, plain, count = 0.0, 0.0, 0
+    for source, target in zip(SOURCES, TARGETS, strict=True):
+        log_p, labels = log_probabilities(model, source, target)
+        for place, label in enumerate(labels):
+            plain -= log_p[place, label]
+            total -= (1 - smoothing) * log_p[place, label] + smoothing * log_p[place].mean()
+            count += 1
+    ids, targets = model.ids(SOURCES), model.ids(TARGETS)
+    batch = model.pairs([SourceTarget(ids[i], targets[i]) for i in range(3)])
+    loss = target_loss(model.network, batch, smoothing=smoothing)
+    np.testing.assert_allclose(loss.total.item(), total / count, rtol=1e-5)
+    np.testing.assert_allclose(loss.nats.item(), plain / count, rtol=1e-5)
+
+
+def test_the_gradient_is_that_of_torchs_own_smoothed_cross_entropy() -> None:
+    ours, theirs = tiny_encoder_decoder(), tiny_encoder_decoder()
+    ids, targets = ours.ids(SOURCES), ours.ids(TARGETS)
+    batch = ours.pairs([SourceTarget(ids[0], targets[0])])
+    target_loss(ours.network, batch, smoothing=0.1).total.backward()
+    row = ours.tokenizer([SOURCES[0]], return_tensors="pt")["input_ids"]
+    labels = ours.tokenizer([TARGETS[0]], return_tensors="pt")["input_ids"]
+    logits = theirs.network.backbone(input_ids=row, labels=labels).logits[0]
+    torch.nn.functional.cross_entropy(logits, labels[0], label_smoothing=0.1).backward()
+    gradients = dict(theirs.network.named_parameters())
+    for name, parameter in ours.network.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_padding_changes_nothing() -> None:
+    model = tiny_encoder_decoder()
+    alone = [model.bits_given([source], [target])[0] for source, target in zip(SOURCES, TARGETS, strict=True)]
+    np.testing.assert_allclose(model.bits_given(SOURCES, TARGETS), alone, rtol=1e-5)
+
+
+def test_a_text_longer_than_the_context_is_cut_and_a_marker_in_a_text_is_read_as_letters() -> None:
+    model = tiny_encoder_decoder(max_length=16)
+    batch = model.pairs([SourceTarget(*(model.ids(["x" * 100])[0],) * 2)])
+    assert batch.groups[0].source[0][batch.groups[0].seen[0]].tolist() == [*model.ids(["x" * 15])[0].tolist(), 0]
+    assert len(model.ids(["<extra_id_0>"])[0]) == len("<extra_id_0>")
+    assert model.units(["ab", "c"]) == 3
+
+
+def test_a_model_is_written_as_transformers_reads_it_and_opens_again(tmp_path: Path) -> None:
+    model = tiny_encoder_decoder()
+    model.save(tmp_path, card="# tiny\n")
+    stock, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.decode(tokenizer("Grüße!")["input_ids"], skip_special_tokens=True) == "Grüße!"
+    assert type(stock).__name__ == "T5ForConditionalGeneration"
+    assert kind_of(str(tmp_path)) == "seq2seq" and is_encoder_decoder(tmp_path)
+    again = open_model(str(tmp_path))
+    assert isinstance(again, EncoderDecoder) and pieces_of(again) == len(model.tokenizer)
+    np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-6)
+    copied = again.copy()
+    with torch.no_grad():
+        next(copied.network.parameters()).add_(1.0)
+    np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-6)
+    with pytest.raises(BaseModelError, match="is a language model and gives no vectors"):
+        open_base(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"no task judges these yet.*--objective span.*--task translate"):
+        check_reads(("language_model",), str(tmp_path), "seq2seq")
+    assert began_as(str(tmp_path)) is None
+
+
+def test_an_encoder_of_t5s_or_a_decoder_is_no_encoder_decoder(tmp_path: Path) -> None:
+    T5EncoderModel(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
+        tmp_path
+    )
+    assert not is_encoder_decoder(tmp_path) and kind_of(str(tmp_path)) == "text"
+    tiny_language_model().save(tmp_path / "lm", card="")
+    assert not is_encoder_decoder(tmp_path / "lm") and kind_of(str(tmp_path / "lm")) == "lm"
+    (tmp_path / "config.json").write_text("{")
+    assert not is_encoder_decoder(tmp_path) and not is_encoder_decoder(tmp_path / "nowhere")
+
+
+def test_a_bart_opens_too(tmp_path: Path) -> None:
+    model = tiny_bart()
+    model.save(tmp_path, card="")
+    again = open_encoder_decoder(tmp_path, "bart")
+    np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-5)
+
+
+def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    tensors = load_file(tmp_path / "model.safetensors")
+    lacking = next(name for name in tensors if "decoder" in name and name.endswith("wo.weight"))
+    save_file(
+        {k: v for k, v in tensors.items() if k != lacking}, tmp_path / "model.safetensors", metadata={"format": "pt"}
+    )
+    with pytest.raises(BaseModelError, match=rf"lacks 1 of the weights .*{lacking}"):
+        open_encoder_decoder(tmp_path, "x")
+
+
+def test_a_tokenizer_that_ends_no_text_is_refused(tmp_path: Path) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"post_processor": None}))
+    with pytest.raises(BaseModelError, match="puts nothing after a text"):
+        open_encoder_decoder(tmp_path, "x")
+
+
+class _Scaled(EncoderDecoderNetwork):
+    @property
+    def table(self) -> torch.Tensor:
+        return super().table * 50
+
+
+def test_logits_that_are_made_in_another_way_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    monkeypatch.setattr("shoptalk.nn.open_seq2seq.EncoderDecoderNetwork", _Scaled)
+    with pytest.raises(BaseModelError, match="its logits are made in another way"):
+        open_encoder_decoder(tmp_path, "x")
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_is_written_does_not_depend_on_the_others_and_ends_in_time(beams: int) -> None:
+    model = tiny_encoder_decoder()
+    together = rewritten(model, SOURCES, beams=beams, most_tokens=8)
+    assert together == [rewritten(model, [source], beams=beams, most_tokens=8)[0] for source in SOURCES]
+    assert rewritten(model, [], beams=beams) == []
+    assert not any("<" in text for text in together)
+
+
+def test_a_scratch_size_exists_only_inside_a_run() -> None:
+    assert kind_of("scratch:t5-nano") == "seq2seq" and began_as("scratch:t5-nano") == "scratch:t5-nano"
+    with pytest.raises(
+        BaseModelError, match=r"--objective span --base scratch:t5-nano --out DIR`; then give DIR/model"
+    ):
+        resolve("scratch:t5-nano")
+    with pytest.raises(BaseModelError, match="There is no base 'scratch:t5-nono'"):
+        kind_of("scratch:t5-nono")
