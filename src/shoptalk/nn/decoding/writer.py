@@ -87,7 +87,7 @@ class Writer:
     def prompt(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that begins a document."""
         ids = tokenise(self.product.tokenizer, [text], max_length=LONGEST_ITEM, special=False)[0]
-        return self.product.part, *map(int, ids)
+        return self.product.begin, *map(int, ids)
 
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a conversation, up to where the assistant is to speak.
@@ -228,6 +228,11 @@ def open_writer(ref: str, *, context: int = CONTEXT, precision: Precision | None
     prepare(torch.device("cpu"))
     hush()
     kind = kind_of(ref)
+    if kind == "seq2seq":
+        raise InputError(
+            f"{ref!r} is one of the {CALLED[kind]}, which write a text for a text and continue none. Give the text to "
+            "`shoptalk translate` instead."
+        )
     if kind != "lm":
         raise InputError(
             f"{ref!r} is one of the {CALLED[kind]}, which write nothing. Give a language model: smollm2, or the folder "
