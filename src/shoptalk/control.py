@@ -27,7 +27,7 @@ from shoptalk.evaluate.bench import measure, save_measured
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import CALLED, Embedder
 from shoptalk.question import Question, claim
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import curate_stage
@@ -62,6 +62,11 @@ def control(
     """
     if kind not in CONTROLS:
         raise InputError(f"No control {kind!r}. There is: {', '.join(CONTROLS)}.")
+    if (kind_of_base := kind_of(config.base)) == "lm":
+        raise InputError(
+            f"Controls are judged by labels, and the base {config.base!r} is one of the {CALLED[kind_of_base]}, which "
+            "are not. Give an encoder, such as --base minilm."
+        )
     refuse_missing(labels)
     list_files(sources, out=out)  # what is wrong with them is wrong before anything is written
     if kind == "aa":

@@ -708,3 +708,12 @@ def test_a_message_with_a_line_separator_of_its_own_can_be_asked_about(run: Path
             (inside / ROWS).write_text(row.model_dump_json() + "\n", encoding="utf-8")
             (inside / ABOUT).write_text(session._asking.about.model_dump_json(), encoding="utf-8")
     assert open_asking(folder).rows == (row,)
+
+
+def test_of_a_language_models_run_nobody_is_asked(tmp_path: Path) -> None:
+    with create(tmp_path / "model", kind="encoder", config={}, parents={}) as inside:
+        (inside / "config.json").write_text("{}")
+    with create(tmp_path / "decision", kind="decision", config={}, parents={}):
+        pass
+    with pytest.raises(InputError, match=r"is a run of a language model.*--task intent or --task reply"):
+        ask_run.open_run(tmp_path, Listener())

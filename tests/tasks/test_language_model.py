@@ -15,7 +15,7 @@ from shoptalk.records import Document
 from shoptalk.tasks import check_reads
 from shoptalk.tasks.cloze import OPTIONS, cloze, gaps_of
 from shoptalk.tasks.judge import Ground
-from shoptalk.tasks.language_model import JUDGED, LOOKED_AT, MOST, beginnings, language_model
+from shoptalk.tasks.language_model import JUDGED, LOOKED_AT, MOST, beginnings, language_model, remark_on
 from shoptalk.text.corpus import Corpus
 
 MODEL = tiny_language_model()
@@ -172,3 +172,10 @@ def test_gaps_are_the_same_for_the_same_seed_and_one_a_document(seed: int) -> No
 
 def test_documents_without_names_and_numbers_have_no_cloze() -> None:
     assert cloze(ground_of(corpus_of(*[["nothing to see here, nothing at all"]] * 5))) is None
+
+
+def test_that_any_training_beats_random_weights_is_said_beside_the_gain() -> None:
+    assert remark_on(100, "documents", 700, random=False) is None
+    assert "which any training beats" in str(remark_on(100, "documents", 700, random=True))
+    few = str(remark_on(99, "documents", 700, random=True))
+    assert few.startswith("Only 99 documents are held out, and nothing is adopted under 100: about 700 documents")

@@ -228,7 +228,8 @@ def objectives(rows: Sequence[Result]) -> str:
 
 def models(rows: Sequence[Result]) -> str:
     """One base model a line."""
-    return "\n".join(f"{row['name']:<13} {row['about']}" for row in rows)
+    width = max((len(row["name"]) for row in rows), default=0)
+    return "\n".join(f"{row['name']:<{width}} {row['about']}" for row in rows)
 
 
 def _many(count: int, what: str) -> str:

@@ -20,7 +20,7 @@ from shoptalk.config import Config, did_you_mean
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kinds import KINDS, PLAIN
-from shoptalk.readback import refuse_no_folder
+from shoptalk.readback import refuse_no_folder, shipped_in
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.curate import Curated, open_curated
 from shoptalk.stages.own_base import base_stage
@@ -86,6 +86,11 @@ def open_run(run: Path, report: Reporter) -> AskedRun:
         raise SourceError(
             f"{run} is not a finished run: it has no decision, so there are no two systems to choose between. "
             f"`shoptalk adapt SOURCE... --labels FILE --out {run}` makes one, or finishes it."
+        )
+    if shipped_in(run) == "model":
+        raise InputError(
+            f"{run} is a run of a language model, and a person is asked about labels or replies, in which such a run "
+            "is not judged. Ask about a run of --task intent or --task reply."
         )
     handed_out(decision)
     verdict = decided(run)

@@ -53,7 +53,10 @@ def ladder_picture(verdict: Fact) -> Html | None:
     units = units_of(verdict)
     stairs = _stairs(verdict, units)
     unit = verdict.ladder[0].unit.value
-    title = join(fig(wording.words, verdict.metric, tag="tspan"), f" in {unit}" if unit else None)
+    title = join(
+        fig(wording.words, verdict.metric, tag="tspan"),
+        f" in {unit}" if unit and unit not in str(verdict.metric.value).split() else None,
+    )
 
     def draw(width: Number, suffix: str) -> Html:
         return _Staircase(stairs, width, title, units).drawn(suffix)

@@ -23,6 +23,7 @@ from shoptalk.nn.bases import began_as
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Embedder, Kind
+from shoptalk.nn.scratch_lm import lm_size_of
 from shoptalk.probes.once import Once
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Reading
@@ -144,6 +145,7 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         n_draws=world.config.draws,
         seed=world.config.seed,
         pairs=curated.pairs,
+        random=lm_size_of(world.base_name) is not None,
     )
 
 

@@ -73,9 +73,7 @@ def ship_stage(
 
 
 def damaged_parts(run: Path, *, challenger: bool, head: bool) -> list[str]:
-    """Of what a finished run hands out, with a challenger or a head more than the encoder, the parts that are not what
-    they were.
-    """
+    """Of what a finished run hands out, with challenger or head beside the product, what is not as it was."""
     shipped = shipped_in(run)
     parts = [shipped, *([f"candidate/{shipped}"] if challenger else []), *(["head"] if head else [])]
     return [name for name in parts if sound(run / name) is None]

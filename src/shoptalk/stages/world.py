@@ -79,7 +79,7 @@ def open_embedder(config: Config, model: str | None = None) -> Embedder:
     """
     product = open_product(config, model)
     if not isinstance(product, Embedder):
-        raise BaseModelError(f"{model or config.base} is no encoder and gives no vectors. Name an encoder.")
+        raise BaseModelError(f"{model or config.base} is no encoder and gives no vectors. Name one, such as minilm.")
     return product
 
 

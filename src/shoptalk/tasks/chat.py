@@ -91,7 +91,7 @@ def chat(ground: Ground) -> ChatJudge | None:
         cluster=np.arange(len(chats)),
         items=tuple("\n".join(message.text for message in chat) for chat in chats),
         chats=tuple(chats),
-        remark=remark_on(len(chats), "conversations with replies", ENOUGH),
+        remark=remark_on(len(chats), "conversations with replies", ENOUGH, random=ground.random),
     )
 
 

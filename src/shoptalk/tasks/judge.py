@@ -47,6 +47,8 @@ class Ground:
     seed: int
     pairs: tuple[Pair, ...] = ()
     """Questions and the passages of `train` that answer them, given or mined."""
+    random: bool = False
+    """Whether the base is a language model with random weights."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
         cluster=np.arange(len(pieces)),
         items=tuple(beginnings(ground.held_out, characters=LOOKED_AT, seed=ground.seed)),
         longer=tuple(pieces),
-        remark=remark_on(len(pieces), "documents", ENOUGH),
+        remark=remark_on(len(pieces), "documents", ENOUGH, random=ground.random),
     )
 
 
@@ -112,11 +112,19 @@ def _scores(product: Scorer, texts: Sequence[str]) -> Score:
     return -per_mean_byte(product.score(texts), texts)[None]
 
 
-def remark_on(n_held_out: int, what: str, enough: int) -> str | None:
-    """What there is too little of, and how many in the sources are enough; None where nothing is."""
-    if n_held_out >= decide.FEWEST_CLUSTERS:
-        return None
-    return (
-        f"Only {n_held_out:,} {what} are held out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about "
-        f"{enough:,} {what} in the sources give so many."
-    )
+def remark_on(n_held_out: int, what: str, enough: int, *, random: bool) -> str | None:
+    """What there is too little of, and how many in the sources are enough; and of what a gain over random weights is no
+    proof. None where there is nothing to say.
+    """
+    remarks = []
+    if n_held_out < decide.FEWEST_CLUSTERS:
+        remarks.append(
+            f"Only {n_held_out:,} {what} are held out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about "
+            f"{enough:,} {what} in the sources give so many."
+        )
+    if random:
+        remarks.append(
+            "The base has random weights, which any training beats: how good the model is, its bits per byte say, and "
+            "not the gain."
+        )
+    return " ".join(remarks) or None
