@@ -27,6 +27,7 @@ class FakeAsking:
     options: tuple[str, ...] = LABELS[:3]
     labels: tuple[str, ...] = LABELS
     context: tuple[tuple[str, str], ...] = ()
+    kind: Asks | None = None
     settles_at: int = 12
     most: int = 1000
     guarded: bool = False
@@ -37,7 +38,7 @@ class FakeAsking:
 
     @property
     def asks(self) -> Asks:
-        return "labels" if self.labels else "replies"
+        return self.kind or ("labels" if self.labels else "replies")
 
     @property
     def path(self) -> tuple[SimpleNamespace, ...]:

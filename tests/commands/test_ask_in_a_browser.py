@@ -328,6 +328,44 @@ def test_axe_finds_no_serious_violation_from_the_first_question_to_the_last_page
         assert bad() == []
 
 
+TWO_TEXTS = ("The parcel waits at the depot.\n\nNobody has answered. " * 6, "Late parcel.")
+
+
+def of_texts() -> FakeAsking:
+    turns = (("customer", "Where is it? " * 60), ("agent", "Which one?"))
+    prompts = tuple(f"Summarise conversation {i}." for i in range(9))
+    return FakeAsking(messages=prompts, labels=(), options=TWO_TEXTS, context=turns, kind="texts", settles_at=4)
+
+
+@pytest.mark.parametrize(("width", "beside"), [(PHONE, False), (DESK, True)])
+def test_two_texts_stand_beside_each_other_where_there_is_room_and_are_judged_by_keys(
+    browser: Any, width: int, beside: bool
+) -> None:
+    fake = of_texts()
+    with opened(browser, fake, width=width) as (page, _):
+        ready(page)
+        first, second = (page.locator("button.option").nth(place).bounding_box() for place in (0, 1))
+        assert (first["y"] == second["y"]) is beside and (first["x"] == second["x"]) is not beside
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("aside svg").count() == 0
+        for number, key in enumerate(("1", "0", "b"), start=2):
+            press(page, key, number)
+        press(page, "2")
+        page.wait_for_selector("h1:has-text('Settled by 4 answers')")
+        assert [label for _, label in fake.given] == [TWO_TEXTS[0], None, None, TWO_TEXTS[1]]
+        assert page.locator("aside svg").count() > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_axe_finds_no_serious_violation_where_texts_are_judged(browser: Any, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    with opened(browser, of_texts(), width=width, color_scheme=scheme, bypass_csp=True, complaints=[]) as (page, _):
+        ready(page)
+        violations = axe.Axe().run(page).response["violations"]
+        assert [one["id"] for one in violations if one["impact"] in {"serious", "critical"}] == []
+
+
 def test_every_control_takes_the_focus_in_the_order_of_the_page(browser: Any) -> None:
     with opened(browser, FakeAsking()) as (page, _):
         ready(page)

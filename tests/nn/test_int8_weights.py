@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import open_model
-from shoptalk.nn.int8_weights import RoundedLinear, holds_rounded, is_rounded, round_matrices, rounded
+from shoptalk.nn.int8_weights import RoundedLinear, holds_rounded, is_rounded, packed, round_matrices, rounded, unpacked
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.open_lm import open_decoder
 from shoptalk.nn.tiny_lm import tiny_language_model
@@ -37,6 +37,15 @@ def test_a_row_is_rounded_by_its_largest_weight(seed: int, outputs: int, inputs:
     np.testing.assert_allclose(scale, largest, rtol=1e-6)
     assert whole.dtype == np.int8 and np.abs(whole).max() <= 127
     assert (np.abs(whole * scale - matrix) <= largest * 0.5001).all()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 11))
+def test_what_is_packed_is_what_is_unpacked(seed: int, outputs: int, inputs: int) -> None:
+    matrix = torch.from_numpy(np.random.default_rng(seed).integers(-128, 128, (outputs, inputs), dtype=np.int8))
+    columns = packed(matrix)
+    assert columns.dtype == torch.int32 and columns.shape == (outputs, -(-inputs // 4))
+    assert torch.equal(unpacked(columns, inputs), matrix)
+    assert int(columns[0, 0]) & 255 == int(matrix[0, 0]) + 128  # the first column in the lowest bits
 
 
 def test_a_row_of_zeros_stays_one() -> None:
@@ -118,9 +127,12 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     tensors = load_file(path)
     name = next(name for name in tensors if name.endswith("weight_scale"))
     save_file(tensors | {name: tensors[name] * float("nan")}, path)
-    with pytest.raises(BaseModelError, match="with a finite scale for each output"):
+    with pytest.raises(BaseModelError, match="a finite scale for each output"):
         open_decoder(tmp_path, "x")
     save_file({key: value for key, value in tensors.items() if "scale" not in key}, path)
+    with pytest.raises(BaseModelError, match="with scales None"):
+        open_decoder(tmp_path, "x")
+    save_file({key: value for key, value in tensors.items() if "packed" not in key}, path)
     with pytest.raises(BaseModelError, match="says that its weights have 8 bits, and none has"):
         open_decoder(tmp_path, "x")
     assert (

@@ -8,8 +8,8 @@ Of each row w of a matrix, s = max|w| / 127 and round(w / s) are kept (symmetric
 section 2, without outliers, since activations are not rounded). Embeddings and the output table that is tied to them
 stay as they are: a row is read at a time, and the table decides between neighbouring tokens.
 
-The folder is laid out as the package compressed-tensors has it (`naive-quantized`), so that transformers opens it where
-that is installed. Such a model is read and never trained.
+The folder is laid out as the package compressed-tensors has it (`pack-quantized`: four weights plus 128 in a number of
+32 bits), so that transformers opens it where that is installed. Such a model is read and never trained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, Int32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -25,8 +25,13 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import WEIGHTS, refuse_misfit
 from shoptalk.readback import read_json
 
-METHOD, LAYOUT = "compressed-tensors", "naive-quantized"
+PACKED = ".weight_packed"
+_BESIDE = (".weight_scale", ".weight_shape")
+"""What stands beside a packed matrix."""
+METHOD, LAYOUT = "compressed-tensors", "pack-quantized"
 _MOST = 127.0
+_SHIFT = 128
+"""Is added to a weight where it is stored without a sign."""
 _ALIGNED = 64
 """Bytes: torch's kernel is given matrices alone whose rows begin at multiples. Others ended the process (torch 2.13,
 bfloat16: a matrix in the middle of a file, and rows of 33)."""
@@ -118,7 +123,10 @@ def write_rounded(backbone: nn.Module, folder: Path) -> None:
         place = (value.data_ptr(), value.shape)
         if place not in seen:  # the output table is often that of the embeddings
             seen.add(place)
-            stored[name] = value.contiguous() if value.dtype == torch.int8 else value.to(_kept_in(name)).contiguous()
+            if value.dtype == torch.int8:
+                stored[f"{name}_packed"], stored[f"{name}_shape"] = packed(value), torch.tensor(value.shape)
+            else:
+                stored[name] = value.to(_kept_in(name)).contiguous()
     config: Any = backbone.config
     described = config.to_dict() | {
         "architectures": [type(backbone).__name__],
@@ -166,15 +174,18 @@ def open_rounded(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, A
     vars(config).pop("quantization_config", None)  # or transformers would ask for the package that wrote the layout
     with torch.device("meta"):
         described = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
-    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=held)
+    refuse_misfit(folder, ref, asked=sum(parameter.numel() for parameter in described.parameters()), held=4 * held)
     tensors = load_file(folder / WEIGHTS)
     pairs = {
-        name: (tensors[f"{name}.weight"], tensors[f"{name}.weight_scale"])
-        for name in (key.removesuffix(".weight_scale") for key in tensors if key.endswith(".weight_scale"))
-        if f"{name}.weight" in tensors
+        key.removesuffix(PACKED): _matrix(tensors, key.removesuffix(PACKED), folder, ref)
+        for key in tensors
+        if key.endswith(PACKED)
     }
-    _refuse_misshapen(pairs, folder, ref)
-    whole = {key: value.float() for key, value in tensors.items() if not key.endswith(".weight_scale")}
+    if not pairs:
+        raise BaseModelError(
+            f"config.json of {ref!r} ({folder}) says that its weights have 8 bits, and none has. Export it again."
+        )
+    whole = {key: value.float() for key, value in tensors.items() if not key.endswith((PACKED, *_BESIDE))}
     whole |= {f"{name}.weight": weight.float() * scale.float() for name, (weight, scale) in pairs.items()}
     with torch.random.fork_rng(devices=[]):  # it begins with random weights, all of which are replaced
         backbone = AutoModelForCausalLM.from_config(
@@ -189,16 +200,30 @@ def open_rounded(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, A
     return backbone, report
 
 
-def _refuse_misshapen(pairs: Mapping[str, tuple[Tensor, Tensor]], folder: Path, ref: str) -> None:
-    for name, (weight, scale) in pairs.items():
-        fits = weight.dtype == torch.int8 and weight.ndim == 2 and tuple(scale.shape) == (len(weight), 1)
-        if not fits or not bool(scale.isfinite().all()):
-            raise BaseModelError(
-                f"{name} of {ref!r} ({folder}) is {weight.dtype} of shape {tuple(weight.shape)} with scales of shape "
-                f"{tuple(scale.shape)}. Expected int8 [outputs, inputs] with a finite scale for each output; export "
-                "the model again."
-            )
-    if not pairs:
-        raise BaseModelError(
-            f"config.json of {ref!r} ({folder}) says that its weights have 8 bits, and none has. Export it again."
-        )
+def packed(matrix: Int8[Tensor, "O I"]) -> Int32[Tensor, "O I4"]:
+    """Four columns in one, the first in the lowest bits; the last is filled up."""
+    missing = -matrix.shape[1] % 4
+    shifted = (matrix.to(torch.int16) + _SHIFT).to(torch.uint8)
+    return nn.functional.pad(shifted, (0, missing)).contiguous().view(torch.int32)
+
+
+def unpacked(columns: Int32[Tensor, "O I4"], inputs: int) -> Int8[Tensor, "O I"]:
+    """The matrix again."""
+    return (columns.contiguous().view(torch.uint8)[:, :inputs].to(torch.int16) - _SHIFT).to(torch.int8)
+
+
+def _matrix(tensors: Mapping[str, Tensor], name: str, folder: Path, ref: str) -> tuple[Tensor, Tensor]:
+    """A matrix and its scales."""
+    columns = tensors[name + PACKED]
+    scale, shape = (tensors.get(name + part) for part in _BESIDE)
+    fits = scale is not None and shape is not None and columns.dtype == torch.int32 and columns.ndim == 2
+    if fits and scale is not None and shape is not None:
+        outputs, inputs = shape.tolist() if shape.shape == (2,) else (0, 0)
+        fits = tuple(columns.shape) == (outputs, -(-inputs // 4)) and tuple(scale.shape) == (outputs, 1)
+        if fits and bool(scale.isfinite().all()):
+            return unpacked(columns, inputs), scale
+    raise BaseModelError(
+        f"{name} of {ref!r} ({folder}) is {columns.dtype} of shape {tuple(columns.shape)}, with scales "
+        f"{None if scale is None else tuple(scale.shape)} for {None if shape is None else shape.tolist()} weights. "
+        "Expected four weights in each int32, and a finite scale for each output; export the model again."
+    )
