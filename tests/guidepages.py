@@ -70,7 +70,11 @@ class Command:
                 words[place + 1] = value
         if "--set" not in options().get(words[0], ()):  # what there is not will say so when it is run
             return tuple(words)
-        batches = [f"objectives.{name}.batch={BATCH}" for name, spec in OBJECTIVES.items() if not spec.supervised]
+        batches = [
+            f"objectives.{name}.batch={BATCH}"
+            for name, spec in OBJECTIVES.items()
+            if not spec.supervised or spec.takes == {"seq2seq"}
+        ]
         settings = [f"budget={BUDGET}", 'candidates=["neighbours", "none"]', "draws=5", "shots=2", *batches]
         return (words[0], *(word for setting in settings for word in ("--set", setting)), *words[1:])
 

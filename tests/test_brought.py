@@ -1,5 +1,6 @@
 """The first two sentences of a verdict: what the user's text brought in all, and whether training was part of it."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from shoptalk.decide import Ladder, Rise, brought
 from shoptalk.decide.adoption import Ruling
 from shoptalk.records import ACCURACY, Decision, Measure
+from shoptalk.tasks.language_model import MEASURE
 
 RECIPROCAL = Measure(
     name="mean reciprocal rank",
@@ -152,3 +154,18 @@ def test_another_base_is_told_apart_from_the_users_text() -> None:
     )
     adopted = a_ladder(54.2, 65.0, 77.7, 78.0, 82.0, steps=steps, counted=4)
     assert "another base" not in brought(adopted, a_ruling("adopt", 4.0, (3.0, 5.0)), candidate="mlm")
+
+
+def test_of_a_language_model_people_are_told_what_the_model_does_and_that_less_is_better() -> None:
+    steps = a_ladder(1.017, 0.901, steps=("base model", "adapted encoder"), counted=1, measure=MEASURE)
+    rise = Rise(0.116, 0.103, 0.129)
+    assert brought(
+        replace(steps, rises=(rise,), in_all=rise), a_ruling("adopt", 0.116, (0.103, 0.129)), candidate="clm"
+    ) == (
+        "With your unlabelled text the model needs 0.901 bits a byte of unseen documents against 1.017 bits without it "
+        "(less is better: a gain of +0.116 bits, 95 % interval +0.103 to +0.129). "
+        "All of that is training the model with clm."
+    )
+    steps = a_ladder(1.017, 0.901, steps=("base model", "adapted encoder"), counted=0, measure=MEASURE)
+    kept = brought(steps, a_ruling("keep_base", -0.01, (-0.02, 0.001)), candidate="clm")
+    assert kept.endswith("Training the model with clm brought a gain of -0.010 bits (-0.020 to +0.001).")

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from shoptalk.decide import (
 )
 from shoptalk.decide.intervals import widening
 from shoptalk.errors import ConfigError, InputError
-from shoptalk.records import Decision
+from shoptalk.records import ACCURACY, Decision
 
 
 def planted(gains: tuple[float, ...], *, n: int = 400, n_draws: int = 6, seed: int = 0, per_cluster: int = 1) -> Scores:
@@ -615,3 +616,10 @@ def test_one_checkpoint_or_an_empty_log_cannot_be_judged() -> None:
     for outcomes, losses in ((planted((1.0,)), falling(1)), (planted((1.0, 2.0)), [[1.0], []])):
         with pytest.raises(ValueError, match="nothing to compare"):
             overfitting(outcomes, losses, seed=0)
+
+
+def test_where_more_examples_are_not_read_none_are_asked_for():
+    fixed = ACCURACY.model_copy(update={"grows": False})
+    ruling = decided(replace(an_estimate([0.5], [1.0]), measure=fixed))
+    assert ruling.labels_needed is None and "would settle it" not in ruling.conclusion
+    assert ruling.conclusion.endswith("More labelled examples are not read; a longer training may show a larger gain.")

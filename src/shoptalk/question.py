@@ -30,6 +30,7 @@ _RESULTS = {
     "control wrong-domain": ("decision", "a finished control"),
     "control shuffled-labels": ("decision", "a finished control"),
     "finetune": ("head", "a finished classifier"),
+    "finetune translate": ("translation", "a finished translator"),
     "finetune ground": ("grounding_head", "a finished grounding head"),
     "distill": ("encoder", "a finished student"),
     "pretrain": ("encoder", "a trained encoder"),
@@ -37,7 +38,7 @@ _RESULTS = {
 }
 # The parts of an answer besides `encoder` or `model`: artifacts, first the one that marks the others as complete, and
 # files.
-_PARTS = ("decision", "evidence", "head", "candidate/encoder", "candidate/model")
+_PARTS = ("decision", "evidence", "head", "translation", "candidate/encoder", "candidate/model")
 _PAGES = ("verdict.json", "report.html", "dose.json", "distill.json")
 
 

@@ -209,6 +209,15 @@ class Measure(Published):
     """What a model is asked about at once, such as "picture"."""
     unlabelled: str = "text"
     """What it learns from without labels, such as "pictures"."""
+    trained: str = "encoder"
+    """What is trained: the assistant rests on an "encoder", and a language "model" stands for itself."""
+    grows: bool = True
+    """Whether more examples in the sources are more that it is measured on; a language model reads 125 at most."""
+
+    @property
+    def who(self) -> str:
+        """Of whom people are told what it does."""
+        return "the assistant" if self.trained == "encoder" else f"the {self.trained}"
 
     @property
     def point(self) -> float:
@@ -269,6 +278,8 @@ class Look(Frozen):
     """What the gain is of, such as "5-shot accuracy"."""
     unit: str = "points"
     """Of the gain."""
+    decimals: int = 1
+    """With which it is written."""
     merge: float | None = None
     """Of an average with the base's weights, the share of the trained ones."""
 

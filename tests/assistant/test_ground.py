@@ -7,7 +7,7 @@ import pytest
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.generator import Generator
-from shoptalk.assistant.ground import ground
+from shoptalk.assistant.ground import ground, sentences_of
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of
 from shoptalk.errors import ConfigError
@@ -142,3 +142,11 @@ def test_a_key_that_is_not_in_the_environment_is_asked_for(monkeypatch: pytest.M
     monkeypatch.delenv("HARBOUR_KEY", raising=False)
     with pytest.raises(ConfigError, match="'HARBOUR_KEY', which is not set"):
         Generator(GeneratorSettings(model="m", base_url="http://x", key_env="HARBOUR_KEY"), name="n", sentences=1)
+
+
+def test_a_name_with_a_title_is_one_sentence() -> None:
+    assert sentences_of("Ask Dr. Brown. [1] He knows, e.g. on Monday.\n- It is free. [2]") == [
+        "Ask Dr. Brown. [1]",
+        "He knows, e.g. on Monday.",
+        "It is free. [2]",
+    ]

@@ -98,6 +98,12 @@ def test_a_model_that_is_too_slow_again_and_again_is_left_alone(
     assert len(saying.asked) == 2
 
 
+def test_a_model_that_fails_leaves_the_extractive_answer(found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    saying = Saying(monkeypatch, "never said")
+    monkeypatch.setattr(saying.writer, "write", lambda requests: (_ for _ in ()).throw(RuntimeError("no memory")))
+    assert saying.model().words("q", found) is None
+
+
 def test_its_time_is_kept(found: list[Found]) -> None:
     writer = Writer(tiny_language_model(max_length=2_048), slots=1)
     settings = GeneratorSettings(model="m", timeout=0.2, most_tokens=900, temperature=1.0)

@@ -13,8 +13,9 @@ from shoptalk.artifact import handed_out
 from shoptalk.cli.app import app
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.translate import finetune_translation, hold_out, young_spec
+from shoptalk.commands.verify import verify
 from shoptalk.config import load
-from shoptalk.errors import BaseModelError, SourceError
+from shoptalk.errors import BaseModelError, SourceError, StorageError
 from shoptalk.nn.scratch_lm import LM_SIZES
 from shoptalk.nn.scratch_t5 import T5Size
 from shoptalk.stages.world import World
@@ -71,10 +72,12 @@ def test_pairs_make_a_model_that_writes_and_that_opens_elsewhere(pairs: Path, tm
     assert 0 <= low <= result["test"]["chrf"] <= high <= 100 and f"{result['test']['chrf']:.1f}" in result["sentence"]
     assert AutoModelForSeq2SeqLM.from_pretrained(run / "model").config.shoptalk_base == "scratch:t5-nano"
     assert "AutoModelForSeq2SeqLM" in (run / "model" / "README.md").read_text()
-    assert not (run / "work").exists()
+    assert not (run / "work").exists() and verify(run, report=Silent())["damaged"] == []
     model = handed_out(run / "model")
     again = finetune_translation(world_of(run), "scratch:t5-nano", pairs, columns=("en", "de"), steps=40)
     assert again == result and handed_out(run / "model").content == model.content
+    with pytest.raises(StorageError, match="holds a finished translator for another question"):
+        finetune_translation(world_of(run), "scratch:t5-nano", pairs, columns=("en", "de"), steps=2)
     written = shoptalk.translate(run, ["two red"], beams=2)
     assert len(written) == 1 and isinstance(written[0], str)
 

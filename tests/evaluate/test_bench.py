@@ -91,7 +91,7 @@ def test_a_language_model_may_read_general_text_so_much_worse_in_per_cent_of_wha
     before = Measured((reading(key, 2.0),))
     assert outside(bench.guards, before, Measured((reading(key, 2.03),)), kind="lm") is None
     why = outside(bench.guards, before, Measured((reading(key, 2.1),)), kind="lm")
-    assert why == "it forgets: bits per byte of general text, -5.0 % for the better (guard -2 %)"
+    assert why == "it forgets: general text takes it 5.0 % more bits than the base (guard 2 %)"
 
 
 def test_without_a_judge_a_challenger_is_scored_by_the_rule_that_needs_no_labels() -> None:

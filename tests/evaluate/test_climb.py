@@ -65,3 +65,12 @@ def test_a_task_without_heads_has_the_base_and_the_adapted_encoder_and_steps_not
     assert facts["in_all"] == {"step": "base model", "gain": None, "interval": None}
     alone = ladder_facts(climb(base, None, None, Asked(), adopted=False, chosen_c=None, seed=0))
     assert [row["step"] for row in alone["ladder"]] == ["base model"]
+
+
+def test_what_a_language_models_training_adds_is_named_after_a_model() -> None:
+    class Read(Asked):
+        measure = ACCURACY.model_copy(update={"trained": "model"})
+
+    facts = ladder_facts(climb(Final(right(0.4)), None, Final(right(0.5)), Read(), adopted=True, chosen_c=2.5, seed=0))
+    assert [row["step"] for row in facts["ladder"]] == ["base model", "adapted model"]
+    assert facts["in_all"]["step"] == "adapted model"

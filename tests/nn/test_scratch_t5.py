@@ -29,6 +29,14 @@ def test_random_weights_are_those_of_their_seed_and_draw_nothing_from_the_global
     assert float(one["shared.weight"].std()) == pytest.approx(0.05, rel=0.05)
 
 
+def test_an_untrained_model_scores_tokens_by_logits_of_a_usual_size() -> None:
+    model = model_of(size=NANO)
+    ids = torch.arange(4, 40)[None]
+    with torch.inference_mode():
+        logits = model(input_ids=ids, decoder_input_ids=ids).logits
+    assert 0.4 < float(logits.std()) < 1.2
+
+
 def test_a_size_has_as_many_parameters_as_it_says() -> None:
     assert isinstance(NANO, T5Size) and lm_size_of("scratch:t5-nano") is NANO and NANO.kind == "seq2seq"
     with torch.device("meta"):

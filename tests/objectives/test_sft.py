@@ -1,10 +1,13 @@
 """Fine-tuning on conversations: the loss by hand, and on nothing but what the assistant says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from shoptalk.errors import InputError
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
@@ -67,10 +70,16 @@ def test_what_the_user_says_gets_no_gradient_of_its_own() -> None:
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-def test_of_a_conversation_longer_than_the_context_the_last_tokens_are_read() -> None:
-    model = tiny_language_model()
-    batch = SftSpec(context=16).collate(Material(talks(), model, None, None))([0], Key(0, 0))
-    assert batch.rows.ids.shape == (1, 16) and bool(batch.taught.any())
+def test_of_a_conversation_longer_than_the_context_every_reply_is_learned_at_some_visit() -> None:
+    corpus, model = talks(1), tiny_language_model()
+    collate = SftSpec(context=16).collate(Material(corpus, model, None, None))
+    taught = set()
+    for step in range(20):
+        batch = collate([0], Key(0, step))
+        assert batch.rows.ids.shape == (1, 16)
+        assert torch.equal(batch.rows.ids, collate([0], Key(0, step)).rows.ids)
+        taught.add(model.tokenizer.decode(batch.rows.ids[batch.taught].tolist()))
+    assert taught == {"yes 0<|endoftext|>", "no 0<|endoftext|>"}
 
 
 def test_only_conversations_with_a_reply_are_examples() -> None:
@@ -149,3 +158,16 @@ def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:
     assert replies_of(corpus, seed=1) == replies_of(corpus, seed=1)
     assert len(replies_of(corpus, seed=1)) == 12 and len(replies_of(corpus, seed=1, most=5)) == 5
     assert len({talk[-1].text for talk in replies_of(corpus, seed=1)}) == 12
+
+
+def test_too_few_replies_are_refused_with_what_the_sources_hold() -> None:
+    def said_of(corpus: Corpus) -> str:
+        with pytest.raises(InputError) as refused:
+            chat(Ground("lm", (), (), corpus, replace(talks(0), roles=corpus.roles), (), n_draws=5, seed=0))
+        return str(refused.value)
+
+    assert "6 of the sources' 6 conversations are such, and 0 of them happened to be held out" in said_of(talks())
+    foreign = replace(talks(), roles=("Kunde", "Berater"))
+    assert list(SPEC.examples(foreign)) == []
+    assert "the roles of their turns are 'Berater', 'Kunde', and an agent's" in said_of(foreign)
+    assert "The sources hold 0 conversations" in said_of(talks(0))

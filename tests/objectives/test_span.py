@@ -110,6 +110,7 @@ def test_dropout_is_a_function_of_the_seed() -> None:
 
 def test_a_batch_in_several_groups_has_the_loss_of_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
     world = toy_world(SPEC)
+    monkeypatch.setattr("shoptalk.text.source_target.GROUP_COST", 10**6)
     whole = batch_of(world, 16)
     monkeypatch.setattr("shoptalk.text.source_target.GROUP_CELLS", 64)
     parts = batch_of(world, 16)

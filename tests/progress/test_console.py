@@ -178,3 +178,11 @@ def test_text_of_the_users_is_not_read_as_markup() -> None:
         console.stage("curate")
         console.say("curate: reading [bold]odd[/name].txt")
     assert "[bold]odd[/name].txt" in file.getvalue()
+
+
+def test_a_look_at_a_measure_that_names_its_unit_says_it_once_with_the_decimals_that_it_has() -> None:
+    bits = LOOK.model_copy(update={"measure": "bits per byte", "unit": "bits", "decimals": 3})
+    console, file = pipe()
+    with Console(console) as shown:
+        shown.looked(bits)
+    assert "+1.200 (+0.200 to +2.200) better in bits per byte over the base so far" in file.getvalue()

@@ -13,6 +13,7 @@ import pytest
 
 from shoptalk.errors import ArtifactError
 from shoptalk.report import render, render_markdown
+from shoptalk.tasks.language_model import MEASURE
 from tests.report.report_facts import curve, facts, unlabelled
 from tests.report.report_pages import Node, full_page, parse, untraced, visible
 
@@ -456,3 +457,19 @@ def test_what_people_answered_stands_beside_what_the_labels_said_and_every_figur
     told["verdict"] |= {"gain": None, "interval": None}
     shown = " ".join(visible(render(told)).split())
     assert "About 1,600 labels would measure it." in shown and "as large as said above" not in shown
+
+
+def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not_of_labels_or_doses() -> None:
+    of_model = facts() | {"kind": "lm", "per_class": [], "dose": None, "next": []}
+    of_model["verdict"] = of_model["verdict"] | {
+        "metric": MEASURE.name,
+        "measure": MEASURE.told(),
+        "heads": None,
+        "shots": None,
+    }
+    said = visible(render(of_model))
+    assert "the range of gains that these documents leave plausible" in said
+    assert "8 is blind guessing, and less is better" in said
+    assert "They describe the model" in said and "They describe the encoder" not in said
+    assert "No class was measured" not in said and "shoptalk dose" not in said
+    assert "the range of gains that these documents leave plausible" in render_markdown(of_model)

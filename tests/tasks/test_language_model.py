@@ -73,6 +73,12 @@ def test_a_piece_is_the_beginning_of_a_document_over_its_passages() -> None:
     assert beginnings(corpus, characters=8, seed=0) == ["one\n\ntwo", "four"]
 
 
+def test_a_document_that_begins_with_blanks_is_read_at_looks_too() -> None:
+    corpus = corpus_of([" " * 200 + "hello there"], ["a"], ["b"])
+    judge = language_model(ground_of(corpus))
+    assert judge is not None and judge.items == judge.longer == ("hello there", "a", "b")
+
+
 def test_turns_are_parted_as_where_a_model_trains_on_them() -> None:
     turns = Corpus(items=("Hi", "Hello"), conversation=np.zeros(2, dtype=int), turn=np.arange(2), digest="turns")
     assert beginnings(turns, characters=80, seed=0) == ["Hi\nHello"]

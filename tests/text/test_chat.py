@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.tiny_lm import tiny_bytes
-from shoptalk.text.chat import Message, Rendered, messages_of, rendered
+from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
 from shoptalk.text.corpus import Corpus
 
 CHATML = (
@@ -171,3 +171,23 @@ def test_a_prompt_is_nothing_that_the_assistant_says_where_the_corpus_has_anothe
 def test_speakers_without_a_role_take_turns() -> None:
     corpus = corpus_of(("", "a"), ("", "b"), ("", "c"))
     assert [message.role for message in messages_of(corpus, 0, 3)] == ["user", "assistant", "user"]
+
+
+def test_a_prompt_of_the_system_is_nobodys_turn_where_there_is_an_agent() -> None:
+    corpus = corpus_of(("user", "Hi"), ("assistant", "Hello"), ("system", "Be brief."), ("user", "So?"), ("bot", "No."))
+    assert [message.text for message in messages_of(corpus, 0, 5)] == ["Hi", "Hello", "So?", "No."]
+
+
+def test_conversations_in_which_no_agent_answers_are_known_by_their_roles() -> None:
+    assert list(answered(corpus_of(("A", "Hi"), ("B", "Hello")))) == []
+    assert list(answered(corpus_of(("A", "Hi"), ("Agent", "Hello")))) == [0]
+    assert list(answered(corpus_of(("", "Hi"), ("", "Hello")))) == [0]
+
+
+def test_a_template_that_cuts_or_leaves_out_what_the_assistant_says_is_refused() -> None:
+    cut = "{% for message in messages %}{{ message['content'][:3] }}<|endoftext|>\n{% endfor %}"
+    with pytest.raises(ConfigError, match=r"does not write all of what the assistant says in turn 4.*'Until 8\.'"):
+        rendered(tokenizer_with(cut), TALK)
+    silent = "{% for message in messages if message['role'] == 'user' %}{{ message['content'] }}\n{% endfor %}"
+    with pytest.raises(ConfigError, match=r"writes nothing of what the assistant says in turn 4.*chat_template\.jinja"):
+        rendered(tokenizer_with(silent), TALK)

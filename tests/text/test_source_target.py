@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.text.source_target import GROUP_CELLS, make_pairs
+from shoptalk.text.source_target import GROUP_CELLS, UNIT, make_pairs
 from shoptalk.text.spans import SourceTarget
 
 rows = st.lists(st.integers(2, 99), min_size=1, max_size=40)
@@ -37,5 +37,6 @@ def test_pairs_of_about_one_length_share_a_group() -> None:
     sides = [(n, n + rng.integers(-4, 5)) for n in lengths]  # as translations have
     pairs = [SourceTarget(*(np.ones(n, dtype=np.int64) for n in side)) for side in sides]
     batch = make_pairs(pairs, pad_id=0, start_id=1)
-    assert batch.cells < 1.25 * batch.tokens
-    assert all(group.source.numel() + group.target.numel() <= 1.4 * GROUP_CELLS for group in batch.groups)
+    assert batch.cells < 1.2 * batch.tokens
+    assert all(group.source.numel() + group.target.numel() <= GROUP_CELLS for group in batch.groups)
+    assert all(len(group.source) % UNIT == 0 for group in batch.groups)

@@ -56,7 +56,7 @@ class Setting:
 
 def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: float = float("inf")) -> Training:
     batching.SHARED_CELLS = setting.shared_cells
-    source_target.GROUP_CELLS = 8 * setting.shared_cells
+    source_target.GROUP_CELLS, source_target.GROUP_COST = 8 * setting.shared_cells, setting.shared_cells
     os.environ["SHOPTALK_NATIVE"] = str(int(setting.native))
     world = toy_world(small_spec(setting.name, config.batch))
     return Training.build(
@@ -107,7 +107,8 @@ def many(jobs: list[tuple[Any, ...]]) -> list[Any]:
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `training_of` sets is set back."""
     monkeypatch.setattr(batching, "SHARED_CELLS", batching.SHARED_CELLS)
-    monkeypatch.setattr(source_target, "GROUP_CELLS", source_target.GROUP_CELLS)
+    for name in ("GROUP_CELLS", "GROUP_COST"):
+        monkeypatch.setattr(source_target, name, getattr(source_target, name))
     monkeypatch.setenv("SHOPTALK_NATIVE", os.environ.get("SHOPTALK_NATIVE", "1"))
 
 
@@ -143,7 +144,8 @@ def test_losses_in_bfloat16_are_those_of_one_process_to_its_rounding(tmp_path: P
 
 
 def test_a_batch_of_one_group_trains_on_two_processes_too(tmp_path: Path):
-    settings, config = [Setting(name, shared_cells=10**6) for name in ("mlm", "turns")], replace(CONFIG, steps=4)
+    settings = [Setting(name, shared_cells=10**6) for name in ("mlm", "turns", "span")]
+    config = replace(CONFIG, steps=4)
     found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
     for setting, (losses, _) in zip(settings, found, strict=True):
         agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)

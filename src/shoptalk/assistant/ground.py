@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
+from shoptalk.text.plain_sentences import is_abbreviated
 from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_number
 
 SHARED = 0.6
@@ -49,7 +50,7 @@ def ground(text: str, found: Sequence[Found], marks: Marks | None = None) -> Gro
     """Each sentence of a generated answer with the ranks of the passages that it rests on; the others are refused."""
     kept: list[Sentence] = []
     refused: list[tuple[str, str]] = []
-    for part in _parts(text):
+    for part in sentences_of(text):
         cited = tuple(dict.fromkeys(int(n) for group in _CITED.findall(part) for n in re.findall(r"\d+", group)))
         sentence = " ".join(_CITED.sub("", part).split())
         if not any(character.isalnum() for character in sentence):
@@ -89,44 +90,53 @@ def _marked(kept: Sequence[Sentence], found: Sequence[Found], marks: Marks) -> d
     return words
 
 
-def _parts(text: str) -> list[str]:
-    """Sentences with the citations behind them."""
+def sentences_of(text: str) -> list[str]:
+    """A written text's sentences, with the citations behind them."""
     parts: list[str] = []
     for line in text.strip().splitlines():
+        begun = ""
         for piece in re.split(r"(?<=[.!?…])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
-            bare = piece.lstrip("-*• ").strip()
-            if bare:
-                parts.append(bare)
-    return parts
+            begun = f"{begun} {piece}" if begun else piece
+            if is_abbreviated(begun):
+                continue
+            parts.append(begun)
+            begun = ""
+        parts.append(begun)
+    bare = (part.lstrip("-*• ").strip() for part in parts)
+    return [part for part in bare if part]
 
 
 def _unsupported(said: str, read: Sequence[Found]) -> str | None:
-    """Why a sentence does not stand in passages; None where it does."""
-    if _FOREIGN.search(said):
-        return "holds a link, code or words about itself"
     texts = [
         f"{hit.passage.heading}\n{hit.passage.text}\n{' '.join(x.text for x in hit.passage.lines)}" for hit in read
     ]
-    whole = " ".join("\n".join(texts).split())
+    return unsupported(said, "\n".join(texts))
+
+
+def unsupported(said: str, read: str, *, where: str = "passage that it cites") -> str | None:
+    """Why a sentence does not stand in what was `read`, in words that call this `where`; None where it does."""
+    if _FOREIGN.search(said):
+        return "holds a link, code or words about itself"
+    whole = " ".join(read.split())
     numbers = numbers_in(whole)
     for number in NUMBER.findall(said):
         if plain_number(number) not in numbers:
-            return f"the number {number} stands in no passage that it cites"
+            return f"the number {number} stands in no {where}"
     for word in re.findall(r"[^\W\d_]+", said.lower()):
         if word in SPELT and SPELT[word] != "1" and SPELT[word] not in numbers:  # "one" is a pronoun as well
-            return f"the number {word!r} stands in no passage that it cites"
+            return f"the number {word!r} stands in no {where}"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
-            return f"the quotation {quoted[:40]!r} stands in no passage that it cites"
+            return f"the quotation {quoted[:40]!r} stands in no {where}"
     words = set(stems(whole))
     for name in NAME.findall(said):
         if not set(stems(name)) <= words:
-            return f"the name {name!r} stands in no passage that it cites"
+            return f"the name {name!r} stands in no {where}"
     telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in SPELT]
     missing = [stem for stem in telling if stem not in words]
     if telling and 1 - len(missing) / len(telling) < SHARED:
-        return f"{len(missing)} of its {len(telling)} telling words stand in no passage that it cites"
+        return f"{len(missing)} of its {len(telling)} telling words stand in no {where}"
     return _negated(said, whole)
 
 

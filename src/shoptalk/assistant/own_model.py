@@ -60,7 +60,11 @@ class OwnModel(WordsAnswers):
             temperature=self._settings.temperature,
             seconds=self._settings.timeout,
         )
-        (generated,) = self._writer.write([request])
+        try:
+            (generated,) = self._writer.write([request])
+        except (RuntimeError, MemoryError):  # as torch says what it cannot do
+            self._count(failed=True)
+            return None
         text = generated.text.strip()
         if generated.reason in ("time", "length", "context"):
             whole = _SENTENCE.match(text)

@@ -103,7 +103,7 @@ def adapt(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure, choose, train, prove: adapt an encoder to your text and say whether that helped."""
+    """Measure, choose, train, prove: adapt an encoder or a language model to your text and say whether that helped."""
     from shoptalk.adaptation import adapt as run
     from shoptalk.curate.curation import count_drops
 

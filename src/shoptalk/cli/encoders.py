@@ -54,7 +54,7 @@ def pretrain(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train one objective on the sources and leave the encoder; the same command again resumes."""
+    """Train one objective on the sources and leave the model; the same command again resumes."""
     from shoptalk.commands.pretrain import SinglePlan
     from shoptalk.commands.pretrain import pretrain as run
     from shoptalk.nn.bases import kind_of

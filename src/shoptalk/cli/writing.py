@@ -1,4 +1,4 @@
-"""The command that has a language model write."""
+"""The commands that have a language model write."""
 
 from pathlib import Path
 from typing import Annotated
@@ -53,3 +53,23 @@ def generate(
     if as_json:
         show(result, as_json, str)
     typer.echo(f"shoptalk: {summary(result)}", err=True)
+
+
+@commands.command()
+def note(
+    conversations: Annotated[Path, typer.Argument(help="A file or folder of conversations, as adapt reads them.")],
+    encoder: Annotated[str, typer.Option(help="Its vectors say which turns say most: a run, a base, a folder.")] = (
+        "minilm"
+    ),
+    model: Annotated[
+        str | None, typer.Option(help="A language model that suggests a note, unverified; without it none does.")
+    ] = None,
+    ask: Annotated[str | None, typer.Option(help="What the model is asked to do with the conversation.")] = None,
+    most: Annotated[int, typer.Option(help="Turns that are noted.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """The note of each conversation: the turns that say most, and what a model suggests, checked against them."""
+    from shoptalk.commands.visit_note import ASKED, notes, worded
+
+    every = list(notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most))
+    show([each.told() for each in every], as_json, lambda: "\n\n".join(map(worded, every)))

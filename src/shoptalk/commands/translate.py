@@ -30,6 +30,7 @@ from shoptalk.evaluate.chrf import chrf, chrf_interval, chrf_statistics
 from shoptalk.nn.bases import began_as, hush, open_model
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.encoder_decoder import EncoderDecoder
+from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import CALLED, Product
 from shoptalk.nn.rewriting import rewritten
 from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
@@ -40,7 +41,7 @@ from shoptalk.question import Question, claim, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop
 from shoptalk.stages.own_base import YOUNG_LR, YOUNG_PASSES
-from shoptalk.stages.world import World, open_product, usual_precision
+from shoptalk.stages.world import World, best_device, open_product, usual_precision
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
@@ -149,9 +150,11 @@ def opened(model: str, pairs: Sequence[ParallelPair], config: Config) -> Encoder
     """
     if (size := lm_size_of(model)) is None:
         return _encoder_decoder(open_product(config, model), model)
+    prepare(best_device())
     hush()
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
     young = _encoder_decoder(young_language_model(size, texts, seed=config.seed), model)
+    young.network.to(best_device())
     return young.in_precision(usual_precision(config))
 
 

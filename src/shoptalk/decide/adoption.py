@@ -74,14 +74,17 @@ def verdict(
         return _verdict(_KEEP, f"no challenger stayed within its guards: {reason}", estimate, best, however=True)
     if enough and (estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain):
         return _verdict(_KEEP, _reason_to_keep(estimate, best, smallest_gain), estimate, best)
-    needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
     examples, unit = estimate.measure.examples, estimate.measure.difference
+    needed, settles = None, None
+    more = f" More {examples} are not read; a longer training may show a larger gain." if enough else ""
+    if estimate.measure.grows:
+        needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
+        more = f" About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
     if not enough:
         outside = f"no challenger stayed within its guards ({reason}), and " if not inside else ""
         why = f"{outside}{n_clusters} independent {examples} are too few to decide by (at least {FEWEST_CLUSTERS})"
     else:
         why = f"{estimate.n_examples:,} {examples} cannot tell if it is worth having ({smallest_gain:g} {unit})"
-    more = f" About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
     return _verdict(_OPEN, why, estimate, best, more=more, labels_needed=needed, settles=settles)
 
 

@@ -32,8 +32,11 @@ def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
         )
     finding = measure.finding.format(adapted=measure.shown(level[ladder.shipped]), base=measure.shown(level[0]))
     before, after = _parts(counted, measure)
-    gain = f"{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
-    return f"{before} the assistant {finding} {after} ({gain}){_certainty(rise)}."
+    better = "less is better: a gain of " if measure.lower_is_better else ""
+    gain = (
+        f"{better}{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
+    )
+    return f"{before} {measure.who} {finding} {after} ({gain}){_certainty(rise)}."
 
 
 def _singular(measure: Measure) -> bool:
@@ -64,25 +67,32 @@ def _certainty(rise: Rise) -> str:
 def _by_training(
     ladder: Ladder, ruling: Ruling, counted: Sequence[str], *, candidate: str | None, guarded: bool, on_test: bool
 ) -> str:
-    """Whether training the encoder was part of what is shipped, with its own gain."""
+    """Whether training was part of what is shipped, with its own gain."""
     if candidate is None or ruling.gain is None or ruling.interval is None:
-        return "No encoder was trained."
-    measure, training = ladder.measure, f"{'On the test, t' if on_test else 'T'}raining the encoder with {candidate}"
+        return f"No {ladder.measure.trained} was trained."
+    measure = ladder.measure
+    training = f"{'On the test, t' if on_test else 'T'}raining the {measure.trained} with {candidate}"
     low, high = ruling.interval
     gain = f"{measure.change(ruling.gain)} {measure.difference} ({_ends(low, high, measure)})"
+    # Of what is better when it is less, a change with a plus sign would read as a loss.
+    changed, change = (
+        ("brought a gain of", "bring a gain of")
+        if measure.lower_is_better
+        else ("changed the result by", "change the result by")
+    )
     if ruling.decision.choice == "adopt":
         if counted == [ADAPTED] and not on_test:
-            return f"All of that is training the encoder with {candidate}."
+            return f"All of that is training the {measure.trained} with {candidate}."
         return f"{training} was part of that: {gain}."
     if guarded:
         no_part = "would" if not counted else "was no part of that: it would"
-        return f"{training} {no_part} change the result by {gain}, and make something else worse."
+        return f"{training} {no_part} {change} {gain}, and make something else worse."
     if not counted:
-        return f"{training} changed the result by {gain}."
+        return f"{training} {changed} {gain}."
     part = "no part of that"
     if ruling.decision.choice == "inconclusive":
         part = "no part of that yet" if low > 0 else "no proven part of that"
-    return f"{training} was {part}: it changed the result by {gain}."
+    return f"{training} was {part}: it {changed} {gain}."
 
 
 def _ends(low: float, high: float, measure: Measure) -> str:

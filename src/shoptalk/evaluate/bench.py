@@ -34,7 +34,8 @@ class Guard(NamedTuple):
     limit: float
     """The smallest change that is allowed, in the reading's unit; at most 0."""
     failing: str
-    """What is said of an entry outside it, with places for the change and the limit."""
+    """What is said of an entry outside it, with places for the change and the limit, and for both with
+    their signs turned (`worse`, `most`)."""
     unit: str = "points"
     """Of changes and the limit."""
     lower_is_better: bool = False
@@ -113,7 +114,7 @@ def make_bench(
     if ground.kind == "lm":
         probes[bits_per_byte.KEY] = bits_per_byte.general_bits()
     if ground.kind == "lm" and "general_bits" in limits:
-        failing = "it forgets: bits per byte of general text, {change:+.1f} % for the better (guard {limit:g} %)"
+        failing = "it forgets: general text takes it {worse:.1f} % more bits than the base (guard {most:g} %)"
         guards["forgetting"] = Guard(
             bits_per_byte.KEY, "forgetting", limits["general_bits"], failing, "%", lower_is_better=True, relative=True
         )
@@ -144,7 +145,7 @@ def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured", 
     for guard in guards.values():
         change = guard.change(was, now)
         if not change >= guard.limit:  # a change that is no number is outside
-            return guard.failing.format(change=change, limit=guard.limit)
+            return guard.failing.format(change=change, limit=guard.limit, worse=-change, most=-guard.limit)
     return None
 
 

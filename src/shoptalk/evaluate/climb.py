@@ -55,9 +55,12 @@ def _shifted(scores: Score, base: Final) -> Score:
 
 
 def ladder_facts(ladder: decide.Ladder) -> dict[str, Any]:
-    """The keys `ladder` and `in_all` of `verdict.json`; a step by unlabelled items is named after what they are."""
-    unlabelled = f"unlabelled {ladder.measure.unlabelled}"
-    names = [unlabelled if step == UNLABELLED else step for step in ladder.steps]
+    """The keys `ladder` and `in_all` of `verdict.json`; steps by unlabelled items and by training are
+    named after what these are.
+    """
+    measure = ladder.measure
+    named = {UNLABELLED: f"unlabelled {measure.unlabelled}", ADAPTED: f"adapted {measure.trained}"}
+    names = [named.get(step, step) for step in ladder.steps]
     gains = [None, *ladder.rises]
     return {
         "ladder": [

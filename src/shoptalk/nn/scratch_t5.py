@@ -3,8 +3,10 @@
 It is a T5 (Raffel et al. 2020, section 2.1): relative positions, RMSNorm before each block, no biases, and one table
 for reading and writing tokens. Its size is chosen for two CPU cores and minutes.
 
-Weights begin as T5's but for the table, whose entries have a deviation of 0.05 and not of 1: T5's was made for
-Adafactor, whose steps grow with the weights, and AdamW's do not.
+Weights begin as T5's, which were made for Adafactor, whose steps grow with the weights. AdamW's do not, so two of them
+differ. The table's entries have a deviation of 0.05, not of 1: else a rare word would keep its random vector. And the
+decoder's last norm begins at the square root of the width, which is what T5 divides the states by that the table
+scores: else no step of a usual size moves a logit by much (docs/log.md).
 """
 
 from collections.abc import Sequence
@@ -65,7 +67,7 @@ _BUCKETS = 32
 """Of relative positions, as T5 has."""
 T5_SIZES = {
     size.name: size
-    for size in (T5Size(f"{PREFIX}t5-nano", layers=4, width=256, heads=4, hidden=1_024, vocabulary=8_192),)
+    for size in (T5Size(f"{PREFIX}t5-nano", layers=3, width=256, heads=4, hidden=1_024, vocabulary=8_192),)
 }
 
 
@@ -94,6 +96,7 @@ def scratch_t5(size: T5Size, tokenizer: Any, *, seed: int) -> T5ForConditionalGe
         model = T5ForConditionalGeneration(config)
     with torch.no_grad():
         model.shared.weight.mul_(_DEVIATION)
+        model.decoder.final_layer_norm.weight.fill_(size.width**0.5)
     return model.eval()
 
 

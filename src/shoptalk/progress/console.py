@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shoptalk.config import Budget
-from shoptalk.progress.panel import gain_text, panel
+from shoptalk.progress.panel import about_text, gain_text, panel
 from shoptalk.progress.state import CandidateState, Outlook, State, TrainingState
 from shoptalk.records import Look
 
@@ -166,4 +166,4 @@ def _look_text(look: Look) -> str:
         return f"look: {look.entry}, too little to measure a gain on"
     if look.interval is None:
         return f"look: {look.entry}, {look.measure} {look.gain:+.1f} against the base so far"
-    return f"look: {look.entry}, {gain_text(look)} {look.unit} of {look.measure} over the base so far"
+    return f"look: {look.entry}, {gain_text(look)}{about_text(look)} over the base so far"

@@ -80,8 +80,15 @@ def gain_text(look: Look, *, interval: bool = True) -> str:
     if look.gain is None:
         return "–"
     if look.interval is None or not interval:
-        return f"{look.gain:+.1f}"
-    return f"{look.gain:+.1f} ({look.interval[0]:+.1f} to {look.interval[1]:+.1f})"
+        return f"{look.gain:+.{look.decimals}f}"
+    low, high = look.interval
+    return f"{look.gain:+.{look.decimals}f} ({low:+.{look.decimals}f} to {high:+.{look.decimals}f})"
+
+
+def about_text(look: Look) -> str:
+    """What a gain is of: " points of accuracy", " better in bits per byte" where the measure names its unit."""
+    named = look.unit in look.measure.split()
+    return f" better in {look.measure}" if named else f" {look.unit} of {look.measure}"
 
 
 def _squeezed(values: Sequence[float], width: int) -> list[float]:
@@ -153,7 +160,7 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
     best = state.best
     if best is not None:
         wide = width >= NARROW
-        about = f" {best.unit} of {best.measure}" if best.interval is not None else f" ({best.measure})"
+        about = about_text(best) if best.interval is not None else f" ({best.measure})"
         rows.append(
             _cut(
                 Text.assemble(

@@ -13,8 +13,8 @@ def doses(facts: Fact) -> Html | None:
     """A chart and a sentence for each curve."""
     many = nouns_of(facts).many
     if not facts.dose:
-        if not wording.gained(facts.verdict.value):
-            return None
+        if not wording.gained(facts.verdict.value) or not facts.verdict.value.labelled:
+            return None  # dose curves are of tasks with labels
         return paragraphs(
             join(
                 "Not measured yet. ",

@@ -23,7 +23,7 @@ from shoptalk.report.markup import (
     paragraphs,
     table,
 )
-from shoptalk.report.units import ACCURACY, Units, units_of
+from shoptalk.report.units import ACCURACY, Units, judged_by, units_of
 
 
 def gains(facts: Fact) -> Html | None:
@@ -69,10 +69,12 @@ def _verdicts(decision: Fact) -> Html:
     # Where the ladder stands on the first screen, this stands here.
     one = Interval(decision.gain, decision.interval)
     drawn = interval_picture(one, decision.smallest_gain, units) if len(decision.ladder) > 1 and one.known else None
+    interval = sentences.INTERVAL.format(examples=judged_by(decision.value.measure))
     return join(
         definitions(pairs),
         drawn,
-        note(sentences.INTERVAL_ON_TEST if decision.on_test.value else sentences.INTERVAL, draws),
+        *(note(said) for said in wording.explained([decision.value.metric or ""])),
+        note(sentences.INTERVAL_ON_TEST if decision.on_test.value else interval, draws),
         note(told(heads, wording.sentence)) if heads else None,
     )
 

@@ -39,7 +39,7 @@ def _guard(row: Fact, scale: Axis | None) -> list[Child]:
 
 
 def label_free(facts: Fact) -> Html:
-    """What can be said of the encoders without labels, the change against the base beside it."""
+    """What can be said of the models without labels, the change against the base beside it."""
     found = facts.label_free
     names = wording.measures(found.value)
     if not names:
@@ -51,7 +51,7 @@ def label_free(facts: Fact) -> Html:
     explained = wording.explained(names)
     heads: list[Child] = ["Entry", *(el("span", _measure(found, measure), class_="measure") for measure in names)]
     return join(
-        paragraphs("They describe the encoder; none of them shows that an assistant answers better."),
+        paragraphs(sentences.LABEL_FREE_LM if facts.kind.value == "lm" else sentences.LABEL_FREE),
         el("ul", *(el("li", said) for said in explained)) if explained else None,
         table("Measures", heads, made),
         note("Small numbers are the change against ", named(first.entry), "."),

@@ -19,7 +19,7 @@ from shoptalk.report.sentences import (
     SAME_HEAD,
     VERDICTS,
 )
-from shoptalk.report.units import digits_of, shown
+from shoptalk.report.units import digits_of, judged_by, shown
 from shoptalk.report.verdict_json import Share, Spent, Verdict
 from shoptalk.report.wording import (
     NONE,
@@ -140,7 +140,9 @@ def _md_entries(facts: RunFacts) -> str:
         )
         for row in verdict.candidates
     ]
-    sentence = INTERVAL_ON_TEST if verdict.on_test else INTERVAL
+    sentence = (
+        INTERVAL_ON_TEST if verdict.on_test else INTERVAL.format(examples=plain_words(judged_by(verdict.measure)))
+    )
     if verdict.heads:
         sentence += f" {SAME_HEAD}"
     return f"{title}\n\n{sentence}\n\n" + table(

@@ -6,7 +6,7 @@ VERDICTS = {
     "inconclusive": "Inconclusive: keep the base model for now",
 }
 INTERVAL = (
-    "The interval is the range of gains that these labels leave plausible; it is widened for every candidate and "
+    "The interval is the range of gains that these {examples} leave plausible; it is widened for every candidate and "
     "checkpoint that was looked at, so choosing the best of them is already paid for."
 )
 AT_ONCE = (
@@ -18,6 +18,8 @@ INTERVAL_ON_TEST = (
     "The interval is the range of gains that the supplied test set leaves plausible; the entry was chosen on the "
     "labels, so the test set was read for it alone."
 )
+LABEL_FREE = "They describe the encoder; none of them shows that an assistant answers better."
+LABEL_FREE_LM = "They describe the model; none of them shows that it writes what your documents say."
 GUARD = "A guard is a limit on what may get worse in exchange for a gain; an entry outside one is never adopted."
 FORGETTING = (
     "Forgetting is the change in how well the encoder still ranks everyday sentence pairs by meaning, in points; "
@@ -47,6 +49,10 @@ FORECAST = (
     "is the peak."
 )
 WASTE = "Waste is the share of the computation that went into padding."
+BITS = (
+    "Bits per byte say how hard each byte of a text is for the model to foretell: 8 is blind guessing, and less is "
+    "better. Models with different tokenizers can be compared by them."
+)
 NO_JUDGE = "There was nothing to measure a gain on."
 # Looked up by the end of a measure's name, whatever its case: "next-turn MRR" finds "mrr".
 MEASURES = {
@@ -59,5 +65,8 @@ MEASURES = {
     "second; higher is better.",
     "label-free score": "The label-free score guesses the gain in points from whose neighbours stay who they are. "
     "It is no measurement: benchmarks/README.md says how often it was right on public sets.",
+    "bits per byte": BITS,
+    "bits per byte of replies": BITS,
+    "bits per byte of general text": BITS,
     "bits per masked token": "Bits per masked token are the bits needed to guess a hidden word; lower is better.",
 }

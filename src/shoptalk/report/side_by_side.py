@@ -21,7 +21,7 @@ __all__ = ["comparison_markdown", "render_comparison"]
 
 _CHOICES = {"adopt": "adopt", "keep_base": "keep base", "inconclusive": "inconclusive"}
 _INTERVALS = (
-    "An interval is the range of gains that a run's labels leave plausible, widened for everything that this run "
+    "An interval is the range of gains that a run's examples leave plausible, widened for everything that this run "
     "looked at. Intervals that do not overlap tell two runs apart; those that overlap cannot."
 )
 _UNITS = "Accuracies are in per cent, and gains in accuracy in points; other tasks are in their own units."

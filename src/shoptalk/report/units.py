@@ -37,6 +37,11 @@ def digits_of(measure: Measure | None) -> int:
     return 1 if measure is None or measure.decimals < FINE else 3
 
 
+def judged_by(measure: Measure | None) -> str:
+    """What a gain was measured on, in the middle of a sentence."""
+    return "labels" if measure is None or measure.examples == RECORDED.examples else measure.examples
+
+
 def level_of(run: RunRow) -> str:
     """A challenger's value with its unit, as text."""
     return shown(run.adapted, run.measure)

@@ -100,7 +100,9 @@ class CandidateRow(Published):
     interval: Interval | None
     """Of the gain; it pays for every entry of the menu."""
     forgetting: Real | None
-    """Change of general similarity, in points; below zero something was lost. Null where products do not read texts."""
+    """Change of general similarity, in points; of a language model of the bits that general text takes, in per cent,
+    with the sign turned. Below zero something was lost. Null where nothing could be.
+    """
     inside_guards: bool
     """Whether it stayed within every guard."""
     why_not: str

@@ -15,7 +15,7 @@ from shoptalk.evaluate import projection, shot_gains
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Product
-from shoptalk.objective import Spec
+from shoptalk.objective import Material, Spec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate
@@ -96,11 +96,11 @@ def time_second(
     begun = time.perf_counter()
     targets = spec.prepare(part, product)
     seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
+    most = _most_steps(spec, len(spec.drawn_from(Material(corpus, product, inputs, None))))
     if len(part) < len(corpus):
         inputs = product.inputs(part)
     phase = PreparedCandidate(Recipe.parse(candidate.name).phases[1].name, spec, targets)
     timing = time_candidate(phase, part, inputs, config, precision)
-    most = _most_steps(spec, len(spec.examples(corpus)))
     return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
 
 

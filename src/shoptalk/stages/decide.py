@@ -11,7 +11,7 @@ from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, ladder_facts
-from shoptalk.probes import forgetting, retrieval
+from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry
@@ -299,7 +299,7 @@ def _next_turn(baseline: Baseline, entry: Entry) -> str:
 def _candidate_rows(
     baseline: Baseline, entries: Sequence[Entry], outside: Mapping[str, str], estimate: decide.Estimate | None
 ) -> list[dict[str, Any]]:
-    before = baseline.measured.values()
+    before, forgets = baseline.measured.values(), baseline.bench.guards.get("forgetting")
     winner = entries[-1].candidate if entries else None
     rows = []
     for i, entry in enumerate(entries):
@@ -314,7 +314,7 @@ def _candidate_rows(
             "adapted": float(estimate.adapted[i]) if estimate else None,
             "gain": float(estimate.gain[i]) if estimate else None,
             "interval": [float(estimate.low[i]), float(estimate.high[i])] if estimate else None,
-            "forgetting": readings[forgetting.KEY] - before[forgetting.KEY] if forgetting.KEY in before else None,
+            "forgetting": forgets.change(before, readings) if forgets else None,
             "inside_guards": entry.name not in outside,
             "why_not": outside.get(entry.name, ""),
             "seconds": entry.seconds,

@@ -90,8 +90,7 @@ def train_to(
             save_measured(inside, measured)
             write_text(inside / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             training.objective.product.save(
-                inside / "encoder",
-                card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n",
+                inside / "encoder", card=f"# {name}, step {step}\n\nA checkpoint of a Shoptalk run.\n"
             )
             # Steps that an earlier process took count too; they are in the log.
             logged = sum(row["seconds"] for row in rows if row["step"] > done)
@@ -131,6 +130,7 @@ def _look(entry: Entry, baseline: Baseline) -> Look:
         interval=interval,
         measure=measure,
         unit=unit,
+        decimals=1 if judge is None else judge.measure.decimals,
         merge=entry.merge,
     )
 

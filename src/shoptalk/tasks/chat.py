@@ -11,17 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
+from shoptalk.curate.clean import printable
 from shoptalk.errors import InputError
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
-from shoptalk.text.chat import Message, messages_of, rendered
+from shoptalk.tasks.language_model import remark_on
+from shoptalk.text.chat import Message, answered, messages_of, rendered
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.dialogue import Replies
+from shoptalk.text.dialogue import AGENTS
 
 MOST = 125
 """Conversations of which a reply is asked for."""
+ENOUGH = 400
+"""Conversations in the sources that hold out enough for a verdict."""
+MOST_ROLES = 6
+"""Roles that a message names."""
 BEFORE = 3
 """Messages that are read before it."""
 CHARACTERS = 200
@@ -30,10 +36,12 @@ MEASURE = Measure(
     name="bits per byte of replies",
     unit="bits",
     difference="bits",
-    finding="needs {adapted} a byte of what agents replied in unseen conversations, against {base}",
+    finding="needs {adapted} a byte of what agents replied in unseen conversations against {base}",
     examples="conversations with replies",
     lower_is_better=True,
     decimals=3,
+    trained="model",
+    grows=False,
 )
 
 
@@ -48,6 +56,7 @@ class ChatJudge(Judge):
     items: tuple[str, ...]
     chats: tuple[tuple[Message, ...], ...]
     """Each ends with the reply."""
+    remark: str | None = None
 
     def look(self, product: LanguageModel) -> Score:
         """Of each reply, minus its bits over the mean of bytes."""
@@ -74,11 +83,7 @@ def chat(ground: Ground) -> ChatJudge | None:
         return None
     chats = replies_of(ground.held_out, seed=ground.seed)
     if len(chats) < 2:
-        raise InputError(
-            "The task chat needs conversations in which an agent answers: JSONL with turns or messages, each with a "
-            f"role (user, assistant) and a text. {len(chats)} of those in the sources were held out; about 400 are "
-            "enough for a verdict."
-        )
+        raise InputError(_too_few(ground, len(chats)))
     return ChatJudge(
         key="chat",
         measure=MEASURE,
@@ -86,6 +91,31 @@ def chat(ground: Ground) -> ChatJudge | None:
         cluster=np.arange(len(chats)),
         items=tuple("\n".join(message.text for message in chat) for chat in chats),
         chats=tuple(chats),
+        remark=remark_on(len(chats), "conversations with replies", ENOUGH),
+    )
+
+
+def _too_few(ground: Ground, n_held_out: int) -> str:
+    """What the sources hold of what is needed."""
+    parts = (ground.train, ground.held_out)
+    n_answered = sum(len(answered(part)) for part in parts)
+    n_all = sum(len(np.unique(np.asarray(part.conversation)[np.asarray(part.turn) >= 0])) for part in parts)
+    need = "The task chat is judged by conversations that training never sees, in which an agent answers."
+    bring = (
+        f"About {ENOUGH} such conversations are enough for a verdict: JSONL with turns or messages, each with a role "
+        "(user, assistant) and a text."
+    )
+    if n_answered:
+        count = f"{n_answered:,} of the sources' {n_all:,} conversations are such, and {n_held_out} of them happened"
+        return f"{need} {count} to be held out. {bring}"
+    roles = sorted({name for part in parts for name in part.roles if name})
+    if not n_all or not roles:
+        return f"{need} The sources hold {n_all:,} conversations, and none is such. {bring}"
+    shown = ", ".join(repr(printable(name)) for name in roles[:MOST_ROLES])
+    return (
+        f"{need} None of the sources' {n_all:,} conversations is such: the roles of their turns are {shown}"
+        f"{', ...' if len(roles) > MOST_ROLES else ''}, and an agent's turn that follows another's has one of "
+        f"{', '.join(AGENTS)}. Name the agent's role so. {bring}"
     )
 
 
@@ -94,10 +124,9 @@ def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Mes
     A conversation begins with what a user says.
     """
     conversation = np.asarray(corpus.conversation)
-    with_replies = np.unique(conversation[Replies.of(corpus).positions])
     rng = np.random.default_rng(seed)
     chats = []
-    for number in sorted(rng.permutation(with_replies).tolist()[:most]):
+    for number in sorted(rng.permutation(answered(corpus)).tolist()[:most]):
         begin, end = np.searchsorted(conversation, [number, number + 1])
         messages = messages_of(corpus, int(begin), int(end))
         replies = [place for place, message in enumerate(messages) if message.role == "assistant"]

@@ -81,6 +81,7 @@ def cloze(ground: Ground) -> ClozeJudge | None:
             "against {base}",
             examples="documents with names or numbers",
             scale=100.0,
+            trained="model",
         ),
         tested=np.ones((1, len(gaps)), dtype=bool),
         cluster=np.arange(len(gaps)),

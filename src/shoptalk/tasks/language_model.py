@@ -22,6 +22,8 @@ from shoptalk.text.corpus import PARTED_BY, Corpus
 
 MOST = 125
 """Documents that are read."""
+ENOUGH = 700
+"""Documents in the sources that hold out enough for a verdict: a fifth of them, which may happen to be a few less."""
 LOOKED_AT, JUDGED = 160, 1_600
 """Characters of each, at a look (5,000 tokens of English in all) and for the verdict."""
 HELD_OUT = ((0, 0.2), (125, 0.02))
@@ -34,6 +36,8 @@ MEASURE = Measure(
     examples="documents",
     lower_is_better=True,
     decimals=3,
+    trained="model",
+    grows=False,
 )
 
 
@@ -70,8 +74,8 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
     if len(pieces) < 2:
         raise InputError(
             f"The task language_model is judged by documents that training never sees, and {len(pieces)} of the "
-            "sources' documents happened to be held out. About 700 documents are enough for a verdict: give a file or "
-            "a line of JSON Lines for each, not all of them in one."
+            f"sources' documents happened to be held out. About {ENOUGH} documents are enough for a verdict: give a "
+            "file or a line of JSON Lines for each, not all of them in one."
         )
     return LanguageModelJudge(
         key="language_model",
@@ -80,7 +84,7 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
         cluster=np.arange(len(pieces)),
         items=tuple(beginnings(ground.held_out, characters=LOOKED_AT, seed=ground.seed)),
         longer=tuple(pieces),
-        remark=_remark(len(pieces)),
+        remark=remark_on(len(pieces), "documents", ENOUGH),
     )
 
 
@@ -97,7 +101,7 @@ def beginnings(corpus: Corpus, *, characters: int, seed: int) -> list[str]:
         piece = ""
         for place in range(int(begin), int(end)):
             parted = PARTED_BY[bool(corpus.turn[place] >= 0)]
-            piece = f"{piece}{parted}{corpus.texts[place]}" if piece else corpus.texts[place]
+            piece = f"{piece}{parted}{corpus.texts[place]}" if piece else corpus.texts[place].lstrip()
             if len(piece) >= characters:
                 break
         pieces.append(piece[:characters])
@@ -108,10 +112,11 @@ def _scores(product: Scorer, texts: Sequence[str]) -> Score:
     return -per_mean_byte(product.score(texts), texts)[None]
 
 
-def _remark(n_documents: int) -> str | None:
-    if n_documents >= decide.FEWEST_CLUSTERS:
+def remark_on(n_held_out: int, what: str, enough: int) -> str | None:
+    """What there is too little of, and how many in the sources are enough; None where nothing is."""
+    if n_held_out >= decide.FEWEST_CLUSTERS:
         return None
     return (
-        f"Only {n_documents:,} documents are held out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about "
-        f"{round(decide.FEWEST_CLUSTERS / HELD_OUT[0][1] / 10) * 10 + 10:,} documents in the sources give so many."
+        f"Only {n_held_out:,} {what} are held out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about "
+        f"{enough:,} {what} in the sources give so many."
     )

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shoptalk.decide import FEWEST_CLUSTERS
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
@@ -122,6 +123,9 @@ def _open(
                 shlex.join(again) or None,
             )
         )
+    elif verdict.measure is not None and not verdict.measure.grows and verdict.n_examples < FEWEST_CLUSTERS:
+        what = f"{_more_examples(verdict)} and run the same again: {verdict.n_examples:,} are held out, and nothing is "
+        advice.append(_advice(f"{what}adopted under {FEWEST_CLUSTERS}.", shlex.join(again) or None))
     more = _more_training(verdict, again) or _close_pilots(verdict, again)
     return [*advice, *more, *_others(verdict, skipped, run, again, pretexts)]
 

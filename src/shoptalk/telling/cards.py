@@ -122,7 +122,7 @@ def _what(told: Told, verdict: Verdict, words: CardWords, *, adapted: bool) -> s
     source = f"`{base.name}`" + (f" ([{base.hub_id}](https://huggingface.co/{base.hub_id}))" if base.hub_id else "")
     if not adapted:
         return (
-            f"{words.product}: {source} as it was, in float32. A Shoptalk run compared it with encoders that were "
+            f"{words.product}: {source} as it was, in float32. A Shoptalk run compared it with challengers that were "
             f"trained further on {words.unlabelled}, and did not replace it."
         )
     share = next((row.merge for row in verdict.candidates if row.entry == verdict.entry), None)
@@ -231,7 +231,7 @@ def _dataset_card(told: Told, words: CardWords) -> str:
     data = told.corpus
     texts = data.train + data.held_out
     head = DatasetCardData(
-        pretty_name="Training data of an encoder adapted by Shoptalk",
+        pretty_name=f"Training data of {words.product[0].lower()}{words.product[1:]} adapted by Shoptalk",
         size_categories=next((name for most, name in _SIZES if texts < most), "n>1M"),
         task_categories=[words.features, *([words.classification[0]] if data.labelled else [])],
         tags=["shoptalk", "self-supervised-learning"],
@@ -257,8 +257,8 @@ def _dataset_card(told: Told, words: CardWords) -> str:
     drops = [(reason, f"{count:,}") for reason, count in sorted(data.drops.items(), key=lambda item: -item[1])]
     parts = {
         "What it is": (
-            f"The {words.items} that a Shoptalk run read to adapt and judge the encoder in this folder. {words.where} "
-            "(`documents.jsonl`, `drops.jsonl`)."
+            f"The {words.items} that a Shoptalk run read to adapt and judge the "
+            f"{words.product.partition(' ')[2]} in this folder. {words.where} (`documents.jsonl`, `drops.jsonl`)."
         ),
         "Sources": _table(["file", "kept", "left out", "SHA-256"], sources),
         "Splits": _table(["split", words.items, "use"], splits) + f"\n\n{words.each}",

@@ -59,7 +59,7 @@ def trace(
     shipped = folder_of(baseline.kind)
     if verdict.entry is not None:
         made.artifact("candidate", "encoder", f"candidate/{shipped}", f"{verdict.entry}, whatever was decided")
-    made.artifact("encoder", "encoder", shipped, f"The {shipped} that is safe to serve")
+    made.artifact(shipped, "encoder", shipped, f"The {shipped} that is safe to serve")
     if curated.examples:
         made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled {nouns.asked}")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")

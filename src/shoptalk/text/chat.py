@@ -15,9 +15,13 @@ from jaxtyping import Bool, Int
 
 from shoptalk.errors import ConfigError
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.dialogue import AGENTS, TOOLS
+from shoptalk.text.dialogue import AGENTS, TOOLS, Replies
 
 Role = Literal["system", "user", "assistant"]
+_REPAIR = (
+    "Correct chat_template.jinja in its folder (chat_template in tokenizer_config.json where there is none), or give "
+    "another model, such as smollm2."
+)
 PASSAGES = ("passage", "passages", "context", "document")
 """Roles of turns that hold what was retrieved for the next answer: they are written before the user's next words."""
 
@@ -36,6 +40,8 @@ class Rendered:
     ids: Int[np.ndarray, " L"]
     spoken: Int[np.ndarray, " L"]
     """Which of the assistant's turns each token belongs to, counted from 0; -1 of what it does not say."""
+    cut: bool = False
+    """Whether it has tokens before these."""
 
     @property
     def taught(self) -> Bool[np.ndarray, " L"]:
@@ -72,6 +78,19 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     return messages
 
 
+def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
+    """The numbers of the conversations in which the assistant answers: whose turns, as `messages_of` knows them, hold a
+    reply.
+    """
+    replies = Replies.of(corpus).positions
+    named = np.full(len(corpus), -1) if corpus.role is None else np.asarray(corpus.role)
+    agents = [number for number, name in enumerate(corpus.roles) if name.casefold() in AGENTS]
+    nameless = [-1, *(number for number, name in enumerate(corpus.roles) if not name)]
+    odd = np.asarray(corpus.turn)[replies] % 2 == 1
+    spoken = np.isin(named[replies], agents) | (np.isin(named[replies], nameless) & odd)
+    return np.unique(np.asarray(corpus.conversation)[replies[spoken]])
+
+
 def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = None) -> Rendered:
     """A conversation's tokens by the tokenizer's chat template; with `most`, its last ones alone.
 
@@ -95,17 +114,28 @@ def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = 
             )
         begin = len(before := _written(tokenizer, turns[:place], asking=True))
         end = len(after := _written(tokenizer, turns[: place + 1], asking=False).rstrip())
+        if after.startswith(before.rstrip()) and begin >= end:
+            raise ConfigError(
+                f"The chat template of {tokenizer.name_or_path!r} writes nothing of what the assistant says in turn "
+                f"{place + 1} of a conversation, so that nothing can be learned of it. {_REPAIR}"
+            )
         if not (whole.startswith(before) and whole.startswith(after) and begin < end):
             raise ConfigError(
                 f"The chat template of {tokenizer.name_or_path!r} writes the first {place + 1} turns of a conversation "
                 "in another way when more follow, so that it is not known what the assistant said. Give a model whose "
                 "template only appends, such as smollm2."
             )
+        if turns[place]["content"].strip() not in whole[begin:end]:
+            raise ConfigError(
+                f"The chat template of {tokenizer.name_or_path!r} does not write all of what the assistant says in "
+                f"turn {place + 1} of a conversation: it cuts or changes '{messages[place].text[:60]}'. {_REPAIR}"
+            )
         # A token that began before the assistant did was not said by it.
         spoken[(offsets[:, 0] >= begin) & (offsets[:, 0] < end)] = number
         if len(offsets) and begin <= offsets[0, 0]:
             break  # the turns before it are not read
-    return Rendered(np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64), spoken)
+    ids = np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64)
+    return Rendered(ids, spoken, cut=begin_of_read > 0)
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -121,7 +151,7 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
 
 def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:
     """The messages as templates take them, without the template's own markers in what was said."""
-    markers = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    markers = _markers(tokenizer)
     return [{"role": message.role, "content": _unmarked(message.text, markers)} for message in messages]
 
 
@@ -129,17 +159,20 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{tokenizer.name_or_path!r} has no chat template, so it is not known how it writes a conversation. Give a "
-            "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template to tokenizer_config.json."
+            "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template.jinja to its folder."
         )
     try:
         text: str = tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
     except Exception as error:  # templates raise anything
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
-            f"{', '.join(turn['role'] for turn in turns)}: {error}. Correct chat_template in its "
-            "tokenizer_config.json, or give another model."
+            f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
     return text
+
+
+def _markers(tokenizer: Any) -> list[str]:
+    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
 def _unmarked(text: str, markers: Sequence[str]) -> str:

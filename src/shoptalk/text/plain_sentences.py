@@ -45,6 +45,11 @@ def sentences(passage: str, *, headings: bool = False) -> tuple[str, ...]:
     return tuple(part for part in parts if any(character.isalnum() for character in part))
 
 
+def is_abbreviated(text: str) -> bool:
+    """Whether it ends in an abbreviation, so that the sentence goes on after it."""
+    return _ABBREVIATED.search(text) is not None
+
+
 def _told(header: list[str], cells: list[str]) -> str:
     """A row in words: its first cell, then each other cell with its column's name."""
     names = [*header[1:], *[""] * len(cells)]
@@ -60,7 +65,7 @@ def _split(text: str) -> list[str]:
     """Sentences of one paragraph; one that ends in an abbreviation goes on."""
     parts: list[str] = []
     for piece in _ENDS.split(text):
-        if parts and _ABBREVIATED.search(parts[-1]):
+        if parts and is_abbreviated(parts[-1]):
             parts[-1] = f"{parts[-1]} {piece.strip()}"
         elif piece.strip():
             parts.append(piece.strip())

@@ -21,10 +21,11 @@ from shoptalk.text.batching import padded_length
 from shoptalk.text.spans import SourceTarget
 
 GROUP_CELLS = 4_096
-"""About as many cells has a group, sources and targets together: enough for a CPU's matmuls, and little enough for its
-caches."""
-ROWS_UNIT = 8
-"""Groups have a multiple of so many rows, but for the last."""
+"""Most cells of a group, sources and targets together, unless `UNIT` rows have more."""
+GROUP_COST = 64
+"""What a group costs on top of its cells, in cells: a call of every layer."""
+UNIT = 8
+"""Groups have a multiple of so many rows, but for one."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ def make_pairs(pairs: Sequence[SourceTarget], *, pad_id: int, start_id: int) -> 
         start_id: what a decoder begins with.
     """
     widths = [(padded_length(len(pair.source)), padded_length(len(pair.target))) for pair in pairs]
-    order = sorted(range(len(pairs)), key=lambda i: (sum(widths[i]), widths[i], i))
-    groups = tuple(_group([pairs[i] for i in cut], cut, pad_id, start_id) for cut in _cut(order, widths))
+    order = sorted(range(len(pairs)), key=lambda i: (max(widths[i]), widths[i], i))
+    cuts = _cuts([widths[i] for i in order])
+    groups = tuple(
+        _group([pairs[i] for i in order[begin:end]], order[begin:end], pad_id, start_id) for begin, end in cuts
+    )
     return SourceTargetBatch(
         groups=groups,
         n=len(pairs),
@@ -77,16 +81,31 @@ def make_pairs(pairs: Sequence[SourceTarget], *, pad_id: int, start_id: int) -> 
     )
 
 
-def _cut(order: Sequence[int], widths: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """The order in parts: of the longest pairs as many rows as fill a group, of shorter ones more."""
-    cuts: list[list[int]] = []
-    end = len(order)
-    while end:
-        rows = GROUP_CELLS // max(1, sum(widths[order[end - 1]]))
-        rows = max(ROWS_UNIT, rows - rows % ROWS_UNIT)
-        cuts.append(list(order[max(0, end - rows) : end]))
-        end = max(0, end - rows)
-    return cuts
+def _cuts(widths: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where to cut pairs of these widths, in their order, into groups: for the least sum of cells and `GROUP_COST` per
+    group, a shortest path.
+
+    Where `UNIT` does not divide the number of pairs, the smaller group comes first: among the shortest it costs least.
+    """
+    ends = [0, *range(len(widths) % UNIT or UNIT, len(widths) + 1, UNIT)] if widths else [0]
+    best: list[tuple[int, int]] = [(0, 0)]  # of each end the cost so far, and the number of the end before it
+    for number, end in enumerate(ends[1:], start=1):
+        options: list[tuple[int, int]] = []
+        source = target = 0
+        for before in range(number - 1, -1, -1):
+            for one, other in widths[ends[before] : ends[before + 1]]:
+                source, target = max(source, one), max(target, other)
+            cells = (end - ends[before]) * (source + target)
+            if cells > GROUP_CELLS and before < number - 1:
+                break
+            options.append((best[before][0] + cells + GROUP_COST, before))
+        best.append(min(options))
+    cuts, number = [], len(ends) - 1
+    while number:
+        before = best[number][1]
+        cuts.append((ends[before], ends[number]))
+        number = before
+    return cuts[::-1]
 
 
 def _group(pairs: Sequence[SourceTarget], numbers: Sequence[int], pad_id: int, start_id: int) -> PairGroup:

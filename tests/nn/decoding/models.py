@@ -34,6 +34,7 @@ def compiled_size(seed: int = 0) -> LanguageModel:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=32,
         max_position_embeddings=CONTEXT,
         initializer_range=0.2,
         tie_word_embeddings=True,

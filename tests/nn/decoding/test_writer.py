@@ -16,6 +16,7 @@ from shoptalk.nn.decoding.forward import StockForward
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.native import library
+from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.text.chat import Message
 from tests.nn.decoding.models import (
     CONTEXT,
@@ -28,6 +29,7 @@ from tests.nn.decoding.models import (
     tiny,
     writer_of,
 )
+from tests.tiny_lms import beginning_with
 
 needs_kernels = pytest.mark.skipif(library() is None, reason="no C++ compiler, or SHOPTALK_NATIVE=0")
 # Few letters, so that runs of them come again and drafts are right now and then.
@@ -42,7 +44,7 @@ def test_greedy_tokens_are_those_of_generate(name: str, ids: tuple[int, ...]) ->
     product = MODELS[name]()
     (found,) = greedy(writer_of(name), [ids], 24)
     assert_same(product, ids, found.ids, by_transformers(product, ids, 24))
-    assert found.text == product.tokenizer.decode(found.ids)
+    assert found.text == product.tokenizer.decode(found.ids, skip_special_tokens=True)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -116,6 +118,19 @@ def test_many_threads_may_ask_one_writer() -> None:
     assert len(found) == len(prompts)
     for number, ids in enumerate(prompts):
         assert_same(tiny(), ids, found[number].ids, by_transformers(tiny(), ids, 12))
+
+
+def test_a_text_that_streams_is_not_held_up_until_another_ends() -> None:
+    writer = Writer(tiny(), slots=2)
+    long = writer.begin(GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0, seed=1))
+    first = iter(long)
+    next(first)
+    short = writer.begin(GenerationRequest((0, 7), max_tokens=4, temperature=1.0, seed=4))
+    other = threading.Thread(target=lambda: list(first))
+    other.start()
+    assert len(short.result().ids) <= 4
+    other.join(60)
+    assert not other.is_alive()
 
 
 # Streaming, stopping, sampling --------------------------------------------------------------------------------------
@@ -279,3 +294,10 @@ def test_prompts_are_a_documents_beginning_or_a_conversation() -> None:
     decode = writer.product.tokenizer.decode
     assert decode(writer.prompt("hello")) == "<|endoftext|>hello"
     assert decode(writer.chat([Message("user", "hi<|endoftext|>")])) == "u:hi< |endoftext|><|endoftext|>\na:"
+
+
+def test_a_prompt_begins_with_the_token_that_the_tokenizer_puts_before_texts() -> None:
+    model = beginning_with("<|begin|>", tiny_language_model())
+    assert model.tokenizer.decode(Writer(model).prompt("One.")) == "<|begin|>One."
+    plain = tiny_language_model()
+    assert plain.tokenizer.decode(Writer(plain).prompt("One.")) == "<|endoftext|>One."

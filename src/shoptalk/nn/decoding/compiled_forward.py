@@ -91,13 +91,12 @@ def _built_as_llama(backbone: Any) -> bool:
         return False
     config, attention = backbone.config, backbone.base_model.layers[0].self_attn
     types = {parameter.dtype for parameter in backbone.parameters()}
-    widths = (config.hidden_size, config.intermediate_size, config.num_attention_heads * attention.head_dim)
+    widths = (config.hidden_size, config.intermediate_size, attention.head_dim)
     return (
         config.hidden_act == "silu"
         and not any(linear.bias is not None for linear in (attention.q_proj, attention.o_proj))
         and backbone.base_model.layers[0].mlp.gate_proj.bias is None
         and config.rope_parameters.get("rope_type") in _ROTARY
-        and attention.head_dim % (_VECTORS // 2) == 0
         and attention.head_dim <= LARGEST_HEAD
         and all(width % _VECTORS == 0 for width in widths)
         and len(types) == 1

@@ -46,6 +46,8 @@ DRAFTS = 10
 """Most tokens that are guessed at once."""
 _CELLS = 32
 """Most tokens of all texts together in one pass, unless there are more texts."""
+_PATIENCE = 0.02
+"""Seconds after which a thread that waits for its turn looks whether another has done its work."""
 
 
 class Writer:
@@ -78,14 +80,14 @@ class Writer:
         self.ends = _ends_of(product)
         self._waiting: deque[WritingRow] = deque()
         self._rows: list[WritingRow] = []
-        self._lock = Lock()
+        self._turn = Lock()
 
     # --- prompts ------------------------------------------------------------------------------------------------------
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that begins a document."""
         ids = tokenise(self.product.tokenizer, [text], max_length=LONGEST_ITEM, special=False)[0]
-        return self.product.part, *map(int, ids)
+        return self.product.begin, *map(int, ids)
 
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a conversation, up to where the assistant is to speak.
@@ -98,7 +100,7 @@ class Writer:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def begin(self, request: GenerationRequest) -> "Writing":
-        """Ask for a text. It is written while somebody iterates over it, or over another of this decoder's.
+        """Ask for a text. It is written while somebody iterates over it, or over another of this writer's.
 
         Raises:
             InputError: the prompt is empty, or as long as the context.
@@ -120,14 +122,22 @@ class Writer:
         return [writing.result() for writing in writings]
 
     def advance(self, row: WritingRow) -> None:
-        """Move all texts on by a pass through the model, unless this one has something new already."""
-        with self._lock:
-            if not row.over and not row.pieces:
-                self._step()
+        """Return when this text has something new: after a pass by this thread, which moves all texts on, or by another
+        one, which need not let this one have its turn.
+        """
+        while not row.over and not row.pieces:
+            if self._turn.acquire(timeout=_PATIENCE):
+                try:
+                    if not row.over and not row.pieces:
+                        self._step()
+                finally:
+                    self._turn.release()
 
     def leave(self, row: WritingRow) -> None:
-        """Nobody waits for this text any more."""
-        with self._lock:
+        """Nobody waits for this text any more. One that is over has been seen to by the pass that ended it."""
+        if row.over:
+            return
+        with self._turn:
             if row in self._waiting:
                 self._waiting.remove(row)
             self._release(row)

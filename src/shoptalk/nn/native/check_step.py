@@ -8,7 +8,7 @@ from torch import Tensor
 
 from shoptalk.nn.native.step import PER_LAYER, LlamaStep, StepShape, few_rows
 
-_SHAPE = StepShape(layers=2, width=64, heads=4, kv_heads=2, head=16, hidden=96, vocabulary=37, slots=3, capacity=11)
+_SHAPE = StepShape(layers=2, width=64, heads=4, kv_heads=2, head=32, hidden=96, vocabulary=37, slots=3, capacity=11)
 _EPS = 1e-5
 
 Values = Callable[..., Tensor]

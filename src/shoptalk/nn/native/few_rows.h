@@ -43,6 +43,29 @@ struct Products<bf16> {
 };
 #endif
 
+// The sums of the lanes of several vectors, side by side.
+template <int COUNT>
+inline void store_sums(float* to, const Floats (&parts)[COUNT]) {
+#if defined(__AVX__)
+    if constexpr (COUNT == 4) {
+        __m256 half[4];
+        for (int i = 0; i < 4; i++) {
+#if defined(__AVX512F__)
+            const __m512 wide = same_bits<__m512>(parts[i]);
+            const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(wide), 1));
+            half[i] = _mm512_castps512_ps256(wide) + upper;
+#else
+            half[i] = same_bits<__m256>(parts[i]);
+#endif
+        }
+        const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+        _mm_storeu_ps(to, _mm256_castps256_ps128(pairs) + _mm256_extractf128_ps(pairs, 1));
+        return;
+    }
+#endif
+    for (int i = 0; i < COUNT; i++) to[i] = sum_of(parts[i]);
+}
+
 // sums[c * TABLE_CHUNK + r] = row c times row r of the table.
 template <class W, int ROWS, int CELLS>
 inline void product_tile(const W* table, const Operand<W>* rows, int64_t width, float* sums) {
@@ -56,8 +79,7 @@ inline void product_tile(const W* table, const Operand<W>* rows, int64_t width, 
             for (int r = 0; r < ROWS; r++) parts[c][r] = P::add(parts[c][r], weights[r], row);
         }
     }
-    for (int c = 0; c < CELLS; c++)
-        for (int r = 0; r < ROWS; r++) sums[c * TABLE_CHUNK + r] = sum_of(parts[c][r]);
+    for (int c = 0; c < CELLS; c++) store_sums(sums + c * TABLE_CHUNK, parts[c]);
 }
 
 template <class W, int ROWS>

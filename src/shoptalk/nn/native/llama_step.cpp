@@ -78,30 +78,58 @@ void rotate(const float* x, const float* cosines, const float* sines, int64_t he
     for (int64_t k = 0; k < head; k += LANES) store(to + k, load(turned + k));
 }
 
-// softmax(scale * q K^T) V of one head over `count` cells, which are `stride` apart.
-template <class W, class Out>
-void attend(const float* query, const W* keys, const W* values, int64_t stride, int64_t count, int64_t head,
-            float* scores, Out* to) {
+// The products of a query with `count` keys, which are `stride` apart; returns the largest.
+template <class W>
+float compare(const Operand<W>* query, const W* keys, int64_t stride, int64_t count, int64_t head, float* scores) {
+    using P = Products<W>;
+    const auto some = [&](int64_t p, auto together) {
+        constexpr int COUNT = together;
+        Floats parts[COUNT] = {};
+        for (int64_t k = 0; k < head; k += P::STEP) {
+            const auto row = P::row(query + k);
+            for (int i = 0; i < COUNT; i++) parts[i] = P::add(parts[i], P::take(keys + (p + i) * stride + k), row);
+        }
+        store_sums(scores + p, parts);
+    };
+    int64_t p = 0;
+    for (; p + 4 <= count; p += 4) some(p, std::integral_constant<int, 4>{});
+    for (; p < count; p++) some(p, std::integral_constant<int, 1>{});
+    float most = scores[0];
+    for (int64_t i = 1; i < count; i++) most = scores[i] > most ? scores[i] : most;
+    return most;
+}
+
+// The values of `count` cells, which are `stride` apart, weighted and summed: COUNT vectors of each.
+template <int COUNT, class W, class Out>
+void mix_values(const float* weights, const W* values, int64_t stride, int64_t count, float share, Out* to) {
+    Floats even[COUNT] = {}, odd[COUNT] = {};
+    int64_t p = 0;
+    for (; p + 2 <= count; p += 2)
+        for (int i = 0; i < COUNT; i++) {
+            even[i] += weights[p] * load(values + p * stride + i * LANES);
+            odd[i] += weights[p + 1] * load(values + (p + 1) * stride + i * LANES);
+        }
+    if (p < count)
+        for (int i = 0; i < COUNT; i++) even[i] += weights[p] * load(values + p * stride + i * LANES);
+    for (int i = 0; i < COUNT; i++) store(to + i * LANES, (even[i] + odd[i]) * share);
+}
+
+// softmax(q K^T / sqrt(head)) V of one head.
+template <class W>
+void attend(const Operand<W>* query, const W* keys, const W* values, int64_t stride, int64_t count, int64_t head,
+            float* scores, Operand<W>* to) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head));
-    float most = -INFINITY;
-    for (int64_t p = 0; p < count; p++) {
-        Floats products{};
-        for (int64_t k = 0; k < head; k += LANES) products += load(query + k) * load(keys + p * stride + k);
-        scores[p] = sum_of(products) * scale;
-        most = scores[p] > most ? scores[p] : most;
-    }
+    const float most = compare<W>(query, keys, stride, count, head, scores);
     Floats sums{};
     in_vectors(count, [&](int64_t p, auto whole, int64_t lanes) {
-        const Floats weights = exp_of_nonpositive(take(scores + p, whole, lanes) - most);
+        const Floats weights = exp_of_nonpositive((take(scores + p, whole, lanes) - most) * scale);
         put(scores + p, weights, whole, lanes);
         sums += below(count, p, weights, 0.0f);
     });
     const float share = 1.0f / sum_of(sums);
-    for (int64_t k = 0; k < head; k += LANES) {
-        Floats mixed{};
-        for (int64_t p = 0; p < count; p++) mixed += scores[p] * load(values + p * stride + k);
-        store(to + k, mixed * share);
-    }
+    int64_t k = 0;
+    for (; k + 4 * LANES <= head; k += 4 * LANES) mix_values<4>(scores, values + k, stride, count, share, to + k);
+    for (; k < head; k += LANES) mix_values<1>(scores, values + k, stride, count, share, to + k);
 }
 
 // g / (1 + e^-g) * u
@@ -143,6 +171,7 @@ class Pass {
           stream(sized(count * shape.width)),
           mixed(sized(count * shape.mixed())),
           normed(sized(count * shape.width)),
+          turned(sized(count * shape.queries())),
           read(sized(count * shape.queries())),
           wide(sized(count * shape.hidden)) {}
 
@@ -173,7 +202,9 @@ class Pass {
     using Memory = std::vector<T>;
 
     static size_t sized(int64_t count) { return static_cast<size_t>(count); }
-    static size_t at(int64_t row, int64_t width, int64_t column = 0) { return static_cast<size_t>(row * width + column); }
+    static size_t at(int64_t row, int64_t width, int64_t column = 0) {
+        return static_cast<size_t>(row * width + column);
+    }
     static int64_t chunks(int64_t rows) { return (rows + TABLE_CHUNK - 1) / TABLE_CHUNK; }
     static int64_t in_chunk(int64_t chunk, int64_t rows) {
         const int64_t left = rows - chunk * TABLE_CHUNK;
@@ -210,14 +241,15 @@ class Pass {
         return static_cast<W*>(states[2 * layer + which]) + (slot * s.capacity + position) * s.keys();
     }
 
-    // Turned queries stay where they are; turned keys, and values, go to the cell's own place among those kept.
+    // Turned keys, and values, go to the cell's own place among those kept.
     void keep(int64_t layer, int64_t c) {
         const Cell& cell = cells[c];
         const float *cosine = cosines + cell.position * s.head, *sine = sines + cell.position * s.head;
         float* mine = &mixed[at(c, s.mixed())];
         W* key = state(layer, 0, cell.slot, cell.position);
         W* value = state(layer, 1, cell.slot, cell.position);
-        for (int64_t h = 0; h < s.heads; h++) rotate(mine + h * s.head, cosine, sine, s.head, mine + h * s.head);
+        for (int64_t h = 0; h < s.heads; h++)
+            rotate(mine + h * s.head, cosine, sine, s.head, &turned[at(c, s.queries(), h * s.head)]);
         mine += s.queries();
         for (int64_t h = 0; h < s.kv_heads; h++)
             rotate(mine + h * s.head, cosine, sine, s.head, key + h * s.head);
@@ -227,7 +259,7 @@ class Pass {
     void look(int64_t layer, int64_t c, int64_t h, float* scores) {
         const Cell& cell = cells[c];
         const int64_t shared = h / (s.heads / s.kv_heads) * s.head;
-        attend(&mixed[at(c, s.mixed(), h * s.head)], state(layer, 0, cell.slot, 0) + shared,
+        attend<W>(&turned[at(c, s.queries(), h * s.head)], state(layer, 0, cell.slot, 0) + shared,
                state(layer, 1, cell.slot, 0) + shared, s.keys(), cell.position + 1, s.head, scores,
                &read[at(c, s.queries(), h * s.head)]);
     }
@@ -272,7 +304,7 @@ class Pass {
     float* logits;
     Phases phases;
     Memory<float> stream, mixed;
-    Memory<Operand<W>> normed, read, wide;
+    Memory<Operand<W>> normed, turned, read, wide;
 };
 
 template <class W>
@@ -323,8 +355,8 @@ SHOPTALK_EXPORT int64_t shoptalk_llama_step(int half, const int64_t* shape, cons
                                             const int64_t* cells, int64_t count, const int64_t* wanted, int64_t outputs,
                                             float* logits, int threads) {
     const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8]};
-    if (s.width % FEW_ROWS_STEP || s.hidden % FEW_ROWS_STEP || s.queries() % FEW_ROWS_STEP || s.head % LANES ||
-        s.head > 256 || s.heads % s.kv_heads)
+    if (s.width % FEW_ROWS_STEP || s.hidden % FEW_ROWS_STEP || s.head % FEW_ROWS_STEP || s.head > 256 ||
+        s.heads % s.kv_heads)
         return -2;
     const auto* all_cells = reinterpret_cast<const Cell*>(cells);
     for (int64_t c = 0; c < count; c++) {
