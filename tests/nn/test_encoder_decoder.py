@@ -18,8 +18,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from shoptalk.errors import BaseModelError, ConfigError
+from shoptalk.errors import BaseModelError, ConfigError, InputError
 from shoptalk.nn.bases import began_as, kind_of, open_base, open_model, pieces_of, resolve
+from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork, target_loss
 from shoptalk.nn.open_seq2seq import is_encoder_decoder, open_encoder_decoder
 from shoptalk.nn.rewriting import rewritten
@@ -133,6 +134,8 @@ def test_a_model_is_written_as_transformers_reads_it_and_opens_again(tmp_path: P
     np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-6)
     with pytest.raises(BaseModelError, match="is a language model and gives no vectors"):
         open_base(str(tmp_path))
+    with pytest.raises(InputError, match=r"continue none.*`shoptalk translate`"):
+        open_writer(str(tmp_path))
     with pytest.raises(ConfigError, match=r"no task judges these yet.*--objective span.*--task translate"):
         check_reads(("language_model",), str(tmp_path), "seq2seq")
     assert began_as(str(tmp_path)) is None

@@ -171,6 +171,17 @@ def test_a_tokenizer_that_knows_more_tokens_than_the_model_is_refused(folder: Pa
         open_decoder(folder, "x")
 
 
+def test_a_word_that_was_added_to_the_tokenizer_alone_is_refused_by_name(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|never in a text|>"]})
+    tokenizer.save_pretrained(folder)
+    assert open_decoder(folder, "x").max_length == 64  # texts hold its letters
+    tokenizer.add_tokens(["parcelbox"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(BaseModelError, match="has 1 tokens, 'parcelbox' among them, that the model does not know"):
+        open_decoder(folder, "x")
+
+
 def test_logits_that_are_made_in_another_way_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shoptalk.nn.open_lm.CausalNetwork", _Scaled)
     with pytest.raises(BaseModelError, match="its logits are made in another way"):

@@ -70,10 +70,16 @@ def test_what_the_user_says_gets_no_gradient_of_its_own() -> None:
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-def test_of_a_conversation_longer_than_the_context_the_last_tokens_are_read() -> None:
-    model = tiny_language_model()
-    batch = SftSpec(context=16).collate(Material(talks(), model, None, None))([0], Key(0, 0))
-    assert batch.rows.ids.shape == (1, 16) and bool(batch.taught.any())
+def test_of_a_conversation_longer_than_the_context_every_reply_is_learned_at_some_visit() -> None:
+    corpus, model = talks(1), tiny_language_model()
+    collate = SftSpec(context=16).collate(Material(corpus, model, None, None))
+    taught = set()
+    for step in range(20):
+        batch = collate([0], Key(0, step))
+        assert batch.rows.ids.shape == (1, 16)
+        assert torch.equal(batch.rows.ids, collate([0], Key(0, step)).rows.ids)
+        taught.add(model.tokenizer.decode(batch.rows.ids[batch.taught].tolist()))
+    assert taught == {"yes 0<|endoftext|>", "no 0<|endoftext|>"}
 
 
 def test_only_conversations_with_a_reply_are_examples() -> None:

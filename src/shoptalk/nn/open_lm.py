@@ -74,7 +74,21 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
     positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
     product = LanguageModel(CausalNetwork(backbone.eval()), tokenizer, min(max_length, positions), name=ref)
     _refuse_unable(product, folder, ref)
+    _refuse_unknown_tokens(product, folder, ref)
     return product
+
+
+def _refuse_unknown_tokens(product: LanguageModel, folder: Path, ref: str) -> None:
+    """Refuse a tokenizer with tokens for which the model has no weights: some text would end the training."""
+    rows = len(product.network.table)
+    special = {str(token) for token in product.tokenizer.added_tokens_decoder.values() if token.special}
+    unknown = [token for token, number in product.tokenizer.get_vocab().items() if number >= rows]
+    if in_texts := sorted(set(unknown) - special):
+        raise BaseModelError(
+            f"The tokenizer of {ref!r} ({folder}) has {len(in_texts)} tokens, {in_texts[0]!r} among them, that the "
+            f"model does not know: it has weights for {rows:,}. Fetch both again, or resize the model's embeddings "
+            "first."
+        )
 
 
 def _refuse_unable(product: LanguageModel, folder: Path, ref: str) -> None:

@@ -40,6 +40,8 @@ class Rendered:
     ids: Int[np.ndarray, " L"]
     spoken: Int[np.ndarray, " L"]
     """Which of the assistant's turns each token belongs to, counted from 0; -1 of what it does not say."""
+    cut: bool = False
+    """Whether it has tokens before these."""
 
     @property
     def taught(self) -> Bool[np.ndarray, " L"]:
@@ -132,7 +134,8 @@ def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = 
         spoken[(offsets[:, 0] >= begin) & (offsets[:, 0] < end)] = number
         if len(offsets) and begin <= offsets[0, 0]:
             break  # the turns before it are not read
-    return Rendered(np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64), spoken)
+    ids = np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64)
+    return Rendered(ids, spoken, cut=begin_of_read > 0)
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:

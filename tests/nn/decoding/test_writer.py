@@ -18,6 +18,7 @@ from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.int8_weights import round_matrices
 from shoptalk.nn.native import library
 from shoptalk.nn.precision import Precision
+from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.text.chat import Message
 from tests.nn.decoding.models import (
     CONTEXT,
@@ -30,6 +31,7 @@ from tests.nn.decoding.models import (
     tiny,
     writer_of,
 )
+from tests.tiny_lms import beginning_with
 
 needs_kernels = pytest.mark.skipif(library() is None, reason="no C++ compiler, or SHOPTALK_NATIVE=0")
 # Few letters, so that runs of them come again and drafts are right now and then.
@@ -308,3 +310,10 @@ def test_prompts_are_a_documents_beginning_or_a_conversation() -> None:
     decode = writer.product.tokenizer.decode
     assert decode(writer.prompt("hello")) == "<|endoftext|>hello"
     assert decode(writer.chat([Message("user", "hi<|endoftext|>")])) == "u:hi< |endoftext|><|endoftext|>\na:"
+
+
+def test_a_prompt_begins_with_the_token_that_the_tokenizer_puts_before_texts() -> None:
+    model = beginning_with("<|begin|>", tiny_language_model())
+    assert model.tokenizer.decode(Writer(model).prompt("One.")) == "<|begin|>One."
+    plain = tiny_language_model()
+    assert plain.tokenizer.decode(Writer(plain).prompt("One.")) == "<|endoftext|>One."

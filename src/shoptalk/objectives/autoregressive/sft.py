@@ -5,8 +5,9 @@ Of a conversation as the model's chat template writes it, x_0 ... x_n, of which 
     L = - (1 / |A|) sum_{i in A} log p(x_i | x_0 ... x_{i-1})        over the conversations of a batch
 
 so that the model learns to answer, and not to ask. The conversations are the company's own: the next turn is the
-label, and nobody labels anything. Several stand side by side in rows and do not see each other; of one that is longer
-than the context the last tokens are read.
+label, and nobody labels anything. Several stand side by side in rows and do not see each other. Of one that is longer
+than the context a stretch is read that ends with one of its replies, drawn anew at every visit: the last tokens alone
+would teach nothing but how conversations end.
 
 What differs from the paper: the sum is over the assistant's tokens alone, its end of turn included, where theirs is
 over a prompt's completion; a batch's conversations count by their tokens.
@@ -26,7 +27,7 @@ from torch import Tensor
 from shoptalk.nn.language_model import LanguageModel, next_token_loss
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
-from shoptalk.text.chat import Message, answered, messages_of, rendered
+from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack
 
@@ -68,17 +69,23 @@ class SftSpec(Spec):
         return Positions(np.searchsorted(np.asarray(corpus.conversation), answered(corpus)))
 
     def collate(self, material: Material[LanguageModel]) -> Callable[[Sequence[int], Key], ChatRows]:
-        """Whole conversations as the model's chat template writes them."""
+        """Whole conversations as the model's chat template writes them, and stretches of those that are too long."""
         product, corpus = material.product, material.corpus
         conversation = np.asarray(corpus.conversation)
         context = min(self.context, product.max_length)
 
+        def read(begin: int, key: Key) -> Rendered:
+            end = int(np.searchsorted(conversation, conversation[begin], side="right"))
+            messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
+            chat = rendered(product.tokenizer, messages, most=context)
+            replies = [place for place, message in enumerate(messages) if message.role == "assistant"]
+            if not chat.cut or len(replies) < 2:
+                return chat
+            last = replies[int(np.random.default_rng([key.seed, key.step, begin]).integers(len(replies)))]
+            return rendered(product.tokenizer, messages[: last + 1], most=context)
+
         def collate(examples: Sequence[int], key: Key) -> ChatRows:
-            chats = []
-            for begin in examples:
-                end = int(np.searchsorted(conversation, conversation[begin], side="right"))
-                messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
-                chats.append(rendered(product.tokenizer, messages, most=context))
+            chats = [read(begin, key) for begin in examples]
             # Equal lengths are placed alike.
             taught = pack([chat.taught.astype(np.int64) for chat in chats], length=context).ids > 0
             return ChatRows(pack([chat.ids for chat in chats], length=context), taught)
