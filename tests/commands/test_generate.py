@@ -84,7 +84,7 @@ def test_a_stop_string_ends_the_text(
         (["MODEL", "hi", "--max-tokens", "0"], "max_tokens is 0"),
         (["MODEL", "hi", "--passages", "no.txt"], "no.txt"),
         (["ENCODER", "hi"], "is one of the text encoders, which write nothing"),
-        (["scratch:t5-nano", "hi"], "is an encoder–decoder: it writes a text for another one"),
+        (["scratch:t5-nano", "hi"], "which write a text for a text and continue none"),
         (["scratch:gpt-nano", "hi"], "exists only inside a run"),
         (["nothing-here", "hi"], "No model 'nothing-here'"),
     ],
