@@ -230,8 +230,8 @@ def open_writer(ref: str, *, context: int = CONTEXT, precision: Precision | None
     kind = kind_of(ref)
     if kind == "seq2seq":
         raise InputError(
-            f"{ref!r} is an encoder–decoder: it writes a text for another one, with `shoptalk translate`, and does not "
-            "go on from a prompt. Give a decoder here, such as smollm2."
+            f"{ref!r} is one of the {CALLED[kind]}, which write a text for a text and continue none. Give the text to "
+            "`shoptalk translate` instead."
         )
     if kind != "lm":
         raise InputError(
