@@ -12,7 +12,8 @@ from shoptalk import decide
 from shoptalk.artifact import Artifact, open_artifact, write_text
 from shoptalk.errors import AbsentError
 from shoptalk.evaluate.bench import Bench, Measured
-from shoptalk.objectives import pretexts_for
+from shoptalk.nn.product import Kind
+from shoptalk.objectives import make_spec, pretexts_for
 from shoptalk.probes import knn
 from shoptalk.quantities import Spending
 from shoptalk.readback import as_written, read_json, read_text
@@ -49,6 +50,7 @@ from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
 from shoptalk.telling.settled import asked_of, joined
 from shoptalk.telling.trace import trace
+from shoptalk.text.corpus import Corpus
 from shoptalk.training.advance import read_log
 from shoptalk.training.forecast import peak_memory
 from shoptalk.training.profile import Profile
@@ -187,7 +189,7 @@ def collect(
                 rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()}
                 if prepared
                 else {},
-                pretexts=pretexts_for(baseline.kind),
+                pretexts=_learnable(baseline.kind, curated.train),
                 nouns=nouns_for(baseline.kind),
             )
         ),
@@ -199,6 +201,11 @@ def collect(
         ),
     )
     return facts if baseline.kind == "text" else facts.model_copy(update={"kind": baseline.kind})
+
+
+def _learnable(kind: Kind, corpus: Corpus) -> tuple[str, ...]:
+    """The pretexts for a kind of products that find something to learn from in a corpus."""
+    return tuple(name for name in pretexts_for(kind) if len(make_spec(name, {}).examples(corpus)))
 
 
 def _cost(profile: Profile, spent: Spent, log: Sequence[Mapping[str, Any]]) -> CostFacts:
