@@ -180,9 +180,10 @@ def young(options: Options) -> Iterator[Row]:
     peer = partial(
         run_peer, "gpt2_style", threads=None, tokenizer=tokenizer, minutes=options.minutes, bf16=autocast, **paths
     )
-    rates = (1e-3,) if options.quick else (1e-3, 3e-3)
+    grid = ((4, 1e-3),) if options.quick else ((4, 1e-3), (4, 3e-3), (16, 1e-3), (16, 3e-3))
     runs: dict[str, Callable[[int], Result]] = {
-        f"GPT-2 style, learning rate {rate:g}": partial(_seeded, peer, lr=rate) for rate in rates
+        f"GPT-2 style, batch {batch}, learning rate {rate:g}": partial(_seeded, peer, batch=batch, lr=rate)
+        for batch, rate in grid
     }
     mine = partial(
         ours, base="scratch:gpt-nano", turns=True, minutes=options.minutes, precision=options.precision, **paths
