@@ -7,7 +7,7 @@ class Chat extends HTMLElement {
     const memory = new Memory(site);
     Object.assign(this, { server, looks, memory, line: new Line(server, site, memory), words: looks.words });
     Object.assign(this, { conversation: memory.visit.conversation || null, after: 0, held: null, agent: null, news: 0 });
-    Object.assign(this, { items: new Map(), outbox: [], trouble: "", refused: false, loaded: false, stream: null, writing: false });
+    Object.assign(this, { items: new Map(), outbox: [], trouble: "", unsent: "", refused: false, loaded: false, stream: null, writing: false });
     this.build(this.attachShadow({ mode: "open" }));
   }
 
@@ -42,7 +42,7 @@ class Chat extends HTMLElement {
       const [chosen] = file.files;
       file.value = "";
       if (!chosen) return;
-      try { this.submit(await smaller(chosen)); } catch { this.trouble = this.words.failed; this.say(); }
+      try { this.submit(await smaller(chosen)); } catch { this.unsent = this.words.failed; this.say(); }
     } });
     return [file, make("button", { type: "button", class: "quiet camera", "aria-label": this.words.show, click: () => file.click() }, drawing(CAMERA))];
   }
@@ -245,7 +245,7 @@ class Chat extends HTMLElement {
     const { words } = this;
     const waiting = this.outbox.length > 0 || this.writing;
     const standing = this.held === "human" ? (this.agent ? words.held : words.waiting) : waiting ? `${this.looks.name} ${words.writing}` : "";
-    const text = this.trouble || standing;
+    const text = this.trouble || this.unsent || standing; // what was never sent is told until something is
     if (this.state.textContent !== text) this.state.textContent = text;
     this.anew.hidden = this.refused || (!this.conversation && this.items.size === 0);
   }
@@ -270,6 +270,7 @@ class Chat extends HTMLElement {
     if (!text && !picture) return;
     this.box.value = "";
     this.grow();
+    this.unsent = "";
     this.put({ text, picture, key: newKey(), person: false });
     this.box.focus();
   }
