@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import data, table
-from benchmarks.timing import ROOT, Row, say
+from benchmarks.timing import ROOT, Row
 from shoptalk.commands.ground import Parts, apart, fit, make_replies, marked
 from shoptalk.config import Config, load
 from shoptalk.nn.encoder import text_encoder
@@ -111,13 +111,8 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.grounding {' '.join(sys.argv[1:])}`\n")
     config = load(budget=f"{given.minutes:g}m")
-    header = True
-    for name in given.sets.split(","):
-        say(f"== {name}")
-        for row in measure(name, config, quick=given.quick):
-            lines = table.markdown([row]).splitlines()
-            print("\n".join(lines if header else lines[2:]), flush=True)
-            header = False
+    names = given.sets.split(",")
+    table.printed(measured for name in names for measured in measure(name, config, quick=given.quick))
 
 
 if __name__ == "__main__":

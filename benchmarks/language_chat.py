@@ -174,12 +174,12 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.language_chat {' '.join(sys.argv[1:])}`\n")
     steps, tests = (2, 6) if given.quick else (given.steps, given.tests)
-    header = True
-    for name in given.sets.split(","):
-        for measured in measure(name, steps=steps, tests=tests, precision=choose_precision(best_device())[0]):
-            lines = table.markdown([measured]).splitlines()
-            print("\n".join(lines if header else lines[2:]), flush=True)
-            header = False
+    precision = choose_precision(best_device())[0]
+    table.printed(
+        measured
+        for name in given.sets.split(",")
+        for measured in measure(name, steps=steps, tests=tests, precision=precision)
+    )
 
 
 if __name__ == "__main__":

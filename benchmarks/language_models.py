@@ -232,7 +232,6 @@ def main() -> None:
         raise SystemExit(f"No part {unknown[0]!r}. There is: {', '.join(PARTS)}.")
     data.pack()
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.language_models {' '.join(sys.argv[1:])}`\n")
-    header = True
     with tempfile.TemporaryDirectory() as folder:
         options = Options(
             minutes=given.minutes or (0.1 if given.quick else 2.0),
@@ -242,12 +241,7 @@ def main() -> None:
             folder=Path(folder),
             steps=given.steps or (2 if given.quick else 40),
         )
-        for name in names:
-            say(f"== {name}")
-            for measured in PARTS[name](options):
-                lines = table.markdown([measured]).splitlines()
-                print("\n".join(lines if header else lines[2:]), flush=True)
-                header = False
+        table.printed(measured for name in names for measured in PARTS[name](options))
 
 
 if __name__ == "__main__":

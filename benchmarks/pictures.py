@@ -47,7 +47,7 @@ from benchmarks.picture_training import (
     row,
     train_for,
 )  # fmt: skip
-from benchmarks.timing import ROOT, Row, run_json, say
+from benchmarks.timing import ROOT, Row, run_json
 from shoptalk.image.pixels import decode_all
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.precision import choose_precision
@@ -338,13 +338,7 @@ def main() -> None:
         settings={key: json.loads(value) for key, value in (pair.split("=", 1) for pair in given.settings)},
     )
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.pictures {' '.join(sys.argv[1:])}`\n")
-    header = True
-    for name in names:
-        say(f"== {name}")
-        for measured in PARTS[name](options):
-            lines = table.markdown([measured]).splitlines()
-            print("\n".join(lines if header else lines[2:]), flush=True)
-            header = False
+    table.printed(measured for name in names for measured in PARTS[name](options))
 
 
 if __name__ == "__main__":

@@ -111,12 +111,7 @@ def main() -> None:
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.summaries {' '.join(sys.argv[1:])}`\n")
     tuned_model = learned(steps)
     writers = {"SmolLM2": open_writer("smollm2"), f"SmolLM2 after sft, {steps} steps": Writer(tuned_model)}
-    header = True
-    for name in given.sets.split(","):
-        for measured in measure(name, writers, most):
-            lines = table.markdown([measured]).splitlines()
-            print("\n".join(lines if header else lines[2:]), flush=True)
-            header = False
+    table.printed(measured for name in given.sets.split(",") for measured in measure(name, writers, most))
 
 
 if __name__ == "__main__":

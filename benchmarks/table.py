@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.timing import ROOT, Row
@@ -130,3 +130,12 @@ def _asked(row: Row) -> str:
         return ""
     words = " and ".join(f"{sign} {figure(bound)}" for sign, bound in bounds)
     return f"{words}: {'met' if row.met else 'missed'}"
+
+
+def printed(rows: Iterable[Row]) -> None:
+    """Print rows as a Markdown table, each as it comes."""
+    header = True
+    for row in rows:
+        lines = markdown([row]).splitlines()
+        print("\n".join(lines if header else lines[2:]), flush=True)
+        header = False

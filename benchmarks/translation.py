@@ -183,11 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        header = True
-        for row in measure(given, folder):
-            lines = table.markdown([row]).splitlines()
-            print("\n".join(lines if header else lines[2:]), flush=True)
-            header = False
+        table.printed(measure(given, folder))
 
 
 if __name__ == "__main__":

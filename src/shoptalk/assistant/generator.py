@@ -37,7 +37,25 @@ Post = Callable[[str, dict[str, str], bytes, float], bytes]
 
 
 class WordsAnswers(ABC):
-    """What words an answer from passages."""
+    """What words an answer from passages. After so many failures in a row it rests; many threads may ask."""
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._failed = 0
+        self._until = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is not asked for now, after failures."""
+        with self._lock:
+            return time.monotonic() < self._until
+
+    def _count(self, *, failed: bool) -> None:
+        with self._lock:
+            self._failed = self._failed + 1 if failed else 0
+            if self._failed >= self._settings.failures:
+                self._until, self._failed = time.monotonic() + self._settings.pause, 0
 
     @abstractmethod
     def words(self, question: str, found: Sequence[Found]) -> str | None:
@@ -52,7 +70,7 @@ class Generator(WordsAnswers):
     """
 
     def __init__(self, settings: GeneratorSettings, *, name: str, sentences: int, post: Post | None = None) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._system = instructions(name, sentences)
         self._post = post or _post
         self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
@@ -61,15 +79,6 @@ class Generator(WordsAnswers):
                 f"generator.key_env names the environment variable {settings.key_env!r}, which is not set. Set it to "
                 "the endpoint's key, or leave key_env out where none is needed."
             )
-        self._lock = Lock()
-        self._failed = 0
-        self._until = 0.0
-
-    @property
-    def resting(self) -> bool:
-        """Whether it is left alone at present, after failures."""
-        with self._lock:
-            return time.monotonic() < self._until
 
     def words(self, question: str, found: Sequence[Found]) -> str | None:
         """What the model says; None where it fails, rests, or says that the passages do not answer."""
@@ -104,12 +113,6 @@ class Generator(WordsAnswers):
                 time.sleep(min(0.1 * 2**attempt, 1.0))
         self._count(failed=True)
         return None
-
-    def _count(self, *, failed: bool) -> None:
-        with self._lock:
-            self._failed = self._failed + 1 if failed else 0
-            if self._failed >= self._settings.failures:
-                self._until, self._failed = time.monotonic() + self._settings.pause, 0
 
 
 def instructions(name: str, sentences: int) -> str:

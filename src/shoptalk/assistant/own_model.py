@@ -8,9 +8,7 @@ who ask at the same time are answered together. What takes longer than `timeout`
 """
 
 import re
-import time
 from collections.abc import Sequence
-from threading import Lock
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.generator import NO_ANSWER, WordsAnswers, instructions, question_with
@@ -32,12 +30,9 @@ class OwnModel(WordsAnswers):
     """
 
     def __init__(self, settings: GeneratorSettings, *, name: str, sentences: int, writer: Writer | None = None) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._system = instructions(name, sentences)
         self._writer = writer or open_writer(settings.model)
-        self._lock = Lock()
-        self._failed = 0
-        self._until = 0.0
         room = self._writer.context - len(self._ids("?", ())) - settings.most_tokens
         if room < 1:
             raise ConfigError(
@@ -48,9 +43,8 @@ class OwnModel(WordsAnswers):
 
     def words(self, question: str, found: Sequence[Found]) -> str | None:
         """What the model says; None where it fails, rests after failures, or says that the passages do not answer."""
-        with self._lock:
-            if time.monotonic() < self._until:
-                return None
+        if self.resting:
+            return None
         ids = self._fitting(question, found)
         if ids is None:
             return None
@@ -83,9 +77,3 @@ class OwnModel(WordsAnswers):
             if len(ids) <= room:
                 return ids
         return None
-
-    def _count(self, *, failed: bool) -> None:
-        with self._lock:
-            self._failed = self._failed + 1 if failed else 0
-            if self._failed >= self._settings.failures:
-                self._until, self._failed = time.monotonic() + self._settings.pause, 0

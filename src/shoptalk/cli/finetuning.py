@@ -7,7 +7,7 @@ import typer
 
 from shoptalk.cli import printed
 from shoptalk.cli.options import Budget, ConfigFile, Force, Json, Labels, Out, Seed, Set, messages_given, show
-from shoptalk.config import load
+from shoptalk.config import Config, load
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
 
@@ -59,32 +59,19 @@ def finetune(
     from shoptalk.commands.finetune import Request
     from shoptalk.commands.finetune import finetune as run
     from shoptalk.commands.ground import OBJECTIVE as GROUND
-    from shoptalk.commands.ground import finetune_grounding
     from shoptalk.commands.translate import OBJECTIVE as TRANSLATE
-    from shoptalk.commands.translate import finetune_translation
     from shoptalk.stages.world import World
 
     chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
     if task == GROUND:
-        if not sources or labels is not None or test is not None or unlabelled:
-            raise InputError(
-                "--task ground learns from documents alone: give one or more SOURCE after the model, and leave "
-                "--labels, --test and --unlabelled out."
-            )
-        with Console() as console, locked(out):
-            of_ground = finetune_grounding(World(run=out, config=chosen, report=console), model, sources, force=force)
-        show(of_ground, as_json, lambda: printed.grounded(of_ground, out))
+        if labels is not None or test is not None or unlabelled:
+            raise InputError(_OF_DOCUMENTS)
+        _ground(model, sources or [], out, chosen, force=force, as_json=as_json)
         return
     if task == TRANSLATE:
-        if len(sources or []) != 1 or labels is not None or unlabelled:
-            raise InputError(
-                "--task translate learns from pairs: give one .tsv, .csv or .jsonl file after the model, and leave "
-                "--labels and --unlabelled out."
-            )
-        with Console() as console, locked(out):
-            world, (pairs,) = World(run=out, config=chosen, report=console), sources or []
-            of_pairs = finetune_translation(world, model, pairs, columns=_two(columns), test=test, force=force)
-        show(of_pairs, as_json, lambda: printed.translated(of_pairs, out))
+        if labels is not None or unlabelled:
+            raise InputError(_OF_PAIRS)
+        _pairs(model, sources or [], columns, test, out, chosen, force=force, as_json=as_json)
         return
     if sources or labels is None:
         raise InputError(
@@ -106,6 +93,44 @@ def finetune(
     with Console() as console, locked(out):
         result = run(World(run=out, config=chosen, report=console), request, force=force)
     show(result, as_json, lambda: printed.finetuned(result, out))
+
+
+_OF_DOCUMENTS = (
+    "--task ground learns from documents alone: give one or more SOURCE after the model, and leave --labels, --test "
+    "and --unlabelled out."
+)
+_OF_PAIRS = (
+    "--task translate learns from pairs: give one .tsv, .csv or .jsonl file after the model, and leave --labels and "
+    "--unlabelled out."
+)
+
+
+def _ground(model: str, sources: list[Path], out: Path, config: Config, *, force: bool, as_json: bool) -> None:
+    from shoptalk.artifact import locked
+    from shoptalk.commands.ground import finetune_grounding
+    from shoptalk.stages.world import World
+
+    if not sources:
+        raise InputError(_OF_DOCUMENTS)
+    with Console() as console, locked(out):
+        result = finetune_grounding(World(run=out, config=config, report=console), model, sources, force=force)
+    show(result, as_json, lambda: printed.grounded(result, out))
+
+
+def _pairs(
+    model: str, sources: list[Path], columns: str, test: Path | None, out: Path, config: Config, *, force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from shoptalk.artifact import locked
+    from shoptalk.commands.translate import finetune_translation
+    from shoptalk.stages.world import World
+
+    if len(sources) != 1:
+        raise InputError(_OF_PAIRS)
+    with Console() as console, locked(out):
+        world = World(run=out, config=config, report=console)
+        result = finetune_translation(world, model, sources[0], columns=_two(columns), test=test, force=force)
+    show(result, as_json, lambda: printed.translated(result, out))
 
 
 @commands.command()

@@ -34,7 +34,7 @@ def generate(
     from shoptalk.commands.generate import generate as run
     from shoptalk.commands.generate import summary
 
-    told = run(
+    written = run(
         model,
         prompt,
         passages=passages,
@@ -46,10 +46,10 @@ def generate(
         stop=stop or (),
     )
     if not as_json:
-        for piece in told:
+        for piece in written:
             typer.echo(piece, nl=False)
         typer.echo()
-    result = told.result()
+    result = written.result()
     if as_json:
         show(result, as_json, str)
     typer.echo(f"shoptalk: {summary(result)}", err=True)

@@ -78,21 +78,21 @@ def _asking(
     before: Sequence[GeneratedText], after: Sequence[GeneratedText], systems: tuple[str, str], old: Path
 ) -> Asking:
     """The rows on which the two differ, in random order."""
-    said = [
+    triples = [
         (_asked(first, old), first.candidate, second.candidate) for first, second in zip(before, after, strict=True)
     ]
-    id = digest([list(systems), [list(row) for row in said]])[:16]
-    differ = [place for place, (_, one, other) in enumerate(said) if one.split() != other.split()]
+    id = digest([list(systems), [list(row) for row in triples]])[:16]
+    differ = [place for place, (_, one, other) in enumerate(triples) if one.split() != other.split()]
     rows = tuple(
         Disagreement(
             key=str(place),
-            text=said[place][0],
-            answers=said[place][1:],
+            text=triples[place][0],
+            answers=triples[place][1:],
             context=_context(before[place]),
         )
         for place in np.random.default_rng(int(id, 16)).permutation(differ).tolist()
     )
-    return Asking(id, AboutAsking(systems=systems, labels=(), bank=len(said), disagree=len(rows), left_out=0), rows)
+    return Asking(id, AboutAsking(systems=systems, labels=(), bank=len(triples), disagree=len(rows), left_out=0), rows)
 
 
 def _asked(row: GeneratedText, path: Path) -> str:

@@ -69,10 +69,10 @@ def evaluate_texts(
         return scores(texts, [row.reference for row in rows], sources)
 
     candidates = _said(rows, path)
-    own = scored(name, candidates)
-    compared = tuple(_compared(own, scored(who, texts), who, texts, seed) for who, texts in others.items())
-    levels = _levels(own, seed)
-    facts = next((score.statistics.sum(axis=0) for score in own if score.key == SUPPORT), None)
+    measured = scored(name, candidates)
+    compared = tuple(_compared(measured, scored(who, texts), who, texts, seed) for who, texts in others.items())
+    levels = _levels(measured, seed)
+    facts = next((score.statistics.sum(axis=0) for score in measured if score.key == SUPPORT), None)
     return TextMeasures(
         name=name,
         texts=len(rows),
@@ -86,39 +86,39 @@ def evaluate_texts(
 
 
 def _said(rows: Sequence[GeneratedText], path: Path) -> list[str]:
-    said = [row.candidate for row in rows]
-    if not any(said):
+    candidates = [row.candidate for row in rows]
+    if not any(candidates):
         raise SourceError(
             f"All {len(rows):,} candidates of {path} are empty, so there is nothing to measure. Expected what the "
             "system wrote in 'candidate' (or 'text')."
         )
-    return said
+    return candidates
 
 
 def _extracts(rows: Sequence[GeneratedText], path: Path) -> dict[str, list[str]]:
-    said = extracts(rows)
-    if not said:
+    by_baseline = extracts(rows)
+    if not by_baseline:
         lacking = next(row.line for row in rows if not row.passages)
         raise SourceError(
             f"--baselines are extracts of the sources, and line {lacking} of {path} has none. Expected a 'source' (or "
             "'passages', or 'turns') in each row; or leave --baselines out."
         )
-    return said
+    return by_baseline
 
 
 def _empty(texts: Sequence[str]) -> int:
     return sum(not text for text in texts)
 
 
-def _levels(own: Sequence[TextScore], seed: int) -> tuple[MeasuredScore, ...]:
-    every = [(score, level(score.statistics, score.of, seed=seed)) for score in own]
+def _levels(measured: Sequence[TextScore], seed: int) -> tuple[MeasuredScore, ...]:
+    every = [(score, level(score.statistics, score.of, seed=seed)) for score in measured]
     return tuple(_measured(score, measured) for score, measured in every if measured is not None)
 
 
 def _compared(
-    own: Sequence[TextScore], theirs: Sequence[TextScore], name: str, texts: Sequence[str], seed: int
+    measured: Sequence[TextScore], theirs: Sequence[TextScore], name: str, texts: Sequence[str], seed: int
 ) -> ComparedTexts:
-    pairs = zip(own, theirs, strict=True)
+    pairs = zip(measured, theirs, strict=True)
     gains = [(one, gain(one.statistics, other.statistics, one.of, seed=seed)) for one, other in pairs]
     return ComparedTexts(
         name=name,

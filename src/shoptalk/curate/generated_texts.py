@@ -172,9 +172,9 @@ def _source(value: Any, column: str | None, number: int, path: Path) -> tuple[tu
             tuple(Turn(role="", text=text) for text in texts) if column and column.strip().casefold() == "turns" else ()
         )
         return texts, turns
-    said = [_turn(part) for part in parts]
-    turns = tuple(turn for turn in said if turn is not None)
-    if len(turns) == len(said):
+    read = [_turn(part) for part in parts]
+    turns = tuple(turn for turn in read if turn is not None)
+    if len(turns) == len(read):
         return tuple(f"{turn.role}: {turn.text}" if turn.role else turn.text for turn in turns), turns
     raise SourceError(
         f"Line {number} of {path} has a {column!r} that is neither a text, nor a list of texts, nor a list of turns "

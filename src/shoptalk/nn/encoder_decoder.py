@@ -17,14 +17,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
-from shoptalk.nn.language_model import LONGEST_ITEM
-from shoptalk.nn.losses import CHUNK, linear_cross_entropy
+from shoptalk.nn.language_model import LONGEST_ITEM, token_nats
+from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Product
 from shoptalk.nn.transfer import sent
@@ -187,7 +187,8 @@ class EncoderDecoder(Product):
         ):
             for group in batch.groups:
                 states = self.network.hidden(group)[sent(group.counted, self.network.device)]
-                nats = _nats(states, self.network, sent(group.target[group.counted], states.device))
+                labels = sent(group.target[group.counted], states.device)
+                nats = token_nats(states, self.network.table, labels, self.network.bias)
                 owners = group.numbers[:, None].expand(group.counted.shape)[group.counted].numpy()
                 np.add.at(bits, owners, nats.double().cpu().numpy() / math.log(2.0))
         return bits
@@ -241,19 +242,3 @@ def target_loss(network: EncoderDecoderNetwork, batch: SourceTargetBatch, *, smo
             spread = spread + logits / count
     nats, spread = gather.sum_across(nats), gather.sum_across(spread)
     return TargetLoss(nats + smoothing * spread, nats.detach())
-
-
-def _nats(
-    hidden: Float[Tensor, "m D"], network: EncoderDecoderNetwork, targets: Int[Tensor, " m"]
-) -> Float[Tensor, " m"]:
-    """Of each target, minus the natural logarithm of its probability; softmax in float32, `CHUNK` rows at a time."""
-    table, bias = network.table, network.bias
-    parts = [
-        nn.functional.cross_entropy(
-            nn.functional.linear(hidden[begin : begin + CHUNK], table).float() + bias,
-            targets[begin : begin + CHUNK],
-            reduction="none",
-        )
-        for begin in range(0, len(targets), CHUNK)
-    ]
-    return torch.cat(parts) if parts else hidden.new_zeros(0)

@@ -259,12 +259,17 @@ def next_token_loss(
 
 
 def token_nats(
-    hidden: Float[Tensor, "m D"], table: Float[Tensor, "V D"], targets: Int[Tensor, " m"]
+    hidden: Float[Tensor, "m D"],
+    table: Float[Tensor, "V D"],
+    targets: Int[Tensor, " m"],
+    bias: Float[Tensor, " V"] | float = 0.0,
 ) -> Float[Tensor, " m"]:
-    """Of each target, minus the natural logarithm of its probability; softmax in float32, `_LOGITS` rows at a time."""
+    """Of each target, minus the natural logarithm of its probability; softmax in float32, `_LOGITS` rows at a time.
+    `bias` is added to the logits.
+    """
     parts = [
         nn.functional.cross_entropy(
-            nn.functional.linear(hidden[begin : begin + _LOGITS], table).float(),
+            nn.functional.linear(hidden[begin : begin + _LOGITS], table).float() + bias,
             targets[begin : begin + _LOGITS],
             reduction="none",
         )

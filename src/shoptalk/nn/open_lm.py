@@ -13,7 +13,7 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite
 from shoptalk.nn.int8_weights import holds_rounded, open_rounded
 from shoptalk.nn.language_model import CONTEXT, CausalNetwork, LanguageModel
-from shoptalk.nn.stock_model import stock_model
+from shoptalk.nn.stock_model import refuse_lacking, stock_model
 from shoptalk.readback import read_json
 
 SUFFIX = "ForCausalLM"
@@ -64,12 +64,7 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
             f"{ref!r} ({folder}) cannot be opened as a language model: {error}. Expected a transformers folder with "
             "config.json, model.safetensors and a tokenizer."
         ) from error
-    if report["missing_keys"]:
-        lacking = sorted(report["missing_keys"])
-        raise BaseModelError(
-            f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
-            f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
-        )
+    refuse_lacking(report, folder, ref)
     refuse_infinite(backbone, folder, ref)
     positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
     product = LanguageModel(CausalNetwork(backbone.eval()), tokenizer, min(max_length, positions), name=ref)

@@ -14,7 +14,7 @@ from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork
 from shoptalk.nn.language_model import CONTEXT
 from shoptalk.nn.open_lm import is_decoder
 from shoptalk.nn.product import Kind
-from shoptalk.nn.stock_model import stock_model
+from shoptalk.nn.stock_model import refuse_lacking, stock_model
 from shoptalk.readback import read_json
 
 SUFFIXES = ("ForConditionalGeneration", "WithLMHeadModel", "MTModel")
@@ -70,12 +70,7 @@ def open_encoder_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -
             f"{ref!r} ({folder}) cannot be opened as an encoder–decoder: {error}. Expected a transformers folder with "
             "config.json, model.safetensors and a tokenizer."
         ) from error
-    if report["missing_keys"]:
-        lacking = sorted(report["missing_keys"])
-        raise BaseModelError(
-            f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
-            f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
-        )
+    refuse_lacking(report, folder, ref)
     refuse_infinite(backbone, folder, ref)
     positions = int(getattr(backbone.config, "max_position_embeddings", max_length))
     longest = min(max_length, positions, int(tokenizer.model_max_length))

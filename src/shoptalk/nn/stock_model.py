@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
+from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import refuse_misfit
 
 
@@ -39,3 +40,16 @@ def stock_model(
         output_loading_info=True,
     )
     return backbone, report
+
+
+def refuse_lacking(report: Mapping[str, Any], folder: Path, ref: str) -> None:
+    """Refuse weights that are fewer than the configuration asks for; `report` is what transformers said of them.
+
+    Raises:
+        BaseModelError: some are missing.
+    """
+    if lacking := sorted(report["missing_keys"]):
+        raise BaseModelError(
+            f"model.safetensors of {ref!r} ({folder}) lacks {len(lacking)} of the weights that its config.json asks "
+            f"for, {lacking[0]!r} among them. Expected the two to belong together; fetch or write the model again."
+        )
