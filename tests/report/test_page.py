@@ -459,7 +459,7 @@ def test_what_people_answered_stands_beside_what_the_labels_said_and_every_figur
     assert "About 1,600 labels would measure it." in shown and "as large as said above" not in shown
 
 
-def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not_of_labels_or_doses() -> None:
+def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not_of_labels() -> None:
     of_model = facts() | {"kind": "lm", "per_class": [], "dose": None, "next": []}
     of_model["verdict"] = of_model["verdict"] | {
         "metric": MEASURE.name,
@@ -471,5 +471,6 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     assert "the range of gains that these documents leave plausible" in said
     assert "8 is blind guessing, and less is better" in said
     assert "They describe the model" in said and "They describe the encoder" not in said
-    assert "No class was measured" not in said and "shoptalk dose" not in said
+    assert "No class was measured" not in said
+    assert "shoptalk dose RUN measures what more training and more documents would bring" in said
     assert "the range of gains that these documents leave plausible" in render_markdown(of_model)

@@ -139,10 +139,7 @@ def probe(shots: Mapping[str, Result]) -> str:
 
 def comparison(result: Result) -> str:
     """Two encoders' accuracies by number of shots, and the sentence about them."""
-    lines = [
-        f"{k:>5} shots  {_levels(row, ACCURACY)}   {_rise(row, ACCURACY)}"
-        for k, row in result["shots"].items()
-    ]
+    lines = [f"{k:>5} shots  {_levels(row, ACCURACY)}   {_rise(row, ACCURACY)}" for k, row in result["shots"].items()]
     return "\n".join([*lines, result["sentence"]])
 
 

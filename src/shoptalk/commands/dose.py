@@ -68,6 +68,4 @@ def _curves(done: DosedRun, budget: Budget | None) -> CurvesByDose:
 def _tokens_curve(done: DosedRun) -> DoseCurve:
     """Gain against real training tokens, from the menu. Only the last checkpoint's learning rate has come down."""
     amounts = [entry.tokens for entry in done.entries]
-    return told_curve(
-        amounts, done.gains(done.entries), "tokens of self-supervision", measure=done.judge.measure
-    )
+    return told_curve(amounts, done.gains(done.entries), "tokens of self-supervision", measure=done.judge.measure)

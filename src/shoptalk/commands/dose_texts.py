@@ -12,7 +12,7 @@ from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import span
 from shoptalk.report.dose_json import TextsCurve
 from shoptalk.report.nouns import counted_by_document, dosed_nouns
-from shoptalk.stages.candidate import prepare_targets
+from shoptalk.stages.candidate import PreparedCandidate, prepare_targets
 from shoptalk.stages.entry import Entry, train_to
 from shoptalk.stages.world import open_product
 from shoptalk.text.corpus import Corpus
@@ -31,7 +31,7 @@ def texts_curve(done: DosedRun, budget: Budget | None) -> TextsCurve:
     Language models learn from documents and pairs from pictures with their captions: these are what is counted then.
     """
     whole, many = done.prepared.corpus, dosed_nouns(done.baseline.kind)
-    parts = _parts(done)
+    parts = parts_of(whole, done.prepared.candidates[done.best.candidate], seed=done.world.config.seed)
     seconds, tokens = _cost(done)
     chosen = list(parts)[: _affordable(len(parts), budget, seconds, tokens)]
     if chosen:
@@ -48,13 +48,14 @@ def texts_curve(done: DosedRun, budget: Budget | None) -> TextsCurve:
     return TextsCurve(**dict(curve), left_out=left_out, steps=done.best.step)
 
 
-def _parts(done: DosedRun) -> dict[float, Corpus]:
-    """The parts of the corpus that there is something to learn from, by their share of it; each is another amount."""
-    whole, candidate = done.prepared.corpus, done.prepared.candidates[done.best.candidate]
+def parts_of(whole: Corpus, candidate: PreparedCandidate, *, seed: int) -> dict[float, Corpus]:
+    """The parts of a corpus that a candidate can be trained on, by their share of it: documents whole, each part with
+    more of them than the smaller ones, which lie in it.
+    """
     parts: dict[float, Corpus] = {}
     sizes = {len(whole)}
     for fraction in FRACTIONS:
-        part = whole.sample(int(fraction * len(whole)), seed=done.world.config.seed)
+        part = whole.sample(int(fraction * len(whole)), seed=seed)
         if len(part) >= FEWEST_TEXTS and len(part) not in sizes and candidate.learns_from(part):
             parts[fraction] = part
             sizes.add(len(part))

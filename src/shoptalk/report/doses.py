@@ -20,7 +20,11 @@ def doses(facts: Fact) -> Html | None:
     if not facts.dose:
         if not wording.gained(decision.value):
             return None  # what is drawn are gains
-        more = f"more training, more {many} and more labels" if decision.value.labelled else f"more training and {many}"
+        more = (
+            f"more training, more {many} and more labels"
+            if decision.value.labelled
+            else f"more training and more {many}"
+        )
         command = el("code", "shoptalk dose RUN")
         return paragraphs(
             join("Not measured yet. ", command, f" measures what {more} would bring, and renders this page again.")
