@@ -109,7 +109,8 @@ def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
     why_not = ""
     if not checks:
         need = min(PARAMETERS.values()) + 1
-        why_not = f"{len(x)} points are too few for a law and a check of it (at least {need})"
+        few = "1 point is" if len(x) == 1 else f"{len(x)} points are"
+        why_not = f"{few} too few for a law and a check of it (at least {need})"
     elif not ((curve.low > 0) | (curve.high < 0)).any():
         why_not = "no point differs from 0 by more than the noise"
     elif not held:

@@ -1,4 +1,4 @@
-"""Dose curves of tasks that need no labels: a tiny language model's, by bits per byte of unseen documents, and others'."""
+"""Dose curves of tasks that need no labels: a tiny language model's, in bits per byte of documents, and others'."""
 
 import json
 import random
