@@ -30,7 +30,7 @@ def texts_curve(done: DosedRun, budget: Budget | None) -> TextsCurve:
 
     Language models learn from documents and pairs from pictures with their captions: these are what is counted then.
     """
-    whole, many = done.prepared.corpus, dosed_nouns(done.baseline.kind)
+    whole, many = done.prepared.corpus, _nouns(done)
     parts = parts_of(whole, done.prepared.candidates[done.best.candidate], seed=done.world.config.seed)
     seconds, tokens = _cost(done)
     chosen = list(parts)[: _affordable(len(parts), budget, seconds, tokens)]
@@ -60,6 +60,12 @@ def parts_of(whole: Corpus, candidate: PreparedCandidate, *, seed: int) -> dict[
             parts[fraction] = part
             sizes.add(len(part))
     return parts
+
+
+def _nouns(done: DosedRun) -> str:
+    """What is counted, in the plural: the documents that a language model learns from may all be conversations."""
+    talks = done.baseline.kind == "lm" and bool((np.asarray(done.prepared.corpus.turn) >= 0).all())
+    return "conversations" if talks else dosed_nouns(done.baseline.kind)
 
 
 def _size(done: DosedRun, corpus: Corpus) -> int:

@@ -7,7 +7,7 @@ from shoptalk.report.markup import Child, Html, disclosure, el, join, note, para
 from shoptalk.report.nouns import dosed_nouns
 from shoptalk.report.units import Units, units_of
 
-_TITLES = {"tokens": "Of training", "texts": "Of unlabelled {many}", "labels": "Of labels"}
+_TITLES = {"tokens": "Of training", "texts": "Of {unit}", "labels": "Of labels"}
 _LOOKED = (
     " Points are read as at every look during training, which takes less than what the verdict rests on: the verdict's "
     "gain may differ from that of the last point."
@@ -39,10 +39,10 @@ def doses(facts: Fact) -> Html | None:
         _LOOKED,
     )
     units = units_of(decision)
-    return join(about, *(_curve(name, curve, many, units) for name, curve in facts.dose.curves.items() if curve))
+    return join(about, *(_curve(name, curve, units) for name, curve in facts.dose.curves.items() if curve))
 
 
-def _curve(name: str, curve: Fact, many: str, units: Units) -> Html:
+def _curve(name: str, curve: Fact, units: Units) -> Html:
     points = _points(curve.points, "gain")
     if not points:
         return join()
@@ -62,10 +62,10 @@ def _curve(name: str, curve: Fact, many: str, units: Units) -> Html:
         log=log,
     )
     return join(
-        el("h3", _TITLES[name].format(many=many)),
+        el("h3", _TITLES[name].format(unit=unit)),
         line_chart(frame, lines),
         note(told(curve.sentence, wording.sentence)),
-        _left_out(curve.left_out, many) if name == "texts" else None,
+        _left_out(curve.left_out) if name == "texts" else None,
         _accuracies(curve.accuracy, unit, log) if name == "labels" else None,
         disclosure("The numbers of this picture", _table(curve.points, unit, units)),
     )
@@ -112,10 +112,10 @@ def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
     return line_chart(frame, lines)
 
 
-def _left_out(left: Fact, many: str) -> Html | None:
+def _left_out(left: Fact) -> Html | None:
     if not left:
         return None
-    return note("Left out by the budget: ", listed([told(part) for part in left]), f" of the {many}.")
+    return note("Left out by the budget: ", listed([told(part) for part in left]), " of the corpus.")
 
 
 def _table(rows: Fact, unit: str, units: Units) -> Html:
