@@ -52,8 +52,8 @@ def verdict_to_dose(run: Path) -> Verdict:
     decision = run / "decision"
     if open_artifact(decision) is None:
         raise SourceError(
-            f"{run} is not a finished run: it has no decision. `shoptalk adapt SOURCE... --out {run}`, with --labels FILE "
-            "where the task needs labels, makes one."
+            f"{run} is not a finished run: it has no decision. `shoptalk adapt SOURCE... --out {run}` makes one, with "
+            "--labels FILE where the task needs labels."
         )
     handed_out(decision)
     verdict = decided(run)
