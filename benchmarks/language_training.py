@@ -7,6 +7,7 @@ turns; its last line is the result as JSON.
 import argparse
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from benchmarks.timing import peak_mib
 from shoptalk.config import load
 from shoptalk.nn.bases import open_model
 from shoptalk.nn.language_model import LanguageModel
+from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
+from shoptalk.objective import Key
 from shoptalk.objectives import make_spec
 from shoptalk.stages.own_base import YOUNG_LR
 from shoptalk.stages.world import best_device
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.advance import Training
-from shoptalk.training.loop import loop_config, train
+from shoptalk.training.loop import batch_positions, loop_config, train
 
+_PASSES = 5
 _FORECAST = 6
 """Steps from which the length of a training is forecast; the first two are warm-up."""
 
@@ -42,6 +46,25 @@ def corpus_of(documents: list[list[str]], *, turns: bool) -> Corpus:
     places = [place if turns else -1 for parts in documents for place in range(len(parts))]
     items = tuple(part for parts in documents for part in parts)
     return Corpus(items=items, conversation=np.array(numbers), turn=np.array(places), digest="benchmark")
+
+
+def passes_rate(training: Training, precision: Precision) -> float:
+    """Real tokens a second of forward and backward passes alone, without batches and the optimizer: the median of
+    five.
+    """
+    rates = []
+    for number in range(_PASSES + 1):
+        key = Key(training.config.seed, number)
+        chosen = batch_positions(len(training.data), training.config.batch, key)
+        batch = training.collate([int(training.data[place]) for place in chosen], key)
+        training.objective.zero_grad(set_to_none=True)
+        begun = time.perf_counter()
+        with autocast(precision, best_device()):
+            loss = training.objective(batch)
+        loss.total.backward()
+        loss.total.item()  # on a GPU this waits for the end
+        rates.append(batch.tokens / (time.perf_counter() - begun))
+    return float(np.median(rates[1:]))
 
 
 def main() -> None:
@@ -86,6 +109,7 @@ def main() -> None:
         for step in train(real.objective, real.data, real.collate, real.config):
             taken.append((step.tokens, step.cells, step.seconds))
             losses.append(step.loss)
+        passes = passes_rate(real, given.precision)
     timed = taken[given.warmup :]
     tokens, cells, seconds = (sum(step[part] for step in timed) for part in range(3))
     bits = None
@@ -101,6 +125,7 @@ def main() -> None:
         "cells": cells,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
+        "passes_tokens_per_second": passes,
         "steps": steps,
         "trained_seconds": sum(step[2] for step in taken),
         "parameters": sum(weight.numel() for weight in product.network.parameters()),

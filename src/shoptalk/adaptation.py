@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from shoptalk.stages.bank import answers_needed, bank_stage
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
 from shoptalk.stages.curate import Curated, curate_stage
-from shoptalk.stages.decide import decide_stage
+from shoptalk.stages.decide import Judged, decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.merges import merge_stage
 from shoptalk.stages.own_base import base_stage
@@ -50,13 +50,25 @@ from shoptalk.telling.facts import (
     verdict_text,
     write_page,
 )
-from shoptalk.telling.origin import base_of, origin
+from shoptalk.telling.origin import Told, base_of, origin
 from shoptalk.telling.reship import CARDS, cards_text
 from shoptalk.telling.settled import about, asked_about, counted, on_cards, serves_challenger
 from shoptalk.training.advance import read_log
 from shoptalk.training.reporter import Reporter, Silent
 
 __all__ = ["Verdict", "adapt"]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a person gave beside the settings."""
+
+    sources: Sequence[Path]
+    labels: Path | None
+    test: Path | None
+    pairs: Path | None
+    accept_unproven: bool
+    command: str
 
 
 def adapt(
@@ -91,51 +103,36 @@ def adapt(
             f"Pairs are given and nothing is judged by them: the task is {config.task}. Give --task answer, or "
             '--set other_tasks=["answer"] for what must not get worse; or leave --pairs out.'
         )
-    return _adapted(
-        World(run=Path(out), config=config, report=report or Silent()),
+    given = _Given(
         [Path(source) for source in sources],
         None if labels is None else Path(labels),
         None if test is None else Path(test),
         None if pairs is None else Path(pairs),
         accept_unproven=accept_unproven,
         command=command,
-        verb=verb,
-        force=force,
     )
+    return _adapted(World(run=Path(out), config=config, report=report or Silent()), given, verb=verb, force=force)
 
 
-def _adapted(
-    world: World,
-    sources: Sequence[Path],
-    labels: Path | None,
-    test: Path | None,
-    pairs: Path | None,
-    *,
-    accept_unproven: bool,
-    command: str,
-    verb: str,
-    force: bool,
-) -> Verdict:
+def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:
     out, config = world.run, world.config
     with locked(out):
-        files = dict(source_fingerprint(sources, config.curate, out=out))
+        files = dict(source_fingerprint(given.sources, config.curate, out=out))
         inputs = {"base": base_digest(config.base)}
         inputs |= {f"base:{ref}": base_digest(ref) for ref in config.other_bases}
         inputs |= {
             role: labels_digest(path, config.curate)
-            for role, path in (("labels", labels), ("test", test), ("pairs", pairs))
+            for role, path in (("labels", given.labels), ("test", given.test), ("pairs", given.pairs))
             if path is not None and path.exists()
         }
         hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)
         parents = files | inputs
-        settings = config.model_dump() | {"accept_unproven": accept_unproven}
+        settings = config.model_dump() | {"accept_unproven": given.accept_unproven}
         decision = out / "decision"
         finished = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
-        if finished is None or not _stands(world, head=labels is not None):
-            verdict, facts, cards = _tell(
-                world, sources, labels, test, pairs, accept_unproven=accept_unproven, command=command
-            )
+        if finished is None or not _stands(world, head=given.labels is not None):
+            verdict, facts, cards = _tell(world, given)
             with create(decision, kind="decision", config=settings, parents=parents) as inside:
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
@@ -160,16 +157,7 @@ def _stands(world: World, *, head: bool) -> bool:
     return not broken
 
 
-def _tell(
-    world: World,
-    sources: Sequence[Path],
-    labels: Path | None,
-    test: Path | None,
-    pairs: Path | None,
-    *,
-    accept_unproven: bool,
-    command: str,
-) -> tuple[Verdict, RunFacts, str]:
+def _tell(world: World, given: _Given) -> tuple[Verdict, RunFacts, str]:
     """The verdict, the facts and the cards of what may ship, as `RUN/decision` holds them."""
     begun, earlier = time.perf_counter(), _logged_seconds(world.run)
 
@@ -177,8 +165,8 @@ def _tell(
         return _timed(world, stage)
 
     with timed("curate"):
-        curated = _curated(world, sources, labels, test, pairs)
-        messages = bank_stage(world, curated) if _bank_share(world, labels) else ()
+        curated = _curated(world, given)
+        messages = bank_stage(world, curated) if _bank_share(world, given.labels) else ()
         world = base_stage(world, curated)
     with timed("baseline"):
         baseline = baseline_stage(world, curated)
@@ -205,40 +193,19 @@ def _tell(
     settling = settling | {"bank": len(messages)} if messages else {}
     verdict = Verdict.model_validate(judged.facts | settling | {"spent": taken})
     with timed("finetune"):
-        asked = None
-        if judged.entry is not None:  # an asking that has changed what ships, where it is about the same challenger
-            parents = baseline.artifact.parents
-            asked = counted(verdict, asked_about(world.run, about(entry=judged.entry.artifact.content, **parents)))
-        serves = serves_challenger(judged.choice, asked, accept_unproven=accept_unproven)
         made_from = origin(
             world,
             curated,
             baseline,
             prepared,
             verdict.objective,
-            sources=sources,
-            labels=labels,
-            test=test,
-            pairs=pairs,
-            accept_unproven=accept_unproven,
+            sources=given.sources,
+            labels=given.labels,
+            test=given.test,
+            pairs=given.pairs,
+            accept_unproven=given.accept_unproven,
         )
-
-        unchanged = replace(made_from, base=base_of(judged.base.name))
-        kept = {False: encoder_cards(unchanged, verdict, adapted=False)}  # as the labels alone have it
-        if judged.entry is not None:
-            kept[True] = encoder_cards(made_from, verdict, adapted=True)
-
-        ship_stage(
-            world,
-            curated,
-            baseline,
-            base=judged.base.model,
-            challenger=judged.entry,
-            served=judged.entry if serves else None,
-            compared=judged.compared,
-            cards=on_cards(kept[serves], asked),
-            challenger_cards=kept.get(True, {}),
-        )
+        cards = _shipped(world, curated, baseline, judged, verdict, made_from, accept_unproven=given.accept_unproven)
     facts = collect(
         world,
         curated,
@@ -249,27 +216,61 @@ def _tell(
         verdict=verdict,
         best_targets=best_targets,
         evidence=evidence,
-        command=command,
-        labels=labels,
+        command=given.command,
+        labels=given.labels,
         skipped=skipped,
     )
-    return verdict, facts, cards_text(kept)
+    return verdict, facts, cards
 
 
-def _curated(
-    world: World, sources: Sequence[Path], labels: Path | None, test: Path | None, pairs: Path | None
-) -> Curated:
+def _shipped(
+    world: World,
+    curated: Curated,
+    baseline: Baseline,
+    judged: Judged,
+    verdict: Verdict,
+    made_from: Told,
+    *,
+    accept_unproven: bool,
+) -> str:
+    """Leave what is served, and the best challenger, in the run; returns the cards of both, as `RUN/decision` keeps
+    them.
+    """
+    asked = None
+    if judged.entry is not None:  # an asking that has changed what ships, where it is about the same challenger
+        parents = baseline.artifact.parents
+        asked = counted(verdict, asked_about(world.run, about(entry=judged.entry.artifact.content, **parents)))
+    serves = serves_challenger(judged.choice, asked, accept_unproven=accept_unproven)
+    unchanged = replace(made_from, base=base_of(judged.base.name))
+    kept = {False: encoder_cards(unchanged, verdict, adapted=False)}  # as the labels alone have it
+    if judged.entry is not None:
+        kept[True] = encoder_cards(made_from, verdict, adapted=True)
+    ship_stage(
+        world,
+        curated,
+        baseline,
+        base=judged.base.model,
+        challenger=judged.entry,
+        served=judged.entry if serves else None,
+        compared=judged.compared,
+        cards=on_cards(kept[serves], asked),
+        challenger_cards=kept.get(True, {}),
+    )
+    return cards_text(kept)
+
+
+def _curated(world: World, given: _Given) -> Curated:
     """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
     config = world.config
-    mine = pairs is None and judged_by_pairs((config.task, *config.other_tasks))
+    mine = given.pairs is None and judged_by_pairs((config.task, *config.other_tasks))
     curated = curate_stage(
         world,
-        sources,
-        labels,
-        test,
-        pairs=pairs,
+        given.sources,
+        given.labels,
+        given.test,
+        pairs=given.pairs,
         mine=mine,
-        bank=_bank_share(world, labels),
+        bank=_bank_share(world, given.labels),
         reads=kind_of(config.base),
     )
     if mine and not curated.pairs:

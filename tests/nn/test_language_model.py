@@ -23,6 +23,7 @@ from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import kind_of, open_base, open_model
 from shoptalk.nn.language_model import CausalNetwork, LanguageModel
 from shoptalk.nn.open_lm import is_decoder, open_decoder
+from shoptalk.nn.open_seq2seq import is_encoder_decoder
 from shoptalk.nn.tiny_lm import tiny_bytes, tiny_language_model
 from shoptalk.text.corpus import Corpus
 from tests.tiny_lms import beginning_with
@@ -230,3 +231,12 @@ def test_only_decoders_are_taken_for_decoders(folder: Path, tmp_path: Path) -> N
     assert not is_decoder(folder)
     shutil.rmtree(folder)
     assert not is_decoder(folder)
+
+
+@pytest.mark.parametrize(("kind", "decoder"), [("llama", True), ("gpt2", True), ("bert", False), ("bart", False)])
+def test_without_an_architecture_the_model_type_says_what_a_folder_holds(
+    kind: str, decoder: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert is_decoder(tmp_path) == decoder
+    assert is_encoder_decoder(tmp_path) == (kind == "bart")

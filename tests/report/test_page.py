@@ -470,6 +470,7 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     said = visible(render(of_model))
     assert "the range of gains that these documents leave plausible" in said
     assert "8 is blind guessing, and less is better" in said
+    assert "this table compares its entries with each other, and not with the verdict" in said
     assert "They describe the model" in said and "They describe the encoder" not in said
     assert "No class was measured" not in said
     assert "shoptalk dose RUN measures what more training and more documents would bring" in said

@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import admit, refuse_infinite
@@ -18,6 +23,8 @@ from shoptalk.readback import read_json
 
 SUFFIX = "ForCausalLM"
 """Of the architectures that are decoders."""
+_ALSO_OTHERWISE = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES, *MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES}
+"""Model types of encoders and encoder–decoders, some of which can be decoders, too."""
 _TRIAL = "Where is my parcel? It was sent on 3 May, and nobody has seen it since then."
 _TRIAL_TOKENS = 40
 _TOLERANCE = 0.01
@@ -26,14 +33,19 @@ and a scale or a cap on logits that is not known here changes them by more than 
 
 
 def is_decoder(folder: Path) -> bool:
-    """Whether the folder holds a language model, by the architecture that its config.json names."""
+    """Whether the folder holds a language model: by the architecture that its config.json names, or, where it names
+    none, by a model type that nothing else is made of.
+    """
     path = folder / "config.json"
     if not path.is_file():
         return False
     try:
-        named = read_json(path, dict).get("architectures")
+        config = read_json(path, dict)
     except Exception:  # whoever opens it will say what is wrong with it
         return False
+    named, kind = config.get("architectures"), str(config.get("model_type"))
+    if not named:
+        return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in _ALSO_OTHERWISE
     return isinstance(named, list) and any(str(name).endswith(SUFFIX) for name in named)
 
 

@@ -38,7 +38,7 @@ def is_encoder_decoder(folder: Path) -> bool:
     named, kind = config.get("architectures"), str(config.get("model_type"))
     if kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES or any(part in kind for part in _OF_SPEECH):
         return False
-    return isinstance(named, list) and any(str(name).endswith(SUFFIXES) for name in named)
+    return not named or (isinstance(named, list) and any(str(name).endswith(SUFFIXES) for name in named))
 
 
 def writer_kind(folder: Path) -> Kind | None:

@@ -1,6 +1,6 @@
 """How much is enough: the dose curves of tokens, texts and, where the task has them, labels."""
 
-from shoptalk.report import wording
+from shoptalk.report import sentences, wording
 from shoptalk.report.figures import Fact, fig, listed, told
 from shoptalk.report.lines import Frame, Point, Series, line_chart
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
@@ -8,10 +8,6 @@ from shoptalk.report.nouns import dosed_nouns
 from shoptalk.report.units import Units, units_of
 
 _TITLES = {"tokens": "Of training", "texts": "Of {unit}", "labels": "Of labels"}
-_LOOKED = (
-    " Points are read as at every look during training, which takes less than what the verdict rests on: the verdict's "
-    "gain may differ from that of the last point."
-)
 
 
 def doses(facts: Fact) -> Html | None:
@@ -36,7 +32,7 @@ def doses(facts: Fact) -> Html | None:
         *([", in the first two curves" if facts.dose.curves.labels else "", " in ", told(looked)] if looked else []),
         ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
         "largest one.",
-        _LOOKED,
+        sentences.DOSES_LOOKED,
     )
     units = units_of(decision)
     return join(about, *(_curve(name, curve, units) for name, curve in facts.dose.curves.items() if curve))

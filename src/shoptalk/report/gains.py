@@ -167,6 +167,7 @@ def entries(facts: Fact) -> Html | None:
     return join(
         paragraphs(sentences.ENTRY),
         note(sentences.SAME_HEAD) if decision.heads else None,
+        note(sentences.SHORT_LOOKS) if facts.kind.value == "lm" else None,
         table(caption, head, cells, words=words),
         _skipped(facts),
     )

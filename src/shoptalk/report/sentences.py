@@ -43,6 +43,15 @@ SAME_HEAD = (
     "These gains are measured with the same plain head on both encoders; the verdict's gain may differ, since there "
     "each encoder has the head that serves it best."
 )
+SHORT_LOOKS = (
+    "While training goes on, a short piece of each document is read, for which there is little before it to go by; the "
+    "verdict's values are those of longer pieces, of which each byte takes fewer bits. So this table compares its "
+    "entries with each other, and not with the verdict."
+)
+DOSES_LOOKED = (
+    " Points are read as at every look during training, which takes less than what the verdict rests on: the verdict's "
+    "gain may differ from that of the last point."
+)
 FORECAST = (
     "The forecast was made before training, from a few timed steps. It assumes that training goes on to its last "
     "planned step and that each candidate is as likely to win as the next; a run that stops early takes less. Memory "
