@@ -142,9 +142,7 @@ def test_sentences_tables_and_pictures_speak_of_bits_and_documents_alone(finishe
     printed_too = printed.dose(dosed, finished)
     for told in (section, printed_too, render_markdown(facts).partition("## How much is enough")[2].partition("##")[0]):
         assert "The saving in bits per byte is " in told and "unlabelled documents" in told
-        assert "labels per class" not in told and "points" not in told.replace("Points are", "").replace(
-            "last point", ""
-        )
+        assert "labels per class" not in told and "in points" not in told and " points (" not in told
     assert "gain in bits" in section and "Of unlabelled documents" in section and "Of labels" not in section
     assert "gain in bits over the base" in printed_too and " bits   +" in printed_too and " %   " not in printed_too
 

@@ -487,6 +487,7 @@ def test_dose_curves_of_a_language_model_are_drawn_in_bits_and_none_of_labels() 
     assert untraced(source, of_model) == []
     section = next(part for part in parse(source).all("section") if part.attributes.get("id") == "dose")
     assert "Every point is the gain over the base in bits per byte." in section.text
+    assert "compare points with each other, and not with its gain" in section.text
     assert "gain in bits" in section.text and "gain in points" not in section.text
     titles = [part.text for part in section.all("h3")]
     assert titles == ["Of training", "Of unlabelled documents"]

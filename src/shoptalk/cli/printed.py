@@ -207,7 +207,10 @@ def translated(result: Result, out: Path) -> str:
 def dose(result: Result, run: Path) -> str:
     """The dose curves, point by point, with what may be concluded from each."""
     measure = _measure_of(result)
-    lines = [f"{result['entry']}, gain in {measure.difference} over the base"]
+    lines = [
+        f"{result['entry']}, gain in {measure.difference} over the base; of tokens and texts as looks during training "
+        "read it, not as the verdict does"
+    ]
     for name, curve in result["curves"].items():
         lines += ["", f"{name} ({curve['unit']})"]
         lines += [f"  {row['dose']:>10,}  {_levels(row, measure)}   {_rise(row, measure)}" for row in curve["points"]]

@@ -32,7 +32,7 @@ def doses(facts: Fact) -> Html | None:
         *([", in the first two curves" if facts.dose.curves.labels else "", " in ", told(looked)] if looked else []),
         ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
         "largest one.",
-        sentences.DOSES_LOOKED,
+        sentences.DOSES_SHORT if facts.kind.value == "lm" else sentences.DOSES_LOOKED,
     )
     units = units_of(decision)
     return join(about, *(_curve(name, curve, units) for name, curve in facts.dose.curves.items() if curve))
