@@ -222,7 +222,7 @@ def test_curves_of_answers_are_of_training_and_texts(tiny_base: Path, tmp_path: 
 @pytest.mark.slow
 def test_curves_of_captions_count_pictures_and_not_their_captions(tiny_base: Path, tmp_path: Path) -> None:
     run, base = tmp_path / "run", f"scratch:resnet-mini+{tiny_base}"
-    config = load(overrides=SMALL, task="caption", base=base, budget="20ktok", candidates=("clip", "none"))
+    config = load(overrides=SMALL, task="caption", base=base, budget="12ktok", candidates=("clip", "none"))
     adapt([QUAY / "captions.csv"], out=run, config=config, report=Listener())
     curves = dose(run, budget=None, report=Listener()).told()["curves"]
     check_other(run, key="caption", unit="unlabelled pictures", curves=curves)
