@@ -62,6 +62,10 @@ class CurateConfig(Frozen):
     image_column: str = Field(
         default="image", description="of tables that name picture files, beside the table; empty where none does"
     )
+    picture_folder: str = Field(
+        default="",
+        description="folder or zip in which the files lie that tables name; empty where they lie beside the table",
+    )
     group_column: str = Field(
         default="auto",
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "

@@ -31,6 +31,7 @@ general_bits = -2.0        # of language models: largest rise of bits per byte o
 text_column = "text"
 label_column = "label"
 image_column = "image"     # of tables that name picture files, beside the table
+picture_folder = ""        # folder or zip in which those files lie, where not beside the table
 group_column = "auto"      # labels of one customer or conversation are never split: auto reads the columns group,
                            # customer and conversation (or with _id) where there are any, a name that one, "" none
 passage_characters = 600   # long texts are cut into passages of up to this size
