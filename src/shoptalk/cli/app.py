@@ -175,6 +175,7 @@ def control(
     sources: Sources,
     labels: NeededLabels,
     out: Out,
+    task: Annotated[str | None, typer.Option(help="What the labels are of: intent, or picture.")] = None,
     base: Base = None,
     candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     budget: Budget = None,
@@ -190,7 +191,14 @@ def control(
 
     names = tuple(part.strip() for part in candidates.split(",")) if candidates else None
     chosen = load(
-        config, overrides=settings or [], base=base, candidates=names, budget=budget, price_per_hour=price, seed=seed
+        config,
+        overrides=settings or [],
+        task=task,
+        base=base,
+        candidates=names,
+        budget=budget,
+        price_per_hour=price,
+        seed=seed,
     )
     with Console() as console:
         result = run(kind, sources, labels=labels, out=out, config=chosen, report=console, force=force)
