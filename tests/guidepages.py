@@ -61,8 +61,9 @@ class Command:
         """The words as they are run. This is the one place where they differ from the page's:
 
         - the value of `--budget` is `BUDGET`, that of `--steps` is `STEPS`;
-        - a command with settings gets the same budget where it names none, `neighbours` as its only candidate, 5 draws
-          of 2 labels per class and batches of `BATCH` texts. These come first: what the page itself sets still holds.
+        - a command with settings gets the same budget where it names none, `neighbours` as its only candidate (`clm` of
+          language models, with short rows), 5 draws of 2 labels per class and batches of `BATCH` texts. These come
+          first: what the page itself sets still holds.
         """
         words = list(self.words)
         for option, value in (("--budget", BUDGET), ("--steps", STEPS)):
@@ -75,7 +76,9 @@ class Command:
             for name, spec in OBJECTIVES.items()
             if not spec.supervised or spec.takes == {"seq2seq"}
         ]
-        settings = [f"budget={BUDGET}", 'candidates=["neighbours", "none"]', "draws=5", "shots=2", *batches]
+        candidate = "clm" if "language_model" in words else "neighbours"
+        few = [f'candidates=["{candidate}", "none"]', "draws=5", "shots=2", "objectives.clm.context=32"]
+        settings = [f"budget={BUDGET}", *few, *batches]
         return (words[0], *(word for setting in settings for word in ("--set", setting)), *words[1:])
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shoptalk.decide import Band
 from shoptalk.dose import FARTHEST, amount, judge, sentence
+from shoptalk.records import Measure
 
 DOSES = [1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -88,7 +89,8 @@ def test_too_few_points_for_a_law_and_its_check_get_no_statement(points: int) ->
     band = curve([1.0, 2.0][:points])
     found = judge(DOSES[:points], band)
     assert found.checks == () and found.law is None
-    assert "too few" in sentence(found, band, what="texts")
+    few = {1: "1 point is too few", 2: "2 points are too few"}[points]
+    assert few in sentence(found, band, what="texts")
 
 
 def test_gains_that_are_noise_have_nothing_to_saturate() -> None:
@@ -162,7 +164,32 @@ def test_amounts_are_short() -> None:
 def test_an_accuracy_is_told_in_per_cent_and_a_gain_in_points() -> None:
     band = curve(power(80.0, 40.0, 0.8), noise=0.2, seed=1)
     found = judge(DOSES, band)
-    told = sentence(found, band, what="labels per class", of="adapted accuracy")
+    told = sentence(found, band, what="labels per class", level="adapted accuracy")
     assert re.search(r"The adapted accuracy is \d+\.\d % \(.*with 16 labels per class", told)
     assert "points (" in told.partition("twice as many would change it by")[2]
     assert re.search(r"The gain is \+\d+\.\d points", sentence(found, band, what="texts"))
+
+
+BITS = Measure(
+    name="bits per byte", unit="bits", difference="bits", finding="", examples="documents", lower_is_better=True,
+    decimals=3,
+)  # fmt: skip
+
+
+def test_bits_per_byte_are_told_as_what_is_saved_to_three_decimals_and_never_in_points() -> None:
+    band = curve(exponential(0.4, 3.0), noise=0.003, seed=2)
+    found = judge(DOSES, band)
+    told = sentence(found, band, what="unlabelled documents", measure=BITS)
+    assert re.match(
+        r"The saving in bits per byte is \+0\.\d{3} bits \(\+0\.\d{3} to \+0\.\d{3}\) with 16 unlabelled documents, "
+        r"\+0\.\d{3} with 1; 90 % of its limit ",
+        told,
+    )
+    assert re.search(r"; twice as many would change it by [+-]0\.\d{3} bits \([+-]0\.\d{3} to [+-]0\.\d{3}\)", told)
+    assert "points" not in told and "%" not in told.replace("90 % of its limit", "")
+
+
+def test_a_model_that_got_worse_saves_less_than_nothing_and_no_law_is_told_of_two_points() -> None:
+    band = curve([-0.02, -0.3])
+    told = sentence(judge([1.0, 2.0], band), band, what="tokens of self-supervision", measure=BITS)
+    assert told.startswith("The saving in bits per byte is -0.300 bits") and "-0.020 with 1; what more" in told

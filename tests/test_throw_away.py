@@ -198,15 +198,16 @@ def test_scores_that_are_no_numbers_eliminate_the_candidate(
     assert "scores at broken are NaN or infinite" in verdict["left_out"]["spread"]
 
 
-def test_dose_curves_of_a_task_without_labels_are_refused_before_anything_is_trained(
+def test_dose_curves_of_a_new_task_without_labels_are_in_its_own_units(
     tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
 ) -> None:
     from shoptalk.commands.dose import dose
-    from shoptalk.errors import SourceError
+    from shoptalk.config import Budget
 
     told(world, tiny_base, tmp_path / "run", listener, task="evenness")
-    with pytest.raises(SourceError, match="about distance, and dose curves are measured of tasks with labels alone"):
-        dose(tmp_path / "run", budget=None, report=listener)
+    found = dose(tmp_path / "run", budget=Budget(tokens=1), report=listener).told()
+    assert list(found["curves"]) == ["tokens", "texts"] and found["looked"] == "distance"
+    assert all(" units (" in curve["sentence"] for curve in found["curves"].values())
 
 
 def test_a_task_that_there_is_not_is_refused_with_those_that_there_are(

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shoptalk.decide import INFLATION, Band
+from shoptalk.records import ACCURACY, Measure
 
 Law = Literal["power", "exponential"]
 LAWS: tuple[Law, ...] = get_args(Law)
@@ -68,7 +69,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Twice:
-    """What twice the largest dose would add to the curve's value there, in points."""
+    """What twice the largest dose would add to the curve's value there, in units of the gain."""
 
     dose: float
     change: float
@@ -108,7 +109,8 @@ def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
     why_not = ""
     if not checks:
         need = min(PARAMETERS.values()) + 1
-        why_not = f"{len(x)} points are too few for a law and a check of it (at least {need})"
+        few = "1 point is" if len(x) == 1 else f"{len(x)} points are"
+        why_not = f"{few} too few for a law and a check of it (at least {need})"
     elif not ((curve.low > 0) | (curve.high < 0)).any():
         why_not = "no point differs from 0 by more than the noise"
     elif not held:
@@ -127,21 +129,32 @@ def judge(doses: Sequence[float | int], curve: Band) -> CurveJudgement:
     )
 
 
-def sentence(judgement: CurveJudgement, curve: Band, *, what: str, of: str = "gain") -> str:
-    """One sentence for people. `what` names the dose ("texts"), `of` what is measured ("gain", "accuracy")."""
-    sign, unit = ("+", "points") if of == "gain" else ("", "%")
+def sentence(
+    judgement: CurveJudgement, curve: Band, *, what: str, measure: Measure = ACCURACY, level: str | None = None
+) -> str:
+    """One sentence for people, in the units of the measure, such as "The gain is +2.3 points (+1.4 to +3.2) with ...".
+
+    `what` names the dose ("texts"). Of a measure of which less is better the gain is told as what is saved. Where the
+    curve is one of levels and not of gains, `level` names them ("adapted accuracy").
+    """
+    unit = measure.difference if level is None else measure.unit
+    named = level or (f"saving in {measure.name}" if measure.lower_is_better else "gain")
+
+    def number(value: float) -> str:
+        return measure.change(value) if level is None else f"{value:.{measure.decimals}f}"
+
     last, first = judgement.doses[-1], judgement.doses[0]
-    at_largest = (
-        f"{curve.gain[-1]:{sign}.1f} {unit} ({curve.low[-1]:{sign}.1f} to {curve.high[-1]:{sign}.1f}) "
-        f"with {amount(last)} {what}"
-    )
-    at_smallest = f", {curve.gain[0]:{sign}.1f} with {amount(first)}" if len(judgement.doses) > 1 else ""
+    gain, low, high = (number(float(values[-1])) for values in (curve.gain, curve.low, curve.high))
+    at_largest = f"{gain} {unit} ({low} to {high}) with {amount(last)} {what}"
+    at_smallest = f", {number(float(curve.gain[0]))} with {amount(first)}" if len(judgement.doses) > 1 else ""
+    begun = f"The {named} is {at_largest}{at_smallest}"
     if judgement.twice is None:
-        return f"The {of} is {at_largest}{at_smallest}; what more would bring cannot be told: {judgement.why_not}."
-    change, (low, high) = judgement.twice.change, judgement.twice.interval
-    worth = "" if low > 0 or high < 0 else ", which may be nothing"
-    more = f"twice as many would change it by {change:+.1f} points ({low:+.1f} to {high:+.1f}){worth}"
-    return f"The {of} is {at_largest}{at_smallest}; {_saturation(judgement)}; {more}."
+        return f"{begun}; what more would bring cannot be told: {judgement.why_not}."
+    ends = judgement.twice.interval
+    worth = "" if ends[0] > 0 or ends[1] < 0 else ", which may be nothing"
+    change, least, most = map(measure.change, (judgement.twice.change, *ends))
+    more = f"twice as many would change it by {change} {measure.difference} ({least} to {most}){worth}"
+    return f"{begun}; {_saturation(judgement)}; {more}."
 
 
 def amount(number: float | int) -> str:

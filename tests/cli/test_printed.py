@@ -7,6 +7,7 @@ from shoptalk.cli import printed
 from shoptalk.records import ACCURACY
 
 RUN = Path("runs") / "acme"
+BITS = ACCURACY.model_copy(update={"unit": "bits", "difference": "bits", "decimals": 3}).told()
 
 
 def spent(**more: Any) -> dict[str, Any]:
@@ -53,8 +54,7 @@ def test_a_verdict_has_a_line_for_each_step_of_its_ladder_in_the_units_of_its_me
         "  + adapted encoder  78.5 %  +0.8 (-0.2 to +1.8)     measured, not adopted",
         "  in all                     +23.5 (+21.9 to +25.1)",
     ]
-    bits = ACCURACY.model_copy(update={"unit": "bits", "difference": "bits", "decimals": 3}).told()
-    told = printed.verdict(verdict(measure=bits, base=1.2, adapted=1.25, ladder=steps[:1], in_all=whole), RUN, drops={})
+    told = printed.verdict(verdict(measure=BITS, base=1.2, adapted=1.25, ladder=steps[:1], in_all=whole), RUN, drops={})
     assert "base 1.200 bits, adapted 1.250 bits: gain +2.300 bits" in told and "plain head" not in told
 
 
@@ -144,6 +144,19 @@ def test_a_dose_is_told_curve_by_curve_with_its_check() -> None:
     assert "     306,000   78.0 ->  80.1 %   +2.1 (+1.4 to +2.8)" in told
     assert "check: the exponential law of the smaller doses says +2.3 (+1.8 to +2.9) at 306,000, measured +2.1" in told
     assert "holds" in told and "  Enough." in told and str(RUN / "dose.json") in told
+
+
+def test_a_dose_of_a_language_model_is_told_in_bits_to_three_decimals() -> None:
+    point = {"dose": 700, "base": 1.5, "adapted": 1.2345, "gain": 0.2655, "interval": [0.25, 0.28]}
+    check = {
+        "law": "power", "predicted": 0.27, "predicted_interval": [0.26, 0.28], "dose": 700, "measured": 0.2655,
+        "interval": [0.25, 0.28], "holds": False,
+    }  # fmt: skip
+    curve = {"unit": "unlabelled documents", "points": [point], "checks": [check], "sentence": "Enough."}
+    told = printed.dose({"entry": "clm@60", "measure": BITS, "curves": {"texts": curve}}, RUN)
+    assert "clm@60, gain in bits over the base" in told
+    assert "         700    1.500 ->   1.234 bits   +0.266 (+0.250 to +0.280)" in told
+    assert "says +0.270 (+0.260 to +0.280) at 700, measured +0.266 (+0.250 to +0.280): does not hold" in told
 
 
 def test_a_finetuning_tells_its_test_where_there_was_one() -> None:

@@ -12,7 +12,8 @@ import pytest
 from shoptalk import decide
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import open_artifact
-from shoptalk.commands.dose import FEWEST_TEXTS, FRACTIONS, dose
+from shoptalk.commands.dose import dose
+from shoptalk.commands.dose_texts import FEWEST_TEXTS, FRACTIONS
 from shoptalk.commands.report import report
 from shoptalk.commands.verify import verify
 from shoptalk.config import Budget, Config, load

@@ -14,7 +14,7 @@ import pytest
 from shoptalk.errors import ArtifactError
 from shoptalk.report import render, render_markdown
 from shoptalk.tasks.language_model import MEASURE
-from tests.report.report_facts import curve, facts, unlabelled
+from tests.report.report_facts import curve, dose, facts, unlabelled
 from tests.report.report_pages import Node, full_page, parse, untraced, visible
 
 ATTACK = "<script>alert('x')</script>"
@@ -459,7 +459,7 @@ def test_what_people_answered_stands_beside_what_the_labels_said_and_every_figur
     assert "About 1,600 labels would measure it." in shown and "as large as said above" not in shown
 
 
-def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not_of_labels_or_doses() -> None:
+def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not_of_labels() -> None:
     of_model = facts() | {"kind": "lm", "per_class": [], "dose": None, "next": []}
     of_model["verdict"] = of_model["verdict"] | {
         "metric": MEASURE.name,
@@ -472,5 +472,24 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     assert "8 is blind guessing, and less is better" in said
     assert "this table compares its entries with each other, and not with the verdict" in said
     assert "They describe the model" in said and "They describe the encoder" not in said
-    assert "No class was measured" not in said and "shoptalk dose" not in said
+    assert "No class was measured" not in said
+    assert "shoptalk dose RUN measures what more training and more documents would bring" in said
     assert "the range of gains that these documents leave plausible" in render_markdown(of_model)
+
+
+def test_dose_curves_of_a_language_model_are_drawn_in_bits_and_none_of_labels() -> None:
+    measured = dose() | {"task": "language_model", "measure": MEASURE.told(), "looked": MEASURE.name}
+    del measured["curves"]["labels"], measured["shots"]
+    measured["curves"]["texts"]["unit"] = "unlabelled documents"
+    of_model = facts() | {"kind": "lm", "per_class": [], "dose": measured}
+    of_model["verdict"] = of_model["verdict"] | {"metric": MEASURE.name, "measure": MEASURE.told(), "heads": None}
+    source = render(of_model)
+    assert untraced(source, of_model) == []
+    section = next(part for part in parse(source).all("section") if part.attributes.get("id") == "dose")
+    assert "Every point is the gain over the base in bits per byte." in section.text
+    assert "compare points with each other, and not with its gain" in section.text
+    assert "gain in bits" in section.text and "gain in points" not in section.text
+    titles = [part.text for part in section.all("h3")]
+    assert titles == ["Of training", "Of unlabelled documents"]
+    assert "78.100 bits" in section.text and "+2.300" in section.text
+    assert "labels" not in render_markdown(of_model).partition("## How much is enough")[2].partition("\n## ")[0]

@@ -63,6 +63,8 @@ def test_a_gain_is_worth_a_dose_curve_and_labels_are_worth_a_classifier() -> Non
         assert "shoptalk dose runs/acme" in commands
         assert "shoptalk finetune runs/acme/encoder --labels l.csv --out runs/acme-classifier" in commands
     assert not any("dose" in str(command) for _, command in asked(verdict("keep_base", gain=-0.3)))
+    without = {say for say, command in asked(verdict("adopt", heads=None, shots=None)) if "dose" in str(command)}
+    assert without == {"Measure how much is enough: the gain against training and texts."}
 
 
 def test_a_challenger_outside_its_guards_is_trained_more_gently() -> None:

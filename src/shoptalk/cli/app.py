@@ -228,13 +228,13 @@ def report(
 
 @app.command()
 def dose(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run that had labels.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run whose verdict has a gain.")],
     budget: Annotated[
         str | None, typer.Option(help="Of the new trainings: 10m, 3Mtok; without one, all of them are made.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How much is enough: gain against training, unlabelled texts and labels, from what a run has kept; resumes."""
+    """How much is enough: gain against training, unlabelled text and labels, where the task has some; resumes."""
     from shoptalk.commands.dose import dose as measure
     from shoptalk.config import Budget as Limit
 

@@ -45,7 +45,7 @@ _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
     """What `adapt` ends with; `drops` are what was left out, by reason."""
     lines = [f"verdict: {result['choice']}", result["sentence"], ""]
-    measure = Measure.model_validate(result["measure"]) if result.get("measure") else ACCURACY
+    measure = _measure_of(result)
     lines += ladder(result, measure)
     if result["gain"] is not None:
         low, high = (measure.change(end) for end in result["interval"])
@@ -139,10 +139,7 @@ def probe(shots: Mapping[str, Result]) -> str:
 
 def comparison(result: Result) -> str:
     """Two encoders' accuracies by number of shots, and the sentence about them."""
-    lines = [
-        f"{k:>5} shots  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {_gain_text(row)}"
-        for k, row in result["shots"].items()
-    ]
+    lines = [f"{k:>5} shots  {_levels(row, ACCURACY)}   {_rise(row, ACCURACY)}" for k, row in result["shots"].items()]
     return "\n".join([*lines, result["sentence"]])
 
 
@@ -209,14 +206,15 @@ def translated(result: Result, out: Path) -> str:
 
 def dose(result: Result, run: Path) -> str:
     """The dose curves, point by point, with what may be concluded from each."""
-    lines = [f"{result['entry']}, gain in points over the base"]
+    measure = _measure_of(result)
+    lines = [
+        f"{result['entry']}, gain in {measure.difference} over the base; of tokens and texts as looks during training "
+        "read it, not as the verdict does"
+    ]
     for name, curve in result["curves"].items():
         lines += ["", f"{name} ({curve['unit']})"]
-        lines += [
-            f"  {row['dose']:>10,}  {row['base']:5.1f} -> {row['adapted']:5.1f} %   {_gain_text(row)}"
-            for row in curve["points"]
-        ]
-        lines += [f"  check: {_check_text(check)}" for check in curve["checks"]]
+        lines += [f"  {row['dose']:>10,}  {_levels(row, measure)}   {_rise(row, measure)}" for row in curve["points"]]
+        lines += [f"  check: {_check_text(check, measure)}" for check in curve["checks"]]
         lines += [f"  {part['sentence']}" for part in (curve, *curve.get("accuracy", {}).values())]
     return "\n".join([*lines, "", f"all of it: {run / 'dose.json'}"])
 
@@ -246,17 +244,23 @@ def _one_line(text: str) -> str:
     )
 
 
-def _gain_text(row: Result) -> str:
-    low, high = row["interval"]
-    return f"{row['gain']:+.1f} ({low:+.1f} to {high:+.1f})"
+def _measure_of(result: Result) -> Measure:
+    """What a result's values are of; earlier versions knew accuracies alone."""
+    return Measure.model_validate(result["measure"]) if result.get("measure") else ACCURACY
 
 
-def _check_text(check: Result) -> str:
-    least, most = check["predicted_interval"]
-    low, high = check["interval"]
+def _levels(row: Result, measure: Measure) -> str:
+    """The base's value and the adapted one's, as wide in every row."""
+    base, adapted = (f"{row[of]:{4 + measure.decimals}.{measure.decimals}f}" for of in ("base", "adapted"))
+    return f"{base} -> {adapted} {measure.unit}".rstrip()
+
+
+def _check_text(check: Result, measure: Measure) -> str:
+    least, most = map(measure.change, check["predicted_interval"])
+    low, high = map(measure.change, check["interval"])
     return (
-        f"the {check['law']} law of the smaller doses says {check['predicted']:+.1f} ({least:+.1f} to {most:+.1f}) "
-        f"at {check['dose']:,.0f}, measured {check['measured']:+.1f} ({low:+.1f} to {high:+.1f}): "
+        f"the {check['law']} law of the smaller doses says {measure.change(check['predicted'])} ({least} to {most}) "
+        f"at {check['dose']:,.0f}, measured {measure.change(check['measured'])} ({low} to {high}): "
         f"{'holds' if check['holds'] else 'does not hold'}"
     )
 

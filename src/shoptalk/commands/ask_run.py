@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from shoptalk.artifact import handed_out, open_artifact
-from shoptalk.config import Config, did_you_mean
+from shoptalk.commands.finished_settings import settings_of
+from shoptalk.config import did_you_mean
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.kinds import KINDS, PLAIN
@@ -99,13 +98,7 @@ def open_run(run: Path, report: Reporter) -> AskedRun:
             f"{run} was judged by the task {verdict.task!r}, and a person is asked about labels or replies, so that no "
             "answer would say anything of that verdict. Ask about a run of --task intent or --task reply."
         )
-    try:
-        config = Config.model_validate({k: v for k, v in artifact.config.items() if k != "accept_unproven"})
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{run} was made by a version of Shoptalk with other settings ({error.errors()[0]['msg']}). Run the same "
-            "`shoptalk adapt` again, then this."
-        ) from error
+    config = settings_of(run, artifact)
     handed_out(run / "corpus")
     curated = open_curated(World(run=run, config=config, report=Silent()))
     world = base_stage(World(run=run, config=config, report=report), curated)

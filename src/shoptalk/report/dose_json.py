@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from shoptalk.records import Published
+from shoptalk.records import Measure, Published
 from shoptalk.report.verdict_json import Ends
 
 LawName = Literal["power", "exponential"]
@@ -12,13 +12,14 @@ class DosePoint(Published):
     """The gain at one dose."""
 
     dose: int | float
-    """How much: tokens, texts, or labels per class."""
+    """How much: tokens, texts (documents of a language model), or labels per class."""
     base: float
-    """The base's value, in per cent; nought where the curve is of an accuracy."""
+    """The base's value, in the measure's unit: accuracies in per cent; nought where the curve is of an accuracy."""
     adapted: float
-    """The winner's value, in per cent."""
+    """The winner's value, in the same unit."""
     gain: float
-    """Adapted minus base, in points."""
+    """How much better the winner is, in the measure's units: of accuracies in points, of bits per byte in those saved.
+    """
     interval: Ends
     """Of the gain, at all doses at once."""
 
@@ -61,7 +62,7 @@ class TwiceTheDose(Published):
     dose: float
     """Twice the largest dose."""
     change: float
-    """What it would add, in points."""
+    """What it would add, in units of the gain."""
     interval: Ends
     """Of what it would add."""
 
@@ -90,7 +91,7 @@ class DoseCurve(Published):
 
 
 class TextsCurve(DoseCurve):
-    """Gain against unlabelled texts, the training's steps held fixed."""
+    """Gain against unlabelled texts, or documents, the training's steps held fixed."""
 
     left_out: tuple[str, ...]
     """Parts of the corpus that the budget did not pay for, in per cent."""
@@ -115,14 +116,14 @@ class LabelsCurve(DoseCurve):
 
 
 class CurvesByDose(Published):
-    """The three curves."""
+    """The curves."""
 
     tokens: DoseCurve
     """Gain against training."""
     texts: TextsCurve
-    """Gain against unlabelled texts."""
-    labels: LabelsCurve
-    """Gain against labels per class."""
+    """Gain against unlabelled texts, or documents."""
+    labels: LabelsCurve | None = None
+    """Gain against labels per class; absent where nothing is learned from labels."""
 
 
 class DoseCurves(Published):
@@ -132,8 +133,15 @@ class DoseCurves(Published):
     """The winner."""
     entry: str
     """The entry that the verdict describes."""
-    shots: int
-    """Labels per class of the first two curves."""
+    task: str | None = None
+    """What the verdict is about; absent in earlier versions."""
+    measure: Measure | None = None
+    """The units and the words of the values; absent in earlier versions, whose values are accuracies."""
+    looked: str | None = None
+    """What the first two curves are gains of, as it is measured while training goes on: "accuracy with all labels,
+    80/20 splits". Absent in earlier versions."""
+    shots: int | None = None
+    """In earlier versions a setting that says nothing of these curves: their heads learned from all labels."""
     seed: int
     """Of the run."""
     of: str

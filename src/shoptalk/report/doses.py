@@ -1,39 +1,44 @@
-"""How much is enough: the dose curves of tokens, texts and labels, where they were measured."""
+"""How much is enough: the dose curves of tokens, texts and, where the task has them, labels."""
 
-from shoptalk.report import wording
+from shoptalk.report import sentences, wording
 from shoptalk.report.figures import Fact, fig, listed, told
 from shoptalk.report.lines import Frame, Point, Series, line_chart
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs, table
-from shoptalk.report.nouns import nouns_of
+from shoptalk.report.nouns import dosed_nouns
+from shoptalk.report.units import Units, units_of
 
-_TITLES = {"tokens": "Of training", "texts": "Of unlabelled {many}", "labels": "Of labels"}
+_TITLES = {"tokens": "Of training", "texts": "Of {unit}", "labels": "Of labels"}
 
 
 def doses(facts: Fact) -> Html | None:
     """A chart and a sentence for each curve."""
-    many = nouns_of(facts).many
+    decision, many = facts.verdict, dosed_nouns(facts.kind.value)
     if not facts.dose:
-        if not wording.gained(facts.verdict.value) or not facts.verdict.value.labelled:
-            return None  # dose curves are of tasks with labels
-        return paragraphs(
-            join(
-                "Not measured yet. ",
-                el("code", "shoptalk dose RUN"),
-                f" measures what more training, more {many} and more labels would bring, and renders this page again.",
-            )
+        if not wording.gained(decision.value):
+            return None  # what is drawn are gains
+        more = (
+            f"more training, more {many} and more labels"
+            if decision.value.labelled
+            else f"more training and more {many}"
         )
+        command = el("code", "shoptalk dose RUN")
+        return paragraphs(
+            join("Not measured yet. ", command, f" measures what {more} would bring, and renders this page again.")
+        )
+    looked = facts.dose.looked
     about = el(
         "p",
         "Every point is the gain over the base",
-        ", the first two curves at ",
-        fig(wording.shots, facts.dose.shots),
+        *([", in the first two curves" if facts.dose.curves.labels else "", " in ", told(looked)] if looked else []),
         ". The dashed part says what twice as much would bring, where a law fitted to the smaller doses predicted the "
         "largest one.",
+        sentences.DOSES_SHORT if facts.kind.value == "lm" else sentences.DOSES_LOOKED,
     )
-    return join(about, *(_curve(name, curve, many) for name, curve in facts.dose.curves.items()))
+    units = units_of(decision)
+    return join(about, *(_curve(name, curve, units) for name, curve in facts.dose.curves.items() if curve))
 
 
-def _curve(name: str, curve: Fact, many: str) -> Html:
+def _curve(name: str, curve: Fact, units: Units) -> Html:
     points = _points(curve.points, "gain")
     if not points:
         return join()
@@ -48,17 +53,17 @@ def _curve(name: str, curve: Fact, many: str) -> Html:
         f"Gain against {unit}",
         "The numbers are in the table below.",
         unit,
-        "gain in points",
+        f"gain in {units.difference}",
         height=250,
         log=log,
     )
     return join(
-        el("h3", _TITLES[name].format(many=many)),
+        el("h3", _TITLES[name].format(unit=unit)),
         line_chart(frame, lines),
         note(told(curve.sentence, wording.sentence)),
-        _left_out(curve.left_out, many) if name == "texts" else None,
+        _left_out(curve.left_out) if name == "texts" else None,
         _accuracies(curve.accuracy, unit, log) if name == "labels" else None,
-        disclosure("The numbers of this picture", _table(curve.points, unit)),
+        disclosure("The numbers of this picture", _table(curve.points, unit, units)),
     )
 
 
@@ -103,24 +108,24 @@ def _accuracies(arms: Fact, unit: str, log: bool) -> Html:
     return line_chart(frame, lines)
 
 
-def _left_out(left: Fact, many: str) -> Html | None:
+def _left_out(left: Fact) -> Html | None:
     if not left:
         return None
-    return note("Left out by the budget: ", listed([told(part) for part in left]), f" of the {many}.")
+    return note("Left out by the budget: ", listed([told(part) for part in left]), " of the corpus.")
 
 
-def _table(rows: Fact, unit: str) -> Html:
+def _table(rows: Fact, unit: str, units: Units) -> Html:
     head: list[Child] = [unit.capitalize(), "Base", "Adapted", "Gain", "Interval"]
     return table(
-        f"Gain by {unit}, in points",
+        f"Gain by {unit}, in {units.difference}",
         head,
         [
             [
                 fig(wording.count, row.dose),
-                fig(wording.percent, row.base),
-                fig(wording.percent, row.adapted),
-                fig(wording.signed, row.gain),
-                fig(wording.interval, row.interval),
+                join(fig(units.level, row.base), units.unit),
+                join(fig(units.level, row.adapted), units.unit),
+                fig(units.change, row.gain),
+                fig(units.ends, row.interval),
             ]
             for row in rows
         ],

@@ -263,6 +263,7 @@ class RunFacts(Evidence, Account):
     reproduce: Reproduction
     """What makes the run again."""
     dose: DoseCurves | None = None
-    """Gain against training, texts and labels; absent until `shoptalk dose` has measured it for this verdict."""
+    """Gain against training, texts and, where there are any, labels; absent until `shoptalk dose` has measured it for
+    this verdict."""
     kind: Literal["text", "image", "pair", "lm"] = "text"
     """What the models of this run read: texts, pictures, or both; absent where it is texts."""

@@ -215,8 +215,8 @@ def _md_dose(facts: RunFacts) -> str:
     if facts.dose is None:
         return ""
     curves = facts.dose.curves
-    sentence = [f"- {plain_words(curve.sentence)}" for curve in (curves.tokens, curves.texts, curves.labels)]
-    return "## How much is enough\n\n" + "\n".join(sentence)
+    measured = [curves.tokens, curves.texts, *([curves.labels] if curves.labels else [])]
+    return "## How much is enough\n\n" + "\n".join(f"- {plain_words(curve.sentence)}" for curve in measured)
 
 
 def _md_model(facts: RunFacts) -> str:

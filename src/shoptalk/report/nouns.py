@@ -32,3 +32,15 @@ def nouns_of(facts: Fact) -> Nouns:
 def nouns_for(kind: str | None) -> Nouns:
     """Those of the items that products of a kind read."""
     return _NOUNS.get(kind or "", TEXTS)
+
+
+def counted_by_document(kind: str) -> bool:
+    """Whether products of a kind learn from documents whole, of which a dose has so many: texts of several passages, or
+    pictures with their captions.
+    """
+    return kind in ("lm", "pair")
+
+
+def dosed_nouns(kind: str) -> str:
+    """What a dose of unlabelled items is counted in, in the plural."""
+    return "documents" if kind == "lm" else nouns_for(kind).many

@@ -48,6 +48,14 @@ SHORT_LOOKS = (
     "verdict's values are those of longer pieces, of which each byte takes fewer bits. So this table compares its "
     "entries with each other, and not with the verdict."
 )
+DOSES_LOOKED = (
+    " Points are read as at every look during training, which takes less than what the verdict rests on: the verdict's "
+    "gain may differ from that of the last point."
+)
+DOSES_SHORT = (
+    " Points are read as at every look during training, on a short piece of each document, whose bytes take more bits "
+    "than those of the longer pieces that the verdict reads: compare points with each other, and not with its gain."
+)
 FORECAST = (
     "The forecast was made before training, from a few timed steps. It assumes that training goes on to its last "
     "planned step and that each candidate is as likely to win as the next; a run that stops early takes less. Memory "

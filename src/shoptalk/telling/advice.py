@@ -49,7 +49,7 @@ def advise(
         "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts, nouns),
         "inconclusive": lambda: _open(verdict, skipped, run, again, pretexts),
     }[verdict.choice]()
-    return [*advice, *_with_labels(verdict, run, labels, nouns)]
+    return [*advice, *_enough(verdict, run, nouns), *_with_labels(run, labels, nouns)]
 
 
 def _without_labels(verdict: Verdict, again: Sequence[str], run: Path, nouns: Nouns) -> list[NextStep]:
@@ -146,24 +146,25 @@ def _more_examples(verdict: Verdict) -> str:
     return f"Bring more {verdict.measure.examples}"
 
 
-def _with_labels(verdict: Verdict, run: Path, labels: Path | None, nouns: Nouns) -> list[NextStep]:
-    advice = []
-    if verdict.gain is not None and verdict.gain > 0 and verdict.labelled:
-        advice.append(
-            _advice(
-                f"Measure how much is enough: the gain against training, unlabelled {nouns.many} and labels.",
-                shlex.join(["shoptalk", "dose", str(run)]),
-            )
+def _enough(verdict: Verdict, run: Path, nouns: Nouns) -> list[NextStep]:
+    """Dose curves, where there is a gain to draw."""
+    if verdict.gain is None or verdict.gain <= 0:
+        return []
+    against = f"training, unlabelled {nouns.many} and labels" if verdict.labelled else f"training and {nouns.many}"
+    what = f"Measure how much is enough: the gain against {against}."
+    return [_advice(what, shlex.join(["shoptalk", "dose", str(run)]))]
+
+
+def _with_labels(run: Path, labels: Path | None, nouns: Nouns) -> list[NextStep]:
+    if labels is None or nouns != TEXTS:  # a classifier of pictures is not tuned with its encoder
+        return []
+    out = run.with_name(f"{run.name}-classifier")
+    return [
+        _advice(
+            "Tune a classifier on all labels with the encoder that is safe to serve.",
+            shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
         )
-    if labels is not None and nouns == TEXTS:  # a classifier of pictures is not tuned with its encoder
-        out = run.with_name(f"{run.name}-classifier")
-        advice.append(
-            _advice(
-                "Tune a classifier on all labels with the encoder that is safe to serve.",
-                shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
-            )
-        )
-    return advice
+    ]
 
 
 def _more_training(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
