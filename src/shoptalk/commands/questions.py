@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ from shoptalk.curate.dedup import clusters
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError
 from shoptalk.nn.bases import open_text
-from shoptalk.nn.decoding.generation import Generated, GenerationRequest
+from shoptalk.nn.decoding.generation import Continues, Generated, GenerationRequest
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.digests import base_digest
 from shoptalk.quantities import span
@@ -79,22 +79,6 @@ class QuestionSettings(Frozen):
     """0 takes the likeliest token each time."""
     most: int | None = None
     """Passages that are read, drawn at random; all of them without."""
-
-
-@runtime_checkable
-class Continues(Protocol):
-    """What goes on from a text, a `Writer`."""
-
-    context: int
-    """Tokens of a prompt and its text together."""
-
-    def prompt(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that begins a document."""
-        ...
-
-    def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
-        """A text for each."""
-        ...
 
 
 def write_questions(
