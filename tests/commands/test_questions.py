@@ -18,7 +18,7 @@ from shoptalk.assistant.ground import unsupported
 from shoptalk.assistant.sections import passages_of
 from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.commands import questions
-from shoptalk.commands.question_journal import QuestionJournal
+from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.commands.question_prompts import WORKED, prompt, read_question
 from shoptalk.commands.questions import PAIRS, QuestionSettings, write_questions
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
@@ -133,8 +133,8 @@ def test_what_survives_is_counted_and_what_was_not_asked_about_has_its_reason(
     world = world_of(tmp_path / "run")
     result = write_questions(world, "scribe", [documents])
     assert sorted(scribe.asked) == sorted(GOOD)
-    assert (result["written"], result["kept"], result["share"], result["dropped"]) == (3, 3, 1.0, {})
-    assert result["left_out"] == {"too-short": 1} and "3 survive (100 %)" in result["sentence"]
+    assert (result.written, result.kept, result.dropped) == (3, 3, {})
+    assert result.left_out == {"too-short": 1} and "3 survive (100 %)" in result.sentence
     assert isinstance(world.report, Listener)
     assert any("3 of 3 written, 3 of them survive, done in" in line for line in world.report.said)
     rows = lines_of(tmp_path / "run" / "questions" / PAIRS)
@@ -189,7 +189,7 @@ def test_several_questions_to_a_passage_are_one_conversation(
     monkeypatch.setattr(questions, "read_question", lambda text: next(said))
     settings = QuestionSettings(each=2, temperature=0.7)
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents / "garden.md"], settings)
-    assert (result["asked"], result["written"], result["kept"]) == (1, 2, 2)
+    assert (result.asked, result.written, result.kept) == (1, 2, 2)
     (talk,) = lines_of(tmp_path / "run" / "questions" / "conversations.jsonl")
     assert [turn["role"] for turn in talk["turns"]] == ["passage", "user", "assistant", "user", "assistant"]
     assert len({request.seed for request in scribe.requests}) == 2
@@ -220,7 +220,7 @@ def test_a_question_that_does_not_survive_says_why(
 ) -> None:  # fmt: skip
     asking(monkeypatch, Scribe(GOOD | {"The tower": (question, answer)}))
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
-    assert (result["kept"], result["dropped"]) == (2, {reason: 1})
+    assert (result.kept, result.dropped) == (2, {reason: 1})
     drops = {drop.reason: drop for drop in read_drops(tmp_path / "run" / "questions")}
     assert detail in drops[reason].detail and drops[reason].source == "documents/tower.md"
     assert "too-short" in drops
@@ -255,7 +255,7 @@ def test_of_questions_that_are_nearly_the_same_the_first_stays(
     asking(monkeypatch, Scribe(GOOD | {"Zoo": ("What does a guide cost?", "A guide through the zoo costs 5 marks.")}))
     monkeypatch.setattr(questions, "clusters", lambda texts, threshold: np.array([0, 1, 2, 0]))
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
-    assert (result["kept"], result["dropped"]) == (3, {"near-duplicate": 1})
+    assert (result.kept, result.dropped) == (3, {"near-duplicate": 1})
     drops = [drop for drop in read_drops(tmp_path / "run" / "questions") if drop.reason == "near-duplicate"]
     assert [drop.source for drop in drops] == ["documents/zoo.md"] and GOOD["Boats"][0] in drops[0].detail
 
@@ -268,7 +268,7 @@ def test_documents_that_do_not_hold_today_and_conversations_are_not_asked_about(
     (documents / "chats.jsonl").write_text(json.dumps({"turns": turns}) + "\n")
     scribe = asking(monkeypatch, Scribe())
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
-    assert result["left_out"] == {"too-short": 1, "conversation": 1, "not-valid": 1}
+    assert result.left_out == {"too-short": 1, "conversation": 1, "not-valid": 1}
     assert sorted(scribe.asked) == sorted(GOOD)
 
 
@@ -298,6 +298,22 @@ def test_a_stopped_run_goes_on_and_writes_what_one_without_a_stop_writes(
     assert write_questions(world_of(tmp_path / "run"), "scribe", [documents]) == whole
 
 
+def test_a_run_that_goes_on_another_day_asks_about_the_documents_of_the_first(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "BATCH", 1)
+    (documents / "old.md").write_text(f"---\nuntil: 2020-02-02\n---\n{TEXTS['garden.md'].replace('9', '10')}")
+    asking(monkeypatch, Scribe(stops_at=0))
+    with pytest.raises(KeyboardInterrupt):
+        write_questions(world_of(tmp_path / "run"), "scribe", [documents])
+    (day,) = (tmp_path / "run" / "work").glob("*/day")
+    assert day.read_text() == date.today().isoformat()
+    day.write_text("2020-02-02")
+    asking(monkeypatch, Scribe())
+    result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
+    assert (result.day, result.asked) == (date(2020, 2, 2), 4) and "not-valid" not in result.left_out
+
+
 def test_another_question_is_refused_where_it_would_replace_finished_work(
     documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +326,7 @@ def test_another_question_is_refused_where_it_would_replace_finished_work(
         with pytest.raises(StorageError, match=rf"holds a finished set of questions for another question \({said}\)"):
             write_questions(world_of(tmp_path / "run"), model, [documents], settings)
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents], QuestionSettings(rank=2), force=True)
-    assert result["rank"] == 2
+    assert result.settings.rank == 2
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_passage_alone(
@@ -406,11 +422,11 @@ def test_however_a_journal_is_cut_whole_batches_from_its_beginning_are_left(
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "judged.jsonl"
     written = [JudgedQuestion(passage=n, draw=0, question="Où?", answer="là") for n in range(rows)]
-    QuestionJournal(path, total=9, batch=batch).append(written)
+    BatchJournal(path, JudgedQuestion, total=9, batch=batch).append(written)
     whole = path.read_bytes()
     path.write_bytes(whole[: max(0, len(whole) - cut)])
     lines = path.read_bytes().count(b"\n")
-    left = QuestionJournal(path, total=9, batch=batch)
+    left = BatchJournal(path, JudgedQuestion, total=9, batch=batch)
     assert left.rows == written[: 9 if lines == 9 else lines // batch * batch]
     left.append(written[len(left.rows) :])
     assert path.read_bytes() == whole
@@ -419,7 +435,7 @@ def test_however_a_journal_is_cut_whole_batches_from_its_beginning_are_left(
 def test_a_line_of_the_journal_that_is_no_question_is_named(tmp_path: Path) -> None:
     (tmp_path / "judged.jsonl").write_text('{"passage": 1}\n')
     with pytest.raises(ArtifactError, match=r"judged.jsonl is damaged \(line 1: draw"):
-        QuestionJournal(tmp_path / "judged.jsonl", total=3, batch=1)
+        BatchJournal(tmp_path / "judged.jsonl", JudgedQuestion, total=3, batch=1)
 
 
 def test_a_model_that_knows_nothing_has_its_questions_dropped_and_the_command_says_so(

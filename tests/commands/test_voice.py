@@ -123,6 +123,30 @@ def test_what_changes_numbers_or_says_the_extract_again_is_not_adopted(
     assert (voice.measures.reworded == 0, voice.measures.ungated == 100.0) == (writer.wrong, writer.plain)
 
 
+def test_a_stopped_measurement_goes_on_with_what_is_written_already(
+    world: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopping(Echo):
+        batches = 0
+
+        def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
+            self.batches += 1
+            if self.batches > 2:
+                raise KeyboardInterrupt
+            return super().write(requests)
+
+    monkeypatch.setattr(voice_command, "BATCH", 10)
+    whole = measured(world, Echo(), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        measured(world, Stopping(), monkeypatch)
+    (work,) = (world[0] / "work" / "voice").glob("*.jsonl")
+    assert work.read_bytes().count(b"\n") == 20
+    rest = Stopping()
+    rest.batches = 2 - -(-(whole.measures.tried - 20) // 10)  # one more than are left would stop it
+    assert measured(world, rest, monkeypatch) == whole and rest.batches == 2
+    assert not (world[0] / "work" / "voice").exists()
+
+
 def test_conversations_that_tell_nothing_are_refused_with_what_is_needed(
     world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

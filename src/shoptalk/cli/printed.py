@@ -228,7 +228,7 @@ def questions(result: Result, out: Path) -> str:
     lines = [result["sentence"], ""]
     for row in result["examples"]:
         lines += [f"  {_one_line(row['question'])}", f"    -> {_one_line(row['answer'])}", ""]
-    drops = Counter(result["left_out"]) + Counter(result["dropped"])
+    drops: Mapping[str, int] = Counter(result["left_out"]) + Counter(result["dropped"])
     lines += [left_out(drops, folder / "drops.jsonl"), *_meanings(drops)]
     return "\n".join([*lines, f"pairs: {folder / 'pairs.jsonl'}", f"conversations: {folder / 'conversations.jsonl'}"])
 

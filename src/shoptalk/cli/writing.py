@@ -104,7 +104,7 @@ def questions(
     with Console() as console, locked(out):
         world = World(run=out, config=chosen, report=console)
         result = write_questions(world, model, sources, how, force=force)
-    show(result, as_json, lambda: printed.questions(result, out))
+    show(result.told(), as_json, lambda: printed.questions(result.told(), out))
 
 
 @commands.command()

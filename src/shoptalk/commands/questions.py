@@ -31,7 +31,7 @@ import numpy as np
 from shoptalk.artifact import create, key_of, open_artifact, sound, write_text
 from shoptalk.assistant.sections import Passage
 from shoptalk.assistant.shelf import Embeds, Shelf, write_shelf
-from shoptalk.commands.question_journal import QuestionJournal
+from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.commands.question_prompts import STOP, most_examples, prompt, read_question
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import Config
@@ -46,8 +46,8 @@ from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.digests import base_digest
 from shoptalk.quantities import span
 from shoptalk.question import Question, claim
-from shoptalk.readback import damaged, read_json, read_text
-from shoptalk.records import Document, Drop, Frozen
+from shoptalk.readback import read_record, read_text
+from shoptalk.records import Document, Drop, Frozen, Published
 from shoptalk.stages.world import World
 from shoptalk.text.order import permuted
 from shoptalk.training.reporter import Reporter
@@ -81,6 +81,29 @@ class QuestionSettings(Frozen):
     """Passages that are read, drawn at random; all of them without."""
 
 
+class QuestionsResult(Published):
+    """`DIR/questions/result.json`."""
+
+    sentence: str
+    """What survived, for people."""
+    model: str
+    settings: QuestionSettings
+    day: date
+    """On which documents had to hold."""
+    passages: int
+    """Of the sources."""
+    asked: int
+    """Of these, how many questions were written to."""
+    written: int
+    kept: int
+    dropped: dict[str, int]
+    """The other questions, by reason."""
+    left_out: dict[str, int]
+    """What of the sources was not asked about, by reason."""
+    examples: tuple[dict[str, str], ...]
+    """The first rows of `pairs.jsonl`."""
+
+
 def write_questions(
     world: World,
     model: str,
@@ -88,7 +111,7 @@ def write_questions(
     settings: QuestionSettings | None = None,
     *,
     force: bool = False,
-) -> dict[str, Any]:
+) -> QuestionsResult:
     """Write and judge; leaves `DIR/questions`, and returns what its `result.json` holds.
 
     The same call again goes on, or returns at once. It writes what one run without a stop would have written, wherever
@@ -117,10 +140,7 @@ def write_questions(
         with create(folder, kind="questions", config=asked, parents=parents) as inside:
             _leave(inside, written, model, settings, config)
         shutil.rmtree(world.run / "work", ignore_errors=True)
-    result = read_json(folder / RESULT, dict)
-    if not {"sentence", "kept", "dropped"} <= result.keys():
-        raise damaged(folder / RESULT, "it does not say what was kept")
-    return result
+    return read_record(folder / RESULT, QuestionsResult)
 
 
 def _refuse(settings: QuestionSettings) -> None:
@@ -169,7 +189,7 @@ def _written(world: World, model: str, sources: Sequence[Path], settings: Questi
             f"The sources hold {len(shelf):,} passages, and none can be asked about: {_counted(drops)}. Give documents "
             "of whole sentences."
         )
-    journal = QuestionJournal(work / "judged.jsonl", total=len(asked), batch=BATCH)
+    journal = BatchJournal(work / "judged.jsonl", JudgedQuestion, total=len(asked), batch=BATCH)
     trip = RoundTrip(shelf, encoder, rank=settings.rank, day=day)
     progress = _Progress(len(asked), journal.rows, world.report)
     while len(journal.rows) < len(asked):
@@ -311,21 +331,20 @@ def _leave(inside: Path, written: _AllWritten, model: str, settings: QuestionSet
     drops = [*written.drops, *(_dropped(row, passages[row.passage]) for row in judged if row.reason is not None)]
     write_drops(inside, drops)
     reasons = by_reason(_dropped(row, passages[row.passage]) for row in judged if row.reason is not None)
-    result = {
-        "model": model,
-        **settings.model_dump(),
-        "day": written.day.isoformat(),
-        "passages": len(written.shelf),
-        "asked": len(passages),
-        "written": len(judged),
-        "kept": len(kept),
-        "share": len(kept) / len(judged),
-        "dropped": reasons,
-        "left_out": by_reason(written.drops),
-        "examples": pairs[:SHOWN],
-        "sentence": _sentence(model, len(judged), len(passages), len(kept), settings),
-    }
-    write_text(inside / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
+    result = QuestionsResult(
+        sentence=_sentence(model, len(judged), len(passages), len(kept), settings),
+        model=model,
+        settings=settings,
+        day=written.day,
+        passages=len(written.shelf),
+        asked=len(passages),
+        written=len(judged),
+        kept=len(kept),
+        dropped=reasons,
+        left_out=by_reason(written.drops),
+        examples=tuple(pairs[:SHOWN]),
+    )
+    write_text(inside / RESULT, result.model_dump_json(indent=1))
 
 
 def _sentence(model: str, written: int, passages: int, kept: int, settings: QuestionSettings) -> str:

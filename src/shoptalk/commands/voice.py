@@ -12,6 +12,8 @@ What is adopted must have gained, with its interval above 0, by a classifier tha
 lost no number and no name. Documents that the tried answers come from teach the classifier nothing: it would know them.
 """
 
+import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from shoptalk.artifact import create, locked, write_text
+from shoptalk.artifact import create, digest, locked, write_text
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import load_settings
 from shoptalk.assistant.brand_voice import FILE, FOLDER, BrandVoice, Voice, VoiceMeasures
@@ -30,6 +32,7 @@ from shoptalk.assistant.ground import sentences_of
 from shoptalk.assistant.marker import opened_marker
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
+from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.config import Config
 from shoptalk.curate.dedup import normalise
 from shoptalk.curate.sources import source_fingerprint, stream_sources
@@ -40,7 +43,8 @@ from shoptalk.nn.decoding.generation import Continues
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.logistic import LinearHead, fit, log_softmax
-from shoptalk.records import Document, Turn
+from shoptalk.quantities import span
+from shoptalk.records import Document, Frozen, Turn
 from shoptalk.text.chat import PASSAGES
 from shoptalk.text.dialogue import AGENTS, TOOLS
 from shoptalk.text.order import permuted
@@ -49,6 +53,10 @@ from shoptalk.training.reporter import Reporter
 
 FEWEST, MOST = 30, 120
 """Answers that are tried: one of a conversation."""
+BATCH = 16
+"""Of them, how many are reworded at once: at most so many are lost to Ctrl-C."""
+SAY_EVERY = 15.0
+"""Seconds between two lines of progress."""
 EXAMPLES = 4
 """Replies of agents that the model reads."""
 EXAMPLE_WORDS = range(6, 31)
@@ -89,21 +97,22 @@ def measure_voice(run: Path, model: str, sources: Sequence[Path], config: Config
     writer = open_writer(model)
     learned, unseen = _halves(_conversations(sources, config, run), seed=config.seed)
     report.say(f"voice: {len(learned):,} conversations to learn from, {len(unseen):,} to try")
-    voice = _measured(assistant, writer, learned, unseen, model, config, report)
-    parents["knowledge"] = assistant.knowledge.shelf.content
-    with (
-        locked(run),
-        create(run / FOLDER, kind="voice", config={"seed": config.seed, "model": model}, parents=parents) as inside,
-    ):
-        write_text(inside / FILE, voice.model_dump_json(indent=1))
+    work = run / "work" / FOLDER
+    with locked(work):
+        voice = _measured(assistant, writer, learned, unseen, model, config, work, report)
+        parents["knowledge"] = assistant.knowledge.shelf.content
+        made = {"seed": config.seed, "model": model}
+        with locked(run), create(run / FOLDER, kind="voice", config=made, parents=parents) as inside:
+            write_text(inside / FILE, voice.model_dump_json(indent=1))
+        shutil.rmtree(work, ignore_errors=True)
     return voice
 
 
 def _measured(
     assistant: Assistant, writer: Continues, learned: Sequence[Sequence[Turn]], unseen: Sequence[Sequence[Turn]],
-    model: str, config: Config, report: Reporter,
+    model: str, config: Config, work: Path, report: Reporter,
 ) -> BrandVoice:  # fmt: skip
-    tried = _answers(assistant, unseen)
+    tried = _answers(assistant, unseen, report)
     if len(tried) < FEWEST:
         raise SourceError(
             f"Of {len(unseen):,} conversations the assistant answers a question in {len(tried):,}, and at least "
@@ -114,8 +123,7 @@ def _measured(
     examples = _typical(assistant, classifier, learned)
     manners = _manners(learned)
     voice = Voice(examples, manners, writer)
-    report.say(f"voice: rewording {len(tried):,} answers")
-    written = voice.written([answer.extract for answer in tried])
+    written = _written(voice, tried, work, model, report)
     marker = opened_marker(assistant.run)
     let_through = [
         voice.let_through(text, answer.extract, answer.found, marker)
@@ -144,6 +152,25 @@ def _measured(
     return BrandVoice(
         choice=choice, sentence=sentence, model=model, examples=examples, manners=manners, measures=measures
     )
+
+
+class RewordedExtract(Frozen):
+    """What the model wrote for an extract; empty where it wrote nothing whole."""
+
+    text: str
+
+
+def _written(voice: Voice, tried: Sequence[TriedAnswer], work: Path, model: str, report: Reporter) -> list[str]:
+    """What the model writes for each extract, whatever it says; the same prompts go on where they were stopped."""
+    key = digest([base_digest(model), *(voice.prompt(answer.extract) for answer in tried)])
+    journal = BatchJournal(work / f"{key[:16]}.jsonl", RewordedExtract, total=len(tried), batch=BATCH)
+    begun, before = time.monotonic(), len(journal.rows)
+    while (done := len(journal.rows)) < len(tried):
+        texts = voice.written([answer.extract for answer in tried[done : done + BATCH]])
+        journal.append([RewordedExtract(text=text) for text in texts])
+        left = (time.monotonic() - begun) / (len(journal.rows) - before) * (len(tried) - len(journal.rows))
+        report.say(f"voice: {len(journal.rows):,} of {len(tried):,} answers reworded, about {span(left)} left")
+    return [row.text for row in journal.rows]
 
 
 def decided(measures: VoiceMeasures) -> tuple[Literal["adopt", "keep_extractive"], str]:
@@ -211,21 +238,30 @@ def _said(conversations: Sequence[Sequence[Turn]], *, by_agent: bool) -> list[st
     return list(dict.fromkeys(texts))
 
 
-def _answers(assistant: Assistant, conversations: Sequence[Sequence[Turn]]) -> list[TriedAnswer]:
+def _answers(assistant: Assistant, conversations: Sequence[Sequence[Turn]], report: Reporter) -> list[TriedAnswer]:
     """Of each conversation the first extract that the assistant would answer with, in place of an agent's reply."""
     tried: list[TriedAnswer] = []
-    for turns in conversations:
-        for place in range(1, len(turns)):
-            if turns[place].role != "assistant" or turns[place - 1].role == "assistant":
-                continue
+    begun = said = time.monotonic()
+    for number, turns in enumerate(conversations, 1):
+        if (answer := _answer(assistant, turns)) is not None:
+            tried.append(answer)
+        if len(tried) == MOST:
+            break
+        if (now := time.monotonic()) - said > SAY_EVERY:
+            rest = span((now - begun) / number * (len(conversations) - number))
+            report.say(f"voice: {number:,} of {len(conversations):,} conversations asked about, at most {rest} left")
+            said = now
+    return tried
+
+
+def _answer(assistant: Assistant, turns: Sequence[Turn]) -> TriedAnswer | None:
+    for place in range(1, len(turns)):
+        if turns[place].role == "assistant" and turns[place - 1].role != "assistant":
             considered = assistant.consider(turns[:place])
             decision = assistant.decided(considered, threshold=assistant.threshold)
             if decision.words == "found" and considered.sentences and not considered.signals.pinned:
-                tried.append(TriedAnswer(considered.sentences, considered.hits))
-                break
-        if len(tried) == MOST:
-            break
-    return tried
+                return TriedAnswer(considered.sentences, considered.hits)
+    return None
 
 
 def _manners(conversations: Sequence[Sequence[Turn]]) -> tuple[str, ...]:

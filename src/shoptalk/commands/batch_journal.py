@@ -1,42 +1,45 @@
-"""Questions that are judged, on disk a line each, so that writing goes on where it was stopped.
+"""What a model has written, on disk a line each, so that writing goes on where it was stopped.
 
-journal = QuestionJournal(work / "judged.jsonl", total=212, batch=16)
+journal = BatchJournal(work / "judged.jsonl", JudgedQuestion, total=212, batch=16)
 journal.append(rows)           # written and flushed before it returns
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
 from shoptalk.artifact import storage_errors
-from shoptalk.commands.round_trip import JudgedQuestion
 from shoptalk.errors import AbsentError
 from shoptalk.readback import MOST_LOG_BYTES, complaint, damaged, read_bytes
+from shoptalk.records import Frozen
+
+R = TypeVar("R", bound=Frozen)
 
 
-class QuestionJournal:
+class BatchJournal(Generic[R]):
     """The file. What is decoded together comes out a little differently in other company, so only whole batches count:
     a run that was stopped goes on with the batches of one that was not.
     """
 
-    def __init__(self, path: Path, *, total: int, batch: int) -> None:
-        """`total` questions are written in all, `batch` at a time.
+    def __init__(self, path: Path, kind: type[R], *, total: int, batch: int) -> None:
+        """`total` records of this `kind` are written in all, `batch` at a time.
 
         Raises:
-            ArtifactError: a line that was written whole is no question.
+            ArtifactError: a line that was written whole is none.
         """
-        self._path = path
+        self._path, self._kind = path, kind
         lines = self._lines()
         whole = len(lines) if len(lines) == total else len(lines) // batch * batch
-        self.rows: list[JudgedQuestion] = [self._row(number, line) for number, line in enumerate(lines[:whole], 1)]
+        self.rows: list[R] = [self._row(number, line) for number, line in enumerate(lines[:whole], 1)]
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.truncate(path, sum(len(line) + 1 for line in lines[:whole]))
 
-    def append(self, rows: Sequence[JudgedQuestion]) -> None:
+    def append(self, rows: Sequence[R]) -> None:
         """Add a batch; it is on disk when this returns.
 
         Raises:
@@ -55,8 +58,8 @@ class QuestionJournal:
         except AbsentError:
             return []
 
-    def _row(self, number: int, line: bytes) -> JudgedQuestion:
+    def _row(self, number: int, line: bytes) -> R:
         try:
-            return JudgedQuestion.model_validate_json(line)
+            return self._kind.model_validate_json(line)
         except ValidationError as error:
             raise damaged(self._path, f"line {number}: {complaint(error)}") from error
