@@ -62,7 +62,8 @@ class Command:
 
         - the value of `--budget` is `BUDGET`, that of `--steps` is `STEPS`;
         - a command with settings gets the same budget where it names none, `neighbours` as its only candidate, 5 draws
-          of 2 labels per class and batches of `BATCH` texts. These come first: what the page itself sets still holds.
+          of 2 labels per class and batches of `BATCH` texts. These come first: what the page itself sets still holds;
+        - where general text is replayed, the candidates are those that come of it, and rows are short.
         """
         words = list(self.words)
         for option, value in (("--budget", BUDGET), ("--steps", STEPS)):
@@ -75,7 +76,8 @@ class Command:
             for name, spec in OBJECTIVES.items()
             if not spec.supervised or spec.takes == {"seq2seq"}
         ]
-        settings = [f"budget={BUDGET}", 'candidates=["neighbours", "none"]', "draws=5", "shots=2", *batches]
+        few = ["objectives.clm.context=16"] if "--replay" in words else ['candidates=["neighbours", "none"]']
+        settings = [f"budget={BUDGET}", *few, "draws=5", "shots=2", *batches]
         return (words[0], *(word for setting in settings for word in ("--set", setting)), *words[1:])
 
 
@@ -223,6 +225,9 @@ def lay_out_world(folder: Path) -> None:
     for number in range(40):  # as many as it takes to hold some out
         text = f"# Chapter {number}\n\n{_text(chapters, TOPICS[number % 2], words=30)}\n"
         (folder / "manuals" / f"{number}.md").write_text(text, encoding="utf-8")
+    (folder / "general").mkdir()
+    rivers = [f"A river has {number} bends. {_text(chapters, 'good', words=12)}" for number in range(30)]
+    (folder / "general" / "rivers.txt").write_text("\n".join(rivers), encoding="utf-8")
     later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
