@@ -21,6 +21,7 @@ from shoptalk.errors import ConfigError, InputError, StorageError
 from shoptalk.nn.bases import kind_of, open_model
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.scratch_lm import LM_SIZES, LmSize
+from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.probes.forgetting import general_pairs
 from shoptalk.readback import refuse_no_run, shipped_in
 from shoptalk.stages import choose
@@ -54,10 +55,10 @@ def documents(tmp_path: Path) -> Path:
     return path
 
 
-def config(*more: str, budget: str = "60ktok") -> Config:
+def config(*more: str, budget: str = "60ktok", base: str = "scratch:gpt-nano") -> Config:
     overrides = ["objectives.clm.batch=8", "objectives.clm.context=64", "objectives.clm.lr=5e-3", "merges=[0.5]"]
     overrides += more
-    return load(overrides=overrides, task="language_model", base="scratch:gpt-nano", budget=budget)
+    return load(overrides=overrides, task="language_model", base=base, budget=budget)
 
 
 @pytest.mark.slow
@@ -146,6 +147,28 @@ def test_shares_of_replayed_text_compete_and_the_verdict_says_which_came_furthes
     moved.write_text(moved.read_text() + '\n{"text": "One more."}')
     with pytest.raises(StorageError, match=r"another question .*general"):
         adapt([documents], out=run, config=settings_moved, report=Listener())
+
+
+@pytest.mark.slow
+def test_a_low_rank_adaptation_is_measured_averaged_and_shipped_as_a_plain_model(
+    documents: Path, tmp_path: Path
+) -> None:
+    run, rank, folder = tmp_path / "run", "objectives.clm.lora.rank=4", tmp_path / "base"
+    tiny_language_model().save(folder, card="# tiny\n")
+    settings = config(rank, budget="30ktok", base=str(folder))
+    verdict = adapt([documents], out=run, config=settings, report=Listener()).told()
+    assert verdict["objective"] == "clm" and verdict["gain"] > 0
+    base = load_file(folder / "model.safetensors")
+    entries = sorted((run / "menu").glob("clm-*"))
+    assert any("x0.5" in entry.name for entry in entries)
+    folders = [run / "candidate" / "model", *(entry / "encoder" for entry in entries)]
+    for weights in (load_file(folder / "model.safetensors") for folder in folders):
+        assert weights.keys() == base.keys()  # no adapter beside them
+        changed = {name for name in base if not np.array_equal(weights[name], base[name])}
+        assert changed == {name for name in base if name.endswith("proj.weight")}
+    model = AutoModelForCausalLM.from_pretrained(run / "candidate" / "model")
+    assert model.config.architectures == ["LlamaForCausalLM"]
+    assert "| lora.rank | 4 |" in (run / "candidate" / "model" / "README.md").read_text()
 
 
 @pytest.mark.slow

@@ -249,6 +249,6 @@ def _training(config: Config, prepared: Prepared | None, objective: str | None) 
     settings = {
         f"{phase}{name}": value
         for phase, spec in phases.items()
-        for name, value in spec.model_dump(exclude={"kind"}).items()
+        for name, value in _changed(spec.model_dump(exclude={"kind"}), {})
     }
     return settings | config.train.of_results() | {"precision": prepared.plan.precision, "seed": config.seed}

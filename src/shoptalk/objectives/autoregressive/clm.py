@@ -35,6 +35,7 @@ from pydantic import Field
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.language_model import LanguageModel, next_token_loss
+from shoptalk.nn.low_rank import LoraSettings, adapt_matrices
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.corpus import PARTED_BY, Corpus, Positions
@@ -62,6 +63,7 @@ class ClmSpec(Spec):
     checkpoint_layers: bool = Field(
         default=False, description="compute layers again in the backward pass: slower, and takes far less memory"
     )
+    lora: LoraSettings = LoraSettings()
 
     def examples(self, corpus: Corpus) -> Examples:
         """The first position of every document."""
@@ -82,7 +84,7 @@ class ClmSpec(Spec):
         Raises:
             ConfigError: general text is to be replayed, and there is none.
         """
-        cells, own = self._cells(material.product), self._rows(material)
+        cells, (_, own) = self._cells(material.product), self._rows(material)
         if not self.replays:
             return lambda examples, key: pack_rows([own(row) for row in examples], length=cells)
         if material.general is None:
@@ -90,7 +92,7 @@ class ClmSpec(Spec):
                 f"objectives.clm.replay_percent = {self.replay_percent:g} and there is no general text to replay: name "
                 "some as replay.sources (--replay SOURCE), or leave the setting out."
             )
-        general, n_general = self._rows(material.general), len(self.drawn_from(material.general))
+        n_general, general = self._rows(material.general)
 
         def collate(examples: Sequence[int], key: Key) -> PackedRows:
             replayed = replayed_rows(n_general, beside=len(examples), percent=self.replay_percent, key=key)
@@ -99,8 +101,8 @@ class ClmSpec(Spec):
 
         return collate
 
-    def _rows(self, material: Material[LanguageModel]) -> Callable[[int], list[Int[np.ndarray, " w"]]]:
-        """Of a row's number its windows, each with what stands before and after."""
+    def _rows(self, material: Material[LanguageModel]) -> tuple[int, Callable[[int], list[Int[np.ndarray, " w"]]]]:
+        """How many rows there are, and of a row's number its windows, each with what stands before and after."""
         product, corpus = material.product, material.corpus
         windows, between = self._windows(material), parted_by(product)
         rows = in_rows(windows.sizes, cells=self._cells(product))
@@ -110,7 +112,7 @@ class ClmSpec(Spec):
             ids, closes = stretch(windows, number, material.inputs, corpus, between)
             return np.concatenate([before, ids, after] if closes else [before, ids])
 
-        return lambda row: [window(number) for number in rows.of(row)]
+        return len(rows), lambda row: [window(number) for number in rows.of(row)]
 
     def _cells(self, product: LanguageModel) -> int:
         return min(self.context, product.max_length)
@@ -120,7 +122,12 @@ class ClmSpec(Spec):
         return windows_of(material.corpus, material.inputs.lengths, parted_by(material.product), cells=cells)
 
     def build(self, product: LanguageModel) -> "CausalLanguageModel":
-        """The model as it is: it has its output layer."""
+        """The model as it is, for it has its output layer; with low-rank adaptations where the settings have a rank.
+
+        Raises:
+            ConfigError: the model has no such layers, or matrices that are too small for the rank.
+        """
+        adapt_matrices(product.network.backbone, self.lora)
         return CausalLanguageModel(product, checkpoint_layers=self.checkpoint_layers)
 
 
