@@ -47,6 +47,10 @@ file_megabytes = 4000.0    # a larger source file is left out, by what it unpack
 label_megabytes = 200.0    # a larger labels file is refused: labels are held in memory
 unpack_ratio = 200.0       # a gzip file that unpacks to over 100 MB and over this many times its size is left out
 
+[replay]                   # of language models: general text that is read again beside your own, against forgetting
+sources = []               # files or folders of text such as the base has read; never what it is judged by
+percents = [0, 5, 25]      # of rows that are replayed: each is a candidate where candidates are not named
+
 [train]
 warmup = 0.1               # share of the steps
 decay = 0.2                # share of the steps
