@@ -1,4 +1,4 @@
-"""Language models: `python -m benchmarks.language_models [--only speed,repair,young] [--minutes 2] [--quick]`
+"""Language models: `python -m benchmarks.language_models [--only PARTS] [--minutes 2] [--quick]`
 
 - `speed`: continued pre-training of SmolLM2 (360 M) on PostgreSQL's manual, tokens a second beside transformers'
   Trainer, whose settings are tried one by one before its best takes turns with ours; and the share of the machine's
@@ -9,6 +9,9 @@
   documents that neither has seen, and of the difference the interval over documents.
 - `young`: `scratch:gpt-nano` on the Schema-Guided Dialogues beside a GPT-2-style decoder of plain PyTorch
   (`benchmarks/peers/gpt2_style.py`) of the same size, tokenizer and minutes: bits per byte of unseen dialogues.
+- `forgetting`: SmolLM2 on the manual, whole, with shares of Topical-Chat's conversations replayed, and by low-rank
+  adaptation, at as many steps each: bits per byte of the manual that are saved, those of everyday sentences, speed and
+  memory.
 
 Needs SHOPTALK_DATA. Every run is a process of its own. Progress goes to standard error, the table to standard output.
 """
@@ -216,18 +219,52 @@ def young(options: Options) -> Iterator[Row]:
     )
 
 
+def forgetting(options: Options) -> Iterator[Row]:
+    """What is learned and what is forgotten: the whole model, with text replayed, and low-rank adaptations."""
+    learned, tests = manual()
+    rows = data.rows("dialogues/topical_chat/valid_freq.jsonl.gz")
+    chats = [[turn["text"] for turn in row["turns"] if turn["text"].strip()] for row in rows]
+    common: dict[str, Any] = {
+        "base": "smollm2",
+        "documents": written(options.folder, "manual", learned),
+        "tests": written(options.folder, "held-out", tests),
+        "general": written(options.folder, "general", [chat for chat in chats if chat]),
+        "steps": options.steps,
+        "warmup": 1,
+        "precision": options.precision,
+    }
+    ways: dict[str, dict[str, Any]] = {"whole": {}}
+    ways |= {f"whole, {percent} % replayed": {"replay_percent": percent} for percent in (5, 25)}
+    for rank in (8,) if options.quick else (8, 64):
+        ways |= {f"rank {rank}, learning rate {rate:g}": {"lora_rank": rank, "lr": rate} for rate in (2e-4, 2e-3)}
+    sizes = np.array([len(text.encode()) for text in tests], dtype=float)
+    for name, way in ways.items():
+        say(f"forgetting: {name}")
+        result = ours(**common, **way)
+        gain, low, high = gained(np.array(result["bits"]["before"]), np.array(result["bits"]["after"]), sizes)
+        before, after = result["general_bits"]["before"], result["general_bits"]["after"]
+        yield row(
+            f"{name}: bits per byte of the manual saved in {options.steps} steps",
+            gain,
+            "bits",
+            note=f"{low:.3f} to {high:.3f}; everyday sentences {before:.3f} to {after:.3f} "
+            f"({100 * (after / before - 1):+.1f} %); {result['trained_parameters'] / 1e6:.1f} M trained, "
+            f"{result['tokens_per_second']:,.0f} tokens/s, {result['peak_rss_mib']:,} MiB",
+        )
+
+
 def _seeded(run: Callable[..., Result], number: int, **more: object) -> Result:
     return run(seed=number, **more)
 
 
-PARTS = {"speed": speed, "repair": repair, "young": young}
+PARTS = {"speed": speed, "repair": repair, "young": young, "forgetting": forgetting}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts separated by commas (all)")
     parser.add_argument("--minutes", type=float, help="of each young model's training (2; quick: 0.1)")
-    parser.add_argument("--steps", type=int, help="of each training of `repair` (40; quick: 2)")
+    parser.add_argument("--steps", type=int, help="of each training of `repair` and `forgetting` (40; quick: 2)")
     parser.add_argument("--repeats", type=int, help="rounds of `speed` and `young` (3; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="does it run?")
     given = parser.parse_args()

@@ -1,7 +1,7 @@
 """Our side of what language models are compared in, in a process of its own: `python -m benchmarks.language_training`.
 
 Trains `clm` by the repository's loop, for so many steps or minutes, on documents that are given as lists of passages or
-turns; its last line is the result as JSON.
+turns, whole or by low-rank adaptation, with general text replayed or without; its last line is the result as JSON.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from shoptalk.nn.bases import open_model
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
-from shoptalk.objective import Key
+from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
+from shoptalk.probes.bits_per_byte import general_bits
 from shoptalk.stages.own_base import YOUNG_LR
 from shoptalk.stages.world import best_device
 from shoptalk.text.corpus import Corpus
@@ -76,6 +77,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float, help="instead of steps, by a forecast of a few steps")
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--lora-rank", type=int, default=0, help="0 trains the whole model")
+    parser.add_argument("--general", type=Path, help="documents to replay, given as the others")
+    parser.add_argument("--replay-percent", type=float, default=0.0, help="of rows, those of --general")
     parser.add_argument("--warmup", type=int, default=2, help="steps that are not timed")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--seed", type=int, default=0)
@@ -83,19 +88,27 @@ def main() -> None:
     documents = json.loads(given.documents.read_text("utf-8"))
     corpus = corpus_of(documents, turns=given.turns)
     product = opened(given.base, list(corpus.texts), seed=given.seed)
-    plain = make_spec("clm", {} if given.batch is None else {"batch": given.batch})
-    spec: Any = plain if lm_size_of(given.base) is None else plain.model_copy(update={"lr": YOUNG_LR * plain.lr})
+    inputs = product.inputs(corpus)
+    young = lm_size_of(given.base) is not None
+    plain = make_spec("clm", {"lora": {"rank": given.lora_rank}, "replay_percent": given.replay_percent})
+    own = {"batch": given.batch, "lr": given.lr or (YOUNG_LR * plain.lr if young else None)}
+    spec: Any = plain.model_copy(update={name: value for name, value in own.items() if value is not None})
+    general = None
+    if given.general is not None:
+        other = corpus_of(json.loads(given.general.read_text("utf-8")), turns=True)
+        general = Material(other, product, product.inputs(other), None)
 
     def training(model: LanguageModel, steps: int, folder: str) -> Training:
         return Training.build(
             spec,
             corpus=corpus,
-            inputs=product.inputs(corpus),
+            inputs=inputs,
             product=model,
             targets=None,
             config=loop_config(spec, load(seed=given.seed), name="clm", steps=steps, precision=given.precision),
             folder=Path(folder),
             snapshot_seconds=float("inf"),
+            general=general,
         )
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,16 +123,18 @@ def main() -> None:
             taken.append((step.tokens, step.cells, step.seconds))
             losses.append(step.loss)
         passes = passes_rate(real, given.precision)
+    trained = real.objective.product.merged()
     timed = taken[given.warmup :]
     tokens, cells, seconds = (sum(step[part] for step in timed) for part in range(3))
-    bits = None
+    bits, everyday = None, None
     if given.tests is not None:
         tests = json.loads(given.tests.read_text("utf-8"))
         fresh = opened(given.base, list(corpus.texts), seed=given.seed)
         bits = {
             name: model.score(tests, precision=given.precision).tolist()
-            for name, model in (("before", fresh), ("after", product))
+            for name, model in (("before", fresh), ("after", trained))
         }
+        everyday = {name: general_bits()(model).value for name, model in (("before", fresh), ("after", trained))}
     result = {
         "real_tokens": tokens,
         "cells": cells,
@@ -128,9 +143,11 @@ def main() -> None:
         "passes_tokens_per_second": passes,
         "steps": steps,
         "trained_seconds": sum(step[2] for step in taken),
-        "parameters": sum(weight.numel() for weight in product.network.parameters()),
+        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
+        "trained_parameters": sum(w.numel() for w in real.objective.parameters() if w.requires_grad),
         "losses": losses,
         "bits": bits,
+        "general_bits": everyday,
         "peak_rss_mib": round(peak_mib()),
     }
     print(json.dumps(result), flush=True)

@@ -6,7 +6,8 @@ sides and then from the pairs (`span`). Both have one tokenizer, trained on both
 are translations of the 1,000 sentences of test_2016_flickr by a beam search, by chrF2 and BLEU (sacrebleu's), with
 intervals of 95 % over 1,000 resamples of the sentences. One seed, the last step. The clock counts training alone.
 
-An arm at a time: with --out FOLDER its translations are kept there, and where both are, the difference is printed.
+On a busy machine give --steps: as many as an idle one takes in that time. An arm at a time: with --out FOLDER its
+translations are kept there, and where both are, the difference is printed.
 Progress goes to standard error, the table to standard output.
 """
 
@@ -68,9 +69,9 @@ def young(objective: str, config: Config) -> Spec:
 
 
 def trained(
-    arm: str, pairs: Sequence[ParallelPair], config: Config, minutes: float, folder: Path, *, quick: bool
+    arm: str, pairs: Sequence[ParallelPair], config: Config, minutes: float, folder: Path, *, steps: dict[str, int]
 ) -> tuple[EncoderDecoder, str]:
-    """The model that an arm ends with, and what it took."""
+    """The model that an arm ends with, and what it took. `steps` are those of phases which do not go by the minutes."""
     size = LM_SIZES[BASE]
     prepare(best_device())
     hush()
@@ -88,7 +89,7 @@ def trained(
         spec = young(phase, config)
         objective = trained_within_budget(
             product, corpus, spec, limited, name=phase, items="pairs", folder=folder / phase, report=Silent(),
-            inputs=product.inputs(corpus), steps=3 if quick else None,
+            inputs=product.inputs(corpus), steps=steps.get(phase),
         )  # fmt: skip
         rows = [json.loads(line) for line in (folder / phase / "log.jsonl").read_text().splitlines()]
         passes = len(rows) * spec.batch / len(spec.examples(corpus))
@@ -157,7 +158,8 @@ def measure(given: argparse.Namespace, folder: Path) -> Iterator[Row]:
     for arm in given.arms.split(","):
         say(f"== {arm}")
         work = folder / "work" / arm
-        product, note = trained(arm, pairs, config, given.minutes, work, quick=given.quick)
+        steps = dict.fromkeys(("span", "translate"), 3) if given.quick else given.steps
+        product, note = trained(arm, pairs, config, given.minutes, work, steps=steps)
         begun = time.perf_counter()
         written[arm] = rewritten(product, [pair.source for pair in tests], beams=BEAMS)
         note += f"; translated in {time.perf_counter() - begun:.0f} s, {product.precision}"
@@ -174,6 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", default=",".join(ARMS), help="pairs, span, or both")
     parser.add_argument("--minutes", type=float, default=12.0, help="of training in all, for each arm")
+    parser.add_argument(
+        "--steps", type=json.loads, default={}, help='of phases, instead of minutes, such as {"span": 400}'
+    )
     parser.add_argument("--out", type=Path, help="where translations are kept; nowhere by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], help="a setting, such as objectives.translate.lr=1e-3")

@@ -62,8 +62,9 @@ class Command:
 
         - the value of `--budget` is `BUDGET`, that of `--steps` is `STEPS`;
         - a command with settings gets the same budget where it names none, `neighbours` as its only candidate (`clm` of
-          language models, with short rows), 5 draws of 2 labels per class and batches of `BATCH` texts. These come
-          first: what the page itself sets still holds.
+          language models), 5 draws of 2 labels per class and batches of `BATCH` texts. These come first: what the page
+          itself sets still holds;
+        - language models have short rows, and where general text is replayed, the candidates are those that come of it.
         """
         words = list(self.words)
         for option, value in (("--budget", BUDGET), ("--steps", STEPS)):
@@ -76,9 +77,11 @@ class Command:
             for name, spec in OBJECTIVES.items()
             if not spec.supervised or spec.takes == {"seq2seq"}
         ]
-        candidate = "clm" if "language_model" in words else "neighbours"
-        few = [f'candidates=["{candidate}", "none"]', "draws=5", "shots=2", "objectives.clm.context=32"]
-        settings = [f"budget={BUDGET}", *few, *batches]
+        few = ["objectives.clm.context=16"] if "--replay" in words else []
+        if "--replay" not in words:
+            candidate = "clm" if "language_model" in words else "neighbours"
+            few = [f'candidates=["{candidate}", "none"]', "objectives.clm.context=32"]
+        settings = [f"budget={BUDGET}", *few, "draws=5", "shots=2", *batches]
         return (words[0], *(word for setting in settings for word in ("--set", setting)), *words[1:])
 
 
@@ -226,6 +229,9 @@ def lay_out_world(folder: Path) -> None:
     for number in range(40):  # as many as it takes to hold some out
         text = f"# Chapter {number}\n\n{_text(chapters, TOPICS[number % 2], words=30)}\n"
         (folder / "manuals" / f"{number}.md").write_text(text, encoding="utf-8")
+    (folder / "general").mkdir()
+    rivers = [f"A river has {number} bends. {_text(chapters, 'good', words=12)}" for number in range(30)]
+    (folder / "general" / "rivers.txt").write_text("\n".join(rivers), encoding="utf-8")
     later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]

@@ -306,3 +306,24 @@ def test_a_settings_file_whose_bases_are_empty_gets_those_of_its_task(tmp_path: 
     path = tmp_path / "shoptalk.toml"
     path.write_text('task = "picture"\nbases = []\n')
     assert load(path).bases == ("scratch:resnet-mini", "pixels", "hog")
+
+
+def test_shares_of_general_text_are_candidates_where_there_is_such_text_and_none_are_named() -> None:
+    sources = 'replay.sources=["a.txt"]'
+    assert load(task="language_model").candidates == ("clm", "none")
+    assert load(task="language_model", overrides=[sources]).candidates == (
+        "clm", "clm-replay-5", "clm-replay-25", "none",
+    )  # fmt: skip
+    chosen = load(task="language_model", overrides=[sources, "replay.percents=[10]"])
+    assert chosen.candidates == ("clm-replay-10", "none")
+    assert chosen.model_copy() == Config.model_validate(chosen.model_dump())
+    by_hand = load(task="language_model", overrides=[sources, "objectives.clm.replay_percent=10"])
+    assert by_hand.candidates == ("clm", "none")
+    assert load(task="language_model", overrides=[sources], candidates=("clm",)).candidates == ("clm",)
+    assert load(overrides=[sources]).candidates == Config().candidates
+
+
+@pytest.mark.parametrize("percents", ["[]", "[5, 5]", "[-1]", "[100]", '["a"]', "[0.5]"])
+def test_impossible_shares_of_general_text_are_refused(percents: str) -> None:
+    with pytest.raises(ConfigError, match=r"replay\.percents"):
+        load(task="language_model", overrides=['replay.sources=["a.txt"]', f"replay.percents={percents}"])

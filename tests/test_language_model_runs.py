@@ -2,22 +2,31 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.verify import verify
-from shoptalk.config import load
-from shoptalk.errors import InputError
+from shoptalk.config import Config, load
+from shoptalk.curate.curation import count_drops, open_part
+from shoptalk.errors import ConfigError, InputError, StorageError
 from shoptalk.nn.bases import kind_of, open_model
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.scratch_lm import LM_SIZES, LmSize
+from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.probes.forgetting import general_pairs
 from shoptalk.readback import refuse_no_run, shipped_in
+from shoptalk.stages import choose
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World
 from tests.conftest import Listener
 
@@ -46,9 +55,10 @@ def documents(tmp_path: Path) -> Path:
     return path
 
 
-def config(**more: object) -> object:
+def config(*more: str, budget: str = "60ktok", base: str = "scratch:gpt-nano") -> Config:
     overrides = ["objectives.clm.batch=8", "objectives.clm.context=64", "objectives.clm.lr=5e-3", "merges=[0.5]"]
-    return load(overrides=overrides, task="language_model", base="scratch:gpt-nano", **({"budget": "60ktok"} | more))
+    overrides += more
+    return load(overrides=overrides, task="language_model", base=base, budget=budget)
 
 
 @pytest.mark.slow
@@ -79,6 +89,115 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     again = Listener()
     assert adapt([documents], out=run, config=config(), report=again).told() == verdict
     assert "pretrain" not in again.stages
+
+
+@pytest.fixture
+def general(tmp_path: Path, documents: Path) -> Path:
+    """Rivers, a guarded sentence, and a document of which some are held out."""
+    rng = random.Random(1)
+    lines = [
+        f"River {number} carries sand for {rng.randint(10, 99)} miles, and its mouth is wide and shallow in the summer "
+        "when no boat can go there."
+        for number in range(120)
+    ]
+    texts = [*lines, general_pairs()[0].a, *(json.loads(line)["text"] for line in documents.read_text().splitlines())]
+    path = tmp_path / "rivers.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    return path
+
+
+@pytest.mark.slow
+def test_shares_of_replayed_text_compete_and_the_verdict_says_which_came_furthest(
+    documents: Path, general: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, listener, ranked = tmp_path / "run", Listener(), list[str]()
+
+    def best_forgets(baseline: Baseline, entries: Sequence[Entry]) -> dict[str, str]:
+        by_bits = sorted(entries, key=lambda entry: entry.measured.values()["language_model"])
+        ranked[:] = [entry.candidate for entry in by_bits]
+        return {by_bits[0].name: "it forgets"}
+
+    monkeypatch.setattr(choose, "guarded", best_forgets)
+    shares, budget = "replay.percents=[0, 40]", "90ktok"
+    settings = config(f"replay.sources={json.dumps([str(general)])}", shares, budget=budget)
+    verdict = adapt([documents], out=run, config=settings, report=listener).told()
+    assert listener.candidates == ["clm", "clm-replay-40"]
+    assert len(ranked) == 2 and listener.winner == ranked[1]  # the other one's pilot was outside its guards
+    assert {row["objective"] for row in verdict["candidates"]} == {"clm", "clm-replay-40"}
+    share = {"clm": 0, "clm-replay-40": 40}[verdict["objective"]]
+    assert (
+        f"Of the shares of replayed general text that were tried (0 and 40 %), {share} % came furthest."
+        in verdict["sentence"]
+    )
+    drops = count_drops(run / "replay" / "text")
+    assert drops["judged-text"] > 100  # the guarded sentence, and of the documents those that are held out
+    held_out = set(open_part(run / "corpus", "held_out", digest="").texts)
+    assert held_out and not held_out & set(open_part(run / "replay" / "text", "train", digest="").texts)
+    plan = json.loads((run / "plan.json").read_text())
+    assert plan["specs"]["clm-replay-40"]["replay_percent"] == 40
+    tokens = {name: plan["candidates"][name]["tokens_per_step"] for name in plan["candidates"]}
+    assert tokens["clm-replay-40"] / tokens["clm"] == pytest.approx(1 / 0.6, rel=0.1)  # they count in the budget
+    assert "rivers.jsonl" in (run / "candidate" / "model" / "DATASET.md").read_text()
+    assert verify(run, report=Listener())["damaged"] == []
+    # Other general text is another question, and the same text elsewhere is not.
+    (tmp_path / "elsewhere").mkdir()
+    moved = general.rename(tmp_path / "elsewhere" / general.name)
+    settings_moved = config(f"replay.sources={json.dumps([str(moved)])}", shares, budget=budget)
+    assert adapt([documents], out=run, config=settings_moved, report=Listener()).told()["gain"] == verdict["gain"]
+    moved.write_text(moved.read_text() + '\n{"text": "One more."}')
+    with pytest.raises(StorageError, match=r"another question .*general"):
+        adapt([documents], out=run, config=settings_moved, report=Listener())
+
+
+@pytest.mark.slow
+def test_a_low_rank_adaptation_is_measured_averaged_and_shipped_as_a_plain_model(
+    documents: Path, tmp_path: Path
+) -> None:
+    run, rank, folder = tmp_path / "run", "objectives.clm.lora.rank=4", tmp_path / "base"
+    tiny_language_model().save(folder, card="# tiny\n")
+    settings = config(rank, budget="30ktok", base=str(folder))
+    verdict = adapt([documents], out=run, config=settings, report=Listener()).told()
+    assert verdict["objective"] == "clm" and verdict["gain"] > 0
+    base = load_file(folder / "model.safetensors")
+    entries = sorted((run / "menu").glob("clm-*"))
+    assert any("x0.5" in entry.name for entry in entries)
+    folders = [run / "candidate" / "model", *(entry / "encoder" for entry in entries)]
+    for weights in (load_file(folder / "model.safetensors") for folder in folders):
+        assert weights.keys() == base.keys()  # no adapter beside them
+        changed = {name for name in base if not np.array_equal(weights[name], base[name])}
+        assert changed == {name for name in base if name.endswith("proj.weight")}
+    model = AutoModelForCausalLM.from_pretrained(run / "candidate" / "model")
+    assert model.config.architectures == ["LlamaForCausalLM"]
+    assert "| lora.rank | 4 |" in (run / "candidate" / "model" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_pretraining_replays_general_text_and_resumes(documents: Path, general: Path, tmp_path: Path) -> None:
+    replay = [f"replay.sources={json.dumps([str(general)])}", "train.snapshot_seconds=1e-6"]
+
+    def run(folder: str, reporter: Listener, objective: str = "clm-replay-40") -> list[dict[str, float]]:
+        world = World(run=tmp_path / folder, config=config(*replay), report=reporter)
+        pretrain(world, [documents], objective=objective, steps=6, card="# A model\n")
+        return [json.loads(line) for line in (tmp_path / folder / "log.jsonl").read_text().splitlines()]
+
+    class Killed(Listener):
+        def track(self, steps: Any, **more: Any) -> Any:
+            for step in steps:
+                yield step
+                if step.number == 3:
+                    raise KeyboardInterrupt
+
+    whole = run("whole", Listener())
+    with pytest.raises(KeyboardInterrupt):
+        run("resumed", Killed())
+    resumed = run("resumed", Listener())
+    told = ("step", "loss", "tokens", "cells")
+    assert [[row[name] for name in told] for row in whole] == [[row[name] for name in told] for row in resumed]
+    weights = [load_file(tmp_path / folder / "model" / "model.safetensors") for folder in ("whole", "resumed")]
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with pytest.raises(ConfigError, match=r"nothing that is trained \(clm\) replays any"):
+        run("refused", Listener(), objective="clm")
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.slow

@@ -86,6 +86,19 @@ def test_labelled_pictures_go_from_a_zip_to_a_verdict_over_what_needs_no_trainin
 
 
 @pytest.mark.slow
+def test_a_base_with_noise_in_its_weights_is_not_adopted_on_pictures(tmp_path: Path) -> None:
+    sets = [word for setting in (*SMALL, "bases=[]") for word in ("--set", setting)]
+    words = ["aa", QUAY / "pictures.zip", "--task", "picture", "--labels", QUAY / "labels.csv", *sets]
+    begin = [sys.executable, "-c", "from shoptalk.cli.app import main; main()", "control"]
+    done = subprocess.run(
+        [*begin, *map(str, words), "--out", str(tmp_path / "aa"), "--json"],
+        env=environment(), capture_output=True, text=True, check=False, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["passed"] is True
+
+
+@pytest.mark.slow
 def test_pictures_with_captions_are_judged_on_held_out_documents(tiny_base: Path, tmp_path: Path) -> None:
     out, listener, base = tmp_path / "run", Listener(), f"scratch:resnet-mini+{tiny_base}"
     chosen = settings(out, "budget=20ktok", "task=caption", f"base={base}")

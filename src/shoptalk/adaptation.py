@@ -28,7 +28,7 @@ from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.bank import answers_needed, bank_stage
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.choose import choose_stage
-from shoptalk.stages.curate import Curated, curate_stage
+from shoptalk.stages.curate import Curated, curate_stage, with_general
 from shoptalk.stages.decide import Judged, decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.merges import merge_stage
@@ -54,6 +54,7 @@ from shoptalk.telling.origin import Told, base_of, origin
 from shoptalk.telling.reship import CARDS, cards_text
 from shoptalk.telling.settled import about, asked_about, counted, on_cards, serves_challenger
 from shoptalk.training.advance import read_log
+from shoptalk.training.replay import replay_digest
 from shoptalk.training.reporter import Reporter, Silent
 
 __all__ = ["Verdict", "adapt"]
@@ -125,6 +126,8 @@ def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:
             for role, path in (("labels", given.labels), ("test", given.test), ("pairs", given.pairs))
             if path is not None and path.exists()
         }
+        if (general := replay_digest(config, out=out)) is not None:
+            inputs["general"] = general
         hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)
         parents = files | inputs
@@ -260,7 +263,9 @@ def _shipped(
 
 
 def _curated(world: World, given: _Given) -> Curated:
-    """The corpus, and where a task is judged by questions and what answers them, those: given, or else mined."""
+    """The corpus with the general text to replay, and where a task is judged by questions and what answers them, those:
+    given, or else mined.
+    """
     config = world.config
     mine = given.pairs is None and judged_by_pairs((config.task, *config.other_tasks))
     curated = curate_stage(
@@ -281,7 +286,7 @@ def _curated(world: World, given: _Given) -> Curated:
                 '"question" and the "passage" or the "document" that answers it.'
             )
         world.report.say(f"curate: answers cannot be watched: {nothing}. Give --pairs FILE.")
-    return curated
+    return with_general(world, curated)
 
 
 def _bank_share(world: World, labels: Path | None) -> float:

@@ -61,6 +61,8 @@ class Material(Generic[P]):
     """What the product made of the corpus's items (token ids, pixels), one per item, in order."""
     targets: Targets | None
     """What `prepare` computed from the whole corpus, or the labels that a caller gave."""
+    general: "Material[P] | None" = None
+    """General text to replay beside the corpus, against forgetting; None where none was given."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,20 @@ class Spec(Frozen, ABC):
     def examples(self, corpus: Corpus) -> Examples:
         """The positions in the corpus that there is something to learn from; empty where there are none."""
 
+    def most_steps(self, examples: int) -> int:
+        """The most steps that are worth taking on so many examples, at least one."""
+        return max(1, round(self.passes * examples / min(self.batch, examples)))
+
     def drawn_from(self, material: Material[Any]) -> Examples:
         """What steps sample from: the `examples`, or what the product's inputs are laid out in, such as rows of tokens,
         by their numbers. `collate` is given these.
         """
         return self.examples(material.corpus)
+
+    @property
+    def replays(self) -> bool:
+        """Whether its batches need `Material.general`."""
+        return False
 
     @property
     def prepares(self) -> bool:

@@ -33,6 +33,7 @@ _RESULTS = {
     "finetune translate": ("translation", "a finished translator"),
     "finetune ground": ("grounding_head", "a finished grounding head"),
     "distill": ("encoder", "a finished student"),
+    "questions": ("questions", "a finished set of questions"),
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from shoptalk import __version__
 from shoptalk.cli import app
+from shoptalk.cli.options import replaying
+from shoptalk.config import load
 from shoptalk.evaluate.bench import measure
 from shoptalk.evaluate.foreign import foreign_sentences
 from shoptalk.nn.encoder import TextEncoder
@@ -659,3 +661,9 @@ def test_a_byte_that_is_no_text_in_a_message_is_printed_as_an_escape(
         assert status == 0, error
         assert "card \\udcff" in (tmp_path / "said").read_text()
     assert json.loads((tmp_path / "said").read_text())[0]["text"] == "card \udcff"
+
+
+def test_replay_names_general_text_whatever_is_in_its_name_and_without_it_nothing_is_set() -> None:
+    paths = [Path('odd "name", 1.txt'), Path("wörter")]
+    assert load(overrides=replaying(paths)).replay.sources == tuple(map(str, paths))
+    assert replaying(None) == replaying([]) == []

@@ -305,6 +305,32 @@ def test_a_table_from_windows_names_pictures_with_backslashes(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_of_a_table_may_lie_in_a_folder_or_zip_elsewhere(packed: bool, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    photograph(2).save(tmp_path / "tables" / "3.png")  # what is not there is looked for beside the table
+    if packed:
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            for number in (1, 2):
+                archive.writestr(f"{number}.png", data_of(photograph(number - 1)))
+    else:
+        (tmp_path / "photos").mkdir()
+        for number in (1, 2):
+            photograph(number - 1).save(tmp_path / "photos" / f"{number}.png")
+    labels = tmp_path / "tables" / "labels.csv"
+    labels.write_text("image,label\n1.png,cat\n2.png,dog\n" + ("" if packed else "3.png,cat\n"), encoding="utf-8")
+    place = tmp_path / ("photos.zip" if packed else "photos")
+    config = CurateConfig(picture_folder=str(place))
+    examples, drops = read_labels(labels, config)
+    assert not drops and len(examples) == (2 if packed else 3)
+    assert [example.item.path for example in examples][:2] == [f"{place}/1.png", f"{place}/2.png"]
+    assert labels_digest(labels, config) != labels_digest(labels, CONFIG), "what it names counts"
+    if packed:  # nothing lies beside the table then
+        (tmp_path / "tables" / "3.png").unlink()
+        with pytest.raises(SourceError, match=r"no file .*nowhere/1.png.*or from curate.picture_folder"):
+            read_labels(labels, CurateConfig(picture_folder=str(tmp_path / "nowhere")), pictures=True)
+
+
 def test_a_table_without_texts_and_pictures_names_both_settings(tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
     path.write_text("Image Path,Caption\n1.png,a shirt\n", encoding="utf-8")

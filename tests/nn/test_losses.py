@@ -139,6 +139,22 @@ def test_linear_cross_entropy_without_gradients_keeps_nothing(way: str):
 
 
 @both_ways
+@pytest.mark.parametrize("upstream", [1.0, 2.0])
+def test_a_frozen_table_gets_no_gradient_and_the_states_get_theirs(way: str, upstream: float):
+    rng = torch.Generator().manual_seed(0)
+    hidden, table = torch.randn(5, 3, generator=rng), torch.randn(7, 3, generator=rng)
+    bias, labels, gradients = torch.zeros(7), torch.tensor([0, 6, 2, 2, 4]), []
+    for frozen in (False, True):
+        states, weights = hidden.clone().requires_grad_(), table.clone().requires_grad_(not frozen)
+        with going(way):
+            loss = linear_cross_entropy(states, weights, bias, labels, weight=0.2)
+        (upstream * loss).backward()
+        assert (weights.grad is None) == frozen
+        gradients.append(states.grad)
+    assert torch.equal(*gradients)
+
+
+@both_ways
 def test_linear_cross_entropy_under_autocast_rounds_its_products_only(way: str):
     rng = np.random.default_rng(0)
     hidden, table = (torch.tensor(rng.normal(size=(n, 8)), dtype=torch.float32, requires_grad=True) for n in (6, 20))

@@ -1,16 +1,19 @@
 """Causal language modelling: its loss by hand, what it sees, and its windows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoptalk.errors import ConfigError
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
-from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec
+from shoptalk.objectives.autoregressive.clm import CausalLanguageModel, ClmSpec, replayed_rows
 from shoptalk.objectives.toy import toy_corpus
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.packing import PackedRows
@@ -126,6 +129,7 @@ def windows_in(batch: PackedRows, made: Material[LanguageModel]) -> list[str]:
     return [made.product.tokenizer.decode(batch.ids[batch.segments == number].tolist()) for number in numbers]
 
 
+@settings(deadline=None)  # of a machine that is busy with something else
 @given(
     st.lists(st.lists(st.text("abc é", min_size=1, max_size=40), min_size=1, max_size=6), min_size=1, max_size=5),
     st.booleans(),
@@ -199,3 +203,94 @@ def test_it_takes_language_models_and_builds_on_them() -> None:
     objective = SPEC.build(model)
     assert isinstance(objective, CausalLanguageModel) and objective.product is model
     assert len(SPEC.examples(toy_corpus())) > 1
+
+
+OWN, GENERAL = (documents(*((letter * 40,) for letter in letters)) for letters in ("abcdefgh", "ABCDE"))
+"""Documents of one letter each, of which a row of 64 tokens holds one: eight rows, and five of general text."""
+
+
+def replaying(percent: float, *, own: Corpus = OWN) -> tuple[ClmSpec, Material[LanguageModel]]:
+    made = material(own)
+    spec = ClmSpec(batch=4, context=64, replay_percent=percent)
+    return spec, replace(made, general=material(GENERAL, made.product))
+
+
+def letters_in(batch: PackedRows, made: Material[LanguageModel]) -> str:
+    """The letter of each window, those of the corpus first."""
+    return "".join(sorted((text.replace("<|endoftext|>", "")[0] for text in windows_in(batch, made)), reverse=True))
+
+
+def test_replayed_rows_come_on_top_of_those_of_the_corpus_and_are_the_share_that_was_asked_for() -> None:
+    spec, made = replaying(20.0)  # of four rows and one
+    plain = ClmSpec(batch=4, context=64).collate(made)
+    collate = spec.collate(made)
+    assert len(spec.drawn_from(made)) == 8
+    for step in range(10):
+        examples, key = [step % 8, (step + 3) % 8, (step + 5) % 8, (step + 6) % 8], Key(0, step)
+        seen = letters_in(collate(examples, key), made)
+        assert seen[:4] == letters_in(plain(examples, key), made) and len(seen) == 5 and seen[4] in "ABCDE"
+        assert collate(examples, key).ids.equal(collate(examples, key).ids)
+    with_general = [letters_in(collate([0, 1, 2, 3], Key(0, step)), made)[4] for step in range(10)]
+    assert sorted(with_general[:5]) == sorted(with_general[5:]) == list("ABCDE")  # all of it, before any again
+    assert with_general != [letters_in(collate([0, 1, 2, 3], Key(1, step)), made)[4] for step in range(10)]
+
+
+@settings(deadline=None)  # of a machine that is busy with something else
+@given(st.integers(1, 40), st.integers(1, 8), st.floats(0.5, 80.0), st.integers(0, 2**40), st.integers(1, 60))
+def test_over_all_steps_the_share_is_within_one_row_of_what_was_asked_for(
+    rows: int, beside: int, percent: float, seed: int, steps: int
+) -> None:
+    drawn = [replayed_rows(rows, beside=beside, percent=percent, key=Key(seed, step)) for step in range(steps)]
+    every = [row for step in drawn for row in step]
+    assert abs(len(every) - beside * steps * percent / (100 - percent)) < 1 + 1e-6
+    assert all(sorted(every[at : at + rows]) == list(range(rows)) for at in range(0, len(every) - rows + 1, rows))
+    sizes = [len(step) for step in drawn]
+    assert max(sizes) - min(sizes) <= 1  # two shapes of a batch, and no more
+
+
+def test_tokens_that_are_replayed_count_in_the_loss_and_in_the_budget_as_those_of_the_corpus() -> None:
+    spec, made = replaying(20.0)
+    batch = spec.collate(made)([0, 1, 2, 3], Key(0, 0))
+    assert batch.tokens == 5 * 42  # the token before and the one after included
+    network = made.product.network.eval()
+    nats = []
+    for number in range(5):
+        ids = batch.ids[batch.segments == number]
+        with torch.inference_mode():
+            logits = network.backbone(ids[None]).logits[0].double().numpy()
+        log_p = logits - logits.max(-1, keepdims=True)
+        log_p -= np.log(np.exp(log_p).sum(-1, keepdims=True))
+        nats += [-log_p[place, int(ids[place + 1])] for place in range(len(ids) - 1)]
+    loss = spec.build(made.product).eval()(batch)
+    np.testing.assert_allclose(loss.total.item(), np.mean(nats), rtol=1e-5)
+
+
+def test_without_a_share_general_text_changes_nothing() -> None:
+    spec, made = replaying(0.0)
+    batch = spec.collate(made)([0, 1, 2, 3], Key(0, 0))
+    without = spec.collate(replace(made, general=None))([0, 1, 2, 3], Key(0, 0))
+    assert not spec.replays and batch.ids.equal(without.ids) and batch.segments.equal(without.segments)
+
+
+def test_replaying_without_general_text_is_refused() -> None:
+    spec, made = replaying(25.0)
+    with pytest.raises(
+        ConfigError, match=r"clm\.replay_percent = 25 and there is no general text to replay.*--replay SOURCE"
+    ):
+        spec.collate(replace(made, general=None))
+
+
+def test_a_resumed_run_replays_what_the_whole_one_does(tmp_path: Path) -> None:
+    config = LoopConfig(steps=6, batch=3, lr=1e-3, seed=3)
+
+    def run(resume: Path | None) -> list[float]:
+        spec, made = replaying(30.0)
+        objective, losses = spec.build(made.product), []
+        for step in train(objective, spec.drawn_from(made), spec.collate(made), config, resume=resume):
+            losses.append(step.loss)
+            if resume is None and step.number == 2:
+                step.save(tmp_path / "2")
+        return losses
+
+    whole = run(None)
+    assert run(tmp_path / "2") == whole[2:]

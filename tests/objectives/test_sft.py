@@ -11,7 +11,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
-from shoptalk.tasks.chat import CHARACTERS, chat, replies_of
+from shoptalk.tasks.chat import BEFORE, CHARACTERS, chat, replies_of
 from shoptalk.tasks.judge import Ground
 from shoptalk.text.chat import messages_of, rendered
 from shoptalk.text.corpus import Corpus
@@ -158,6 +158,29 @@ def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:
     assert replies_of(corpus, seed=1) == replies_of(corpus, seed=1)
     assert len(replies_of(corpus, seed=1)) == 12 and len(replies_of(corpus, seed=1, most=5)) == 5
     assert len({talk[-1].text for talk in replies_of(corpus, seed=1)}) == 12
+
+
+def test_where_passages_were_retrieved_the_judge_reads_what_is_asked_behind_them() -> None:
+    passage = "The fee is three euros. " * 30
+    texts = [passage, "What is the fee?", "Three euros.", "And for two?", "Six euros."]
+
+    def chats(role: str) -> list[tuple[str, ...]]:
+        corpus = Corpus(
+            items=tuple(texts),
+            conversation=np.zeros(5, dtype=np.int64),
+            turn=np.arange(5),
+            digest=role,
+            role=np.array([0, 1, 2, 1, 2]),
+            roles=(role, "user", "assistant"),
+        )
+        return [tuple(message.text for message in replies_of(corpus, seed=seed)[0]) for seed in range(8)]
+
+    for read in chats("passage"):
+        first = f"{passage}\n\n{texts[1]}"
+        assert read[0] == first[-(BEFORE * CHARACTERS - sum(map(len, read[1:-1]))) :]
+        assert sum(map(len, read[:-1])) == BEFORE * CHARACTERS and read[-1] in (texts[2], texts[4])
+    assert {len(read) for read in chats("passage")} == {2, 4}
+    assert all(len(text) <= CHARACTERS for read in chats("visitor") for text in read)
 
 
 def test_too_few_replies_are_refused_with_what_the_sources_hold() -> None:

@@ -21,10 +21,10 @@ from shoptalk.nn.precision import Precision
 from shoptalk.objectives.mixture import MixtureSpec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.curate import open_curated
-from shoptalk.stages.curriculum import first_budget, joint_cost, phase_specs, turn_of
+from shoptalk.stages.curriculum import first_budget, phase_specs, turn_of
 from shoptalk.stages.world import World
 from shoptalk.training.advance import read_log
-from shoptalk.training.plan import Cost
+from shoptalk.training.plan import Cost, joint_cost
 from tests.conftest import BOTH_PRECISIONS, Listener, SmallWorld
 
 pytestmark = BOTH_PRECISIONS
@@ -171,13 +171,12 @@ def test_the_first_phase_gets_its_share_of_any_budget(budget: str, part: str) ->
 
 
 def test_a_step_costs_what_the_phases_cost_by_their_shares_and_neither_takes_too_many() -> None:
-    config = load(overrides=["train.curriculum_share=0.25"])
     first, second = (
         Cost(seconds=4.0, tokens=100.0, most_steps=50),
         Cost(seconds=8.0, tokens=20.0, most_steps=90),
     )
-    assert joint_cost([first], config) == first
-    assert joint_cost([first, second], config) == Cost(seconds=7.0, tokens=40.0, most_steps=120)
+    assert joint_cost([first], share=0.25) == first
+    assert joint_cost([first, second], share=0.25) == Cost(seconds=7.0, tokens=40.0, most_steps=120)
 
 
 def test_the_share_changes_no_key_of_a_run_without_curricula() -> None:

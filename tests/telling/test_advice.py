@@ -74,6 +74,16 @@ def test_a_challenger_outside_its_guards_is_trained_more_gently() -> None:
     assert found[0][1] is not None and found[0][1].endswith("--set objectives.neighbours.lr=0.0001")
 
 
+def test_a_language_model_that_forgets_is_to_read_general_text_again_unless_it_did() -> None:
+    why = "it forgets: general text takes it 5.9 % more bits than the base (guard 2 %)"
+    for name, told in (("clm", True), ("clm-replay-25", False)):
+        rows = [entry(name, 60, 0.1, inside_guards=False, why_not=why)]
+        more = {"objective": name, "entry": f"{name}@60", "candidates": rows}
+        sentences = [said for said, _ in asked(verdict("keep_base", task="language_model", **more))]
+        assert any("--replay SOURCE" in said for said in sentences) == told
+        assert not any("--replay" in said for said, _ in asked(verdict("keep_base", **more)))
+
+
 def test_a_curriculum_is_trained_more_gently_by_the_setting_of_its_second_phase() -> None:
     name = "mlm-then-neighbours"
     rows = [entry(name, 180, 2.3, inside_guards=False, why_not="it forgets")]

@@ -192,6 +192,21 @@ def test_the_command_names_files_without_folders_and_only_what_is_not_at_its_def
     assert command_of([Path("a.txt")], None, None, money, accept_unproven=False).endswith("--budget 0.5eur@1.2")
 
 
+def test_the_command_of_a_run_that_replays_general_text_names_its_files() -> None:
+    config = load(task="language_model", overrides=['replay.sources=["/home/me/wiki", "b.txt"]'])
+    assert command_of([Path("a.txt")], None, None, config, accept_unproven=False) == (
+        "shoptalk adapt a.txt --out RUN --task language_model --candidates clm,clm-replay-5,clm-replay-25,none "
+        "--replay wiki --replay b.txt"
+    )
+
+
+def test_the_dataset_card_has_the_text_that_was_replayed() -> None:
+    corpus = replace(TOLD.corpus, replayed=1_500, general={"wiki.txt": "e" * 64})
+    card = encoder_cards(replace(TOLD, corpus=corpus, kind="lm"), verdict(), adapted=True)["DATASET.md"]
+    assert "| general, unlabelled | 1,500 | replayed beside the training texts |" in card
+    assert f"| `wiki.txt` | replayed |  | `{'e' * 64}` |" in card
+
+
 # --- a whole run --------------------------------------------------------------------------------------------------
 
 

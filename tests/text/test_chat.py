@@ -1,5 +1,7 @@
 """What the assistant says, token by token, whatever the template."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,6 +161,24 @@ def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next()
         Message("user", "The fee is 3 euros.\n\nThanks"),
         Message("assistant", "3 euros."),
     ]
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])
+@given(passage=WORDS.filter(str.strip), reply=WORDS.filter(str.strip))
+def test_of_what_was_retrieved_every_token_is_read_and_none_is_learned(template: str, passage: str, reply: str) -> None:
+    tokenizer: Any = tokenizer_with(template)
+    turns = (("passage", passage), ("customer", "What is it?"), ("agent", reply))
+    corpora = corpus_of(*turns), corpus_of(*turns[1:])
+    beside, alone = (rendered(tokenizer, messages_of(corpus, 0, len(corpus))) for corpus in corpora)
+    # Token by token: the passage's come in one piece, all of them, and none is taught; the taught ones stay the same.
+    trimmed = passage.lstrip() if template == GEMMA else passage
+    more = tokenizer(f"{trimmed}\n\n", add_special_tokens=False)["input_ids"]
+    assert len(beside.ids) == len(alone.ids) + len(more)
+    begin = next(place for place in range(len(alone.ids)) if beside.ids[place : place + len(more)].tolist() == more)
+    assert not beside.taught[begin : begin + len(more)].any()
+    rest = np.delete(np.arange(len(beside.ids)), np.arange(begin, begin + len(more)))
+    assert beside.ids[rest].tolist() == alone.ids.tolist()
+    assert beside.taught[rest].tolist() == alone.taught.tolist()
 
 
 def test_a_prompt_is_nothing_that_the_assistant_says_where_the_corpus_has_another_agent() -> None:

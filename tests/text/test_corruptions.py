@@ -119,6 +119,31 @@ def test_a_denial_that_goes_marks_its_auxiliary_and_one_that_comes_itself():
     assert "not" in {one.text[a:b] for one in affirmed for a, b in one.spans}
 
 
+def test_a_qualifier_that_comes_marks_itself_and_one_that_goes_the_word_before_it():
+    texts = ["The shop may only open on Sundays.", "The shop is open in winter."]
+    inventory = Inventory.of(texts, range(2))
+    marked = set()
+    for step in range(80):
+        for text in texts:
+            made = make_reply([text], inventory, kinds=("qualifier",), seed=1, step=step, example=0, clean=0.0)
+            marked |= {(text[9:12], made.text[a:b].lower()) for a, b in made.spans}
+    assert ("may", "may") in marked, "only went"
+    assert ("may", "must") in marked, "may became must"
+    assert ("is ", "rarely") in marked
+    assert not {word for _, word in marked} & {"not", "never", "no", "without"}, "a qualifier denies nothing"
+
+
+def test_a_wrong_word_may_stand_in_the_passages_elsewhere():
+    texts = ["The kitchen closes after dinner. The garden opens before breakfast.", "Lamps hang from ceilings."]
+    inventory = Inventory.of(texts, range(2))
+    made = [
+        make_reply(texts[:1], inventory, kinds=("word",), seed=1, step=step, example=0, clean=0.0) for step in range(60)
+    ]
+    near = {one.text[a:b] for one in made for a, b in one.spans} & words_of(texts[0])
+    assert {"kitchen", "dinner", "garden"} <= near
+    assert any(len(one.spans) == 2 for one in made), "two words in each other's place"
+
+
 def test_rewording_keeps_numbers_names_and_denials():
     rng = np.random.default_rng(0)
     said = "You cannot bring more than 4.50 crowns (or a card) to Skarvik."

@@ -22,6 +22,7 @@ from shoptalk.artifact import create
 from shoptalk.errors import ConfigError, StorageError
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import embed
+from shoptalk.nn.low_rank import LoraSettings
 from shoptalk.objectives import OBJECTIVES
 from shoptalk.text import batching, source_target
 from shoptalk.training import launch, snapshot
@@ -52,13 +53,16 @@ class Setting:
     """In place of batching.SHARED_CELLS: so few that even the toy's batches have two groups; many for only one."""
     native: bool = True
     """The kernels of `nn/native`; their dropout is another one than torch's, and sharded models use torch's."""
+    rank: int = 0
+    """Of low-rank adaptations of a language model."""
 
 
 def training_of(setting: Setting, folder: Path, config: LoopConfig, *, seconds: float = float("inf")) -> Training:
     batching.SHARED_CELLS = setting.shared_cells
     source_target.GROUP_CELLS, source_target.GROUP_COST = 8 * setting.shared_cells, setting.shared_cells
     os.environ["SHOPTALK_NATIVE"] = str(int(setting.native))
-    world = toy_world(small_spec(setting.name, config.batch))
+    spec = small_spec(setting.name, config.batch)
+    world = toy_world(spec.model_copy(update={"lora": LoraSettings(rank=setting.rank)}) if setting.rank else spec)
     return Training.build(
         world.spec,
         corpus=world.corpus,
@@ -165,6 +169,18 @@ def test_sharded_parameters_train_to_the_same_losses(tmp_path: Path):
     for setting, (losses, weights), (seen, kept) in zip(settings, *found, strict=True):
         assert losses == seen and weights == kept
         agree_with(trained(setting, tmp_path / "one" / setting.name, config)[0], losses)
+
+
+@pytest.mark.slow
+def test_low_rank_adaptations_train_to_the_same_losses_on_two_processes_sharded_or_not(tmp_path: Path):
+    settings, config = [Setting(name, rank=4) for name in ("clm", "sft")], replace(CONFIG, steps=4)
+    alone = [trained(setting, tmp_path / "one" / setting.name, config)[0] for setting in settings]
+    for shard in (False, True):
+        folder, both = tmp_path / f"shard {shard}", replace(config, shard=shard)
+        found = together(2, many, [(setting, folder / setting.name, both) for setting in settings])
+        for one, (losses, weights), (seen, kept) in zip(alone, *found, strict=True):
+            assert losses == seen and weights == kept
+            agree_with(one, losses)
 
 
 # --------------------------------------------------------------------------------------------- snapshots

@@ -36,11 +36,11 @@ Post = Callable[[str, dict[str, str], bytes, float], bytes]
 """From address, headers, body and seconds to the answer's body."""
 
 
-class WordsAnswers(ABC):
-    """What words an answer from passages. After so many failures in a row it rests; many threads may ask."""
+class CircuitBreaker:
+    """Leaves alone for `pause` seconds what has failed so many times in a row; many threads may count."""
 
-    def __init__(self, settings: GeneratorSettings) -> None:
-        self._settings = settings
+    def __init__(self, *, failures: int, pause: float) -> None:
+        self._failures, self._pause = failures, pause
         self._lock = Lock()
         self._failed = 0
         self._until = 0.0
@@ -51,11 +51,20 @@ class WordsAnswers(ABC):
         with self._lock:
             return time.monotonic() < self._until
 
-    def _count(self, *, failed: bool) -> None:
+    def count(self, *, failed: bool) -> None:
+        """It has been asked once more."""
         with self._lock:
             self._failed = self._failed + 1 if failed else 0
-            if self._failed >= self._settings.failures:
-                self._until, self._failed = time.monotonic() + self._settings.pause, 0
+            if self._failed >= self._failures:
+                self._until, self._failed = time.monotonic() + self._pause, 0
+
+
+class WordsAnswers(ABC):
+    """What words an answer from passages. After so many failures in a row it rests; many threads may ask."""
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        self._settings = settings
+        self.breaker = CircuitBreaker(failures=settings.failures, pause=settings.pause)
 
     @abstractmethod
     def words(self, question: str, found: Sequence[Found]) -> str | None:
@@ -82,7 +91,7 @@ class Generator(WordsAnswers):
 
     def words(self, question: str, found: Sequence[Found]) -> str | None:
         """What the model says; None where it fails, rests, or says that the passages do not answer."""
-        if self.resting:
+        if self.breaker.resting:
             return None
         body = json.dumps(
             {
@@ -107,11 +116,11 @@ class Generator(WordsAnswers):
             except (OSError, ValueError, LookupError, TypeError):
                 pass
             else:
-                self._count(failed=False)
+                self.breaker.count(failed=False)
                 return None if not text or text.upper().startswith(NO_ANSWER) else text
             if attempt < self._settings.retries:
                 time.sleep(min(0.1 * 2**attempt, 1.0))
-        self._count(failed=True)
+        self.breaker.count(failed=True)
         return None
 
 

@@ -43,7 +43,7 @@ class OwnModel(WordsAnswers):
 
     def words(self, question: str, found: Sequence[Found]) -> str | None:
         """What the model says; None where it fails, rests after failures, or says that the passages do not answer."""
-        if self.resting:
+        if self.breaker.resting:
             return None
         ids = self._fitting(question, found)
         if ids is None:
@@ -57,13 +57,13 @@ class OwnModel(WordsAnswers):
         try:
             (generated,) = self._writer.write([request])
         except (RuntimeError, MemoryError):  # as torch says what it cannot do
-            self._count(failed=True)
+            self.breaker.count(failed=True)
             return None
         text = generated.text.strip()
         if generated.reason in ("time", "length", "context"):
             whole = _SENTENCE.match(text)
             text = whole[0].strip() if whole else ""
-        self._count(failed=generated.reason == "time" and not text)
+        self.breaker.count(failed=generated.reason == "time" and not text)
         return None if not text or text.upper().startswith(NO_ANSWER) else text
 
     def _ids(self, question: str, found: Sequence[Found]) -> tuple[int, ...]:

@@ -24,9 +24,11 @@ from shoptalk.cli.options import (
     Out,
     Pairs,
     Price,
+    Replayed,
     Seed,
     Set,
     Sources,
+    replaying,
     show,
     tell_left_out,
 )
@@ -93,6 +95,7 @@ def adapt(
     candidates: Annotated[
         str | None, typer.Option(help="Comma-separated; `shoptalk objectives` lists them; also A+B and A-then-B.")
     ] = None,
+    replay: Replayed = None,
     shots: Annotated[int | None, typer.Option(help="Labels per class of the row at few labels.")] = None,
     budget: Budget = None,
     price: Price = None,
@@ -109,7 +112,7 @@ def adapt(
 
     chosen = load(
         config,
-        overrides=settings or [],
+        overrides=[*(settings or []), *replaying(replay)],
         task=task,
         base=base,
         bases=tuple(part.strip() for part in bases.split(",")) if bases else None,
@@ -175,6 +178,7 @@ def control(
     sources: Sources,
     labels: NeededLabels,
     out: Out,
+    task: Annotated[str | None, typer.Option(help="What the labels are of: intent, or picture.")] = None,
     base: Base = None,
     candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     budget: Budget = None,
@@ -190,7 +194,14 @@ def control(
 
     names = tuple(part.strip() for part in candidates.split(",")) if candidates else None
     chosen = load(
-        config, overrides=settings or [], base=base, candidates=names, budget=budget, price_per_hour=price, seed=seed
+        config,
+        overrides=settings or [],
+        task=task,
+        base=base,
+        candidates=names,
+        budget=budget,
+        price_per_hour=price,
+        seed=seed,
     )
     with Console() as console:
         result = run(kind, sources, labels=labels, out=out, config=chosen, report=console, force=force)

@@ -19,12 +19,14 @@ from shoptalk.cli.options import (
     NeededTest,
     Out,
     Price,
+    Replayed,
     Seed,
     Set,
     Shots,
     Sources,
     messages_given,
     refuse_both,
+    replaying,
     show,
     tell_left_out,
 )
@@ -46,6 +48,7 @@ def pretrain(
     out: Out,
     base: Base = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
+    replay: Replayed = None,
     budget: Budget = None,
     price: Price = None,
     seed: Seed = None,
@@ -55,8 +58,8 @@ def pretrain(
     as_json: Json = False,
 ) -> None:
     """Train one objective on the sources and leave the model; the same command again resumes."""
-    from shoptalk.commands.pretrain import SinglePlan
     from shoptalk.commands.pretrain import pretrain as run
+    from shoptalk.commands.single_plan import SinglePlan
     from shoptalk.nn.bases import kind_of
     from shoptalk.nn.product import folder_of
     from shoptalk.stages.world import together
@@ -64,7 +67,8 @@ def pretrain(
     from shoptalk.telling.origin import base_of
 
     refuse_both(steps, budget)
-    chosen = load(config, overrides=settings or [], base=base, budget=budget, price_per_hour=price, seed=seed)
+    overrides = [*(settings or []), *replaying(replay)]
+    chosen = load(config, overrides=overrides, base=base, budget=budget, price_per_hour=price, seed=seed)
     about = "Made by `shoptalk pretrain`; not measured, so not proven."
     card = plain_card(base_of(chosen.base), f"trained with {objective}", about, kind=kind_of(chosen.base))
     with Console() as console, together(out, chosen, console) as world:

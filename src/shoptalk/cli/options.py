@@ -33,6 +33,10 @@ Budget = Annotated[
 Price = Annotated[float | None, typer.Option(help="EUR an hour of this machine; costs are then told in EUR too.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A shoptalk.toml; `shoptalk init` writes one.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting, as KEY=VALUE; may be given again.")]
+Replayed = Annotated[
+    list[Path] | None,
+    typer.Option("--replay", help="General text for a language model to read again beside yours; may be given again."),
+]
 Shots = Annotated[str, typer.Option(help="Labels per class, comma-separated; `full` is all of them.")]
 Draws = Annotated[int, typer.Option(min=2, help="Random label sets per number of shots.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the finished work that --out holds.")]
@@ -52,6 +56,11 @@ def tell_left_out(run: Path) -> None:
     corpus = run / "corpus"
     if (corpus / DROPS).is_file():  # else somebody has deleted it since
         typer.echo(left_out(count_drops(corpus), corpus / DROPS), err=True)
+
+
+def replaying(sources: list[Path] | None) -> list[str]:
+    """The setting that `--replay` stands for."""
+    return [f"replay.sources={json.dumps([str(source) for source in sources])}"] if sources else []
 
 
 def refuse_both(steps: int | None, budget: str | None) -> None:

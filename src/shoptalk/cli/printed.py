@@ -1,6 +1,7 @@
 """What the commands print for people: pure functions from a result, as `--json` prints it, to text."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from shoptalk.records import ACCURACY, Measure
 Result = Mapping[str, Any]
 MEANINGS = {
     "above-header": "stands above the names of a table's columns",
+    "answer-unsupported": "a question whose answer says what its passage does not",
     "bad-csv": "the row cannot be read as CSV",
     "bad-json": "the line is not JSON",
     "binary": "not text",
     "contradiction": "labelled text with two labels",
+    "conversation": "a conversation, where documents are read",
+    "copied-example": "a question of the worked examples, repeated",
     "duplicate": "the same text came before",
     "empty": "no text",
     "hidden": "its name begins with a dot",
@@ -26,13 +30,23 @@ MEANINGS = {
     "link-outside": "a link that leads out of the folder",
     "linked-folder": "a link to a folder, which is not followed",
     "made-by-shoptalk": "a run or a model, never a source",
+    "near-duplicate": "nearly another one of its kind",
+    "no-answer": "a question without an answer",
     "no-label": "no label",
     "no-pair": "no source or no target",
+    "no-question": "what was written is no question",
     "no-text": "no text column or key",
+    "not-found": "a question by which its passage is not found",
     "not-utf8": "bytes that are no UTF-8",
+    "not-valid": "a passage of a document that does not hold today",
+    "other-answer": "a question to which the assistant would quote something else",
+    "question-unsupported": "a question with a number or a name that its passage does not have",
     "rare-label": "a label with fewer than two independent examples",
     "too-large": "over the size that the settings allow",
+    "too-long": "a passage that the model has no room for",
     "too-many-cells": "more cells than the header has",
+    "too-short": "a passage of too few words to ask about",
+    "unfinished": "a question whose answer was cut off",
     "unknown-format": "a kind of file that is not read",
     "unreadable": "cannot be opened",
     "wrong-type": "not what the row should hold",
@@ -114,12 +128,13 @@ def curated(result: Result) -> str:
     kept = f"{_many(result['texts'], 'text')} in {_many(result['documents'], 'document')}"
     corpus = Path(result["corpus"])
     lines = [f"kept: {kept}, in {corpus / 'documents.jsonl'}", left_out(result["drops"], corpus / "drops.jsonl")]
-    width = max(map(len, result["drops"]), default=0)
-    lines += [
-        f"{count:>9,}  {reason:<{width}}  {MEANINGS.get(reason, '')}".rstrip()
-        for reason, count in result["drops"].items()
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_meanings(result["drops"])])
+
+
+def _meanings(drops: Mapping[str, int]) -> list[str]:
+    """How much was left out for each reason, and what that means."""
+    width = max(map(len, drops), default=0)
+    return [f"{count:>9,}  {reason:<{width}}  {MEANINGS.get(reason, '')}".rstrip() for reason, count in drops.items()]
 
 
 def left_out(drops: Mapping[str, int], path: Path) -> str:
@@ -202,6 +217,30 @@ def translated(result: Result, out: Path) -> str:
     for row in result["test"]["examples"]:
         lines += [f"  {_one_line(row['source'])}", f"    -> {_one_line(row['written'])}", ""]
     return "\n".join([*lines, f"model: {out / 'model'}"])
+
+
+def questions(result: Result, out: Path) -> str:
+    """How many of the written questions survive, why the others do not, and a few of those that do."""
+    folder = out / "questions"
+    lines = [result["sentence"], ""]
+    for row in result["examples"]:
+        lines += [f"  {_one_line(row['question'])}", f"    -> {_one_line(row['answer'])}", ""]
+    drops: Mapping[str, int] = Counter(result["left_out"]) + Counter(result["dropped"])
+    lines += [left_out(drops, folder / "drops.jsonl"), *_meanings(drops)]
+    return "\n".join([*lines, f"pairs: {folder / 'pairs.jsonl'}", f"conversations: {folder / 'conversations.jsonl'}"])
+
+
+def voice(result: Result, run: Path) -> str:
+    """Whether answers are reworded from now on, and what was measured."""
+    measures = result["measures"]
+    lines = [f"voice: {result['choice']}", result["sentence"], ""]
+    lines.append(f"the classifier tells {measures['accuracy']:.1f} % of unseen texts right")
+    if measures["ungated"] is not None:
+        lines.append(
+            f"of the extracts' numbers and names {measures['facts']:.1f} % would go out, and without the gate "
+            f"{measures['ungated']:.1f} %"
+        )
+    return "\n".join([*lines, f"measured: {run / 'voice' / 'voice.json'}"])
 
 
 def dose(result: Result, run: Path) -> str:

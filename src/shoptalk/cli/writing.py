@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-from shoptalk.cli.options import Json, show
+from shoptalk.cli import printed
+from shoptalk.cli.options import ConfigFile, Force, Json, Out, Seed, Set, Sources, show
+from shoptalk.config import load
+from shoptalk.progress import Console
 
 commands = typer.Typer()
 
@@ -73,3 +76,51 @@ def note(
 
     every = list(notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most))
     show([each.told() for each in every], as_json, lambda: "\n\n".join(map(worded, every)))
+
+
+@commands.command()
+def questions(
+    sources: Sources,
+    out: Out,
+    model: Annotated[str, typer.Option(help="The language model that writes: smollm2, a run, a folder, a hub id.")],
+    encoder: Annotated[str, typer.Option(help="Its vectors find the passages: a run, a base, a folder.")] = "minilm",
+    rank: Annotated[int, typer.Option(help="A question must find its passage among the first so many.")] = 1,
+    each: Annotated[int, typer.Option(help="Questions that are written to a passage.")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time; more draws.")] = 0.0,
+    most: Annotated[int | None, typer.Option(help="Passages that are asked about, at random; all without.")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A language model writes questions to your documents; kept are those that lead back to their passage."""
+    from shoptalk.artifact import locked
+    from shoptalk.commands.questions import QuestionSettings, write_questions
+    from shoptalk.stages.world import World
+
+    chosen = load(config, overrides=settings or [], seed=seed)
+    how = QuestionSettings(encoder=encoder, rank=rank, each=each, temperature=temperature, most=most)
+    with Console() as console, locked(out):
+        world = World(run=out, config=chosen, report=console)
+        result = write_questions(world, model, sources, how, force=force)
+    show(result.told(), as_json, lambda: printed.questions(result.told(), out))
+
+
+@commands.command()
+def voice(
+    run: Annotated[Path, typer.Argument(help="The folder of a run whose assistant answers.")],
+    sources: Sources,
+    model: Annotated[str, typer.Option(help="The language model that rewords: smollm2, a run, a folder, a hub id.")],
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Do answers sound more like your agents when a model rewords them? Adopted where they do and nothing is lost."""
+    from shoptalk.commands.voice import measure_voice
+
+    chosen = load(config, overrides=settings or [], seed=seed)
+    with Console() as console:
+        result = measure_voice(run, model, sources, chosen, console)
+    show(result.told(), as_json, lambda: printed.voice(result.told(), run))

@@ -91,7 +91,7 @@ def _planned(trial: Callable[[], Training], corpus: Corpus, spec: Spec, config: 
     limits, examples = config.limits(), len(spec.examples(corpus))
     left = None if limits.time is None else limits.time - (time.perf_counter() - begun) - timed.save_seconds
     affordable = (limits.tokens or 0) / timed.tokens if left is None else left / timed.seconds
-    steps = min(int(affordable), round(spec.passes * examples / min(spec.batch, examples)))
+    steps = min(int(affordable), spec.most_steps(examples))
     if steps < 1:
         raise ConfigError(f"The budget {config.budget} does not pay for one step of {name!r}. Give a larger one.")
     write_text(path, json.dumps({"key": key, "steps": steps}))

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
-from shoptalk.commands.pretrain import train_on
+from shoptalk.commands.pretrain import Texts, train_on
 from shoptalk.config import Config
 from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
@@ -117,7 +117,7 @@ def distill(
     config = _config_of_student(world.config, pruned, student_layers)
     encoder = train_on(
         replace(world, config=config),
-        corpus,
+        Texts(corpus),
         make_spec(OBJECTIVE, config.objectives[OBJECTIVE]),
         objective=OBJECTIVE,
         steps=steps,

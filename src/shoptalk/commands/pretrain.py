@@ -4,38 +4,43 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
-from shoptalk.config import Config
+from shoptalk.commands.single_plan import SinglePlan, single_plan
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, ConfigError, SourceError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import kind_of, open_model
 from shoptalk.nn.digests import base_digest
-from shoptalk.nn.machine import Machine, prepare
-from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Kind, Product, folder_of
-from shoptalk.objective import Spec, Targets
+from shoptalk.objective import Spec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending, compared
 from shoptalk.question import Question, claim, withdraw
 from shoptalk.readback import read_record, read_text
-from shoptalk.records import Frozen
 from shoptalk.stages.candidate import PreparedCandidate, open_targets, prepare_targets, unable
-from shoptalk.stages.candidate_costs import CandidateTiming, time_candidate
-from shoptalk.stages.curate import curate_stage, open_curated
+from shoptalk.stages.curate import curate_stage, open_curated, with_general
 from shoptalk.stages.curriculum import Phase, first_budget, phase_specs, turn_of
 from shoptalk.stages.own_base import base_stage
-from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
+from shoptalk.stages.world import World, best_device, open_product
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.training import launch, snapshot
 from shoptalk.training.advance import Training, advance, read_log, refuse_diverged
-from shoptalk.training.forecast import peak_memory, peak_to_come
+from shoptalk.training.forecast import peak_memory
 from shoptalk.training.loop import loop_config
 from shoptalk.training.pace import watched
+from shoptalk.training.replay import refuse_unfit, replay_digest, replayed
+
+
+class Texts(NamedTuple):
+    """What a training reads."""
+
+    corpus: Corpus
+    general: Corpus | None = None
+    """Replayed beside it, against forgetting."""
 
 
 def pretrain(
@@ -60,6 +65,7 @@ def pretrain(
     """
     begun = time.perf_counter()
     specs = phase_specs(world.config, objective)
+    refuse_unfit(world.config, {objective: specs})
     launch.agree(lambda: claim(world.run, _question(world, sources, objective, steps), force=force))
     turn = None if steps is None else turn_of(objective, steps, world.config)
     curated = launch.shared(
@@ -67,19 +73,21 @@ def pretrain(
         make=lambda: curate_stage(world, sources, None, None, reads=kind_of(world.config.base)),
         read=lambda: open_curated(world),
     )
+    curated = with_general(world, curated)
     world = base_stage(world, curated)
+    texts = Texts(curated.train, curated.general)
     if len(specs) == 1:
-        return train_on(world, curated.train, specs[0], objective=objective, steps=steps, card=card, begun=begun)
+        return train_on(world, texts, specs[0], objective=objective, steps=steps, card=card, begun=begun)
     first, second = (phase.name for phase in Recipe.parse(objective).phases)
     kind = kind_of(world.config.base)
-    _refuse_nothing(curated.train, specs[1], second, kind)  # before the first phase is trained for nothing
+    _refuse_nothing(texts.corpus, specs[1], second, kind)  # before the first phase is trained for nothing
     world.report.say(f"pretrain: phase 1 of 2, {first}")
-    second_world, phase_done = _first_phase(world, curated.train, specs[0], first, steps=turn, begun=begun)
+    second_world, phase_done = _first_phase(world, texts, specs[0], first, steps=turn, begun=begun)
     world.report.say(f"pretrain: phase 2 of 2, {second}")
     left = None if steps is None or turn is None else steps - turn
     begun = time.perf_counter() - phase_done.seconds  # the first phase may have been another process's work
     return train_on(
-        second_world, curated.train, specs[1], objective=second, steps=left, card=card, begun=begun, after=phase_done
+        second_world, texts, specs[1], objective=second, steps=left, card=card, begun=begun, after=phase_done
     )
 
 
@@ -100,11 +108,12 @@ def _question(world: World, sources: Sequence[Path], objective: str, steps: int 
         settings,
         sources=source_fingerprint(sources, config.curate, out=world.run),
         base=base_digest(config.base),
+        general=replay_digest(config, out=world.run),
     )
 
 
 def _first_phase(
-    world: World, corpus: Corpus, spec: Spec, objective: str, *, steps: int | None, begun: float
+    world: World, texts: Texts, spec: Spec, objective: str, *, steps: int | None, begun: float
 ) -> tuple[World, Phase]:
     """Train the first phase of a curriculum. Returns a world with its result as the base, and what it took."""
     config, name = world.config, f"phases/1-{objective}"
@@ -113,7 +122,7 @@ def _first_phase(
     )
     about = "The first phase of two; not measured, so not proven."
     card = plain_card(base_of(world.base_name), f"trained with {objective}", about)
-    train_on(inside, corpus, spec, objective=objective, steps=steps, card=card, begun=begun)
+    train_on(inside, texts, spec, objective=objective, steps=steps, card=card, begun=begun)
 
     def work() -> dict[str, Any]:
         try:
@@ -135,7 +144,7 @@ def _first_phase(
 
 def train_on(
     world: World,
-    corpus: Corpus,
+    texts: Texts,
     spec: Spec,
     *,
     objective: str,
@@ -144,7 +153,7 @@ def train_on(
     begun: float,
     after: Phase | None = None,
 ) -> Artifact:
-    """Train `config.base` on a corpus by the objective of `spec`; the results are those of `pretrain`.
+    """Train `config.base` on texts by the objective of `spec`; the results are those of `pretrain`.
 
     `begun` is when the run began (`time.perf_counter`): the work since then is paid from the budget too. `after` is the
     first phase of a curriculum, where this training is the second; forecast and fact include it.
@@ -152,7 +161,7 @@ def train_on(
     Raises:
         SourceError: the corpus has nothing that this objective can learn from.
     """
-    config, folder, budget = world.config, world.run, world.config.limits()
+    config, folder, budget, corpus = world.config, world.run, world.config.limits(), texts.corpus
     settings = {
         "objective": objective,
         "spec": spec.model_dump(),
@@ -162,6 +171,7 @@ def train_on(
         "budget": None if steps else {"seconds": budget.time, "tokens": budget.tokens},
     }
     parents = {"corpus": corpus.digest, "base": base_digest(config.base)}
+    parents |= {"general": texts.general.digest} if texts.general is not None else {}
     key = key_of(kind="encoder", config=settings, parents=parents)
     shipped = folder_of(kind_of(config.base))
     if not launch.agree(lambda: open_artifact(folder / shipped, key=key) is not None):
@@ -177,20 +187,21 @@ def train_on(
             make=lambda: prepare_targets(world, objective, spec, corpus, product, config.base),
             read=lambda: open_targets(folder / "targets" / objective),
         )
-        candidate = PreparedCandidate(objective, spec, targets)
-        plan = _plan(world, key, candidate, corpus, inputs, steps, begun=begun, after=after)
+        candidate = PreparedCandidate(objective, spec, targets, general=replayed(folder, texts.general, product))
+        plan = single_plan(world, key, candidate, corpus, inputs, steps, begun=begun, after=after)
         forecast = plan.priced(budget.price_per_hour)
         world.report.say(
             f"plan: {plan.steps} steps, learning rate {plan.lr:g}; {plan.precision}, {plan.machine}; {forecast}"
         )
         launch.agree(lambda: _forget_other_runs(folder, key))
         earlier = sum(row["seconds"] for row in read_log(folder))
-        training = _trained(world, candidate, plan, corpus, inputs, product)
+        training = _training(world, candidate, plan, corpus, inputs, product)
+        _train(world, training, plan)
         sharded = gather.sharded(training.objective)
 
         def finish() -> None:
             trained = training.objective.product
-            whole = _from_snapshot(training, spec, config, corpus, inputs, targets) if sharded else trained
+            whole = _from_snapshot(world, training, candidate, plan, corpus, inputs) if sharded else trained
             withdraw(folder)
             with create(folder / shipped, kind="encoder", config=settings, parents=parents) as inside:
                 whole.save(inside, card=card)
@@ -201,12 +212,12 @@ def train_on(
     return launch.arrived(folder / shipped, key)
 
 
-def _trained(
-    world: World, candidate: PreparedCandidate, plan: "SinglePlan", corpus: Corpus, inputs: Any, product: Product
+def _training(
+    world: World, candidate: PreparedCandidate, plan: SinglePlan, corpus: Corpus, inputs: Any, product: Product
 ) -> Training:
-    """The training that the plan foresees, done."""
-    name, spec, report = candidate.name, candidate.spec, world.report
-    training = Training.build(
+    """The training of a product that the plan foresees."""
+    name, spec = candidate.name, candidate.spec
+    return Training.build(
         spec,
         corpus=corpus,
         inputs=inputs,
@@ -215,17 +226,21 @@ def _trained(
         config=loop_config(spec, world.config, name=name, steps=plan.steps, precision=plan.precision),
         folder=world.run,
         snapshot_seconds=world.config.train.snapshot_seconds,
+        general=candidate.general,
     )
+
+
+def _train(world: World, training: Training, plan: SinglePlan) -> None:
+    name, report = training.config.name, world.report
     steps_taken = watched(
         advance(training, until=plan.steps), expected=plan.step_seconds, total=plan.steps, name=name, say=report.say
     )
     for _ in report.track(steps_taken, done=0, total=plan.steps, name=name):
         pass
     refuse_diverged(training)
-    return training
 
 
-def _account(world: World, plan: "SinglePlan", forecast: Forecast, *, seconds: float) -> None:
+def _account(world: World, plan: SinglePlan, forecast: Forecast, *, seconds: float) -> None:
     """Write into the plan what the training took, and tell it beside the forecast.
 
     `seconds` are those in the logs of earlier processes and on this one's clock. The plan and the whole log are another
@@ -257,132 +272,15 @@ def _refuse_nothing(corpus: Corpus, spec: Spec, objective: str, kind: Kind) -> N
 
 
 def _from_snapshot(
-    training: Training, spec: Spec, config: Config, corpus: Corpus, inputs: Any, targets: Targets | None
+    world: World, training: Training, candidate: PreparedCandidate, plan: SinglePlan, corpus: Corpus, inputs: Any
 ) -> Product:
     """The whole trained product, where each process holds a part of it: read from the training's last snapshot."""
-    copy = Training.build(
-        spec,
-        corpus=corpus,
-        inputs=inputs,
-        product=open_model(config.base),
-        targets=targets,
-        config=training.config,
-        folder=training.folder,
-        snapshot_seconds=training.snapshot_seconds,
-    )
+    copy = _training(world, candidate, plan, corpus, inputs, open_model(world.config.base))
     newest = snapshot.newest(training.folder, most=training.config.steps)
     assert newest is not None  # `advance` leaves one
     snapshot.load_module(newest, copy.objective)
     trained: Product = copy.objective.product
     return trained
-
-
-class SinglePlan(Frozen):
-    """The steps, precision and forecast of the training that `key` identifies."""
-
-    key: str
-    steps: int
-    lr: float
-    precision: Precision
-    rates: dict[str, float]
-    machine: Machine
-    seed: int
-    before_seconds: float
-    """The time before the plan was made."""
-    forecast: Spending
-    """Of the whole run, the time before the plan included. It has no price, which the next call may change."""
-    earlier: tuple[Phase, ...] = ()
-    """The phases that were trained before; `forecast` and `spent` include them."""
-    spent: dict[str, Any] | None = None
-    """Once it is trained: fact, forecast and their ratio."""
-
-    @property
-    def step_seconds(self) -> float:
-        """The forecast seconds of a step, including its share of the time to save the encoder."""
-        return (self.forecast.seconds - self.before_seconds) / self.steps
-
-    def priced(self, price_per_hour: float | None) -> Forecast:
-        """The forecast at a price."""
-        expected = self.forecast.priced(price_per_hour)
-        return Forecast(expected=expected, before=self.before_seconds, price_per_hour=price_per_hour)
-
-
-def _plan(
-    world: World,
-    key: str,
-    candidate: PreparedCandidate,
-    corpus: Corpus,
-    inputs: Any,
-    steps: int | None,
-    *,
-    begun: float,
-    after: Phase | None,
-) -> SinglePlan:
-    """Steps and precision, decided once and kept in `DIR/plan.json`; `begun` is when the run began (`perf_counter`)."""
-    path = world.run / "plan.json"
-    stored = launch.agree(lambda: None if (plan := _read_plan(path, key)) is None else plan.model_dump(mode="json"))
-    if stored is not None:
-        return SinglePlan.model_validate(stored)
-    precision, rates = usual_precision(world.config), matmul_rates()
-    timing = time_candidate(candidate, corpus, inputs, world.config, precision)  # of steps that all processes take
-
-    def decide() -> dict[str, Any]:
-        plan = _decided(world, key, candidate, timing, precision, rates, steps, begun=begun, after=after)
-        write_text(path, plan.model_dump_json(indent=1))
-        return plan.model_dump(mode="json")
-
-    return SinglePlan.model_validate(launch.agree(decide))
-
-
-def _decided(
-    world: World,
-    key: str,
-    candidate: PreparedCandidate,
-    timing: CandidateTiming,
-    precision: Precision,
-    rates: dict[str, float],
-    steps: int | None,
-    *,
-    begun: float,
-    after: Phase | None,
-) -> SinglePlan:
-    config, budget, before = world.config, world.config.limits(), time.perf_counter() - begun
-    if steps is None:
-        left = None if budget.time is None else budget.time - before - timing.entry_seconds
-        affordable = (budget.tokens or 0) / timing.cost.tokens if left is None else left / timing.cost.seconds
-        steps = min(int(affordable), timing.cost.most_steps)
-        if steps < 1:
-            raise ConfigError(
-                f"The budget {config.budget} does not pay for one step of {candidate.name!r}. Give a larger --budget."
-            )
-    forecast = Spending(
-        seconds=round(before + steps * timing.cost.seconds + timing.entry_seconds, 1),
-        tokens=round(steps * timing.cost.tokens) + (after.tokens if after else 0),
-        memory_bytes=peak_to_come(best_device(), [timing.timed], (candidate.targets or {}).values()),
-    )
-    return SinglePlan(
-        key=key,
-        steps=steps,
-        lr=candidate.spec.lr,
-        precision=precision,
-        rates=rates,
-        machine=prepare(best_device()),
-        seed=config.seed,
-        before_seconds=round(before, 1),
-        forecast=forecast,
-        earlier=() if after is None else (after,),
-    )
-
-
-def _read_plan(path: Path, key: str) -> SinglePlan | None:
-    """The plan that is stored, if it is that of `key`; one that is damaged, or in another version's form, is made
-    anew.
-    """
-    try:
-        plan = read_record(path, SinglePlan)
-    except ArtifactError:
-        return None
-    return plan if plan.key == key else None
 
 
 def _forget_other_runs(folder: Path, key: str) -> None:

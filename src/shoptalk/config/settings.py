@@ -8,7 +8,7 @@ validated by each spec when it is built.
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -62,6 +62,10 @@ class CurateConfig(Frozen):
     image_column: str = Field(
         default="image", description="of tables that name picture files, beside the table; empty where none does"
     )
+    picture_folder: str = Field(
+        default="",
+        description="folder or zip in which the files lie that tables name; empty where they lie beside the table",
+    )
     group_column: str = Field(
         default="auto",
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "
@@ -99,6 +103,23 @@ class CurateConfig(Frozen):
     unpack_ratio: float = Field(
         default=200.0, ge=1.0, description="most times its size that a gzip file over 100 MB may unpack to"
     )
+
+
+class Replay(Frozen):
+    """General text that a language model goes on reading while it learns a domain (Ibrahim et al. 2024)."""
+
+    sources: tuple[str, ...] = Field(default=(), description="files or folders of text as the base has read it")
+    percents: tuple[int, ...] = Field(
+        default=(0, 5, 25), description="of rows that are replayed: each is a candidate of the task language_model"
+    )
+
+    @field_validator("percents")
+    @classmethod
+    def _percents_differ(cls, percents: tuple[int, ...]) -> tuple[int, ...]:
+        """Each from 0 to 99, and once."""
+        if not percents or any(not 0 <= percent < 100 for percent in percents) or len(set(percents)) < len(percents):
+            raise PydanticCustomError("percents", "expected different whole numbers from 0 to 99, such as 0, 5, 25")
+        return percents
 
 
 class TrainConfig(Frozen):
@@ -154,6 +175,7 @@ class Config(Frozen):
     seed: int = Field(default=0, ge=0, le=2**62)
     guards: Guards = Guards()
     curate: CurateConfig = CurateConfig()
+    replay: Replay = Replay()
     train: TrainConfig = TrainConfig()
     objectives: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -165,7 +187,7 @@ class Config(Frozen):
             return tree
         changed = dict(tree)
         if task in CANDIDATES_OF_TASK:
-            changed.setdefault("candidates", CANDIDATES_OF_TASK[task])
+            changed.setdefault("candidates", _replaying(CANDIDATES_OF_TASK[task], tree))
         if task in OTHERS_OF_TASK:
             changed.setdefault("other_tasks", OTHERS_OF_TASK[task])
         if task in BASE_OF_TASK and not tree.get("bases"):
@@ -212,12 +234,30 @@ class Config(Frozen):
         return self
 
     def of_answers(self) -> dict[str, Any]:
-        """The settings that a verdict depends on: without the price of an hour, and those about sharding and saving."""
-        return self.model_dump(exclude={"price_per_hour": True, "train": {"snapshot_seconds", "shard"}})
+        """The settings that a verdict depends on: without the price of an hour, those about sharding and saving, and
+        where the general text lies.
+        """
+        return self.model_dump(
+            exclude={"price_per_hour": True, "train": {"snapshot_seconds", "shard"}, "replay": {"sources"}}
+        )
 
     def limits(self) -> Budget:
         """The budget, with the price of an hour where one is stated."""
         return Budget.parse(self.budget, price_per_hour=self.price_per_hour)
+
+
+def _replaying(candidates: Sequence[str], tree: Mapping[str, Any]) -> tuple[str, ...]:
+    """The default candidates of a task, `clm` once for each share of general text, where there is such text and its
+    share is not set by hand.
+    """
+    replay, own = tree.get("replay"), dict(tree.get("objectives") or {}).get("clm") or {}
+    if isinstance(replay, Frozen):
+        replay = replay.model_dump()
+    if not isinstance(replay, Mapping) or not replay.get("sources") or "replay_percent" in own:
+        return tuple(candidates)
+    percents = replay.get("percents", Replay().percents)
+    shares = tuple(f"clm-replay-{percent}" if percent else "clm" for percent in percents)
+    return tuple(one for name in candidates for one in (shares if name == "clm" else (name,)))
 
 
 def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: Any) -> Config:

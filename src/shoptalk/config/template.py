@@ -31,6 +31,7 @@ general_bits = -2.0        # of language models: largest rise of bits per byte o
 text_column = "text"
 label_column = "label"
 image_column = "image"     # of tables that name picture files, beside the table
+picture_folder = ""        # folder or zip in which those files lie, where not beside the table
 group_column = "auto"      # labels of one customer or conversation are never split: auto reads the columns group,
                            # customer and conversation (or with _id) where there are any, a name that one, "" none
 passage_characters = 600   # long texts are cut into passages of up to this size
@@ -45,6 +46,10 @@ rare_labels = "auto"       # a label with fewer than two independent examples: a
 file_megabytes = 4000.0    # a larger source file is left out, by what it unpacks to
 label_megabytes = 200.0    # a larger labels file is refused: labels are held in memory
 unpack_ratio = 200.0       # a gzip file that unpacks to over 100 MB and over this many times its size is left out
+
+[replay]                   # of language models: general text that is read again beside your own, against forgetting
+sources = []               # files or folders of text such as the base has read; never what it is judged by
+percents = [0, 5, 25]      # of rows that are replayed: each is a candidate where candidates are not named
 
 [train]
 warmup = 0.1               # share of the steps

@@ -25,7 +25,7 @@ def pictures_named(path: Path, config: CurateConfig) -> dict[str, str]:
     named = dict[str, str]()
     try:
         for name in _names(path, config):
-            there = beside(path, name)
+            there = beside(path, name, config)
             inside = archive_of(there)
             outer = there if inside is None else inside[0]
             if outer not in named:

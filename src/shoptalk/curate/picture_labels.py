@@ -46,7 +46,8 @@ def what_labelled(config: CurateConfig, *, pictures: bool) -> str:
     """What rows must have beside a label, for a message that none has it."""
     if not pictures:
         return f"a {config.text_column!r}"
-    return f"an {config.image_column!r} (a picture's file, by its path from the folder of the table)"
+    where = "by its path from the folder of the table, or from curate.picture_folder"
+    return f"an {config.image_column!r} (a picture's file, {where})"
 
 
 def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -> Iterator[Row | Bad]:
@@ -59,7 +60,7 @@ def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -
             yield name
         else:
             try:
-                picture = picture_at(beside(path, name), config)
+                picture = picture_at(beside(path, name, config), config)
             except RefusedPicture as refusal:
                 yield Bad(row.number, refusal.reason, refusal.detail, printable(name))
             else:

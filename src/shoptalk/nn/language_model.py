@@ -26,6 +26,7 @@ from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
 from shoptalk.nn.int8_weights import is_rounded, write_rounded
 from shoptalk.nn.losses import linear_cross_entropy
+from shoptalk.nn.low_rank import is_adapted, merged
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Scorer
 from shoptalk.nn.transfer import sent
@@ -197,13 +198,14 @@ class LanguageModel(Scorer):
 
     def save(self, folder: Path, *, card: str) -> None:
         """Write a transformers folder with float32 safetensors, or with those of 8 bits where the matrices are rounded;
-        `card` becomes its model card.
+        `card` becomes its model card. Low-rank adaptations are merged.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if is_rounded(self.network.backbone):
-            write_rounded(self.network.backbone, folder)
+        backbone = self.merged().network.backbone
+        if is_rounded(backbone):
+            write_rounded(backbone, folder)
         else:
-            self.network.backbone.save_pretrained(folder)  # type: ignore[operator]
+            backbone.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
         write_text(folder / MODEL_CARD, card)
         usual_modes(folder)
@@ -211,6 +213,10 @@ class LanguageModel(Scorer):
     def copy(self) -> "LanguageModel":
         """The same with weights of its own."""
         return replace(self, network=copy.deepcopy(self.network))
+
+    def merged(self) -> "LanguageModel":
+        """The same with plain layers in place of low-rank adaptations, where it has such."""
+        return replace(self, network=merged(self.network)) if is_adapted(self.network) else self
 
     def in_precision(self, precision: Precision) -> "LanguageModel":
         """The same network, measured in another precision."""

@@ -169,16 +169,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total = torch.zeros((), device=hidden.device)
             errors = _errors_by_kernel if _has_kernel(rows, bias) else _errors_by_torch
             to_hidden = torch.empty(rows.shape, dtype=hidden.dtype, device=hidden.device) if wants else None
-            to_table = torch.zeros_like(table) if wants else None
+            to_table = torch.zeros_like(table) if ctx.needs_input_grad[1] else None  # frozen where a model is adapted
             to_bias = torch.zeros_like(bias) if wants else None
             for begin in range(0, len(rows), CHUNK):
                 part, target = rows[begin : begin + CHUNK], labels[begin : begin + CHUNK]
                 scores = torch.mm(part, weights.T)
                 loss, gradient = errors(scores, bias, target, weight, to_bias)
                 total += loss
-                if gradient is None or to_hidden is None or to_table is None:
+                if gradient is None or to_hidden is None:
                     continue
                 to_hidden[begin : begin + CHUNK] = torch.mm(gradient, weights)
+                if to_table is None:
+                    continue
                 if dtype == table.dtype:
                     to_table.addmm_(gradient.T, part)
                 else:
@@ -192,5 +194,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         upstream = gradients[0]
         # A loss that is the end of the graph needs no scaling, which would touch the whole table once more.
         if upstream.device.type != "cpu" or upstream.item() != 1.0:
-            to_hidden, to_table, to_bias = (part * upstream for part in (to_hidden, to_table, to_bias))
+            parts = (to_hidden, to_table, to_bias)
+            to_hidden, to_table, to_bias = (None if part is None else part * upstream for part in parts)
         return to_hidden, to_table, to_bias, None, None

@@ -64,6 +64,12 @@ class Product(ABC):
     def copy(self) -> "Product":
         """The same with weights of its own."""
 
+    def merged(self) -> "Product":
+        """What looks read and what is saved: itself; or where a training adds something to weights that stay as they
+        are, the same with the sums. It may share weights, and is for reading.
+        """
+        return self
+
     @abstractmethod
     def in_precision(self, precision: Precision) -> "Product":
         """The same network, measured in another precision."""

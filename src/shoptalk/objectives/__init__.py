@@ -5,9 +5,9 @@ so that an objective's file can run alone (`python -m shoptalk.objectives.masked
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoptalk.objectives.registry import OBJECTIVES, PREFERENCE, make_pretext, make_spec, pretexts_for, spec_for
+    from shoptalk.objectives.registry import OBJECTIVES, make_pretext, make_spec, preference, pretexts_for, spec_for
 
-__all__ = ["OBJECTIVES", "PREFERENCE", "make_pretext", "make_spec", "pretexts_for", "spec_for"]
+__all__ = ["OBJECTIVES", "make_pretext", "make_spec", "preference", "pretexts_for", "spec_for"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,21 @@
 
     Recipe.parse("0.3*mlm+turns-then-neighbours").phases
     (Phase(name="0.3*mlm+turns", weights={"mlm": 0.3, "turns": 1.0}), Phase(name="neighbours", weights={...}))
+    Recipe.parse("clm-replay-25").replay_percent
+    25
 
 A name is parsed here and nowhere else. `spec_for` checks that its objectives exist.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shoptalk.errors import ConfigError
 
 THEN = "-then-"
+REPLAYING = "-replay-"
+"""What stands between an objective and how many per cent of its rows are general text that is replayed."""
 SUMS: dict[str, dict[str, float]] = {"mosaic": {"turns": 1.0, "mlm": 0.2}}
 """Sums with a name of their own. `mosaic` is masked language modelling and a contrastive loss jointly, which adapts an
 encoder to a domain's words while it learns from the domain's pairs (MOSAIC, arXiv 2510.16797).
@@ -26,16 +30,28 @@ class PhaseRecipe:
     name: str
     weights: Mapping[str, float]
     """Of each objective; a plain one has the weight 1."""
+    replay_percent: int = 0
+    """Of the rows, those that are replayed general text; 0 where the name says none."""
 
     @classmethod
     def parse(cls, name: str) -> "PhaseRecipe":
-        """Read the objectives that a name joins by `+`, with the weights that stand before `*`, or the name of a sum.
+        """Read the objectives that a name joins by `+`, with the weights that stand before `*`; or the name of a sum;
+        or an objective with the per cent that it replays.
 
         Raises:
-            ConfigError: a weight is no number above 0, or a part is missing or comes twice.
+            ConfigError: a weight is no number above 0, a part is missing or comes twice, or what is replayed is no
+                whole number from 1 to 99.
         """
         if name in SUMS:
             return cls(name, SUMS[name])
+        if REPLAYING in name:
+            objective, _, percent = name.partition(REPLAYING)
+            if not percent.isdecimal() or not 0 < int(percent) < 100 or not objective or set(objective) & set("+*"):
+                raise ConfigError(
+                    f"{name!r} is no objective that replays general text: expected one objective, and how many per "
+                    f"cent of its rows are replayed, from 1 to 99, such as clm{REPLAYING}25."
+                )
+            return cls(name, {objective: 1.0}, int(percent))
         weights: dict[str, float] = {}
         for piece in name.split("+"):
             before, star, part = (word.strip() for word in piece.rpartition("*"))
@@ -75,6 +91,23 @@ class Recipe:
     def objectives(self) -> tuple[str, ...]:
         """Every objective that it names, in order."""
         return tuple(part for phase in self.phases for part in phase.weights)
+
+    @property
+    def replay_percent(self) -> int:
+        """Of the rows of its phases, at most how many are replayed."""
+        return max(phase.replay_percent for phase in self.phases)
+
+
+def replay_sentence(candidates: Iterable[str], best: str | None) -> str:
+    """Which share of replayed text came furthest of those that were tried; empty where no candidate's name has one."""
+    tried = sorted({Recipe.parse(name).replay_percent for name in candidates})
+    if best is None or not any(tried):
+        return ""
+    share = Recipe.parse(best).replay_percent
+    if len(tried) == 1:
+        return f"Of its rows {share} % were general text that is replayed."
+    listed = f"{', '.join(map(str, tried[:-1]))} and {tried[-1]} %"
+    return f"Of the shares of replayed general text that were tried ({listed}), {share} % came furthest."
 
 
 def _number(text: str) -> float:

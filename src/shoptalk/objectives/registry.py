@@ -70,6 +70,11 @@ PREFERENCE = ("neighbours", "turns", "mlm", "simcse")
 order; `turns`, which those sets cannot train, stands second by judgement."""
 
 
+def preference(name: str) -> int:
+    """A candidate's place in `PREFERENCE`; the others come after all of these, in the order they were given."""
+    return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
+
+
 def pretexts_for(kind: Kind) -> tuple[str, ...]:
     """The objectives that learn from items alone and train products of a kind, those of `PREFERENCE` first."""
     order = dict.fromkeys([*PREFERENCE, *OBJECTIVES])
@@ -91,15 +96,19 @@ def spec_for(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
     Args:
         name: a key of `OBJECTIVES`, or several joined by `+`, each with `weight*` before it or none.
         settings: every objective's settings by its name. A mixture's parts have those of their own names; `lr`,
-            `batch` and `passes` of the mixture may be given under its whole name.
+            `batch` and `passes` of the mixture may be given under its whole name, and so may all settings of an
+            objective that replays general text, which else are that objective's.
 
     Raises:
         ConfigError: no such objective, an unknown or impossible setting, or a part of a mixture learns from labels.
     """
-    weights = PhaseRecipe.parse(name).weights
+    recipe = PhaseRecipe.parse(name)
+    weights = recipe.weights
     for part in weights:
         if part not in OBJECTIVES:
             raise ConfigError(f"No objective {part!r}. {did_you_mean(part, OBJECTIVES)}")
+    if recipe.replay_percent:
+        return _replaying(recipe, settings)
     specs = {part: validate(OBJECTIVES[part], settings.get(part, {}), prefix=f"objectives.{part}") for part in weights}
     if name in OBJECTIVES:
         return specs[name]
@@ -109,6 +118,16 @@ def spec_for(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
     parts = [Part(name=part, weight=weight, spec=specs[part]) for part, weight in weights.items()]
     merged = MixtureSpec.defaults(parts) | dict(settings.get(name, {})) | {"parts": parts}
     return validate(MixtureSpec, merged, prefix=f"objectives.{name}")
+
+
+def _replaying(recipe: PhaseRecipe, settings: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """The spec of one objective that replays general text."""
+    (part,) = recipe.weights
+    if "replay_percent" not in OBJECTIVES[part].model_fields:
+        able = ", ".join(name for name, spec in OBJECTIVES.items() if "replay_percent" in spec.model_fields)
+        raise ConfigError(f"{recipe.name!r}: {part} replays no general text. What can: {able}.")
+    own = {**settings.get(part, {}), **settings.get(recipe.name, {}), "replay_percent": recipe.replay_percent}
+    return validate(OBJECTIVES[part], own, prefix=f"objectives.{recipe.name}")
 
 
 def make_pretext(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Spec:

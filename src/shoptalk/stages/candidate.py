@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import CALLED, Embedder, Kind, Product
-from shoptalk.objective import Spec, Targets
+from shoptalk.objective import Material, Spec, Targets
 from shoptalk.readback import as_written
 from shoptalk.stages.world import World
 from shoptalk.text.corpus import Corpus
@@ -24,6 +25,8 @@ class PreparedCandidate:
     targets: Targets | None
     then: Spec | None = None
     """Of a curriculum, the second phase's, whose targets come from the encoder that the first one leaves."""
+    general: Material[Any] | None = None
+    """Text to replay, where there is some."""
 
     def ceiling(self, product: Product) -> Embedder | None:
         """The encoder that meets its targets, where its spec and they can say what that is (`Spec.ceiling`)."""

@@ -15,7 +15,7 @@ from shoptalk.evaluate import projection, shot_gains
 from shoptalk.nn.heads.kinds import FEWEST_IN_POOL, KINDS
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import Product
-from shoptalk.objective import Material, Spec
+from shoptalk.objective import Material
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate
@@ -64,6 +64,7 @@ def time_candidate(
             ),
             folder=Path(folder),
             snapshot_seconds=float("inf"),
+            general=candidate.general,
         )
         timed = time_training(training)
     # A step's share of the snapshots that are written while training goes on.
@@ -71,7 +72,7 @@ def time_candidate(
     cost = Cost(
         seconds=timed.seconds + snapshots,
         tokens=timed.tokens,
-        most_steps=_most_steps(candidate.spec, len(training.data)),
+        most_steps=candidate.spec.most_steps(len(training.data)),
     )
     return CandidateTiming(cost, entry_seconds=opening + 2 * timed.save_seconds + saving, timed=timed)
 
@@ -96,17 +97,12 @@ def time_second(
     begun = time.perf_counter()
     targets = spec.prepare(part, product)
     seconds = (time.perf_counter() - begun) * len(corpus) / len(part)
-    most = _most_steps(spec, len(spec.drawn_from(Material(corpus, product, inputs, None))))
+    most = spec.most_steps(len(spec.drawn_from(Material(corpus, product, inputs, None))))
     if len(part) < len(corpus):
         inputs = product.inputs(part)
-    phase = PreparedCandidate(Recipe.parse(candidate.name).phases[1].name, spec, targets)
+    phase = PreparedCandidate(Recipe.parse(candidate.name).phases[1].name, spec, targets, general=candidate.general)
     timing = time_candidate(phase, part, inputs, config, precision)
     return replace(timing, cost=timing.cost.model_copy(update={"most_steps": most})), seconds
-
-
-def _most_steps(spec: Spec, examples: int) -> int:
-    """The most steps that are worth taking on so many examples."""
-    return max(1, round(spec.passes * examples / min(spec.batch, examples)))
 
 
 def judging_seconds(baseline: Baseline, *, seed: int) -> float:

@@ -7,6 +7,7 @@ from shoptalk import decide
 from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.bench import Measured
 from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.decide import guarded
 from shoptalk.stages.entry import Entry, train_to
 from shoptalk.stages.entry import scores as looked
 from shoptalk.stages.plan import Prepared
@@ -42,10 +43,14 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     scores = {name: _score(entry.measured, baseline) for name, entry in last.items() if name not in eliminated}
     if not scores:
         return Chosen([], (), eliminated)
-    survivors: Sequence[str] = [name for name in left if name in scores] or list(scores)
+    ahead = [name for name in left if name in scores] or list(scores)
+    if any(one.general is not None for one in prepared.candidates.values()):  # replayed, to stay inside the guards
+        outside = guarded(baseline, [last[name] for name in ahead])
+        ahead = [name for name in ahead if last[name].name not in outside] or ahead
+    survivors: Sequence[str] = ahead
     for keep in prepared.plan.keep:
         survivors = decide.halve({name: scores[name] for name in survivors}, keep)
-    by_score = sorted(scores.items(), key=lambda item: (item[0] not in left, -item[1]))
+    by_score = sorted(scores.items(), key=lambda item: (item[0] not in ahead, -item[1]))
     listed = ", ".join(f"{name} {score:+.2f}" for name, score in by_score)
     world.report.say(f"choose: {survivors[0]} goes on (against the base: {listed})")
     world.report.chosen(survivors[0])

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from shoptalk.records import Drop, Example, Frozen, Pair
 from shoptalk.stages.world import World
 from shoptalk.tasks import held_out_shares
 from shoptalk.text.corpus import Corpus
+from shoptalk.training.replay import general_corpus
 
 F = TypeVar("F", bound=Frozen)
 
@@ -59,6 +60,8 @@ class Curated:
     """Questions and the passages of `train` that answer them."""
     bank: Corpus | None = None
     """What training, pool and heads never see, to ask a person about; None where none was held out."""
+    general: Corpus | None = None
+    """Text of another kind that is replayed against forgetting; None where the settings name none."""
 
 
 def curate_stage(
@@ -147,6 +150,14 @@ def open_curated(world: World) -> Curated:
             pairs=tuple(_read_records(folder / PAIRS, Pair)),
             bank=open_part(folder, BANK, digest=artifact.content) if (folder / BANK).is_dir() else None,
         )
+
+
+def with_general(world: World, curated: Curated) -> Curated:
+    """The same with the general text that the settings name, without what the run is judged on."""
+    labelled, after = (*curated.examples, *curated.tests), curated.artifact.content
+    judged = itertools.chain(curated.held_out.items, (example.item for example in labelled))
+    general = general_corpus(world.run, world.config, judged=judged, after=after, say=world.report.say)
+    return replace(curated, general=general)
 
 
 class _Remarks:

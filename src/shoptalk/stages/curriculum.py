@@ -3,11 +3,8 @@
 A curriculum is not an objective. Its second phase is a training of its own, with a schedule of its own, that starts
 from the encoder which the first one leaves and whose targets that encoder prepares: masked language modelling first
 and an objective of whole texts after it is how plain language models become sentence encoders (coCondenser, Gao &
-Callan 2022). Here stands what `pretrain` and `adapt` share: the phases' specs, the step where they meet, and what a
-step costs.
+Callan 2022). Here stands what `pretrain` and `adapt` share: the phases' specs, and the step where they meet.
 """
-
-from collections.abc import Sequence
 
 from shoptalk.config import Budget, Config
 from shoptalk.errors import ConfigError
@@ -15,7 +12,6 @@ from shoptalk.objective import Spec
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import Frozen
 from shoptalk.stages.own_base import pretext_for
-from shoptalk.training.plan import Cost
 
 
 class Phase(Frozen):
@@ -75,16 +71,3 @@ def first_budget(config: Config) -> Budget:
         return whole.model_copy(update={"tokens": max(1, round(share * whole.tokens))})
     unit = "seconds" if whole.euros is None else "euros"
     return whole.model_copy(update={unit: share * getattr(whole, unit)})
-
-
-def joint_cost(costs: Sequence[Cost], config: Config) -> Cost:
-    """What a step costs on average over the phases; as many are worth taking as no phase has too many of."""
-    if len(costs) == 1:
-        return costs[0]
-    first, second = costs
-    share = config.train.curriculum_share
-    return Cost(
-        seconds=share * first.seconds + (1 - share) * second.seconds,
-        tokens=share * first.tokens + (1 - share) * second.tokens,
-        most_steps=max(2, int(min(first.most_steps / share, second.most_steps / (1 - share)))),
-    )

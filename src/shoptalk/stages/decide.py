@@ -11,6 +11,7 @@ from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, ladder_facts
+from shoptalk.objectives.recipe import replay_sentence
 from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
@@ -138,6 +139,7 @@ def _judged(
         decide.brought(ladder, verdict, candidate=candidate, guarded=bool(outside), on_test=on_test),
         verdict.conclusion,
         bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
+        replay_sentence((entry.candidate for entry in entries), candidate),
         judge.remark,
     ]
     facts = {

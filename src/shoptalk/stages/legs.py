@@ -5,15 +5,14 @@ where the first ends, from the encoder that the first has left in `RUN/phases/NA
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from shoptalk.artifact import create, key_of, open_artifact
 from shoptalk.nn.product import Product
-from shoptalk.objective import Spec, Targets
 from shoptalk.objectives.recipe import Recipe
-from shoptalk.stages.candidate import prepare_targets
+from shoptalk.stages.candidate import PreparedCandidate, prepare_targets
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
@@ -55,7 +54,7 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
     work = work_folder(world, prepared, name)
     if candidate.then is None:
         product = open_product(world.config)
-        training = _training(world, prepared, name, candidate.spec, candidate.targets, product, steps, work)
+        training = _training(world, prepared, name, candidate, product, steps, work)
         return Leg(name, training, step_seconds=prepared.plan.candidates[name].seconds_per_step)
     phases = Recipe.parse(name).phases
     if step > turn:
@@ -63,12 +62,13 @@ def leg_to(world: World, prepared: Prepared, name: str, step: int, *, done: int)
         base = str(folder / "encoder")
         product = open_product(world.config, base)
         targets = prepare_targets(world, name, candidate.then, prepared.corpus, product, base)
-        training = _training(world, prepared, phases[1].name, candidate.then, targets, product, steps - turn, work)
+        second = replace(candidate, spec=candidate.then, targets=targets)
+        training = _training(world, prepared, phases[1].name, second, product, steps - turn, work)
         before = tuple(read_log(folder))
         return Leg(f"{name}, phase 2 ({phases[1].name})", training, turn, before, before_seconds=seconds)
     work = work.with_name(f"{work.name}.1")
     product = open_product(world.config)
-    training = _training(world, prepared, phases[0].name, candidate.spec, candidate.targets, product, turn, work)
+    training = _training(world, prepared, phases[0].name, candidate, product, turn, work)
     return Leg(f"{name}, phase 1 ({phases[0].name})", training)
 
 
@@ -117,19 +117,21 @@ def _training(
     world: World,
     prepared: Prepared,
     objective: str,
-    spec: Spec,
-    targets: Targets | None,
+    candidate: PreparedCandidate,
     product: Product,
     steps: int,
     folder: Path,
 ) -> Training:
+    """The training by a candidate's first spec, on its targets."""
+    precision = prepared.plan.precision
     return Training.build(
-        spec,
+        candidate.spec,
         corpus=prepared.corpus,
         inputs=prepared.inputs,
         product=product,
-        targets=targets,
-        config=loop_config(spec, world.config, name=objective, steps=steps, precision=prepared.plan.precision),
+        targets=candidate.targets,
+        config=loop_config(candidate.spec, world.config, name=objective, steps=steps, precision=precision),
         folder=folder,
         snapshot_seconds=world.config.train.snapshot_seconds,
+        general=candidate.general,
     )

@@ -16,7 +16,7 @@ from shoptalk.nn.bases import began_as, kind_of
 from shoptalk.nn.machine import prepare
 from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
-from shoptalk.objectives import OBJECTIVES, PREFERENCE, spec_for
+from shoptalk.objectives import OBJECTIVES, preference, spec_for
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.readback import read_json
@@ -31,14 +31,15 @@ from shoptalk.stages.candidate_costs import (
     verdict_looks,
 )
 from shoptalk.stages.curate import Curated
-from shoptalk.stages.curriculum import decay_share, joint_cost, phase_specs
+from shoptalk.stages.curriculum import decay_share, phase_specs
 from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World, best_device, matmul_rates, open_product, usual_precision
 from shoptalk.tasks import check_reads, check_tasks
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.elimination import eliminating
 from shoptalk.training.forecast import peak_to_come
-from shoptalk.training.plan import Cost, Plan, make_plan
+from shoptalk.training.plan import Cost, Plan, joint_cost, make_plan
+from shoptalk.training.replay import refuse_unfit, replayed
 
 NONE = "none"
 SAMPLED = 1_000
@@ -85,9 +86,7 @@ def check_candidates(config: Config) -> None:
             if part not in OBJECTIVES and name != NONE:
                 known = [*OBJECTIVES, NONE] if part == name else OBJECTIVES
                 raise ConfigError(f"No candidate {part!r}. {did_you_mean(part, known)}")
-    for name in config.candidates:
-        if name != NONE:
-            phase_specs(config, name)
+    refuse_unfit(config, {name: phase_specs(config, name) for name in config.candidates if name != NONE})
     for name in config.objectives:  # a typo in the settings of what is no candidate is a typo all the same
         if len(Recipe.parse(name).phases) == 1:
             spec_for(name, config.objectives)
@@ -106,20 +105,21 @@ def plan_stage(
     corpus = _affordable_corpus(world, curated, baseline, product)
     specs, skipped = _specs(config, corpus, product.kind)
     if baseline.bench.judge is None and not baseline.bench.pairs and len(specs) > 1:
-        first = min(specs, key=_preference)
+        first = min(specs, key=preference)
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
         specs = {first: specs[first]}
     if not specs:
         world.report.say(f"plan: nothing to train ({_reasons(skipped)})")
         return None, skipped
     inputs = product.inputs(corpus, world.run / "tokens")
+    general = replayed(world.run, curated.general, product)
     candidates: dict[str, PreparedCandidate] = {}
     preparing: dict[str, float] = {}
     for name, phases in specs.items():
         started = time.perf_counter()
         with eliminating(skipped, name), world.profile.part("targets"):
             targets = prepare_targets(world, Recipe.parse(name).phases[0].name, phases[0], corpus, product, config.base)
-            candidates[name] = PreparedCandidate(name, phases[0], targets, *phases[1:])
+            candidates[name] = PreparedCandidate(name, phases[0], targets, phases[1] if phases[1:] else None, general)
         preparing[name] = time.perf_counter() - started
     settings = {
         "budget": {"seconds": config.limits().time, "tokens": config.limits().tokens},
@@ -129,7 +129,9 @@ def plan_stage(
         "bases": 1 + len(baseline.others),
         "specs": {name: _told(phases, config) for name, phases in specs.items()},
     }
-    key = key_of(kind="plan", config=settings, parents={"baseline": baseline.artifact.content, "corpus": corpus.digest})
+    parents = {"baseline": baseline.artifact.content, "corpus": corpus.digest}
+    parents |= {"general": curated.general.digest} if curated.general is not None else {}
+    key = key_of(kind="plan", config=settings, parents=parents)
     path = world.run / "plan.json"
     plan = _read_plan(path, key)
     if plan is None:
@@ -159,8 +161,9 @@ def plan_stage(
             decays={name: decay_share(name, config) for name in costs},
             merges=_wanted_merges(config, baseline),
             n_bases=1 + len(baseline.others),
-            # A curriculum's first phase need not help by itself: nobody is out by how it begins.
-            heats=baseline.bench.judge is not None and all(one.then is None for one in candidates.values()),
+            # Nobody is out by how a curriculum begins, or by gains where general text is replayed to forget less.
+            heats=baseline.bench.judge is not None
+            and all(one.then is None and one.general is None for one in candidates.values()),
         ).model_copy(update={"eliminated": failed})
         write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
     skipped |= plan.eliminated
@@ -209,7 +212,7 @@ def _timed_candidates(
     timings: list[CandidateTiming] = []
     failed: dict[str, str] = {}
     later = 0.0
-    for name in sorted(candidates, key=_preference):
+    for name in sorted(candidates, key=preference):
         started = time.perf_counter()
         with eliminating(failed, name), world.profile.part("timing"):
             timed = [time_candidate(candidates[name], corpus, inputs, config, precision)]
@@ -219,7 +222,7 @@ def _timed_candidates(
                 later = max(later, seconds)
             timings += timed
             gone = preparing[name] + time.perf_counter() - started
-            cost = joint_cost([one.cost for one in timed], config)
+            cost = joint_cost([one.cost for one in timed], share=config.train.curriculum_share)
             costs[name] = cost.model_copy(update={"before_seconds": gone})
     return costs, timings, later, failed
 
@@ -236,11 +239,6 @@ def _tell(world: World, plan: Plan, forecast: Forecast, skipped: Mapping[str, st
     )
     if skipped:
         world.report.say(f"plan: left out {_reasons(skipped)}")
-
-
-def _preference(name: str) -> int:
-    """A candidate's place in `PREFERENCE`; the others come after all of these, in the order they were given."""
-    return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
 
 
 def _affordable(

@@ -18,7 +18,7 @@ from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.tasks.language_model import remark_on
-from shoptalk.text.chat import Message, answered, messages_of, rendered
+from shoptalk.text.chat import PASSAGES, Message, answered, messages_of, rendered
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import AGENTS
 
@@ -121,7 +121,8 @@ def _too_few(ground: Ground, n_held_out: int) -> str:
 
 def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Message, ...]]:
     """One reply of each of up to `most` conversations, with the messages before it, each cut to its first characters.
-    A conversation begins with what a user says.
+    A conversation begins with what a user says. Where passages were retrieved for it they begin a message, and what is
+    asked ends it: there the last characters before the reply are read, as many in all.
     """
     conversation = np.asarray(corpus.conversation)
     rng = np.random.default_rng(seed)
@@ -133,7 +134,9 @@ def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Mes
         if not replies:
             continue
         reply = replies[int(rng.integers(len(replies)))]
-        chats.append(tuple(_cut(_from_user(messages[max(0, reply - BEFORE) : reply + 1]))))
+        read = messages[max(0, reply - BEFORE) : reply + 1]
+        retrieved = any(corpus.role_of(place).casefold() in PASSAGES for place in range(int(begin), int(end)))
+        chats.append(tuple(_from_user(_last(read) if retrieved else _cut(read))))
     return chats
 
 
@@ -143,3 +146,15 @@ def _from_user(messages: Sequence[Message]) -> Sequence[Message]:
 
 def _cut(messages: Sequence[Message]) -> list[Message]:
     return [Message(message.role, message.text.strip()[:CHARACTERS]) for message in messages]
+
+
+def _last(messages: Sequence[Message]) -> list[Message]:
+    """The reply's first characters, and the last of what is read before it."""
+    *before, reply = messages
+    room, read = BEFORE * CHARACTERS, _cut([reply])
+    for message in reversed(before):
+        if room > 0:
+            text = message.text.strip()[-room:]
+            read.insert(0, Message(message.role, text))
+            room -= len(text)
+    return read

@@ -217,19 +217,25 @@ def _doubled(verdict: Verdict) -> str:
 
 
 def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float]) -> list[NextStep]:
-    """A third of the learning rate, where the best challenger was outside its guards."""
+    """A third of the learning rate, where the best challenger was outside its guards; and of a language model that
+    forgets general text, to read such text again.
+    """
     mine = next((row for row in verdict.candidates if row.entry == verdict.entry), None)
     if mine is None or mine.inside_guards:
         return []
     name = mine.objective
     phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
     lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
-    return [
+    advice = [
         _advice(
             f"Train {name} more gently: {mine.entry} was outside its guards ({mine.why_not}).",
             _with(again, "--set", lower) if lower else None,
         )
     ]
+    if verdict.task == "language_model" and "general text" in mine.why_not and not Recipe.parse(name).replay_percent:
+        replay = "Or let it read general text again beside yours, of the kind that the base has read: --replay SOURCE."
+        advice.append(_advice(replay, None))
+    return advice
 
 
 def _others(

@@ -244,6 +244,8 @@ def _dataset_card(told: Told, words: CardWords) -> str:
     ]
     if data.bank:
         splits.append(("bank, unlabelled", f"{data.bank:,}", "held out to ask a person about, never trained on"))
+    if data.replayed:
+        splits.append(("general, unlabelled", f"{data.replayed:,}", "replayed beside the training texts"))
     if told.pairs:
         splits.append(("questions", f"{data.questions:,}", "asked of every model for the passage that answers"))
     kept = {name: f"{data.by_source.get(name, 0):,} documents" for name in data.sources}
@@ -254,6 +256,7 @@ def _dataset_card(told: Told, words: CardWords) -> str:
         (f"`{_code(name)}`", kept[name], f"{data.dropped_by_source.get(name, 0):,}", f"`{digest}`")
         for name, digest in data.sources.items()
     ]
+    sources += [(f"`{_code(name)}`", "replayed", "", f"`{digest}`") for name, digest in data.general.items()]
     drops = [(reason, f"{count:,}") for reason, count in sorted(data.drops.items(), key=lambda item: -item[1])]
     parts = {
         "What it is": (

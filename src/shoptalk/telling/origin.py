@@ -32,6 +32,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World
+from shoptalk.training.replay import replay_files
 
 _OPTIONS = ("base", "bases", "candidates", "shots", "budget", "seed")
 """Settings that `adapt` has an option for."""
@@ -67,6 +68,10 @@ class CorpusFacts:
     """Asked for the passage that answers, given or mined."""
     bank: int = 0
     """Texts of the bank, to ask a person about."""
+    replayed: int = 0
+    """Texts of general text, which training replays."""
+    general: Mapping[str, str] = field(default_factory=dict)
+    """The files of those, as `sources`."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,8 @@ def command_of(
         if name in changed:
             value = changed.pop(name)
             words += [f"--{name}", ",".join(value) if isinstance(value, tuple | list) else str(value)]
+    for source in changed.pop("replay.sources", ()):
+        words += ["--replay", Path(source).name]
     words += ["--accept-unproven"] if accept_unproven else []
     for name, value in changed.items():
         if name not in UNTOLD:
@@ -226,6 +233,8 @@ def _corpus_facts(
         drops=dict(reasons),
         questions=len(curated.pairs),
         bank=0 if curated.bank is None else len(curated.bank),
+        replayed=0 if curated.general is None else len(curated.general),
+        general=replay_files(world.config, out=world.run),
     )
 
 
@@ -240,6 +249,6 @@ def _training(config: Config, prepared: Prepared | None, objective: str | None) 
     settings = {
         f"{phase}{name}": value
         for phase, spec in phases.items()
-        for name, value in spec.model_dump(exclude={"kind"}).items()
+        for name, value in _changed(spec.model_dump(exclude={"kind"}), {})
     }
     return settings | config.train.of_results() | {"precision": prepared.plan.precision, "seed": config.seed}

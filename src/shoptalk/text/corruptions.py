@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from shoptalk.text.exchangeable import FUNCTION_WORDS, OPPOSITES, POLAR, UNIT, UNIT_FORMS
+from shoptalk.text.exchangeable import FUNCTION_WORDS, INSERTED, OPPOSITES, POLAR, QUALIFIERS, UNIT, UNIT_FORMS
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import NUMBERS, SPELT, cased_like, framed, reworded
 
@@ -259,18 +259,27 @@ def _name(sentence: str, case: _Case) -> MistakenText | None:
 
 
 def _word(sentence: str, case: _Case) -> MistakenText | None:
-    """A word that says something for another of the corpus, with the same ending where there is one."""
-    found = [
-        match for match in _WORD.finditer(sentence) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS
-    ]
+    """A word that says something for another with the same ending where there is one, half of the time one of the
+    passages; or two words of the sentence exchanged. What stands in the passages elsewhere can be told from what is
+    right by reading alone, so it is what teaches to mark numbers and names that a reader has never seen exchanged.
+    """
+    found = _content_words(sentence)
     if not found or not case.inventory.words:
         return None
+    if (exchanged := _exchanged(sentence, found, case)) is not None:
+        return exchanged
     chosen = found[int(case.rng.integers(len(found)))]
-    tries = [case.choice(case.inventory.words) for _ in range(24)]
+    said = {match[0] for match in found}
+    near = sorted({match[0] for match in _content_words(case.passages)} - said)
+    far = [word for word in (case.choice(case.inventory.words) for _ in range(24)) if not case.says(word)]
+    options = near if near and (case.rng.random() < 0.5 or not far) else far
     ending = next((ending for ending in ("ing", "ed", "ly", "s") if chosen[0].endswith(ending)), "")
-    fitting = [word for word in tries if not case.says(word) and (not ending or word.endswith(ending))]
-    fitting = fitting or [word for word in tries if not case.says(word)]
-    return _replaced(sentence, [(*chosen.span(), fitting[0])]) if fitting else None
+    fitting = [word for word in options if not ending or word.endswith(ending)] or options
+    return _replaced(sentence, [(*chosen.span(), case.choice(fitting))]) if fitting else None
+
+
+def _content_words(text: str) -> list[re.Match[str]]:
+    return [match for match in _WORD.finditer(text) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS]
 
 
 def _unit(sentence: str, case: _Case) -> MistakenText | None:
@@ -283,10 +292,42 @@ def _unit(sentence: str, case: _Case) -> MistakenText | None:
     return _replaced(sentence, [(*chosen.span(), new)])
 
 
+# --- qualifiers -------------------------------------------------------------------------------------------------------
+
+
+def _qualifier(sentence: str, case: _Case) -> MistakenText | None:
+    """How often, how many or how surely, said otherwise: one such word for another, one more, or one less."""
+    ways = [way for way in (_requalified(sentence, case), _qualified(sentence, case), _unqualified(sentence)) if way]
+    return ways[int(case.rng.integers(len(ways)))] if ways else None
+
+
+def _requalified(sentence: str, case: _Case) -> MistakenText | None:
+    """Another of the group."""
+    pairs = [(word, case.choice([other for other in group if other != word])) for group in QUALIFIERS for word in group]
+    return _exchanged_word(sentence, pairs, case)
+
+
+def _qualified(sentence: str, case: _Case) -> MistakenText | None:
+    """One more behind an auxiliary, half of the time any word of the corpus: whatever comes in there is wrong."""
+    found = _AFFIRMED.search(sentence)
+    if found is None:
+        return None
+    foreign = case.inventory.words and case.rng.random() < 0.5
+    word, at = case.choice(case.inventory.words if foreign else INSERTED), found.end()
+    return MistakenText(f"{sentence[:at]} {word}{sentence[at:]}", ((at + 1, at + 1 + len(word)),))
+
+
+def _unqualified(sentence: str) -> MistakenText | None:
+    """One less; the word before it, which now stands beside another, is what is wrong."""
+    found = _QUALIFIED.search(sentence)
+    return None if found is None else _replaced(sentence, [(*found.span(), found[1])])
+
+
 # --- polarity ---------------------------------------------------------------------------------------------------------
 
 _AUXILIARY = r"is|are|was|were|can|will|may|must|should|would|could|does|do|has|have"
 _AFFIRMED = re.compile(rf"\b(?:{_AUXILIARY})\b(?! (?:not|never|no)\b)(?!n't)(?=\s+[a-z])")
+_QUALIFIED = re.compile(rf"\b({_AUXILIARY}) (?:{'|'.join(INSERTED)})\b")
 _DENIED = re.compile(rf"\b({_AUXILIARY}|did)( not\b|n't\b)|\b(can)(not|'t)\b", re.I)
 
 
@@ -353,6 +394,7 @@ KINDS: dict[str, Corruption] = {
     "negation": _negation,
     "unit": _unit,
     "opposite": _opposite,
+    "qualifier": _qualifier,
     "word": _word,
     "sentence": _sentence,
 }

@@ -1,4 +1,4 @@
-"""Words that are exchanged for each other when a reply is corrupted: units, denials, opposites."""
+"""Words that are exchanged for each other when a reply is corrupted: units, denials, qualifiers, opposites."""
 
 import re
 
@@ -65,6 +65,38 @@ POLAR = (
     ("any", "no"), ("nothing", "everything"), ("nobody", "everybody"), ("allowed", "forbidden"), ("never", "always"),
     ("without", "with"), ("no", "some"), ("none", "all"), ("yes", "no"), ("possible", "impossible"),
 )  # fmt: skip
+QUALIFIERS = (
+    ("must", "may", "should"),
+    ("can", "must"),
+    ("will", "may"),
+    ("all", "most", "some", "few"),
+    ("each", "every second"),
+    ("both", "either"),
+    ("only", "even", "also", "mainly"),
+    ("usually", "often", "sometimes", "rarely", "seldom", "occasionally"),
+    ("exactly", "about", "almost"),
+    ("already", "still", "soon"),
+    ("at least", "at most", "exactly"),
+    ("up to", "more than", "exactly"),
+    ("from", "until"),
+    ("immediately", "eventually"),
+    ("today", "tomorrow", "yesterday"),
+    ("during", "before", "after"),
+    ("once", "twice"),
+    ("in", "under", "behind", "above"),
+    ("on", "off"),
+    ("to", "from"),
+    ("and", "or"),
+    ("if", "because"),
+    ("we", "you", "they"),
+    ("our", "your", "their"),
+    ("this", "another"),
+)
+"""Words that say how many, how often, how surely, where, whose, and whether one may or must, none of which denies; of a
+group one is exchanged for another.
+"""
+INSERTED = ("only", "usually", "rarely", "sometimes", "partly", "mainly", "seldom", "hardly", "soon", "still", "almost")
+"""Qualifiers that may come or go behind an auxiliary."""
 OPPOSITES = (
     ("before", "after"), ("more", "less"), ("open", "closed"), ("opens", "closes"), ("first", "last"),
     ("early", "late"), ("earlier", "later"), ("earliest", "latest"), ("inside", "outside"), ("include", "exclude"),

@@ -50,14 +50,17 @@ class Training:
         config: LoopConfig,
         folder: Path,
         snapshot_seconds: float,
+        general: Material[Any] | None = None,
     ) -> "Training":
-        """A training of `product` (changed in place) by the objective of `spec`; new heads are drawn by the seed."""
+        """A training of `product` (changed in place) by the objective of `spec`; new heads are drawn by the seed.
+        `general` is text that is replayed beside the corpus, for objectives that do that.
+        """
         product.ready_to_train()
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             objective = spec.build(product)
         objective.to(next(product.network.parameters()).device)
-        material = Material(corpus, product, inputs, targets)
+        material = Material(corpus, product, inputs, targets, general)
         return cls(
             folder=folder,
             objective=objective,

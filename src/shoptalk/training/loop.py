@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -214,7 +214,7 @@ def observing(objective: Objective[P, Any]) -> Iterator[P]:
     buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
     try:
         with evaluating(objective), torch.no_grad():
-            yield objective.product
+            yield cast(P, objective.product.merged())
     finally:
         for parameter, gradient in gradients:
             parameter.grad = gradient

@@ -50,6 +50,20 @@ class Cost(Frozen):
     """What preparing its targets and timing it took."""
 
 
+def joint_cost(costs: Sequence[Cost], *, share: float) -> Cost:
+    """What a step of a curriculum costs on average over its phases, the first of which has `share` of the steps; as
+    many are worth taking as no phase has too many of. Of one training, its own.
+    """
+    if len(costs) == 1:
+        return costs[0]
+    first, second = costs
+    return Cost(
+        seconds=share * first.seconds + (1 - share) * second.seconds,
+        tokens=share * first.tokens + (1 - share) * second.tokens,
+        most_steps=max(2, int(min(first.most_steps / share, second.most_steps / (1 - share)))),
+    )
+
+
 class CandidatePlan(Frozen):
     """How a candidate trains. `checkpoints` are its steps on the menu; the first one is the end of its pilot, unless
     that has a heat, which is on the menu too.

@@ -1,8 +1,8 @@
 """Pictures: a document each, from a file of its own, from a zip, or from a row that names one.
 
 A zip is read as a folder would be (`zips.py`). Of a row the column `curate.image_column` names the file, beside the
-table or inside a zip there (`photographs.zip/cat/1.jpg`). Rows that name one picture are its captions: the turns of one
-document. So there is a turn or a drop for each of them.
+table or in `curate.picture_folder`, or inside a zip there (`photographs.zip/cat/1.jpg`). Rows that name one picture are
+its captions: the turns of one document. So there is a turn or a drop for each of them.
 """
 
 import hashlib
@@ -129,15 +129,24 @@ def picture_name(row: Row, column: str) -> str | Bad:
     return value.strip()
 
 
-def beside(path: Path, name: str) -> str:
-    """Where the picture lies that a table names: beside the table, unless the name says where.
+def beside(path: Path, name: str, config: CurateConfig) -> str:
+    """Where the picture lies that a table names: in `curate.picture_folder`, where that holds it, else beside the
+    table, unless the name says where.
 
     A table that Windows wrote parts folders by backslashes, which elsewhere are letters of a name.
     """
-    place = path.absolute().parent / name
-    if "\\" in name and not os.path.exists(place) and archive_of(str(place)) is None:  # noqa: PTH110 (never raises)
-        place = path.absolute().parent / name.replace("\\", "/")
-    return str(place)
+    folders = [Path(config.picture_folder).expanduser().absolute()] if config.picture_folder else []
+    places = [folder / spelt for folder in (*folders, path.absolute().parent) for spelt in _spellings(name)]
+    return next((str(place) for place in places if _holds(str(place))), str(places[0]))
+
+
+def _spellings(name: str) -> list[str]:
+    return [name, name.replace("\\", "/")] if "\\" in name else [name]
+
+
+def _holds(place: str) -> bool:
+    """Whether there is a file, or a zip that it would lie in."""
+    return os.path.exists(place) or archive_of(place) is not None  # noqa: PTH110 (never raises)
 
 
 @dataclass
@@ -180,7 +189,7 @@ class NamedPictures:
         """A document for each picture, in the order in which the rows first name them, and a drop for each row that
         adds nothing to one.
         """
-        pictures = pictures_at([beside(self._file.path, name) for name in self._named], self._config)
+        pictures = pictures_at([beside(self._file.path, name, self._config) for name in self._named], self._config)
         for (name, named), picture in zip(self._named.items(), pictures, strict=True):
             if isinstance(picture, RefusedPicture):
                 for number, captions in named.rows:

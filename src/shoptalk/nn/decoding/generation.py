@@ -1,7 +1,8 @@
 """What is asked of a decoder, and what it gives back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from shoptalk.errors import ConfigError
 
@@ -59,3 +60,19 @@ class Generated:
     drafted: int
     accepted: int
     """Tokens that were guessed from the text so far, and how many of them were right."""
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """What goes on from texts, a `Writer`."""
+
+    context: int
+    """Tokens of a prompt and its text together."""
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that begins a document."""
+        ...
+
+    def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
+        """A text for each."""
+        ...

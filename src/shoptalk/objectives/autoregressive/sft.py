@@ -25,6 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from shoptalk.nn.language_model import LanguageModel, next_token_loss
+from shoptalk.nn.low_rank import LoraSettings, adapt_matrices
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
@@ -63,6 +64,7 @@ class SftSpec(Spec):
     batch: int = Field(default=8, ge=1)
     passes: float = Field(default=3.0, gt=0)
     context: int = Field(default=512, ge=16, description="tokens of a conversation, at most the model's own")
+    lora: LoraSettings = LoraSettings()
 
     def examples(self, corpus: Corpus) -> Examples:
         """The first position of every conversation with a reply."""
@@ -93,7 +95,12 @@ class SftSpec(Spec):
         return collate
 
     def build(self, product: LanguageModel) -> "ChatModel":
-        """The model as it is."""
+        """The model as it is, with low-rank adaptations where the settings have a rank.
+
+        Raises:
+            ConfigError: the model has no such layers, or matrices that are too small for the rank.
+        """
+        adapt_matrices(product.network.backbone, self.lora)
         return ChatModel(product)
 
 
