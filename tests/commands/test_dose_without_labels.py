@@ -185,6 +185,24 @@ def test_parts_of_a_corpus_hold_whole_documents_lie_in_each_other_and_are_no_siz
         before = {*documents.tolist()}
 
 
+@pytest.mark.slow
+def test_a_winner_that_replays_general_text_is_dosed_from_what_the_run_has_kept_of_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    general, moved = tmp_path / "general.txt", tmp_path / "moved.txt"
+    rng = random.Random(3)
+    general.write_text("\n\n".join(f"A river has {rng.randint(10, 99)} bends and a mill." for _ in range(60)))
+    overrides = ["objectives.clm.batch=4", "objectives.clm.context=64", f"replay.sources={json.dumps([str(general)])}"]
+    config = load(
+        overrides=overrides, task="language_model", base="scratch:gpt-nano", budget="10ktok",
+        candidates=("clm-replay-40", "none"),
+    )  # fmt: skip
+    adapt([finished.parent / "documents.jsonl"], out=tmp_path / "run", config=config, report=Listener())
+    general.rename(moved)
+    told = dose(tmp_path / "run", budget=None, report=Listener()).told()
+    assert told["objective"] == "clm-replay-40" and len(told["curves"]["texts"]["points"]) == 4
+
+
 # --- other tasks without labels
 
 

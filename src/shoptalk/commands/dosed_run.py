@@ -19,6 +19,7 @@ from shoptalk.stages.world import World
 from shoptalk.tasks import needs_of
 from shoptalk.tasks.judge import Judge
 from shoptalk.telling.facts import decided
+from shoptalk.training.replay import kept_general
 from shoptalk.training.reporter import Reporter, Silent
 
 
@@ -81,7 +82,7 @@ def open_dosed(run: Path, verdict: Verdict, report: Reporter) -> DosedRun:
     artifact = open_artifact(run / "decision")
     assert artifact is not None
     world = World(run=run, config=settings_of(run, artifact), report=Silent())
-    curated = open_curated(world)
+    curated = replace(open_curated(world), general=kept_general(run, world.config))
     world = base_stage(world, curated)
     plan_file = run / "plan.json"
     planned = _plan_text(plan_file)

@@ -109,6 +109,15 @@ def general_corpus(
     return launch.shared(folder, make=make, read=lambda: _opened(folder, key))
 
 
+def kept_general(run: Path, config: Config) -> Corpus | None:
+    """The general text that a finished run has kept, wherever its sources are now; None where its settings name none.
+
+    Raises:
+        AbsentError: it was deleted.
+    """
+    return _opened(run / TEXT, None) if config.replay.sources else None
+
+
 def replayed(run: Path, general: Corpus | None, product: Product) -> Material[Any] | None:
     """What batches of the general text are made from, its inputs in `RUN/replay/inputs`. Several processes may call
     this together.
@@ -122,7 +131,7 @@ def replayed(run: Path, general: Corpus | None, product: Product) -> Material[An
     return Material(general, product, inputs, None)
 
 
-def _opened(folder: Path, key: str) -> Corpus:
+def _opened(folder: Path, key: str | None) -> Corpus:
     artifact = open_artifact(folder, key=key)
     if artifact is None:
         raise AbsentError(f"{folder} is not there. Run the command that makes it again.")
