@@ -160,6 +160,13 @@ def test_a_bart_opens_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-5)
 
 
+def test_a_folder_that_leaves_its_positions_open_has_the_usual_context(tmp_path: Path) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": None}))
+    assert open_encoder_decoder(tmp_path, "x", max_length=32).max_length == 32
+
+
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     tiny_encoder_decoder().save(tmp_path, card="")
     tensors = load_file(tmp_path / "model.safetensors")
