@@ -31,6 +31,7 @@ _HELPS: Mapping[Asks, str] = {
     "replies": "1 or 2; 0 neither, or both as well; s skip; u undo; q stop",
     "texts": "1 or 2; 0 equally good; b both bad; s skip; u undo; q stop",
 }
+_ASKED: Mapping[Asks, str] = {"labels": "messages", "replies": "messages", "texts": "prompts"}
 _GAIN = 0.5
 """Points that are worth having, where two files are compared and no other is given: that of runs."""
 _WIDTH = 48
@@ -75,7 +76,7 @@ def ask(
     """
     if page and answers is not None:
         raise InputError("--page is for a person and --answers for a file: give one of the two.")
-    from shoptalk.commands.ask import answer_from, read_answers, result
+    from shoptalk.commands.ask import answer_from_file, result
     from shoptalk.commands.ask_session import open_session
     from shoptalk.commands.ask_texts import open_texts
 
@@ -91,9 +92,11 @@ def ask(
             gain = _GAIN if smallest_gain is None else smallest_gain
             session = stack.enter_context(open_texts(target, new, out=folder, smallest_gain=gain, **asked))
         if answers is not None:
-            unknown = answer_from(session, read_answers(answers, session.labels))
+            unknown = answer_from_file(session, answers)
             if unknown:
-                typer.echo(f"{answers.name} has no answer to {unknown} of the messages asked about", err=True)
+                typer.echo(
+                    f"{answers.name} has no answer to {unknown} of the {_ASKED[session.asks]} asked about", err=True
+                )
         elif not session.finished and page:
             from shoptalk.commands.ask_page import ask_on_page
 
