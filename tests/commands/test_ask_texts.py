@@ -284,7 +284,7 @@ def test_a_file_answers_each_of_several_rows_with_one_prompt(
     lines.append({"text": "Again.", "label": None})
     files = written(tmp_path / "old.jsonl", one), written(tmp_path / "new.jsonl", other)
     answers, out = written(tmp_path / "preferred.jsonl", lines), tmp_path / "out"
-    status, output, error = call(capsys, monkeypatch, "ask", *files, "--out", out, "--answers", answers, "--json")
+    status, _, error = call(capsys, monkeypatch, "ask", *files, "--out", out, "--answers", answers, "--json")
     assert status == 0, error
     assert "preferred.jsonl has no answer to 2 of the prompts asked about" in error
     kept = {
