@@ -7,6 +7,7 @@ written on standard error and what came of them on standard output, as everywher
 """
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ _ASKED: Mapping[Asks, str] = {"labels": "messages", "replies": "messages", "text
 _GAIN = 0.5
 """Points that are worth having, where two files are compared and no other is given: that of runs."""
 _WIDTH = 48
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_LISTED = 9
 
 
@@ -167,7 +169,7 @@ def _asked(session: "Session", question: "BlindQuestion") -> bool:
             session.skip(question.key)
         elif typed.casefold() == "n" and session.labels:
             for text, label in session.neighbours(question.key):
-                _say(f"  {label}: {' '.join(text.split())}")
+                _say(f"  {label}: {_on_a_line(text)}")
             continue
         elif none := next((none for none in NONES[session.asks] if none.key == typed.casefold()), None):
             session.answer(question.key, None, none.choice)
@@ -187,19 +189,32 @@ def _asked(session: "Session", question: "BlindQuestion") -> bool:
 def _put(question: "BlindQuestion", options: list[str], asks: Asks) -> None:
     _say("")
     for role, text in question.context:
-        _say(f"  {role or 'turn'}: {' '.join(text.split())}")
+        _say(f"  {_on_a_line(role) or 'turn'}: {_on_a_line(text)}")
     if asks == "labels":
-        _say(f"{question.number}. {' '.join(question.text.split())}")
+        _say(f"{question.number}. {_on_a_line(question.text)}")
     elif asks == "replies":
         _say(f"{question.number}. Which of these two replies fits?")
     else:
-        _say(f"{question.number}. {question.text}\nWhich of these two texts is better?")
+        _say(f"{question.number}. {_visible(question.text)}\nWhich of these two texts is better?")
     _list(options)
 
 
 def _list(options: list[str]) -> None:
+    """The options with their numbers; the lines of one stay lines, and stand behind its number."""
     for number, option in enumerate(options, start=1):
-        _say(f"  {number} {' '.join(option.split()) or '(nothing was written)'}")
+        head = f"  {number} "
+        lines = _visible(option).strip().split("\n")
+        behind = [line and f"{' ' * len(head)}{line}" for line in map(str.rstrip, lines[1:])]
+        _say(head + "\n".join([lines[0].rstrip() or "(nothing was written)", *behind]))
+
+
+def _on_a_line(text: str) -> str:
+    return _visible(" ".join(text.split()))
+
+
+def _visible(text: str) -> str:
+    """The text with escapes for what would move the cursor, colour the terminal or turn the direction of reading."""
+    return _UNSEEN.sub(lambda unseen: ascii(unseen[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def _search(typed: str, labels: tuple[str, ...]) -> list[str]:
