@@ -139,6 +139,24 @@ def test_what_nobody_can_read_is_taken_out_of_a_text_and_nothing_else_is_repaire
     assert row.candidate == row.prompt == "It\u2019s ]0;mineone &amp; CAFÃ‰\ntwo\nthree\nfour\tfive\ufffd"
 
 
+def test_rouge_of_another_script_is_left_out_and_the_share_of_unknown_words_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [{"candidate": f"Паром {i}.", "reference": "Паром отходит."} for i in range(8)]
+    status, output, error = call(capsys, monkeypatch, "evaluate", written(tmp_path / "ru.jsonl", given))
+    assert status == 0, error
+    assert "ROUGE-1" not in output
+    assert "100 % of the references' words have others: it is not given" in output
+    german = [{"candidate": f"Brot für {i}.", "reference": "Brot für alle hier."} for i in range(8)]
+    path = written(tmp_path / "de.jsonl", german)
+    status, output, _ = call(capsys, monkeypatch, "evaluate", path)
+    assert "ROUGE-1" in output and "25 % of the references' words have others: it splits them" in output
+    assert (
+        evaluate_texts(path).beyond_rouge == 25
+        and evaluate_texts(written(tmp_path / "e.jsonl", rows())).beyond_rouge == 0
+    )
+
+
 def test_a_text_that_says_nothing_counts_and_is_told(tmp_path: Path) -> None:
     given = rows()
     given[3]["candidate"] = ""
