@@ -28,7 +28,7 @@ from shoptalk.commands.budgeted import trained_within_budget
 from shoptalk.commands.translate import corpus_of
 from shoptalk.config import Config, load
 from shoptalk.curate.parallel_text import ParallelPair
-from shoptalk.evaluate.chrf import chrf, chrf_interval, chrf_statistics, resampled_chrf, resamples
+from shoptalk.evaluate.chrf import chrf, chrf_interval, chrf_statistics, resampled_chrf, resampled_sums
 from shoptalk.nn.bases import hush
 from shoptalk.nn.encoder_decoder import EncoderDecoder
 from shoptalk.nn.machine import prepare
@@ -120,9 +120,7 @@ def bleu_of(statistics: Int[np.ndarray, "N 10"], *, seed: int = 0) -> tuple[floa
         numbers = [int(number) for number in row]
         return float(sacrebleu.BLEU.compute_bleu(numbers[:4], numbers[4:8], *numbers[8:]).score)
 
-    again: Float[np.ndarray, " R"] = np.array(
-        [score(row) for row in resamples(len(statistics), seed=seed) @ statistics]
-    )
+    again: Float[np.ndarray, " R"] = np.array([score(row) for row in resampled_sums(statistics, seed=seed)])
     low, high = np.quantile(again, [0.025, 0.975])
     return score(statistics.sum(axis=0)), (float(low), float(high))
 

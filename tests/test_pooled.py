@@ -1,9 +1,14 @@
 """Intervals of scores of whole corpora, against formulas written out by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from shoptalk.decide import intervals
+from shoptalk.decide.intervals import Scores, estimate
 from shoptalk.decide.pooled import gain, level
+from shoptalk.evaluate.chrf import resampled_chrf
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
@@ -91,3 +96,42 @@ def test_one_text_has_no_interval() -> None:
 def test_the_same_seed_gives_the_same_interval() -> None:
     values = of(np.random.default_rng(0).uniform(0, 100, 30))
     assert level(values, mean, seed=3) == level(values, mean, seed=3) != level(values, mean, seed=4)
+
+
+@pytest.mark.parametrize("cells", [1, 100, 30 * 64])
+def test_resamples_are_the_same_in_whatever_blocks_they_are_drawn(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one resample, of three, and of sixty-four."""
+    rng = np.random.default_rng(0)
+    values, counts = of(rng.uniform(0, 100, 30)), rng.integers(0, 50, (30, 3, 6))
+    scores = Scores(("a",), rng.random((2, 3, 30)) < 0.7, rng.random((3, 30)) < 0.6, np.arange(30))
+
+    def measured() -> list[object]:
+        estimated = estimate(scores, n_boot=200, seed=1)
+        pooled = (level(values, mean, n_boot=200, seed=1), gain(values, values[::-1], mean, n_boot=200, seed=1))
+        return [estimated.low, estimated.high, *pooled, resampled_chrf(counts, seed=1)]
+
+    whole = measured()
+    monkeypatch.setattr(intervals, "_CELLS", cells)
+    for one, other in zip(measured(), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("what", "most"), [("level", 150e6), ("estimate", 150e6), ("chrf", 60e6)])
+def test_many_texts_are_resampled_in_little_memory(what: str, most: float) -> None:
+    """All resamples at once are 80 MB of int64, once for chrF and three times elsewhere."""
+    n = 10_000
+    values, counts = of(np.random.default_rng(0).uniform(0, 100, n)), np.ones((n, 3, 6), dtype=np.int64)
+    right = np.random.default_rng(0).random((2, 1, n)) < 0.7
+    scores = Scores(("a",), right, np.ones((1, n), dtype=bool), np.arange(n))
+    tracemalloc.start()
+    try:
+        if what == "level":
+            level(values, mean, n_boot=1000, seed=0)
+        elif what == "estimate":
+            estimate(scores, n_boot=1000, seed=0)
+        else:
+            resampled_chrf(counts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most

@@ -122,6 +122,21 @@ def test_some_prompts_come_twice_and_their_answers_widen_the_interval(files: tup
         assert session.standing.asked == alone.asked
 
 
+def test_what_comes_twice_has_its_sides_changed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Who always takes the first one contradicts himself, and the interval is widened for it."""
+    first: dict[str, tuple[str, ...]] = {}
+    with opened(files, tmp_path / "out", smallest_gain=0.0) as session:
+        twice = 0
+        while (question := session.question()) is not None:
+            if question.again:
+                assert question.options == first[question.key][::-1]
+                twice += 1
+            first.setdefault(question.key, question.options)
+            session.answer(question.key, question.options[0])
+        outcome = session.outcome()
+    assert outcome.twice == twice > 0 and outcome.same == 0
+
+
 def test_equal_texts_leave_nothing_to_choose(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a.jsonl", rows("x")), written(tmp_path / "b.jsonl", rows("x"))
     with opened((one, other), tmp_path / "out") as session:
@@ -134,6 +149,8 @@ def test_an_answer_that_there_is_not_is_refused(files: tuple[Path, Path], tmp_pa
         assert question is not None
         with pytest.raises(InputError, match="There is no answer 'fine' here"):
             session.answer(question.key, None, "fine")
+        with pytest.raises(InputError, match=r"'x' is neither of the two texts that are asked about\. Give one of"):
+            session.answer(question.key, "x")
 
 
 def test_a_conversation_is_shown_turn_by_turn_and_a_source_alone_is_the_question(tmp_path: Path) -> None:
@@ -253,6 +270,30 @@ def test_a_file_may_answer_for_a_person_and_json_says_what_came_of_it(
         capsys, monkeypatch, "ask", *files, "--out", out, "--smallest-gain", "95", "--answers", answers
     )
     assert status == 0 and not output.startswith("choice: adopt")
+
+
+def test_a_file_answers_each_of_several_rows_with_one_prompt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line is of the row that has its text, quotation marks and all; what fits none, or two, is not answered."""
+    one = [{"prompt": "Say it.", "text": f"It\u2019s {i}, by old."} for i in range(4)]
+    other = [row | {"text": row["text"].replace("old", "new")} for row in one]
+    one, other = ([*part, {"prompt": "Again.", "text": f"{i}"}] for part, i in ((one, 1), (other, 2)))
+    better = [("Say it.", other[0]), ("Say it.", one[1]), ("Say it.", other[2]), ("Say it.", one[2])]
+    lines = [{"text": prompt, "label": row["text"]} for prompt, row in better]
+    lines.append({"text": "Again.", "label": None})
+    files = written(tmp_path / "old.jsonl", one), written(tmp_path / "new.jsonl", other)
+    answers, out = written(tmp_path / "preferred.jsonl", lines), tmp_path / "out"
+    status, _, error = call(capsys, monkeypatch, "ask", *files, "--out", out, "--answers", answers, "--json")
+    assert status == 0, error
+    assert "preferred.jsonl has no answer to 2 of the prompts asked about" in error
+    kept = {
+        row["systems"]["new"]: row["label"] for row in map(json.loads, (out / "answers.jsonl").read_text().splitlines())
+    }
+    assert kept == {other[0]["text"]: other[0]["text"], other[1]["text"]: one[1]["text"], "2": None}
+    strangers = written(tmp_path / "strangers.jsonl", [{"text": "Say it.", "label": "Nobody wrote this."}])
+    status, _, error = call(capsys, monkeypatch, "ask", *files, "--out", tmp_path / "x", "--answers", strangers)
+    assert status == 2 and "know none of the 5 prompts on which old and new differ. Give the better text" in error
 
 
 @pytest.mark.parametrize(("words", "said"), [

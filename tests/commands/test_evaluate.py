@@ -123,6 +123,40 @@ def test_texts_without_sources_have_no_support_and_say_so_where_some_have(tmp_pa
         evaluate_texts(tmp_path / "new.jsonl", baselines=True)
 
 
+@pytest.mark.parametrize("empty", ["", None, []])
+def test_of_columns_that_mean_the_same_the_first_that_says_something_counts(tmp_path: Path, empty: Any) -> None:
+    given = [{"source": empty, "passages": None, "turns": DIALOGUE, "candidate": None, "text": "Fine.", "prompt": "p"}]
+    (row,) = read_generated(written(tmp_path / "new.jsonl", given), needs=["candidate"])
+    assert row.candidate == "Fine." and row.spoken and row.context[0].text == "Hello."
+    table = written(tmp_path / "new.csv", [{"source": "", "passages": "One.", "candidate": "", "text": "x"}])
+    (row,) = read_generated(table, needs=["candidate"])
+    assert row.passages == ("One.",) and row.candidate == ""  # it wrote nothing, and that counts
+
+
+def test_what_nobody_can_read_is_taken_out_of_a_text_and_nothing_else_is_repaired(tmp_path: Path) -> None:
+    source = "It\u2019s \x1b]0;mine\x07one &amp; CAFÃ‰\x0btwo\r\nthree\rfour\tfive\udc80"
+    (row,) = read_generated(written(tmp_path / "new.jsonl", [{"text": source, "prompt": source}]), needs=["candidate"])
+    assert row.candidate == row.prompt == "It\u2019s ]0;mineone &amp; CAFÃ‰\ntwo\nthree\nfour\tfive\ufffd"
+
+
+def test_rouge_of_another_script_is_left_out_and_the_share_of_unknown_words_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [{"candidate": f"Паром {i}.", "reference": "Паром отходит."} for i in range(8)]
+    status, output, error = call(capsys, monkeypatch, "evaluate", written(tmp_path / "ru.jsonl", given))
+    assert status == 0, error
+    assert "ROUGE-1" not in output
+    assert "100 % of the references' words have others: it is not given" in output
+    german = [{"candidate": f"Brot für {i}.", "reference": "Brot für alle hier."} for i in range(8)]
+    path = written(tmp_path / "de.jsonl", german)
+    status, output, _ = call(capsys, monkeypatch, "evaluate", path)
+    assert "ROUGE-1" in output and "25 % of the references' words have others: it splits them" in output
+    assert (
+        evaluate_texts(path).beyond_rouge == 25
+        and evaluate_texts(written(tmp_path / "e.jsonl", rows())).beyond_rouge == 0
+    )
+
+
 def test_a_text_that_says_nothing_counts_and_is_told(tmp_path: Path) -> None:
     given = rows()
     given[3]["candidate"] = ""

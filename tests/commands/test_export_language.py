@@ -13,6 +13,7 @@ from shoptalk.commands.export import export
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.nn.bases import open_model
 from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.probes.bits_per_byte import general_bits
 from tests.command_line import call
 
 
@@ -51,6 +52,29 @@ def test_what_eight_bits_cost_is_measured_and_told(
     assert status == 0, error
     status, output, _ = call(capsys, monkeypatch, *words)
     assert status == 0 and "bits per byte of general text" in output and "before rounding" in output
+
+
+def test_the_bits_that_are_told_are_those_of_the_folder_that_is_opened(model: Path, tmp_path: Path) -> None:
+    """Also where 16 bits hold the embeddings and norms less exactly than the model does."""
+    product = open_model(str(model))
+    with torch.no_grad():
+        product.network.backbone.get_input_embeddings().weight.mul_(20 / 3)
+    product.save(tmp_path / "model", card="")
+    artifact = export(str(tmp_path / "model"), tmp_path / "out", form="safetensors", quantize="int8")
+    opened = general_bits()(open_model(str(tmp_path / "out"))).value
+    assert artifact.readings["bits_per_byte"] == pytest.approx(opened, rel=1e-6)
+    assert artifact.readings["bits_per_byte_float32"] == general_bits()(open_model(str(tmp_path / "model"))).value
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_an_exported_model_ends_its_turns_with_the_same_tokens(model: Path, tmp_path: Path, quantize: str) -> None:
+    """Of many models generation_config.json alone names the token that ends a turn."""
+    product = open_model(str(model))
+    ends = [product.tokenizer.eos_token_id, product.tokenizer.convert_tokens_to_ids("z")]
+    product.network.backbone.generation_config.eos_token_id = ends
+    product.save(tmp_path / "model", card="")
+    export(str(tmp_path / "model"), tmp_path / "out", form="safetensors", quantize=quantize)
+    assert open_model(str(tmp_path / "out")).network.backbone.generation_config.eos_token_id == ends
 
 
 def test_rounding_that_costs_too_much_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

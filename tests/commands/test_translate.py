@@ -12,14 +12,17 @@ import shoptalk
 from shoptalk.artifact import handed_out
 from shoptalk.cli.app import app
 from shoptalk.commands.pretrain import pretrain
-from shoptalk.commands.translate import finetune_translation, hold_out, young_spec
+from shoptalk.commands.translate import finetune_translation, hold_out, read_pairs_apart, young_spec
 from shoptalk.commands.verify import verify
 from shoptalk.config import load
 from shoptalk.errors import BaseModelError, SourceError, StorageError
+from shoptalk.nn.bases import open_model
 from shoptalk.nn.scratch_lm import LM_SIZES
 from shoptalk.nn.scratch_t5 import T5Size
+from shoptalk.nn.tiny_t5 import tiny_encoder_decoder
 from shoptalk.stages.world import World
 from shoptalk.training.reporter import Silent
+from tests.conftest import Listener
 
 ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "red", "blue", "old", "new")
 GERMAN = (
@@ -91,6 +94,40 @@ def test_a_test_files_sources_are_not_learned_from(pairs: Path, tmp_path: Path) 
     assert (result["learned"], result["test"]["pairs"], result["drops"]["in-test"]) == (110, 10, 10)
     drops = (tmp_path / "run" / "translation" / "drops.jsonl").read_text().splitlines()
     assert len(drops) == sum(result["drops"].values())
+
+
+def test_nearly_a_test_files_source_is_not_learned_from_either(pairs: Path, tmp_path: Path) -> None:
+    rows = pairs.read_text(encoding="utf-8").splitlines()
+    seen = [f"the old {word} and the new one are on their way to the harbour today" for word in ENGLISH]
+    test = tmp_path / "test.tsv"
+    test.write_text("\n".join([rows[0], *(f"{text}\t{text}" for text in seen)]), encoding="utf-8")
+    pairs.write_text("\n".join([*rows, *(f"{text}!! right\t{text}" for text in seen)]), encoding="utf-8")
+    config = load(overrides=["curate.near_duplicate=0.8"])
+    world = World(run=tmp_path / "run", config=config, report=Silent())
+    read = read_pairs_apart(pairs, test, ("en", "de"), config, world)
+    assert len(read.judged) == len(ENGLISH) and not any("harbour" in pair.source for pair in read.learned)
+    assert sum(drop.reason == "in-test" for drop in read.drops) == len(ENGLISH)
+
+
+def test_a_target_that_the_model_cannot_read_whole_is_left_out_and_told(pairs: Path, tmp_path: Path) -> None:
+    """Of it the model would learn to stop in the middle, and few bits would stand for many bytes."""
+    model = tiny_encoder_decoder(max_length=48)
+    model.save(tmp_path / "model", card="")
+    rows = pairs.read_text(encoding="utf-8").splitlines()
+    long, test = "sehr lang " * 20, tmp_path / "test.tsv"
+    test.write_text("\n".join([*rows[:11], f"one\t{long}"]), encoding="utf-8")
+    pairs.write_text("\n".join([*rows, f"the long one\t{long}", "a short one\tkurz"]), encoding="utf-8")
+    told = Listener()
+    world = World(run=tmp_path / "run", config=load(overrides=["objectives.translate.batch=16"]), report=told)
+    columns = ("en", "de")
+    result = finetune_translation(world, str(tmp_path / "model"), pairs, columns=columns, test=test, steps=1)
+    assert result["drops"]["long-target"] == 2 and result["test"]["pairs"] == 10
+    assert any("2 left out (2 long-target)" in line and "its target has 199 tokens" in line for line in told.said)
+    opened = open_model(str(tmp_path / "run" / "model"))
+    shown = [line.split("\t") for line in rows[1:11]]
+    bits = opened.bits_given([source for source, _ in shown], [target for _, target in shown])
+    per_byte = bits.sum() / sum(len(target.encode()) for _, target in shown)
+    assert result["test"]["bits_per_byte"] == pytest.approx(per_byte, rel=1e-4)
 
 
 def test_span_corruption_first_and_pairs_then_is_two_commands(pairs: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoptalk.decide.pooled import level
-from shoptalk.evaluate.text_scores import scores, support
+from shoptalk.evaluate.text_scores import beyond_rouge, scores, support
 
 sacrebleu = pytest.importorskip("sacrebleu", reason="the extra `texts` is not installed")
 rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer", reason="the extra `texts` is not installed")
@@ -50,6 +50,24 @@ def test_rouge_is_the_mean_f_measure_in_per_cent(key: str) -> None:
     scorer = rouge_scorer.RougeScorer([key], use_stemmer=True)
     pairs = zip(REFERENCES, CANDIDATES, strict=True)
     assert whole(key) == pytest.approx(100 * np.mean([scorer.score(a, b)[key].fmeasure for a, b in pairs]))
+
+
+@pytest.mark.parametrize("key", ["rouge1", "rouge2", "rougeL"])
+def test_a_reference_in_another_script_says_nothing_by_rouge(key: str) -> None:
+    russian, english = "Паром отходит в девять.", "The ferry leaves at nine."
+
+    def value(candidates: list[str], references: list[str]) -> float | None:
+        score = next(score for score in scores(candidates, references, None) if score.key == key)
+        measured = level(score.statistics, score.of, seed=0)
+        return None if measured is None else measured.value
+
+    assert value([russian] * 3, [russian] * 3) is None
+    assert value([russian, english, "No."], [russian, english, english]) == pytest.approx(50.0)
+
+
+def test_words_with_letters_that_rouge_does_not_know_are_counted() -> None:
+    assert beyond_rouge(["Brot für alle", "Ünder 1,5 m"]) == pytest.approx(100 * 2 / 7)
+    assert beyond_rouge(["The ferry.", ""]) == 0 and beyond_rouge(["Паром", "船"]) == 100
 
 
 def test_support_counts_numbers_in_any_form_and_names_by_their_words() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from shoptalk.nn.bases import began_as, kind_of, open_base, open_model, pieces_o
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork, target_loss
 from shoptalk.nn.open_seq2seq import is_encoder_decoder, open_encoder_decoder
-from shoptalk.nn.rewriting import rewritten
+from shoptalk.nn.rewriting import LONGER, MORE, rewritten
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.nn.tiny_t5 import tiny_bytes_with_sentinels, tiny_encoder_decoder
 from shoptalk.tasks import check_reads
@@ -159,6 +160,13 @@ def test_a_bart_opens_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.bits_given(SOURCES, TARGETS), model.bits_given(SOURCES, TARGETS), rtol=1e-5)
 
 
+def test_a_folder_that_leaves_its_positions_open_has_the_usual_context(tmp_path: Path) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": None}))
+    assert open_encoder_decoder(tmp_path, "x", max_length=32).max_length == 32
+
+
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     tiny_encoder_decoder().save(tmp_path, card="")
     tensors = load_file(tmp_path / "model.safetensors")
@@ -198,6 +206,36 @@ def test_what_is_written_does_not_depend_on_the_others_and_ends_in_time(beams: i
     assert together == [rewritten(model, [source], beams=beams, most_tokens=8)[0] for source in SOURCES]
     assert rewritten(model, [], beams=beams) == []
     assert not any("<" in text for text in together)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize(("make", "seed"), [(tiny_encoder_decoder, 0), (tiny_encoder_decoder, 1), (tiny_bart, 1)])
+def test_a_longer_row_beside_it_does_not_change_what_is_written(
+    make: Callable[[], EncoderDecoder], seed: int, beams: int
+) -> None:
+    """Each row has a limit of its own, which random weights reach."""
+    model, sources = make(), ["a", "two", "dogs and cats"]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    limits = [LONGER * len(model.framed(model.ids([source])[0])) + MORE for source in sources]
+    assert len(set(limits)) == 3 and max(limits) <= model.max_length
+    assert rewritten(model, sources, beams=beams) == [rewritten(model, [source], beams=beams)[0] for source in sources]
+
+
+def test_settings_of_a_folder_for_other_texts_do_not_change_what_is_written() -> None:
+    model = tiny_bart()
+    backbone: Any = model.network.backbone
+    plain = [rewritten(model, SOURCES, beams=beams) for beams in (1, 3)]
+    others = {"min_length": 30, "no_repeat_ngram_size": 1, "length_penalty": 4.0, "repetition_penalty": 3.0}
+    backbone.generation_config.update(**others, num_return_sequences=2, num_beams=4, forced_eos_token_id=5)
+    asked = backbone.generation_config.to_dict()
+    assert [rewritten(model, SOURCES, beams=beams) for beams in (1, 3)] == plain
+    assert backbone.generation_config.to_dict() == asked  # what is saved with the model
+    forbidden = int(model.tokenizer.convert_tokens_to_ids("a"))
+    backbone.generation_config.update(suppress_tokens=[forbidden])
+    assert not any("a" in text for text in rewritten(model, SOURCES))
 
 
 def test_a_scratch_size_exists_only_inside_a_run() -> None:

@@ -82,6 +82,16 @@ def test_of_a_conversation_longer_than_the_context_every_reply_is_learned_at_som
     assert taught == {"yes 0<|endoftext|>", "no 0<|endoftext|>"}
 
 
+def test_the_only_reply_is_learned_also_where_a_long_turn_follows_it() -> None:
+    corpus, model = talks(1), tiny_language_model()
+    texts = ("a card?", "yes", "and then " * 20)
+    long_end = replace(
+        corpus, items=texts, conversation=np.zeros(3, dtype=np.int64), turn=np.arange(3), role=np.array([0, 1, 0])
+    )
+    batch = SftSpec(context=16).collate(Material(long_end, model, None, None))([0], Key(0, 0))
+    assert model.tokenizer.decode(batch.rows.ids[batch.taught].tolist()) == "yes<|endoftext|>"
+
+
 def test_only_conversations_with_a_reply_are_examples() -> None:
     assert list(SPEC.examples(talks(3))) == [0, 4, 8]
     alone = Corpus(items=("a", "b"), conversation=np.array([0, 1]), turn=np.array([0, 0]), digest="alone")

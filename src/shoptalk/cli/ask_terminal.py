@@ -7,6 +7,7 @@ written on standard error and what came of them on standard output, as everywher
 """
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -31,9 +32,11 @@ _HELPS: Mapping[Asks, str] = {
     "replies": "1 or 2; 0 neither, or both as well; s skip; u undo; q stop",
     "texts": "1 or 2; 0 equally good; b both bad; s skip; u undo; q stop",
 }
+_ASKED: Mapping[Asks, str] = {"labels": "messages", "replies": "messages", "texts": "prompts"}
 _GAIN = 0.5
 """Points that are worth having, where two files are compared and no other is given: that of runs."""
 _WIDTH = 48
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_LISTED = 9
 
 
@@ -75,7 +78,7 @@ def ask(
     """
     if page and answers is not None:
         raise InputError("--page is for a person and --answers for a file: give one of the two.")
-    from shoptalk.commands.ask import answer_from, read_answers, result
+    from shoptalk.commands.ask import answer_from_file, result
     from shoptalk.commands.ask_session import open_session
     from shoptalk.commands.ask_texts import open_texts
 
@@ -91,9 +94,11 @@ def ask(
             gain = _GAIN if smallest_gain is None else smallest_gain
             session = stack.enter_context(open_texts(target, new, out=folder, smallest_gain=gain, **asked))
         if answers is not None:
-            unknown = answer_from(session, read_answers(answers, session.labels))
+            unknown = answer_from_file(session, answers)
             if unknown:
-                typer.echo(f"{answers.name} has no answer to {unknown} of the messages asked about", err=True)
+                typer.echo(
+                    f"{answers.name} has no answer to {unknown} of the {_ASKED[session.asks]} asked about", err=True
+                )
         elif not session.finished and page:
             from shoptalk.commands.ask_page import ask_on_page
 
@@ -164,7 +169,7 @@ def _asked(session: "Session", question: "BlindQuestion") -> bool:
             session.skip(question.key)
         elif typed.casefold() == "n" and session.labels:
             for text, label in session.neighbours(question.key):
-                _say(f"  {label}: {' '.join(text.split())}")
+                _say(f"  {label}: {_on_a_line(text)}")
             continue
         elif none := next((none for none in NONES[session.asks] if none.key == typed.casefold()), None):
             session.answer(question.key, None, none.choice)
@@ -184,19 +189,32 @@ def _asked(session: "Session", question: "BlindQuestion") -> bool:
 def _put(question: "BlindQuestion", options: list[str], asks: Asks) -> None:
     _say("")
     for role, text in question.context:
-        _say(f"  {role or 'turn'}: {' '.join(text.split())}")
+        _say(f"  {_on_a_line(role) or 'turn'}: {_on_a_line(text)}")
     if asks == "labels":
-        _say(f"{question.number}. {' '.join(question.text.split())}")
+        _say(f"{question.number}. {_on_a_line(question.text)}")
     elif asks == "replies":
         _say(f"{question.number}. Which of these two replies fits?")
     else:
-        _say(f"{question.number}. {question.text}\nWhich of these two texts is better?")
+        _say(f"{question.number}. {_visible(question.text)}\nWhich of these two texts is better?")
     _list(options)
 
 
 def _list(options: list[str]) -> None:
+    """The options with their numbers; the lines of one stay lines, and stand behind its number."""
     for number, option in enumerate(options, start=1):
-        _say(f"  {number} {' '.join(option.split()) or '(nothing was written)'}")
+        head = f"  {number} "
+        lines = _visible(option).strip().split("\n")
+        behind = [line and f"{' ' * len(head)}{line}" for line in map(str.rstrip, lines[1:])]
+        _say(head + "\n".join([lines[0].rstrip() or "(nothing was written)", *behind]))
+
+
+def _on_a_line(text: str) -> str:
+    return _visible(" ".join(text.split()))
+
+
+def _visible(text: str) -> str:
+    """The text with escapes for what would move the cursor, colour the terminal or turn the direction of reading."""
+    return _UNSEEN.sub(lambda unseen: ascii(unseen[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def _search(typed: str, labels: tuple[str, ...]) -> list[str]:

@@ -55,6 +55,12 @@ def _cell(score: dict[str, Any], form: str) -> str:
 
 def _counts(measures: dict[str, Any]) -> list[str]:
     counts = []
+    if measures["beyond_rouge"]:
+        given = any(score["key"].startswith("rouge") for score in measures["levels"])
+        counts.append(
+            f"ROUGE knows the letters a to z alone, and {measures['beyond_rouge']:.0f} % of the references' words have "
+            f"others: {'it splits them or leaves them out' if given else 'it is not given'}"
+        )
     if measures["stated"] is not None:
         counts.append(
             f"{measures['supported']:,} of the {measures['stated']:,} numbers and names that it states stand in the "

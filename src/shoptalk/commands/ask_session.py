@@ -26,6 +26,7 @@ from shoptalk.commands.ask_prepare import Asking, Disagreement, prepare
 from shoptalk.commands.ask_run import is_verdict, open_run, two_systems
 from shoptalk.commands.ask_settle import settle
 from shoptalk.commands.ask_subject import Subject, this_user
+from shoptalk.curate.clean import sample
 from shoptalk.decide.disagreements import SKIPPED, Consistency, Standing, path, stand
 from shoptalk.errors import InputError
 from shoptalk.report.asked_words import asked_sentence, preferred_sentence
@@ -51,8 +52,8 @@ class BlindQuestion:
     number: int
     """From 1."""
     options: tuple[str, ...]
-    """Both systems' answers, and where labels are asked for likely others, in the order of the alphabet; replies in a
-    random order."""
+    """Both systems' answers, and where labels are asked for likely others, in the order of the alphabet; replies and
+    texts in a random order, and the other way round when they are asked again."""
     again: bool = False
     """Whether it has been answered before, which is not to be told."""
     context: tuple[tuple[str, str], ...] = ()
@@ -186,10 +187,18 @@ class Session:
         """
         row = self._asked(key)
         if label is not None and label not in (self.labels or row.answers):
-            raise InputError(f"There is no label {label!r}. Give one of the run's {len(self.labels)} labels, or none.")
+            raise InputError(self._no_such(label))
         if label is None and given not in ("none", *(none.choice for none in NONES[self.asks])):
             raise InputError(f"There is no answer {given!r} here. Give one of the options, or none.")
         self._keep(row, label, given if label is None else "answer")
+
+    def _no_such(self, label: str) -> str:
+        if self.labels:
+            return f"There is no label {label!r}. Give one of the run's {len(self.labels)} labels, or none."
+        return (
+            f"{sample(label)!r} is neither of the two {self.asks} that are asked about. Give one of the question's "
+            "options, or none."
+        )
 
     def skip(self, key: str) -> None:
         """Ask that message later, after all others."""
@@ -239,9 +248,10 @@ class Session:
     def _shown(self, key: str) -> BlindQuestion:
         row = self._rows[key]
         options = sorted({*row.answers, *row.others})
-        if not self.labels and self._chance(key, "order") < 0.5:
-            options.reverse()
         again = any(one.key == key and one.given != "skip" for one in self._journal.rows)
+        # The second time the sides are changed: whoever always takes the first one is not consistent.
+        if not self.labels and (self._chance(key, "order") < 0.5) != again:
+            options.reverse()
         return BlindQuestion(key, row.text, self.asked + 1, tuple(options), again, row.context)
 
     # --- the answers ----------------------------------------------------------------------------------------------

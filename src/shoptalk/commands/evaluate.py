@@ -14,7 +14,7 @@ from shoptalk.curate.generated_texts import GeneratedText, read_generated, same_
 from shoptalk.decide.pooled import Pooled, gain, level
 from shoptalk.errors import SourceError
 from shoptalk.evaluate.extractive import baselines as extracts
-from shoptalk.evaluate.text_scores import SUPPORT, TextScore, require_packages, scores
+from shoptalk.evaluate.text_scores import SUPPORT, TextScore, beyond_rouge, require_packages, scores
 from shoptalk.report.text_measures_json import ComparedTexts, MeasuredScore, TextMeasures
 
 FEWEST = 2
@@ -78,6 +78,7 @@ def evaluate_texts(
         texts=len(rows),
         empty=_empty(candidates),
         levels=levels,
+        beyond_rouge=beyond_rouge([row.reference for row in rows]),
         stated=None if facts is None else int(facts[1]),
         supported=None if facts is None else int(facts[0]),
         compared=compared,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from shoptalk.errors import ArtifactError
-from shoptalk.nn.int8_weights import round_matrices
+from shoptalk.nn.int8_weights import keep_16_bits, round_matrices
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.probes.bits_per_byte import SENTENCES, general_bits
 
@@ -33,6 +33,7 @@ def write_language_model(
     if rounding == "int8":
         product = product.copy()
         layers = round_matrices(product.network.backbone)
+        keep_16_bits(product.network.backbone)
         readings = {
             "bits_per_byte": probe(product).value,
             "bits_per_byte_float32": before,

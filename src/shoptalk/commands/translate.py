@@ -22,7 +22,7 @@ from shoptalk.commands.budgeted import trained_within_budget
 from shoptalk.config import Config
 from shoptalk.curate.clean import printable, sample
 from shoptalk.curate.curation import by_reason, write_drops
-from shoptalk.curate.dedup import clusters, normalise
+from shoptalk.curate.dedup import clusters, matches
 from shoptalk.curate.parallel_text import COLUMNS, ParallelPair, read_parallel
 from shoptalk.curate.sources import rows_left_out
 from shoptalk.errors import BaseModelError, SourceError
@@ -52,6 +52,7 @@ RESULT = "result.json"
 FEWEST = 50
 """Pairs that are left to learn from, at least."""
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
+_IN_TEST = "its source is one of the test's, or nearly so"
 WRITTEN_MOST = 200
 """Of the pairs that are judged, those whose source is translated: writing takes longer than reading."""
 
@@ -90,6 +91,7 @@ def finetune_translation(
     claim(world.run, question, force=force)
     if not _finished(world.run, settings, parents):
         product = opened(model, read.learned, config)
+        read = with_room(product, read, pairs, world)
         corpus = corpus_of(read.learned, digest=key_of(kind="pairs", config=settings, parents=parents))
         before = judged(product, read.judged)
         world.report.say(f"finetune: {len(read.learned):,} pairs to learn from, {len(read.judged):,} to judge by")
@@ -195,28 +197,58 @@ def read_pairs_apart(
         tests, of_test = read_parallel(test, columns, config.curate, say=world.report.say)
         if of_test:
             world.report.say(rows_left_out(printable(test.name), of_test))
-        sources = {normalise(pair.source) for pair in tests}
-        seen = [pair for pair in given if normalise(pair.source) in sources]
+        sources = [pair.source for pair in given]
+        alike = matches(sources, [pair.source for pair in tests], config.curate.near_duplicate)
+        learned, seen = ([pair for pair, near in zip(given, alike, strict=True) if near == side] for side in (0, 1))
         if seen:
-            world.report.say(f"{len(seen):,} pairs have a source of the test, and are not learned from")
-        drops = [*drops, *of_test, *(_in_test(pair, pairs) for pair in seen)]
-        learned = [pair for pair in given if normalise(pair.source) not in sources]
+            world.report.say(f"{len(seen):,} pairs have a source of the test, or nearly so, and are not learned from")
+        drops = [*drops, *of_test, *(_left_out(pair, "in-test", _IN_TEST) for pair in seen)]
     else:
         held_out = hold_out([pair.source for pair in given], config.curate.near_duplicate, seed=config.seed)
         learned, tests = (
             [pair for pair, out in zip(given, held_out, strict=True) if out == side] for side in (False, True)
         )
-    if len(learned) < FEWEST or not tests:
-        raise SourceError(
-            f"{pairs} leaves {len(learned):,} pairs to learn from and {len(tests):,} to judge by. Give at least "
-            f"{FEWEST + 10} that are not near duplicates of each other."
+    return _enough(PairsApart(learned, tests, drops), pairs)
+
+
+def with_room(product: EncoderDecoder, read: PairsApart, pairs: Path, world: World) -> PairsApart:
+    """The pairs whose targets the model can read whole. Of a longer one it would learn to stop where its context does,
+    in the middle of a sentence, and the bits of a part would be divided by the bytes of all of it.
+
+    Raises:
+        SourceError: too few are left.
+    """
+    drops: list[Drop] = []
+
+    def fitting(side: Sequence[ParallelPair]) -> list[ParallelPair]:
+        lengths = product.ids([pair.target for pair in side]).lengths.tolist()
+        long = f"tokens, and the model reads and writes {product.room:,} at most"
+        drops.extend(
+            _left_out(pair, "long-target", f"its target has {length:,} {long}")
+            for pair, length in zip(side, lengths, strict=True)
+            if length > product.room
         )
-    return PairsApart(learned, tests, drops)
+        return [pair for pair, length in zip(side, lengths, strict=True) if length <= product.room]
+
+    learned, tests = fitting(read.learned), fitting(read.judged)
+    if drops:
+        world.report.say(rows_left_out("finetune", drops))
+    return _enough(PairsApart(learned, tests, [*read.drops, *drops]), pairs)
 
 
-def _in_test(pair: ParallelPair, pairs: Path) -> Drop:
-    detail = "its source is one of the test's"
-    return Drop(id=pair.id, source=printable(pairs.name), reason="in-test", detail=detail, sample=sample(pair.source))
+def _enough(read: PairsApart, pairs: Path) -> PairsApart:
+    if len(read.learned) < FEWEST or not read.judged:
+        raise SourceError(
+            f"{pairs} leaves {len(read.learned):,} pairs to learn from and {len(read.judged):,} to judge by. Give at "
+            f"least {FEWEST + 10} that are not near duplicates of each other, with targets that the model's context "
+            "holds."
+        )
+    return read
+
+
+def _left_out(pair: ParallelPair, reason: str, detail: str) -> Drop:
+    file = pair.id.rsplit("#", 1)[0]
+    return Drop(id=pair.id, source=file, reason=reason, detail=detail, sample=sample(pair.source))
 
 
 def hold_out(sources: Sequence[str], near_duplicate: float, *, seed: int) -> Bool[np.ndarray, " N"]:

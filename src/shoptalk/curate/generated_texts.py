@@ -10,7 +10,11 @@
 | or `turns`                 | a conversation: a list of texts, or of objects with `role` and `text`  |
 | `prompt`                   | what the system was asked                                              |
 
-Systems are compared row by row, so that no row may be left out: one that cannot be read refuses the file.
+Of several columns of a row that mean the same, the first counts that says something. Systems are compared row by row,
+so that no row may be left out: one that cannot be read refuses the file.
+
+Texts are taken as they were written, quotation marks and misread letters too, for those are measured. Only what nobody
+can read is not: control characters go, and whatever ends a line is a line feed.
 """
 
 import re
@@ -36,6 +40,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """The names that each column may have, by the first of them."""
 _SPOKEN = re.compile(r"([^\s:][^:\n]{0,39}):[ \t]+(\S.*)")
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 class GeneratedText(Frozen):
@@ -130,6 +136,14 @@ def _column(name: str, columns: Sequence[str]) -> str | None:
     return next((hit for hit in hits if hit is not None), None)
 
 
+def _telling_column(name: str, row: Mapping[str, Any]) -> str | None:
+    """Of the row's columns of that name the first that says something; of candidates even that nothing was written."""
+    hits = [hit for wanted in COLUMNS[name] if (hit := column_named(wanted, row)) is not None]
+    silent = (None,) if name == "candidate" else (None, "", [])
+    telling = (hit for hit in hits if row[hit] not in silent)
+    return next(telling, hits[0] if hits else None)
+
+
 def _generated(row: Row | Bad, path: Path, needs: Sequence[str]) -> GeneratedText:
     if isinstance(row, Bad):
         raise SourceError(
@@ -137,7 +151,7 @@ def _generated(row: Row | Bad, path: Path, needs: Sequence[str]) -> GeneratedTex
             "row, so none is left out: correct it, or take it out of every file."
         )
     keys = list(row.value)
-    columns = {name: _column(name, keys) for name in COLUMNS}
+    columns = {name: _telling_column(name, row.value) for name in COLUMNS}
     cells = {name: row.value[column] for name, column in columns.items() if column is not None}
     for name in needs:
         value = cells.get(name)
@@ -188,5 +202,7 @@ def _turn(part: Any) -> Turn | None:
 
 
 def _whole(text: str) -> str:
-    """Without half characters, which cannot be written, and without white space around it."""
-    return _HALF_CHARACTER.sub("\ufffd", text).strip()
+    """Without half characters, which cannot be written, control characters, which cannot be read, and white space
+    around it.
+    """
+    return _CONTROL.sub("", _LINE_END.sub("\n", _HALF_CHARACTER.sub("\ufffd", text))).strip()

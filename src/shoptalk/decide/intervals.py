@@ -6,6 +6,7 @@ expectation over draws (80/20 splits of the labels, say) and unseen examples. Wh
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ _MOST = 0.5
 # little to resample. Such an entry's standard error is at least that of the rule, so no interval has a width of nought.
 FEWEST_DIFFERING = 5
 _RULE_OF_THREE = 3.0
+_CELLS = 1 << 22
+"""Of units times resamples, how many are drawn at once: each takes 24 bytes meanwhile (100 MB together)."""
 
 
 @dataclass(frozen=True)
@@ -332,18 +335,33 @@ def _bootstrap(
 ) -> Float[np.ndarray, "B E"]:
     """Gains when clusters and draws are drawn anew with replacement."""
     n_draws, n_clusters = counts.shape[1:]
-    of_clusters = multiplicities(n_clusters, n_boot, rng)
-    of_draws = multiplicities(n_draws, n_boot, rng)
-    tests = np.einsum("erb,br->be", counts @ of_clusters.T, of_draws)
-    hits = np.einsum("erb,br->be", differences @ of_clusters.T, of_draws)
-    return np.asarray(scale * hits.astype(np.float64) / tests)
+    tests, hits = [], []
+    for of_clusters in multiplicities(n_clusters, n_boot, rng):
+        tests.append(counts @ of_clusters.T)
+        hits.append(differences @ of_clusters.T)
+    of_draws = np.concatenate(list(multiplicities(n_draws, n_boot, rng)))
+    of_tests, of_hits = (np.einsum("erb,br->be", np.concatenate(sums, axis=2), of_draws) for sums in (tests, hits))
+    return np.asarray(scale * of_hits.astype(np.float64) / of_tests)
 
 
-def multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "B n"]:
-    """How often each of n units is drawn in each of B resamples of size n."""
-    picked = rng.integers(n, size=(n_boot, n)) + n * np.arange(n_boot)[:, None]
-    counts = np.bincount(picked.ravel(), minlength=n_boot * n)
-    return counts.reshape(n_boot, n).astype(np.float32)
+def multiplicities(n: int, n_boot: int, rng: np.random.Generator) -> Iterator[Float[np.ndarray, "b n"]]:
+    """How often each of n units is drawn in each of B resamples of size n, in blocks that memory is never short of; all
+    of them together do not depend on the blocks.
+    """
+    return (_drawn(n, rows, rng) for rows in in_blocks(n, n_boot))
+
+
+def _drawn(n: int, rows: int, rng: np.random.Generator) -> Float[np.ndarray, "b n"]:
+    picked = rng.integers(n, size=(rows, n))
+    picked += n * np.arange(rows)[:, None]
+    return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float32)
+
+
+def in_blocks(n: int, n_boot: int) -> Iterator[int]:
+    """Resamples of n units that are drawn at once, until there are B of them."""
+    most = max(1, _CELLS // max(1, n))
+    for begin in range(0, n_boot, most):
+        yield min(most, n_boot - begin)
 
 
 def _jackknife(

@@ -80,10 +80,11 @@ def _half_width(
     if n < 2:
         raise ValueError(f"{n} text: an interval needs two at least.")
     rng = np.random.default_rng(seed)
-    drawn = multiplicities(n, n_boot, rng).astype(np.float64)
+    drawn = [[weights @ system for system in systems] for weights in multiplicities(n, n_boot, rng)]
     group = rng.permutation(n) % min(JACKKNIFE_GROUPS, n)
     kept = (np.arange(group.max() + 1)[:, None] != group).astype(np.float64)
-    resampled, without = (_difference(score, [weights @ system for system in systems]) for weights in (drawn, kept))
+    resampled = _difference(score, [np.concatenate(sums) for sums in zip(*drawn, strict=True)])
+    without = _difference(score, [kept @ system for system in systems])
     error = max(_spread(resampled), _jackknife(without))
     if int(telling.sum()) < FEWEST_DIFFERING:
         error = max(error, error_of_no_difference(n, ACCURACY))

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from shoptalk.decide.intervals import in_blocks
+
 ORDERS = 6
 BETA = 2
 RESAMPLES = 1_000
@@ -39,13 +41,17 @@ def chrf_interval(statistics: Int[np.ndarray, "N 3 n"], *, seed: int = 0) -> tup
 
 def resampled_chrf(statistics: Int[np.ndarray, "N 3 n"], *, seed: int = 0) -> Float[np.ndarray, " R"]:
     """The scores of resampled pairs; the same resamples for every system of as many pairs and the same seed."""
-    counts = resamples(len(statistics), seed=seed)
-    return _scores(np.einsum("rn,nkl->rkl", counts, statistics))
+    return _scores(resampled_sums(statistics, seed=seed))
 
 
-def resamples(n: int, *, seed: int) -> Int[np.ndarray, "R n"]:
-    """How often each of n texts is in each resample."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+def resampled_sums(statistics: Int[np.ndarray, "N *dims"], *, seed: int = 0) -> Int[np.ndarray, "R *dims"]:
+    """The sums of the statistics over each resample of the texts."""
+    n, rng = len(statistics), np.random.default_rng(seed)
+
+    def sums(rows: int) -> Int[np.ndarray, "r *dims"]:
+        return np.einsum("rn,n...->r...", rng.multinomial(n, np.full(n, 1 / n), size=rows), statistics)
+
+    return np.concatenate([sums(rows) for rows in in_blocks(n, RESAMPLES)])
 
 
 def _counts(text: str, reference: str) -> list[list[int]]:

@@ -4,11 +4,13 @@
         level(score.statistics, score.of, seed=0)
 
 Each score is a function of sums of statistics over texts, so that it can be computed of any resample (`decide.pooled`):
-BLEU and chrF of n-gram counts, as corpora are scored; ROUGE of F-measures, whose mean it is; support of numbers and
+BLEU and chrF of n-gram counts, as corpora are scored; ROUGE of F-measures, whose mean it is, of texts in letters from a
+to z; support of numbers and
 names that are stated, and of those that the source states too.
 """
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ from shoptalk.text.stated_facts import NAME, NUMBER, numbers_in, plain_number
 _NEEDED = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score"}
 ROUGE = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 SUPPORT = "support"
+_WORD, _ROUGE_WORD, _ROUGE_LETTERS = re.compile(r"[^\W_]+"), re.compile(r"[a-z0-9]+"), re.compile(r"[a-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,26 @@ def _by(metric: Any) -> Callable[[Float[np.ndarray, "M K"]], Float[np.ndarray, "
 
 
 def _rouge(candidates: Sequence[str], references: Sequence[str]) -> list[TextScore]:
-    """F-measures with Porter's stemmer; its words are letters from a to z and digits."""
+    """F-measures with Porter's stemmer; its words are letters from a to z and digits. A text whose reference has no such
+    word does not count: even the reference itself would have 0.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE), use_stemmer=True)
     rows = [scorer.score(reference, candidate) for candidate, reference in zip(candidates, references, strict=True)]
-    ones = np.ones(len(rows))
+    counts = np.array([_ROUGE_LETTERS.search(reference.lower()) is not None for reference in references], dtype=float)
     return [
-        TextScore(key, name, np.stack([[row[key].fmeasure for row in rows], ones], axis=1), share)
+        TextScore(key, name, np.stack([counts * [row[key].fmeasure for row in rows], counts], axis=1), share)
         for key, name in ROUGE.items()
     ]
+
+
+def beyond_rouge(references: Sequence[str]) -> float:
+    """Of the references' words, the share in per cent with letters that ROUGE does not know: it parts "für" into "f" and
+    "r", and of other scripts it sees nothing.
+    """
+    words = [word for reference in references for word in _WORD.findall(reference.lower())]
+    return 100.0 * sum(not _ROUGE_WORD.fullmatch(word) for word in words) / max(1, len(words))
 
 
 def support(candidates: Sequence[str], sources: Sequence[Sequence[str]]) -> TextScore:

@@ -1,6 +1,7 @@
 """Weights of 8 bits: the matrices of a decoder's layers rounded per output channel, activations left as they are.
 
     round_matrices(model.network.backbone)        # in place
+    keep_16_bits(model.network.backbone)          # of what is not rounded, as it is written
     write_rounded(model.network.backbone, folder) # config.json and model.safetensors, 8 bits a weight
     backbone, report = open_rounded(folder, ref, held)
 
@@ -103,6 +104,16 @@ def round_matrices(backbone: nn.Module) -> int:
     return len(names)
 
 
+def keep_16_bits(backbone: nn.Module) -> None:
+    """Give what is not rounded the 16 bits that it has when it is written, in place: what is measured then is what is
+    opened. It stays in float32.
+    """
+    with torch.no_grad():
+        for name, value in backbone.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(value.to(_kept_in(name)))
+
+
 def _matrices(backbone: nn.Module) -> Iterator[str]:
     table: Any = backbone.get_output_embeddings()  # type: ignore[operator]
     for name, part in backbone.named_modules():
@@ -116,7 +127,7 @@ def _replace(backbone: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def write_rounded(backbone: nn.Module, folder: Path) -> None:
-    """Write config.json and the weights; those that were not rounded have 16 bits."""
+    """Write config.json, generation_config.json and the weights; those that were not rounded have 16 bits."""
     stored: dict[str, Tensor] = {}
     seen: set[tuple[int, torch.Size]] = set()
     for name, value in backbone.state_dict().items():
@@ -134,6 +145,8 @@ def write_rounded(backbone: nn.Module, folder: Path) -> None:
         "quantization_config": _described(backbone),
     }
     type(config).from_dict(described).save_pretrained(folder)
+    if (decoding := getattr(backbone, "generation_config", None)) is not None:
+        decoding.save_pretrained(folder)  # perhaps the only place that names the token which ends a turn
     save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -168,7 +181,7 @@ def open_rounded(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, A
     Raises:
         BaseModelError: the weights are not those of 8-bit matrices.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM  # not needed where a model is only measured
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig  # not needed where one is only measured
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     vars(config).pop("quantization_config", None)  # or transformers would ask for the package that wrote the layout
@@ -197,6 +210,8 @@ def open_rounded(folder: Path, ref: str, held: int) -> tuple[Any, Mapping[str, A
     report = {"missing_keys": {name for name in lacking if state[name].data_ptr() not in there}}
     for name, (weight, scale) in pairs.items():
         _replace(backbone, name, RoundedLinear(weight, scale.float(), backbone.get_submodule(name).bias))
+    if (folder / "generation_config.json").is_file():
+        backbone.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return backbone, report
 
 

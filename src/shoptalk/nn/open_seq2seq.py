@@ -72,7 +72,7 @@ def open_encoder_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -
         ) from error
     refuse_lacking(report, folder, ref)
     refuse_infinite(backbone, folder, ref)
-    positions = int(getattr(backbone.config, "max_position_embeddings", max_length))
+    positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
     longest = min(max_length, positions, int(tokenizer.model_max_length))
     product = EncoderDecoder(EncoderDecoderNetwork(backbone.eval()), tokenizer, longest, name=ref)
     _refuse_unable(product, folder, ref)

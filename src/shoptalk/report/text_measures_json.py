@@ -42,7 +42,9 @@ class TextMeasures(Published):
     empty: int
     """Rows in which it says nothing, which count as they are."""
     levels: tuple[MeasuredScore, ...]
-    """Its scores."""
+    """Its scores; no ROUGE where no reference has a word in the letters a to z."""
+    beyond_rouge: float
+    """Of the references' words, the share in per cent with other letters, which ROUGE splits or leaves out."""
     stated: int | None
     """Numbers and names in all texts; null without sources."""
     supported: int | None

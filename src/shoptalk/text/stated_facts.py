@@ -1,6 +1,7 @@
 """The numbers and names that a text states: what a reader would check first.
 
 plain_number("4,50")                # "4.5"
+plain_number("1.000,50")            # "1000.5"
 numbers_in("from 8:15, three crowns")   # {"8:15", "8", "15", "3"}
 NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
 """
@@ -8,6 +9,8 @@ NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
 import re
 
 NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
+_GROUPED = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:([.,])\d{3})(?:\2\d{3})*)(?:(?!\2)[.,](?P<fraction>\d+))?")
+"""Thousands set apart by one mark, and perhaps decimals behind the other."""
 NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
 """Capitalised words that begin no sentence."""
 SPELT = {
@@ -29,10 +32,16 @@ def numbers_in(text: str) -> set[str]:
 
 
 def plain_number(number: str) -> str:
-    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1000."""
-    if re.fullmatch(r"\d{1,3}(?:,\d{3})+", number):
-        return number.replace(",", "")
-    if re.fullmatch(r"\d+[.,]\d+", number):
-        whole, _, rest = number.replace(",", ".").partition(".")
-        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
-    return number
+    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1.000 and 1000, and 1.000,50 and 1,000.50.
+
+    One mark before three digits is taken for that of thousands, whichever it is, except behind a nought: of "1.000"
+    nobody can say without its language whether it is a thousand or one, and to take it for one would let a text say 1
+    where its source says a thousand.
+    """
+    if grouped := _GROUPED.fullmatch(number):
+        whole, fraction = re.sub("[.,]", "", grouped["whole"]), grouped["fraction"] or ""
+    elif re.fullmatch(r"\d+[.,]\d+", number):
+        whole, _, fraction = number.replace(",", ".").partition(".")
+    else:
+        return number
+    return f"{whole}.{fraction.rstrip('0')}".rstrip(".")

@@ -1,0 +1,49 @@
+"""The numbers that a text states, in one form whatever marks stand in them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.assistant.ground import unsupported
+from shoptalk.text.stated_facts import numbers_in, plain_number
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("4,50", "4.5"),
+        ("4.50", "4.5"),
+        ("1,000", "1000"),
+        ("1.000", "1000"),
+        ("12.345", "12345"),
+        ("1.000.000", "1000000"),
+        ("1,000,000", "1000000"),
+        ("1.000,50", "1000.5"),
+        ("1,000.50", "1000.5"),
+        ("1.000.000,05", "1000000.05"),
+        ("0.500", "0.5"),
+        ("0,125", "0.125"),
+        ("10,00", "10"),
+        ("1.5.2024", "1.5.2024"),
+        ("1234.567", "1234.567"),
+        ("8:15", "8:15"),
+    ],
+)
+def test_a_number_has_one_plain_form(written: str, plain: str) -> None:
+    assert plain_number(written) == plain
+
+
+@given(st.integers(1_000, 10**12), st.integers(0, 99))
+def test_thousands_are_the_same_number_by_either_mark(whole: int, cents: int) -> None:
+    english = f"{whole:,}.{cents:02}"
+    german = english.translate(str.maketrans(",.", ".,"))
+    assert plain_number(english) == plain_number(german) == plain_number(f"{whole}.{cents:02}")
+    assert plain_number(f"{whole:,}") == plain_number(f"{whole:,}".replace(",", ".")) == str(whole)
+
+
+def test_a_thousand_with_a_dot_is_not_one() -> None:
+    passage = "Das Rad kostet 1.000 Euro, der Anhänger 1.250,50 Euro."
+    assert numbers_in(passage) == {"1000", "1250.5"}
+    assert unsupported("Das Rad kostet 1000 Euro.", passage) is None
+    assert unsupported("Der Anhänger kostet 1250,50 Euro.", passage) is None
+    assert "the number 1 stands in no" in str(unsupported("Das Rad kostet 1 Euro.", passage))
