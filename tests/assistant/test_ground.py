@@ -1,5 +1,6 @@
 import json
 import re
+import time
 import urllib.error
 from email.message import Message
 
@@ -83,6 +84,24 @@ def test_the_ends_of_a_range_are_numbers_however_they_are_written() -> None:
 
 def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
     assert not ground("Up to 12 bicycles fit on board. [1]", found).refused
+
+
+@pytest.mark.parametrize(
+    "said",
+    [f"It costs [{'1' * 36} x.", f"It costs [{'1 ' * 50_000}x.", f"It costs{' ' * 50_000}[x.", f"It costs [{'9' * 5_000}]."],
+    ids=["digits", "numbers", "spaces", "a long number"],
+)  # fmt: skip
+def test_brackets_that_cite_nothing_are_read_in_no_time(said: str, found: list[Found]) -> None:
+    begun = time.perf_counter()
+    assert ground(said, found).sentences == ()
+    assert time.perf_counter() - begun < 1.0
+
+
+@pytest.mark.parametrize("cited", ["[1]", "[1, 2]", "[1;2]", "[1 2]", "[1][2]", "[2,1,]"])
+def test_citations_are_read_however_they_are_separated(cited: str, found: list[Found]) -> None:
+    (sentence,) = ground(f"A bicycle costs 4 crowns {cited}.", found).sentences
+    assert sentence.text == "A bicycle costs 4 crowns."
+    assert sentence.sources == tuple(int(number) for number in re.findall(r"\d", cited))
 
 
 def answer(text: str) -> bytes:
