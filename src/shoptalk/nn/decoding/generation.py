@@ -28,7 +28,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     seconds: float | None = None
-    """After this long it ends with what it has."""
+    """After this long it ends with what it has; the time until it has a slot counts too."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -59,3 +59,5 @@ class Generated:
     drafted: int
     accepted: int
     """Tokens that were guessed from the text so far, and how many of them were right."""
+    waited: float = 0.0
+    """Seconds until it had a slot."""
