@@ -1,5 +1,7 @@
 import json
 import re
+import socket
+import threading
 import time
 import urllib.error
 from email.message import Message
@@ -155,6 +157,36 @@ def test_after_failures_in_a_row_it_is_left_alone(found: list[Found]) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"choices": []}', answer(""), answer("NO ANSWER"), b"\xff"])
 def test_an_answer_that_is_none_leaves_the_extractive_one(body: bytes, found: list[Found]) -> None:
     assert generator(Endpoint(body), retries=0).words("q", found) is None
+
+
+BREAKING_OFF = [
+    b"nonsense\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("sent", BREAKING_OFF, ids=["no status", "a chunk cut off", "nested too deeply"])
+def test_an_endpoint_that_breaks_off_is_asked_again_and_counts_as_failing(sent: bytes, found: list[Found]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        requests: list[bytes] = []
+
+        def answer_all() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    requests.append(connection.recv(65_536))
+                    connection.sendall(sent)
+
+        thread = threading.Thread(target=answer_all)
+        thread.start()
+        settings = GeneratorSettings.model_validate(
+            {"model": "m", "base_url": f"http://127.0.0.1:{server.getsockname()[1]}/v1", "retries": 1, "failures": 1}
+        )
+        asked = Generator(settings, name="Harbour", sentences=3)
+        assert asked.words("q", found) is None and asked.resting
+        thread.join(10)
+    assert len(requests) == 2 and requests[0].startswith(b"POST /v1/chat/completions")
 
 
 def test_a_key_that_is_not_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

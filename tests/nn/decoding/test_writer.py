@@ -136,18 +136,6 @@ def test_a_text_that_streams_is_not_held_up_until_another_ends() -> None:
     assert "".join([first, *pieces]) == alone[0].text and len(alone[0].ids) > 8
 
 
-def test_two_threads_stream_at_once() -> None:
-    writer = Writer(tiny(), slots=2, drafts=0)
-    long = iter(writer.begin(GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0, seed=1)))
-    next(long)
-    rest: list[str] = []
-    other = threading.Thread(target=lambda: rest.extend(long))
-    other.start()
-    short = writer.begin(GenerationRequest((0, 7), max_tokens=4, temperature=1.0, seed=4)).result()
-    other.join(60)
-    assert not other.is_alive() and len(short.ids) == 4 and len("".join(rest)) > 4
-
-
 # Streaming, stopping, sampling --------------------------------------------------------------------------------------
 
 
