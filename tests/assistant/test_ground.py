@@ -56,6 +56,7 @@ def test_a_sentence_that_stands_in_what_it_cites_is_kept_with_its_source(found: 
         ("Pigeons may fly wherever the captain pleases. [1]", "telling words"),
         ("A bicycle costs 4 crowns, see https://evil.example [1]", "a link"),
         ("A bicycle does not cost 4 crowns. [1]", "denies something"),
+        ("He did. [1]", "says nothing that could be looked up"),
         ("Vouchers are handed out at the museum on Sundays.", "cites nothing"),
     ],
 )
@@ -84,16 +85,23 @@ def test_the_ends_of_a_range_are_numbers_however_they_are_written() -> None:
     assert len(grounded.sentences) == 1, grounded.refused
 
 
+def test_a_sentence_of_common_words_stands_only_where_it_stands_word_for_word() -> None:
+    (passage,) = passages_of(Document(id="f.md", source="f.md", text="# Dogs\n\nMay I take a dog? Yes, you may."))
+    hits = [Found(0, passage, 1.0, 0.5, 1.0)]
+    assert [s.text for s in ground("You may. You may not. It is. He did.", hits).sentences] == ["You may."]
+
+
 def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
     assert not ground("Up to 12 bicycles fit on board. [1]", found).refused
 
 
 @pytest.mark.parametrize(
     "said",
-    [f"It costs [{'1' * 36} x.", f"It costs [{'1 ' * 50_000}x.", f"It costs{' ' * 50_000}[x.", f"It costs [{'9' * 5_000}]."],
+    [f"[{'1' * 36} x.", f"[{'1 ' * 50_000}x.", f"{' ' * 50_000}[x.", f"[{'9' * 5_000}]."],
     ids=["digits", "numbers", "spaces", "a long number"],
-)  # fmt: skip
+)
 def test_brackets_that_cite_nothing_are_read_in_no_time(said: str, found: list[Found]) -> None:
+    said = f"It costs {said}"
     begun = time.perf_counter()
     assert ground(said, found).sentences == ()
     assert time.perf_counter() - begun < 1.0

@@ -114,31 +114,48 @@ def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     return unsupported(said, "\n".join(texts))
 
 
-def unsupported(said: str, read: str, *, where: str = "passage that it cites") -> str | None:
-    """Why a sentence does not stand in what was `read`, in words that call this `where`; None where it does."""
+def unsupported(said: str, read: str, *, where: str = "passage that it cites", shared: float = SHARED) -> str | None:
+    """Why a sentence does not stand in what was `read`, in words that call this `where`; None where it does.
+
+    `shared` is the share of its telling words that must stand there. A sentence that has neither a telling word nor a
+    number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
+    """
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
     numbers = numbers_in(whole)
-    for number in NUMBER.findall(said):
+    stated = NUMBER.findall(said)
+    for number in stated:
         if plain_number(number) not in numbers:
             return f"the number {number} stands in no {where}"
     for word in re.findall(r"[^\W\d_]+", said.lower()):
-        if word in SPELT and SPELT[word] != "1" and SPELT[word] not in numbers:  # "one" is a pronoun as well
-            return f"the number {word!r} stands in no {where}"
+        if word in SPELT and SPELT[word] != "1":  # "one" is a pronoun as well
+            stated.append(word)
+            if SPELT[word] not in numbers:
+                return f"the number {word!r} stands in no {where}"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
             return f"the quotation {quoted[:40]!r} stands in no {where}"
-    words = set(stems(whole))
+    in_order = stems(whole)
+    words = set(in_order)
     for name in NAME.findall(said):
         if not set(stems(name)) <= words:
             return f"the name {name!r} stands in no {where}"
     telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in SPELT]
     missing = [stem for stem in telling if stem not in words]
-    if telling and 1 - len(missing) / len(telling) < SHARED:
-        return f"{len(missing)} of its {len(telling)} telling words stand in no {where}"
+    if telling and 1 - len(missing) / len(telling) < shared:
+        spelt = [word for word in re.findall(r"\w+", said) if set(stems(word)) & set(missing)]
+        verb = "stands" if len(missing) == 1 else "stand"
+        return f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt)}"
+    if not telling and not stated and not _runs_through(stems(said), in_order):
+        return f"says nothing that could be looked up, and stands in no {where} word for word"
     return _negated(said, whole)
+
+
+def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
+    """Whether the words stand in the text one directly after the other."""
+    return any(list(text[begin : begin + len(words)]) == list(words) for begin in range(len(text) - len(words) + 1))
 
 
 _NOT = re.compile(
