@@ -82,6 +82,20 @@ def test_of_a_conversation_longer_than_the_context_every_reply_is_learned_at_som
     assert taught == {"yes 0<|endoftext|>", "no 0<|endoftext|>"}
 
 
+def test_of_a_conversation_whose_one_reply_is_followed_by_a_long_question_the_reply_is_learned() -> None:
+    model = tiny_language_model()
+    corpus = Corpus(
+        items=("open?", "Yes.", "x" * 40),
+        conversation=np.zeros(3, dtype=np.int64),
+        turn=np.arange(3),
+        digest="one",
+        role=np.array([0, 1, 0]),
+        roles=("user", "assistant"),
+    )
+    batch = SftSpec(context=16).collate(Material(corpus, model, None, None))([0], Key(0, 0))
+    assert model.tokenizer.decode(batch.rows.ids[batch.taught].tolist()) == "Yes.<|endoftext|>"
+
+
 def test_only_conversations_with_a_reply_are_examples() -> None:
     assert list(SPEC.examples(talks(3))) == [0, 4, 8]
     alone = Corpus(items=("a", "b"), conversation=np.array([0, 1]), turn=np.array([0, 0]), digest="alone")

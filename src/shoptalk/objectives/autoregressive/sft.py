@@ -79,7 +79,7 @@ class SftSpec(Spec):
             messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
             chat = rendered(product.tokenizer, messages, most=context)
             replies = [place for place, message in enumerate(messages) if message.role == "assistant"]
-            if not chat.cut or len(replies) < 2:
+            if not chat.cut or not replies:
                 return chat
             last = replies[int(np.random.default_rng([key.seed, key.step, begin]).integers(len(replies)))]
             return rendered(product.tokenizer, messages[: last + 1], most=context)
