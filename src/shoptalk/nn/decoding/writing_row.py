@@ -125,7 +125,7 @@ class WritingRow:
             self._show(self._text.ready())
 
     def _end(self, reason: Reason) -> None:
-        self._show(self._text.end())
+        self._show(self._text.end(cut=reason not in ("end", "stop")))
         self.reason = "stop" if self._text.stopped else reason
 
     def _show(self, piece: str) -> None:
