@@ -82,6 +82,11 @@ class Writer:
         self._rows: list[WritingRow] = []
         self._turn = Lock()
 
+    @property
+    def precision(self) -> str:
+        """The type of the weights."""
+        return str(next(self.product.network.parameters()).dtype).removeprefix("torch.")
+
     # --- prompts ------------------------------------------------------------------------------------------------------
 
     def prompt(self, text: str) -> tuple[int, ...]:
