@@ -83,6 +83,14 @@ def test_passages_that_have_no_room_are_left_out_from_the_last(
         ("It costs 4 crowns. [1] And a d", "length", "It costs 4 crowns. [1]"),
         ("It costs 4.5", "time", None),
         ("It costs 4 crowns.", "time", "It costs 4 crowns."),
+        ("A bicycle costs approx. 4", "length", None),
+        ("It is free. [1] A bicycle costs approx.", "length", "It is free. [1]"),
+        ("It is free. A bicycle costs 4.", "length", "It is free."),
+        ("It leaves at 4. [1] A d", "length", "It leaves at 4. [1]"),
+        ('He said "yes." And', "length", 'He said "yes."'),
+        ("自行车四克朗。[1]狗六", "length", "自行车四克朗。[1]"),
+        ("هل هي مجانية؟ نعم", "time", "هل هي مجانية؟"),
+        ("साइकिल चार क्राउन। कुत्ता", "context", "साइकिल चार क्राउन।"),
     ],
 )
 def test_what_is_cut_ends_with_its_last_whole_sentence(

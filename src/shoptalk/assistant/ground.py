@@ -26,6 +26,8 @@ SHARED = 0.6
 
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
+_END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’»」』）]*(?:\s?\[\d{1,9}\])*")
+"""Where a sentence of a written text may end, its citations included."""
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
@@ -96,7 +98,7 @@ def sentences_of(text: str) -> list[str]:
     parts: list[str] = []
     for line in text.strip().splitlines():
         begun = ""
-        for piece in re.split(r"(?<=[.!?…])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
+        for piece in re.split(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
             begun = f"{begun} {piece}" if begun else piece
             if is_abbreviated(begun):
                 continue
@@ -105,6 +107,18 @@ def sentences_of(text: str) -> list[str]:
         parts.append(begun)
     bare = (part.lstrip("-*• ").strip() for part in parts)
     return [part for part in bare if part]
+
+
+def whole_sentences(text: str) -> str:
+    """Of a text that was cut, its whole sentences. An abbreviation's full stop ends none, nor does one behind a digit
+    where the text was cut: "4." may have been about to become "4.50".
+    """
+    text = text.rstrip()
+    for end in reversed(list(_END.finditer(text))):
+        whole = text[: end.end()]
+        if not (is_abbreviated(whole) or (whole == text and re.search(r"\d\.$", whole))):
+            return whole
+    return ""
 
 
 def _unsupported(said: str, read: Sequence[Found]) -> str | None:
