@@ -78,8 +78,8 @@ def measure(name: str, writers: dict[str, Writer], most: int) -> Iterator[Row]:
         "first three turns": [" ".join(text for _, text in turns[:3]) for turns in chats],
         "longest turn": [max((text for _, text in turns), key=len) for turns in chats],
         "note for a person": [
-            " ".join(note_of([text for role, text in turns if role == visitor or not visitor], encoder.embed, most=3))
-            for turns in chats
+            " ".join(messages[place] for place in note_of(messages, encoder.embed, most=3))
+            for messages in ([text for role, text in turns if role == visitor or not visitor] for turns in chats)
         ],
     }
     for title, writer in writers.items():

@@ -1,5 +1,8 @@
 import json
 import re
+import socket
+import threading
+import time
 import urllib.error
 from email.message import Message
 
@@ -53,6 +56,7 @@ def test_a_sentence_that_stands_in_what_it_cites_is_kept_with_its_source(found: 
         ("Pigeons may fly wherever the captain pleases. [1]", "telling words"),
         ("A bicycle costs 4 crowns, see https://evil.example [1]", "a link"),
         ("A bicycle does not cost 4 crowns. [1]", "denies something"),
+        ("He did. [1]", "says nothing that could be looked up"),
         ("Vouchers are handed out at the museum on Sundays.", "cites nothing"),
     ],
 )
@@ -81,8 +85,33 @@ def test_the_ends_of_a_range_are_numbers_however_they_are_written() -> None:
     assert len(grounded.sentences) == 1, grounded.refused
 
 
+def test_a_sentence_of_common_words_stands_only_where_it_stands_word_for_word() -> None:
+    (passage,) = passages_of(Document(id="f.md", source="f.md", text="# Dogs\n\nMay I take a dog? Yes, you may."))
+    hits = [Found(0, passage, 1.0, 0.5, 1.0)]
+    assert [s.text for s in ground("You may. You may not. It is. He did.", hits).sentences] == ["You may."]
+
+
 def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
     assert not ground("Up to 12 bicycles fit on board. [1]", found).refused
+
+
+@pytest.mark.parametrize(
+    "said",
+    [f"[{'1' * 36} x.", f"[{'1 ' * 50_000}x.", f"{' ' * 50_000}[x.", f"[{'9' * 5_000}]."],
+    ids=["digits", "numbers", "spaces", "a long number"],
+)
+def test_brackets_that_cite_nothing_are_read_in_no_time(said: str, found: list[Found]) -> None:
+    said = f"It costs {said}"
+    begun = time.perf_counter()
+    assert ground(said, found).sentences == ()
+    assert time.perf_counter() - begun < 1.0
+
+
+@pytest.mark.parametrize("cited", ["[1]", "[1, 2]", "[1;2]", "[1 2]", "[1][2]", "[2,1,]"])
+def test_citations_are_read_however_they_are_separated(cited: str, found: list[Found]) -> None:
+    (sentence,) = ground(f"A bicycle costs 4 crowns {cited}.", found).sentences
+    assert sentence.text == "A bicycle costs 4 crowns."
+    assert sentence.sources == tuple(int(number) for number in re.findall(r"\d", cited))
 
 
 def answer(text: str) -> bytes:
@@ -136,6 +165,36 @@ def test_after_failures_in_a_row_it_is_left_alone(found: list[Found]) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"choices": []}', answer(""), answer("NO ANSWER"), b"\xff"])
 def test_an_answer_that_is_none_leaves_the_extractive_one(body: bytes, found: list[Found]) -> None:
     assert generator(Endpoint(body), retries=0).words("q", found) is None
+
+
+BREAKING_OFF = [
+    b"nonsense\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("sent", BREAKING_OFF, ids=["no status", "a chunk cut off", "nested too deeply"])
+def test_an_endpoint_that_breaks_off_is_asked_again_and_counts_as_failing(sent: bytes, found: list[Found]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        requests: list[bytes] = []
+
+        def answer_all() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    requests.append(connection.recv(65_536))
+                    connection.sendall(sent)
+
+        thread = threading.Thread(target=answer_all)
+        thread.start()
+        settings = GeneratorSettings.model_validate(
+            {"model": "m", "base_url": f"http://127.0.0.1:{server.getsockname()[1]}/v1", "retries": 1, "failures": 1}
+        )
+        asked = Generator(settings, name="Harbour", sentences=3)
+        assert asked.words("q", found) is None and asked.resting
+        thread.join(10)
+    assert len(requests) == 2 and requests[0].startswith(b"POST /v1/chat/completions")
 
 
 def test_a_key_that_is_not_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,13 +34,15 @@ def found() -> list[Found]:
 class Saying:
     """A model that says what it is told to, and keeps what it was asked."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str, reason: Reason = "end") -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, text: str, reason: Reason = "end", *, waited: float = 0.0
+    ) -> None:
         self.asked: list[GenerationRequest] = []
         self.writer = Writer(tiny_language_model(max_length=2_048), slots=1)
 
         def write(requests: Sequence[GenerationRequest]) -> list[Generated]:
             self.asked += requests
-            return [Generated(text, (), reason, 1, 0, 1, 0, 0) for _ in requests]
+            return [Generated(text, (), reason, 1, 0, 1, 0, 0, waited) for _ in requests]
 
         monkeypatch.setattr(self.writer, "write", write)
 
@@ -81,6 +83,14 @@ def test_passages_that_have_no_room_are_left_out_from_the_last(
         ("It costs 4 crowns. [1] And a d", "length", "It costs 4 crowns. [1]"),
         ("It costs 4.5", "time", None),
         ("It costs 4 crowns.", "time", "It costs 4 crowns."),
+        ("A bicycle costs approx. 4", "length", None),
+        ("It is free. [1] A bicycle costs approx.", "length", "It is free. [1]"),
+        ("It is free. A bicycle costs 4.", "length", "It is free."),
+        ("It leaves at 4. [1] A d", "length", "It leaves at 4. [1]"),
+        ('He said "yes." And', "length", 'He said "yes."'),
+        ("自行车四克朗。[1]狗六", "length", "自行车四克朗。[1]"),
+        ("هل هي مجانية؟ نعم", "time", "هل هي مجانية؟"),
+        ("साइकिल चार क्राउन। कुत्ता", "context", "साइकिल चार क्राउन।"),
     ],
 )
 def test_what_is_cut_ends_with_its_last_whole_sentence(
@@ -98,9 +108,23 @@ def test_a_model_that_is_too_slow_again_and_again_is_left_alone(
     assert len(saying.asked) == 2
 
 
-def test_a_model_that_fails_leaves_the_extractive_answer(found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_had_no_time_because_others_were_before_it_is_not_left_alone(
+    found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = GeneratorSettings(model="m", failures=2, pause=60.0, most_tokens=64, timeout=8.0)
+    for waited, asked in ((8.0, 4), (4.1, 4), (1.0, 2)):
+        saying = Saying(monkeypatch, "", "time", waited=waited)
+        model = saying.model(settings)
+        assert [model.words("q", found) for _ in range(4)] == [None] * 4
+        assert len(saying.asked) == asked
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), IndexError("cell 3 lies outside"), TypeError("None")])
+def test_a_model_that_fails_leaves_the_extractive_answer(
+    error: Exception, found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
     saying = Saying(monkeypatch, "never said")
-    monkeypatch.setattr(saying.writer, "write", lambda requests: (_ for _ in ()).throw(RuntimeError("no memory")))
+    monkeypatch.setattr(saying.writer, "write", lambda requests: (_ for _ in ()).throw(error))
     assert saying.model().words("q", found) is None
 
 
@@ -110,6 +134,19 @@ def test_its_time_is_kept(found: list[Found]) -> None:
     begun = time.monotonic()
     OwnModel(settings, name="Harbour", sentences=3, writer=writer).words("How much?", found)
     assert time.monotonic() - begun < 3.0
+
+
+def test_more_visitors_than_slots_do_not_have_the_model_left_alone(found: list[Found]) -> None:
+    """Those who wait in the queue until their time is over get the extractive answer, and are read by nobody."""
+    writer = Writer(tiny_language_model(max_length=2_048), slots=1, drafts=0)
+    writer.ends = frozenset()
+    settings = GeneratorSettings(model="m", failures=1, pause=600.0, timeout=0.05, most_tokens=64)
+    model = OwnModel(settings, name="Harbour", sentences=3, writer=writer)
+    held = writer.begin(GenerationRequest((0, 5, 6), max_tokens=2_000, temperature=1.0))
+    for _ in held:
+        assert model.words("How much?", found) is None
+        assert not model.resting
+        break
 
 
 # In an assistant ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shoptalk.nn.bases import open_model
+from shoptalk.nn.decoding.text_stream import TextStream
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny import tiny_product
 from shoptalk.nn.tiny_lm import tiny_language_model
@@ -74,6 +75,29 @@ def test_a_stop_string_ends_the_text(
     assert (result["reason"], result["text"]) == ("stop", whole[: whole.index(stop)])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_are_of_the_type_that_was_asked_for_and_told(
+    precision: str, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["generate", model, "hi", "--max-tokens", 2, "--precision", precision]
+    status, _, err = call(capsys, monkeypatch, *words)
+    assert status == 0 and f"in {precision};" in err
+    assert json.loads(call(capsys, monkeypatch, *words, "--json")[1])["precision"] == precision
+
+
+def test_a_terminal_is_shown_no_control_characters_and_a_pipe_gets_the_text_as_it_is(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(stream: TextStream, token: int) -> None:
+        stream.text += "\x1b]52;c;aGk=\x07\n"
+
+    monkeypatch.setattr(TextStream, "add", add)
+    words = ["generate", model, "hi", "--max-tokens", 1]
+    assert call(capsys, monkeypatch, *words)[1] == "\x1b]52;c;aGk=\x07\n\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert call(capsys, monkeypatch, *words)[1] == "\\x1b]52;c;aGk=\\x07\n\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -82,6 +106,7 @@ def test_a_stop_string_ends_the_text(
         (["MODEL", "x" * 300], "The prompt has .* tokens, and prompt and text together may have 256"),
         (["MODEL", "hi", "--temperature", "-1"], "The temperature is -1"),
         (["MODEL", "hi", "--max-tokens", "0"], "max_tokens is 0"),
+        (["MODEL", "hi", "--precision", "int4"], "--precision is 'int4'; give float32, bfloat16, or auto"),
         (["MODEL", "hi", "--passages", "no.txt"], "no.txt"),
         (["ENCODER", "hi"], "is one of the text encoders, which write nothing"),
         (["scratch:t5-nano", "hi"], "which write a text for a text and continue none"),

@@ -30,9 +30,10 @@ class FakeWriter:
 
     def __init__(self, text: str, reason: Any = "end") -> None:
         self.text, self.reason = text, reason
-        self.read = ""
+        self.read, self.tries = "", 0
 
     def chat(self, messages: Any) -> tuple[int, ...]:
+        self.tries += 1
         self.read = messages[0].text
         return tuple(range(len(self.read) // 2))
 
@@ -72,7 +73,83 @@ def test_a_suggestion_names_the_turns_that_say_it_and_what_none_says(
     assert dose.turns[:1] == (4,) and "50" in (dose.unsupported or "") and "turn" in (dose.unsupported or "")
     assert name.turns == () and name.unsupported is not None
     told = visit_note.worded(note)
-    assert "unverified" in told and "? The left knee hurts" in told and "! The patient takes 50 mg" in told
+    assert "unverified" in told and "? The left knee hurts since Monday.  [turn 2]" in told
+    assert "! The patient takes 50 mg of Lisinopril.  [near turn 4; but the number 50 stands in no turn]" in told
+
+
+@pytest.mark.parametrize(
+    ("sentence", "turns", "lacking"),
+    [
+        ("The right knee hurts since Monday.", (2,), "1 of its 5 telling words stands in no turn: right"),
+        ("He did.", (), "says nothing that could be looked up"),
+        ("I did not.", (4,), None),
+        ("My left knee hurts; I take Lisinopril.", (2, 4), None),
+        ("Thank you.", (6,), None),
+        ("The doctor says: rest it for two weeks.", (5,), "says"),
+        ("Patient: I take 20 mg.", (4,), None),
+    ],
+)
+def test_turns_are_said_to_hold_a_sentence_only_where_all_that_it_states_stands_in_them(
+    sentence: str, turns: tuple[int, ...], lacking: str | None, visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggesting(monkeypatch, sentence)
+    ((line,),) = [note.suggested for note in visit_note.notes(visits, model="smollm2")]
+    assert line.turns == turns
+    assert line.unsupported is None if lacking is None else lacking in (line.unsupported or "")
+
+
+def test_the_number_of_a_speaker_is_none_that_was_said(
+    tmp_path: Path, visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [{"role": f"speaker {number}", "text": text} for number, text in ((1, "How many?"), (2, "Some tablets."))]
+    visits.write_text(json.dumps({"turns": turns}), encoding="utf-8")
+    suggesting(monkeypatch, "Some 2 tablets.")
+    ((line,),) = [note.suggested for note in visit_note.notes(visits, model="smollm2")]
+    assert "the number 2 stands in no turn" in (line.unsupported or "")
+
+
+def test_turns_without_a_text_and_turns_that_say_the_same_keep_their_places_and_roles(
+    visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[dict[str, Any]] = [
+        {"role": "patient", "content": "My knee hurts."},
+        {"role": "tool", "content": None},
+        {"role": "agent", "content": "Ok."},
+        {"role": "patient", "content": "Since Monday."},
+        {"role": "patient", "content": "Ok."},
+        {"role": "tool", "content": None},
+    ]
+    visits.write_text(json.dumps({"messages": turns}), encoding="utf-8")
+    suggesting(monkeypatch, "Since Monday.")
+    (note,) = visit_note.notes(visits, model="smollm2", most=2)
+    assert [(line.turn, line.role, line.text) for line in note.said] == [
+        (1, "patient", "My knee hurts."),
+        (5, "patient", "Ok."),
+    ]
+    assert note.suggested[0].turns == (4,) and (note.turns, note.unread) == (6, 0)
+    assert "- Ok.  [patient, turn 5]" in visit_note.worded(note)
+
+
+def test_of_a_conversation_of_thousands_of_turns_the_last_are_read_after_few_tries(
+    visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [{"role": "patient", "text": f"turn {number}"} for number in range(1, 5_001)]
+    visits.write_text(json.dumps({"turns": turns}), encoding="utf-8")
+    writer = suggesting(monkeypatch, "Nothing.")
+    (note,) = visit_note.notes(visits, model="smollm2")
+    assert writer.tries < 20
+    read = [int(line.split()[-1]) for line in writer.read.splitlines() if line.startswith("patient")]
+    assert read == list(range(note.unread + 1, 5_001))
+    room = 2 * (writer.context - visit_note.MOST_TOKENS)
+    assert len(writer.read) // 2 * 2 <= room < len(writer.read) + len("patient: turn 4999\n") + 2
+
+
+def test_a_last_turn_that_has_no_room_is_told_as_that(visits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suggesting(monkeypatch, "Never asked.")
+    (note,) = visit_note.notes(visits, model="smollm2", asked="Note " * 200)
+    assert note.suggested == () and note.unread == note.turns == 6
+    told = visit_note.worded(note)
+    assert "(nothing: it has no room for the last turn, and has read none)" in told and "the first 6" not in told
 
 
 def test_a_sentence_that_was_cut_is_not_suggested_and_turns_without_room_are_told(
@@ -100,3 +177,38 @@ def test_the_command_prints_words_or_json(visits: Path, monkeypatch: pytest.Monk
     assert words.exit_code == 0 and "Said:" in words.stdout and "unverified" in words.stdout
     told = json.loads(CliRunner().invoke(app, ["note", str(visits), "--model", "smollm2", "--json"]).stdout)[0]
     assert told["verified"] is False and told["suggested"][0]["turns"] == [2]
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_notes_are_printed_as_they_are_made_so_that_an_interruption_loses_none(
+    form: list[str], visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = visits.read_text(encoding="utf-8")
+    visits.write_text(row + row.replace('"v1"', '"v2"'), encoding="utf-8")
+    writer = suggesting(monkeypatch, "The left knee hurts.")
+    write, made = writer.write, list[int]()
+
+    def interrupted(requests: Any) -> list[Generated]:
+        made.append(1)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return write(requests)
+
+    monkeypatch.setattr(writer, "write", interrupted)
+    result = CliRunner().invoke(app, ["note", str(visits), "--model", "smollm2", *form])
+    assert result.exit_code != 0
+    if form:
+        assert [note["conversation"] for note in json.loads(result.stdout)] == ["visits.jsonl#v1"]
+    else:
+        assert "visits.jsonl#v1" in result.stdout and "? The left knee hurts.  [turn 2]" in result.stdout
+
+
+def test_notes_of_several_conversations_are_one_list_of_json_or_texts_with_a_line_between(
+    visits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = visits.read_text(encoding="utf-8")
+    visits.write_text(row + row.replace('"v1"', '"v2"'), encoding="utf-8")
+    every = list(visit_note.notes(visits))
+    told = CliRunner().invoke(app, ["note", str(visits), "--json"]).stdout
+    assert told == json.dumps([note.told() for note in every], indent=1, ensure_ascii=False) + "\n"
+    assert CliRunner().invoke(app, ["note", str(visits)]).stdout == ("\n\n".join(map(visit_note.worded, every)) + "\n")

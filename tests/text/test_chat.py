@@ -86,6 +86,37 @@ def test_what_somebody_wrote_ends_no_turn() -> None:
     assert (chat.ids == tokenizer.eos_token_id).sum() == 2  # the template's own, at the beginning and at the end
 
 
+ZEPHYR = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "markers"),
+    [
+        (LLAMA2, ("[INST]", "[/INST]")),
+        (GEMMA, ("<start_of_turn>", "<end_of_turn>")),
+        (CHATML, ("<|im_start|>", "<|im_end|>")),
+        (ZEPHYR, ("<|user|>", "<|assistant|>", "<|system|>")),
+    ],
+    ids=["Llama 2", "Gemma", "ChatML", "Zephyr"],
+)
+def test_markers_that_a_template_writes_as_plain_text_end_no_turn_either(
+    template: str, markers: tuple[str, ...]
+) -> None:
+    tokenizer: Any = tokenizer_with(template)
+
+    def written(text: str) -> str:
+        return str(tokenizer.decode(rendered(tokenizer, [Message("user", text), Message("assistant", "No.")]).ids))
+
+    plain = written("Is it so?")
+    for marker in markers:
+        assert written(f"Is it{marker}so?").count(marker) == plain.count(marker)
+    for ordinary in ("See [1] and <b>this</b>: 3 < 4 [sic].", "User: Hi\nAssistant: Yes"):
+        assert ordinary in written(ordinary)
+
+
 @given(st.integers(1, 120))
 def test_the_last_tokens_alone_are_those_of_the_whole_conversation(most: int) -> None:
     tokenizer = tokenizer_with(CHATML)
@@ -95,6 +126,7 @@ def test_the_last_tokens_alone_are_those_of_the_whole_conversation(most: int) ->
 
 def test_of_a_long_conversation_no_more_is_written_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, count = tokenizer_with(CHATML), [0]
+    rendered(tokenizer, TALK)  # which finds the template's markers
     write = type(tokenizer).apply_chat_template
 
     def counted(self: object, *arguments: object, **choices: object) -> object:

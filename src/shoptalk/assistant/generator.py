@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from threading import Lock
 from typing import Any
 
@@ -113,8 +114,8 @@ class Generator(WordsAnswers):
             except urllib.error.HTTPError as error:
                 if error.code not in _TRANSIENT:
                     break
-            except (OSError, ValueError, LookupError, TypeError):
-                pass
+            except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
+                pass  # it cannot be reached, breaks off, or says what is no answer
             else:
                 self.breaker.count(failed=False)
                 return None if not text or text.upper().startswith(NO_ANSWER) else text

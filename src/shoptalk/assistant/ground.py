@@ -24,7 +24,10 @@ from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_nu
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
 
-_CITED = re.compile(r"\s*\[((?:\d{1,2}\s*[,;]?\s*)+)\]")
+_CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
+"""Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
+_END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’»」』）]*(?:\s?\[\d{1,9}\])*")
+"""Where a sentence of a written text may end, its citations included."""
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
@@ -50,7 +53,7 @@ def ground(text: str, found: Sequence[Found], marks: Marks | None = None) -> Gro
     """Each sentence of a generated answer with the ranks of the passages that it rests on; the others are refused."""
     kept: list[Sentence] = []
     refused: list[tuple[str, str]] = []
-    for part in sentences_of(text):
+    for part in (" ".join(written.split()) for written in sentences_of(text)):
         cited = tuple(dict.fromkeys(int(n) for group in _CITED.findall(part) for n in re.findall(r"\d+", group)))
         sentence = " ".join(_CITED.sub("", part).split())
         if not any(character.isalnum() for character in sentence):
@@ -95,7 +98,7 @@ def sentences_of(text: str) -> list[str]:
     parts: list[str] = []
     for line in text.strip().splitlines():
         begun = ""
-        for piece in re.split(r"(?<=[.!?…])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
+        for piece in re.split(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
             begun = f"{begun} {piece}" if begun else piece
             if is_abbreviated(begun):
                 continue
@@ -106,6 +109,18 @@ def sentences_of(text: str) -> list[str]:
     return [part for part in bare if part]
 
 
+def whole_sentences(text: str) -> str:
+    """Of a text that was cut, its whole sentences. An abbreviation's full stop ends none, nor does one behind a digit
+    where the text was cut: "4." may have been about to become "4.50".
+    """
+    text = text.rstrip()
+    for end in reversed(list(_END.finditer(text))):
+        whole = text[: end.end()]
+        if not (is_abbreviated(whole) or (whole == text and re.search(r"\d\.$", whole))):
+            return whole
+    return ""
+
+
 def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     texts = [
         f"{hit.passage.heading}\n{hit.passage.text}\n{' '.join(x.text for x in hit.passage.lines)}" for hit in read
@@ -113,31 +128,48 @@ def _unsupported(said: str, read: Sequence[Found]) -> str | None:
     return unsupported(said, "\n".join(texts))
 
 
-def unsupported(said: str, read: str, *, where: str = "passage that it cites") -> str | None:
-    """Why a sentence does not stand in what was `read`, in words that call this `where`; None where it does."""
+def unsupported(said: str, read: str, *, where: str = "passage that it cites", shared: float = SHARED) -> str | None:
+    """Why a sentence does not stand in what was `read`, in words that call this `where`; None where it does.
+
+    `shared` is the share of its telling words that must stand there. A sentence that has neither a telling word nor a
+    number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
+    """
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
     numbers = numbers_in(whole)
-    for number in NUMBER.findall(said):
+    stated = NUMBER.findall(said)
+    for number in stated:
         if plain_number(number) not in numbers:
             return f"the number {number} stands in no {where}"
     for word in re.findall(r"[^\W\d_]+", said.lower()):
-        if word in SPELT and SPELT[word] != "1" and SPELT[word] not in numbers:  # "one" is a pronoun as well
-            return f"the number {word!r} stands in no {where}"
+        if word in SPELT and SPELT[word] != "1":  # "one" is a pronoun as well
+            stated.append(word)
+            if SPELT[word] not in numbers:
+                return f"the number {word!r} stands in no {where}"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
             return f"the quotation {quoted[:40]!r} stands in no {where}"
-    words = set(stems(whole))
+    in_order = stems(whole)
+    words = set(in_order)
     for name in NAME.findall(said):
         if not set(stems(name)) <= words:
             return f"the name {name!r} stands in no {where}"
     telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in SPELT]
     missing = [stem for stem in telling if stem not in words]
-    if telling and 1 - len(missing) / len(telling) < SHARED:
-        return f"{len(missing)} of its {len(telling)} telling words stand in no {where}"
+    if telling and 1 - len(missing) / len(telling) < shared:
+        spelt = [word for word in re.findall(r"\w+", said) if set(stems(word)) & set(missing)]
+        verb = "stands" if len(missing) == 1 else "stand"
+        return f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt)}"
+    if not telling and not stated and not _runs_through(stems(said), in_order):
+        return f"says nothing that could be looked up, and stands in no {where} word for word"
     return _negated(said, whole)
+
+
+def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
+    """Whether the words stand in the text one directly after the other."""
+    return any(list(text[begin : begin + len(words)]) == list(words) for begin in range(len(text) - len(words) + 1))
 
 
 _NOT = re.compile(

@@ -7,18 +7,16 @@ It reads the question and the passages as an endpoint's model does, and its word
 who ask at the same time are answered together. What takes longer than `timeout` is cut after its last whole sentence.
 """
 
-import re
 from collections.abc import Sequence
 
 from shoptalk.assistant.assistant_settings import GeneratorSettings
 from shoptalk.assistant.generator import NO_ANSWER, WordsAnswers, instructions, question_with
+from shoptalk.assistant.ground import whole_sentences
 from shoptalk.assistant.retrieve import Found
 from shoptalk.errors import ConfigError
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer, open_writer
 from shoptalk.text.chat import Message
-
-_SENTENCE = re.compile(r".*[.!?…\]](?=\s|$)", re.S)
 
 
 class OwnModel(WordsAnswers):
@@ -56,14 +54,15 @@ class OwnModel(WordsAnswers):
         )
         try:
             (generated,) = self._writer.write([request])
-        except (RuntimeError, MemoryError):  # as torch says what it cannot do
+        except Exception:  # models raise anything
             self.breaker.count(failed=True)
             return None
         text = generated.text.strip()
         if generated.reason in ("time", "length", "context"):
-            whole = _SENTENCE.match(text)
-            text = whole[0].strip() if whole else ""
-        self.breaker.count(failed=generated.reason == "time" and not text)
+            text = whole_sentences(text)
+        late = generated.reason == "time" and not text
+        if not late or 2 * generated.waited < self._settings.timeout:  # else others had most of its time
+            self.breaker.count(failed=late)
         return None if not text or text.upper().startswith(NO_ANSWER) else text
 
     def _ids(self, question: str, found: Sequence[Found]) -> tuple[int, ...]:

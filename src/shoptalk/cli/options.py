@@ -1,12 +1,13 @@
 """What the command line's files share: options, and how a result is printed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from shoptalk.cli.terminal_text import print_text
 from shoptalk.errors import InputError
 
 Sources = Annotated[
@@ -46,6 +47,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def show(result: Any, as_json: bool, told: Callable[[], str]) -> None:
     """A result as JSON, or as the text that is told to people."""
     typer.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else told())
+
+
+def show_each(results: Iterable[Any], as_json: bool, told: Callable[[Any], str]) -> None:
+    """Results as they come, as a JSON list or as texts with an empty line between. A list is closed also where somebody
+    stops it, or one of them fails: what there is can be read.
+    """
+    count = 0
+    try:
+        for result in results:
+            count += 1
+            if as_json:
+                typer.echo(",\n" if count > 1 else "[\n", nl=False)
+                typer.echo(json.dumps([result], indent=1, ensure_ascii=False)[2:-2], nl=False)
+            else:
+                print_text(("\n" if count > 1 else "") + told(result))
+    finally:
+        if as_json and count:
+            typer.echo("\n]")
 
 
 def tell_left_out(run: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from shoptalk.cli import printed
-from shoptalk.cli.options import ConfigFile, Force, Json, Out, Seed, Set, Sources, show
+from shoptalk.cli.options import ConfigFile, Force, Json, Out, Seed, Set, Sources, show, show_each
+from shoptalk.cli.terminal_text import print_text
 from shoptalk.config import load
 from shoptalk.progress import Console
 
@@ -31,6 +32,7 @@ def generate(
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens with this share together.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="End the text before this; may be given again.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the weights: float32, bfloat16, or auto (timed).")] = "auto",
     as_json: Json = False,
 ) -> None:
     """A language model answers a prompt, word by word as they come; or, with --raw, goes on from it."""
@@ -47,10 +49,11 @@ def generate(
         top_p=top_p,
         seed=seed,
         stop=stop or (),
+        precision=precision,
     )
     if not as_json:
         for piece in written:
-            typer.echo(piece, nl=False)
+            print_text(piece, end="")
         typer.echo()
     result = written.result()
     if as_json:
@@ -74,8 +77,11 @@ def note(
     """The note of each conversation: the turns that say most, and what a model suggests, checked against them."""
     from shoptalk.commands.visit_note import ASKED, notes, worded
 
-    every = list(notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most))
-    show([each.told() for each in every], as_json, lambda: "\n\n".join(map(worded, every)))
+    every = notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most)
+    if as_json:
+        show_each((each.told() for each in every), as_json, str)
+    else:
+        show_each(every, as_json, worded)
 
 
 @commands.command()

@@ -4,12 +4,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from shoptalk.curate.messages import read_messages
 from shoptalk.errors import InputError
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer, open_writer
+from shoptalk.nn.precision import Precision
 from shoptalk.text.chat import Message
 
 STANDARD_INPUT = "-"
@@ -27,7 +28,7 @@ class PromptedText:
 
     def __init__(self, writer: Writer, request: GenerationRequest) -> None:
         self._writing = writer.begin(request)
-        self._model = writer.product.name
+        self._model, self._precision = writer.product.name, writer.precision
         self._begun = time.perf_counter()
 
     def __iter__(self) -> Iterator[str]:
@@ -39,6 +40,7 @@ class PromptedText:
         seconds = time.perf_counter() - self._begun
         return {
             "model": self._model,
+            "precision": self._precision,
             "text": generated.text,
             "reason": generated.reason,
             "prompt_tokens": generated.prompt_tokens,
@@ -61,6 +63,7 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     stop: Sequence[str] = (),
+    precision: str = "auto",
 ) -> PromptedText:
     """Open the model and begin to write; the text comes when the result is iterated over.
 
@@ -74,6 +77,8 @@ def generate(
         top_p: the share of probability that is drawn from.
         seed: of every draw.
         stop: strings that end the text.
+        precision: of the weights: float32, bfloat16, or auto, which times this machine; the two round differently, and
+            may write two texts by one seed.
 
     Raises:
         InputError: there is no prompt, it is no UTF-8 or too long, the model is none of language, or a number is out of
@@ -88,8 +93,10 @@ def generate(
         "seed": seed,
         "stop": tuple(stop),
     }
+    if precision not in ("auto", *get_args(Precision)):
+        raise InputError(f"--precision is {precision!r}; give float32, bfloat16, or auto, which times this machine.")
     GenerationRequest((0,), **numbers)  # refuses what is out of range before a model is opened
-    writer = open_writer(model)
+    writer = open_writer(model, precision=None if precision == "auto" else cast(Precision, precision))
     whole = "\n\n".join([*texts, question])
     converses = not raw and bool(getattr(writer.product.tokenizer, "chat_template", None))
     ids = writer.chat([Message("user", whole)]) if converses else writer.prompt(whole)
@@ -102,7 +109,7 @@ def summary(result: dict[str, Any]) -> str:
     guessed = f", {result['accepted']:,} of them guessed" if result["accepted"] else ""
     return (
         f"{result['tokens']:,} tokens in {result['seconds']:.1f} s ({speed:,.0f}/s{guessed}) after a prompt of "
-        f"{result['prompt_tokens']:,}; {_SAID[result['reason']]}"
+        f"{result['prompt_tokens']:,}, in {result['precision']}; {_SAID[result['reason']]}"
     )
 
 

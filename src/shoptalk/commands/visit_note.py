@@ -4,9 +4,12 @@
         print(worded(note))
 
 The sentences that were said stand in every note: nothing of them can be wrong. What a model suggests stands apart, each
-sentence with the turns that say the same, and with what no turn says: whoever signs the note reads it against them.
+sentence with the turns that have all of its numbers, names and telling words, or with what none of them has: whoever
+signs the note reads it against them.
 """
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +24,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.bases import open_text
 from shoptalk.nn.decoding.generation import Generated, GenerationRequest
 from shoptalk.nn.decoding.writer import open_writer
-from shoptalk.records import Document, Turn
+from shoptalk.records import Document
 from shoptalk.text.chat import Message
 
 ASKED = "Summarise this conversation in a few sentences, with names and numbers as they were said."
@@ -60,9 +63,9 @@ class SuggestedLine:
 
     text: str
     turns: tuple[int, ...]
-    """Those that say the same; two that are nearest where only the conversation as a whole does."""
+    """Those that have all that it states: one that does, or two together; else those nearest to it."""
     unsupported: str | None
-    """What no turn says."""
+    """What they lack."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,10 @@ class VisitNote:
     suggested: tuple[SuggestedLine, ...]
     model: str | None
     """Who suggests."""
+    turns: int
+    """Of the conversation, those without a text included."""
     unread: int
-    """Turns at the beginning that the model had no room for."""
+    """Turns at the beginning that the model had no room for; all of them where it had none for the last either."""
 
     def told(self) -> dict[str, Any]:
         """What --json prints."""
@@ -110,47 +115,63 @@ def notes(
     embed = open_text(encoder).embed
     writer = open_writer(model) if model is not None else None
     for conversation in conversations:
-        turns = [turn for turn in conversation.turns or () if turn.text.strip()]
-        kept = iter(note_of([turn.text.strip() for turn in turns], embed, most=most))
-        suggested, unread = _suggested(writer, turns, asked) if writer is not None else ((), 0)
-        yield VisitNote(conversation.id, tuple(_placed(turns, list(kept))), suggested, model, unread)
+        every = conversation.turns or ()
+        # A turn without text keeps its number, as the readers keep its place.
+        spoken = [SaidLine(number, turn.role, turn.text.strip()) for number, turn in enumerate(every, 1)]
+        spoken = [line for line in spoken if line.text]
+        kept = note_of([line.text for line in spoken], embed, most=most)
+        suggested, left_out = _suggested(writer, spoken, asked) if writer is not None else ((), 0)
+        unread = 0 if not left_out else len(every) if left_out == len(spoken) else spoken[left_out].turn - 1
+        said = tuple(spoken[place] for place in kept)
+        yield VisitNote(conversation.id, said, suggested, model, len(every), unread)
 
 
-def _placed(turns: Sequence[Turn], kept: Sequence[str]) -> Iterator[SaidLine]:
-    """What was kept, with its places: each the first that is still free."""
-    place = 0
-    for text in kept:
-        while turns[place].text.strip() != text:
-            place += 1
-        yield SaidLine(place + 1, turns[place].role, text)
-        place += 1
+def _suggested(writer: Writes, spoken: Sequence[SaidLine], asked: str) -> tuple[tuple[SuggestedLine, ...], int]:
+    """What the model writes, sentence by sentence, and how many of the turns that say something it did not read. It
+    reads as many of the last as it has room for, found by halving.
+    """
+
+    def prompt(left_out: int) -> tuple[int, ...]:
+        text = "\n".join(f"{line.role}: {line.text}" for line in spoken[left_out:])
+        return writer.chat([Message("user", f"{asked}\n\n{text}")])
+
+    def fits(left_out: int) -> bool:
+        return len(prompt(left_out)) + MOST_TOKENS <= writer.context
+
+    left_out = bisect_left(range(len(spoken)), True, key=fits)
+    if left_out == len(spoken):
+        return (), left_out
+    (generated,) = writer.write([GenerationRequest(prompt(left_out), max_tokens=MOST_TOKENS)])
+    sentences = sentences_of(generated.text)
+    if generated.reason == "length" and len(sentences) > 1:
+        sentences.pop()  # it was cut
+    return tuple(_checked(sentence, spoken) for sentence in sentences), left_out
 
 
-def _suggested(writer: Writes, turns: Sequence[Turn], asked: str) -> tuple[tuple[SuggestedLine, ...], int]:
-    """What the model writes, sentence by sentence, and how many turns it did not read."""
-    for unread in range(len(turns)):
-        spoken = "\n".join(f"{turn.role}: {turn.text.strip()}" for turn in turns[unread:])
-        ids = writer.chat([Message("user", f"{asked}\n\n{spoken}")])
-        if len(ids) + MOST_TOKENS <= writer.context:
-            (generated,) = writer.write([GenerationRequest(ids, max_tokens=MOST_TOKENS)])
-            sentences = sentences_of(generated.text)
-            if generated.reason == "length" and len(sentences) > 1:
-                sentences.pop()  # it was cut
-            return tuple(_checked(sentence, turns) for sentence in sentences), unread
-    return (), len(turns)
+def _checked(sentence: str, spoken: Sequence[SaidLine]) -> SuggestedLine:
+    """A sentence with the turns that have all of it."""
 
+    def lacking(lines: Sequence[SaidLine]) -> str | None:
+        text = "\n".join(f"{_speaker(line.role)}: {line.text}" for line in lines)
+        return unsupported(sentence, text, where="turn", shared=1.0)
 
-def _checked(sentence: str, turns: Sequence[Turn]) -> SuggestedLine:
-    """A sentence with the turns that say the same."""
-    alone = [number for number, turn in enumerate(turns, 1) if unsupported(sentence, turn.text) is None]
+    alone = [line.turn for line in spoken if lacking([line]) is None]
     if alone:
         return SuggestedLine(sentence, tuple(alone[:2]), None)
-    whole = "\n".join(turn.text for turn in turns)
-    lacking = unsupported(sentence, whole, where="turn")
     telling = set(stems(sentence)) - COMMON_STEMS
-    shared = [len(telling & set(stems(turn.text))) for turn in turns]
-    nearest = sorted(range(len(turns)), key=lambda place: (-shared[place], place))[:2]
-    return SuggestedLine(sentence, tuple(sorted(place + 1 for place in nearest if shared[place])), lacking)
+    shares = [telling & set(stems(line.text)) for line in spoken]
+    first = max(range(len(spoken)), key=lambda place: len(shares[place]))
+    second = max(range(len(spoken)), key=lambda place: len(shares[place] - shares[first]))
+    nearest = [spoken[place] for place in sorted({first, second}) if shares[place]]
+    reason = lacking(spoken)
+    if reason is None and (not nearest or lacking(nearest) is not None):
+        reason = "these turns together do not say all of it"
+    return SuggestedLine(sentence, tuple(line.turn for line in nearest), reason)
+
+
+def _speaker(role: str) -> str:
+    """Who speaks, as what the model has read too; the number of "speaker 2" is none that anybody said."""
+    return " ".join(re.findall(r"[^\W\d_]+", role))
 
 
 def worded(note: VisitNote) -> str:
@@ -160,11 +181,14 @@ def worded(note: VisitNote) -> str:
     if note.model is not None:
         lines += ["", f"Suggested by {note.model}, unverified:"]
         for line in note.suggested:
+            near = "near " if line.unsupported and line.turns else ""
             places = f"turn {' and '.join(map(str, line.turns))}" if line.turns else "no turn"
             doubt = f"; but {line.unsupported}" if line.unsupported else ""
-            lines.append(f"{'!' if line.unsupported else '?'} {line.text}  [{places}{doubt}]")
-        if not note.suggested:
+            lines.append(f"{'!' if line.unsupported else '?'} {line.text}  [{near}{places}{doubt}]")
+        if note.unread and note.unread == note.turns:
+            lines.append("(nothing: it has no room for the last turn, and has read none)")
+        elif not note.suggested:
             lines.append("(nothing)")
-        if note.unread:
-            lines.append(f"It had no room for the first {note.unread:,} of the turns.")
+        if 0 < note.unread < note.turns:
+            lines.append(f"It had no room for the first {note.unread:,} of the {note.turns:,} turns.")
     return "\n".join(lines)

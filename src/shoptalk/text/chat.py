@@ -6,9 +6,12 @@ what every template must be able to do: write a conversation up to an assistant'
 included, is what the assistant says. White space that a template puts after that token belongs to nobody.
 """
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -22,6 +25,9 @@ _REPAIR = (
     "Correct chat_template.jinja in its folder (chat_template in tokenizer_config.json where there is none), or give "
     "another model, such as smollm2."
 )
+_IN_BRACKETS = re.compile(r"<[^<>\s]{1,60}>|\[/?[^\W\d][^\[\]\s]{0,60}\]")
+_MARKERS_OF: WeakKeyDictionary[Any, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+"""Each tokenizer's template, and the markers that it writes."""
 PASSAGES = ("passage", "passages", "context", "document")
 """Roles of turns that hold what was retrieved for the next answer: they are written before the user's next words."""
 
@@ -172,7 +178,25 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
 
 
 def _markers(tokenizer: Any) -> list[str]:
-    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    """Special tokens, and what the template writes in brackets of its own. A label in plain words ("User:") cannot be
+    told from what people write, and is none.
+    """
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return list(dict.fromkeys([*special, *_bracketed(tokenizer)]))
+
+
+def _bracketed(tokenizer: Any) -> tuple[str, ...]:
+    """The markers in brackets that the template writes as plain text, such as [INST] or <|user|>."""
+    template = str(getattr(tokenizer, "chat_template", None))
+    before, markers = _MARKERS_OF.get(tokenizer, ("", ()))
+    if before != template:
+        written = ""
+        for roles in (("user", "assistant", "user"), ("system", "user")):
+            with contextlib.suppress(ConfigError):  # said where a conversation is written
+                written += _written(tokenizer, [{"role": role, "content": "a b"} for role in roles], asking=True)
+        markers = tuple(dict.fromkeys(_IN_BRACKETS.findall(written)))
+        _MARKERS_OF[tokenizer] = template, markers
+    return markers
 
 
 def _unmarked(text: str, markers: Sequence[str]) -> str:

@@ -47,7 +47,20 @@ def test_a_character_of_several_tokens_comes_when_it_is_whole() -> None:
     assert streamed(ids)[0] == ["a", "", "é", "", "", "€", "", "", "", "😀", ""]
 
 
-def test_half_a_character_at_the_end_is_shown_as_such() -> None:
+@given(st.text(min_size=1, max_size=8), st.integers(0, 20))
+def test_a_text_that_is_cut_ends_with_its_last_whole_character(text: str, count: int) -> None:
+    text = text.encode("utf-8", "replace").decode("utf-8").replace("\ufffd", "?")
+    ids = TOKENIZER(text, split_special_tokens=True)["input_ids"][:count]
+    stream = TextStream(TOKENIZER)
+    shown = ""
+    for token in ids:
+        stream.add(token)
+        shown += stream.ready()
+    shown += stream.end(cut=True)
+    assert shown == stream.text == text.encode()[: len(ids)].decode("utf-8", "ignore")
+
+
+def test_half_a_character_at_the_end_of_what_a_model_ended_is_shown_as_such() -> None:
     ids = TOKENIZER("ab😀")["input_ids"][:-1]
     pieces, stream = streamed(ids)
     assert stream.text == "ab\ufffd" and "".join(pieces) == stream.text

@@ -46,7 +46,8 @@ def test_greedy_tokens_are_those_of_generate(name: str, ids: tuple[int, ...]) ->
     product = MODELS[name]()
     (found,) = greedy(writer_of(name), [ids], 24)
     assert_same(product, ids, found.ids, by_transformers(product, ids, 24))
-    assert found.text == product.tokenizer.decode(found.ids, skip_special_tokens=True)
+    whole = product.tokenizer.decode(found.ids, skip_special_tokens=True)
+    assert found.text == (whole if found.reason == "end" else whole.rstrip("\ufffd"))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -123,16 +124,17 @@ def test_many_threads_may_ask_one_writer() -> None:
 
 
 def test_a_text_that_streams_is_not_held_up_until_another_ends() -> None:
-    writer = Writer(tiny(), slots=2)
-    long = writer.begin(GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0, seed=1))
-    first = iter(long)
-    next(first)
-    short = writer.begin(GenerationRequest((0, 7), max_tokens=4, temperature=1.0, seed=4))
-    other = threading.Thread(target=lambda: list(first))
-    other.start()
-    assert len(short.result().ids) <= 4
-    other.join(60)
-    assert not other.is_alive()
+    writer = Writer(tiny(), slots=2, drafts=0)
+    requests = [GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0, seed=1)]
+    requests.append(GenerationRequest((0, 7), max_tokens=4, temperature=1.0, seed=4))
+    alone = [Writer(tiny(), slots=1, drafts=0).write([request])[0] for request in requests]
+    long, short = (writer.begin(request) for request in requests)
+    pieces = iter(long)
+    first = next(pieces)
+    assert short.result().ids == alone[1].ids
+    assert not long._row.over and long._row.pieces  # four tokens came to it, too, and none of the other 76
+    assert long._row.written <= 2 + len(alone[1].ids)
+    assert "".join([first, *pieces]) == alone[0].text and len(alone[0].ids) > 8
 
 
 # Streaming, stopping, sampling --------------------------------------------------------------------------------------
@@ -144,6 +146,14 @@ def test_pieces_together_are_the_text(ids: tuple[int, ...], seed: int) -> None:
     writing = writer_of("tiny").begin(GenerationRequest(ids, max_tokens=20, temperature=2.0, seed=seed))
     pieces = list(writing)
     assert "".join(pieces) == writing.result().text
+
+
+def test_a_text_that_is_cut_within_a_character_ends_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tiny(), slots=1)
+    emoji = iter(writer.product.tokenizer("ab😀")["input_ids"])
+    writing = writer.begin(GenerationRequest((0, 5, 6), max_tokens=4))
+    monkeypatch.setattr(writing._row, "_choice", lambda logits: next(emoji))
+    assert "".join(writing) == writing.result().text == "ab" and len(writing.result().ids) == 4
 
 
 @HARD
@@ -203,16 +213,95 @@ def test_a_text_that_nobody_waits_for_gives_its_slot_back() -> None:
         left.result()
 
 
-def test_a_failing_pass_is_told_to_all_who_wait_and_the_next_text_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_pass_is_told_to_all_whom_it_read_and_the_next_text_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     writer = Writer(tiny(), slots=2)
-    waiting = [writer.begin(GenerationRequest((0, 5, number), max_tokens=9)) for number in (6, 7)]
+    reading, other = (writer.begin(GenerationRequest((0, 5, number), max_tokens=9)) for number in (6, 7))
+    for writing in (reading, other):
+        writing.ask()
+    writer._step()
     with monkeypatch.context() as patch:
         patch.setattr(StockForward, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
-        with pytest.raises(MemoryError):
-            waiting[0].result()
+        for writing in (reading, other):
+            with pytest.raises(MemoryError, match="no room"):
+                writing.result()
     (found,) = greedy(writer, [(0, 5, 6)], 5)
+    assert found.reused == 0
     assert_same(tiny(), (0, 5, 6), found.ids, by_transformers(tiny(), (0, 5, 6), 5))
-    assert waiting[1].result().ids  # it was still waiting for a slot, or has failed with the other
+
+
+def test_what_one_texts_own_tokens_raise_ends_that_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tiny(), slots=2)
+    good, bad = (writer.begin(GenerationRequest((0, 5, number), max_tokens=9)) for number in (6, 7))
+    monkeypatch.setattr(bad._row._text, "add", lambda token: (_ for _ in ()).throw(IndexError("token 9,999")))
+    for writing in (good, bad):
+        writing.ask()
+    assert_same(tiny(), (0, 5, 6), good.result().ids, by_transformers(tiny(), (0, 5, 6), 9))
+    with pytest.raises(IndexError, match="token 9,999"):
+        bad.result()
+
+
+def test_a_prompt_that_cannot_be_read_fails_neither_those_who_write_nor_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer = Writer(tiny(), slots=3, drafts=0, reuse=False)
+    writings = [writer.begin(GenerationRequest((0, 5, number), max_tokens=9)) for number in (6, 7, 8)]
+    forward = writer._forward
+
+    def broken(feeds: Any) -> Any:
+        if any(tuple(feed.ids)[:3] == (0, 5, 7) for feed in feeds):
+            raise MemoryError("no room")
+        return forward(feeds)
+
+    monkeypatch.setattr(writer, "_forward", broken)
+    writings[0].ask()
+    writer._step()
+    for writing in writings[1:]:
+        writing.ask()
+    for writing, last in ((writings[2], 8), (writings[0], 6)):
+        assert_same(tiny(), (0, 5, last), writing.result().ids, by_transformers(tiny(), (0, 5, last), 9))
+    with pytest.raises(MemoryError, match="no room"):
+        writings[1].result()
+
+
+# Waiting ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_whose_time_is_over_before_it_has_a_slot_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tiny(), slots=1, drafts=0)
+    writer.ends = frozenset()
+    read: list[int] = []
+    forward = writer._forward
+    monkeypatch.setattr(writer, "_forward", lambda feeds: read.extend(feeds[0].ids[:2]) or forward(feeds))
+    holding = iter(writer.begin(GenerationRequest((0, 5, 6), max_tokens=80, temperature=1.0)))
+    next(holding)
+    late = writer.begin(GenerationRequest((0, 9, 9), max_tokens=9, seconds=0.01)).result()
+    assert (late.reason, late.ids, late.steps) == ("time", (), 0) and late.waited > 0.01
+    assert 9 not in read
+    holding.close()
+    (found,) = greedy(writer, [(0, 9, 9)], 3)
+    assert found.reason == "length" and found.waited < 1.0
+
+
+def test_a_prompt_that_is_refused_leaves_none_of_the_others_to_be_written() -> None:
+    writer = Writer(tiny(), slots=1)
+    good, long = GenerationRequest((0, 5), max_tokens=5), GenerationRequest(tuple([5] * CONTEXT))
+    with pytest.raises(InputError, match="96 tokens"):
+        writer.write([good, long])
+    writer.begin(good)  # nobody ever iterates over it
+    assert not writer._waiting
+    (found,) = greedy(writer, [(0, 7, 8)], 5)
+    assert found.steps <= 5 and not writer._waiting and not writer._rows
+
+
+def test_where_one_of_several_texts_fails_none_of_the_others_is_written_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tiny(), slots=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(StockForward, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+        with pytest.raises(MemoryError, match="no room"):
+            greedy(writer, [(0, 7, 8), (0, 7, 9), (0, 7, 10)], 5)
+    assert not writer._waiting and not writer._rows and writer._slots.free
 
 
 # What is refused ----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     seconds: float | None = None
-    """After this long it ends with what it has."""
+    """After this long it ends with what it has; the time until it has a slot counts too."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -60,6 +60,8 @@ class Generated:
     drafted: int
     accepted: int
     """Tokens that were guessed from the text so far, and how many of them were right."""
+    waited: float = 0.0
+    """Seconds until it had a slot."""
 
 
 @runtime_checkable

@@ -33,11 +33,14 @@ class TextStream:
         """What may be shown since the last call: all but what could be the beginning of a stop string."""
         return self._until(len(self.text) if self.stopped else len(self.text) - self._held())
 
-    def end(self) -> str:
-        """The rest, when no more tokens come."""
+    def end(self, *, cut: bool = False) -> str:
+        """The rest, when no more tokens come. Where the text was `cut`, a character whose last tokens are missing is
+        left out; where the model itself ended within one, it is shown as such.
+        """
         if not self.stopped and self._read < len(self._ids):
             before = self._decoded(self._ids[self._begin : self._read])
-            self._append(self._decoded(self._ids[self._begin :])[len(before) :])
+            rest = self._decoded(self._ids[self._begin :])[len(before) :]
+            self._append(rest.rstrip(_HALF) if cut else rest)
         return self._until(len(self.text))
 
     def _append(self, piece: str) -> None:

@@ -82,6 +82,11 @@ class Writer:
         self._rows: list[WritingRow] = []
         self._turn = Lock()
 
+    @property
+    def precision(self) -> str:
+        """The type of the weights."""
+        return str(next(self.product.network.parameters()).dtype).removeprefix("torch.")
+
     # --- prompts ------------------------------------------------------------------------------------------------------
 
     def prompt(self, text: str) -> tuple[int, ...]:
@@ -100,7 +105,8 @@ class Writer:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def begin(self, request: GenerationRequest) -> "Writing":
-        """Ask for a text. It is written while somebody iterates over it, or over another of this writer's.
+        """A text, which is asked for when somebody first iterates over it. From then on it is written while somebody
+        iterates over it, or over another of this writer's.
 
         Raises:
             InputError: the prompt is empty, or as long as the context.
@@ -113,13 +119,28 @@ class Writer:
                 f"with {self.product.name}. Give a shorter prompt, or fewer passages."
             )
         row = WritingRow(request, self.product.tokenizer, ends=self.ends, context=self.context, drafts=self._drafts)
-        self._waiting.append(row)
         return Writing(self, row)
 
     def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
-        """Several texts at a time, in the order of the requests."""
+        """Several texts at a time, in the order of the requests. Where one fails, none of the others is written on.
+
+        Raises:
+            InputError: a prompt is empty, or as long as the context; none is written then.
+        """
         writings = [self.begin(request) for request in requests]
-        return [writing.result() for writing in writings]
+        try:
+            for writing in writings:
+                writing.ask()
+            return [writing.result() for writing in writings]
+        finally:
+            for writing in writings:
+                writing.leave()
+
+    def queue(self, row: WritingRow) -> None:
+        """Somebody waits for this text from now on."""
+        if not row.asked:
+            row.asked = True
+            self._waiting.append(row)
 
     def advance(self, row: WritingRow) -> None:
         """Return when this text has something new: after a pass by this thread, which moves all texts on, or by another
@@ -146,28 +167,38 @@ class Writer:
 
     def _step(self) -> None:
         try:
-            while self._waiting and self._slots.free:
-                self._admit(self._waiting.popleft())
+            self._admit_waiting()
             self._read_on()
-        except BaseException as error:
-            for row in list(self._rows):  # whose states are half written
-                row.error, row.known = error, 0
-                self._release(row)
+        except BaseException as error:  # a thread that is interrupted
+            self._fail(self._rows, error)
             raise
         for row in [row for row in self._rows if row.over]:
             self._release(row)
+
+    def _admit_waiting(self) -> None:
+        """Give slots to those that came first, as far as there are some, and end those whose time has passed."""
+        for row in list(self._waiting):
+            if row.late:
+                self._waiting.remove(row)
+                row.give_up()
+            elif self._slots.free:
+                self._waiting.remove(row)
+                self._admit(row)
 
     def _admit(self, row: WritingRow) -> None:
         """Give a text a slot, and read its prompt, or what is new of it."""
         place = self._slots.take(row.ids if self._reuse else ())
         self._rows.append(row)
-        row.slot, row.reused = place.slot, max(0, place.reused)
-        if place.source != place.slot and row.reused:
-            self._cache.copy(place.source, place.slot, row.reused)
-        self._slots.note(row.slot, row.ids, row.reused)
-        (logits,) = self._forward([Feed(row.slot, row.reused, row.ids[row.reused :], every=False)])
-        row.take((), logits)
-        self._slots.note(row.slot, row.ids, row.known)
+        row.admit(place.slot, max(0, place.reused))
+        try:
+            if place.source != place.slot and row.reused:
+                self._cache.copy(place.source, place.slot, row.reused)
+            self._slots.note(row.slot, row.ids, row.reused)
+            (logits,) = self._forward([Feed(row.slot, row.reused, row.ids[row.reused :], every=False)])
+        except Exception as error:  # models raise anything
+            self._fail([row], error)
+        else:
+            self._take(row, (), logits)
 
     def _read_on(self) -> None:
         """A pass over the last token of each text and what is guessed to follow it."""
@@ -176,9 +207,28 @@ class Writer:
             return
         each = max(1, _CELLS // len(rows))
         feeds = [Feed(row.slot, row.known, [row.ids[-1], *row.draft(each - 1)]) for row in rows]
-        for row, feed, logits in zip(rows, feeds, self._forward(feeds), strict=True):
-            row.take(feed.ids[1:], logits)
+        try:
+            passed = self._forward(feeds)
+        except Exception as error:  # models raise anything
+            self._fail(rows, error)
+            return
+        for row, feed, logits in zip(rows, feeds, passed, strict=True):
+            self._take(row, feed.ids[1:], logits)
+
+    def _take(self, row: WritingRow, draft: Sequence[int], logits: Float[np.ndarray, "w V"]) -> None:
+        """Write a text on. What its own tokens or numbers raise ends it and no other."""
+        try:
+            row.take(draft, logits)
+        except Exception as error:  # tokenizers raise anything
+            self._fail([row], error)
+        else:
             self._slots.note(row.slot, row.ids, row.known)
+
+    def _fail(self, rows: Sequence[WritingRow], error: BaseException) -> None:
+        """These texts end, and nobody goes on from their states, which may be half written."""
+        for row in list(rows):
+            row.error, row.known = error, 0
+            self._release(row)
 
     def _forward(self, feeds: Sequence[Feed]) -> list[Float[np.ndarray, "w V"]]:
         few = sum(len(feed.ids) for feed in feeds) <= MOST
@@ -199,6 +249,7 @@ class Writing:
 
     def __iter__(self) -> Iterator[str]:
         row = self._row
+        self.ask()
         try:
             while True:
                 while row.pieces:
@@ -209,7 +260,15 @@ class Writing:
                     return
                 self._writer.advance(row)
         finally:
-            self._writer.leave(row)
+            self.leave()
+
+    def ask(self) -> None:
+        """Have it written from now on."""
+        self._writer.queue(self._row)
+
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+        self._writer.leave(self._row)
 
     def result(self) -> Generated:
         """All of it, when it has ended."""

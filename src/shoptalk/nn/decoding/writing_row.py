@@ -33,12 +33,14 @@ class WritingRow:
         """Text that nobody has taken yet."""
         self.reason: Reason | None = None
         self.error: BaseException | None = None
+        self.asked = False
+        """Whether somebody has asked for its text."""
         self._ends, self._context, self._longest = ends, context, drafts
         self._draft = max(1, drafts // 2)
         self._lookup = PromptLookup(request.ids) if drafts else None
         self._text = TextStream(tokenizer, request.stop)
         self._choice = TokenChoice(temperature=request.temperature, top_p=request.top_p, seed=request.seed)
-        self._until = time.monotonic() + request.seconds if request.seconds is not None else None
+        self._made = self._admitted = time.monotonic()
 
     @property
     def written(self) -> int:
@@ -49,6 +51,20 @@ class WritingRow:
     def over(self) -> bool:
         """Whether nothing more comes."""
         return self.reason is not None or self.error is not None
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return self.request.seconds is not None and time.monotonic() > self._made + self.request.seconds
+
+    def admit(self, slot: int, reused: int) -> None:
+        """It has a slot, in which the states of its first `reused` tokens are already."""
+        self.slot, self.reused, self._admitted = slot, reused, time.monotonic()
+
+    def give_up(self) -> None:
+        """Its time is over before it has had a slot."""
+        self._admitted = time.monotonic()
+        self._end("time")
 
     def draft(self, most: int) -> list[int]:
         """Tokens that may come next, to be read together with the last one."""
@@ -86,6 +102,7 @@ class WritingRow:
             steps=self.steps,
             drafted=self.drafted,
             accepted=self.accepted,
+            waited=self._admitted - self._made,
         )
 
     def _write(self, token: int) -> None:
@@ -102,13 +119,13 @@ class WritingRow:
             self._end("length")
         elif len(self.ids) >= self._context:
             self._end("context")
-        elif self._until is not None and time.monotonic() > self._until:
+        elif self.late:
             self._end("time")
         else:
             self._show(self._text.ready())
 
     def _end(self, reason: Reason) -> None:
-        self._show(self._text.end())
+        self._show(self._text.end(cut=reason not in ("end", "stop")))
         self.reason = "stop" if self._text.stopped else reason
 
     def _show(self, piece: str) -> None:
