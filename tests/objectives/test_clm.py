@@ -294,3 +294,19 @@ def test_a_resumed_run_replays_what_the_whole_one_does(tmp_path: Path) -> None:
 
     whole = run(None)
     assert run(tmp_path / "2") == whole[2:]
+
+
+def test_a_model_forgets_less_of_what_is_replayed() -> None:
+    general = tiny_language_model()
+    spec, made = ClmSpec(batch=4, context=64), material(GENERAL, general)
+    config = LoopConfig(steps=24, batch=4, lr=1e-2)
+    assert list(train(spec.build(general), spec.drawn_from(made), spec.collate(made), config))
+    before, bits = general.score(GENERAL.texts).sum(), {}
+    for percent in (0.0, 50.0):
+        spec, own = replaying(percent)
+        model = general.copy()
+        own = replace(own, product=model, general=material(GENERAL, model))
+        assert list(train(spec.build(model), spec.drawn_from(own), spec.collate(own), config))
+        bits[percent] = model.score(GENERAL.texts).sum()
+        assert model.score(OWN.texts).sum() < 0.5 * general.score(OWN.texts).sum()
+    assert bits[50.0] < 1.5 * before < bits[0.0]
