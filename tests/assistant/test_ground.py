@@ -158,7 +158,7 @@ def test_after_failures_in_a_row_it_is_left_alone(found: list[Found]) -> None:
     endpoint = Endpoint(*[TimeoutError()] * 2, answer("not asked"))
     asked = generator(endpoint, retries=0, failures=2, pause=60.0)
     assert [asked.words("q", found) for _ in range(4)] == [None] * 4
-    assert asked.resting
+    assert asked.breaker.resting
     assert len(endpoint.bodies) == 2
 
 
@@ -192,7 +192,7 @@ def test_an_endpoint_that_breaks_off_is_asked_again_and_counts_as_failing(sent: 
             {"model": "m", "base_url": f"http://127.0.0.1:{server.getsockname()[1]}/v1", "retries": 1, "failures": 1}
         )
         asked = Generator(settings, name="Harbour", sentences=3)
-        assert asked.words("q", found) is None and asked.resting
+        assert asked.words("q", found) is None and asked.breaker.resting
         thread.join(10)
     assert len(requests) == 2 and requests[0].startswith(b"POST /v1/chat/completions")
 

@@ -145,7 +145,7 @@ def test_more_visitors_than_slots_do_not_have_the_model_left_alone(found: list[F
     held = writer.begin(GenerationRequest((0, 5, 6), max_tokens=2_000, temperature=1.0))
     for _ in held:
         assert model.words("How much?", found) is None
-        assert not model.resting
+        assert not model.breaker.resting
         break
 
 
