@@ -139,7 +139,7 @@ def _column(name: str, columns: Sequence[str]) -> str | None:
 def _telling_column(name: str, row: Mapping[str, Any]) -> str | None:
     """Of the row's columns of that name the first that says something; of candidates even that nothing was written."""
     hits = [hit for wanted in COLUMNS[name] if (hit := column_named(wanted, row)) is not None]
-    silent = (None,) if name == "candidate" else (None, "", [])
+    silent: tuple[object, ...] = (None,) if name == "candidate" else (None, "", [])
     telling = (hit for hit in hits if row[hit] not in silent)
     return next(telling, hits[0] if hits else None)
 

@@ -49,7 +49,8 @@ def resampled_sums(statistics: Int[np.ndarray, "N *dims"], *, seed: int = 0) -> 
     n, rng = len(statistics), np.random.default_rng(seed)
 
     def sums(rows: int) -> Int[np.ndarray, "r *dims"]:
-        return np.einsum("rn,n...->r...", rng.multinomial(n, np.full(n, 1 / n), size=rows), statistics)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=rows)
+        return np.asarray(np.einsum("rn,n...->r...", counts, statistics))
 
     return np.concatenate([sums(rows) for rows in in_blocks(n, RESAMPLES)])
 

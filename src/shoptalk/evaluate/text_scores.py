@@ -90,8 +90,8 @@ def _by(metric: Any) -> Callable[[Float[np.ndarray, "M K"]], Float[np.ndarray, "
 
 
 def _rouge(candidates: Sequence[str], references: Sequence[str]) -> list[TextScore]:
-    """F-measures with Porter's stemmer; its words are letters from a to z and digits. A text whose reference has no such
-    word does not count: even the reference itself would have 0.
+    """F-measures with Porter's stemmer; its words are letters from a to z and digits. A text whose reference has no
+    such word does not count: even the reference itself would have 0.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -105,8 +105,8 @@ def _rouge(candidates: Sequence[str], references: Sequence[str]) -> list[TextSco
 
 
 def beyond_rouge(references: Sequence[str]) -> float:
-    """Of the references' words, the share in per cent with letters that ROUGE does not know: it parts "für" into "f" and
-    "r", and of other scripts it sees nothing.
+    """Of the references' words, the share in per cent with letters that ROUGE does not know: it parts "für" into "f"
+    and "r", and of other scripts it sees nothing.
     """
     words = [word for reference in references for word in _WORD.findall(reference.lower())]
     return 100.0 * sum(not _ROUGE_WORD.fullmatch(word) for word in words) / max(1, len(words))

@@ -86,7 +86,7 @@ def _written(
     return [text.strip() for text in product.tokenizer.batch_decode(output.tolist(), skip_special_tokens=True)]
 
 
-class _EndsAtItsLimit(StoppingCriteria):
+class _EndsAtItsLimit(StoppingCriteria):  # type: ignore[misc]
     """Ends each row where it has as many tokens as it may, as if it were alone: beams that went on with a longer row
     would be another text, cut off.
     """
@@ -103,9 +103,9 @@ class _EndsAtItsLimit(StoppingCriteria):
 @contextmanager
 def _plain_decoding(backbone: nn.Module) -> Iterator[None]:
     """Within, `generate` does what it is asked, and the folder's settings for decoding say only what tokens mean."""
-    asked: GenerationConfig = backbone.generation_config  # type: ignore[assignment]
-    backbone.generation_config = GenerationConfig(**{name: getattr(asked, name, None) for name in _TOKENS})  # type: ignore[assignment]
+    asked: GenerationConfig = backbone.generation_config
+    backbone.generation_config = GenerationConfig(**{name: getattr(asked, name, None) for name in _TOKENS})
     try:
         yield
     finally:
-        backbone.generation_config = asked  # type: ignore[assignment]
+        backbone.generation_config = asked
