@@ -222,6 +222,7 @@ def test_several_questions_to_a_passage_are_one_conversation(
         ("And then?", "no-question", "3 words or more"),
         (WORKED["en"][0].question, "copied-example", "worked example"),
         ("What of it, a ticket for the tower costs 5 marks a head?", "holds-answer", "what it asks for"),
+        ("What does the passage say of a ticket for the tower?", "about-the-prompt", "'passage'"),
         ("How much is a ticket for the tower and…", "unfinished", "tokens were used up"),
         ("How much are 7 tickets for the tower?", "question-unsupported", "number 7"),
         ("How much are nine tickets for the tower?", "question-unsupported", "'nine'"),

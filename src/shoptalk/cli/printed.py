@@ -12,6 +12,7 @@ from shoptalk.records import ACCURACY, Measure
 
 Result = Mapping[str, Any]
 MEANINGS = {
+    "about-the-prompt": "a question about the passage that the model was shown",
     "above-header": "stands above the names of a table's columns",
     "bad-csv": "the row cannot be read as CSV",
     "bad-json": "the line is not JSON",

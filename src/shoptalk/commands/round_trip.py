@@ -40,6 +40,8 @@ READ = 10
 """Passages among which the one that was meant is looked for, to say at which place it stands."""
 SENTENCES = 3
 """Of the extractive answer, as many as the assistant's have at most by default."""
+_OF_THE_PROMPT = re.compile(r"\b(?:passage|given (?:sentence|answer)|textstelle|(?:im|des) text(?:es)?)\b", re.I)
+"""Words of the prompt, which a visitor has not read."""
 _FIRST_PERSON = re.compile(r"\bI['’]\w+")
 
 
@@ -131,6 +133,9 @@ def _of_itself(written: WrittenQuestion, passage: Passage) -> tuple[str, str] | 
         return "copied-example", "it is the question of a worked example"
     if normalise(written.answer) in normalise(question):
         return "holds-answer", "it says what it asks for"
+    of_prompt = _OF_THE_PROMPT.search(question)
+    if of_prompt and of_prompt[0].casefold() not in passage.sought.casefold():
+        return "about-the-prompt", f"it says {of_prompt[0]!r}, which no visitor has read"
     if (why := _asks_of_others(question, passage)) is not None:
         return "question-unsupported", why
     return None
