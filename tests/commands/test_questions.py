@@ -14,12 +14,11 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from shoptalk.assistant.fulltext import stems
-from shoptalk.assistant.ground import unsupported
-from shoptalk.assistant.sections import passages_of
+from shoptalk.assistant.sections import Passage, Span, passages_of
 from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.commands import questions
 from shoptalk.commands.batch_journal import BatchJournal
-from shoptalk.commands.question_prompts import WORKED, prompt, read_question
+from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, read_question
 from shoptalk.commands.questions import PAIRS, QuestionSettings, write_questions
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import CurateConfig, load
@@ -35,6 +34,7 @@ from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.records import Document
 from shoptalk.stages.world import World
+from shoptalk.text.chat import Message
 from tests.command_line import call
 from tests.conftest import Listener
 
@@ -44,10 +44,15 @@ TEXTS = {
     "boats.md": "# Boats\n\nA boat is rented for 12 marks an hour. Children under ten need a vest, which is free.\n",
     "tiny.md": "# Notes\n\nWork in progress.\n",
 }
+ANSWERS = {
+    "The garden": "The garden opens at 9 in the morning.",
+    "The tower": "A ticket for the tower costs 5 marks a head.",
+    "Boats": "A boat is rented for 12 marks an hour.",
+}
 GOOD = {
-    "The garden": ("When does the garden open?", "The garden opens at 9 in the morning."),
-    "The tower": ("How much is a ticket for the tower?", "A ticket for the tower costs 5 marks a head."),
-    "Boats": ("What do I pay for a boat?", "A boat is rented for 12 marks an hour."),
+    "The garden": "When does the garden open in the morning?",
+    "The tower": "How much is a ticket for the tower?",
+    "Boats": "What do I pay for a boat?",
 }
 
 
@@ -69,8 +74,8 @@ class Scribe:
 
     context = 4_000
 
-    def __init__(self, says: dict[str, tuple[str, str]] = GOOD, *, stops_at: int | None = None) -> None:
-        self.says, self.stops_at = says, stops_at
+    def __init__(self, says: dict[str, str] = GOOD, *, stops_at: int | None = None, converses: bool = False) -> None:
+        self.says, self.stops_at, self.converses = says, stops_at, converses
         self.asked: list[str] = []
         self.requests: list[GenerationRequest] = []
         self._texts: dict[int, str] = {}
@@ -78,6 +83,10 @@ class Scribe:
     def prompt(self, text: str) -> tuple[int, ...]:
         self._texts[zlib.crc32(text.encode())] = text
         return (zlib.crc32(text.encode()), *([1] * len(text.split())))
+
+    def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        assert [message.role for message in messages] == [("user", "assistant")[n % 2] for n in range(len(messages))]
+        return self.prompt("\n".join(message.text for message in messages))
 
     def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
         if self.stops_at is not None and len(self.asked) >= self.stops_at:
@@ -88,10 +97,9 @@ class Scribe:
             last = self._texts[request.ids[0]].rpartition("Passage (")[2]
             title = last.partition(")")[0].partition(" – ")[0]
             self.asked.append(title)
-            question, answer = self.says.get(title, ("", ""))
-            reason: Any = "length" if answer.endswith("…") else "stop"
-            text = f" {question}\nAnswer: {answer.removesuffix('…')}"
-            written.append(Generated(text, (), reason, len(request.ids), 0, 1, 0, 0))
+            question = self.says.get(title, "")
+            reason: Any = "length" if question.endswith("…") else "stop"
+            written.append(Generated(f" {question}", (), reason, len(request.ids), 0, 1, 0, 0))
         return written
 
 
@@ -108,6 +116,14 @@ def documents(tmp_path: Path) -> Path:
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "open_text", lambda ref: WordVectors())
     monkeypatch.setattr(questions, "base_digest", lambda ref: ref)
+    # The sentence that is asked for: of each of the small documents the one that has an answer above.
+    monkeypatch.setattr(
+        questions,
+        "answers_of",
+        lambda passage, each, seed: (
+            [a for a in ANSWERS.values() if a in passage.text] or answers_of(passage, each=1, seed=0)
+        ),
+    )
 
 
 def asking(monkeypatch: pytest.MonkeyPatch, scribe: Scribe) -> Scribe:
@@ -138,7 +154,9 @@ def test_what_survives_is_counted_and_what_was_not_asked_about_has_its_reason(
     assert isinstance(world.report, Listener)
     assert any("3 of 3 written, 3 of them survive, done in" in line for line in world.report.said)
     rows = lines_of(tmp_path / "run" / "questions" / PAIRS)
-    assert [(row["question"], row["answer"]) for row in rows] == [GOOD[t] for t in ("Boats", "The garden", "The tower")]
+    assert [(row["question"], row["answer"]) for row in rows] == [
+        (GOOD[title], ANSWERS[title]) for title in ("Boats", "The garden", "The tower")
+    ]
     assert not (tmp_path / "run" / "work").exists()
 
 
@@ -155,7 +173,7 @@ def test_every_pair_points_into_a_corpus_of_the_same_documents(
     assert (len(pairs), drops, nowhere) == (3, [], [])
     passages = corpus.passages().numbers
     for pair in pairs:
-        answer = dict(GOOD.values())[pair.question]
+        answer = ANSWERS[next(title for title, question in GOOD.items() if question == pair.question)]
         assert any(answer in str(corpus.items[passages[number]]) for place in pair.places for number in place)
 
 
@@ -173,8 +191,7 @@ def test_the_conversations_teach_the_answers_and_nothing_else(
     batch = spec.collate(Material(corpus, model, None, None))(examples, Key(0, 0))
     assert len(examples) == 3
     taught = model.tokenizer.decode(batch.rows.ids[batch.taught].tolist())
-    answers = {answer for _, answer in GOOD.values()}
-    assert set(filter(None, taught.split("<|endoftext|>"))) == answers
+    assert set(filter(None, taught.split("<|endoftext|>"))) == set(ANSWERS.values())
     whole = model.tokenizer.decode(batch.rows.ids.flatten().tolist())
     assert "Dogs stay on a lead near the Rose Pond." in whole
 
@@ -182,43 +199,42 @@ def test_the_conversations_teach_the_answers_and_nothing_else(
 def test_several_questions_to_a_passage_are_one_conversation(
     documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scribe = asking(monkeypatch, Scribe())
-    said = iter(
-        [("When does the garden open?", GOOD["The garden"][1]), ("Where do dogs stay?", "Dogs stay on a lead.")]
-    )
+    said = iter(["When does the garden open?", "Where do dogs stay on a lead?"])
+    asking(monkeypatch, Scribe())
     monkeypatch.setattr(questions, "read_question", lambda text: next(said))
-    settings = QuestionSettings(each=2, temperature=0.7)
-    result = write_questions(world_of(tmp_path / "run"), "scribe", [documents / "garden.md"], settings)
+    monkeypatch.setattr(questions, "answers_of", lambda passage, each, seed: [line.text for line in passage.lines])
+    result = write_questions(world_of(tmp_path / "run"), "scribe", [documents / "garden.md"], QuestionSettings(each=2))
     assert (result.asked, result.written, result.kept) == (1, 2, 2)
     (talk,) = lines_of(tmp_path / "run" / "questions" / "conversations.jsonl")
     assert [turn["role"] for turn in talk["turns"]] == ["passage", "user", "assistant", "user", "assistant"]
-    assert len({request.seed for request in scribe.requests}) == 2
+    assert [turn["text"] for turn in talk["turns"][2::2]] == [
+        ANSWERS["The garden"], "Dogs stay on a lead near the Rose Pond.",
+    ]  # fmt: skip
 
 
 # --- what does not survive --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "reason", "detail"),
+    ("question", "reason", "detail"),
     [
-        ("The tower.", "5 marks.", "no-question", "question mark"),
-        ("And then?", "5 marks.", "no-question", "3 words or more"),
-        (WORKED["en"][0].question, "5 marks a head.", "copied-example", "worked example"),
-        ("How much is a ticket?", "", "no-answer", "nothing was written"),
-        ("How much is a ticket?", "A ticket for the tower costs…", "unfinished", "tokens were used up"),
-        ("How much are 7 tickets for the tower?", "A ticket costs 5 marks.", "question-unsupported", "number 7"),
-        ("How much are nine tickets for the tower?", "A ticket costs 5 marks.", "question-unsupported", "'nine'"),
-        ("What does the tower at Eastgate cost?", "A ticket costs 5 marks.", "question-unsupported", "'Eastgate'"),
-        ("How much is a ticket for the tower?", "A ticket costs 6 marks.", "answer-unsupported", "the number 6"),
-        ("How much is it if I'm in the garden?", "A ticket for the tower costs 5 marks.", "not-found", "at place 2"),
-        ("Who likes cheese best of all?", "A ticket for the tower costs 5 marks.", "not-found", "place"),
+        ("The tower.", "no-question", "question mark"),
+        ("And then?", "no-question", "3 words or more"),
+        (WORKED["en"][0].question, "copied-example", "worked example"),
+        ("What of it, a ticket for the tower costs 5 marks a head?", "holds-answer", "what it asks for"),
+        ("What does the passage say of a ticket for the tower?", "about-the-prompt", "'passage'"),
+        ("How much is a ticket for the tower and…", "unfinished", "tokens were used up"),
+        ("How much are 7 tickets for the tower?", "question-unsupported", "number 7"),
+        ("How much are nine tickets for the tower?", "question-unsupported", "'nine'"),
+        ("What does the tower at Eastgate cost?", "question-unsupported", "'Eastgate'"),
+        ("How much is it if I'm in the garden?", "not-found", "at place 2"),
+        ("Who likes cheese best of all?", "not-found", "place"),
     ],
 )
 def test_a_question_that_does_not_survive_says_why(
-    question: str, answer: str, reason: str, detail: str,
-    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    asking(monkeypatch, Scribe(GOOD | {"The tower": (question, answer)}))
+    question: str, reason: str, detail: str, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking(monkeypatch, Scribe(GOOD | {"The tower": question}))
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
     assert (result.kept, result.dropped) == (2, {reason: 1})
     drops = {drop.reason: drop for drop in read_drops(tmp_path / "run" / "questions")}
@@ -252,12 +268,12 @@ def test_of_questions_that_are_nearly_the_same_the_first_stays(
     documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (documents / "zoo.md").write_text("# Zoo\n\nA guide through the zoo costs 5 marks, and a plan of it is free.\n")
-    asking(monkeypatch, Scribe(GOOD | {"Zoo": ("What does a guide cost?", "A guide through the zoo costs 5 marks.")}))
+    asking(monkeypatch, Scribe(GOOD | {"Zoo": "What does a guide through the zoo cost?"}))
     monkeypatch.setattr(questions, "clusters", lambda texts, threshold: np.array([0, 1, 2, 0]))
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents])
     assert (result.kept, result.dropped) == (3, {"near-duplicate": 1})
     drops = [drop for drop in read_drops(tmp_path / "run" / "questions") if drop.reason == "near-duplicate"]
-    assert [drop.source for drop in drops] == ["documents/zoo.md"] and GOOD["Boats"][0] in drops[0].detail
+    assert [drop.source for drop in drops] == ["documents/zoo.md"] and GOOD["Boats"] in drops[0].detail
 
 
 def test_documents_that_do_not_hold_today_and_conversations_are_not_asked_about(
@@ -348,7 +364,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_passage_alone(
     [
         (QuestionSettings(rank=0), "--rank is 0; give 1 or more"),
         (QuestionSettings(most=0), "--most is 0; give 1 or more"),
-        (QuestionSettings(each=2), "--each 2 at temperature 0 would write one question 2 times.*such as 0.7"),
+        (QuestionSettings(each=0), "--each is 0; give 1 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_read(
@@ -370,15 +386,18 @@ def test_sources_without_anything_to_ask_about_are_told(
         write_questions(world_of(tmp_path / "chats"), "scribe", [chats])
 
 
+@pytest.mark.parametrize("converses", [True, False])
 def test_a_passage_gets_as_many_worked_examples_as_there_is_room_for(
-    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converses: bool, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for context, expected in ((4_000, 2), (230, 1), (160, 0)):
-        scribe = asking(monkeypatch, Scribe())
+    for context, expected in ((4_000, 3), (180, 2), (125, 1)):
+        scribe = asking(monkeypatch, Scribe(converses=converses))
         scribe.context = context
         write_questions(world_of(tmp_path / str(context)), "scribe", [documents])
-        assert {scribe._texts[request.ids[0]].count("Answer:") for request in scribe.requests} == {expected}
-    scribe.context = 100
+        texts = [scribe._texts[request.ids[0]] for request in scribe.requests]
+        assert {text.count("Answer:") for text in texts} == {expected}
+        assert {text.startswith("Write the question") for text in texts} == {converses}
+    scribe.context = 70
     with pytest.raises(SourceError, match=r"none can be asked about: 3 too-long"):
         write_questions(world_of(tmp_path / "none"), "scribe", [documents])
 
@@ -394,25 +413,55 @@ def shelf_of(folder: Path, *texts: tuple[str, str]) -> Shelf:
 
 
 @pytest.mark.parametrize("example", [each for of in WORKED.values() for each in of], ids=lambda each: each.heading)
-def test_a_worked_example_passes_the_checks_that_it_is_an_example_of(example: Any) -> None:
-    assert unsupported(example.answer, f"{example.heading}\n{example.passage}") is None
+def test_a_worked_example_passes_the_checks_that_it_is_an_example_of(
+    example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert example.answer in example.passage
-    assert read_question(example.text.partition("Question:")[2]) == (example.question, example.answer)
+    shelf = shelf_of(tmp_path, ("w.md", f"# {example.heading}\n\n{example.passage}\n"))
+    trip = RoundTrip(shelf, WordVectors(), rank=1, day=date(2026, 1, 1))
+    written = WrittenQuestion(0, 0, example.question, example.answer)
+    assert trip.judged([written])[0].reason == "copied-example"
+    monkeypatch.setattr("shoptalk.commands.round_trip.COPIED", frozenset())
+    (judged,) = trip.judged([written])
+    assert judged.reason is None, judged.detail
 
 
 def test_a_prompt_ends_where_the_question_is_to_come_and_has_examples_in_the_passages_language() -> None:
     german = "# Boote\n\nDas Boot kostet 12 Mark für eine Stunde, und eine Weste ist für die Kinder frei.\n"
     for text, begins in ((TEXTS["boats.md"], "Passage (Reading room"), (german, "Passage (Lesesaal")):
         (passage,) = passages_of(Document(id="b.md", source="b.md", text=text))
-        asked = prompt(passage, examples=2)
-        assert asked.startswith(begins) and asked.endswith("\nQuestion:") and asked.count("Answer:") == 2
-        assert prompt(passage, examples=0).startswith("Passage (Bo")
+        (answer,) = answers_of(passage, each=1, seed=0)
+        asked = prompt(passage, answer, examples=2)
+        assert asked.startswith(begins) and asked.endswith(f"\nAnswer: {answer}\nQuestion:")
+        assert [asked.count(part) for part in ("Answer:", "Question:", "Passage (")] == [3, 3, 3]
+        turns = messages(passage, answer, examples=2)
+        assert [turn.role for turn in turns] == ["user", "assistant"] * 2 + ["user"]
+        assert begins in turns[0].text and turns[-1].text.endswith(f"\nAnswer: {answer}")
+        assert turns[1].text.endswith("?") and len(messages(passage, answer, examples=0)) == 1
+
+
+@given(
+    st.lists(st.sampled_from(["It is 5 marks a head.", "Ask at the Rose Pond now.", "we are open all day.", "Yes."])),
+    st.integers(1, 4),
+    st.integers(0, 3),
+)
+def test_what_is_asked_for_are_sentences_of_the_passage_and_first_those_that_state_something(
+    texts: list[str], each: int, seed: int
+) -> None:
+    lines = tuple(Span(0, 1, text, 0) for text in texts)
+    passage = Passage("d", "", "", 0, 1, " ".join(texts), lines)
+    answers = answers_of(passage, each=each, seed=seed)
+    able = {text for text in texts if text != "Yes."}
+    assert set(answers) <= able and len(answers) == len(set(answers)) == min(each, len(able))
+    plain = [text.startswith("we") for text in answers]
+    assert plain == sorted(plain) and answers == answers_of(passage, each=each, seed=seed)
 
 
 @given(st.text(max_size=200))
-def test_whatever_a_model_writes_is_read_as_one_line_each(written: str) -> None:
-    for part in read_question(written):
-        assert "\n" not in part and part == part.strip()
+def test_whatever_a_model_writes_is_read_as_one_line(written: str) -> None:
+    question = read_question(written)
+    assert "\n" not in question and question == question.strip()
+    assert read_question(f" Question: {question}\nAnswer: no") in (question, read_question(question))
 
 
 @trying(max_examples=40, deadline=None)

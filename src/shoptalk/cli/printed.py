@@ -12,8 +12,8 @@ from shoptalk.records import ACCURACY, Measure
 
 Result = Mapping[str, Any]
 MEANINGS = {
+    "about-the-prompt": "a question about the passage that the model was shown",
     "above-header": "stands above the names of a table's columns",
-    "answer-unsupported": "a question whose answer says what its passage does not",
     "bad-csv": "the row cannot be read as CSV",
     "bad-json": "the line is not JSON",
     "binary": "not text",
@@ -23,6 +23,7 @@ MEANINGS = {
     "duplicate": "the same text came before",
     "empty": "no text",
     "hidden": "its name begins with a dot",
+    "holds-answer": "a question that says what it asks for",
     "in-labelled-cluster": "a labelled or tested message, or nearly",
     "in-test": "a pair whose source is one of the test",
     "in-test-cluster": "a labelled message that is nearly one of the test",
@@ -31,7 +32,6 @@ MEANINGS = {
     "linked-folder": "a link to a folder, which is not followed",
     "made-by-shoptalk": "a run or a model, never a source",
     "near-duplicate": "nearly another one of its kind",
-    "no-answer": "a question without an answer",
     "no-label": "no label",
     "no-pair": "no source or no target",
     "no-question": "what was written is no question",
@@ -46,7 +46,7 @@ MEANINGS = {
     "too-long": "a passage that the model has no room for",
     "too-many-cells": "more cells than the header has",
     "too-short": "a passage of too few words to ask about",
-    "unfinished": "a question whose answer was cut off",
+    "unfinished": "a question that was cut off",
     "unknown-format": "a kind of file that is not read",
     "unreadable": "cannot be opened",
     "wrong-type": "not what the row should hold",

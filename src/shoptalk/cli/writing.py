@@ -91,7 +91,7 @@ def questions(
     model: Annotated[str, typer.Option(help="The language model that writes: smollm2, a run, a folder, a hub id.")],
     encoder: Annotated[str, typer.Option(help="Its vectors find the passages: a run, a base, a folder.")] = "minilm",
     rank: Annotated[int, typer.Option(help="A question must find its passage among the first so many.")] = 1,
-    each: Annotated[int, typer.Option(help="Questions that are written to a passage.")] = 1,
+    each: Annotated[int, typer.Option(help="Sentences of a passage that questions are written to, at most.")] = 1,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time; more draws.")] = 0.0,
     most: Annotated[int | None, typer.Option(help="Passages that are asked about, at random; all without.")] = None,
     seed: Seed = None,

@@ -98,8 +98,7 @@ def generate(
     GenerationRequest((0,), **numbers)  # refuses what is out of range before a model is opened
     writer = open_writer(model, precision=None if precision == "auto" else cast(Precision, precision))
     whole = "\n\n".join([*texts, question])
-    converses = not raw and bool(getattr(writer.product.tokenizer, "chat_template", None))
-    ids = writer.chat([Message("user", whole)]) if converses else writer.prompt(whole)
+    ids = writer.chat([Message("user", whole)]) if writer.converses and not raw else writer.prompt(whole)
     return PromptedText(writer, GenerationRequest(ids, **numbers))
 
 

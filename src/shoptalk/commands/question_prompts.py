@@ -1,36 +1,39 @@
-"""What a language model reads to write a question and its answer for a passage, and what is read of what it wrote.
+"""What a language model reads to write a question to a sentence of a passage, and what is read of what it wrote.
 
-A few worked examples and then the passage, as one text that the model goes on from (InPars, Bonifacio et al. 2022,
-section 3): any decoder can, with a chat template or without.
+The answer comes first, as in Alberti et al. (2019): it is a sentence of the passage, so that it is right whatever the
+model writes, and small models need to write no more than a question. Worked examples of ours show how (few-shot, as in
+InPars, Bonifacio et al. 2022): as turns where the model has a chat template, else as one text that it goes on from.
 
     Passage (Reading room – Cards): A reader's card costs 6 marks a year. ...
-    Question: What do I pay if I lose my reader's card?
     Answer: A lost card is replaced for 2 marks.
-
-    Passage (Luggage and bicycles – Bicycles): A bicycle costs 4 crowns on all three lines. ...
-    Question:
-
-The answers of the examples are sentences of their passages, and small models copy more easily than they word.
+    Question: What do I pay if I lose my reader's card?
 """
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shoptalk.assistant.phrases import language_of
 from shoptalk.assistant.sections import Passage
 from shoptalk.curate.dedup import normalise
+from shoptalk.text.chat import Message
+from shoptalk.text.stated_facts import NAME, NUMBER
 
-STOP = ("\n\n", "\nPassage")
-"""What ends a question with its answer: the next example begins."""
-_QUESTION = re.compile(r"\s*(?:Question:)?[ \t]*([^\n]+)")
-_ANSWER = re.compile(r"\n[ \t]*Answer:[ \t]*([^\n]+)")
+STOP = ("\n",)
+"""A question is one line."""
+FEWEST_WORDS = 4
+"""Of a sentence that is to be asked for."""
+_INSTRUCTION = (
+    "Write the question that a visitor would ask, to which the given sentence of the passage is the answer.\n\n"
+)
 _WHOLE = re.compile(r"[.!?…:;\"'”’»)\]。！？]$")
+_LABEL = re.compile(r"Question:\s*")
 
 
 @dataclass(frozen=True)
 class WorkedExample:
-    """A passage with a question to it, of our own writing."""
+    """A sentence of a passage with a question to it, of our own writing."""
 
     heading: str
     passage: str
@@ -38,9 +41,9 @@ class WorkedExample:
     answer: str
 
     @property
-    def text(self) -> str:
-        """As the model reads it."""
-        return f"{_passage(self.heading, self.passage)}\nQuestion: {self.question}\nAnswer: {self.answer}\n\n"
+    def given(self) -> str:
+        """What the model is given."""
+        return _given(self.heading, self.passage, self.answer)
 
 
 WORKED: Mapping[str, tuple[WorkedExample, ...]] = {
@@ -78,8 +81,37 @@ WORKED: Mapping[str, tuple[WorkedExample, ...]] = {
     ),
 }
 """By language; passages in another one get the English ones."""
+MOST_EXAMPLES = max(map(len, WORKED.values()))
 COPIED = frozenset(normalise(example.question) for examples in WORKED.values() for example in examples)
 """The examples' own questions, which small models repeat."""
+
+
+def answers_of(passage: Passage, *, each: int, seed: int) -> list[str]:
+    """Up to `each` sentences of a passage that are to be asked for, each once: those with a number or a name first, in
+    an order that the seed and the passage draw.
+    """
+    lines = dict.fromkeys(line.text for line in passage.lines if len(line.text.split()) >= FEWEST_WORDS)
+
+    def order(text: str) -> tuple[bool, str]:
+        states = NUMBER.search(text) is not None or NAME.search(text) is not None
+        return not states, hashlib.sha256(f"{seed}:{passage.id}:{text}".encode("utf-8", "replace")).hexdigest()
+
+    return sorted(lines, key=order)[:each]
+
+
+def messages(passage: Passage, answer: str, *, examples: int) -> list[Message]:
+    """The prompt as turns, with the first `examples` of those in the passage's language."""
+    turns: list[Message] = []
+    for example in _worked(passage)[:examples]:
+        turns += [Message("user", example.given), Message("assistant", example.question)]
+    turns.append(Message("user", _given(passage.heading, told(passage), answer)))
+    return [Message("user", _INSTRUCTION + turns[0].text), *turns[1:]]
+
+
+def prompt(passage: Passage, answer: str, *, examples: int) -> str:
+    """The same as one text that ends where the question is to come."""
+    worked = "".join(f"{each.given}\nQuestion: {each.question}\n\n" for each in _worked(passage)[:examples])
+    return f"{worked}{_given(passage.heading, told(passage), answer)}\nQuestion:"
 
 
 def told(passage: Passage) -> str:
@@ -87,22 +119,14 @@ def told(passage: Passage) -> str:
     return " ".join(line.text if _WHOLE.search(line.text) else f"{line.text}." for line in passage.lines)
 
 
-def prompt(passage: Passage, *, examples: int) -> str:
-    """What the model goes on from, with the first `examples` of those in the passage's language."""
-    worked = WORKED.get(language_of(passage.text), WORKED["en"])[:examples]
-    return "".join(example.text for example in worked) + f"{_passage(passage.heading, told(passage))}\nQuestion:"
+def read_question(written: str) -> str:
+    """The question in what a model wrote."""
+    return _LABEL.sub("", written.strip().partition("\n")[0], count=1).strip()
 
 
-def most_examples() -> int:
-    """How many there are in a language."""
-    return max(map(len, WORKED.values()))
+def _worked(passage: Passage) -> Sequence[WorkedExample]:
+    return WORKED.get(language_of(passage.text), WORKED["en"])
 
 
-def read_question(written: str) -> tuple[str, str]:
-    """The question and the answer in what a model wrote; empty where there is none."""
-    question, answer = _QUESTION.match(written), _ANSWER.search(written)
-    return (question[1].strip() if question else ""), (answer[1].strip() if answer else "")
-
-
-def _passage(heading: str, text: str) -> str:
-    return f"Passage ({heading}): {text}" if heading else f"Passage: {text}"
+def _given(heading: str, text: str, answer: str) -> str:
+    return f"Passage ({heading}): {text}\nAnswer: {answer}" if heading else f"Passage: {text}\nAnswer: {answer}"

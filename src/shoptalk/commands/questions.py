@@ -2,8 +2,8 @@
 
     result = write_questions(world, "smollm2", [Path("documents/")])
 
-Nobody labels anything: the model reads a passage and writes a question with its answer (`question_prompts.py`), and
-what does not survive the round trip (`round_trip.py`) is dropped with its reason. `DIR/questions` holds
+Nobody labels anything: the model reads a passage and writes a question to one of its sentences (`question_prompts.py`),
+and what does not survive the round trip (`round_trip.py`) is dropped with its reason. `DIR/questions` holds
 
 | file                  | holds                                                                                 |
 |-----------------------|---------------------------------------------------------------------------------------|
@@ -32,7 +32,7 @@ from shoptalk.artifact import create, key_of, open_artifact, sound, write_text
 from shoptalk.assistant.sections import Passage
 from shoptalk.assistant.shelf import Embeds, Shelf, write_shelf
 from shoptalk.commands.batch_journal import BatchJournal
-from shoptalk.commands.question_prompts import STOP, most_examples, prompt, read_question
+from shoptalk.commands.question_prompts import MOST_EXAMPLES, STOP, answers_of, messages, prompt, read_question
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import Config
 from shoptalk.curate.clean import sample
@@ -41,7 +41,7 @@ from shoptalk.curate.dedup import clusters
 from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import InputError, SourceError
 from shoptalk.nn.bases import open_text
-from shoptalk.nn.decoding.generation import Continues, Generated, GenerationRequest
+from shoptalk.nn.decoding.generation import Converses, Generated, GenerationRequest
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.digests import base_digest
 from shoptalk.quantities import span
@@ -54,8 +54,8 @@ from shoptalk.training.reporter import Reporter
 
 FOLDER = "questions"
 PAIRS, CONVERSATIONS, RESULT = "pairs.jsonl", "conversations.jsonl", "result.json"
-MOST_TOKENS = 120
-"""Of a question with its answer."""
+MOST_TOKENS = 60
+"""Of a question."""
 BATCH = 16
 """Questions that are written and judged at once: at most so many are lost to Ctrl-C."""
 FEWEST_WORDS = 8
@@ -74,7 +74,7 @@ class QuestionSettings(Frozen):
     rank: int = 1
     """A question must find its passage among so many."""
     each: int = 1
-    """Questions that are written to a passage."""
+    """Sentences of a passage that questions are written to, at most."""
     temperature: float = 0.0
     """0 takes the likeliest token each time."""
     most: int | None = None
@@ -148,11 +148,6 @@ def _refuse(settings: QuestionSettings) -> None:
         if value is not None and value < 1:
             raise InputError(f"--{name} is {value}; give 1 or more.")
     GenerationRequest((0,), temperature=settings.temperature)  # refuses what is out of range
-    if settings.each > 1 and settings.temperature == 0:
-        raise InputError(
-            f"--each {settings.each} at temperature 0 would write one question {settings.each} times. Give a "
-            "--temperature above 0, such as 0.7."
-        )
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -165,6 +160,7 @@ class _Asked:
     passage: Passage
     number: int
     draw: int
+    answer: str
     examples: int
 
 
@@ -235,7 +231,7 @@ def _day(path: Path) -> date:
 
 
 def _asked(
-    writer: Continues, shelf: Shelf, settings: QuestionSettings, day: date, *, seed: int
+    writer: Converses, shelf: Shelf, settings: QuestionSettings, day: date, *, seed: int
 ) -> tuple[list[_Asked], list[Drop]]:
     """What the model is asked, in order, and the passages that it is not asked about."""
     numbers: Sequence[int] = range(len(shelf))
@@ -246,30 +242,38 @@ def _asked(
     for number in numbers:
         passage = shelf.passage(number)
         words = sum(len(line.text.split()) for line in passage.lines)
-        if words < FEWEST_WORDS:
+        answers = answers_of(passage, each=settings.each, seed=seed)
+        if words < FEWEST_WORDS or not answers:
             drops.append(_left(passage, "too-short", f"{words} words; at least {FEWEST_WORDS} are asked about"))
         elif not passage.facts.holds(day):
             drops.append(_left(passage, "not-valid", f"its document does not hold on {day.isoformat()}"))
-        elif (examples := _fitting(writer, passage)) is None:
+        elif (examples := _fitting(writer, passage, max(answers, key=len))) is None:
             drops.append(_left(passage, "too-long", f"the model reads {writer.context:,} tokens at once"))
         else:
-            asked += [_Asked(passage, number, draw, examples) for draw in range(settings.each)]
+            asked += [_Asked(passage, number, draw, answer, examples) for draw, answer in enumerate(answers)]
     return asked, drops
 
 
-def _fitting(writer: Continues, passage: Passage) -> int | None:
+def _fitting(writer: Converses, passage: Passage, answer: str) -> int | None:
     """How many worked examples there is room for; None where there is none for the passage."""
-    for examples in range(most_examples(), -1, -1):
-        if len(writer.prompt(prompt(passage, examples=examples))) + MOST_TOKENS <= writer.context:
+    for examples in range(MOST_EXAMPLES, -1, -1):
+        if len(_ids(writer, passage, answer, examples)) + MOST_TOKENS <= writer.context:
             return examples
     return None
 
 
-def _request(writer: Continues, asked: _Asked, settings: QuestionSettings, *, seed: int) -> GenerationRequest:
-    """What is drawn depends on the seed, the passage and the number of its question alone."""
-    key = hashlib.sha256(f"{seed}:{asked.passage.id}:{asked.draw}".encode()).digest()
+def _ids(writer: Converses, passage: Passage, answer: str, examples: int) -> tuple[int, ...]:
+    """The tokens of a prompt: turns where the model converses."""
+    if writer.converses:
+        return writer.chat(messages(passage, answer, examples=examples))
+    return writer.prompt(prompt(passage, answer, examples=examples))
+
+
+def _request(writer: Converses, asked: _Asked, settings: QuestionSettings, *, seed: int) -> GenerationRequest:
+    """What is drawn depends on the seed, the passage and the sentence alone."""
+    key = hashlib.sha256(f"{seed}:{asked.passage.id}:{asked.answer}".encode("utf-8", "replace")).digest()
     return GenerationRequest(
-        writer.prompt(prompt(asked.passage, examples=asked.examples)),
+        _ids(writer, asked.passage, asked.answer, asked.examples),
         max_tokens=MOST_TOKENS,
         temperature=settings.temperature,
         seed=int.from_bytes(key[:4], "big"),
@@ -278,8 +282,8 @@ def _request(writer: Continues, asked: _Asked, settings: QuestionSettings, *, se
 
 
 def _read(asked: _Asked, generated: Generated) -> WrittenQuestion:
-    question, answer = read_question(generated.text)
-    return WrittenQuestion(asked.number, asked.draw, question, answer, cut=generated.reason in ("length", "context"))
+    cut = generated.reason in ("length", "context")
+    return WrittenQuestion(asked.number, asked.draw, read_question(generated.text), asked.answer, cut=cut)
 
 
 def _left(passage: Passage, reason: str, detail: str) -> Drop:
@@ -351,8 +355,8 @@ def _sentence(model: str, written: int, passages: int, kept: int, settings: Ques
     share = f"{100 * kept / written:.0f} %"
     place = "first" if settings.rank == 1 else f"among the first {settings.rank}"
     return (
-        f"Of {written:,} questions that {model} wrote to {passages:,} passages, {kept:,} survive ({share}): their "
-        f"passage is found {place} by an encoder that has learned nothing of them, and their answer stands in it."
+        f"Of {written:,} questions that {model} wrote to {passages:,} passages, {kept:,} survive ({share}): an "
+        f"assistant that has learned nothing of them finds their passage {place}, and quotes from it what they ask for."
     )
 
 

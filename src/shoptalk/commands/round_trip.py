@@ -10,8 +10,8 @@ is the assistant's as it is without training (`assistant/retrieve.py`: vectors a
 what training made findable. Alberti et al. (2019, section 2) keep a question where its answer comes back, too: here the
 extractive answer that the assistant gives from that passage must say what the written answer says.
 
-Before that, what no round trip can tell is looked for: numbers and names of the question, and everything that the
-answer says, must stand in the passage, by the rules of the gate (`assistant/ground.py`).
+Before that, what no round trip can tell is looked for: a question must be one, must not hold its answer, and its
+numbers and names must stand in the passage, by the rules of the gate (`assistant/ground.py`).
 """
 
 import re
@@ -40,6 +40,8 @@ READ = 10
 """Passages among which the one that was meant is looked for, to say at which place it stands."""
 SENTENCES = 3
 """Of the extractive answer, as many as the assistant's have at most by default."""
+_OF_THE_PROMPT = re.compile(r"\b(?:passage|given (?:sentence|answer)|textstelle|(?:im|des) text(?:es)?)\b", re.I)
+"""Words of the prompt, which a visitor has not read."""
 _FIRST_PERSON = re.compile(r"\bI['’]\w+")
 
 
@@ -49,6 +51,7 @@ class JudgedQuestion(Frozen):
     passage: int
     """Its number on the shelf."""
     draw: int
+    """Which of the questions to it."""
     question: str
     answer: str
     reason: str | None = None
@@ -58,7 +61,7 @@ class JudgedQuestion(Frozen):
 
 @dataclass(frozen=True)
 class WrittenQuestion:
-    """A question with its answer, as they were read from what a model wrote."""
+    """A question that a model wrote to a sentence of a passage."""
 
     passage: int
     draw: int
@@ -120,28 +123,29 @@ class RoundTrip:
 
 
 def _of_itself(written: WrittenQuestion, passage: Passage) -> tuple[str, str] | None:
-    """What is wrong with a question or its answer whatever is found by it; None where nothing is."""
-    question, answer = written.question, written.answer
+    """What is wrong with a question whatever is found by it; None where nothing is."""
+    question = written.question
+    if written.cut:
+        return "unfinished", "the question was still going on when its tokens were used up"
     if len(normalise(question).split()) < FEWEST_WORDS or not question.endswith(("?", "？", "؟")):
         return "no-question", f"expected {FEWEST_WORDS} words or more and a question mark"
     if normalise(question) in COPIED:
         return "copied-example", "it is the question of a worked example"
-    if not any(character.isalnum() for character in answer):
-        return "no-answer", "nothing was written as the answer"
-    if written.cut:
-        return "unfinished", "the answer was still going on when its tokens were used up"
-    read = f"{passage.heading}\n{passage.text}\n{' '.join(line.text for line in passage.lines)}"
-    if (why := _asks_of_others(question, read)) is not None:
+    if normalise(written.answer) in normalise(question):
+        return "holds-answer", "it says what it asks for"
+    of_prompt = _OF_THE_PROMPT.search(question)
+    if of_prompt and of_prompt[0].casefold() not in passage.sought.casefold():
+        return "about-the-prompt", f"it says {of_prompt[0]!r}, which no visitor has read"
+    if (why := _asks_of_others(question, passage)) is not None:
         return "question-unsupported", why
-    if (why := unsupported(answer, read, where="passage")) is not None:
-        return "answer-unsupported", why
     return None
 
 
-def _asks_of_others(question: str, read: str) -> str | None:
+def _asks_of_others(question: str, passage: Passage) -> str | None:
     """A number or a name of the question that the passage does not have. Its other words may well be others. Names are
     not looked for in German, which writes every noun as one.
     """
+    read = f"{passage.heading}\n{passage.text}\n{' '.join(line.text for line in passage.lines)}"
     numbers = numbers_in(read)
     for number in NUMBER.findall(question):
         if plain_number(number) not in numbers:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from shoptalk.errors import ConfigError
+from shoptalk.text.chat import Message
 
 Reason = Literal["end", "stop", "length", "context", "time"]
 """Why it ended: the model's own end token, a stop string, `max_tokens`, a full context, `seconds`."""
@@ -77,4 +78,18 @@ class Continues(Protocol):
 
     def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
         """A text for each."""
+        ...
+
+
+@runtime_checkable
+class Converses(Continues, Protocol):
+    """The same, with turns where it has a chat template."""
+
+    @property
+    def converses(self) -> bool:
+        """Whether it has one."""
+        ...
+
+    def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The tokens of a conversation, up to where it is to speak."""
         ...

@@ -94,6 +94,11 @@ class Writer:
         ids = tokenise(self.product.tokenizer, [text], max_length=LONGEST_ITEM, special=False)[0]
         return self.product.begin, *map(int, ids)
 
+    @property
+    def converses(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(getattr(self.product.tokenizer, "chat_template", None))
+
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a conversation, up to where the assistant is to speak.
 
