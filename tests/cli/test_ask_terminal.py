@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shoptalk.adaptation import adapt
-from shoptalk.cli.ask_terminal import _visible, drawn
+from shoptalk.cli.ask_terminal import drawn
 from shoptalk.commands.ask_session import open_session
 from tests.command_line import call
 from tests.commands.test_ask import config_for, truth, written_bank
@@ -102,15 +102,6 @@ def test_the_lines_of_a_text_stay_lines_and_control_characters_are_escaped(
     assert "1. Sum\\u2066 it up.\nIn two lines.\nWhich of these" in told
     assert "  agent: Was\\u202e it that? Yes.\n" in told and "\u202e" not in told
     assert " Bring:\n    - a ticket\n\n    - a bag\n" in told
-
-
-@pytest.mark.parametrize(("text", "shown"), [
-    ("\x1b[2J\x07red\r\nline\tend", "\\x1b[2J\\x07red\nline\tend"),
-    ("back\rspace\x08\x9b1A \udc80", "back\\rspace\\x08\\x9b1A \\udc80"),
-    ("Größe 世界 🙂 👩\u200d🔧", "Größe 世界 🙂 👩\u200d🔧"),
-])  # fmt: skip
-def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
-    assert _visible(text) == shown
 
 
 def test_where_nobody_can_type_that_is_said_with_what_to_do(

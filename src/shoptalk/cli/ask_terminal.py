@@ -7,7 +7,6 @@ written on standard error and what came of them on standard output, as everywher
 """
 
 import contextlib
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoptalk.cli.options import Json, show
+from shoptalk.cli.terminal_text import for_terminal
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
 from shoptalk.report.question_json import NONES, Asks
@@ -36,7 +36,6 @@ _ASKED: Mapping[Asks, str] = {"labels": "messages", "replies": "messages", "text
 _GAIN = 0.5
 """Points that are worth having, where two files are compared and no other is given: that of runs."""
 _WIDTH = 48
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_LISTED = 9
 
 
@@ -195,7 +194,7 @@ def _put(question: "BlindQuestion", options: list[str], asks: Asks) -> None:
     elif asks == "replies":
         _say(f"{question.number}. Which of these two replies fits?")
     else:
-        _say(f"{question.number}. {_visible(question.text)}\nWhich of these two texts is better?")
+        _say(f"{question.number}. {for_terminal(question.text)}\nWhich of these two texts is better?")
     _list(options)
 
 
@@ -203,18 +202,13 @@ def _list(options: list[str]) -> None:
     """The options with their numbers; the lines of one stay lines, and stand behind its number."""
     for number, option in enumerate(options, start=1):
         head = f"  {number} "
-        lines = _visible(option).strip().split("\n")
+        lines = for_terminal(option.replace("\r\n", "\n")).strip().split("\n")
         behind = [line and f"{' ' * len(head)}{line}" for line in map(str.rstrip, lines[1:])]
         _say(head + "\n".join([lines[0].rstrip() or "(nothing was written)", *behind]))
 
 
 def _on_a_line(text: str) -> str:
-    return _visible(" ".join(text.split()))
-
-
-def _visible(text: str) -> str:
-    """The text with escapes for what would move the cursor, colour the terminal or turn the direction of reading."""
-    return _UNSEEN.sub(lambda unseen: ascii(unseen[0])[1:-1], text.replace("\r\n", "\n"))
+    return for_terminal(" ".join(text.split()))
 
 
 def _search(typed: str, labels: tuple[str, ...]) -> list[str]:

@@ -11,8 +11,8 @@ import sys
 
 import typer
 
-_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but line feed and tab; those that turn the order of writing; halves of characters."""
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but line feed and tab; those that turn the order of writing or part lines; halves of one."""
 
 
 def for_terminal(text: str) -> str:
