@@ -19,7 +19,8 @@ from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.commands import questions
 from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, read_question
-from shoptalk.commands.questions import PAIRS, QuestionSettings, write_questions
+from shoptalk.commands.question_result import QuestionSettings
+from shoptalk.commands.questions import PAIRS, write_questions
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import CurateConfig, load
 from shoptalk.curate.answers import Passages, placed

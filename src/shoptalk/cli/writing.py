@@ -102,7 +102,8 @@ def questions(
 ) -> None:
     """A language model writes questions to your documents; kept are those that lead back to their passage."""
     from shoptalk.artifact import locked
-    from shoptalk.commands.questions import QuestionSettings, write_questions
+    from shoptalk.commands.question_result import QuestionSettings
+    from shoptalk.commands.questions import write_questions
     from shoptalk.stages.world import World
 
     chosen = load(config, overrides=settings or [], seed=seed)

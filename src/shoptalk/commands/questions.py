@@ -33,6 +33,7 @@ from shoptalk.assistant.sections import Passage
 from shoptalk.assistant.shelf import Embeds, Shelf, write_shelf
 from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.commands.question_prompts import MOST_EXAMPLES, STOP, answers_of, messages, prompt, read_question
+from shoptalk.commands.question_result import QuestionSettings, QuestionsResult
 from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import Config
 from shoptalk.curate.clean import sample
@@ -47,7 +48,7 @@ from shoptalk.nn.digests import base_digest
 from shoptalk.quantities import span
 from shoptalk.question import Question, claim
 from shoptalk.readback import read_record, read_text
-from shoptalk.records import Document, Drop, Frozen, Published
+from shoptalk.records import Document, Drop
 from shoptalk.stages.world import World
 from shoptalk.text.order import permuted
 from shoptalk.training.reporter import Reporter
@@ -64,44 +65,6 @@ SHOWN = 3
 """Questions that are told of with the result."""
 SAY_EVERY = 15.0
 """Seconds between two lines of progress."""
-
-
-class QuestionSettings(Frozen):
-    """How questions are written, and which survive."""
-
-    encoder: str = "minilm"
-    """Whose vectors passages are found by."""
-    rank: int = 1
-    """A question must find its passage among so many."""
-    each: int = 1
-    """Sentences of a passage that questions are written to, at most."""
-    temperature: float = 0.0
-    """0 takes the likeliest token each time."""
-    most: int | None = None
-    """Passages that are read, drawn at random; all of them without."""
-
-
-class QuestionsResult(Published):
-    """`DIR/questions/result.json`."""
-
-    sentence: str
-    """What survived, for people."""
-    model: str
-    settings: QuestionSettings
-    day: date
-    """On which documents had to hold."""
-    passages: int
-    """Of the sources."""
-    asked: int
-    """Of these, how many questions were written to."""
-    written: int
-    kept: int
-    dropped: dict[str, int]
-    """The other questions, by reason."""
-    left_out: dict[str, int]
-    """What of the sources was not asked about, by reason."""
-    examples: tuple[dict[str, str], ...]
-    """The first rows of `pairs.jsonl`."""
 
 
 def write_questions(
