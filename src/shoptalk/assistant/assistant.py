@@ -23,7 +23,6 @@ from shoptalk.artifact import digest, handed_out, open_artifact
 from shoptalk.assistant.album import Album
 from shoptalk.assistant.asked_turn import OURS, AskedTurn
 from shoptalk.assistant.assistant_settings import AssistantSettings, load_settings
-from shoptalk.assistant.brand_voice import Voice, opened_voice
 from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.business_rules import BusinessRule, first_rule, load_rules
 from shoptalk.assistant.calibration_file import opened_calibration
@@ -75,10 +74,9 @@ class Assistant:
         bulk: Embeds | None = None,
         album: Album | None = None,
         marker: Marks | None = None,
-        voice: Voice | None = None,
     ) -> None:
         self.run = run
-        self.marker, self.voice = marker, voice
+        self.marker = marker
         self.album = album
         self.settings = settings
         self.head = head
@@ -105,13 +103,11 @@ class Assistant:
         settings: AssistantSettings | None = None,
         through: Callable[[Embeds], Embeds] | None = None,
         tell: Callable[[str], None] = lambda line: None,
-        reworded: bool = True,
     ) -> "Assistant":
         """The assistant of a run, from its folders alone: encoder, head where there is one, and knowledge.
 
         What visitors write is embedded `through` what this makes of the encoder, such as one that puts the texts of
         many threads into one batch. `tell` says what is to be known where knowledge is made, which may take long.
-        Answers are `reworded` in the voice that the run has adopted, if any.
 
         Raises:
             ArtifactError: one of them is missing or damaged, or the head is of another encoder.
@@ -133,9 +129,8 @@ class Assistant:
         album = Album.open(Path(chosen.pictures), tell=tell) if chosen.pictures else None
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
         asked = through(product) if through is not None else product
-        voice = opened_voice(run) if reworded else None
-        marker = opened_marker(run) if chosen.generator or voice else None
-        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album, marker=marker, voice=voice)
+        marker = opened_marker(run) if chosen.generator else None
+        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album, marker=marker)
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 
@@ -307,9 +302,6 @@ class Assistant:
             if not sentences:
                 sentences, path = considered.sentences, "extractive"
                 text = worded(sentences, hits)
-                if voiced := self._voiced(considered):
-                    sentences, path = voiced, "generator"
-                    text = " ".join(sentence.text for sentence in sentences)
         elif decided.words == "rule":
             assert signals.rule is not None
             text = signals.rule.text
@@ -339,12 +331,6 @@ class Assistant:
             return ()
         words = self.generator.words(considered.signals.message, considered.hits)
         return ground(words, considered.hits, self.marker).sentences if words else ()
-
-    def _voiced(self, considered: "Considered") -> tuple[Sentence, ...]:
-        """The extract in the words of the brand's agents; none where that is not to be, or is not to be had."""
-        if self.voice is None or considered.signals.pinned:
-            return ()
-        return self.voice.reworded(considered.sentences, considered.hits, self.marker)
 
     def _own_words(self, decided: Decided, considered: "Considered") -> str:
         key, signals, hits = decided.phrase, considered.signals, considered.hits

@@ -230,19 +230,6 @@ def questions(result: Result, out: Path) -> str:
     return "\n".join([*lines, f"pairs: {folder / 'pairs.jsonl'}", f"conversations: {folder / 'conversations.jsonl'}"])
 
 
-def voice(result: Result, run: Path) -> str:
-    """Whether answers are reworded from now on, and what was measured."""
-    measures = result["measures"]
-    lines = [f"voice: {result['choice']}", result["sentence"], ""]
-    lines.append(f"the classifier tells {measures['accuracy']:.1f} % of unseen texts right")
-    if measures["ungated"] is not None:
-        lines.append(
-            f"of the extracts' numbers and names {measures['facts']:.1f} % would go out, and without the gate "
-            f"{measures['ungated']:.1f} %"
-        )
-    return "\n".join([*lines, f"measured: {run / 'voice' / 'voice.json'}"])
-
-
 def dose(result: Result, run: Path) -> str:
     """The dose curves, point by point, with what may be concluded from each."""
     measure = _measure_of(result)

@@ -112,22 +112,3 @@ def questions(
         world = World(run=out, config=chosen, report=console)
         result = write_questions(world, model, sources, how, force=force)
     show(result.told(), as_json, lambda: printed.questions(result.told(), out))
-
-
-@commands.command()
-def voice(
-    run: Annotated[Path, typer.Argument(help="The folder of a run whose assistant answers.")],
-    sources: Sources,
-    model: Annotated[str, typer.Option(help="The language model that rewords: smollm2, a run, a folder, a hub id.")],
-    seed: Seed = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Do answers sound more like your agents when a model rewords them? Adopted where they do and nothing is lost."""
-    from shoptalk.commands.voice import measure_voice
-
-    chosen = load(config, overrides=settings or [], seed=seed)
-    with Console() as console:
-        result = measure_voice(run, model, sources, chosen, console)
-    show(result.told(), as_json, lambda: printed.voice(result.told(), run))
