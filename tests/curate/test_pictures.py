@@ -331,6 +331,18 @@ def test_names_of_a_table_may_lie_in_a_folder_or_zip_elsewhere(packed: bool, tmp
             read_labels(labels, CurateConfig(picture_folder=str(tmp_path / "nowhere")), pictures=True)
 
 
+def test_a_zip_that_lacks_a_picture_does_not_hide_the_one_beside_the_table(tmp_path: Path) -> None:
+    for folder, name in (("elsewhere", "old.png"), ("tables", "1.png")):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "photos.zip", "w") as archive:
+            archive.writestr(name, data_of(photograph(1)))
+    table = tmp_path / "tables" / "captions.csv"
+    table.write_text("image,text\nphotos.zip/1.png,words\n", encoding="utf-8")
+    documents, drops = read(table, config=CurateConfig(picture_folder=str(tmp_path / "elsewhere")))
+    assert not drops and documents[0].picture is not None
+    assert documents[0].picture.path == f"{tmp_path}/tables/photos.zip/1.png"
+
+
 def test_a_table_without_texts_and_pictures_names_both_settings(tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
     path.write_text("Image Path,Caption\n1.png,a shirt\n", encoding="utf-8")

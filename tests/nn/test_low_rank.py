@@ -209,3 +209,9 @@ def test_a_model_without_linear_layers_is_refused() -> None:
         layer.self_attn, layer.mlp = nn.Identity(), nn.Identity()
     with pytest.raises(ConfigError, match=r"no linear layer besides its output table to adapt"):
         adapt_matrices(network.backbone, LoraSettings(rank=2))
+
+
+@pytest.mark.parametrize("asked", [{"layers": ("q_proj",)}, {"alpha": 4.0}])
+def test_settings_of_an_adaptation_without_a_rank_are_refused(asked: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"lora\.rank is 0, which trains all weights\. Give lora\.rank too"):
+        adapt_matrices(tiny_language_model().network.backbone, LoraSettings.model_validate(asked))

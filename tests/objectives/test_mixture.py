@@ -239,3 +239,9 @@ def test_a_part_that_trains_a_student_of_its_own_is_refused() -> None:
     spec = make_spec("mlm+distil", {})
     with pytest.raises(ConfigError, match="distil trains an encoder of its own"):
         spec.build(tiny_product())
+
+
+def test_no_sum_trains_a_language_model_whose_objectives_draw_rows_of_their_own():
+    sum_of_two, text = make_spec("clm+sft", {}), make_spec("mlm+neighbours", {})
+    assert make_spec("clm", {}).accepts("lm") and not sum_of_two.accepts("lm")
+    assert text.accepts("text")

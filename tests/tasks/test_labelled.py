@@ -76,7 +76,8 @@ def test_an_encoders_own_best_kind_is_chosen_on_all_texts_held_out() -> None:
     answers = kind_answers(seen, one.classes.labels, ~one.tested)
     outcomes = {name: answered == one.classes.labels for name, answered in answers.items()}
     final = one.final(product)
-    assert final.way == max(KINDS, key=lambda name: outcomes[name][one.tested].mean())
+    right = {name: int(outcomes[name][one.tested].sum()) for name in KINDS}  # two may be equally good
+    assert right[final.way] == max(right.values())
     np.testing.assert_array_equal(final.scores, outcomes[final.way])
     np.testing.assert_array_equal(final.answers, answers[final.way])
     assert final.tried == 10

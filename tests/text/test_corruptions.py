@@ -133,6 +133,17 @@ def test_a_qualifier_that_comes_marks_itself_and_one_that_goes_the_word_before_i
     assert not {word for _, word in marked} & {"not", "never", "no", "without"}, "a qualifier denies nothing"
 
 
+def test_a_qualifier_that_the_passage_says_elsewhere_is_not_called_wrong():
+    texts = ["The shop is open in summer. It is usually closed in rain.", "Lamps hang from ceilings."]
+    inventory = Inventory.of(texts, range(2))
+    made = [
+        make_reply(texts[:1], inventory, kinds=("qualifier",), seed=1, step=step, example=0, clean=0.0)
+        for step in range(120)
+    ]
+    marked = {one.text[a:b].lower() for one in made for a, b in one.spans}
+    assert marked and "usually" not in marked
+
+
 def test_a_wrong_word_may_stand_in_the_passages_elsewhere():
     texts = ["The kitchen closes after dinner. The garden opens before breakfast.", "Lamps hang from ceilings."]
     inventory = Inventory.of(texts, range(2))

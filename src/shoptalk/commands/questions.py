@@ -21,6 +21,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -102,7 +103,9 @@ def write_questions(
         written = _written(world, model, sources, settings, work)
         with create(folder, kind="questions", config=asked, parents=parents) as inside:
             _leave(inside, written, model, settings, config)
-        shutil.rmtree(world.run / "work", ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # and not the journals of other settings beside it
+        with suppress(OSError):
+            work.parent.rmdir()  # where it is empty
     return read_record(folder / RESULT, QuestionsResult)
 
 

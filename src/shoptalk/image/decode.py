@@ -97,17 +97,26 @@ class _Archives:
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[str, int, int], zipfile.ZipFile] = OrderedDict()
 
-    def read(self, outer: str, name: str, most: int) -> bytes:
-        """A file's bytes."""
+    def holds(self, outer: str, name: str) -> bool:
+        """Whether there is a file of that name."""
+        with self._lock:
+            return name in self._opened(outer).NameToInfo
+
+    def _opened(self, outer: str) -> zipfile.ZipFile:
+        """For whoever holds the lock."""
         stat = os.stat(outer)  # noqa: PTH116
         key = (outer, stat.st_mtime_ns, os.getpid())  # a forked process has file positions of its own to keep
+        if key not in self._open:
+            self._open[key] = zipfile.ZipFile(outer)
+            if len(self._open) > _OPEN_ARCHIVES:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(key)
+        return self._open[key]
+
+    def read(self, outer: str, name: str, most: int) -> bytes:
+        """A file's bytes."""
         with self._lock:
-            if key not in self._open:
-                self._open[key] = zipfile.ZipFile(outer)
-                if len(self._open) > _OPEN_ARCHIVES:
-                    self._open.popitem(last=False)[1].close()
-            self._open.move_to_end(key)
-            archive = self._open[key]
+            archive = self._opened(outer)
             info = archive.getinfo(name)
             if info.file_size > most:
                 raise _too_large(info.file_size, most)
@@ -121,6 +130,15 @@ class _Archives:
 
 
 _archives = _Archives()
+
+
+def is_packed(path: str) -> bool:
+    """Whether a path leads through a zip that holds the rest of it."""
+    archive = archive_of(path)
+    try:
+        return archive is not None and _archives.holds(*archive)
+    except Exception:  # a damaged zip can make the library raise anything at all; who reads it says so
+        return True
 
 
 def _from_archive(outer: str, name: str, *, most: int) -> bytes:

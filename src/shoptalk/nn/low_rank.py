@@ -90,6 +90,11 @@ def adapt_matrices(backbone: nn.Module, settings: LoraSettings) -> None:
         ConfigError: there is no such layer, or the rank is larger than a side of one of the matrices.
     """
     if not settings.rank:
+        if settings.layers or settings.alpha:
+            raise ConfigError(
+                "lora.layers and lora.alpha are of a low-rank adaptation, and lora.rank is 0, which trains all "
+                "weights. Give lora.rank too, such as 8, or leave them out."
+            )
         return
     table: Any = backbone.get_output_embeddings()  # type: ignore[operator]
     linear = {

@@ -64,8 +64,10 @@ class MixtureSpec(Spec):
     parts: tuple[Part, ...] = Field(min_length=1)
 
     def accepts(self, kind: Kind) -> bool:
-        """Whether all of its parts train products of this kind."""
-        return all(part.spec.accepts(kind) for part in self.parts)
+        """Whether all of its parts train products of this kind; none of language models, whose objectives draw rows of
+        their own making, and not the examples that a sum would hand them.
+        """
+        return kind != "lm" and all(part.spec.accepts(kind) for part in self.parts)
 
     @staticmethod
     def defaults(parts: Sequence[Part]) -> dict[str, Any]:

@@ -302,9 +302,9 @@ def _qualifier(sentence: str, case: _Case) -> MistakenText | None:
 
 
 def _requalified(sentence: str, case: _Case) -> MistakenText | None:
-    """Another of the group."""
-    pairs = [(word, case.choice([other for other in group if other != word])) for group in QUALIFIERS for word in group]
-    return _exchanged_word(sentence, pairs, case)
+    """Another of the group, that the passages do not say too."""
+    pairs = [(word, other) for group in QUALIFIERS for word in group for other in group if other != word]
+    return _exchanged_word(sentence, [(word, other) for word, other in pairs if not case.says(other)], case)
 
 
 def _qualified(sentence: str, case: _Case) -> MistakenText | None:
@@ -314,7 +314,11 @@ def _qualified(sentence: str, case: _Case) -> MistakenText | None:
         return None
     foreign = case.inventory.words and case.rng.random() < 0.5
     word, at = case.choice(case.inventory.words if foreign else INSERTED), found.end()
-    return MistakenText(f"{sentence[:at]} {word}{sentence[at:]}", ((at + 1, at + 1 + len(word)),))
+    return (
+        None
+        if case.says(word)
+        else MistakenText(f"{sentence[:at]} {word}{sentence[at:]}", ((at + 1, at + 1 + len(word)),))
+    )
 
 
 def _unqualified(sentence: str) -> MistakenText | None:

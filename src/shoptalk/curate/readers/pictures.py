@@ -21,7 +21,7 @@ from shoptalk.curate.files import Bad, Row, SourceFile
 from shoptalk.curate.picture_looks import look_of
 from shoptalk.curate.readers.shared import left_out, metadata_of
 from shoptalk.curate.zips import members
-from shoptalk.image.decode import RefusedPicture, archive_of, picture_bytes
+from shoptalk.image.decode import RefusedPicture, is_packed, picture_bytes
 from shoptalk.records import Document, Drop, Metadata, Picture, Turn
 
 CAPTION = "caption"
@@ -145,8 +145,8 @@ def _spellings(name: str) -> list[str]:
 
 
 def _holds(place: str) -> bool:
-    """Whether there is a file, or a zip that it would lie in."""
-    return os.path.exists(place) or archive_of(place) is not None  # noqa: PTH110 (never raises)
+    """Whether there is such a file, by itself or in a zip."""
+    return os.path.isfile(place) or is_packed(place)  # noqa: PTH113 (never raises)
 
 
 @dataclass
