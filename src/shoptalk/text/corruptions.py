@@ -308,17 +308,13 @@ def _requalified(sentence: str, case: _Case) -> MistakenText | None:
 
 
 def _qualified(sentence: str, case: _Case) -> MistakenText | None:
-    """One more behind an auxiliary, half of the time any word of the corpus: whatever comes in there is wrong."""
+    """One more behind an auxiliary, half of the time any word of the corpus: what the passages nowhere say is wrong."""
     found = _AFFIRMED.search(sentence)
-    if found is None:
+    words = case.inventory.words if case.inventory.words and case.rng.random() < 0.5 else INSERTED
+    if found is None or case.says(word := case.choice(words)):
         return None
-    foreign = case.inventory.words and case.rng.random() < 0.5
-    word, at = case.choice(case.inventory.words if foreign else INSERTED), found.end()
-    return (
-        None
-        if case.says(word)
-        else MistakenText(f"{sentence[:at]} {word}{sentence[at:]}", ((at + 1, at + 1 + len(word)),))
-    )
+    at = found.end()
+    return MistakenText(f"{sentence[:at]} {word}{sentence[at:]}", ((at + 1, at + 1 + len(word)),))
 
 
 def _unqualified(sentence: str) -> MistakenText | None:
