@@ -82,7 +82,7 @@ def judged(
     product: LanguageModel, chats: Chats, precision: Precision
 ) -> tuple[Float[np.ndarray, " N"], Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """Of each conversation's last reply: its bits, its values, and those of them that are foretold."""
-    written = [rendered(product.tokenizer, chat).last(product.max_length) for chat in chats]
+    written = [rendered(product.tokenizer, chat, most=product.max_length) for chat in chats]
     replies = [chat.spoken == chat.spoken.max() for chat in written]
     bits = product.bits_of([chat.ids for chat in written], counted=replies, precision=precision)
     values, foretold = np.zeros(len(chats), dtype=int), np.zeros(len(chats), dtype=int)

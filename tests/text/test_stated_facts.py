@@ -47,3 +47,10 @@ def test_a_thousand_with_a_dot_is_not_one() -> None:
     assert unsupported("Das Rad kostet 1000 Euro.", passage) is None
     assert unsupported("Der Anhänger kostet 1250,50 Euro.", passage) is None
     assert "the number 1 stands in no" in str(unsupported("Das Rad kostet 1 Euro.", passage))
+
+
+@pytest.mark.parametrize("said", ["1'000", "1’000", "1\u00a0000", "1\u202f000"])
+def test_thousands_set_apart_by_an_apostrophe_or_a_space_that_does_not_break_are_one_number(said: str) -> None:
+    assert numbers_in(f"It costs {said} francs.") == {"1000"}
+    assert numbers_in(f"It costs {said}'500 francs.") == {"1000500"}
+    assert numbers_in("rock'n'roll of '68, 20\u00a030, 5'000'00") >= {"68", "20", "30"}

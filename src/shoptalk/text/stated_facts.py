@@ -8,7 +8,9 @@ NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
 
 import re
 
-NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
+_APART = "'’\u00a0\u202f"
+"""What sets thousands apart in some languages and is no mark of decimals: apostrophes, and spaces that do not break."""
+NUMBER = re.compile(rf"\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*")
 _GROUPED = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:([.,])\d{3})(?:\2\d{3})*)(?:(?!\2)[.,](?P<fraction>\d+))?")
 """Thousands set apart by one mark, and perhaps decimals behind the other."""
 NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
@@ -32,12 +34,13 @@ def numbers_in(text: str) -> set[str]:
 
 
 def plain_number(number: str) -> str:
-    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1.000 and 1000, and 1.000,50 and 1,000.50.
+    """4.50, 4,50 and 4.5 are one number; so are 1,000 and 1.000 and 1'000 and 1000, and 1.000,50 and 1,000.50.
 
     One mark before three digits is taken for that of thousands, whichever it is, except behind a nought: of "1.000"
     nobody can say without its language whether it is a thousand or one, and to take it for one would let a text say 1
     where its source says a thousand.
     """
+    number = re.sub(f"[{_APART}]", "", number)
     if grouped := _GROUPED.fullmatch(number):
         whole, fraction = re.sub("[.,]", "", grouped["whole"]), grouped["fraction"] or ""
     elif re.fullmatch(r"\d+[.,]\d+", number):
