@@ -96,8 +96,10 @@ def finetune_translation(
         before = judged(product, read.judged)
         world.report.say(f"finetune: {len(read.learned):,} pairs to learn from, {len(read.judged):,} to judge by")
         inputs = product.inputs(corpus)
+        # Of these settings and pairs alone: another question must not go on with what was left of this one.
+        work = world.run / "work" / key_of(kind="training", config=settings, parents=parents)[:16]
         objective = trained_within_budget(
-            product, corpus, spec, config, name=OBJECTIVE, items="pairs", folder=world.run / "work",
+            product, corpus, spec, config, name=OBJECTIVE, items="pairs", folder=work,
             report=world.report, inputs=inputs, steps=steps,
         )  # fmt: skip
         trained = objective.product
