@@ -81,6 +81,9 @@ def test_pairs_make_a_model_that_writes_and_that_opens_elsewhere(pairs: Path, tm
     assert again == result and handed_out(run / "model").content == model.content
     with pytest.raises(StorageError, match="holds a finished translator for another question"):
         finetune_translation(world_of(run), "scratch:t5-nano", pairs, columns=("en", "de"), steps=2)
+    warmer = load(overrides=["objectives.translate.batch=16", "train.warmup=0.9"])
+    with pytest.raises(StorageError, match=r"for another question \(train.warmup: 0.1 -> 0.9\)"):
+        finetune_translation(World(run, warmer, Silent()), "scratch:t5-nano", pairs, columns=("en", "de"), steps=40)
     written = shoptalk.translate(run, ["two red"], beams=2)
     assert len(written) == 1 and isinstance(written[0], str)
 

@@ -64,7 +64,7 @@ def finetune_grounding(
     spec = _spec(config)
     files = source_fingerprint(sources, config.curate, out=world.run)
     settings = {"seed": config.seed, "curate": config.curate.model_dump(), "objective": spec.model_dump()}
-    settings |= {"steps": steps, "budget": None if steps else config.budget}
+    settings |= {"steps": steps, "budget": None if steps else config.budget, "train": config.train.of_results()}
     parents = files | {"base": base_digest(model)}
     claim(world.run, Question.of("finetune ground", settings, sources=files, base=parents["base"]), force=force)
     folder = world.run / HEAD

@@ -80,7 +80,7 @@ def finetune_translation(
     config = world.config
     spec = young_spec(model, config)
     settings = {"seed": config.seed, "columns": list(columns), "objective": spec.model_dump()}
-    settings |= {"near_duplicate": config.curate.near_duplicate, "steps": steps}
+    settings |= {"near_duplicate": config.curate.near_duplicate, "steps": steps, "train": config.train.of_results()}
     settings |= {"budget": None if steps else config.budget}
     read = read_pairs_apart(pairs, test, columns, config, world)
     parents = {"base": base_digest(model), "pairs": file_digest(pairs)}
