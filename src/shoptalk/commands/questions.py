@@ -17,7 +17,6 @@ and what does not survive the round trip (`round_trip.py`) is dropped with its r
 
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ from shoptalk.nn.decoding.generation import Converses, Generated, GenerationRequ
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.digests import base_digest
 from shoptalk.quantities import span
-from shoptalk.question import Question, claim
+from shoptalk.question import Question, claim, clear_work
 from shoptalk.readback import read_record, read_text
 from shoptalk.records import Document, Drop
 from shoptalk.stages.world import World
@@ -102,7 +101,7 @@ def write_questions(
         written = _written(world, model, sources, settings, work)
         with create(folder, kind="questions", config=asked, parents=parents) as inside:
             _leave(inside, written, model, settings, config)
-        shutil.rmtree(world.run / "work", ignore_errors=True)
+        clear_work(world.run)
     return read_record(folder / RESULT, QuestionsResult)
 
 

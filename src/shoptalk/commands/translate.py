@@ -8,7 +8,6 @@ given their sources, and chrF of what the model writes. `DIR/model` is the model
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
 from shoptalk.objective import Spec
 from shoptalk.objectives import make_spec
 from shoptalk.probes.bits_per_byte import byte_counts
-from shoptalk.question import Question, claim, withdraw
+from shoptalk.question import Question, claim, clear_work, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop
 from shoptalk.stages.own_base import YOUNG_LR, YOUNG_PASSES
@@ -117,7 +116,7 @@ def finetune_translation(
         with create(folder, kind="translation", config=settings, parents=of_model, readings=readings) as inside:
             write_text(inside / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, read.drops)
-        shutil.rmtree(world.run / "work", ignore_errors=True)
+        clear_work(world.run)
     result = read_json(world.run / "translation" / RESULT, dict)
     if not {"sentence", "test"} <= result.keys():
         raise damaged(world.run / "translation" / RESULT, "it does not say what was learned")
