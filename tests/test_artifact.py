@@ -435,3 +435,21 @@ def test_a_lock_that_is_a_link_does_not_empty_the_file_it_leads_to(tmp_path: Pat
     with pytest.raises(StorageError, match=r"is a link"), locked(tmp_path):
         pass
     assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_a_folder_that_is_being_filled_is_not_taken_from_who_fills_it(tmp_path: Path):
+    path = tmp_path / "corpus"
+    with create(path, **ASKED) as folder:
+        (folder / "weights").write_text("half")
+        with pytest.raises(StorageError, match="corpus is in use by another shoptalk process"), create(path, **ASKED):
+            pass
+        assert (folder / "weights").read_text() == "half"
+    assert set(open_artifact(path).files) == {"weights"}  # type: ignore[union-attr]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_was_filling_is_swept_up(tmp_path: Path):
+    (tmp_path / ".corpus.making-0123abcd").mkdir()
+    (tmp_path / ".corpus.making-0123abcd" / "weights").write_text("half")
+    make(tmp_path / "corpus")
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]

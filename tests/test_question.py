@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shoptalk.artifact import create
 from shoptalk.errors import StorageError
-from shoptalk.question import FILE, Question, claim, question_of
+from shoptalk.question import FILE, Question, claim, clear_work, question_of
 from tests.attacks import STRANGE
 
 ASKED = Question.of("pretrain", {"objective": "mlm", "train": {"clip": 1.0}}, sources={"a.txt": "1"}, base="abc")
@@ -69,6 +69,38 @@ def test_finished_work_of_a_version_without_records_is_not_replaced(
         claim(tmp_path, ASKED)
     claim(tmp_path, ASKED, force=True)
     assert question_of(tmp_path) == ASKED
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["work/thesis.txt", "report.html", "log.jsonl", "plan.json", "verdict.json"])
+def test_somebodys_own_files_are_not_taken_for_a_commands(tmp_path: Path, name: str, force: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    first = Path(name).parts[0]
+    with pytest.raises(StorageError, match=rf"holds {first}, which is not Shoptalk's .* move it away"):
+        claim(tmp_path, ASKED, force=force)
+    assert (tmp_path / name).read_text() == "mine" and question_of(tmp_path) is None
+    claim(tmp_path, Question.of("curate", {}))  # which replaces none of these
+    (tmp_path / FILE).unlink()
+    (tmp_path / name).rename(tmp_path / "away.txt")
+    if name.startswith("work"):
+        (tmp_path / "work").rmdir()
+    claim(tmp_path, ASKED)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("the command's own")
+    claim(tmp_path, ASKED)
+
+
+def test_a_file_among_unfinished_work_stays(tmp_path: Path) -> None:
+    (tmp_path / "work" / "0123456789abcdef").mkdir(parents=True)
+    (tmp_path / "work" / "0123456789abcdef" / "log.jsonl").write_text("{}\n")
+    (tmp_path / "work" / "thesis.txt").write_text("mine")
+    clear_work(tmp_path)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["thesis.txt"]
+    (tmp_path / "work" / "thesis.txt").unlink()
+    clear_work(tmp_path)
+    clear_work(tmp_path)  # nothing is there
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_setting_that_a_later_version_added_makes_no_other_question(tmp_path: Path) -> None:

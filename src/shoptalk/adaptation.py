@@ -1,7 +1,6 @@
 """The story: from a pile of text to a verdict and an encoder. Reads like section 1 of the design."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,7 +19,7 @@ from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
-from shoptalk.question import Question, claim
+from shoptalk.question import Question, claim, clear_work
 from shoptalk.readback import read_json
 from shoptalk.report.facts_json import RunFacts
 from shoptalk.report.reading import read_facts
@@ -140,7 +139,7 @@ def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:
                 write_text(inside / "verdict.json", verdict_text(verdict))
                 write_text(inside / "facts.json", json.dumps(facts.told(), ensure_ascii=False))
                 write_text(inside / CARDS, cards)
-            shutil.rmtree(out / "work", ignore_errors=True)  # snapshots; the menu keeps what was measured
+            clear_work(out)  # snapshots; the menu keeps what was measured
         write_text(out / "verdict.json", published_text(out))
         write_page(out)
         return verdict_of(out)

@@ -28,6 +28,7 @@ from typing import IO, Any
 from pydantic import Field
 
 from shoptalk.errors import AbsentError, ArtifactError, StorageError, errno_of
+from shoptalk.holding import held, hold
 from shoptalk.readback import MANIFEST, damaged, read_record
 from shoptalk.records import Frozen
 
@@ -204,9 +205,11 @@ def create(
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_to_replace(path)
         for stale in path.parent.glob(f".{glob.escape(path.name)}.making-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError), held(stale, path):  # refused where somebody is filling it
+                shutil.rmtree(stale, ignore_errors=True)
         folder = path.parent / f".{path.name}.making-{uuid.uuid4().hex[:8]}"
         folder.mkdir()
+    with storage_errors(path), held(folder, path):
         try:
             yield folder
             usual_modes(folder)
@@ -298,22 +301,13 @@ def locked(folder: Path) -> Iterator[None]:
     The lock goes with the process, however it ends. Where an error ends it before anything else was made, nothing stays
     behind: such a folder may be one of the user's own, named by mistake.
     """
-    import fcntl  # Unix only, as is the lock
-
     with storage_errors(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         before = set(os.listdir(folder))  # noqa: PTH208 - names are what is compared
         handle = _opened_lock(folder / ".lock")
     with handle:  # outside storage_errors: what fails while the lock is held is not about this folder
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(handle.fileno()).st_nlink:  # whoever held it has just taken it away
-                raise BlockingIOError
-        except BlockingIOError:
-            raise StorageError(
-                f"{folder} is in use by another shoptalk process. Wait for it, or give another --out."
-            ) from None
+        hold(handle.fileno(), folder)
         try:
             yield
         except BaseException:

@@ -6,7 +6,9 @@ that no finished work is replaced silently.
 The question is written into `FOLDER/question.json` before anything else.
 """
 
+import contextlib
 import json
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,12 @@ _RESULTS = {
 # files.
 _PARTS = ("decision", "evidence", "head", "translation", "candidate/encoder", "candidate/model")
 _PAGES = ("verdict.json", "report.html", "dose.json", "distill.json")
+WORK = "work"
+"""Where commands keep what is unfinished, below the folder that they claimed."""
+_REPLACED = (*_PAGES, "log.jsonl", "plan.json", WORK)
+_REPLACED_BY: dict[str, tuple[str, ...]] = {"curate": (), "ask": ("judged.json",)}
+"""What a command writes anew or deletes without looking at it, where that is not all of the above. In a folder that no
+command has claimed it is somebody's own."""
 
 
 class Question(Frozen):
@@ -80,15 +88,12 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
     """Claim a folder for a question: the same question continues, another is refused if finished work would be lost.
 
     Raises:
-        StorageError: the folder belongs to another command, or holds the finished answer to another question.
+        StorageError: the folder belongs to another command, holds the finished answer to another question, or holds
+            files that no command made and that this one would replace.
     """
     earlier = question_of(folder)
-    if earlier is None and not force and (command := _command_without_record(folder)) is not None:
-        raise StorageError(
-            f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that did not "
-            "record the settings. Its encoder, head and report can be used as they are. Give another --out, or "
-            "--force to make it again."
-        )
+    if earlier is None:
+        _refuse_unclaimed(folder, question.command, force=force)
     if earlier is not None and not force:
         if earlier.command != question.command:
             raise StorageError(
@@ -104,6 +109,34 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
                 "--out to keep it, or --force to replace it; what has not changed is not made again."
             )
     write_text(folder / FILE, question.model_dump_json(indent=1))
+
+
+def _refuse_unclaimed(folder: Path, asked: str, *, force: bool) -> None:
+    """Refuse a folder without a record where something would be lost: an earlier version's work, or somebody's own."""
+    command = _command_without_record(folder)
+    if command is not None and not force:
+        raise StorageError(
+            f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that did not "
+            "record the settings. Its encoder, head and report can be used as they are. Give another --out, or "
+            "--force to make it again."
+        )
+    theirs = [name for name in _REPLACED_BY.get(asked, _REPLACED) if (folder / name).exists()]
+    if command is None and theirs:
+        raise StorageError(
+            f"{folder} holds {theirs[0]}, which is not Shoptalk's as far as is recorded there, and would be lost. Give "
+            "another --out, an empty folder for instance, or move it away."
+        )
+
+
+def clear_work(folder: Path) -> None:
+    """Delete the folders of unfinished work in a folder that was claimed. Commands leave folders there: a file is
+    somebody's own, and stays.
+    """
+    with contextlib.suppress(OSError):
+        for path in (folder / WORK).iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+        (folder / WORK).rmdir()
 
 
 def withdraw(folder: Path, *, but: Collection[str] = ()) -> None:

@@ -34,6 +34,18 @@ def test_plain_transformers_opens_an_export_with_equal_logits(model: Path, tmp_p
     assert f"{artifact.readings['bits_per_byte']:.4f}" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_sharded_weights_are_exported(model: Path, tmp_path: Path) -> None:
+    product = tiny_language_model()
+    product.save(tmp_path / "sharded", card="")
+    (tmp_path / "sharded" / "model.safetensors").unlink()
+    product.network.backbone.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")  # type: ignore[operator]
+    sharded, whole = (
+        export(str(folder), tmp_path / f"out-{folder.name}", form="safetensors")
+        for folder in (tmp_path / "sharded", model)
+    )
+    assert sharded.files["model.safetensors"] == whole.files["model.safetensors"]
+
+
 def test_what_eight_bits_cost_is_measured_and_told(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,9 @@ def test_what_another_question_left_unfinished_is_not_gone_on_with(
     assert tensors[0] == tensors[1]
     with pytest.raises(StorageError, match=r"holds a finished grounding head for another question \(seed: 1 -> 0\)"):
         finetune_grounding(worlds[0], str(tiny_base), [sources], steps=4)
+    warmer = load(overrides=["objectives.ground.batch=8", "objectives.ground.lr=1e-3", "train.warmup=0.9"], seed=1)
+    with pytest.raises(StorageError, match=r"for another question \(train.warmup: 0.1 -> 0.9\)"):
+        finetune_grounding(World(worlds[1].run, warmer, Silent()), str(tiny_base), [sources], steps=4)
 
 
 def _interrupted(*_: object) -> float:

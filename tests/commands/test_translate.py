@@ -81,8 +81,29 @@ def test_pairs_make_a_model_that_writes_and_that_opens_elsewhere(pairs: Path, tm
     assert again == result and handed_out(run / "model").content == model.content
     with pytest.raises(StorageError, match="holds a finished translator for another question"):
         finetune_translation(world_of(run), "scratch:t5-nano", pairs, columns=("en", "de"), steps=2)
+    warmer = load(overrides=["objectives.translate.batch=16", "train.warmup=0.9"])
+    with pytest.raises(StorageError, match=r"for another question \(train.warmup: 0.1 -> 0.9\)"):
+        finetune_translation(World(run, warmer, Silent()), "scratch:t5-nano", pairs, columns=("en", "de"), steps=40)
     written = shoptalk.translate(run, ["two red"], beams=2)
     assert len(written) == 1 and isinstance(written[0], str)
+
+
+def test_another_question_does_not_go_on_with_what_a_killed_training_left(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shoptalk.commands.translate._result", killed)  # the training's last snapshot is there
+        finetune_translation(world_of(tmp_path / "run"), "scratch:t5-nano", pairs, columns=("en", "de"), steps=3)
+    rows = pairs.read_text(encoding="utf-8").splitlines()
+    other = tmp_path / "other.tsv"
+    other.write_text("\n".join(["en\tde", *reversed(rows[1:-1])]), encoding="utf-8")
+    for run in ("run", "fresh"):
+        finetune_translation(world_of(tmp_path / run), "scratch:t5-nano", other, columns=("en", "de"), steps=3)
+    hashes = [handed_out(tmp_path / run / "model").files["model.safetensors"] for run in ("run", "fresh")]
+    assert hashes[0] == hashes[1]
 
 
 def test_a_test_files_sources_are_not_learned_from(pairs: Path, tmp_path: Path) -> None:

@@ -158,3 +158,14 @@ def test_what_a_killed_process_was_writing_is_swept_up(tmp_path: Path):
     (tmp_path / ".step-00000005.making-dead").mkdir()
     snapshot.keep_only(tmp_path, snapshot.path_for(tmp_path, 7))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000007"]
+
+
+def test_what_no_training_made_stays(tmp_path: Path):
+    saved_at(tmp_path, 7)
+    theirs = ["step-2/notes.txt", "step-00000003/notes.txt", "step-by-step.md", ".step-by-step.making-of.txt"]
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    snapshot.keep_only(tmp_path, None)
+    assert all((tmp_path / name).read_text() == "mine" for name in theirs)
+    assert snapshot.newest(tmp_path, most=9) is None

@@ -5,7 +5,6 @@ The encoder stays as it is (`frozen`: the kinds of heads in `nn/heads/kinds.py` 
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -31,7 +30,7 @@ from shoptalk.nn.heads.classifier import Classifier
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.heads.pool import MOST
 from shoptalk.nn.product import CALLED, Embedder
-from shoptalk.question import Question, claim, withdraw
+from shoptalk.question import Question, claim, clear_work, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop, Example, Frozen, LabelSet
 from shoptalk.stages.curate import curate_stage
@@ -104,7 +103,7 @@ def finetune(world: World, request: Request, *, force: bool = False) -> dict[str
             head_files.save(head, inside)
             write_text(inside / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, left_out)
-        shutil.rmtree(world.run / "work", ignore_errors=True)  # the tuning's snapshots
+        clear_work(world.run)  # the tuning's snapshots
     result = read_json(folder / "result.json", dict)
     if not {"task", "sentence", "test"} <= result.keys() or not isinstance(result["test"] or {}, dict):
         raise damaged(folder / "result.json", "it does not say what was learned")

@@ -6,7 +6,6 @@ are the reader, which an assistant uses where DIR is `RUN/grounding`.
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
 from shoptalk.objectives.supervised.ground_tokens import GroundSpec, GroundTokens, MadeReply, ReplyMaker
 from shoptalk.probes.marking import MarkScores, best_threshold, score_marks
-from shoptalk.question import Question, claim, withdraw
+from shoptalk.question import Question, claim, clear_work, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.world import World, open_embedder
@@ -64,7 +63,7 @@ def finetune_grounding(
     spec = _spec(config)
     files = source_fingerprint(sources, config.curate, out=world.run)
     settings = {"seed": config.seed, "curate": config.curate.model_dump(), "objective": spec.model_dump()}
-    settings |= {"steps": steps, "budget": None if steps else config.budget}
+    settings |= {"steps": steps, "budget": None if steps else config.budget, "train": config.train.of_results()}
     parents = files | {"base": base_digest(model)}
     claim(world.run, Question.of("finetune ground", settings, sources=files, base=parents["base"]), force=force)
     folder = world.run / HEAD
@@ -88,7 +87,7 @@ def finetune_grounding(
         with create(folder, kind="grounding", config=settings, parents=of_head, readings=readings) as inside:
             grounding_files.save(grounding, inside)
             write_text(inside / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
-        shutil.rmtree(world.run / "work", ignore_errors=True)
+        clear_work(world.run)
     result = read_json(folder / RESULT, dict)
     if not {"sentence", "test", "kinds"} <= result.keys():
         raise damaged(folder / RESULT, "it does not say what was learned")

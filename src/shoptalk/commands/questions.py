@@ -17,7 +17,6 @@ and what does not survive the round trip (`round_trip.py`) is dropped with its r
 
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence

@@ -8,7 +8,6 @@ given their sources, and chrF of what the model writes. `DIR/model` is the model
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ from shoptalk.nn.scratch_lm import lm_size_of, young_language_model
 from shoptalk.objective import Spec
 from shoptalk.objectives import make_spec
 from shoptalk.probes.bits_per_byte import byte_counts
-from shoptalk.question import Question, claim, withdraw
+from shoptalk.question import Question, claim, clear_work, withdraw
 from shoptalk.readback import damaged, read_json
 from shoptalk.records import Drop
 from shoptalk.stages.own_base import YOUNG_LR, YOUNG_PASSES
@@ -80,7 +79,7 @@ def finetune_translation(
     config = world.config
     spec = young_spec(model, config)
     settings = {"seed": config.seed, "columns": list(columns), "objective": spec.model_dump()}
-    settings |= {"near_duplicate": config.curate.near_duplicate, "steps": steps}
+    settings |= {"near_duplicate": config.curate.near_duplicate, "steps": steps, "train": config.train.of_results()}
     settings |= {"budget": None if steps else config.budget}
     read = read_pairs_apart(pairs, test, columns, config, world)
     parents = {"base": base_digest(model), "pairs": file_digest(pairs)}
@@ -96,8 +95,10 @@ def finetune_translation(
         before = judged(product, read.judged)
         world.report.say(f"finetune: {len(read.learned):,} pairs to learn from, {len(read.judged):,} to judge by")
         inputs = product.inputs(corpus)
+        # Of these settings and pairs alone: another question must not go on with what was left of this one.
+        work = world.run / "work" / key_of(kind="training", config=settings, parents=parents)[:16]
         objective = trained_within_budget(
-            product, corpus, spec, config, name=OBJECTIVE, items="pairs", folder=world.run / "work",
+            product, corpus, spec, config, name=OBJECTIVE, items="pairs", folder=work,
             report=world.report, inputs=inputs, steps=steps,
         )  # fmt: skip
         trained = objective.product
@@ -115,7 +116,7 @@ def finetune_translation(
         with create(folder, kind="translation", config=settings, parents=of_model, readings=readings) as inside:
             write_text(inside / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
             write_drops(inside, read.drops)
-        shutil.rmtree(world.run / "work", ignore_errors=True)
+        clear_work(world.run)
     result = read_json(world.run / "translation" / RESULT, dict)
     if not {"sentence", "test"} <= result.keys():
         raise damaged(world.run / "translation" / RESULT, "it does not say what was learned")

@@ -69,7 +69,7 @@ def admit(folder: Path, ref: str) -> int:
             )
     _refuse_code(folder, ref)
     _refuse_counts(folder, ref)
-    return sum(_numbers(path, ref) for path in _weights(folder, ref))
+    return sum(_numbers(path, ref) for path in weight_files(folder, ref))
 
 
 _SETTINGS = (
@@ -161,7 +161,7 @@ def refuse_misfit(folder: Path, ref: str, *, asked: int, held: int) -> None:
 # --- weights ------------------------------------------------------------------------------------------------------
 
 
-def _weights(folder: Path, ref: str) -> list[Path]:
+def weight_files(folder: Path, ref: str) -> list[Path]:
     """The safetensors files that hold the weights: one, or those that the index names."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]

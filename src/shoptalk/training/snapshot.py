@@ -5,6 +5,7 @@ can resume from it.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ from torch import nn
 
 from shoptalk.artifact import create, discard, open_artifact
 from shoptalk.nn import gather
-from shoptalk.readback import as_written, read_json
+from shoptalk.readback import MANIFEST, as_written, read_json
 from shoptalk.training import launch
 from shoptalk.training.optim import Optimizer
+
+_NAME = re.compile(r"step-\d{8,}")
+_UNFINISHED = re.compile(r"\.step-\d{8,}\.making-.*")
 
 
 def save(folder: Path, objective: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -74,7 +78,11 @@ def steps_done(folder: Path) -> int:
 
 def newest(parent: Path, *, most: int) -> Path | None:
     """The complete snapshot with the most steps below `parent`, of those with at most `most`; or None."""
-    paths = [path for path in parent.glob("step-*") if open_artifact(path) is not None and steps_done(path) <= most]
+    paths = [
+        path
+        for path in parent.glob("step-*")
+        if _NAME.fullmatch(path.name) and open_artifact(path) is not None and steps_done(path) <= most
+    ]
     return max(paths, key=steps_done, default=None)
 
 
@@ -86,13 +94,15 @@ def path_for(parent: Path, step: int) -> Path:
 def keep_only(parent: Path, path: Path | None) -> None:
     """Delete every snapshot but `path`, or all for None. To be called when the new one is complete: one always is.
 
-    Snapshots that a killed process left unfinished are deleted too.
+    Snapshots that a killed process left unfinished are deleted too. What has another name, or no manifest, is
+    somebody's own and stays.
     """
     for other in parent.glob("step-*"):
-        if other != path:
+        if other != path and _NAME.fullmatch(other.name) and (other / MANIFEST).is_file():
             discard(other)
     for stale in parent.glob(".step-*.making-*"):
-        shutil.rmtree(stale, ignore_errors=True)
+        if _UNFINISHED.fullmatch(stale.name):
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def _tensors(objective: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
