@@ -52,10 +52,12 @@ def test_repeats_and_what_was_left_out_before_keep_their_own_reasons() -> None:
 
 
 PAGE = (
-    "The early ferry leaves from the old pier on market days.", "A crossing costs twelve euros for each grown passenger.",
-    "Dogs of any size travel free on the upper deck.", "Whoever misses the last boat waits until eight next morning.",
+    "The early ferry leaves from the old pier on market days.",
+    "A crossing costs twelve euros for each grown passenger.",
+    "Dogs of any size travel free on the upper deck.",
+    "Whoever misses the last boat waits until eight next morning.",
     "The harbour office keeps lost umbrellas for a whole year.",
-)  # fmt: skip
+)
 OTHER = tuple(f"Rivers carry sand number {n} to the sea." for n in range(50))
 
 
