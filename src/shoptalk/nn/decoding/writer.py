@@ -103,9 +103,10 @@ class Writer:
         """The tokens of a conversation, up to where the assistant is to speak.
 
         Raises:
-            ConfigError: the model has no chat template, or it cannot write this conversation.
+            ConfigError: the model has no chat template, it cannot write this conversation, or it writes tokens that the
+                model has no weights for.
         """
-        return prompt_ids(self.product.tokenizer, messages)
+        return prompt_ids(self.product.tokenizer, messages, weights=len(self.product.network.table))
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
