@@ -176,6 +176,15 @@ def test_a_file_in_the_way_is_never_replaced(tmp_path: Path):
         make(tmp_path / "corpus" / "below")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system")
+@pytest.mark.parametrize("out", [Path("/proc/x"), Path("/proc/x/y")])
+def test_where_no_folder_can_be_made_another_is_asked_for(out: Path):
+    with pytest.raises(StorageError, match=f"Cannot write {out}. .*give another --out"), create(out, **ASKED):
+        pass
+    with pytest.raises(StorageError, match=f"Cannot write {out}. .*give another --out"), artifact.locked(out):
+        pass
+
+
 def test_an_empty_folder_may_be_filled(tmp_path: Path):
     (tmp_path / "corpus").mkdir()
     assert open_artifact(make(tmp_path / "corpus")) is not None

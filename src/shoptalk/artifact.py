@@ -202,13 +202,13 @@ def create(
     """
     begun = time.monotonic()
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent, path)
         _refuse_to_replace(path)
         for stale in path.parent.glob(f".{glob.escape(path.name)}.making-*"):
             with contextlib.suppress(FileNotFoundError), held(stale, path):  # refused where somebody is filling it
                 shutil.rmtree(stale, ignore_errors=True)
         folder = path.parent / f".{path.name}.making-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
+        _make_folder(folder, path)
     with storage_errors(path), held(folder, path):
         try:
             yield folder
@@ -303,7 +303,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with storage_errors(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder, folder)
         before = set(os.listdir(folder))  # noqa: PTH208 - names are what is compared
         handle = _opened_lock(folder / ".lock")
     with handle:  # outside storage_errors: what fails while the lock is held is not about this folder
@@ -317,6 +317,14 @@ def locked(folder: Path) -> Iterator[None]:
                 for path in missing:
                     path.rmdir()
             raise
+
+
+def _make_folder(folder: Path, path: Path) -> None:
+    """Make a folder on the way to `path`. Where the kernel keeps the names, as in /proc, it says that none is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"Cannot write {path}. No folder can be made there: give another --out.") from error
 
 
 def _opened_lock(path: Path) -> IO[bytes]:

@@ -109,6 +109,24 @@ def test_the_same_command_goes_on_and_other_files_begin_anew(files: tuple[Path, 
     assert len(lines) == 3 and set(lines[0]["systems"]) == {"old", "new"} and "new" in lines[0]["label"]
 
 
+@pytest.mark.parametrize("change", ["a row", "a name"])
+def test_what_was_judged_of_other_texts_is_not_deleted(files: tuple[Path, Path], tmp_path: Path, change: str) -> None:
+    out = tmp_path / "out"
+    with opened(files, out, twice=False) as session:
+        prefer(session, "new", 2)
+        session.conclude()
+    judged = (out / "judged.json").read_bytes()
+    given = [row | {"text": f"{row['text']}!"} for row in rows("new")] if change == "a row" else rows("new")
+    (tmp_path / "other").mkdir()
+    other = written(tmp_path / "other" / f"{'new' if change == 'a row' else 'renamed'}.jsonl", given)
+    refused = pytest.raises(StorageError, match=r"judged of other texts \(.*Give another --out")
+    with refused, opened((files[0], other), out, twice=False) as session:
+        session.conclude()
+    assert (out / "judged.json").read_bytes() == judged
+    with opened(files, out, twice=False) as session:
+        assert session.asked == 2
+
+
 def test_some_prompts_come_twice_and_their_answers_widen_the_interval(files: tuple[Path, Path], tmp_path: Path) -> None:
     with opened(files, tmp_path / "out", smallest_gain=0.0) as session:
         again = 0

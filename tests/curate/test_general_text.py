@@ -23,7 +23,7 @@ def test_what_the_run_is_not_judged_on_may_be_replayed() -> None:
 
 
 def test_near_duplicates_of_held_out_text_are_left_out_with_that_reason() -> None:
-    (drop,) = kept(document(HELD_OUT.replace("early ferry", "early Ferry,").lower()))
+    (drop,) = kept(document(HELD_OUT.replace("early ferry", "early Ferry,").lower().rstrip(".") + " now."))
     assert isinstance(drop, Drop) and drop.reason == JUDGED
     assert drop.detail == "a near duplicate of held-out text or of what the guard reads, on which the run is judged"
 
@@ -49,3 +49,41 @@ def test_repeats_and_what_was_left_out_before_keep_their_own_reasons() -> None:
     assert [item.reason if isinstance(item, Drop) else "kept" for item in kept(unread, one, one)] == [
         "bad-json", "kept", "duplicate",
     ]  # fmt: skip
+
+
+PAGE = (
+    "The early ferry leaves from the old pier on market days.",
+    "A crossing costs twelve euros for each grown passenger.",
+    "Dogs of any size travel free on the upper deck.",
+    "Whoever misses the last boat waits until eight next morning.",
+    "The harbour office keeps lost umbrellas for a whole year.",
+)
+OTHER = tuple(f"Rivers carry sand number {n} to the sea." for n in range(50))
+
+
+def replayable(text: str, *judged: str) -> list[Document | Drop]:
+    return list(general_text([document(text)], judged=judged, guarded=(), config=CurateConfig()))
+
+
+def test_held_out_text_is_found_however_its_lines_are_broken_and_whatever_stands_before_it() -> None:
+    held_out = ("\n".join(PAGE[:3]), "\n\n".join(PAGE[3:]))
+    before = " ".join(OTHER[:40])
+    for text in (f"{before} {' '.join(PAGE[:4])}", f"{before}\n{' '.join(PAGE).lower()}"):
+        (drop,) = replayable(text, *held_out)
+        assert isinstance(drop, Drop) and drop.reason == JUDGED
+        assert "sentences stand in held-out text, on which the run is judged" in drop.detail
+        assert drop.sample.lower().startswith("the early ferry leaves")
+
+
+def test_a_document_may_share_three_sentences_with_held_out_text_unless_they_are_a_tenth_of_it() -> None:
+    held_out = " ".join(PAGE)
+    (kept_whole,) = replayable(" ".join([*OTHER[:40], *PAGE[:3]]), held_out)
+    assert isinstance(kept_whole, Document)
+    (drop,) = replayable(" ".join([*OTHER[:9], PAGE[2]]), held_out)
+    assert isinstance(drop, Drop) and drop.detail.startswith("1 of its 10 sentences")
+
+
+def test_short_sentences_that_anybody_writes_are_not_taken_for_held_out_text() -> None:
+    short = "Thank you very much. See you next week. Have a nice day."
+    (kept_whole,) = replayable(f"{short} {OTHER[0]}", f"{short} {PAGE[0]}")
+    assert isinstance(kept_whole, Document)

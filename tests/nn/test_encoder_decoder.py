@@ -167,6 +167,14 @@ def test_a_folder_that_leaves_its_positions_open_has_the_usual_context(tmp_path:
     assert open_encoder_decoder(tmp_path, "x", max_length=32).max_length == 32
 
 
+def test_a_tokenizer_whose_length_is_no_number_is_refused(tmp_path: Path) -> None:
+    tiny_encoder_decoder().save(tmp_path, card="")
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": "long"}))
+    with pytest.raises(BaseModelError, match=r"cannot be opened as an encoder–decoder: .*'long'"):
+        open_encoder_decoder(tmp_path, "x")
+
+
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     tiny_encoder_decoder().save(tmp_path, card="")
     tensors = load_file(tmp_path / "model.safetensors")

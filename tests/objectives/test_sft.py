@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from shoptalk.errors import InputError
+from shoptalk.errors import ConfigError, InputError
+from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.tasks.chat import BEFORE, CHARACTERS, chat, replies_of
 from shoptalk.tasks.judge import Ground
-from shoptalk.text.chat import messages_of, rendered
+from shoptalk.text.chat import Message, messages_of, rendered
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import toy_world
@@ -49,6 +50,23 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_the_assistant_says() -> None
     assert count == 3 * (len("yes 0") + len("no 0") + 2)
     loss = SPEC.build(model)(batch)
     np.testing.assert_allclose(loss.total.detach().item(), nats / count, rtol=1e-5)
+
+
+def test_a_template_that_writes_a_token_without_weights_is_refused_wherever_it_is_used() -> None:
+    """As where a base has the tokenizer of its chat version, and its embeddings were not resized."""
+    corpus, model = talks(), tiny_language_model()
+    tokenizer, n = model.tokenizer, len(model.network.table)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|endoftext|>", "<|turn|>")
+    message = rf"writes the token '<\|turn\|>' \(number {n}\), and the model has weights for {n} tokens"
+    with pytest.raises(ConfigError, match=message):
+        SPEC.collate(Material(corpus, model, None, None))([0], Key(0, 0))
+    with pytest.raises(ConfigError, match=message):
+        Writer(model).chat([Message("user", "Hi")])
+    judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
+    assert judge is not None
+    with pytest.raises(ConfigError, match=message):
+        judge.look(model)
 
 
 def test_what_the_user_says_gets_no_gradient_of_its_own() -> None:

@@ -23,8 +23,8 @@ from shoptalk.commands.ask_session import MOST, Session
 from shoptalk.commands.ask_subject import Subject, this_user
 from shoptalk.curate.clean import printable
 from shoptalk.curate.generated_texts import GeneratedText, read_generated, same_rows
-from shoptalk.errors import SourceError
-from shoptalk.question import Question, claim
+from shoptalk.errors import SourceError, StorageError
+from shoptalk.question import Question, claim, question_of
 from shoptalk.report.verdict_json import PeopleAnswered
 
 JUDGED = "judged.json"
@@ -54,16 +54,32 @@ def open_texts(
 
     Raises:
         SourceError: a file cannot be read, a row says not what was asked, or the files' rows differ.
-        StorageError: the folder belongs to another command, or another process is at work in it.
+        StorageError: the folder belongs to another command or holds what people judged of other texts, or another
+            process is at work in it.
     """
     before, after = (read_generated(path, needs=("candidate",)) for path in (old, new))
     same_rows(after, before, (str(new), str(old)))
     systems = (old.stem, new.stem) if old.stem != new.stem else (str(old), str(new))
-    asking = _asking(before, after, (printable(systems[0]), printable(systems[1])), old)
+    named = (printable(systems[0]), printable(systems[1]))
+    asking = _asking(before, after, named, old)
+    question = Question.of("ask", {"systems": named}, old=file_digest(old), new=file_digest(new))
     with locked(out):
-        claim(out, Question.of("ask", {}, old=file_digest(old), new=file_digest(new)))
+        _refuse_judged(out, question)
+        claim(out, question)
         subject = Subject(out, "texts", smallest_gain, lambda outcome: _kept(out, outcome))
         yield Session(subject, asking, most=most, who=who or this_user(), twice=twice)
+
+
+def _refuse_judged(out: Path, question: Question) -> None:
+    """Refuse a folder with what came of judging other texts: without answers about these it would be deleted."""
+    earlier = question_of(out)
+    if earlier is None or earlier.command != question.command or not (out / JUDGED).is_file():
+        return
+    if differences := question.differences(earlier):
+        raise StorageError(
+            f"{out / JUDGED} says what was judged of other texts ({'; '.join(differences)}). Give another --out to "
+            "keep it, or delete it to judge these texts there; answers.jsonl keeps the answers about both."
+        )
 
 
 def _kept(out: Path, outcome: PeopleAnswered | None) -> None:

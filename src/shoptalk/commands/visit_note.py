@@ -174,17 +174,21 @@ def _speaker(role: str) -> str:
     return " ".join(re.findall(r"[^\W\d_]+", role))
 
 
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def worded(note: VisitNote) -> str:
-    """The note as text."""
-    lines = [note.conversation, "", "Said:"]
-    lines += [f"- {line.text}  [{line.role}, turn {line.turn}]" for line in note.said]
+    """The note as text. Whatever was said or written stays on its line: its own line ends could pass for a note's."""
+    lines = [_on_one_line(note.conversation), "", "Said:"]
+    lines += [f"- {_on_one_line(line.text)}  [{_on_one_line(line.role)}, turn {line.turn}]" for line in note.said]
     if note.model is not None:
         lines += ["", f"Suggested by {note.model}, unverified:"]
         for line in note.suggested:
             near = "near " if line.unsupported and line.turns else ""
             places = f"turn {' and '.join(map(str, line.turns))}" if line.turns else "no turn"
             doubt = f"; but {line.unsupported}" if line.unsupported else ""
-            lines.append(f"{'!' if line.unsupported else '?'} {line.text}  [{near}{places}{doubt}]")
+            lines.append(f"{'!' if line.unsupported else '?'} {_on_one_line(line.text)}  [{near}{places}{doubt}]")
         if note.unread and note.unread == note.turns:
             lines.append("(nothing: it has no room for the last turn, and has read none)")
         elif not note.suggested:

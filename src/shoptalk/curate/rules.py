@@ -264,7 +264,12 @@ def _remainder(document: Document, texts: Sequence[str], matching: Sequence[int]
 
 
 def _identifies(text: str) -> bool:
-    return len(text.split()) + len(_UNSPACED.findall(text)) // 2 >= IDENTIFYING_WORDS
+    return words_in(text) >= IDENTIFYING_WORDS
+
+
+def words_in(text: str) -> int:
+    """How many words a text has, in scripts without spaces too."""
+    return len(text.split()) + len(_UNSPACED.findall(text)) // 2
 
 
 def without_reserved(

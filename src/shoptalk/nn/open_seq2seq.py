@@ -63,6 +63,8 @@ def open_encoder_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         backbone, report = stock_model(folder, ref, held, of=AutoModelForSeq2SeqLM)
+        positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
+        longest = min(max_length, positions, int(tokenizer.model_max_length))
     except BaseModelError:
         raise
     except Exception as error:  # a damaged folder can make the libraries raise anything at all
@@ -72,8 +74,6 @@ def open_encoder_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -
         ) from error
     refuse_lacking(report, folder, ref)
     refuse_infinite(backbone, folder, ref)
-    positions = int(getattr(backbone.config, "max_position_embeddings", None) or max_length)
-    longest = min(max_length, positions, int(tokenizer.model_max_length))
     product = EncoderDecoder(EncoderDecoderNetwork(backbone.eval()), tokenizer, longest, name=ref)
     _refuse_unable(product, folder, ref)
     return product

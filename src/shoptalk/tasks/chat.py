@@ -60,7 +60,8 @@ class ChatJudge(Judge):
 
     def look(self, product: LanguageModel) -> Score:
         """Of each reply, minus its bits over the mean of bytes."""
-        written = [rendered(product.tokenizer, chat, most=product.max_length) for chat in self.chats]
+        weights = len(product.network.table)
+        written = [rendered(product.tokenizer, chat, most=product.max_length, weights=weights) for chat in self.chats]
         replies = [chat.spoken == chat.spoken.max() for chat in written]
         for counted, talk in zip(replies, self.chats, strict=True):
             if len(talk[-1].text) == CHARACTERS:  # it was cut, and nobody's turn ends there

@@ -97,12 +97,20 @@ def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
     return np.unique(np.asarray(corpus.conversation)[replies[spoken]])
 
 
-def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = None) -> Rendered:
-    """A conversation's tokens by the tokenizer's chat template; with `most`, its last ones alone.
+def rendered(
+    tokenizer: Any, messages: Sequence[Message], *, most: int | None = None, weights: int | None = None
+) -> Rendered:
+    """A conversation's tokens by the tokenizer's chat template.
+
+    Args:
+        tokenizer: of transformers, with a chat template.
+        messages: the conversation.
+        most: its last so many tokens alone.
+        weights: tokens that the model has weights for.
 
     Raises:
-        ConfigError: there is no template, it cannot write this conversation, or what it writes for the beginning of a
-            conversation is not the beginning of what it writes for all of it.
+        ConfigError: there is no template, it cannot write this conversation, what it writes for the beginning of a
+            conversation is not the beginning of what it writes for all of it, or it writes a token without weights.
         ValueError: a turn of the assistant is empty.
     """
     turns = _turns(tokenizer, messages)
@@ -141,18 +149,35 @@ def rendered(tokenizer: Any, messages: Sequence[Message], *, most: int | None = 
         if len(offsets) and begin <= offsets[0, 0]:
             break  # the turns before it are not read
     ids = np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64)
+    _refuse_weightless(tokenizer, ids.tolist(), weights)
     return Rendered(ids, spoken, cut=begin_of_read > 0)
 
 
-def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
-    """A conversation's tokens by the tokenizer's chat template, up to where the assistant is to speak.
+def prompt_ids(tokenizer: Any, messages: Sequence[Message], *, weights: int | None = None) -> tuple[int, ...]:
+    """A conversation's tokens by the tokenizer's chat template, up to where the assistant is to speak. `weights` is how
+    many tokens the model has weights for.
 
     Raises:
-        ConfigError: there is no template, or it cannot write this conversation.
+        ConfigError: there is no template, it cannot write this conversation, or it writes a token without weights.
     """
     written = _written(tokenizer, _turns(tokenizer, messages), asking=True)
     ids: list[int] = tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
+    _refuse_weightless(tokenizer, ids, weights)
     return tuple(ids)
+
+
+def _refuse_weightless(tokenizer: Any, ids: Sequence[int], weights: int | None) -> None:
+    """Refuse tokens that the model has no weights for, as where a base has the tokenizer of its chat version."""
+    if weights is None or max(ids, default=0) < weights:
+        return
+    highest = max(ids)
+    token = tokenizer.convert_ids_to_tokens(highest)
+    raise ConfigError(
+        f"The chat template of {tokenizer.name_or_path!r} writes the token {token!r} (number "
+        f"{highest:,}), and the model has weights for {weights:,} tokens. Resize its embeddings first "
+        "(`resize_token_embeddings` of transformers), take the model's own tokenizer, or give another model, such as "
+        "smollm2."
+    )
 
 
 def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:

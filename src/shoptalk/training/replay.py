@@ -12,7 +12,7 @@ from typing import Any
 from shoptalk.artifact import create, digest, key_of, open_artifact
 from shoptalk.config import Config
 from shoptalk.curate.curation import TRAIN, open_part, read_drops, write_corpus
-from shoptalk.curate.general_text import general_text
+from shoptalk.curate.general_text import MOST_SHARED, TELLING_WORDS, general_text
 from shoptalk.curate.listing import counted
 from shoptalk.curate.readable import expected, readable
 from shoptalk.curate.sources import source_fingerprint, stream_sources
@@ -85,7 +85,8 @@ def general_corpus(
         return None
     guarded = [text for pair in general_pairs() for text in (pair.a, pair.b)]
     parents = replay_files(config, out=run) | {"judged": after}
-    settings = config.curate.model_dump() | {"guarded": digest(guarded)}
+    shared = [TELLING_WORDS, MOST_SHARED]  # what was kept by another rule is read anew
+    settings = config.curate.model_dump() | {"guarded": digest(guarded), "shared": shared}
     key = key_of(kind="replay", config=settings, parents=parents)
     folder = run / TEXT
 

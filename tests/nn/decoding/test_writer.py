@@ -406,3 +406,12 @@ def test_a_prompt_begins_with_the_token_that_the_tokenizer_puts_before_texts() -
     assert model.tokenizer.decode(Writer(model).prompt("One.")) == "<|begin|>One."
     plain = tiny_language_model()
     assert plain.tokenizer.decode(Writer(plain).prompt("One.")) == "<|endoftext|>One."
+
+
+def test_an_end_token_that_is_no_number_is_refused() -> None:
+    model = tiny_language_model()
+    model.network.backbone.generation_config.eos_token_id = [5, None]
+    assert 5 in Writer(model).ends
+    model.network.backbone.generation_config.eos_token_id = ["a", None]
+    with pytest.raises(BaseModelError, match=r"names 'a' as an end token \(eos_token_id\)\. Expected a token's number"):
+        Writer(model)

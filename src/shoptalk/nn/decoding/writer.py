@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from shoptalk.errors import InputError
+from shoptalk.errors import BaseModelError, InputError
 from shoptalk.nn.bases import hush, kind_of, resolve
 from shoptalk.nn.decoding.agreeing import checked_forwards
 from shoptalk.nn.decoding.arithmetic import faster_weights, store_weights
@@ -67,7 +67,7 @@ class Writer:
             compiled: whether the compiled pass may be used, where there is one.
 
         Raises:
-            BaseModelError: it cannot be read token by token.
+            BaseModelError: it cannot be read token by token, or its settings name an end token that is no number.
         """
         self.product = product
         self.context = _context_of(product)
@@ -103,9 +103,10 @@ class Writer:
         """The tokens of a conversation, up to where the assistant is to speak.
 
         Raises:
-            ConfigError: the model has no chat template, or it cannot write this conversation.
+            ConfigError: the model has no chat template, it cannot write this conversation, or it writes tokens that the
+                model has no weights for.
         """
-        return prompt_ids(self.product.tokenizer, messages)
+        return prompt_ids(self.product.tokenizer, messages, weights=len(self.product.network.table))
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -317,5 +318,10 @@ def _ends_of(product: LanguageModel) -> frozenset[int]:
     """Tokens that end a text: those that the model names, the tokenizer's, and what parts documents."""
     backbone: Any = product.network.backbone
     named = backbone.generation_config.eos_token_id if backbone.generation_config is not None else None
-    ends = named if isinstance(named, list) else [named]
-    return frozenset(int(end) for end in (*ends, product.tokenizer.eos_token_id, product.part) if end is not None)
+    ends = [end for end in (named if isinstance(named, list) else [named]) if end is not None]
+    if strange := [end for end in ends if not isinstance(end, int)]:
+        raise BaseModelError(
+            f"generation_config.json or config.json of {product.name!r} names {strange[0]!r} as an end token "
+            "(eos_token_id). Expected a token's number, or a list of numbers; correct it, or fetch the model again."
+        )
+    return frozenset(end for end in (*ends, product.tokenizer.eos_token_id, product.part) if end is not None)

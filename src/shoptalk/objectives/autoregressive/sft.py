@@ -74,17 +74,17 @@ class SftSpec(Spec):
         """Whole conversations as the model's chat template writes them, and stretches of those that are too long."""
         product, corpus = material.product, material.corpus
         conversation = np.asarray(corpus.conversation)
-        context = min(self.context, product.max_length)
+        context, weights = min(self.context, product.max_length), len(product.network.table)
 
         def read(begin: int, key: Key) -> Rendered:
             end = int(np.searchsorted(conversation, conversation[begin], side="right"))
             messages = messages_of(corpus, begin, end) or [Message("user", corpus.texts[begin])]
-            chat = rendered(product.tokenizer, messages, most=context)
+            chat = rendered(product.tokenizer, messages, most=context, weights=weights)
             replies = [place for place, message in enumerate(messages) if message.role == "assistant"]
             if not chat.cut or not replies:
                 return chat
             last = replies[int(np.random.default_rng([key.seed, key.step, begin]).integers(len(replies)))]
-            return rendered(product.tokenizer, messages[: last + 1], most=context)
+            return rendered(product.tokenizer, messages[: last + 1], most=context, weights=weights)
 
         def collate(examples: Sequence[int], key: Key) -> ChatRows:
             chats = [read(begin, key) for begin in examples]
