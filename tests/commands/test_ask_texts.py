@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from shoptalk.cli.ask_terminal import drawn
 from shoptalk.commands.ask_desk import Desk
 from shoptalk.commands.ask_session import Session
 from shoptalk.commands.ask_texts import open_texts
@@ -242,6 +243,17 @@ def test_nothing_tells_which_system_wrote_what_while_texts_are_judged(tmp_path: 
         aside = page.partition("<aside")[2]
         assert "better" not in aside.replace("Which of the two gains", "") and "<svg" not in aside
         assert "Only" not in aside and "points" not in aside
+        assert "would settle it" not in page and "of 54 answered" in aside
+
+
+def test_the_terminal_tells_no_more_of_texts_than_how_many_are_judged(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with opened(files, tmp_path / "out", twice=False) as session:
+        prefer(session, "new", 4)
+        prefer(session, "old", 1)
+        assert drawn(session) == "5 answered"
+        while session.question() is not None:
+            prefer(session, "new", 1)
+        assert drawn(session).endswith("; settled")
 
 
 def test_the_end_shows_how_the_two_stand(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_a_terminal_is_shown_no_control_characters_and_a_pipe_gets_the_text_as_i
         (["scratch:t5-nano", "hi"], "which write a text for a text and continue none"),
         (["scratch:gpt-nano", "hi"], "exists only inside a run"),
         (["nothing-here", "hi"], "No model 'nothing-here'"),
+        (["smollm3", "hi"], r"minilm or mpnet for vectors, smollm2 for a model that writes.*mean 'smollm2'"),
+        (["FILE", "hi"], r"passages.txt' is a file. Give a model's folder, with config.json"),
     ],
 )
 def test_what_cannot_be_written_is_said(
@@ -124,7 +126,8 @@ def test_what_cannot_be_written_is_said(
 ) -> None:
     if "ENCODER" in words:
         tiny_product().save(tmp_path / "encoder", card="")
-    places = {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder")}
+    (tmp_path / "passages.txt").write_text("A bag costs 4.\n")
+    places = {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder"), "FILE": str(tmp_path / "passages.txt")}
     status, out, err = call(capsys, monkeypatch, "generate", *(places.get(word, word) for word in words))
     assert (status, out) == (2, "")
     with pytest.raises(AssertionError, match=rf"(?s){message}"):

@@ -176,7 +176,13 @@ def test_the_command_line_reads_and_writes(pairs: Path, tmp_path: Path) -> None:
         (["finetune", "minilm", "--task", "translate", "--out", "x"], "--task translate learns from pairs"),
         (["finetune", "minilm", "p.tsv", "q.tsv", "--task", "translate", "--out", "x"], "give one .tsv"),
         (["finetune", "minilm", "p.tsv", "--task", "translate", "--columns", "en", "--out", "x"], "expected two names"),
+        (
+            ["finetune", "minilm", "p.tsv", "--task", "translate", "--columns", "en,EN", "--out", "x"],
+            "one column twice",
+        ),
         (["translate", "minilm"], "No message was given"),
+        (["translate", "scratch:t5-nano", "x"], "finetune scratch:t5-nano PAIRS.tsv --task translate --out DIR"),
+        (["translate", "smollm3", "x"], "`shoptalk finetune --task translate` left for one that translates"),
     ],
 )
 def test_what_is_missing_is_said(

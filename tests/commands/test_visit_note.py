@@ -212,3 +212,27 @@ def test_notes_of_several_conversations_are_one_list_of_json_or_texts_with_a_lin
     told = CliRunner().invoke(app, ["note", str(visits), "--json"]).stdout
     assert told == json.dumps([note.told() for note in every], indent=1, ensure_ascii=False) + "\n"
     assert CliRunner().invoke(app, ["note", str(visits)]).stdout == ("\n\n".join(map(visit_note.worded, every)) + "\n")
+
+
+def test_rows_that_get_no_note_are_told_and_so_is_the_encoding(visits: Path) -> None:
+    told: list[str] = []
+    row = visits.read_text(encoding="utf-8")
+    accented = json.dumps({"turns": [{"role": "patient", "text": "Ça va très mal."}]}, ensure_ascii=False)
+    visits.write_bytes(f'{row}{accented}\nnot json\n{{"turns": 3}}\n{{"text": "A leaflet."}}\n'.encode("latin-1"))
+    assert len(list(visit_note.notes(visits, say=told.append))) == 2
+    said = "\n".join(told)
+    assert "visits.jsonl is not UTF-8 and is read as" in said
+    assert "2 left out" in said and "visits.jsonl#3" in said
+    assert "1 of 3 texts are no conversations and get no note: each needs turns or messages" in said
+
+
+def test_what_is_asked_of_no_model_is_refused(visits: Path) -> None:
+    shown = CliRunner().invoke(app, ["note", str(visits), "--ask", "Write it."])
+    assert shown.exit_code != 0 and "--ask 'Write it.' is for a language model" in str(shown.exception)
+    assert "Add --model" in str(shown.exception)
+
+
+def test_the_command_line_tells_left_out_rows_beside_the_notes(visits: Path) -> None:
+    visits.write_text(visits.read_text(encoding="utf-8") + "not json\n", encoding="utf-8")
+    shown = CliRunner().invoke(app, ["note", str(visits)])
+    assert shown.exit_code == 0 and "1 left out" in shown.stderr and "left out" not in shown.stdout

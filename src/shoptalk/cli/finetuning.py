@@ -154,4 +154,9 @@ def _two(columns: str) -> tuple[str, str]:
     names = [name.strip() for name in columns.split(",")]
     if len(names) != 2 or not all(names):
         raise InputError(f"--columns {columns!r}: expected two names, such as --columns en,de.")
+    if names[0].casefold() == names[1].casefold():  # columns are found whatever their case
+        raise InputError(
+            f"--columns {columns!r} names one column twice: a model would learn to repeat its source. Expected the "
+            "columns of the source and of the target, such as --columns en,de."
+        )
     return names[0], names[1]
