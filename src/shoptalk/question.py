@@ -37,6 +37,8 @@ _RESULTS = {
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }
+# Commands that replace nothing: what people have answered is kept.
+_WITHOUT_FORCE = ("ask",)
 # The parts of an answer besides `encoder` or `model`: artifacts, first the one that marks the others as complete, and
 # files.
 _PARTS = ("decision", "evidence", "head", "translation", "candidate/encoder", "candidate/model")
@@ -86,14 +88,15 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
     if earlier is None and not force and (command := _command_without_record(folder)) is not None:
         raise StorageError(
             f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that did not "
-            "record the settings. Its encoder, head and report can be used as they are. Give another --out, or "
-            "--force to make it again."
+            "record the settings. Its encoder, head and report can be used as they are. Give another --out"
+            f"{'.' if question.command in _WITHOUT_FORCE else ', or --force to make it again.'}"
         )
     if earlier is not None and not force:
         if earlier.command != question.command:
             raise StorageError(
                 f"{folder} belongs to `shoptalk {earlier.command}`{_holding(folder, earlier.command)}, and "
-                f"`shoptalk {question.command}` would overwrite it. Give another --out, or --force to replace it."
+                f"`shoptalk {question.command}` would overwrite it. Give another --out"
+                f"{'.' if question.command in _WITHOUT_FORCE else ', or --force to replace it.'}"
             )
         differences = question.differences(earlier)
         if differences and _finished(folder, question.command):

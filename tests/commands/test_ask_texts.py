@@ -142,6 +142,17 @@ def test_equal_texts_leave_nothing_to_choose(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a.jsonl", rows("x")), written(tmp_path / "b.jsonl", rows("x"))
     with opened((one, other), tmp_path / "out") as session:
         assert session.finished and "They write the same for all 60 prompts" in session.sentence
+        assert "if one of the two files is not the one that you meant, give the other" in session.sentence
+        assert "Everything is answered" not in session.sentence
+
+
+def test_answers_that_say_not_why_neither_is_better_are_counted(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with opened(files, tmp_path / "out", twice=False) as session:
+        for given in ("none", "equal", "none"):
+            question = session.question()
+            assert question is not None
+            session.answer(question.key, None, given)
+        assert "neither 3 times (1 equally good, 0 both bad, 2 without saying which)" in session.sentence
 
 
 def test_an_answer_that_there_is_not_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -182,7 +193,7 @@ def test_the_folder_of_another_command_is_not_taken(files: tuple[Path, Path], tm
     out = tmp_path / "run"
     out.mkdir()
     (out / "question.json").write_text(json.dumps({"command": "adapt", "asked": {}}))
-    with pytest.raises(StorageError, match="belongs to `shoptalk adapt`"), opened(files, out):
+    with pytest.raises(StorageError, match=r"belongs to `shoptalk adapt`.*Give another --out\.$"), opened(files, out):
         pass
 
 

@@ -201,7 +201,8 @@ def test_a_table_without_a_column_says_which_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
-    ("none.jsonl", None, "is not there, or no file"),
+    ("none.jsonl", None, r"is not there, or no file.*a 'candidate' \(or 'text'\) and a 'reference' in each row"),
+    ("", None, "is a folder. Give a .jsonl or .csv file"),
     ("new.txt", "a\n", r"is no .jsonl or .csv file"),
     ("empty.jsonl", "\n", "has no rows"),
     ("broken.jsonl", '{"candidate": "a", "reference": "b"}\n{"candidate"\n', "Line 2 .* cannot be read: bad-json"),

@@ -105,7 +105,10 @@ def test_a_terminal_is_shown_no_control_characters_and_a_pipe_gets_the_text_as_i
         (["MODEL", "caf\udce9"], "The prompt is no UTF-8: its character 4"),
         (["MODEL", "x" * 300], "The prompt has .* tokens, and prompt and text together may have 256"),
         (["MODEL", "hi", "--temperature", "-1"], "The temperature is -1"),
-        (["MODEL", "hi", "--max-tokens", "0"], "max_tokens is 0"),
+        (["MODEL", "hi", "--max-tokens", "0"], "--max-tokens is 0; give 1 or more"),
+        (["MODEL", "hi", "--top-p", "0"], "--top-p is 0; give a number above 0"),
+        (["MODEL", "hi", "--passages", "EMPTY"], "There is no passage in .*empty.txt"),
+        (["MODEL", "hi", "--passages", "FOLDER"], "Cannot read passages from .*it is a folder; give a file"),
         (["MODEL", "hi", "--precision", "int4"], "--precision is 'int4'; give float32, bfloat16, or auto"),
         (["MODEL", "hi", "--passages", "no.txt"], "no.txt"),
         (["ENCODER", "hi"], "is one of the text encoders, which write nothing"),
@@ -127,7 +130,9 @@ def test_what_cannot_be_written_is_said(
     if "ENCODER" in words:
         tiny_product().save(tmp_path / "encoder", card="")
     (tmp_path / "passages.txt").write_text("A bag costs 4.\n")
-    places = {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder"), "FILE": str(tmp_path / "passages.txt")}
+    (tmp_path / "empty.txt").touch()
+    places = {"EMPTY": str(tmp_path / "empty.txt"), "FOLDER": str(tmp_path)}
+    places |= {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder"), "FILE": str(tmp_path / "passages.txt")}
     status, out, err = call(capsys, monkeypatch, "generate", *(places.get(word, word) for word in words))
     assert (status, out) == (2, "")
     with pytest.raises(AssertionError, match=rf"(?s){message}"):
