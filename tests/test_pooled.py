@@ -69,6 +69,13 @@ def test_equal_texts_are_no_proof_that_two_systems_are_equal() -> None:
     )
 
 
+def test_other_texts_with_the_same_scores_prove_no_more_than_equal_ones() -> None:
+    old = of(np.full(50, 100.0))  # of each text all of the one thing that it states, and then of two
+    other, equal = gain(2 * old, old, mean, seed=0), gain(old, old, mean, seed=0)
+    assert other == equal
+    assert other is not None and other.high == pytest.approx(100 * 3 / 50, rel=0.05) and other.low == -other.high
+
+
 def test_a_level_that_no_text_departs_from_has_an_interval_too_and_none_leaves_the_scale() -> None:
     measured = level(of(np.full(100, 100.0)), mean, seed=0)
     assert measured is not None

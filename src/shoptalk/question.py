@@ -39,6 +39,8 @@ _RESULTS = {
     "pretrain": ("encoder", "a trained encoder"),
     "curate": ("corpus", "a curated corpus"),
 }
+# Commands that replace nothing: what people have answered is kept.
+_WITHOUT_FORCE = ("ask",)
 # The parts of an answer besides `encoder` or `model`: artifacts, first the one that marks the others as complete, and
 # files.
 _PARTS = ("decision", "evidence", "head", "translation", "candidate/encoder", "candidate/model")
@@ -98,7 +100,8 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
         if earlier.command != question.command:
             raise StorageError(
                 f"{folder} belongs to `shoptalk {earlier.command}`{_holding(folder, earlier.command)}, and "
-                f"`shoptalk {question.command}` would overwrite it. Give another --out, or --force to replace it."
+                f"`shoptalk {question.command}` would overwrite it. Give another --out"
+                f"{'.' if question.command in _WITHOUT_FORCE else ', or --force to replace it.'}"
             )
         differences = question.differences(earlier)
         if differences and _finished(folder, question.command):
@@ -117,8 +120,8 @@ def _refuse_unclaimed(folder: Path, asked: str, *, force: bool) -> None:
     if command is not None and not force:
         raise StorageError(
             f"{folder} holds {_RESULTS[command][1]} of `shoptalk {command}`, made by an earlier version that did not "
-            "record the settings. Its encoder, head and report can be used as they are. Give another --out, or "
-            "--force to make it again."
+            "record the settings. Its encoder, head and report can be used as they are. Give another --out"
+            f"{'.' if asked in _WITHOUT_FORCE else ', or --force to make it again.'}"
         )
     theirs = [name for name in _REPLACED_BY.get(asked, _REPLACED) if (folder / name).exists()]
     if command is None and theirs:

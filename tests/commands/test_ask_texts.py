@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from shoptalk.cli.ask_terminal import drawn
 from shoptalk.commands.ask_desk import Desk
 from shoptalk.commands.ask_session import Session
 from shoptalk.commands.ask_texts import open_texts
@@ -159,6 +160,17 @@ def test_equal_texts_leave_nothing_to_choose(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a.jsonl", rows("x")), written(tmp_path / "b.jsonl", rows("x"))
     with opened((one, other), tmp_path / "out") as session:
         assert session.finished and "They write the same for all 60 prompts" in session.sentence
+        assert "if one of the two files is not the one that you meant, give the other" in session.sentence
+        assert "Everything is answered" not in session.sentence
+
+
+def test_answers_that_say_not_why_neither_is_better_are_counted(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with opened(files, tmp_path / "out", twice=False) as session:
+        for given in ("none", "equal", "none"):
+            question = session.question()
+            assert question is not None
+            session.answer(question.key, None, given)
+        assert "neither 3 times (1 equally good, 0 both bad, 2 without saying which)" in session.sentence
 
 
 def test_an_answer_that_there_is_not_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -199,7 +211,7 @@ def test_the_folder_of_another_command_is_not_taken(files: tuple[Path, Path], tm
     out = tmp_path / "run"
     out.mkdir()
     (out / "question.json").write_text(json.dumps({"command": "adapt", "asked": {}}))
-    with pytest.raises(StorageError, match="belongs to `shoptalk adapt`"), opened(files, out):
+    with pytest.raises(StorageError, match=r"belongs to `shoptalk adapt`.*Give another --out\.$"), opened(files, out):
         pass
 
 
@@ -260,6 +272,17 @@ def test_nothing_tells_which_system_wrote_what_while_texts_are_judged(tmp_path: 
         aside = page.partition("<aside")[2]
         assert "better" not in aside.replace("Which of the two gains", "") and "<svg" not in aside
         assert "Only" not in aside and "points" not in aside
+        assert "would settle it" not in page and "of 54 answered" in aside
+
+
+def test_the_terminal_tells_no_more_of_texts_than_how_many_are_judged(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with opened(files, tmp_path / "out", twice=False) as session:
+        prefer(session, "new", 4)
+        prefer(session, "old", 1)
+        assert drawn(session) == "5 answered"
+        while session.question() is not None:
+            prefer(session, "new", 1)
+        assert drawn(session).endswith("; settled")
 
 
 def test_the_end_shows_how_the_two_stand(files: tuple[Path, Path], tmp_path: Path) -> None:

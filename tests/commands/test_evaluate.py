@@ -75,6 +75,15 @@ def test_two_systems_are_compared_on_the_same_texts(tmp_path: Path) -> None:
     assert "Against old.jsonl it differs in" in measures.sentence and "more than chance" in measures.sentence
 
 
+def test_a_file_against_itself_is_told(tmp_path: Path) -> None:
+    new = written(tmp_path / "new.jsonl", rows())
+    again = tmp_path / "crlf.jsonl"
+    again.write_bytes(new.read_bytes().replace(b"\n", b"\r\n"))
+    sentence = evaluate_texts(new, against=again).sentence
+    assert "crlf.jsonl has the same text in every row" in sentence and "Give another system's texts" in sentence
+    assert "same text" not in evaluate_texts(new, against=written(tmp_path / "o.jsonl", rows(wrong=True))).sentence
+
+
 def test_a_system_against_itself_may_be_chance(tmp_path: Path) -> None:
     new, old = written(tmp_path / "new.jsonl", rows()), written(tmp_path / "old.jsonl", rows())
     measures = evaluate_texts(new, against=old)
@@ -192,7 +201,8 @@ def test_a_table_without_a_column_says_which_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
-    ("none.jsonl", None, "is not there, or no file"),
+    ("none.jsonl", None, r"is not there, or no file.*a 'candidate' \(or 'text'\) and a 'reference' in each row"),
+    ("", None, "is a folder. Give a .jsonl or .csv file"),
     ("new.txt", "a\n", r"is no .jsonl or .csv file"),
     ("empty.jsonl", "\n", "has no rows"),
     ("broken.jsonl", '{"candidate": "a", "reference": "b"}\n{"candidate"\n', "Line 2 .* cannot be read: bad-json"),

@@ -13,6 +13,7 @@ from shoptalk.commands.export import export
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.nn.bases import open_model
 from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.nn.tiny_t5 import tiny_encoder_decoder
 from shoptalk.probes.bits_per_byte import general_bits
 from tests.command_line import call
 
@@ -98,10 +99,15 @@ def test_rounding_that_costs_too_much_is_refused(model: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize(("kind", "form", "said"), [
     ("language", "onnx", r"is a language model; expected an encoder for --format onnx\. .*--format safetensors"),
+    ("seq2seq", "onnx", "is an encoder–decoder, and --format onnx has no form for one.*use that"),
+    ("seq2seq", "safetensors", "is an encoder–decoder, and --format safetensors has no form for one.*use that"),
     ("encoder", "safetensors", "is one of the .*, whose folder holds safetensors already"),
 ])  # fmt: skip
 def test_a_format_of_another_kind_of_model_is_refused(
     model: Path, tiny_base: Path, tmp_path: Path, kind: str, form: str, said: str
 ) -> None:
+    if kind == "seq2seq":
+        tiny_encoder_decoder().save(tmp_path / "t5", card="")
+    folder = {"language": model, "encoder": tiny_base, "seq2seq": tmp_path / "t5"}[kind]
     with pytest.raises(InputError, match=said):
-        export(str(model if kind == "language" else tiny_base), tmp_path / "out", form=form)
+        export(str(folder), tmp_path / "out", form=form)

@@ -105,13 +105,18 @@ def test_a_terminal_is_shown_no_control_characters_and_a_pipe_gets_the_text_as_i
         (["MODEL", "caf\udce9"], "The prompt is no UTF-8: its character 4"),
         (["MODEL", "x" * 300], "The prompt has .* tokens, and prompt and text together may have 256"),
         (["MODEL", "hi", "--temperature", "-1"], "The temperature is -1"),
-        (["MODEL", "hi", "--max-tokens", "0"], "max_tokens is 0"),
+        (["MODEL", "hi", "--max-tokens", "0"], "--max-tokens is 0; give 1 or more"),
+        (["MODEL", "hi", "--top-p", "0"], "--top-p is 0; give a number above 0"),
+        (["MODEL", "hi", "--passages", "EMPTY"], "There is no passage in .*empty.txt"),
+        (["MODEL", "hi", "--passages", "FOLDER"], "Cannot read passages from .*it is a folder; give a file"),
         (["MODEL", "hi", "--precision", "int4"], "--precision is 'int4'; give float32, bfloat16, or auto"),
         (["MODEL", "hi", "--passages", "no.txt"], "no.txt"),
         (["ENCODER", "hi"], "is one of the text encoders, which write nothing"),
         (["scratch:t5-nano", "hi"], "which write a text for a text and continue none"),
         (["scratch:gpt-nano", "hi"], "exists only inside a run"),
         (["nothing-here", "hi"], "No model 'nothing-here'"),
+        (["smollm3", "hi"], r"minilm or mpnet for vectors, smollm2 for a model that writes.*mean 'smollm2'"),
+        (["FILE", "hi"], r"passages.txt' is a file. Give a model's folder, with config.json"),
     ],
 )
 def test_what_cannot_be_written_is_said(
@@ -124,7 +129,10 @@ def test_what_cannot_be_written_is_said(
 ) -> None:
     if "ENCODER" in words:
         tiny_product().save(tmp_path / "encoder", card="")
-    places = {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder")}
+    (tmp_path / "passages.txt").write_text("A bag costs 4.\n")
+    (tmp_path / "empty.txt").touch()
+    places = {"EMPTY": str(tmp_path / "empty.txt"), "FOLDER": str(tmp_path)}
+    places |= {"MODEL": str(model), "ENCODER": str(tmp_path / "encoder"), "FILE": str(tmp_path / "passages.txt")}
     status, out, err = call(capsys, monkeypatch, "generate", *(places.get(word, word) for word in words))
     assert (status, out) == (2, "")
     with pytest.raises(AssertionError, match=rf"(?s){message}"):

@@ -197,7 +197,18 @@ def test_the_command_line_reads_and_writes(pairs: Path, tmp_path: Path) -> None:
         (["finetune", "minilm", "--task", "translate", "--out", "x"], "--task translate learns from pairs"),
         (["finetune", "minilm", "p.tsv", "q.tsv", "--task", "translate", "--out", "x"], "give one .tsv"),
         (["finetune", "minilm", "p.tsv", "--task", "translate", "--columns", "en", "--out", "x"], "expected two names"),
+        (
+            ["finetune", "minilm", "p.tsv", "--task", "translate", "--columns", "en,EN", "--out", "x"],
+            "one column twice",
+        ),
         (["translate", "minilm"], "No message was given"),
+        (
+            ["finetune", "minilm", "p.tsv", "--task", "translate", "--method", "setfit", "--multi-label", "--out", "x"],
+            "--multi-label, --method is for tasks that learn from labels, and --task translate has none",
+        ),
+        (["finetune", "minilm", "d", "--task", "ground", "--out-of-scope", "x", "--out", "x"], "--out-of-scope is for"),
+        (["translate", "scratch:t5-nano", "x"], "finetune scratch:t5-nano PAIRS.tsv --task translate --out DIR"),
+        (["translate", "smollm3", "x"], "`shoptalk finetune --task translate` left for one that translates"),
     ],
 )
 def test_what_is_missing_is_said(
@@ -217,3 +228,14 @@ def test_another_kind_of_model_and_too_few_pairs_are_refused(pairs: Path, tmp_pa
     few.write_text("\n".join(pairs.read_text(encoding="utf-8").splitlines()[:20]), encoding="utf-8")
     with pytest.raises(SourceError, match="pairs to learn from and 2 to judge by"):
         finetune_translation(world_of(tmp_path / "b"), "scratch:t5-nano", few, columns=("en", "de"), steps=1)
+
+
+def test_a_text_that_the_model_cannot_read_whole_is_told(tmp_path: Path) -> None:
+    product = tiny_encoder_decoder()
+    product.save(tmp_path / "model", card="")
+    told: list[str] = []
+    texts = ["a dog", "a dog " * product.max_length]
+    assert len(shoptalk.translate(tmp_path, texts, say=told.append)) == 2
+    assert len(told) == 1 and f"1 of 2 texts have more than the {product.room:,} tokens" in told[0]
+    assert "the first is number 2: “a dog" in told[0] and "Give them in parts." in told[0]
+    assert shoptalk.translate(tmp_path, ["a dog"], say=told.append) and len(told) == 1

@@ -68,3 +68,21 @@ def test_a_pair_knows_its_line(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("source,target\na,b\n")
     pairs, _ = read_parallel(tmp_path / "p.csv", ("source", "target"), CONFIG, say=print)
     assert pairs == [ParallelPair(id="p.csv#2", source="a", target="b")]
+
+
+def test_quotes_of_a_tsv_are_characters_where_they_enclose_no_cells(tmp_path: Path) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text('source\ttarget\n"A man ...," he said.\t"Ein Mann", sagte er.\n"Stop\tHalt"\na dog\tein Hund\n')
+    pairs, drops = read(path)
+    assert pairs == [
+        ('"A man ...," he said.', '"Ein Mann", sagte er.'),
+        ('"Stop', 'Halt"'),
+        ("a dog", "ein Hund"),
+    ]
+    assert drops == []
+
+
+def test_a_tsv_that_a_spreadsheet_has_quoted_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text('source\ttarget\n"He said ""no"".\nTwice."\tNein\na\t"b\tc"\n')
+    assert read(path) == ([('He said "no".\nTwice.', "Nein"), ("a", "b\tc")], [])

@@ -233,15 +233,17 @@ def report(
 def dose(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run whose verdict has a gain.")],
     budget: Annotated[
-        str | None, typer.Option(help="Of the new trainings: 10m, 3Mtok; without one, all of them are made.")
+        str | None,
+        typer.Option(help="Of the new trainings: 10m, 3Mtok, 0.50eur with --price; without one, all of them are made."),
     ] = None,
+    price: Price = None,
     as_json: Json = False,
 ) -> None:
     """How much is enough: gain against training, unlabelled text and labels, where the task has some; resumes."""
     from shoptalk.commands.dose import dose as measure
     from shoptalk.config import Budget as Limit
 
-    limit = None if budget is None else Limit.parse(budget)
+    limit = None if budget is None else Limit.parse(budget, price_per_hour=price)
     with Console() as console:
         curves = measure(run, budget=limit, report=console).told()
     show(curves, as_json, lambda: printed.dose(curves, run))

@@ -222,13 +222,14 @@ def _search(typed: str, labels: tuple[str, ...]) -> list[str]:
 
 
 def drawn(session: "Session") -> str:
-    """The interval on a scale that stays the same, and how many answers more would settle it: the latter alone where an
-    end that moves would tell which system wrote what.
+    """The interval on a scale that stays the same, and how many answers more would settle it. Of texts, before the
+    end, only how many are answered: an end that moves, and a number that falls after one text and rises after the
+    other, would tell which system wrote what.
     """
     first, now = session.path[0], session.standing
-    more = "settled" if now.settled else "open" if now.more is None else f"about {now.more} more would settle it"
     if session.asks == "texts" and not session.finished:
-        return f"{now.asked} answered; {more}"
+        return f"{now.asked} answered"
+    more = "settled" if now.settled else "open" if now.more is None else f"about {now.more} more would settle it"
     reach = max(abs(first.low), abs(first.high), 1e-9)
 
     def place(value: float) -> int:

@@ -98,6 +98,7 @@ def distill(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many; else the budget decides.")] = None,
     budget: Budget = None,
+    price: Price = None,
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
@@ -111,7 +112,7 @@ def distill(
 
     refuse_both(steps, budget)
     pieces = parse_vocabulary(vocabulary)
-    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    chosen = load(config, overrides=settings or [], budget=budget, price_per_hour=price, seed=seed)
     with Console() as console, together(out, chosen, console) as world:
         result = run(world, model, sources, layers=layers, vocabulary=pieces, labels=labels, steps=steps, force=force)
         if world.first:

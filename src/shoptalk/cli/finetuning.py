@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from shoptalk.cli import printed
-from shoptalk.cli.options import Budget, ConfigFile, Force, Json, Labels, Out, Seed, Set, messages_given, show
+from shoptalk.cli.options import Budget, ConfigFile, Force, Json, Labels, Out, Price, Seed, Set, messages_given, show
 from shoptalk.config import Config, load
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
@@ -16,7 +16,13 @@ commands = typer.Typer()
 
 @commands.command()
 def finetune(
-    model: Annotated[str, typer.Argument(help="An encoder: minilm, a hub id, a folder, a run.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An encoder: minilm, a hub id, a folder, a run; for --task translate an encoder–decoder: "
+            "scratch:t5-nano, a hub id, a folder, a run."
+        ),
+    ],
     out: Out,
     sources: Annotated[
         list[Path] | None, typer.Argument(help="Documents, for --task ground; a file of pairs, for translate.")
@@ -44,6 +50,7 @@ def finetune(
         str, typer.Option(help="Of pairs, for --task translate: the columns of the source and of the target.")
     ] = "source,target",
     budget: Budget = None,
+    price: Price = None,
     seed: Seed = None,
     config: ConfigFile = None,
     settings: Set = None,
@@ -62,7 +69,12 @@ def finetune(
     from shoptalk.commands.translate import OBJECTIVE as TRANSLATE
     from shoptalk.stages.world import World
 
-    chosen = load(config, overrides=settings or [], budget=budget, seed=seed)
+    chosen = load(config, overrides=settings or [], budget=budget, price_per_hour=price, seed=seed)
+    if task in (GROUND, TRANSLATE):
+        _refuse_of_labels(
+            task, multi_label=multi_label, out_of_scope=out_of_scope, scope_loss=scope_loss != 0.5,
+            method=method != "frozen", accept_unproven=accept_unproven,
+        )  # fmt: skip
     if task == GROUND:
         if labels is not None or test is not None or unlabelled:
             raise InputError(_OF_DOCUMENTS)
@@ -105,6 +117,16 @@ _OF_PAIRS = (
 )
 
 
+def _refuse_of_labels(task: str, **given: object) -> None:
+    """Options that say how labels are learned from say nothing to a task without any."""
+    names = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+    if names:
+        raise InputError(
+            f"{names} is for tasks that learn from labels, and --task {task} has none: leave it out, or give --labels "
+            "FILE and another --task."
+        )
+
+
 def _ground(model: str, sources: list[Path], out: Path, config: Config, *, force: bool, as_json: bool) -> None:
     from shoptalk.artifact import locked
     from shoptalk.commands.ground import finetune_grounding
@@ -145,7 +167,7 @@ def translate(
     from shoptalk.commands.translate import translate as run
 
     given = messages_given(texts or [], file)
-    written = run(model, given, beams=beams)
+    written = run(model, given, beams=beams, say=lambda line: typer.echo(line, err=True))
     rows = [{"text": text, "written": line} for text, line in zip(given, written, strict=True)]
     show(rows, as_json, lambda: "\n".join(" ".join(line.split()) for line in written))
 
@@ -154,4 +176,9 @@ def _two(columns: str) -> tuple[str, str]:
     names = [name.strip() for name in columns.split(",")]
     if len(names) != 2 or not all(names):
         raise InputError(f"--columns {columns!r}: expected two names, such as --columns en,de.")
+    if names[0].casefold() == names[1].casefold():  # columns are found whatever their case
+        raise InputError(
+            f"--columns {columns!r} names one column twice: a model would learn to repeat its source. Expected the "
+            "columns of the source and of the target, such as --columns en,de."
+        )
     return names[0], names[1]

@@ -9,6 +9,7 @@ from shoptalk.cli import printed
 from shoptalk.cli.options import ConfigFile, Force, Json, Out, Seed, Set, Sources, show, show_each
 from shoptalk.cli.terminal_text import print_text
 from shoptalk.config import load
+from shoptalk.errors import InputError
 from shoptalk.progress import Console
 
 commands = typer.Typer()
@@ -77,7 +78,15 @@ def note(
     """The note of each conversation: the turns that say most, and what a model suggests, checked against them."""
     from shoptalk.commands.visit_note import ASKED, notes, worded
 
-    every = notes(conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most)
+    if ask is not None and model is None:
+        raise InputError(
+            f"--ask {ask!r} is for a language model, and none was given. Add --model, such as --model smollm2, or "
+            "leave --ask out."
+        )
+    every = notes(
+        conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most,
+        say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
     if as_json:
         show_each((each.told() for each in every), as_json, str)
     else:

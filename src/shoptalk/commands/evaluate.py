@@ -19,6 +19,10 @@ from shoptalk.report.text_measures_json import ComparedTexts, MeasuredScore, Tex
 
 FEWEST = 2
 NEEDS = ("candidate", "reference")
+_SAME = (
+    "{other} has the same text in every row, so nothing was compared: the interval says only how few rows there are. "
+    "Give another system's texts."
+)
 _TOLD = "chrf"
 """The score of the sentence where there are no sources; else support is told too."""
 
@@ -82,7 +86,8 @@ def evaluate_texts(
         stated=None if facts is None else int(facts[1]),
         supported=None if facts is None else int(facts[0]),
         compared=compared,
-        sentence=_sentence(name, len(rows), levels, compared),
+        sentence=_sentence(name, len(rows), levels, compared)
+        + "".join(f" {_SAME.format(other=who)}" for who, texts in others.items() if texts == candidates),
     )
 
 

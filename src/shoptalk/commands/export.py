@@ -123,6 +123,11 @@ def _known(form: str, quantize: str) -> tuple[Form, Quantize]:
 def _opened(model: str, form: Form) -> Embedder | LanguageModel:
     """The model, of the kind that the format is for."""
     kind = kind_of(model)
+    if kind == "seq2seq":
+        raise InputError(
+            f"{model!r} is an encoder–decoder, and --format {form} has no form for one: {' and '.join(FORMATS)} are "
+            "for encoders and language models. Its folder holds safetensors that transformers opens: use that."
+        )
     is_language_model = kind == "lm"
     if is_language_model != (form == "safetensors"):
         raise InputError(

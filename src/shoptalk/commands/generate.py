@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from shoptalk.curate.messages import read_messages
-from shoptalk.errors import InputError
+from shoptalk.errors import ConfigError, InputError
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer, open_writer
 from shoptalk.nn.precision import Precision
@@ -85,7 +85,7 @@ def generate(
             range.
     """
     question = _readable(prompt if prompt not in (None, STANDARD_INPUT) else _standard_input())
-    texts = [text for text in read_messages(passages) if text.strip()] if passages is not None else []
+    texts = [text for text in read_messages(passages, what="passage") if text.strip()] if passages is not None else []
     numbers: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -95,7 +95,10 @@ def generate(
     }
     if precision not in ("auto", *get_args(Precision)):
         raise InputError(f"--precision is {precision!r}; give float32, bfloat16, or auto, which times this machine.")
-    GenerationRequest((0,), **numbers)  # refuses what is out of range before a model is opened
+    try:
+        GenerationRequest((0,), **numbers)  # refuses what is out of range before a model is opened
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("max_tokens", "--max-tokens").replace("top_p", "--top-p")) from error
     writer = open_writer(model, precision=None if precision == "auto" else cast(Precision, precision))
     whole = "\n\n".join([*texts, question])
     ids = writer.chat([Message("user", whole)]) if writer.converses and not raw else writer.prompt(whole)

@@ -8,7 +8,7 @@ given their sources, and chrF of what the model writes. `DIR/model` is the model
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,18 +123,29 @@ def finetune_translation(
     return result
 
 
-def translate(model: str | Path, texts: Sequence[str], *, beams: int = 1) -> list[str]:
+def translate(
+    model: str | Path, texts: Sequence[str], *, beams: int = 1, say: Callable[[str], None] = lambda line: None
+) -> list[str]:
     """What an encoder–decoder writes for each text.
 
     Args:
         model: a folder that `finetune --task translate` left, or any other encoder–decoder.
         texts: what it reads.
         beams: how many beginnings are kept in view; 1 takes the likeliest token each time.
+        say: is told of texts of which the model reads the beginning alone.
 
     Raises:
         BaseModelError: the model is missing, damaged, or no encoder–decoder.
     """
-    return rewritten(_encoder_decoder(open_model(str(model)), str(model)), texts, beams=beams)
+    product = _encoder_decoder(open_model(str(model)), str(model))
+    long = [number for number, length in enumerate(product.ids(texts).lengths.tolist(), 1) if length > product.room]
+    if long:
+        say(
+            f"{len(long):,} of {len(texts):,} texts have more than the {product.room:,} tokens that {model} reads, so "
+            f"that what is written is of their beginning; the first is number {long[0]:,}: "
+            f"“{sample(texts[long[0] - 1])}”. Give them in parts."
+        )
+    return rewritten(product, texts, beams=beams)
 
 
 def young_spec(model: str, config: Config) -> Spec:

@@ -10,7 +10,7 @@ signs the note reads it against them.
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,12 +19,13 @@ from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.ground import sentences_of, unsupported
 from shoptalk.assistant.note import note_of
 from shoptalk.config.settings import CurateConfig
-from shoptalk.curate.sources import stream_sources
+from shoptalk.curate.clean import printable
+from shoptalk.curate.sources import rows_left_out, stream_sources
 from shoptalk.errors import InputError
 from shoptalk.nn.bases import open_text
 from shoptalk.nn.decoding.generation import Generated, GenerationRequest
 from shoptalk.nn.decoding.writer import open_writer
-from shoptalk.records import Document
+from shoptalk.records import Document, Drop
 from shoptalk.text.chat import Message
 
 ASKED = "Summarise this conversation in a few sentences, with names and numbers as they were said."
@@ -88,7 +89,13 @@ class VisitNote:
 
 
 def notes(
-    path: Path, *, encoder: str = "minilm", model: str | None = None, asked: str = ASKED, most: int = 5
+    path: Path,
+    *,
+    encoder: str = "minilm",
+    model: str | None = None,
+    asked: str = ASKED,
+    most: int = 5,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[VisitNote]:
     """The note of each conversation in a file or folder, in its order.
 
@@ -98,6 +105,7 @@ def notes(
         model: a language model that suggests; none suggests nothing.
         asked: what it is asked to do.
         most: turns that are noted.
+        say: is told of rows that cannot be read, of texts that are no conversation, and of an encoding.
 
     Raises:
         InputError: there is no conversation, or a number is out of range.
@@ -106,8 +114,7 @@ def notes(
     """
     if most < 2:
         raise InputError(f"--most is {most}; give 2 or more: the first and the last turn are always noted.")
-    items = list(stream_sources([path], CurateConfig(), pictures=False))
-    conversations = [item for item in items if isinstance(item, Document) and item.turns]
+    conversations = _conversations(path, say)
     if not conversations:
         raise InputError(
             f"{path} has no conversation. Give JSON Lines with turns or messages, each with a role and a text."
@@ -124,6 +131,22 @@ def notes(
         unread = 0 if not left_out else len(every) if left_out == len(spoken) else spoken[left_out].turn - 1
         said = tuple(spoken[place] for place in kept)
         yield VisitNote(conversation.id, said, suggested, model, len(every), unread)
+
+
+def _conversations(path: Path, say: Callable[[str], None]) -> list[Document]:
+    """Those of a file or folder; what else it holds is told."""
+    items = list(stream_sources([path], CurateConfig(), say=say, pictures=False))
+    drops = [item for item in items if isinstance(item, Drop)]
+    documents = [item for item in items if isinstance(item, Document)]
+    conversations = [document for document in documents if document.turns]
+    if drops:
+        say(rows_left_out(printable(path.name), drops))
+    if others := len(documents) - len(conversations):
+        say(
+            f"{others:,} of {len(documents):,} texts are no conversations and get no note: each needs turns or "
+            "messages, with a role and a text."
+        )
+    return conversations
 
 
 def _suggested(writer: Writes, spoken: Sequence[SaidLine], asked: str) -> tuple[tuple[SuggestedLine, ...], int]:

@@ -208,7 +208,8 @@ def _open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     with _refusals():
         if not path.is_file():
             path.stat()  # says why, where there is nothing at all
-            raise RefusedFile("unreadable", "not a regular file")
+            what = "it is a folder; give a file" if path.is_dir() else "not a regular file"
+            raise RefusedFile("unreadable", what)
         with contextlib.ExitStack() as stack:
             stream: Any = stack.enter_context(path.open("rb"))
             if path.suffix.lower() == ".gz":

@@ -68,7 +68,8 @@ def read_generated(path: Path, *, needs: Sequence[str]) -> list[GeneratedText]:
     """
     if not path.is_file():
         raise SourceError(
-            f"{path} is not there, or no file. Give a .jsonl or .csv file with {_wanted(needs)} in each row."
+            f"{path} {'is a folder' if path.is_dir() else 'is not there, or no file'}. "
+            f"Give a .jsonl or .csv file with {_wanted(needs)} in each row."
         )
     if suffix_of(path) not in (".jsonl", ".csv"):
         raise SourceError(f"{path} is no .jsonl or .csv file. Give one with {_wanted(needs)} in each row.")
@@ -110,7 +111,9 @@ def _shown(value: str | tuple[str, ...]) -> str:
 
 
 def _wanted(needs: Sequence[str]) -> str:
-    return " and ".join(f"a {name!r}" for name in needs)
+    return " and ".join(
+        f"a {name!r}" + "".join(f" (or {other!r})" for other in COLUMNS[name] if other != name) for name in needs
+    )
 
 
 def _rows(path: Path, needs: Sequence[str]) -> Iterator[Row | Bad]:

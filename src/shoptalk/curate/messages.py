@@ -13,11 +13,11 @@ from shoptalk.errors import SourceError
 EXPECTED = 'Expected one text a line, or JSON Lines such as {"text": "where is my parcel?"}'
 
 
-def read_messages(path: Path, *, name: str | None = None) -> list[str]:
+def read_messages(path: Path, *, name: str | None = None, what: str = "message") -> list[str]:
     """The messages of a file in their order, whatever its encoding; a blank line between others is an empty message.
 
     It is JSON Lines where its first line that is not blank begins an object, and then blank lines are passed over.
-    `name` is what people know the file as.
+    `name` is what people know the file as, `what` what it holds.
 
     Raises:
         SourceError: the file or one of its lines cannot be read, or there is no message in it.
@@ -30,12 +30,12 @@ def read_messages(path: Path, *, name: str | None = None) -> list[str]:
         found = list(lines(path, encoding))
         first = next((line for line in found if not isinstance(line, Line) or line.text.strip()), None)
         if first is None:
-            raise SourceError(f"There is no message in {name}. {EXPECTED}.")
+            raise SourceError(f"There is no {what} in {name}. {EXPECTED}.")
         if isinstance(first, Line) and first.text.lstrip().startswith("{"):
             return [_text(row, name) for row in json_rows(path, encoding)]
         return _plain(found, name)
     except RefusedFile as refused:
-        raise SourceError(f"Cannot read messages from {name}: {refused.reason} ({refused.detail}). {EXPECTED}.") from (
+        raise SourceError(f"Cannot read {what}s from {name}: {refused.reason} ({refused.detail}). {EXPECTED}.") from (
             refused
         )
 

@@ -1,6 +1,7 @@
 """CSV files as people's programs export them: commas, semicolons, tabs or bars, and quotes that go wrong.
 
-A row that is broken costs itself: reading goes on with the line after the one on which it begins.
+A row that is broken costs itself: reading goes on with the line after the one on which it begins. A `.tsv` whose
+quotes are no more than characters of its texts, as parallel text has them, is read line by line.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from shoptalk.curate.clean import sample
-from shoptalk.curate.files import LINE_CHARACTERS, Bad, Line, RefusedFile, Row, lines
+from shoptalk.curate.files import LINE_CHARACTERS, Bad, Line, RefusedFile, Row, lines, suffix_of
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_ROWS = 100
@@ -58,6 +59,10 @@ class CsvTable:
     """Rows with more cells than columns."""
     first_wide: int = 0
     """The line of the first."""
+    fitting: int = 0
+    """Rows with as many cells as columns."""
+    quoting: bool = True
+    """Whether a quote at the beginning of a cell opens a quoted text; else it is a character as any other."""
 
     @property
     def refusal(self) -> str | None:
@@ -86,15 +91,27 @@ def csv_table(path: Path, encoding: str, wanted: Wanted = ()) -> CsvTable:
     columns = tuple(cell.strip().strip("\ufeff") for cell in header.cells)
     hint = "" if _has(header.cells, wanted) else _hint(first, wanted) or _title_hint(path, encoding)
     table = CsvTable(path, encoding, delimiter, columns, header=header.number, hint=hint)
-    rows = wide = first_wide = 0
-    for record in _until_damage(_records(path, encoding, delimiter, header=header.number)):
-        if record.number <= header.number:
+    table = _counted(table)
+    if table.fitting == table.rows or suffix_of(path) != ".tsv" or delimiter != "\t":
+        return table
+    plain = _counted(replace(table, quoting=False))
+    return plain if plain.fitting > table.fitting else table
+
+
+def _counted(table: CsvTable) -> CsvTable:
+    """With how many rows there are, and how many fit the columns."""
+    rows = wide = first_wide = fitting = 0
+    for record in _until_damage(_records_of(table)):
+        if record.number <= table.header:
             continue
         rows += 1
-        if isinstance(record, _Record) and len(record.cells) > len(columns) and _filled(record):
+        if not isinstance(record, _Record):
+            continue
+        fitting += len(record.cells) == len(table.columns)
+        if len(record.cells) > len(table.columns) and _filled(record):
             wide += 1
             first_wide = first_wide or record.number
-    return replace(table, rows=rows, wide=wide, first_wide=first_wide)
+    return replace(table, rows=rows, wide=wide, first_wide=first_wide, fitting=fitting)
 
 
 def csv_rows(table: CsvTable) -> Iterator[Row | Bad]:
@@ -105,7 +122,7 @@ def csv_rows(table: CsvTable) -> Iterator[Row | Bad]:
         RefusedFile: as `csv_table`.
     """
     columns = table.columns
-    for record in _records(table.path, table.encoding, table.delimiter, header=table.header):
+    for record in _records_of(table):
         if isinstance(record, Bad):
             yield record
         elif record.number == table.header:
@@ -172,7 +189,13 @@ class _Feed(Iterator[str]):
         self._waiting.extendleft(reversed(again))
 
 
-def _records(path: Path, encoding: str, delimiter: str, *, header: int = 0) -> Iterator[_Record | Bad]:
+def _records_of(table: CsvTable) -> Iterator[_Record | Bad]:
+    return _records(table.path, table.encoding, table.delimiter, header=table.header, quoting=table.quoting)
+
+
+def _records(
+    path: Path, encoding: str, delimiter: str, *, header: int = 0, quoting: bool = True
+) -> Iterator[_Record | Bad]:
     """The records of a file, the header (of the line `header`, else the first) included and blank lines passed over.
 
     A record that cannot be parsed costs its first line. The lines that the parser took for the rest of it are read
@@ -180,7 +203,9 @@ def _records(path: Path, encoding: str, delimiter: str, *, header: int = 0) -> I
     """
     feed = _Feed(path, encoding)
     # Strict: a quote in the wrong place is an error and not a cell that goes on for many rows.
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        feed, delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    )
     width = 0
     broken = swallowed = awaited = 0  # lines: the broken row's, the last that it swallowed, the last that may close it
     while True:

@@ -63,7 +63,10 @@ def gain(
     value = float(score(sums)[0] - score(sums)[1])
     if np.isnan(value):
         return None
-    half = _half_width(score, [new, old], (new != old).any(axis=1), n_boot=n_boot, seed=seed)
+    # A text that one system wrote otherwise, to the same score, tells no more of the two than an equal one.
+    with_new = score(sums[1] + new - old)
+    telling = ~np.isclose(with_new, score(sums[1:]), rtol=1e-12, atol=1e-12, equal_nan=True)
+    half = _half_width(score, [new, old], telling, n_boot=n_boot, seed=seed)
     return Pooled(value, max(-MOST, value - half), min(MOST, value + half))
 
 

@@ -41,7 +41,7 @@ from shoptalk.nn.pair_encoder import paired
 from shoptalk.nn.parcels import Parcels, fetched, kept
 from shoptalk.nn.product import CALLED, WRITERS, Embedder, Kind, Product
 from shoptalk.nn.scratch import size_of
-from shoptalk.nn.scratch_lm import LM_SIZES, lm_size_of
+from shoptalk.nn.scratch_lm import LM_SIZES, how_to_make, lm_size_of
 from shoptalk.nn.scratch_pictures import MARK, PICTURE_SIZES, nearest_name, picture_size_of, scratch_pictures
 from shoptalk.nn.smollm2 import SMOLLM2, smollm2_folder
 from shoptalk.nn.stock_model import stock_model
@@ -264,17 +264,14 @@ def resolve(ref: str) -> Path:
         return smollm2_folder()
     writer = lm_size_of(ref)
     if size_of(ref) is not None or writer is not None:
-        objective, left = ("mlm", "encoder") if writer is None else (writer.objective, "model")
-        raise BaseModelError(
-            f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run. Make "
-            f"one: `shoptalk pretrain SOURCES --objective {objective} --base {ref} --out DIR`; then give DIR/{left} "
-            "here, or DIR/base for what it began as."
-        )
+        raise BaseModelError(how_to_make(ref, writer))
     if picture_size_of(ref) is not None or feature_of(ref) is not None:
         raise BaseModelError(f"{ref!r} has no folder: it is made when it is opened.")
     path = Path(os.path.expanduser(ref))  # noqa: PTH111 (leaves an unknown ~user as it is; Path's raises)
     if path.is_dir():
         return _folder(path, ref)
+    if path.is_file():
+        raise BaseModelError(f"{ref!r} is a file. Give a model's folder, with config.json and model.safetensors.")
     if ref.count("/") == 1 and not ref.startswith((".", "/", "~")):
         folder = _hub(ref, local_files_only=True) or _hub(ref, local_files_only=_offline())
         if folder is not None:
@@ -286,7 +283,8 @@ def resolve(ref: str) -> Path:
         )
     near = nearest_name(ref, [*BASES, SMOLLM2.name, *FEATURES, *PICTURE_SIZES, *LM_SIZES])
     raise BaseModelError(
-        f"No model {ref!r}. Give one of {', '.join([*BASES, SMOLLM2.name])}, a hub id such as "
+        f"No model {ref!r}. Give {' or '.join(BASES)} for vectors, {SMOLLM2.name} for a model that writes, what "
+        "`shoptalk finetune --task translate` left for one that translates, a hub id such as "
         f"sentence-transformers/all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.{near}"
     )
 

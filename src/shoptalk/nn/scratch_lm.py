@@ -95,6 +95,25 @@ def lm_size_of(ref: str) -> LmSize | T5Size | None:
     return None
 
 
+def how_to_make(ref: str, writer: LmSize | T5Size | None) -> str:
+    """Why a base with random weights cannot be opened, and the command that makes a model of it; `writer` is its size
+    where it writes.
+    """
+    only = f"{ref!r} is random weights with a tokenizer trained on your text, so it exists only inside a run."
+    objective, left = ("mlm", "encoder") if writer is None else (writer.objective, "model")
+    made = (
+        f"{only} Make one: `shoptalk pretrain SOURCES --objective {objective} --base {ref} --out DIR`; then give "
+        f"DIR/{left} here, or DIR/base for what it began as."
+    )
+    if writer is None or writer.kind != "seq2seq":
+        return made
+    return (
+        f"{only} Make one that translates: `shoptalk finetune {ref} PAIRS.tsv --task translate --out DIR`; then give "
+        f"DIR here. One that fills gaps and can be finetuned: `shoptalk pretrain SOURCES --objective {objective} "
+        f"--base {ref} --out DIR`; then give DIR/model."
+    )
+
+
 def scratch_lm(size: LmSize, tokenizer: Any, *, seed: int, max_length: int) -> LlamaForCausalLM:
     """A decoder of that size with random weights, in evaluation mode; the same for the same seed and vocabulary size.
 

@@ -104,11 +104,12 @@ def preferred_sentence(
         return f"{sentence}Nothing is answered yet. {_chosen(choice, 0, more, disagree=disagree)}"
     better, worse, neither = counts
     equal, bad = alike
+    untold = f", {neither - equal - bad:,} without saying which" if neither > equal + bad else ""  # a file's
     sentence += (
         f"Of {many(answered, 'answer')} the new one was better {times(better)}, the old one {times(worse)}, neither "
-        f"{times(neither)} ({equal:,} equally good, {bad:,} both bad). On these {many(bank, 'prompt')} the gain is "
-        f"{ends(on_bank)}; on future prompts like them {ends(interval)} points (95 %, whenever you stop), a point "
-        "being a prompt in a hundred on which the new one is better, less those on which the old one is. "
+        f"{times(neither)} ({equal:,} equally good, {bad:,} both bad{untold}). On these {many(bank, 'prompt')} the "
+        f"gain is {ends(on_bank)}; on future prompts like them {ends(interval)} points (95 %, whenever you stop), a "
+        "point being a prompt in a hundred on which the new one is better, less those on which the old one is. "
     )
     if consistency is not None:
         twice, same = consistency
@@ -121,6 +122,11 @@ def preferred_sentence(
 def _chosen(choice: str, answered: int, more: int | None, *, disagree: int) -> str:
     """As `conclusion`, where more prompts are another pair of files."""
     if choice == "inconclusive" and more is None:
+        if not disagree:
+            return (
+                "Whether they differ on others is open: if one of the two files is not the one that you meant, give "
+                "the other; else more prompts, in both files, can tell."
+            )
         if answered >= disagree:
             return "Everything is answered and it is still open: more prompts, in both files, can tell."
         return "It is open, and these prompts may be too few to settle it: more of them, in both files, can tell."

@@ -296,8 +296,12 @@ def _headline(page: AskedPage) -> str:
 
 
 def _forecast(page: AskedPage) -> str:
-    """Without its full stop: "about 12 more would settle it"."""
+    """Without its full stop: "about 12 more would settle it". Of texts only how many are answered: a number that falls
+    after one text and rises after the other would tell which system wrote what.
+    """
     now = page.standing
+    if page.asks == "texts":
+        return f"{now.asked:,} of {now.disagree:,} answered"
     if now.settled:
         return "Settled"
     if now.more is None:
@@ -312,7 +316,7 @@ def _standing(page: AskedPage) -> list[Child]:
         return [
             el("h2", "How it stands", id="standing-title"),
             el("p", f"{_forecast(page)}.", class_="lead"),
-            el("p", f"{now.asked:,} of {now.disagree:,} answered. {_BLIND}"),
+            el("p", _BLIND),
         ]
     counts: list[tuple[Child, Child]] = [
         ("Answered", f"{now.asked:,} of {now.disagree:,}"),
