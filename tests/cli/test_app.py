@@ -350,6 +350,14 @@ def test_wrong_settings_exit_with_2_and_say_what_to_do(
     assert (status, output) == (2, "") and said in error
 
 
+@pytest.mark.parametrize(
+    "words", [("finetune", "minilm", "--out", "o"), ("distill", "minilm", "d", "--out", "o"), ("dose", "nowhere")]
+)
+def test_every_command_with_a_budget_in_money_takes_a_price(shoptalk: Any, words: tuple[str, ...]) -> None:
+    status, _, error = shoptalk(*words, "--budget", "0.50eur", "--price", 0)
+    assert status == 2 and "price" in error and "No such option" not in error and "Did you mean" not in error
+
+
 def _empty_folder(folder: Path) -> Path:
     path = folder / "empty"
     path.mkdir()

@@ -352,3 +352,26 @@ def test_options_of_the_other_kind_of_asking_are_refused(
     assert status == 2 and said in error
     status, _, error = call(capsys, monkeypatch, "ask", files[0].parent, "--smallest-gain", "2")
     assert status == 2 and "--out and --smallest-gain are for two files" in error
+
+
+def test_answers_about_the_files_the_other_way_round_are_told_and_do_not_count(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with opened(files, out) as session:
+        prefer(session, "new", 4)
+    preferred = [{"text": row["prompt"], "label": row["text"]} for row in rows("new")]
+    words = ["--out", out, "--answers", written(tmp_path / "preferred.jsonl", preferred)]
+    status, _, error = call(capsys, monkeypatch, "ask", *files[::-1], *words)
+    assert status == 0 and f"4 answers in {out} are about other texts" in error
+    assert "give another --out" in error and "the other way round" in error
+    assert "about other texts" not in call(capsys, monkeypatch, "ask", *files, "--out", tmp_path / "a", *words[2:])[2]
+
+
+def test_without_a_terminal_no_folder_is_made(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    status, _, error = call(capsys, monkeypatch, "ask", *files, "--out", tmp_path / "out")
+    assert status == 2 and "There is no terminal to ask in" in error and "--page" in error
+    assert not (tmp_path / "out").exists()

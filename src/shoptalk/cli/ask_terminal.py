@@ -35,6 +35,11 @@ _HELPS: Mapping[Asks, str] = {
 _ASKED: Mapping[Asks, str] = {"labels": "messages", "replies": "messages", "texts": "prompts"}
 _GAIN = 0.5
 """Points that are worth having, where two files are compared and no other is given: that of runs."""
+_OTHERS = (
+    "{kept:,} answers in {folder} are about other texts, or about the same with OLD and NEW the other way round, and "
+    "do not count here: the questions begin anew, and judged.json will be about these files. To keep both, give "
+    "another --out; to go on, give the files as they were, in their order."
+)
 _WIDTH = 48
 _MOST_LISTED = 9
 
@@ -78,6 +83,7 @@ def ask(
     if page and answers is not None:
         raise InputError("--page is for a person and --answers for a file: give one of the two.")
     from shoptalk.commands.ask import answer_from_file, result
+    from shoptalk.commands.ask_journal import FILE
     from shoptalk.commands.ask_session import open_session
     from shoptalk.commands.ask_texts import open_texts
 
@@ -90,8 +96,12 @@ def ask(
             session = stack.enter_context(open_session(target, systems=systems, bank=bank, report=console, **asked))
         else:
             folder = _folder_of_texts(bank, systems, out)
+            if answers is None and not page and not (folder / FILE).exists():
+                _refuse_no_terminal()  # before the folder is made
             gain = _GAIN if smallest_gain is None else smallest_gain
             session = stack.enter_context(open_texts(target, new, out=folder, smallest_gain=gain, **asked))
+            if session.others:
+                _say(_OTHERS.format(kept=session.others, folder=folder))
         if answers is not None:
             unknown = answer_from_file(session, answers)
             if unknown:
@@ -138,16 +148,20 @@ def _converse(session: "Session") -> None:
     Raises:
         InputError: nobody is there to answer.
     """
-    if not sys.stdin.isatty():
-        raise InputError(
-            "There is no terminal to ask in. Run this in one, or give --page to be asked in a browser, or --answers "
-            "FILE, JSON Lines with a text and a label in each, which answers for a person."
-        )
+    _refuse_no_terminal()
     wanted = "Which is better?" if session.asks == "texts" else "What is right?"
     _say(f"{wanted} ({_HELPS[session.asks]}) With --page, a browser shows more.")
     while (question := session.question()) is not None:
         if not _asked(session, question):
             return
+
+
+def _refuse_no_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "There is no terminal to ask in. Run this in one, or give --page to be asked in a browser, or --answers "
+            "FILE, JSON Lines with a text and a label in each, which answers for a person."
+        )
 
 
 def _asked(session: "Session", question: "BlindQuestion") -> bool:

@@ -109,6 +109,11 @@ class Session:
         return sum(row.given != "skip" for row in self._journal.rows)
 
     @property
+    def others(self) -> int:
+        """Answers that the folder keeps of other askings, which do not count here."""
+        return self._journal.others
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more is to be asked: it is settled, everything is answered, or as many as were allowed."""
         return self.question() is None
