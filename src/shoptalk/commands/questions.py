@@ -17,6 +17,7 @@ and what does not survive the round trip (`round_trip.py`) is dropped with its r
 
 import hashlib
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
