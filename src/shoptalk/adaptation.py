@@ -125,7 +125,7 @@ def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:
             for role, path in (("labels", given.labels), ("test", given.test), ("pairs", given.pairs))
             if path is not None and path.exists()
         }
-        if (general := replay_digest(config, out=out)) is not None:
+        if (general := replay_digest(config, sources=files, out=out)) is not None:
             inputs["general"] = general
         hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)

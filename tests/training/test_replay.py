@@ -80,7 +80,7 @@ def test_the_first_process_reads_general_text_and_all_replay_the_same(settings: 
 
 def test_without_sources_there_is_none_and_nothing_is_left_behind(tmp_path: Path) -> None:
     config = load()
-    assert read(config, tmp_path / "run") is None and replay_digest(config, out=tmp_path) is None
+    assert read(config, tmp_path / "run") is None and replay_digest(config, sources={}, out=tmp_path) is None
     assert replayed(tmp_path / "run", None, tiny_language_model()) is None
     assert not (tmp_path / "run").exists() and replay_files(config, out=tmp_path) == {}
 
@@ -93,15 +93,24 @@ def test_its_inputs_are_kept_and_are_those_of_the_product(settings: Config, tmp_
     assert open_artifact(tmp_path / "run" / "replay" / "inputs") is not None
 
 
+def test_general_text_that_is_learned_from_anyway_is_refused(settings: Config, tmp_path: Path) -> None:
+    files = replay_files(settings, out=tmp_path)
+    copied = {"the-same-under-another-name.jsonl": next(iter(files.values()))}
+    with pytest.raises(ConfigError, match=r"is among the sources, too.*give other text"):
+        replay_digest(settings, sources=copied, out=tmp_path)
+
+
 def test_the_hash_follows_the_files_and_not_where_they_lie(settings: Config, tmp_path: Path) -> None:
     source = Path(settings.replay.sources[0])
-    before = replay_digest(settings, out=tmp_path)
+    before = replay_digest(settings, sources={}, out=tmp_path)
     (tmp_path / "elsewhere").mkdir()
     moved = source.rename(tmp_path / "elsewhere" / source.name)
     elsewhere = Config.model_validate({"replay": {"sources": [str(moved)]}})
-    assert replay_digest(elsewhere, out=tmp_path) == before and settings.of_answers() == elsewhere.of_answers()
+    assert (
+        replay_digest(elsewhere, sources={}, out=tmp_path) == before and settings.of_answers() == elsewhere.of_answers()
+    )
     moved.write_text('{"text": "Another."}')
-    assert replay_digest(elsewhere, out=tmp_path) != before
+    assert replay_digest(elsewhere, sources={}, out=tmp_path) != before
 
 
 def test_a_source_of_which_nothing_may_be_replayed_is_refused(tmp_path: Path) -> None:

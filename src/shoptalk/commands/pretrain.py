@@ -103,13 +103,9 @@ def _question(world: World, sources: Sequence[Path], objective: str, steps: int 
         "steps": steps,
         "budget": None if steps else config.budget,
     }
-    return Question.of(
-        "pretrain",
-        settings,
-        sources=source_fingerprint(sources, config.curate, out=world.run),
-        base=base_digest(config.base),
-        general=replay_digest(config, out=world.run),
-    )
+    files = source_fingerprint(sources, config.curate, out=world.run)
+    general = replay_digest(config, sources=files, out=world.run)
+    return Question.of("pretrain", settings, sources=files, base=base_digest(config.base), general=general)
 
 
 def _first_phase(

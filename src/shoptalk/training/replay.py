@@ -52,9 +52,24 @@ def refuse_unfit(config: Config, trained: Mapping[str, Sequence[Spec]]) -> None:
         )
 
 
-def replay_digest(config: Config, *, out: Path) -> str | None:
-    """A hash of the files of general text; None where none are named."""
-    return digest(replay_files(config, out=out)) if config.replay.sources else None
+def replay_digest(config: Config, *, sources: Mapping[str, str], out: Path) -> str | None:
+    """A hash of the files of general text; None where none are named.
+
+    Args:
+        config: the settings.
+        sources: the hash of each file that is learned from anyway.
+        out: the run's folder, which is no source.
+
+    Raises:
+        ConfigError: one of the files is among the sources, too.
+    """
+    general = replay_files(config, out=out)
+    if both := [name for name, content in general.items() if content in sources.values()]:
+        raise ConfigError(
+            f"{both[0]} is given as general text to replay, and is among the sources, too. Replaying what is learned "
+            "from anyway helps against no forgetting: give other text, such as the base has read before."
+        )
+    return digest(general) if config.replay.sources else None
 
 
 def replay_files(config: Config, *, out: Path) -> dict[str, str]:
