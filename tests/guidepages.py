@@ -233,6 +233,8 @@ def lay_out_world(folder: Path) -> None:
     rivers = [f"A river has {number} bends. {_text(chapters, 'good', words=12)}" for number in range(30)]
     (folder / "general" / "rivers.txt").write_text("\n".join(rivers), encoding="utf-8")
     later = [(_text(rng, TOPICS[i % 2]), TOPICS[i % 2]) for i in range(150)]
+    both = random.Random(3)  # of both topics, so that on any machine two systems differ on some
+    later += [(f"{_text(both, TOPICS[i % 2])} {_text(both, TOPICS[1 - i % 2])}", TOPICS[i % 2]) for i in range(150)]
     (folder / "later.csv").write_text("\n".join(["text", *(text for text, _ in later)]) + "\n", encoding="utf-8")
     answered = [json.dumps({"text": text, "label": label}) + "\n" for text, label in later]
     (folder / "answered.jsonl").write_text("".join(answered), encoding="utf-8")
