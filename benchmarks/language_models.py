@@ -1,6 +1,6 @@
 """Language models: `python -m benchmarks.language_models [--only PARTS] [--minutes 2] [--quick]`
 
-- `speed`: continued pre-training of SmolLM2 (360 M) on PostgreSQL's manual, tokens a second beside transformers'
+- `speed`: continued pre-training of SmolLM2 (135 M) on PostgreSQL's manual, tokens a second beside transformers'
   Trainer, whose settings are tried one by one before its best takes turns with ours; and the share of the machine's
   matmul peak that the model's own operations reach (6 per weight and token, attention left out): in forward and
   backward passes alone, and in whole steps.

@@ -1,7 +1,7 @@
 """The commands that teach a model a task, from labels, documents or pairs, and use one that writes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from shoptalk.cli.options import Budget, ConfigFile, Force, Json, Labels, Out, P
 from shoptalk.config import Config, load
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
+
+if TYPE_CHECKING:
+    from shoptalk.commands.finetune import Request
 
 commands = typer.Typer()
 
@@ -62,12 +65,9 @@ def finetune(
     With --task ground, from documents alone to a reader that marks what is unsupported; put it into RUN/grounding.
     With --task translate, from a table of pairs to a model that writes the target of a source (`shoptalk translate`).
     """
-    from shoptalk.artifact import locked
     from shoptalk.commands.finetune import Request
-    from shoptalk.commands.finetune import finetune as run
     from shoptalk.commands.ground import OBJECTIVE as GROUND
     from shoptalk.commands.translate import OBJECTIVE as TRANSLATE
-    from shoptalk.stages.world import World
 
     chosen = load(config, overrides=settings or [], budget=budget, price_per_hour=price, seed=seed)
     if task in (GROUND, TRANSLATE):
@@ -102,9 +102,7 @@ def finetune(
         method=method,
         accept_unproven=accept_unproven,
     )
-    with Console() as console, locked(out):
-        result = run(World(run=out, config=chosen, report=console), request, force=force)
-    show(result, as_json, lambda: printed.finetuned(result, out))
+    _classifier(request, out, chosen, force=force, as_json=as_json)
 
 
 _OF_DOCUMENTS = (
@@ -125,6 +123,16 @@ def _refuse_of_labels(task: str, **given: object) -> None:
             f"{names} is for tasks that learn from labels, and --task {task} has none: leave it out, or give --labels "
             "FILE and another --task."
         )
+
+
+def _classifier(request: "Request", out: Path, config: Config, *, force: bool, as_json: bool) -> None:
+    from shoptalk.artifact import locked
+    from shoptalk.commands.finetune import finetune as run
+    from shoptalk.stages.world import World
+
+    with Console() as console, locked(out):
+        result = run(World(run=out, config=config, report=console), request, force=force)
+    show(result, as_json, lambda: printed.finetuned(result, out))
 
 
 def _ground(model: str, sources: list[Path], out: Path, config: Config, *, force: bool, as_json: bool) -> None:

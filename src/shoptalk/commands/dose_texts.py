@@ -107,5 +107,5 @@ def _train_on(done: DosedRun, part: Corpus, fraction: float) -> Entry:
         candidates={name: replace(candidate, targets=targets)},
         key=key_of(kind="dose", config={"plan": whole.key}, parents={"corpus": part.digest}),
     )
-    made = done.best.artifact.config
-    return train_to(world, prepared, done.baseline, name, made["step"], earlier=[], decay_from=made["decay_from"])
+    best = done.best.artifact.config
+    return train_to(world, prepared, done.baseline, name, best["step"], earlier=[], decay_from=best["decay_from"])

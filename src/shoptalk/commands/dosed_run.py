@@ -116,7 +116,7 @@ def _plan_text(path: Path) -> str | None:
 
 def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
     """The candidate's finished entries of this plan, by name; the menu may also hold those of earlier plans."""
-    found = {}
+    entries = {}
     for folder in sorted((run / "menu").glob("*")):
         artifact = open_artifact(folder)
         if (
@@ -126,5 +126,5 @@ def _entries(run: Path, prepared: Prepared, candidate: str) -> dict[str, Entry]:
         ):
             continue
         entry = open_entry(folder, candidate)
-        found[entry.name] = entry
-    return found
+        entries[entry.name] = entry
+    return entries

@@ -105,13 +105,13 @@ class RoundTrip:
 
     def _on_the_way_back(self, written: WrittenQuestion, vector: Float[np.ndarray, " D"]) -> tuple[str, str] | None:
         question = written.question
-        found = retrieve(self.shelf, [(question, vector, 1.0)], k=max(READ, self.rank), day=self.day)
-        place = next((place for place, hit in enumerate(found, 1) if hit.number == written.passage), None)
+        hits = retrieve(self.shelf, [(question, vector, 1.0)], k=max(READ, self.rank), day=self.day)
+        place = next((place for place, hit in enumerate(hits, 1) if hit.number == written.passage), None)
         if place is None:
             return "not-found", f"its passage is not among the first {max(READ, self.rank)}"
         if place > self.rank:
             return "not-found", f"its passage is found at place {place}"
-        extract = self._extract(found[place - 1], question, vector)
+        extract = self._extract(hits[place - 1], question, vector)
         if (why := unsupported(written.answer, extract, where="extract")) is not None:
             return "other-answer", f"{why}: {extract}"
         return None

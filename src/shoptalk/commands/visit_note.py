@@ -129,8 +129,8 @@ def notes(
         kept = note_of([line.text for line in spoken], embed, most=most)
         suggested, left_out = _suggested(writer, spoken, asked) if writer is not None else ((), 0)
         unread = 0 if not left_out else len(every) if left_out == len(spoken) else spoken[left_out].turn - 1
-        said = tuple(spoken[place] for place in kept)
-        yield VisitNote(conversation.id, said, suggested, model, len(every), unread)
+        quoted = tuple(spoken[place] for place in kept)
+        yield VisitNote(conversation.id, quoted, suggested, model, len(every), unread)
 
 
 def _conversations(path: Path, say: Callable[[str], None]) -> list[Document]:

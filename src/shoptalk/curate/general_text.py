@@ -82,12 +82,12 @@ def _telling(parts: Iterable[str]) -> Iterator[bytes]:
 
 def _unquoted(items: Iterable[Document | Drop], quoted: set[str]) -> Iterator[Document | Drop]:
     for item in items:
-        found = None if isinstance(item, Drop) else _quotation(item, quoted)
-        if isinstance(item, Drop) or found is None:
+        quotation = None if isinstance(item, Drop) else _quotation(item, quoted)
+        if isinstance(item, Drop) or quotation is None:
             yield item
         else:
             detail = "it has a sentence that the guard on general text reads, on which the run is judged"
-            yield Drop(id=item.id, source=item.source, reason=JUDGED, detail=detail, sample=sample(found))
+            yield Drop(id=item.id, source=item.source, reason=JUDGED, detail=detail, sample=sample(quotation))
 
 
 def _quotation(document: Document, quoted: set[str]) -> str | None:

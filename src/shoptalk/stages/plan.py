@@ -44,12 +44,8 @@ from shoptalk.training.replay import refuse_unfit, replayed
 NONE = "none"
 SAMPLED = 1_000
 """Texts whose tokens tell how many tokens a text has on average."""
-
-
 PREPARE_SHARE = 0.15
 """Of a time budget, at most this much goes into embedding the corpus for targets; a larger corpus is sampled."""
-
-
 PREPARE_SHARE_OF_MANY = 0.07
 """The same where several candidates are compared, any of which may lose: with a pilot of 8 % it makes the 15 % of
 `training.plan.LOSER_MOST`; timing and looking shorten the pilot. It is an estimate, and was low on a busy machine: 77 s
@@ -121,17 +117,8 @@ def plan_stage(
             targets = prepare_targets(world, Recipe.parse(name).phases[0].name, phases[0], corpus, product, config.base)
             candidates[name] = PreparedCandidate(name, phases[0], targets, phases[1] if phases[1:] else None, general)
         preparing[name] = time.perf_counter() - started
-    settings = {
-        "budget": {"seconds": config.limits().time, "tokens": config.limits().tokens},
-        "train": config.train.of_results(),
-        "seed": config.seed,
-        "merges": _wanted_merges(config, baseline),
-        "bases": 1 + len(baseline.others),
-        "specs": {name: _told(phases, config) for name, phases in specs.items()},
-    }
-    parents = {"baseline": baseline.artifact.content, "corpus": corpus.digest}
-    parents |= {"general": curated.general.digest} if curated.general is not None else {}
-    key = key_of(kind="plan", config=settings, parents=parents)
+    planned = {name: _told(phases, config) for name, phases in specs.items()}
+    key = _key(config, baseline, planned, corpus, curated.general)
     path = world.run / "plan.json"
     plan = _read_plan(path, key)
     if plan is None:
@@ -165,12 +152,11 @@ def plan_stage(
             heats=baseline.bench.judge is not None
             and all(one.then is None and one.general is None for one in candidates.values()),
         ).model_copy(update={"eliminated": failed})
-        write_text(path, json.dumps({"key": key, "specs": settings["specs"]} | plan.model_dump(), indent=1))
-    skipped |= plan.eliminated
-    skipped |= {
+        write_text(path, json.dumps({"key": key, "specs": planned} | plan.model_dump(), indent=1))
+    skipped |= plan.eliminated | {
         name: "the budget is too small for it"
         for name in candidates
-        if name not in plan.candidates and name not in skipped
+        if name not in plan.candidates and name not in skipped | plan.eliminated
     }
     forecast = plan.forecast(config.limits())
     _tell(world, plan, forecast, skipped)
@@ -188,8 +174,7 @@ def _affordable_corpus(world: World, curated: Curated, baseline: Baseline, produ
     config, corpus = world.config, curated.train
     names = set(config.candidates) - {NONE}
     if any(spec.prepares for name in names for spec in phase_specs(config, name)):
-        one = len(names) == 1
-        share = PREPARE_SHARE if one else PREPARE_SHARE_OF_MANY
+        share = PREPARE_SHARE if len(names) == 1 else PREPARE_SHARE_OF_MANY
         corpus = _affordable(corpus, config.limits(), baseline, product, share=share, seed=config.seed)
     if len(corpus) < len(curated.train):
         world.report.say(f"plan: the budget pays for {len(corpus):,} of {len(curated.train):,} texts; taking a sample")
@@ -266,6 +251,21 @@ def _specs(config: Config, corpus: Corpus, kind: Kind) -> tuple[dict[str, tuple[
         else:
             specs[name] = phases
     return specs, skipped
+
+
+def _key(config: Config, baseline: Baseline, specs: Mapping[str, Any], corpus: Corpus, general: Corpus | None) -> str:
+    """What a plan holds for."""
+    settings = {
+        "budget": {"seconds": config.limits().time, "tokens": config.limits().tokens},
+        "train": config.train.of_results(),
+        "seed": config.seed,
+        "merges": _wanted_merges(config, baseline),
+        "bases": 1 + len(baseline.others),
+        "specs": specs,
+    }
+    replayed_text = {} if general is None else {"general": general.digest}
+    parents = {"baseline": baseline.artifact.content, "corpus": corpus.digest} | replayed_text
+    return key_of(kind="plan", config=settings, parents=parents)
 
 
 def _told(phases: tuple[Spec, ...], config: Config) -> dict[str, Any]:

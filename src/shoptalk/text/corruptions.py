@@ -261,7 +261,7 @@ def _name(sentence: str, case: _Case) -> MistakenText | None:
 def _word(sentence: str, case: _Case) -> MistakenText | None:
     """A word that says something for another with the same ending where there is one, half of the time one of the
     passages; or two words of the sentence exchanged. What stands in the passages elsewhere can be told from what is
-    right by reading alone, so it is what teaches to mark numbers and names that a reader has never seen exchanged.
+    right by reading alone.
     """
     found = _content_words(sentence)
     if not found or not case.inventory.words:

@@ -66,8 +66,8 @@ class Generated:
 
 
 @runtime_checkable
-class Continues(Protocol):
-    """What goes on from texts, a `Writer`."""
+class Converses(Protocol):
+    """What goes on from texts, and takes turns where it has a chat template: a `Writer`."""
 
     context: int
     """Tokens of a prompt and its text together."""
@@ -80,14 +80,9 @@ class Continues(Protocol):
         """A text for each."""
         ...
 
-
-@runtime_checkable
-class Converses(Continues, Protocol):
-    """The same, with turns where it has a chat template."""
-
     @property
     def converses(self) -> bool:
-        """Whether it has one."""
+        """Whether it has a chat template."""
         ...
 
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:

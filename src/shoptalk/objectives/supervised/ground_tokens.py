@@ -1,9 +1,9 @@
 """Marking what a reply says and its passages do not, learned from corrupted replies (self-supervised).
 
 A reply y of n tokens to passages x is made of sentences of x, some of them reworded; then a number, a name, a unit, a
-negation, a word or a whole sentence is changed (`text/corruptions.py`). The encoder reads "[CLS] x [SEP] y [SEP]"; from
-its state h_j of the reply's token j and which runs of tokens y shares with x there, s_j, a head tells whether j is
-unsupported, u_j = 1:
+negation, a qualifier, a word or a whole sentence is changed (`text/corruptions.py`). The encoder reads
+"[CLS] x [SEP] y [SEP]"; from its state h_j of the reply's token j and which runs of tokens y shares with x there, s_j,
+a head tells whether j is unsupported, u_j = 1:
 
     z_j = w · gelu(A h_j + B s_j + a) + b
     L = - (1 / N) sum_j [ u_j log sigmoid(z_j) + (1 - u_j) log(1 - sigmoid(z_j)) ]          over all N tokens of replies
