@@ -37,6 +37,16 @@ def test_an_untrained_model_scores_tokens_by_logits_of_a_usual_size() -> None:
     assert 0.4 < float(logits.std()) < 1.2
 
 
+def test_an_untrained_encoder_passes_the_words_on() -> None:
+    model, passed = model_of(size=NANO), []
+    model.encoder.final_layer_norm.register_forward_pre_hook(lambda _, states: passed.append(states[0]))
+    ids = torch.arange(4, 40)[None]
+    with torch.inference_mode():
+        model.encoder(input_ids=ids)
+        likeness = torch.cosine_similarity(passed[0], model.shared(ids), dim=-1)
+    assert float(likeness.mean()) > 0.4
+
+
 def test_a_size_has_as_many_parameters_as_it_says() -> None:
     assert isinstance(NANO, T5Size) and lm_size_of("scratch:t5-nano") is NANO and NANO.kind == "seq2seq"
     with torch.device("meta"):

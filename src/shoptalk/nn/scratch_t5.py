@@ -3,10 +3,11 @@
 It is a T5 (Raffel et al. 2020, section 2.1): relative positions, RMSNorm before each block, no biases, and one table
 for reading and writing tokens. Its size is chosen for two CPU cores and minutes.
 
-Weights begin as T5's, which were made for Adafactor, whose steps grow with the weights. AdamW's do not, so two of them
-differ. The table's entries have a deviation of 0.05, not of 1: else a rare word would keep its random vector. And the
-decoder's last norm begins at the square root of the width, which is what T5 divides the states by that the table
-scores: else no step of a usual size moves a logit by much (docs/log.md).
+Weights begin as T5's, which were made for Adafactor, whose steps grow with the weights. AdamW's do not, so three things
+differ. The table's entries have a deviation of 0.05, not of 1: else a rare word would keep its random vector. What the
+blocks write into the residual stream is smaller by as much: else it would drown the words. And the decoder's last norm
+begins at the square root of the width, which is what T5 divides the states by that the table scores: else no step of a
+usual size moves a logit by much (docs/log.md).
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from shoptalk.text.spans import SENTINELS
 from shoptalk.text.trained_bpe import train_bpe
 
 _DEVIATION = 0.05
+_WRITES = (".o.weight", ".wo.weight")
+"""The matrices that write into the residual stream."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,9 @@ def scratch_t5(size: T5Size, tokenizer: Any, *, seed: int) -> T5ForConditionalGe
         model = T5ForConditionalGeneration(config)
     with torch.no_grad():
         model.shared.weight.mul_(_DEVIATION)
+        for name, weight in model.named_parameters():
+            if name.endswith(_WRITES):
+                weight.mul_(_DEVIATION)
         model.decoder.final_layer_norm.weight.fill_(size.width**0.5)
     return model.eval()
 
