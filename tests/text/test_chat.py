@@ -176,14 +176,14 @@ def corpus_of(*turns: tuple[str, str]) -> Corpus:
     )
 
 
-def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next() -> None:
+def test_agents_are_the_assistant_and_tools_are_nobody() -> None:
     corpus = corpus_of(
         ("agent", "Welcome!"),
         ("customer", "Hi"),
         ("customer", "What is the fee?"),
         ("tool", "lookup()"),
-        ("passage", "The fee is 3 euros."),
         ("Agent", "One moment."),
+        ("passage", "The fee is 3 euros."),
         ("customer", "Thanks"),
         ("agent", "3 euros."),
     )
@@ -193,6 +193,37 @@ def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next()
         Message("user", "The fee is 3 euros.\n\nThanks"),
         Message("assistant", "3 euros."),
     ]
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("customer Fee?", "passage P", "agent Three.", "customer And now?", "agent Four."),
+        ("customer Fee?", "agent Three.", "passage P", "agent Three.", "customer And now?", "agent Four."),
+        (
+            "agent Hello.",
+            "passage P",
+            "agent Hello.",
+            "customer Fee?",
+            "agent Three.",
+            "customer And now?",
+            "agent Four.",
+        ),
+    ],
+    ids=["behind the question", "between two replies", "before anybody asked"],
+)
+def test_a_passage_before_a_reply_stands_before_the_words_that_the_reply_answers(turns: tuple[str, ...]) -> None:
+    corpus = corpus_of(*(tuple(turn.split(" ", 1)) for turn in turns))  # type: ignore[arg-type]
+    messages = messages_of(corpus, 0, len(corpus))
+    assert [message.text for message in messages if message.role == "user"] == ["P\n\nFee?", "And now?"]
+    assert [message.role for message in messages] == ["user", "assistant"] * 2
+
+
+def test_what_is_retrieved_after_the_question_stands_first_in_its_order_and_nothing_behind_the_last_reply() -> None:
+    corpus = corpus_of(
+        ("context", "P"), ("user", "Fee?"), ("passage", "Q"), ("document", "R"), ("bot", "3"), ("passage", "S")
+    )
+    assert messages_of(corpus, 0, len(corpus)) == [Message("user", "Q\n\nR\n\nP\n\nFee?"), Message("assistant", "3")]
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])
