@@ -1,5 +1,6 @@
 """What the assistant says, token by token, whatever the template."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.tiny_lm import tiny_bytes
+from shoptalk.text import chat
 from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
+from shoptalk.text.chat_template import write
 from shoptalk.text.corpus import Corpus
 
 CHATML = (
@@ -127,13 +130,12 @@ def test_the_last_tokens_alone_are_those_of_the_whole_conversation(most: int) ->
 def test_of_a_long_conversation_no_more_is_written_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, count = tokenizer_with(CHATML), [0]
     rendered(tokenizer, TALK)  # which finds the template's markers
-    write = type(tokenizer).apply_chat_template
 
-    def counted(self: object, *arguments: object, **choices: object) -> object:
+    def counted(tokenizer: object, turns: Sequence[Mapping[str, str]], *, asking: bool) -> str:
         count[0] += 1
-        return write(self, *arguments, **choices)
+        return write(tokenizer, turns, asking=asking)
 
-    monkeypatch.setattr(type(tokenizer), "apply_chat_template", counted)
+    monkeypatch.setattr(chat, "write", counted)
     assert (rendered(tokenizer, TALK * 50, most=30).spoken == 99).any()
     assert count[0] <= 5
 

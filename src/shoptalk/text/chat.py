@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from shoptalk.errors import ConfigError
+from shoptalk.text.chat_template import write
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import AGENTS, TOOLS, Replies
 
@@ -199,13 +200,12 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
             "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template.jinja to its folder."
         )
     try:
-        text: str = tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
+        return write(tokenizer, turns, asking=asking)
     except Exception as error:  # templates raise anything
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
             f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
-    return text
 
 
 def _markers(tokenizer: Any) -> list[str]:
