@@ -114,6 +114,62 @@ def test_citations_are_read_however_they_are_separated(cited: str, found: list[F
     assert sentence.sources == tuple(int(number) for number in re.findall(r"\d", cited))
 
 
+TURNS = """# Ways
+
+## Boats
+
+Turn left at the church for the boats. The boats are open on Monday and closed on Sunday.
+Tickets are sold before the tour. A dog travels with a lead. The minimum age is 6 years.
+The pool lies above the station.
+The kiosk opens at 9 on Monday. Wait in the left hall for the ferry. Wait in the right hall for the train.
+
+## Schiffe
+
+Gehen Sie an der Kirche links zu den Schiffen. Der Kiosk ist am Montag geöffnet. Der Verkauf endet vor der Fahrt.
+Ein Hund fährt mit Leine. Das Alter beträgt mindestens 6 Jahre. Das Bad liegt oberhalb der Station.
+"""
+
+
+@pytest.fixture
+def ways() -> list[Found]:
+    passages = passages_of(Document(id="w.md", source="w.md", text=TURNS))
+    return [Found(n, passage, 1.0, 0.5, 1.0) for n, passage in enumerate(passages)]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("Turn left at the church. [1]", "Turn right at the church. [1]"),
+        ("Tickets are sold before the tour. [1]", "Tickets are sold after the tour. [1]"),
+        ("A dog travels with a lead. [1]", "A dog travels without a lead. [1]"),
+        ("The minimum age is 6 years. [1]", "The maximum age is 6 years. [1]"),
+        ("The pool lies above the station. [1]", "The pool lies below the station. [1]"),
+        ("The kiosk opens at 9. [1]", "The kiosk closes at 9. [1]"),
+        ("Wait in the left hall for the ferry. [1]", "Wait in the right hall for the ferry. [1]"),
+        ("Gehen Sie an der Kirche links. [2]", "Gehen Sie an der Kirche rechts. [2]"),
+        ("Der Kiosk ist am Montag geöffnet. [2]", "Der Kiosk ist am Montag geschlossen. [2]"),
+        ("Der Verkauf endet vor der Fahrt. [2]", "Der Verkauf endet nach der Fahrt. [2]"),
+        ("Ein Hund fährt mit Leine. [2]", "Ein Hund fährt ohne Leine. [2]"),
+        ("Das Alter beträgt mindestens 6 Jahre. [2]", "Das Alter beträgt höchstens 6 Jahre. [2]"),
+        ("Das Bad liegt oberhalb der Station. [2]", "Das Bad liegt unterhalb der Station. [2]"),
+    ],
+)
+def test_a_sentence_with_the_opposite_word_of_its_source_is_refused(right: str, wrong: str, ways: list[Found]) -> None:
+    assert not ground(right, ways).refused
+    ((_, reason),) = ground(wrong, ways).refused
+    assert "the opposite" in reason or "denies something" in reason
+
+
+def test_a_word_whose_opposite_stands_beside_it_or_elsewhere_alone_is_no_reason(ways: list[Found]) -> None:
+    for said in (
+        "The boats are open on Monday. [1]",
+        "The boats are closed on Sunday. [1]",
+        "Tickets are sold before the tour, and you turn left at the church. [1]",
+        "Nach der Kirche gehen Sie links. [2]",
+    ):
+        assert not ground(said, ways).refused, said
+
+
 def answer(text: str) -> bytes:
     return json.dumps({"choices": [{"message": {"content": text}}]}).encode()
 

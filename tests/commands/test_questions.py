@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shoptalk.assistant.fulltext import stems
 from shoptalk.assistant.sections import Passage, Span, passages_of
 from shoptalk.assistant.shelf import Shelf, write_shelf
-from shoptalk.commands import questions
+from shoptalk.commands import question_prompts, questions
 from shoptalk.commands.batch_journal import BatchJournal
 from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, read_question
 from shoptalk.commands.question_result import QuestionSettings
@@ -102,6 +102,16 @@ class Scribe:
             reason: Any = "length" if question.endswith("…") else "stop"
             written.append(Generated(f" {question}", (), reason, len(request.ids), 0, 1, 0, 0))
         return written
+
+
+class Titled(Scribe):
+    """Tells the passages by their titles, wherever they stand in a prompt."""
+
+    def write(self, requests: Sequence[GenerationRequest]) -> list[Generated]:
+        for request in requests:
+            text = self._texts[request.ids[0]]
+            self.asked.append(max(self.says, key=text.rfind))
+        return [Generated(self.says[title], (), "stop", 1, 0, 1, 0, 0) for title in self.asked[-len(requests) :]]
 
 
 @pytest.fixture
@@ -344,6 +354,34 @@ def test_another_question_is_refused_where_it_would_replace_finished_work(
             write_questions(world_of(tmp_path / "run"), model, [documents], settings)
     result = write_questions(world_of(tmp_path / "run"), "scribe", [documents], QuestionSettings(rank=2), force=True)
     assert result.settings.rank == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "said"),
+    [
+        (question_prompts, "_INSTRUCTION", "Ask something.\n\n", "prompts: "),
+        (question_prompts, "WORKED", {"en": WORKED["en"][:1]}, "prompts: "),
+        (question_prompts, "_given", lambda heading, text, answer: f"{heading}|{text}|{answer}", "prompts: "),
+        (questions, "RULES", 0, "rules: 1 -> 0"),
+    ],
+    ids=["instruction", "worked examples", "form", "rules"],
+)
+def test_with_other_prompts_or_rules_nothing_that_was_judged_is_used_again(
+    module: Any, name: str, value: object, said: str, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "BATCH", 1)
+    stopped, finished = tmp_path / "stopped", tmp_path / "finished"
+    asking(monkeypatch, Scribe(stops_at=2))
+    with pytest.raises(KeyboardInterrupt):
+        write_questions(world_of(stopped), "scribe", [documents])
+    asking(monkeypatch, Scribe())
+    write_questions(world_of(finished), "scribe", [documents])
+    monkeypatch.setattr(module, name, value)
+    scribe = asking(monkeypatch, Titled())
+    write_questions(world_of(stopped), "scribe", [documents])
+    assert sorted(scribe.asked) == sorted(GOOD)  # all of them, also the two that were there
+    with pytest.raises(StorageError, match=rf"another question \({said}"):
+        write_questions(world_of(finished), "scribe", [documents])
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_passage_alone(

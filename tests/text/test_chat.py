@@ -1,5 +1,6 @@
 """What the assistant says, token by token, whatever the template."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
 from shoptalk.nn.tiny_lm import tiny_bytes
+from shoptalk.text import chat
 from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
+from shoptalk.text.chat_template import write
 from shoptalk.text.corpus import Corpus
 
 CHATML = (
@@ -127,13 +130,12 @@ def test_the_last_tokens_alone_are_those_of_the_whole_conversation(most: int) ->
 def test_of_a_long_conversation_no_more_is_written_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, count = tokenizer_with(CHATML), [0]
     rendered(tokenizer, TALK)  # which finds the template's markers
-    write = type(tokenizer).apply_chat_template
 
-    def counted(self: object, *arguments: object, **choices: object) -> object:
+    def counted(tokenizer: object, turns: Sequence[Mapping[str, str]], *, asking: bool) -> str:
         count[0] += 1
-        return write(self, *arguments, **choices)
+        return write(tokenizer, turns, asking=asking)
 
-    monkeypatch.setattr(type(tokenizer), "apply_chat_template", counted)
+    monkeypatch.setattr(chat, "write", counted)
     assert (rendered(tokenizer, TALK * 50, most=30).spoken == 99).any()
     assert count[0] <= 5
 
@@ -176,14 +178,14 @@ def corpus_of(*turns: tuple[str, str]) -> Corpus:
     )
 
 
-def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next() -> None:
+def test_agents_are_the_assistant_and_tools_are_nobody() -> None:
     corpus = corpus_of(
         ("agent", "Welcome!"),
         ("customer", "Hi"),
         ("customer", "What is the fee?"),
         ("tool", "lookup()"),
-        ("passage", "The fee is 3 euros."),
         ("Agent", "One moment."),
+        ("passage", "The fee is 3 euros."),
         ("customer", "Thanks"),
         ("agent", "3 euros."),
     )
@@ -193,6 +195,37 @@ def test_agents_are_the_assistant_and_passages_stand_before_what_is_asked_next()
         Message("user", "The fee is 3 euros.\n\nThanks"),
         Message("assistant", "3 euros."),
     ]
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("customer Fee?", "passage P", "agent Three.", "customer And now?", "agent Four."),
+        ("customer Fee?", "agent Three.", "passage P", "agent Three.", "customer And now?", "agent Four."),
+        (
+            "agent Hello.",
+            "passage P",
+            "agent Hello.",
+            "customer Fee?",
+            "agent Three.",
+            "customer And now?",
+            "agent Four.",
+        ),
+    ],
+    ids=["behind the question", "between two replies", "before anybody asked"],
+)
+def test_a_passage_before_a_reply_stands_before_the_words_that_the_reply_answers(turns: tuple[str, ...]) -> None:
+    corpus = corpus_of(*(tuple(turn.split(" ", 1)) for turn in turns))  # type: ignore[arg-type]
+    messages = messages_of(corpus, 0, len(corpus))
+    assert [message.text for message in messages if message.role == "user"] == ["P\n\nFee?", "And now?"]
+    assert [message.role for message in messages] == ["user", "assistant"] * 2
+
+
+def test_what_is_retrieved_after_the_question_stands_first_in_its_order_and_nothing_behind_the_last_reply() -> None:
+    corpus = corpus_of(
+        ("context", "P"), ("user", "Fee?"), ("passage", "Q"), ("document", "R"), ("bot", "3"), ("passage", "S")
+    )
+    assert messages_of(corpus, 0, len(corpus)) == [Message("user", "Q\n\nR\n\nP\n\nFee?"), Message("assistant", "3")]
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])

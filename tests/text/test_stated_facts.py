@@ -27,6 +27,14 @@ from shoptalk.text.stated_facts import numbers_in, plain_number
         ("1.5.2024", "1.5.2024"),
         ("1234.567", "1234.567"),
         ("8:15", "8:15"),
+        ("1,000-2,000", "1000-2000"),
+        ("1.000-2.000,50", "1000-2000.5"),
+        ("1'000-2'000", "1000-2000"),
+        ("4,50-6.00", "4.5-6"),
+        ("2024-05-01", "2024-05-01"),
+        ("1.5.2024-3.5.2024", "1.5.2024-3.5.2024"),
+        ("", ""),
+        ("-", "-"),
     ],
 )
 def test_a_number_has_one_plain_form(written: str, plain: str) -> None:
@@ -54,3 +62,33 @@ def test_thousands_set_apart_by_an_apostrophe_or_a_space_that_does_not_break_are
     assert numbers_in(f"It costs {said} francs.") == {"1000"}
     assert numbers_in(f"It costs {said}'500 francs.") == {"1000500"}
     assert numbers_in("rock'n'roll of '68, 20\u00a030, 5'000'00") >= {"68", "20", "30"}
+
+
+@pytest.mark.parametrize(
+    "passage",
+    ["1,000-2,000", "1.000-2.000", "1,000–2,000", "1.000 – 2.000", "1000 - 2000", "1.000 bis 2.000", "1,000 to 2,000"],
+)
+@pytest.mark.parametrize("said", ["1,000-2,000", "1.000-2.000", "1000-2000", "1,000–2,000", "1000 to 2000"])
+def test_a_range_of_thousands_is_the_same_range_however_it_is_written(passage: str, said: str) -> None:
+    assert numbers_in(f"A boat costs {passage} marks.") == {"1000", "2000", "1000-2000"}
+    assert unsupported(f"A boat costs {said} marks.", f"A boat costs {passage} marks.") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("1-2", "1-2"),
+        ("1,000-2", "1,000-2"),
+        ("1,500-2,000", "1,500-2,000"),
+        ("2,000-1,000", "2,000-1,000"),
+        ("1", "1"),
+    ],
+)
+def test_another_range_is_refused_by_its_number(said: str, number: str) -> None:
+    told = unsupported(f"A boat costs {said} marks.", "A boat costs 1,000–2,000 marks.")
+    assert told == f"the number {number} stands in no passage that it cites"
+
+
+def test_numbers_in_two_sentences_are_no_range() -> None:
+    assert numbers_in("It opens at 8. To 10 people it is free - 5 pay.") == {"8", "10", "5"}
+    assert numbers_in("8–10–12") == {"8", "10", "12", "8-10", "10-12"}

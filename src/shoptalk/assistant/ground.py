@@ -6,7 +6,8 @@
 
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
-nothing is looked for in all of them. A sentence with links or code is refused. Where the run has a grounding head
+nothing is looked for in all of them. A sentence that says "left" where its source says "right" is refused (`OPPOSED`),
+and so is one with links or code. Where the run has a grounding head
 (`marker.py`), what these rules let through goes too if it marks a word of it.
 """
 
@@ -23,6 +24,25 @@ from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_nu
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
+
+OPPOSED = (
+    ("left", "right"),
+    ("before", "after"),
+    ("above", "below"),
+    ("open", "closed"),
+    ("opens", "closes"),
+    ("with", "without"),
+    ("minimum|at least", "maximum|at most"),
+    ("links|linke[nrs]?", "rechts|rechte[nrs]?"),
+    ("vor", "nach"),
+    ("oberhalb", "unterhalb"),
+    ("offen|geöffnet", "geschlossen"),
+    ("öffnet", "schließt"),
+    ("mit", "ohne"),
+    ("mindestens", "höchstens"),
+)
+"""Words of which a sentence must not have one where its source has the other."""
+_OPPOSED = [tuple(re.compile(rf"\b(?:{word})\b", re.I) for word in pair) for pair in OPPOSED]
 
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
@@ -133,6 +153,11 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
 
     `shared` is the share of its telling words that must stand there. A sentence that has neither a telling word nor a
     number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
+
+    Not covered: opposites other than `OPPOSED` ("early" for "late"), those of other languages than English and German,
+    an opposite where the source has both words ("left, then right"), what a sentence joins out of several sentences,
+    and a word in its other sense ("the right to return"). A denial that keeps the sense ("not without a lead" for "with
+    a lead") is refused.
     """
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
@@ -164,7 +189,7 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
         return f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt)}"
     if not telling and not stated and not _runs_through(stems(said), in_order):
         return f"says nothing that could be looked up, and stands in no {where} word for word"
-    return _negated(said, whole)
+    return _negated(said, whole) or _turned(said, read)
 
 
 def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
@@ -181,4 +206,20 @@ def _negated(said: str, whole: str) -> str | None:
     """A "not" that no passage has turns a sentence round."""
     if _NOT.search(said) and not _NOT.search(whole):
         return "denies something, and nothing that it cites does"
+    return None
+
+
+def _turned(said: str, read: str) -> str | None:
+    """An opposite of what the source sentence says: the sentence of what was `read` with which it shares most other
+    words. Of several such sentences one without the opposite is enough.
+    """
+    for one, other in ((pair[side], pair[1 - side]) for pair in _OPPOSED for side in (0, 1)):
+        if (word := one.search(said)) is None or other.search(said) or not other.search(read):
+            continue
+        rest = set(stems(one.sub(" ", said))) - COMMON_STEMS
+        shared = [(len(rest & set(stems(source))), source) for source in sentences_of(read)]
+        most = max((count for count, _ in shared), default=0)
+        sources = [source for count, source in shared if count == most]
+        if most and all(other.search(source) and not one.search(source) for source in sources):
+            return f"says {word[0]!r}, and its source the opposite: {sources[0][:80]!r}"
     return None

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from shoptalk.artifact import digest
 from shoptalk.assistant.phrases import language_of
 from shoptalk.assistant.sections import Passage
 from shoptalk.curate.dedup import normalise
@@ -84,6 +85,14 @@ WORKED: Mapping[str, tuple[WorkedExample, ...]] = {
 MOST_EXAMPLES = max(map(len, WORKED.values()))
 COPIED = frozenset(normalise(example.question) for examples in WORKED.values() for example in examples)
 """The examples' own questions, which small models repeat."""
+
+
+def prompts_digest() -> str:
+    """The hash of all that the model reads beside a passage and its answer."""
+    worked = {language: [(each.given, each.question) for each in examples] for language, examples in WORKED.items()}
+    return digest(
+        [_INSTRUCTION, worked, _given("{heading}", "{text}", "{answer}"), _given("", "{text}", "{answer}"), STOP]
+    )
 
 
 def answers_of(passage: Passage, *, each: int, seed: int) -> list[str]:

@@ -12,7 +12,8 @@ and what does not survive the round trip (`round_trip.py`) is dropped with its r
 | `drops.jsonl`         | what of the sources was left out, passages that were not asked about, questions       |
 | `result.json`         | what survived, and the counts by reason                                               |
 
-`DIR/work` holds what is judged already, a line a question: the same call goes on there.
+`DIR/work` holds what is judged already, a line a question: the same call goes on there. With other prompts or other
+rules it is another question, and begins anew.
 """
 
 import hashlib
@@ -33,9 +34,17 @@ from shoptalk.artifact import create, key_of, open_artifact, sound, write_text
 from shoptalk.assistant.sections import Passage
 from shoptalk.assistant.shelf import Embeds, Shelf, write_shelf
 from shoptalk.commands.batch_journal import BatchJournal
-from shoptalk.commands.question_prompts import MOST_EXAMPLES, STOP, answers_of, messages, prompt, read_question
+from shoptalk.commands.question_prompts import (
+    MOST_EXAMPLES,
+    STOP,
+    answers_of,
+    messages,
+    prompt,
+    prompts_digest,
+    read_question,
+)
 from shoptalk.commands.question_result import QuestionSettings, QuestionsResult
-from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
+from shoptalk.commands.round_trip import RULES, JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import Config
 from shoptalk.curate.clean import sample
 from shoptalk.curate.curation import by_reason, curate, read_drops, write_drops
@@ -92,14 +101,16 @@ def write_questions(
     config = world.config
     files = source_fingerprint(sources, config.curate, out=world.run)
     asked = {"seed": config.seed, "curate": config.curate.model_dump(), **settings.model_dump()}
+    asked |= {"prompts": prompts_digest(), "rules": RULES}
     parents = files | {"model": base_digest(model), "encoder": base_digest(settings.encoder)}
     question = Question.of(
         "questions", asked, sources=files, model=parents["model"], encoder_weights=parents["encoder"]
     )
     claim(world.run, question, force=force)
     folder = world.run / FOLDER
-    if sound(folder, key=key_of(kind="questions", config=asked, parents=parents)) is None:
-        work = world.run / "work" / key_of(kind="questions", config=asked, parents=parents)[:16]
+    key = key_of(kind="questions", config=asked, parents=parents)
+    if sound(folder, key=key) is None:
+        work = world.run / "work" / key[:16]
         written = _written(world, model, sources, settings, work)
         with create(folder, kind="questions", config=asked, parents=parents) as inside:
             _leave(inside, written, model, settings, config)

@@ -1,5 +1,6 @@
 """What is measured of the base and of every menu entry: the same examples, the same draws, the same seeds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +148,15 @@ def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured", 
         if not change >= guard.limit:  # a change that is no number is outside
             return guard.failing.format(change=change, limit=guard.limit, worse=-change, most=-guard.limit)
     return None
+
+
+def beyond(guards: Mapping[str, Guard], before: "Measured", after: "Measured") -> float:
+    """How far an entry is outside its guards: nought where it is inside all of them, else by how many times the limit
+    of the one that it breaks most; infinite where its vectors have collapsed or a change is no number.
+    """
+    was, now = before.values(), after.values()
+    over = [(guard.limit - guard.change(was, now)) / (abs(guard.limit) or 1.0) for guard in guards.values()]
+    return math.inf if after.collapsed or np.isnan(over).any() else max([0.0, *over])
 
 
 @dataclass(frozen=True)

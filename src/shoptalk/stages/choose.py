@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shoptalk import decide
 from shoptalk.evaluate import labelfree
-from shoptalk.evaluate.bench import Measured
+from shoptalk.evaluate.bench import Measured, beyond
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.decide import guarded
 from shoptalk.stages.entry import Entry, train_to
@@ -29,12 +29,11 @@ class Chosen:
 
 def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen:
     """Successive halving over the candidates' pilots. A candidate that fails is eliminated, and the run goes on."""
-    names = list(prepared.plan.candidates)
+    plans, names = prepared.plan.candidates, list(prepared.plan.candidates)
     if len(names) == 1:
         return Chosen([], tuple(names), {})
     world.report.say(f"choose: a short pilot of {', '.join(names)}")
     eliminated: dict[str, str] = {}
-    plans = prepared.plan.candidates
     heats = _trained(world, prepared, baseline, {name: plans[name].heat for name in names}, {}, eliminated)
     left = _ahead(world, baseline, heats) if heats else [name for name in names if name not in eliminated]
     last = dict(heats)
@@ -43,21 +42,23 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     scores = {name: _score(entry.measured, baseline) for name, entry in last.items() if name not in eliminated}
     if not scores:
         return Chosen([], (), eliminated)
-    ahead = [name for name in left if name in scores] or list(scores)
+    ahead: Sequence[str] = [name for name in left if name in scores] or list(scores)
+    order, why = scores, "against the base"
     if any(one.general is not None for one in prepared.candidates.values()):  # replayed, to stay inside the guards
         outside = guarded(baseline, [last[name] for name in ahead])
+        if len(outside) == len(ahead):
+            order = {name: -beyond(baseline.bench.guards, baseline.measured, last[name].measured) for name in scores}
+            why = "all are outside their guards, and it the least; against the base"
         ahead = [name for name in ahead if last[name].name not in outside] or ahead
-    survivors: Sequence[str] = ahead
+    ranking = tuple(sorted(scores, key=lambda name: (name not in ahead, -order[name])))
     for keep in prepared.plan.keep:
-        survivors = decide.halve({name: scores[name] for name in survivors}, keep)
-    by_score = sorted(scores.items(), key=lambda item: (item[0] not in ahead, -item[1]))
-    listed = ", ".join(f"{name} {score:+.2f}" for name, score in by_score)
-    world.report.say(f"choose: {survivors[0]} goes on (against the base: {listed})")
-    world.report.chosen(survivors[0])
-    ranking = (survivors[0], *(name for name, _ in by_score if name != survivors[0]))
+        ahead = decide.halve({name: order[name] for name in ahead}, keep)
+    gains = ", ".join(f"{name} {scores[name]:+.2f}" for name in ranking)
+    world.report.say(f"choose: {ahead[0]} goes on ({why}: {gains})")
+    world.report.chosen(ahead[0])
     entries = {entry.name: entry for entry in (*heats.values(), *last.values())}
     # The winner's come last, as those that it is still to be trained to do.
-    return Chosen(sorted(entries.values(), key=lambda one: one.candidate == survivors[0]), ranking, eliminated)
+    return Chosen(sorted(entries.values(), key=lambda one: one.candidate == ahead[0]), ranking, eliminated)
 
 
 def _trained(
@@ -97,8 +98,7 @@ def _score(measured: Measured, baseline: Baseline) -> float:
 
     Of too few texts the rule says nothing, and all are alike: the candidate that was named first goes on.
     """
-    before, after = baseline.measured.values(), measured.values()
-    judge = baseline.bench.judge
+    before, after, judge = baseline.measured.values(), measured.values(), baseline.bench.judge
     if judge is None:
         return after.get(labelfree.KEY, 0.0)
     return (-1 if judge.measure.lower_is_better else 1) * (after[judge.key] - before[judge.key])

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from shoptalk.errors import ConfigError
+from shoptalk.text.chat_template import write
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import AGENTS, TOOLS, Replies
 
@@ -29,7 +30,9 @@ _IN_BRACKETS = re.compile(r"<[^<>\s]{1,60}>|\[/?[^\W\d][^\[\]\s]{0,60}\]")
 _MARKERS_OF: WeakKeyDictionary[Any, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
 """Each tokenizer's template, and the markers that it writes."""
 PASSAGES = ("passage", "passages", "context", "document")
-"""Roles of turns that hold what was retrieved for the next answer: they are written before the user's next words."""
+"""Roles of turns that hold what was retrieved for the next answer: they are written before the user's words to which
+that answer is given.
+"""
 
 
 class Message(NamedTuple):
@@ -58,10 +61,11 @@ class Rendered:
 def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     """The turns of a conversation at positions of a corpus, as messages that alternate and begin with the user's.
 
-    An agent's turns (`AGENTS`) are the assistant's, retrieved passages stand before the user's next words, what tools
-    say is left out, and so are prompts ("system", where the corpus has another agent); everybody else is the user.
-    Where nobody's role is known, speakers take turns. Turns of one role that follow each other are one message. What an
-    agent says before anybody asked is left out.
+    An agent's turns (`AGENTS`) are the assistant's, what tools say is left out, and so are prompts ("system", where the
+    corpus has another agent); everybody else is the user. Where nobody's role is known, speakers take turns. Turns of
+    one role that follow each other are one message. Retrieved passages stand before the user's words that the next
+    reply answers, whether they were retrieved before those words or after them. What an agent says before anybody asked
+    is left out.
     """
     messages: list[Message] = []
     waiting: list[str] = []
@@ -75,8 +79,11 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
             waiting.append(text)
             continue
         role: Role = "assistant" if name in AGENTS or (not name and int(corpus.turn[place]) % 2) else "user"
-        if role == "user" and waiting:
+        if waiting and role == "user":
             text, waiting = "\n\n".join([*waiting, text]), []
+        elif waiting and messages:
+            asked = -1 if messages[-1].role == "user" else -2
+            messages[asked], waiting = Message("user", "\n\n".join([*waiting, messages[asked].text])), []
         if messages and messages[-1].role == role:
             messages[-1] = Message(role, f"{messages[-1].text}\n{text}")
         elif messages or role == "user":
@@ -193,13 +200,12 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
             "model that has one, such as smollm2 or scratch:gpt-nano, or add chat_template.jinja to its folder."
         )
     try:
-        text: str = tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
+        return write(tokenizer, turns, asking=asking)
     except Exception as error:  # templates raise anything
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
             f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
-    return text
 
 
 def _markers(tokenizer: Any) -> list[str]:
