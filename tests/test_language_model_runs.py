@@ -71,6 +71,9 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert verdict["metric"] == "bits per byte" and verdict["gain"] > 0.5
     assert verdict["adapted"] == pytest.approx(verdict["base"] - verdict["gain"])
     assert {"language_model", "cloze", "general_bits"} <= set(verdict["candidates"][0]["readings"])
+    (cloze,) = verdict["other_tasks"]
+    assert cloze["task"] == "cloze" and cloze["n_examples"] > 1 and cloze["sentence"] in verdict["sentence"]
+    assert cloze["interval"][0] <= cloze["gain"] <= cloze["interval"][1]
     for folder in ("model", "candidate/model"):
         model, tokenizer = (kind.from_pretrained(run / folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
         assert tokenizer.decode(tokenizer("The ferry costs 12.")["input_ids"]) == "The ferry costs 12."

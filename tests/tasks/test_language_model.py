@@ -1,6 +1,7 @@
 """The tasks language_model and cloze: what is read of which document, the scores by hand, and bad input."""
 
 import random
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_a_gap_is_a_name_or_number_with_alternatives_of_its_kind_and_length() ->
     corpus = tariffs(80)
     gaps = gaps_of(corpus, seed=0)
     assert len(gaps) > 30
-    for gap in gaps:
+    for gap in chain.from_iterable(gaps):
         answer, *others = (option.strip() for option in gap.options)
         assert len(gap.options) == OPTIONS == len(set(gap.options))
         assert any(f"{gap.before}{gap.options[0]}" in text for text in corpus.texts)
@@ -143,7 +144,7 @@ def test_no_alternative_begins_as_the_answer_does_to_its_end_or_the_other_way_ro
     before = "A passenger who boards the early ferry of the company on any day but a holiday pays "
     gaps = gaps_of(corpus_of(*[[f"{before}{number} euros."] for number in range(1, 120)]), seed=0)
     assert len(gaps) > 50
-    for gap in gaps:
+    for gap in chain.from_iterable(gaps):
         answer, *others = (option.strip() for option in gap.options)
         assert not any(answer.startswith(other) or other.startswith(answer) for other in others)
 
@@ -151,9 +152,11 @@ def test_no_alternative_begins_as_the_answer_does_to_its_end_or_the_other_way_ro
 def test_an_answer_is_right_where_it_is_more_probable_than_every_alternative() -> None:
     judge = cloze(ground_of(tariffs(80)))
     assert judge is not None
-    for gap, right in zip(judge.gaps, judge.look(MODEL)[0].tolist(), strict=True):
-        (bits,) = MODEL.bits_after([gap.before], [gap.options])
-        assert right == bool(bits[0] < bits[1:].min())
+    final = judge.final(MODEL).scores[0].tolist()
+    for gaps, first, share in zip(judge.gaps, judge.look(MODEL)[0].tolist(), final, strict=True):
+        every = MODEL.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
+        right = [bool(bits[0] < bits[1:].min()) for bits in every]
+        assert right[0] == first and np.mean(right) == pytest.approx(share)
 
 
 def test_a_tie_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +166,21 @@ def test_a_tie_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.integers(0, 5))
-def test_gaps_are_the_same_for_the_same_seed_and_one_a_document(seed: int) -> None:
+def test_gaps_are_the_same_for_the_same_seed_and_the_first_of_each_document_too(seed: int) -> None:
     corpus = tariffs(30)
     gaps = gaps_of(corpus, seed=seed)
     assert gaps == gaps_of(corpus, seed=seed)
     assert 10 < len(gaps) <= 30 == len(corpus)
+    assert [of[:1] for of in gaps] == gaps_of(corpus, seed=seed, each=1)
+
+
+def test_a_document_is_asked_for_different_names_and_numbers() -> None:
+    before = "The ferries of the company go from the old harbour to the islands in the north, to "
+    towns = [f"{name}{place}" for name in ("Alder", "Birch", "Cedar", "Elm") for place in ("mouth", "haven", "quay")]
+    texts = [before + before.join(f"{town}. " for town in [*towns[i:], *towns[:i]]) for i in range(len(towns))]
+    gaps = gaps_of(corpus_of(*[[text] for text in texts]), seed=0, each=4)
+    assert {len(of) for of in gaps} == {4} and len(gaps) == len(towns)
+    assert all(len({gap.options[0] for gap in of}) == 4 for of in gaps)
 
 
 def test_documents_without_names_and_numbers_have_no_cloze() -> None:

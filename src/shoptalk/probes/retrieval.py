@@ -6,7 +6,7 @@ Conversational Datasets", 2019. The mean reciprocal rank is from Voorhees, "The 
 1999.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -114,3 +114,16 @@ def _take(pairs: list[Pair], taken: set[str]) -> Pair | None:
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def told(name: str, before: Mapping[str, float], after: Mapping[str, float], *, n: int) -> str:
+    """A further sentence, where both readings were taken: whether a challenger finds the reply that was given better
+    than the base, among `n`.
+    """
+    if KEY not in before or KEY not in after:
+        return ""
+    verb = "finds" if after[KEY] > before[KEY] else "does not find"
+    return (
+        f" {name} {verb} the true reply among {n} held-out ones better than the base (mean reciprocal rank "
+        f"{after[KEY] / 100:.3f} against {before[KEY] / 100:.3f})."
+    )

@@ -163,6 +163,27 @@ class Spent(Spending):
     """Wall-clock seconds of each stage up to the verdict, of the process that reached it; absent in earlier runs."""
 
 
+class OtherTask(Published):
+    """A task beside the one that must gain, read once more of the base and of the challenger."""
+
+    task: str
+    """Such as "cloze"."""
+    metric: str
+    """What base, adapted and gain are values of."""
+    base: float
+    """The base's value, in the metric's unit."""
+    adapted: float
+    """The challenger's value, in the same unit."""
+    gain: float
+    """How much better the challenger is, in the metric's units."""
+    interval: Ends
+    """Of the gain, 95 %; nothing was chosen by it."""
+    n_examples: int
+    """What it was measured on: of the cloze, documents."""
+    sentence: str
+    """The same for people."""
+
+
 class PeopleAnswered(Published):
     """What a person's answers say, where the two systems were told apart by asking (`shoptalk ask`)."""
 
@@ -226,6 +247,8 @@ class Verdict(Published):
     """Without labels, the entries by the measures that need none, best first."""
     bases: tuple[BaseRow, ...] = ()
     """Where several bases are compared, each of them; absent where there is one."""
+    other_tasks: tuple[OtherTask, ...] = ()
+    """What changes at tasks that must not lose, where reading them takes no heads; absent where there are none."""
     base: float | None
     """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None

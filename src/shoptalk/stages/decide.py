@@ -11,6 +11,7 @@ from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, ladder_facts
+from shoptalk.evaluate.other_tasks import other_changes
 from shoptalk.objectives.recipe import replay_sentence
 from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
@@ -110,13 +111,16 @@ def _judged(
     estimate = decide.estimate(looks, seed=config.seed)
     beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    heads, compared, shown = None, None, looks
+    heads, compared, shown, others = None, None, looks, []
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
+        with world.profile.part("heads"):
+            models = (open_product(config, model) for model in (base.model, str(best.folder / "encoder")))
+            others = other_changes(baseline.bench, models, seed=config.seed)
         if judge.test is not None:
             with world.profile.part("test"):
                 read = _read_test(world, judge, base, best, compared)
@@ -140,6 +144,7 @@ def _judged(
         verdict.conclusion,
         bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
         replay_sentence((entry.candidate for entry in entries), candidate),
+        *(other["sentence"] for other in others),
         judge.remark,
     ]
     facts = {
@@ -167,6 +172,7 @@ def _judged(
         "on_test": on_test,
         "candidates": rows,
         **({"bases": beside} if beside else {}),
+        **({"other_tasks": others} if others else {}),
     }
     parts: list[dict[str, Any]] = []
     if chosen and judge.classes is not None:
@@ -247,7 +253,9 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
     if known:
         best = next(by_name[name] for name in ranking if name in known)
     if best and best.name in known:
-        finding = labelfree.told(best.candidate, known[best.name]) + _next_turn(baseline, best)
+        finding = labelfree.told(best.candidate, known[best.name]) + retrieval.told(
+            best.candidate, *(one.measured.values() for one in (baseline, best)), n=len(baseline.bench.pairs)
+        )
     elif inside and best:
         why = "its products give no vectors, which the measures that need no labels are taken of"
         if baseline.kind in ("image", "pair"):
@@ -284,18 +292,6 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         "candidates": _candidate_rows(baseline, entries, outside, None),
     }
     return Judged("inconclusive", best, facts, [], all_bases(world, baseline)[0])
-
-
-def _next_turn(baseline: Baseline, entry: Entry) -> str:
-    """A further sentence, where there are conversations: how well it finds the reply that was given."""
-    before, after = (one.measured.values().get(retrieval.KEY) for one in (baseline, entry))
-    if before is None or after is None:
-        return ""
-    verb = "finds" if after > before else "does not find"
-    return (
-        f" {entry.candidate} {verb} the true reply among {len(baseline.bench.pairs)} held-out ones better than the "
-        f"base (mean reciprocal rank {after / 100:.3f} against {before / 100:.3f})."
-    )
 
 
 def _candidate_rows(

@@ -6,6 +6,8 @@ prediction of Paperno et al. 2016, "The LAMBADA dataset", with alternatives as i
 principle": named entities among candidates of the same document type). Alternatives are of the same kind and nearly as
 long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
 the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
+
+A look asks one gap of each document, a verdict several, whose share of right answers is the document's score.
 """
 
 import re
@@ -21,7 +23,9 @@ from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.text.corpus import Corpus
 
 MOST = 100
-"""Documents that are asked about, once each."""
+"""Documents that are asked about."""
+EACH = 6
+"""Gaps of a document that a verdict asks, at most: of one each, a hundred tell gains of eight points apart."""
 OPTIONS = 5
 CONTEXT = 120
 """Characters before the gap that are read, at least half as many."""
@@ -43,23 +47,32 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class ClozeJudge(Judge):
-    """Gaps in held-out documents, asked once."""
+    """Gaps in held-out documents, each asked once."""
 
     key: str
     measure: Measure
     tested: Bool[np.ndarray, "1 N"]
     cluster: Int[np.ndarray, " N"]
     items: tuple[str, ...]
-    gaps: tuple[Gap, ...]
+    gaps: tuple[tuple[Gap, ...], ...]
+    """Of each document."""
 
     def look(self, product: LanguageModel) -> Score:
-        """Whether what stands there is more probable than every alternative; a tie is wrong."""
-        bits = product.bits_after([gap.before for gap in self.gaps], [gap.options for gap in self.gaps])
-        return np.array([bool(of[0] < of[1:].min()) for of in bits])[None]
+        """Of each document's first gap, whether what stands there is more probable than every alternative; a tie is
+        wrong.
+        """
+        return _right(product, [gaps[0] for gaps in self.gaps])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
-        """The same."""
-        return Final(self.look(product))
+        """The share of each document's gaps where it is."""
+        right = _right(product, [gap for gaps in self.gaps for gap in gaps])
+        counts = np.array([len(gaps) for gaps in self.gaps])
+        return Final((np.add.reduceat(right, np.cumsum(counts) - counts, dtype=np.float64) / counts)[None])
+
+
+def _right(product: LanguageModel, gaps: Sequence[Gap]) -> Bool[np.ndarray, " n"]:
+    bits = product.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
+    return np.array([bool(of[0] < of[1:].min()) for of in bits])
 
 
 def cloze(ground: Ground) -> ClozeJudge | None:
@@ -85,37 +98,46 @@ def cloze(ground: Ground) -> ClozeJudge | None:
         ),
         tested=np.ones((1, len(gaps)), dtype=bool),
         cluster=np.arange(len(gaps)),
-        items=tuple(f"{gap.before}{' '.join(gap.options)}" for gap in gaps),
+        items=tuple(f"{first.before}{' '.join(first.options)}" for first, *_ in gaps),
         gaps=tuple(gaps),
     )
 
 
-def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[Gap]:
-    """A gap in each of up to `most` documents; those without a fitting name or number have none."""
+def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST, each: int = EACH) -> list[tuple[Gap, ...]]:
+    """Gaps in each of up to `most` documents, up to `each` of them with different answers; a document without a fitting
+    name or number has none, and is left out.
+    """
     places = _places(corpus.texts)
     words = [(corpus.texts[place][begin:end], kind) for place, begin, end, kind in places]
     by_kind = [sorted({word for word, of in words if of == kind}) for kind in (0, 1)]
     conversation = np.asarray(corpus.conversation)
     rng = np.random.default_rng(seed)
-    gaps: dict[int, Gap] = {}
-    for number in rng.permutation(len(places)).tolist():
-        place, begin, end, kind = places[number]
-        document = int(conversation[place])
-        if len(gaps) == most or document in gaps:
-            continue
-        text = corpus.texts[place]
-        before, answer = text[max(0, begin - CONTEXT) : begin], text[begin:end]
-        if len(before) < CONTEXT // 2 or answer in before:
-            continue
-        near = [other for other in by_kind[kind] if _fits(other, answer)]
-        if len(near) < OPTIONS - 1:
-            continue
-        others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
-        # What stands before a gap keeps no space at its end: tokenizers put it before the word.
-        stripped = before.rstrip(" ")
-        space = " " * (len(before) > len(stripped))
-        gaps[document] = Gap(stripped, tuple(space + option for option in (answer, *others)))
-    return [gaps[document] for document in sorted(gaps)]
+    order = rng.permutation(len(places)).tolist()
+    gaps: dict[int, dict[str, Gap]] = {}
+    for wanted in (1, each):  # the first of each document, then the others
+        for number in order:
+            place, begin, end, kind = places[number]
+            document = int(conversation[place])
+            had = gaps.get(document, {})
+            if len(had) == wanted or (not had and (wanted > 1 or len(gaps) == most)):
+                continue
+            text = corpus.texts[place]
+            before, answer = text[max(0, begin - CONTEXT) : begin], text[begin:end]
+            if len(before) < CONTEXT // 2 or answer in before or answer in had:
+                continue
+            near = [other for other in by_kind[kind] if _fits(other, answer)]
+            if len(near) < OPTIONS - 1:
+                continue
+            others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
+            gaps.setdefault(document, {})[answer] = _gap(before, answer, others)
+    return [tuple(gaps[document].values()) for document in sorted(gaps)]
+
+
+def _gap(before: str, answer: str, others: Sequence[str]) -> Gap:
+    """What stands before a gap keeps no space at its end: tokenizers put it before the word."""
+    stripped = before.rstrip(" ")
+    space = " " * (len(before) > len(stripped))
+    return Gap(stripped, tuple(space + option for option in (answer, *others)))
 
 
 def _fits(other: str, answer: str) -> bool:
