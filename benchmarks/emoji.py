@@ -34,7 +34,7 @@ def lit(options: Options) -> Iterator[Row]:
         precision=options.precision,
         minutes=options.minutes,
     )
-    glyphs = nearest_glyphs(seen)
+    glyphs = nearest_glyphs(open_base("pixels@64"), seen)
     first, _ = named(product, seen, (1, 10))
     yield row(
         f"emoji of {UNSEEN_VENDOR}, seen concepts: image to name, R@1",
@@ -43,6 +43,12 @@ def lit(options: Options) -> Iterator[Row]:
         at_least=glyphs + 10,
         note=f"nearest raw-pixel glyph {glyphs:.1f} %; {trained.steps:,} steps of {trained.batch} in "
         f"{trained.seconds / 60:.1f} min; making batches {trained.input_share:.1f} % of a step",
+    )
+    yield row(
+        f"emoji of {UNSEEN_VENDOR}, seen concepts: the name of the nearest training picture in the tower's space, R@1",
+        nearest_glyphs(product, seen),
+        "%",
+        note="pictures' vectors alone; the row above compares them with those of names",
     )
     first, tenth = named(product, unseen, (1, 10))
     count = sum(UNSEEN_VENDOR in concept.drawn for concept in unseen)
@@ -67,16 +73,15 @@ def named(product: Any, concepts: list[picture_sets.Emoji], ranks: tuple[int, in
     return low, high
 
 
-def nearest_glyphs(concepts: list[picture_sets.Emoji]) -> float:
-    """R@1 in per cent of the name that the nearest training picture has, by the cosine of raw pixels."""
+def nearest_glyphs(product: Any, concepts: list[picture_sets.Emoji]) -> float:
+    """R@1 in per cent of the name that the nearest training picture has, by the cosine of their vectors."""
     asked = [concept for concept in concepts if UNSEEN_VENDOR in concept.drawn]
-    pixels = open_base("pixels@64")
     known = [
         (concept.name, concept.drawn[vendor]) for concept in asked for vendor in VENDORS if vendor in concept.drawn
     ]
     similarities = (
-        pixels.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked])
-        @ pixels.embed([picture for _, picture in known]).T
+        product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked])
+        @ product.embed([picture for _, picture in known]).T
     )
     names = [known[place][0] for place in similarities.argmax(axis=1)]
     return 100 * float(np.mean([name == concept.name for name, concept in zip(names, asked, strict=True)]))
