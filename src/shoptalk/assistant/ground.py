@@ -7,8 +7,8 @@
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
 nothing is looked for in all of them. A sentence that says "left" where its source says "right" is refused (`OPPOSED`),
-and so is one with links or code. Where the run has a grounding head
-(`marker.py`), what these rules let through goes too if it marks a word of it.
+and so is one with links or code. Where the run has a grounding head (`marker.py`), what these rules let through goes
+too if it marks a word of it.
 """
 
 import re

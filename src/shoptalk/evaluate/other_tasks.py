@@ -34,8 +34,8 @@ def _change(judge: Judge, base_model: Product, challenger: Product, *, seed: int
     change, measure = decide.estimate(shipped_over(before, "adapted", after, judge), seed=seed), judge.measure
     base, adapted, gain = change.base, float(change.adapted[0]), float(change.gain[0])
     low, high = float(change.low[0]), float(change.high[0])
-    found = measure.finding.format(adapted=measure.shown(adapted), base=measure.shown(base))
-    ends = f"{measure.change(low)} to {measure.change(high)}"
+    finding = measure.finding.format(adapted=measure.shown(adapted), base=measure.shown(base))
+    difference = f"{measure.change(gain)} {measure.difference}, {measure.change(low)} to {measure.change(high)}"
     return {
         "task": judge.key,
         "metric": measure.name,
@@ -44,5 +44,5 @@ def _change(judge: Judge, base_model: Product, challenger: Product, *, seed: int
         "gain": gain,
         "interval": [low, high],
         "n_examples": change.n_examples,
-        "sentence": f"Beside it, trained, {measure.who} {found} ({measure.change(gain)} {measure.difference}, {ends}).",
+        "sentence": f"Beside it, trained, {measure.who} {finding} ({difference}).",
     }

@@ -118,7 +118,7 @@ def _judged(
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
         heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
-        with world.profile.part("heads"):
+        with world.profile.part("other tasks"):
             models = (open_product(config, model) for model in (base.model, str(best.folder / "encoder")))
             others = other_changes(baseline.bench, models, seed=config.seed)
         if judge.test is not None:
