@@ -14,6 +14,7 @@ from benchmarks.timing import Row
 from shoptalk.nn.bases import open_base
 
 VENDORS, UNSEEN_VENDOR = ("noto", "twemoji"), "fluent_3d"
+Concepts = list[picture_sets.Emoji]
 
 
 def lit(options: Options) -> Iterator[Row]:
@@ -34,54 +35,83 @@ def lit(options: Options) -> Iterator[Row]:
         precision=options.precision,
         minutes=options.minutes,
     )
-    glyphs = nearest_glyphs(open_base("pixels@64"), seen)
-    first, _ = named(product, seen, (1, 10))
+    pixels = recall(1, against_glyphs(open_base("pixels@64"), seen), seen)
+    by_name, by_glyph = against_names(product, seen), against_glyphs(product, seen)
     yield row(
         f"emoji of {UNSEEN_VENDOR}, seen concepts: image to name, R@1",
-        first,
+        recall(1, by_name, seen),
         "%",
-        at_least=glyphs + 10,
-        note=f"nearest raw-pixel glyph {glyphs:.1f} %; {trained.steps:,} steps of {trained.batch} in "
+        at_least=pixels + 10,
+        note=f"nearest raw-pixel glyph {pixels:.1f} %; {trained.steps:,} steps of {trained.batch} in "
         f"{trained.seconds / 60:.1f} min; making batches {trained.input_share:.1f} % of a step",
     )
     yield row(
         f"emoji of {UNSEEN_VENDOR}, seen concepts: the name of the nearest training picture in the tower's space, R@1",
-        nearest_glyphs(product, seen),
+        recall(1, by_glyph, seen),
         "%",
-        note="pictures' vectors alone; the row above compares them with those of names",
+        note="pictures' vectors alone, as the album of the assistant reads them",
     )
-    first, tenth = named(product, unseen, (1, 10))
-    count = sum(UNSEEN_VENDOR in concept.drawn for concept in unseen)
+    yield row(
+        f"emoji of {UNSEEN_VENDOR}, seen concepts: by the name and its nearest training picture together, R@1",
+        recall(1, standardised(by_name) + standardised(by_glyph), seen),
+        "%",
+        note="the sum of both similarities, each standardised over the names",
+    )
+    count = len(asked(unseen))
+    by_name = against_names(product, unseen)
     yield row(
         f"emoji of {UNSEEN_VENDOR}, unseen concepts among themselves: R@10",
-        tenth,
+        recall(10, by_name, unseen),
         "%",
         at_least=20.0,
-        note=f"R@1 {first:.1f} %; {count} concepts, chance {1000 / max(1, count):.1f} %",
+        note=f"R@1 {recall(1, by_name, unseen):.1f} %; {count} concepts, chance {1000 / max(1, count):.1f} %",
     )
 
 
-def named(product: Any, concepts: list[picture_sets.Emoji], ranks: tuple[int, int]) -> tuple[float, float]:
-    """Per cent of the third vendor's pictures whose name is among the first so many of these concepts' names."""
-    asked = [concept for concept in concepts if UNSEEN_VENDOR in concept.drawn]
-    names = list(dict.fromkeys(concept.name for concept in asked))
-    pictures = product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked])
-    similarities = pictures @ product.embed(names).T
-    right = similarities[np.arange(len(asked)), [names.index(concept.name) for concept in asked]]
-    place = (similarities >= right[:, None]).sum(axis=1) - 1  # equals count against it: vectors may have collapsed
-    low, high = (100 * float((place < rank).mean()) for rank in ranks)
-    return low, high
+def asked(concepts: Concepts) -> Concepts:
+    """The concepts that the third vendor has drawn: what is to be named."""
+    return [concept for concept in concepts if UNSEEN_VENDOR in concept.drawn]
 
 
-def nearest_glyphs(product: Any, concepts: list[picture_sets.Emoji]) -> float:
-    """R@1 in per cent of the name that the nearest training picture has, by the cosine of their vectors."""
-    asked = [concept for concept in concepts if UNSEEN_VENDOR in concept.drawn]
+def names_of(concepts: Concepts) -> list[str]:
+    """What may be answered: each name of the asked concepts once."""
+    return list(dict.fromkeys(concept.name for concept in asked(concepts)))
+
+
+def against_names(product: Any, concepts: Concepts) -> np.ndarray:
+    """The cosine of each asked picture of the third vendor (rows) and each name (columns)."""
+    pictures = product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked(concepts)])
+    similarities: np.ndarray = pictures @ product.embed(names_of(concepts)).T
+    return similarities
+
+
+def against_glyphs(product: Any, concepts: Concepts) -> np.ndarray:
+    """The cosine of each asked picture and the nearest of the pictures of each name that were trained on."""
+    names = names_of(concepts)
     known = [
-        (concept.name, concept.drawn[vendor]) for concept in asked for vendor in VENDORS if vendor in concept.drawn
+        (names.index(concept.name), concept.drawn[vendor])
+        for concept in asked(concepts)
+        for vendor in VENDORS
+        if vendor in concept.drawn
     ]
-    similarities = (
-        product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked])
-        @ product.embed([picture for _, picture in known]).T
-    )
-    names = [known[place][0] for place in similarities.argmax(axis=1)]
-    return 100 * float(np.mean([name == concept.name for name, concept in zip(names, asked, strict=True)]))
+    pictures = product.embed([concept.drawn[UNSEEN_VENDOR] for concept in asked(concepts)])
+    similarities = pictures @ product.embed([picture for _, picture in known]).T
+    nearest = np.full((len(pictures), len(names)), -1.0, similarities.dtype)
+    for column, (name, _) in enumerate(known):
+        np.maximum(nearest[:, name], similarities[:, column], out=nearest[:, name])
+    return nearest
+
+
+def standardised(similarities: np.ndarray) -> np.ndarray:
+    """Of each asked picture: mean 0 and standard deviation 1 over the names."""
+    spread = similarities.std(axis=1, keepdims=True)
+    return (similarities - similarities.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-12)
+
+
+def recall(rank: int, similarities: np.ndarray, concepts: Concepts) -> float:
+    """R@rank: per cent of the asked pictures whose own name is among so many nearest ones."""
+    names = names_of(concepts)
+    own = [names.index(concept.name) for concept in asked(concepts)]
+    right = similarities[np.arange(len(own)), own]
+    place = (similarities >= right[:, None]).sum(axis=1) - 1  # equals count against it: vectors may have collapsed
+    return 100 * float((place < rank).mean())

@@ -78,23 +78,37 @@ class Planted:
 
 def test_a_picture_is_named_rightly_where_its_own_name_is_nearest():
     concepts = [drawn("cat"), drawn("dog"), drawn("owl", vendors=("noto",))]
-    product = Planted(
-        {"cat": [1, 0], "dog": [0, 1], "fluent_3d/cat": [0.9, 0.1], "fluent_3d/dog": [0.8, 0.2], "owl": [9, 9]}
-    )
-    assert emoji.named(product, concepts, (1, 2)) == (50.0, 100.0)  # the owl has no picture of that vendor
+    similarities = emoji.against_names(
+        Planted({"cat": [1, 0], "dog": [0, 1], "fluent_3d/cat": [0.9, 0.1], "fluent_3d/dog": [0.8, 0.2]}), concepts
+    )  # the owl has no picture of that vendor
+    assert [emoji.recall(rank, similarities, concepts) for rank in (1, 2)] == [50.0, 100.0]
 
 
 def test_a_product_whose_vectors_have_collapsed_names_nothing():
     concepts = [drawn("cat"), drawn("dog"), drawn("owl")]
-    same = {name: [1.0, 0.0] for concept in concepts for name in (concept.name, f"fluent_3d/{concept.name}")}
-    assert emoji.named(Planted(same), concepts, (1, 2)) == (0.0, 0.0)
+    same = {f"{before}{concept.name}": [1.0, 0.0] for concept in concepts for before in ("", "noto/", "fluent_3d/")}
+    for similarities in (emoji.against_names, emoji.against_glyphs):
+        assert emoji.recall(2, similarities(Planted(same), concepts), concepts) == 0.0
 
 
-def test_the_nearest_glyph_gives_its_name(monkeypatch):
-    concepts = [drawn("cat"), drawn("dog")]
-    vectors = {"noto/cat": [1, 0], "noto/dog": [0, 1], "fluent_3d/cat": [0.9, 0.1], "fluent_3d/dog": [0.8, 0.2]}
-    monkeypatch.setattr(emoji, "open_base", lambda ref: Planted(vectors))
-    assert emoji.nearest_glyphs(concepts) == 50.0
+def test_the_nearest_of_a_names_training_pictures_speaks_for_it():
+    concepts = [drawn("cat", vendors=("noto", "twemoji", "fluent_3d")), drawn("dog")]
+    vectors = {
+        "noto/cat": [1, 0], "twemoji/cat": [0.6, 0.8], "noto/dog": [0, 1],
+        "fluent_3d/cat": [0.6, 0.8], "fluent_3d/dog": [0.8, 0.6],
+    }  # fmt: skip
+    similarities = emoji.against_glyphs(Planted(vectors), concepts)
+    np.testing.assert_allclose(similarities, [[1.0, 0.8], [0.96, 0.6]])
+    assert emoji.recall(1, similarities, concepts) == 50.0
+
+
+def test_similarities_of_two_scales_weigh_the_same_once_standardised():
+    rng = np.random.default_rng(0)
+    similarities = rng.normal(size=(3, 5))
+    standardised = emoji.standardised(similarities)
+    np.testing.assert_allclose(standardised, emoji.standardised(100 * similarities + 7))
+    np.testing.assert_allclose([standardised.mean(axis=1), standardised.std(axis=1)], [[0.0] * 3, [1.0] * 3], atol=1e-9)
+    assert not emoji.standardised(np.ones((2, 3))).any()
 
 
 def test_the_table_of_the_documentation_names_every_part():
