@@ -1,0 +1,80 @@
+"""A pytest plugin: every shape that a signature of the product names is checked whenever it is called.
+
+jaxtyping's own import hook wraps each function of a package, most of which name no shape; that took over half of the
+time of the tests. This one wraps those that name one, in the same way: innermost, below all other decorators.
+"""
+
+import ast
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any
+
+import beartype
+from jaxtyping import AbstractArray, jaxtyped
+
+PACKAGE = "shoptalk"
+DECORATOR = "_shapes_checked"
+"""What modules call `shapes_checked`."""
+
+
+def names_a_shape(annotation: Any) -> bool:
+    """Whether a type annotation is, or holds, an array with a shape."""
+    if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
+        return True
+    if isinstance(annotation, str):  # of a name that is defined further down
+        return "[" in annotation
+    inside = annotation if isinstance(annotation, list | tuple) else typing.get_args(annotation)
+    return any(map(names_a_shape, inside))
+
+
+def shapes_checked(defined: Any) -> Any:
+    """This function or dataclass, checked at every call where its annotations name a shape."""
+    if not any(map(names_a_shape, inspect.get_annotations(defined).values())):
+        return defined
+    if inspect.isclass(defined) and not dataclasses.is_dataclass(defined):
+        return defined
+    return jaxtyped(defined, typechecker=beartype.beartype)
+
+
+class _Decorate(ast.NodeTransformer):
+    """Adds the decorator to every function, innermost, and to every class, outermost: around `@dataclass`."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.decorator_list.append(ast.copy_location(ast.Name(DECORATOR, ast.Load()), node))
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list.insert(0, ast.copy_location(ast.Name(DECORATOR, ast.Load()), node))
+        return self.generic_visit(node)
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = compile(_Decorate().visit(ast.parse(self.get_data(path))), path, "exec")
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)[DECORATOR] = shapes_checked
+        super().exec_module(module)
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != PACKAGE:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+sys.meta_path.insert(0, _Finder())
