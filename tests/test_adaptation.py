@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from shoptalk.nn.bases import open_base
 from shoptalk.nn.encoder import embed
 from shoptalk.nn.heads.answering import answers
 from shoptalk.nn.heads.kind_answers import HeadFits
+from shoptalk.nn.precision import Precision
 from shoptalk.probes.once import Once
 from shoptalk.records import Decision
 from shoptalk.stages import candidate_costs, legs, ship
@@ -69,6 +71,34 @@ def run(world: SmallWorld, base: Path, out: Path, listener: Listener, *, force: 
     ).told()
 
 
+class Finished(NamedTuple):
+    """A run that has ended, and what it was asked for and said."""
+
+    world: SmallWorld
+    out: Path
+    verdict: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def finished_once(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], Finished]:
+    """The run of `run` without further settings, in this precision: made once, never to be written to."""
+
+    @cache
+    def finished_in(precision: Precision) -> Finished:
+        folder = tmp_path_factory.mktemp(f"finished-{precision}")
+        world, out = SmallWorld(folder), folder / "run"
+        return Finished(world, out, run(world, tiny_base, out, Listener()))
+
+    return finished_in
+
+
+@pytest.fixture
+def finished(finished_once: Callable[[Precision], Finished], precision: Precision, tmp_path: Path) -> Finished:
+    """A copy of that run for one test."""
+    once = finished_once(precision)
+    return once._replace(out=shutil.copytree(once.out, tmp_path / "run", symlinks=True))
+
+
 @BOTH_PRECISIONS
 def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
@@ -98,19 +128,16 @@ def test_a_run_leaves_a_verdict_a_report_and_an_encoder_that_is_safe_to_serve(
 
 @BOTH_PRECISIONS
 def test_the_same_command_again_trains_nothing_and_says_the_same(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+    finished: Finished, tiny_base: Path, listener: Listener
 ) -> None:
-    first = run(world, tiny_base, tmp_path / "run", listener)
-    again = Listener()
-    assert run(world, tiny_base, tmp_path / "run", again) == first
-    assert again.said == []
+    assert run(finished.world, tiny_base, finished.out, listener) == finished.verdict
+    assert listener.said == []
 
 
 def test_a_changed_budget_keeps_what_does_not_depend_on_it(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+    finished: Finished, tiny_base: Path, listener: Listener
 ) -> None:
-    out = tmp_path / "run"
-    run(world, tiny_base, out, listener)
+    world, out = finished.world, finished.out
     before = {name: open_artifact(out / name) for name in ("corpus", "baseline")}
     plan = (out / "plan.json").read_text()
     with pytest.raises(StorageError, match=r"verdict for another question \(budget: 12ktok -> 9ktok\).*--force"):
@@ -171,30 +198,27 @@ def test_forecast_and_fact_are_in_the_verdict_and_the_plan_comes_before_training
 
 
 def test_judging_finished_entries_again_still_tells_what_the_run_took(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+    finished: Finished, tiny_base: Path, listener: Listener
 ) -> None:
-    out = tmp_path / "run"
-    first = run(world, tiny_base, out, listener)["spent"]
-    again = run(world, tiny_base, out, Listener(), price_per_hour=7.2)["spent"]
+    first = finished.verdict["spent"]
+    again = run(finished.world, tiny_base, finished.out, listener, price_per_hour=7.2)["spent"]
     assert again["seconds"] > 0.5 * first["seconds"]
     assert again["tokens"] == first["tokens"]
     assert (first["euros"], again["euros"]) == (None, pytest.approx(again["seconds"] / 500))
 
 
 def test_a_changed_threshold_decides_again_without_training(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
+    finished: Finished, tiny_base: Path, listener: Listener
 ) -> None:
-    out = tmp_path / "run"
-    run(world, tiny_base, out, listener)
-    again = Listener()
+    world, out = finished.world, finished.out
     small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
     config = load(
         overrides=[*small, "train.snapshot_seconds=0.02", "smallest_gain=1.5"],
         base=str(tiny_base), budget=BUDGET, draws=5, shots=2, candidates=TWO,
     )  # fmt: skip
-    verdict = adapt([world.conversations], out=out, config=config, report=again, labels=world.labels, force=True)
+    verdict = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels, force=True)
     assert verdict.smallest_gain == 1.5
-    assert not [line for line in again.said if "/" in line.split(" ")[-1]]
+    assert not trained(listener)
 
 
 def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
@@ -362,12 +386,8 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def test_an_adapted_encoder_opens_again_with_the_vectors_it_had(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
-) -> None:
-    out = tmp_path / "run"
-    run(world, tiny_base, out, listener)
-    entry = next((out / "menu").iterdir()) / "encoder"
+def test_an_adapted_encoder_opens_again_with_the_vectors_it_had(finished: Finished) -> None:
+    entry = next((finished.out / "menu").iterdir()) / "encoder"
     texts = ["where is my card", "refund please"]
     np.testing.assert_allclose(
         embed(open_base(str(entry)), texts), embed(open_base(str(entry)), texts[::-1])[::-1], atol=1e-6
@@ -414,18 +434,15 @@ def test_a_head_on_another_encoder_is_refused(
         answers(tmp_path / "run", ["card"])
 
 
-def test_what_is_handed_out_is_checked_and_made_anew(
-    world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
-) -> None:
-    out, again = tmp_path / "run", Listener()
-    first = run(world, tiny_base, out, listener)
+def test_what_is_handed_out_is_checked_and_made_anew(finished: Finished, tiny_base: Path, listener: Listener) -> None:
+    world, out, first = finished
     whole = (out / "encoder" / "model.safetensors").read_bytes()
     cut = out / "encoder" / "model.safetensors"
     cut.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ArtifactError, match=r"damaged 'model.safetensors'"):
         answers(out, ["card"])
-    second = run(world, tiny_base, out, again)
-    assert "adapt: encoder of this run is missing or damaged, and is made anew" in again.said
+    second = run(world, tiny_base, out, listener)
+    assert "adapt: encoder of this run is missing or damaged, and is made anew" in listener.said
     assert cut.read_bytes() == whole
     assert {**second, "spent": None} == {**first, "spent": None}
     changed = bytearray(whole)
