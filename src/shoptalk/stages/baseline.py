@@ -31,6 +31,7 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
+from shoptalk.tasks.cloze import EACH
 from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final
 
 
@@ -79,6 +80,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     else:
         settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
         settings["names"] = EXAMPLES  # what a label's name counts as
+        if "cloze" in bench.judges:
+            settings["gaps"] = EACH  # of a document, that a verdict asks
         if config.limits().time is not None:
             settings["seconds"] = config.limits().time  # as many draws as it pays for
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}

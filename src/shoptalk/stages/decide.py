@@ -10,7 +10,7 @@ from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
-from shoptalk.evaluate.climb import climb, ladder_facts
+from shoptalk.evaluate.climb import climb, heads_facts, ladder_facts
 from shoptalk.evaluate.other_tasks import other_changes
 from shoptalk.objectives.recipe import replay_sentence
 from shoptalk.probes import retrieval
@@ -117,7 +117,7 @@ def _judged(
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
-        heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
+        heads, shown = heads_facts(compared.base, compared.adapted, plain_gain, judge), compared.scores
         with world.profile.part("other tasks"):
             models = (open_product(config, model) for model in (base.model, str(best.folder / "encoder")))
             others = other_changes(baseline.bench, models, seed=config.seed)
@@ -201,23 +201,6 @@ def _compared(
         adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
     bench.finite(adapted.scores, judge)
     return Compared(bench.shipped_over(base.final, entry.name, adapted, judge), base.final, adapted, c)
-
-
-def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
-    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
-    base, adapted = compared.base.way, compared.adapted.way
-    if not base or judge.classes is None:
-        return None
-    which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
-    if judge.test is not None:
-        which += ", fitted on all labels; the interval is for other messages, given these labels"
-    return {
-        "base": base,
-        "adapted": adapted,
-        "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
-        f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
-    }
 
 
 def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, compared: Compared) -> decide.Scores:
