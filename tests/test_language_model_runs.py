@@ -28,6 +28,7 @@ from shoptalk.stages import choose
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World
+from shoptalk.tasks.judge import load_final
 from tests.conftest import Listener
 
 NAMES = ("Harbour Line", "Meridian Gate", "Northwind Pier", "Ostrava Quay", "Palermo Dock", "Quarry Wharf")
@@ -73,7 +74,11 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert {"language_model", "cloze", "general_bits"} <= set(verdict["candidates"][0]["readings"])
     (cloze,) = verdict["other_tasks"]
     assert cloze["task"] == "cloze" and cloze["n_examples"] > 1 and cloze["sentence"] in verdict["sentence"]
-    assert cloze["interval"][0] <= cloze["gain"] <= cloze["interval"][1]
+    base = load_final(run / "baseline" / "other" / "cloze")
+    assert cloze["base"] == pytest.approx(100 * base.scores.mean())
+    assert cloze["gain"] == pytest.approx(cloze["adapted"] - cloze["base"])
+    timing = json.loads((run / "baseline" / "timing.json").read_text())
+    assert timing["detail"]["other_seconds"] > 0
     for folder in ("model", "candidate/model"):
         model, tokenizer = (kind.from_pretrained(run / folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
         assert tokenizer.decode(tokenizer("The ferry costs 12.")["input_ids"]) == "The ferry costs 12."

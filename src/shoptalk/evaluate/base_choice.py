@@ -7,7 +7,7 @@ choice among bases is in the menu's maximum like every other.
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +49,8 @@ class MeasuredBase:
     final_seconds: float
     price: Price | None
     """None where it was measured by an earlier version."""
+    other_tasks: Mapping[str, Final] = field(default_factory=dict)
+    """As it would be shipped, at the tasks that `other_tasks.read_beside` names."""
 
 
 def price_of(product: Product, messages: tuple[Any, ...]) -> Price:

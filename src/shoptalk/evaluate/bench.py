@@ -42,6 +42,8 @@ class Guard(NamedTuple):
     lower_is_better: bool = False
     relative: bool = False
     """Whether changes are in per cent of what the reading was before."""
+    point: float = 1.0
+    """A point in the unit: what is broken is counted in where the limit is 0 (`beyond`)."""
 
     def change(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
         """From one measurement's readings to another's; less than nought is worse."""
@@ -132,7 +134,7 @@ def make_bench(
         failing = f"it loses at {other.key}: {{change:+.{other.measure.decimals}f}} {unit} (guard {{limit:g}})"
         lower = other.measure.lower_is_better
         limit = limits["tasks"] * other.measure.point
-        guards[other.key] = Guard(other.key, other.key, limit, failing, other.measure.difference, lower)
+        guards[other.key] = Guard(other.key, other.key, limit, failing, unit, lower, point=other.measure.point)
     held_out = tuple(ground.held_out.items[:SAMPLE])
     return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool, ground.kind)
 
@@ -152,10 +154,11 @@ def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured", 
 
 def beyond(guards: Mapping[str, Guard], before: "Measured", after: "Measured") -> float:
     """How far an entry is outside its guards: nought where it is inside all of them, else by how many times the limit
-    of the one that it breaks most; infinite where its vectors have collapsed or a change is no number.
+    of the one that it breaks most; infinite where its vectors have collapsed or a change is no number. Where a limit is
+    0 the excess is counted in points (`Guard.point`).
     """
     was, now = before.values(), after.values()
-    over = [(guard.limit - guard.change(was, now)) / (abs(guard.limit) or 1.0) for guard in guards.values()]
+    over = [(guard.limit - guard.change(was, now)) / (abs(guard.limit) or guard.point) for guard in guards.values()]
     return math.inf if after.collapsed or np.isnan(over).any() else max([0.0, *over])
 
 

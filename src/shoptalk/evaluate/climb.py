@@ -76,3 +76,19 @@ def _rise(rise: decide.Rise | None) -> dict[str, Any]:
         "gain": None if rise is None else rise.gain,
         "interval": None if rise is None else [rise.low, rise.high],
     }
+
+
+def heads_facts(base: Final, adapted: Final, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
+    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
+    if not base.way or judge.classes is None:
+        return None
+    which = f"{base.way} for both" if base.way == adapted.way else f"base {base.way}, adapted {adapted.way}"
+    if judge.test is not None:
+        which += ", fitted on all labels; the interval is for other messages, given these labels"
+    return {
+        "base": base.way,
+        "adapted": adapted.way,
+        "plain_gain": plain_gain,
+        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
+        f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
+    }

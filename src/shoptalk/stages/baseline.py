@@ -7,17 +7,9 @@ from typing import Any
 
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
-from shoptalk.evaluate.bench import (
-    SAMPLE,
-    Bench,
-    Measured,
-    finite,
-    load_measured,
-    make_bench,
-    measure,
-    refuse_other,
-    save_measured,
-)
+from shoptalk.evaluate.base_folder import load_base, save_base
+from shoptalk.evaluate.bench import SAMPLE, Bench, Measured, finite, make_bench, measure
+from shoptalk.evaluate.other_tasks import other_finals, read_beside
 from shoptalk.evaluate.pools import pool_of, sampled
 from shoptalk.nn.bases import began_as
 from shoptalk.nn.digests import base_digest
@@ -31,7 +23,8 @@ from shoptalk.stages.curate import Curated
 from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import make_judges
-from shoptalk.tasks.judge import Final, Ground, Judge, load_final, refuse_other_final
+from shoptalk.tasks.cloze import EACH
+from shoptalk.tasks.judge import Final, Ground, Judge
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,10 @@ class Baseline:
     """The base as it would be shipped, where there is a judge."""
     final_seconds: float
     """What that took: the forecast of the same for the challenger."""
+    other_tasks: Mapping[str, Final] = field(default_factory=dict)
+    """As it would be shipped, at tasks beside the one that must gain (`evaluate/other_tasks.py`)."""
+    other_seconds: float = 0.0
+    """What those took, and will take of the challenger."""
     price: Price | None = None
     """What using the base takes."""
     others: Mapping[str, MeasuredBase] = field(default_factory=dict)
@@ -79,6 +76,10 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     else:
         settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
         settings["names"] = EXAMPLES  # what a label's name counts as
+        if "cloze" in bench.judges:
+            settings["gaps"] = EACH  # of a document, that a verdict asks
+        if beside := read_beside(bench):
+            settings["beside"] = [judge.key for judge in beside]  # read as for a verdict
         if config.limits().time is not None:
             settings["seconds"] = config.limits().time  # as many draws as it pays for
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
@@ -91,33 +92,32 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             measured = measure(observed, bench)
         seconds = time.perf_counter() - begun
         rate = product.units(bench.items or bench.sample) / seconds
-        begun, final = time.perf_counter(), None
+        begun, final, per_item = time.perf_counter(), None, seconds / max(1, len(bench.items))
         if bench.judge is not None:
             with world.profile.part("heads"):
                 final = bench.judge.final(observed, seconds=config.limits().time)
             finite(final.scores, bench.judge)
-            begun -= seconds * len(bench.judge.items) / max(1, len(bench.items))  # a challenger's are embedded for it
+            begun -= per_item * len(bench.judge.items)  # a challenger's are embedded for it
+        final_seconds, begun = time.perf_counter() - begun, time.perf_counter()
+        with world.profile.part("other tasks"):
+            other_tasks = other_finals(bench, observed)
+        begun -= per_item * sum(len(judge.items) for judge in read_beside(bench))
         detail = {
             "tokens_per_second": rate,
             "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
-            "final_seconds": time.perf_counter() - begun,
+            "final_seconds": final_seconds,
+            "other_seconds": time.perf_counter() - begun,
             "price": price_of(product, bench.sample).model_dump(),
         }
         timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
-            save_measured(inside, measured)
-            if final is not None:
-                final.save(inside / "final")
+            save_base(inside, measured, final, other_tasks)
             write_text(inside / "timing.json", timing.model_dump_json())
     artifact = open_artifact(folder)
     assert artifact is not None
     timing = read_record(folder / "timing.json", Reading)
     with as_written(folder):
-        measured, final = load_measured(folder), None
-        refuse_other(measured, bench)
-        if bench.judge is not None:
-            final = load_final(folder / "final")
-            refuse_other_final(final, bench.judge)
+        measured, final, other_tasks = load_base(folder, bench)
         first = Baseline(
             artifact,
             product.kind,
@@ -127,6 +127,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             float(timing.detail["tokens_per_second"]),
             final=final,
             final_seconds=float(timing.detail["final_seconds"]),
+            other_tasks=other_tasks,
+            other_seconds=float(timing.detail.get("other_seconds", 0.0)),
             price=Price.model_validate(timing.detail["price"]) if "price" in timing.detail else None,
             pool_tokens=int(timing.detail["pool_tokens"]),
         )

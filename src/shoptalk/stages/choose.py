@@ -42,23 +42,27 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
     scores = {name: _score(entry.measured, baseline) for name, entry in last.items() if name not in eliminated}
     if not scores:
         return Chosen([], (), eliminated)
-    ahead: Sequence[str] = [name for name in left if name in scores] or list(scores)
-    order, why = scores, "against the base"
+    compared = [name for name in left if name in scores] or list(scores)
+    survivors: Sequence[str] = compared
+    order, why, figures = scores, "against the base", {name: f"{score:+.2f}" for name, score in scores.items()}
     if any(one.general is not None for one in prepared.candidates.values()):  # replayed, to stay inside the guards
-        outside = guarded(baseline, [last[name] for name in ahead])
-        if len(outside) == len(ahead):
-            order = {name: -beyond(baseline.bench.guards, baseline.measured, last[name].measured) for name in scores}
-            why = "all are outside their guards, and it the least; against the base"
-        ahead = [name for name in ahead if last[name].name not in outside] or ahead
-    ranking = tuple(sorted(scores, key=lambda name: (name not in ahead, -order[name])))
+        outside = guarded(baseline, [last[name] for name in compared])
+        inside = [name for name in compared if last[name].name not in outside]
+        survivors = inside or compared
+        if not inside:
+            limits = {name: beyond(baseline.bench.guards, baseline.measured, last[name].measured) for name in scores}
+            order = {name: -over for name, over in limits.items()}
+            why = "all are outside their guards, by so many times what they allow"
+            figures = {name: f"{over:.1f}" for name, over in limits.items()}
+    ranking = tuple(sorted(scores, key=lambda name: (name not in survivors, -order[name])))
     for keep in prepared.plan.keep:
-        ahead = decide.halve({name: order[name] for name in ahead}, keep)
-    gains = ", ".join(f"{name} {scores[name]:+.2f}" for name in ranking)
-    world.report.say(f"choose: {ahead[0]} goes on ({why}: {gains})")
-    world.report.chosen(ahead[0])
+        survivors = decide.halve({name: order[name] for name in survivors}, keep)
+    winner = survivors[0]
+    world.report.say(f"choose: {winner} goes on ({why}: {', '.join(f'{name} {figures[name]}' for name in ranking)})")
+    world.report.chosen(winner)
     entries = {entry.name: entry for entry in (*heats.values(), *last.values())}
     # The winner's come last, as those that it is still to be trained to do.
-    return Chosen(sorted(entries.values(), key=lambda one: one.candidate == ahead[0]), ranking, eliminated)
+    return Chosen(sorted(entries.values(), key=lambda one: one.candidate == winner), ranking, eliminated)
 
 
 def _trained(

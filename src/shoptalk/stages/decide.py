@@ -10,8 +10,8 @@ from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
-from shoptalk.evaluate.climb import climb, ladder_facts
-from shoptalk.evaluate.other_tasks import other_changes
+from shoptalk.evaluate.climb import climb, heads_facts, ladder_facts
+from shoptalk.evaluate.other_tasks import other_changes, other_finals
 from shoptalk.objectives.recipe import replay_sentence
 from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
@@ -19,7 +19,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks import needs_of
-from shoptalk.tasks.judge import Final, Judge
+from shoptalk.tasks.judge import Final, Judge, Score
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Compared:
     adapted: Final
     c: float
     """How many standard errors an interval takes that pays for the choice of the challenger."""
+    others: Sequence[dict[str, Any]] = ()
+    """Rows of the tasks beside the one that must gain."""
+    on_test: Score | None = None
+    """The challenger's, where there is a supplied test."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def all_bases(world: World, baseline: Baseline) -> list[MeasuredBase]:
         seconds=baseline.seconds,
         final_seconds=baseline.final_seconds,
         price=baseline.price,
+        other_tasks=baseline.other_tasks,
     )
     return [first, *baseline.others.values()]
 
@@ -111,23 +116,19 @@ def _judged(
     estimate = decide.estimate(looks, seed=config.seed)
     beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
     rows = _candidate_rows(baseline, entries, outside, estimate)
-    heads, compared, shown, others = None, None, looks, []
+    heads, compared, shown = None, None, looks
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
-        heads, shown = _heads_facts(compared, plain_gain, judge), compared.scores
-        with world.profile.part("other tasks"):
-            models = (open_product(config, model) for model in (base.model, str(best.folder / "encoder")))
-            others = other_changes(baseline.bench, models, seed=config.seed)
+        heads, shown = heads_facts(compared.base, compared.adapted, plain_gain, judge), compared.scores
         if judge.test is not None:
-            with world.profile.part("test"):
-                read = _read_test(world, judge, base, best, compared)
-            estimate = decide.estimate_on_test(read, seed=config.seed)
+            estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
         outside = {name: why for name, why in outside.items() if name == best.name}
+    others = compared.others if compared else ()
     verdict = decide.verdict(
         estimate,
         guarded=outside,
@@ -172,7 +173,7 @@ def _judged(
         "on_test": on_test,
         "candidates": rows,
         **({"bases": beside} if beside else {}),
-        **({"other_tasks": others} if others else {}),
+        **({"other_tasks": list(others)} if others else {}),
     }
     parts: list[dict[str, Any]] = []
     if chosen and judge.classes is not None:
@@ -194,44 +195,38 @@ def _ladder(
 def _compared(
     world: World, baseline: Baseline, judge: Judge, base: MeasuredBase, entry: Entry, *, c: float
 ) -> Compared:
-    """Base and entry as they would be shipped, on the draws that the first base was scored on."""
+    """Base and entry as they would be shipped, on the draws that the first base was scored on. The entry is opened once
+    for all that the verdict reads of it; the base was read by the baseline stage, but for a supplied test.
+    """
     world.report.say(f"decide: measuring {entry.name} as it would be shipped")
     assert baseline.final is not None and base.final is not None
+    config, on_test = world.config, None
+    challenger = open_product(config, str(entry.folder / "encoder"))
     with world.profile.part("heads"):
-        adapted = judge.final(open_product(world.config, str(entry.folder / "encoder")), beside=baseline.final)
+        adapted = judge.final(challenger, beside=baseline.final)
     bench.finite(adapted.scores, judge)
-    return Compared(bench.shipped_over(base.final, entry.name, adapted, judge), base.final, adapted, c)
-
-
-def _heads_facts(compared: Compared, plain_gain: float, judge: Judge) -> dict[str, Any] | None:
-    """Which heads are compared, where there are labels to fit them on: what is best on all labels, of either side."""
-    base, adapted = compared.base.way, compared.adapted.way
-    if not base or judge.classes is None:
-        return None
-    which = f"{base} for both" if base == adapted else f"base {base}, adapted {adapted}"
+    if base.other_tasks:
+        world.report.say(f"decide: measuring it at {', '.join(base.other_tasks)}")
+    with world.profile.part("other tasks"):
+        after = other_finals(baseline.bench, challenger)
     if judge.test is not None:
-        which += ", fitted on all labels; the interval is for other messages, given these labels"
-    return {
-        "base": base,
-        "adapted": adapted,
-        "plain_gain": plain_gain,
-        "sentence": f"Each encoder answers with the head that serves it best ({which}); with plain logistic regression "
-        f"on both the gain is {judge.measure.change(plain_gain)} {judge.measure.difference}.",
-    }
+        with world.profile.part("test"):
+            on_test = judge.test.scores(challenger, adapted)
+    others = other_changes(baseline.bench, base.other_tasks, after, base=base.name, entry=entry.name, seed=config.seed)
+    scores = bench.shipped_over(base.final, entry.name, adapted, judge)
+    return Compared(scores, base.final, adapted, c, others, on_test)
 
 
 def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, compared: Compared) -> decide.Scores:
     """Base and entry on the supplied test, as they would be shipped; the read is counted."""
-    assert judge.test is not None
-    rows = [
-        judge.test.scores(open_product(world.config, model), final)
-        for model, final in ((base.model, compared.base), (str(entry.folder / "encoder"), compared.adapted))
-    ]
+    assert judge.test is not None and compared.on_test is not None
+    with world.profile.part("test"):
+        on_test = judge.test.scores(open_product(world.config, base.model), compared.base)
     read = {"entry": entry.name, "examples": len(judge.test.cluster)}
     if judge.classes is not None:
         read["label_set"] = len(judge.classes.items)
     append_json(world.run / "test_reads.jsonl", read)
-    values = np.stack(rows)
+    values = np.stack([on_test, compared.on_test])
     return decide.Scores(
         entries=(entry.name,),
         values=values,

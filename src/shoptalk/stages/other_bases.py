@@ -11,7 +11,9 @@ from shoptalk.artifact import create, key_of, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
-from shoptalk.evaluate.bench import Bench, finite, load_measured, measure, refuse_other, save_measured
+from shoptalk.evaluate.base_folder import load_base, save_base
+from shoptalk.evaluate.bench import Bench, finite, measure
+from shoptalk.evaluate.other_tasks import other_finals
 from shoptalk.nn.bases import from_seed
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import CALLED, Embedder, Kind
@@ -20,7 +22,7 @@ from shoptalk.probes.once import Once
 from shoptalk.readback import as_written, read_record
 from shoptalk.records import Frozen
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks.judge import Final, load_final, refuse_other_final
+from shoptalk.tasks.judge import Final
 
 
 class Timing(Frozen):
@@ -89,16 +91,12 @@ def _measured(world: World, bench: Bench, kind: Kind, ref: str, number: int, bes
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         final = judge.final(observed, beside=beside)
         finite(final.scores, judge)
-        timing = Timing(
-            seconds=seconds, final_seconds=time.perf_counter() - begun, price=price_of(product, bench.sample)
-        )
+        final_seconds, other_tasks = time.perf_counter() - begun, other_finals(bench, observed)
+        timing = Timing(seconds=seconds, final_seconds=final_seconds, price=price_of(product, bench.sample))
         with create(folder, kind="other-base", config=settings, parents=parents, readings=measured.values()) as inside:
-            save_measured(inside, measured)
-            final.save(inside / "final")
+            save_base(inside, measured, final, other_tasks)
             write_text(inside / "timing.json", timing.model_dump_json())
     timing = read_record(folder / "timing.json", Timing)
     with as_written(folder):
-        measured, final = load_measured(folder), load_final(folder / "final")
-        refuse_other(measured, bench)
-        refuse_other_final(final, judge)
-    return MeasuredBase(ref, ref, measured, final, timing.seconds, timing.final_seconds, timing.price)
+        loaded, shipped, others = load_base(folder, bench)
+    return MeasuredBase(ref, ref, loaded, shipped, timing.seconds, timing.final_seconds, timing.price, others)

@@ -137,6 +137,7 @@ def plan_stage(
             end_seconds=later
             + judging
             + 2 * baseline.final_seconds
+            + baseline.other_seconds
             + evidence_seconds(baseline, judging=judging)
             + verdict_looks(curated, candidates) * baseline.seconds,
             memory_bytes=peak_to_come(best_device(), [timing.timed for timing in timings], arrays),

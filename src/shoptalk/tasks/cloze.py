@@ -7,7 +7,8 @@ principle": named entities among candidates of the same document type). Alternat
 long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
 the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
 
-A look asks one gap of each document, a verdict several, whose share of right answers is the document's score.
+A look asks one gap of each document. A verdict asks several others, whose share of right answers is the document's
+score: entries were chosen by the gap that looks ask.
 """
 
 import re
@@ -25,8 +26,8 @@ from shoptalk.text.corpus import Corpus
 MOST = 100
 """Documents that are asked about."""
 EACH = 6
-"""Gaps of a document that a verdict asks, at most. Of one each, with a hundred documents and models that differ in 15
-gaps, the interval would reach eight points to either side.
+"""Gaps of a document that a verdict asks, at most, beside the one of looks. Of one each, with a hundred documents and
+models that differ in 15 gaps, the interval would reach eight points to either side.
 """
 OPTIONS = 5
 CONTEXT = 120
@@ -49,7 +50,7 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class ClozeJudge(Judge):
-    """Gaps in held-out documents, each asked once."""
+    """Gaps in held-out documents: the first of each for looks, the others for a verdict."""
 
     key: str
     measure: Measure
@@ -66,9 +67,10 @@ class ClozeJudge(Judge):
         return _right(product, [gaps[0] for gaps in self.gaps])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
-        """The share of each document's gaps where it is."""
-        right = _right(product, [gap for gaps in self.gaps for gap in gaps])
-        counts = np.array([len(gaps) for gaps in self.gaps])
+        """The same of each document's other gaps, as the share of them; of a document with one gap, of that one."""
+        asked = [gaps[1:] or gaps for gaps in self.gaps]
+        right = _right(product, [gap for gaps in asked for gap in gaps])
+        counts = np.array([len(gaps) for gaps in asked])
         return Final((np.add.reduceat(right, np.cumsum(counts) - counts, dtype=np.float64) / counts)[None])
 
 
@@ -79,8 +81,8 @@ def _right(product: LanguageModel, gaps: Sequence[Gap]) -> Bool[np.ndarray, " n"
 
 
 def cloze(ground: Ground) -> ClozeJudge | None:
-    """The judge of gaps; None of products that are no language models, or where the held-out documents have fewer than
-    two gaps.
+    """The judge of gaps; None of products that are no language models, or where fewer than two held-out documents have
+    a gap.
     """
     if ground.kind != "lm":
         return None
@@ -93,8 +95,8 @@ def cloze(ground: Ground) -> ClozeJudge | None:
             name="cloze accuracy",
             unit="%",
             difference="points",
-            finding=f"chooses the name or number of an unseen document, of {OPTIONS}, in {{adapted}} of the gaps "
-            "against {base}",
+            finding=f"chooses the right name or number of {OPTIONS} in {{adapted}} of an unseen document's gaps, on "
+            "average over documents, against {base}",
             examples="documents with names or numbers",
             scale=100.0,
             trained="model",
@@ -106,7 +108,7 @@ def cloze(ground: Ground) -> ClozeJudge | None:
     )
 
 
-def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST, each: int = EACH) -> list[tuple[Gap, ...]]:
+def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST, each: int = 1 + EACH) -> list[tuple[Gap, ...]]:
     """Gaps in each of up to `most` documents, up to `each` of them with different answers; a document without a fitting
     name or number has none, and is left out.
     """

@@ -43,7 +43,8 @@ def trace(
     made.artifact("corpus", "corpus", "corpus", texts, more=sources)
     _base(made, world, baseline)
     says = f"{world.base_name} measured before anything was learned"
-    made.artifact("baseline", "baseline", "baseline", says, seconds=baseline.seconds + baseline.final_seconds)
+    seconds = baseline.seconds + baseline.final_seconds + baseline.other_seconds
+    made.artifact("baseline", "baseline", "baseline", says, seconds=seconds)
     taught = (
         {name: _prepared(made, prepared, name, nouns) for name in prepared.candidates} if prepared is not None else {}
     )

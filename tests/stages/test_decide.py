@@ -1,0 +1,101 @@
+"""What the verdict reads of the challenger, and which way round it says so."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from shoptalk.config import load
+from shoptalk.evaluate.bench import measure
+from shoptalk.evaluate.other_tasks import other_finals
+from shoptalk.nn.tiny_lm import tiny_language_model
+from shoptalk.records import Reading
+from shoptalk.stages import decide
+from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.decide import Judged, decide_stage
+from shoptalk.stages.entry import Entry
+from shoptalk.stages.world import World
+from shoptalk.tasks.judge import Final
+from tests.conftest import Listener
+from tests.evaluate.test_bench import Lengths
+from tests.evaluate.test_other_tasks import Risen, bench_of
+
+BASE = tiny_language_model()
+CHALLENGER = replace(BASE, name="adapted")
+
+
+class WithTest(Risen):
+    """A judge with a supplied test, on which models have the same scores."""
+
+    class _Supplied:
+        cluster = np.arange(40)
+
+        def __init__(self, judge: Risen) -> None:
+            self.judge = judge
+
+        def scores(self, product: Any, final: Final) -> np.ndarray:
+            return self.judge.final(product).scores
+
+    def __init__(self, key: str, before: np.ndarray, after: np.ndarray) -> None:
+        super().__init__(key, before, after)
+        self.test = WithTest._Supplied(self)
+
+
+def decided(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, run: Path, *judges: Lengths
+) -> tuple[Judged, list[str]]:
+    """The verdict on one entry, and the models that were opened for it."""
+    opened: list[str] = []
+
+    def open_product(_: object, model: str) -> Any:
+        opened.append(model)
+        return CHALLENGER if model.endswith("encoder") else BASE
+
+    monkeypatch.setattr(decide, "open_product", open_product)
+    bench = replace(bench_of(*judges), probes={}, guards={})
+    judge = bench.judge
+    assert judge is not None
+    config = load(base="tiny", task="language_model")
+    world = World(run, config, listener)
+    baseline = Mock(spec=Baseline, bench=bench, measured=measure(BASE, bench), kind="lm", others={}, price=None)
+    baseline.final, baseline.other_tasks = judge.final(BASE), other_finals(bench, BASE)
+    baseline.seconds = baseline.final_seconds = 1.0
+    look = Reading(key=judge.key, name="length", value=1.0, unit="cm", n=40)
+    looked = replace(baseline.measured, readings=(look,), scores={judge.key: judge.final(CHALLENGER).scores})
+    entry = Mock(spec=Entry, candidate="clm", step=9, tokens=9, merge=None, measured=looked, alarm=None, seconds=1.0)
+    entry.name, entry.folder = "clm@9", run / "clm-9"
+    return decide_stage(world, baseline, [entry]), opened
+
+
+def rising(key: str, by: float, of: type[Risen] = Risen) -> Risen:
+    values = 5.0 + np.random.default_rng(0).normal(size=(1, 40))
+    return of(key, values, values + by)
+
+
+def test_what_training_makes_worse_at_another_task_is_told_as_a_loss_and_what_it_makes_better_as_a_gain(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    judges = (rising("goal", 1.0), rising("worse", -1.0), rising("better", 2.0))
+    judged, opened = decided(monkeypatch, listener, tmp_path, *judges)
+    rows = {row["task"]: row for row in judged.facts["other_tasks"]}
+    assert rows["worse"]["gain"] == pytest.approx(-2.0) and rows["better"]["gain"] == pytest.approx(4.0)
+    assert judged.facts["gain"] == pytest.approx(2.0)
+    for key, row in rows.items():
+        before = 2 * next(judge for judge in judges if judge.key == key).values.mean()
+        assert row["base"] == pytest.approx(before) and row["adapted"] == pytest.approx(before + row["gain"])
+        assert row["sentence"] in judged.facts["sentence"]
+    assert opened == [str(tmp_path / "clm-9" / "encoder")]  # the base was read by the baseline stage
+    assert listener.said[-1] == "decide: measuring it at worse, better"
+
+
+def test_the_challenger_is_opened_once_for_a_supplied_test_too_and_what_it_gains_there_is_no_loss(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    judges = (rising("goal", 1.0, WithTest), rising("worse", -1.0))
+    judged, opened = decided(monkeypatch, listener, tmp_path, *judges)
+    assert judged.facts["on_test"] and judged.facts["gain"] == pytest.approx(2.0)
+    assert opened == [str(tmp_path / "clm-9" / "encoder"), "tiny"]
+    assert len((tmp_path / "test_reads.jsonl").read_text().splitlines()) == 1
