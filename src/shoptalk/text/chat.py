@@ -201,7 +201,7 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
         )
     try:
         return write(tokenizer, turns, asking=asking)
-    except Exception as error:  # templates raise anything
+    except ValueError as error:
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
             f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
