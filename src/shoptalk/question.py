@@ -93,15 +93,15 @@ class Question(Frozen):
         version alone, which is told in words.
         """
         before, now = earlier.asked, self.asked
-        told = _OF_THE_VERSION.get(self.command, {})
+        of_version = _OF_THE_VERSION.get(self.command, {})
         names = [
             name
             for name in now | before
-            if name not in told and (name.startswith(_OPTIONAL) or (name in now and name in before))
+            if name not in of_version and (name.startswith(_OPTIONAL) or (name in now and name in before))
         ]
         pairs = [(name, before.get(name, _DEFAULT), now.get(name, _DEFAULT)) for name in names]
         differ = [f"{name}: {_short(then)} -> {_short(value)}" for name, then, value in pairs if then != value]
-        return differ + [words for name, words in told.items() if before.get(name) != now.get(name)]
+        return differ + [words for name, words in of_version.items() if before.get(name) != now.get(name)]
 
 
 def claim(folder: Path, question: Question, *, force: bool = False) -> None:
