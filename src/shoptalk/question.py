@@ -25,6 +25,17 @@ _DEFAULT = "its default"
 _OPTIONAL = ("objectives.", "objective.")
 """Prefixes of settings that are recorded only where a user gives them; one that is missing has its default."""
 _MOST_SHOWN = 5
+_OF_THE_VERSION = {
+    "questions": {
+        "prompts": "this version of Shoptalk asks the model in other words",
+        "rules": "this version of Shoptalk judges questions by other rules",
+    }
+}
+"""For each command, what of its question no user sets, and what is said where it differs. Where it is missing, an
+earlier version made the work, which is a difference.
+"""
+_ALL_ANEW = ("questions",)
+"""Commands that make everything again for another question."""
 # For each command, the artifact that it ends with, and its name in messages.
 _RESULTS = {
     "adapt": ("decision", "a finished verdict"),
@@ -78,12 +89,19 @@ class Question(Frozen):
         """The settings and inputs that differ, as `name: before -> now`.
 
         A setting that only one of the two has, because a version between them added it, is not a difference; that of an
-        objective is, because those are recorded only where they are given.
+        objective is, because those are recorded only where they are given, and so is what a command asks for by its
+        version alone, which is told in words.
         """
         before, now = earlier.asked, self.asked
-        names = [name for name in now | before if name.startswith(_OPTIONAL) or (name in now and name in before)]
+        of_version = _OF_THE_VERSION.get(self.command, {})
+        names = [
+            name
+            for name in now | before
+            if name not in of_version and (name.startswith(_OPTIONAL) or (name in now and name in before))
+        ]
         pairs = [(name, before.get(name, _DEFAULT), now.get(name, _DEFAULT)) for name in names]
-        return [f"{name}: {_short(then)} -> {_short(value)}" for name, then, value in pairs if then != value]
+        differ = [f"{name}: {_short(then)} -> {_short(value)}" for name, then, value in pairs if then != value]
+        return differ + [words for name, words in of_version.items() if before.get(name) != now.get(name)]
 
 
 def claim(folder: Path, question: Question, *, force: bool = False) -> None:
@@ -109,7 +127,7 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
             more = f"; and {len(differences) - _MOST_SHOWN} more" if len(differences) > _MOST_SHOWN else ""
             raise StorageError(
                 f"{folder} holds {_RESULTS[question.command][1]} for another question ({shown}{more}). Give another "
-                "--out to keep it, or --force to replace it; what has not changed is not made again."
+                f"--out to keep it, or --force to replace it; {_forced(question.command)}."
             )
     write_text(folder / FILE, question.model_dump_json(indent=1))
 
@@ -187,6 +205,10 @@ def _finished(folder: Path, command: str) -> bool:
     # `pretrain` leaves a language model in a folder of another name.
     names = (result, "model") if command == "pretrain" else (result,)
     return any(open_artifact(folder / name) is not None for name in names)
+
+
+def _forced(command: str) -> str:
+    return "all of it is made again" if command in _ALL_ANEW else "what has not changed is not made again"
 
 
 def _holding(folder: Path, command: str) -> str:

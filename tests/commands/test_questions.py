@@ -18,10 +18,10 @@ from shoptalk.assistant.sections import Passage, Span, passages_of
 from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.commands import question_prompts, questions
 from shoptalk.commands.batch_journal import BatchJournal
-from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, read_question
+from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, prompts_digest, read_question
 from shoptalk.commands.question_result import QuestionSettings
 from shoptalk.commands.questions import PAIRS, write_questions
-from shoptalk.commands.round_trip import JudgedQuestion, RoundTrip, WrittenQuestion
+from shoptalk.commands.round_trip import RULES, JudgedQuestion, RoundTrip, WrittenQuestion
 from shoptalk.config import CurateConfig, load
 from shoptalk.curate.answers import Passages, placed
 from shoptalk.curate.curation import curate, read_drops, to_corpus
@@ -33,6 +33,7 @@ from shoptalk.nn.tiny import tiny_product
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
+from shoptalk.question import FILE
 from shoptalk.records import Document
 from shoptalk.stages.world import World
 from shoptalk.text.chat import Message
@@ -359,12 +360,11 @@ def test_another_question_is_refused_where_it_would_replace_finished_work(
 @pytest.mark.parametrize(
     ("module", "name", "value", "said"),
     [
-        (question_prompts, "_INSTRUCTION", "Ask something.\n\n", "prompts: "),
-        (question_prompts, "WORKED", {"en": WORKED["en"][:1]}, "prompts: "),
-        (question_prompts, "_given", lambda heading, text, answer: f"{heading}|{text}|{answer}", "prompts: "),
-        (questions, "RULES", 0, "rules: 1 -> 0"),
+        (question_prompts, "_INSTRUCTION", "Ask something.\n\n", "asks the model in other words"),
+        (question_prompts, "WORKED", {"en": WORKED["en"][:1]}, "asks the model in other words"),
+        (questions, "RULES", RULES - 1, "judges questions by other rules"),
     ],
-    ids=["instruction", "worked examples", "form", "rules"],
+    ids=["instruction", "worked examples", "rules"],
 )
 def test_with_other_prompts_or_rules_nothing_that_was_judged_is_used_again(
     module: Any, name: str, value: object, said: str, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -380,8 +380,53 @@ def test_with_other_prompts_or_rules_nothing_that_was_judged_is_used_again(
     scribe = asking(monkeypatch, Titled())
     write_questions(world_of(stopped), "scribe", [documents])
     assert sorted(scribe.asked) == sorted(GOOD)  # all of them, also the two that were there
-    with pytest.raises(StorageError, match=rf"another question \({said}"):
+    with pytest.raises(StorageError, match=rf"another question \(this version of Shoptalk {said}\)") as refused:
         write_questions(world_of(finished), "scribe", [documents])
+    assert "or --force to replace it; all of it is made again." in str(refused.value)
+
+
+def test_what_an_earlier_version_finished_is_refused_too(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking(monkeypatch, Scribe())
+    write_questions(world_of(tmp_path / "run"), "scribe", [documents])
+    record = tmp_path / "run" / FILE
+    written = json.loads(record.read_text("utf-8"))
+    for name in ("prompts", "rules", "temperature"):  # a version before would have recorded none of them
+        del written["asked"][name]
+    record.write_text(json.dumps(written), "utf-8")
+    words = "this version of Shoptalk asks the model in other words; this version of Shoptalk judges questions by other"
+    with pytest.raises(StorageError, match=rf"another question \({words} rules\)"):
+        write_questions(world_of(tmp_path / "run"), "scribe", [documents])
+
+
+FORMS: dict[str, tuple[str, object]] = {
+    "form": ("_given", lambda heading, text, answer: f"{heading}|{text}|{answer}"),
+    "full stops": ("told", lambda passage: " ".join(line.text for line in passage.lines)),
+    "one text": ("prompt", lambda passage, answer, *, examples: prompt(passage, answer, examples=examples) + " "),
+    "one text's examples": (
+        "prompt",
+        lambda passage, answer, *, examples: prompt(passage, answer, examples=examples).replace("\n\n", "\n"),
+    ),
+    "turns": (
+        "messages",
+        lambda passage, answer, *, examples: [
+            Message("system", ""),
+            *messages(passage, answer, examples=examples),
+        ],
+    ),
+    "the language of examples": ("_worked", lambda passage: WORKED["en"]),
+}
+
+
+@pytest.mark.parametrize(("name", "changed"), FORMS.values(), ids=FORMS)
+def test_whatever_the_model_reads_otherwise_changes_the_prompts_digest(
+    name: str, changed: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = prompts_digest()
+    assert before == prompts_digest()
+    monkeypatch.setattr(question_prompts, name, changed)
+    assert prompts_digest() != before
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_passage_alone(

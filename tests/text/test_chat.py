@@ -55,6 +55,18 @@ def said(tokenizer: object, chat: Rendered) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("reply", [[("agent", "3")], []], ids=["answered", "to be answered"])
+@pytest.mark.parametrize("place", range(3))
+def test_a_passage_stands_before_all_of_the_words_that_are_answered_wherever_among_them_it_was_retrieved(
+    place: int, reply: list[tuple[str, str]]
+) -> None:
+    turns = [("customer", "Hi"), ("customer", "Fee?"), *reply]
+    turns.insert(place, ("passage", "P"))
+    corpus = corpus_of(*turns)
+    answers = [Message("assistant", text) for _, text in reply]
+    assert messages_of(corpus, 0, len(corpus)) == [Message("user", "P\n\nHi\nFee?"), *answers]
+
+
 @pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])
 def test_what_the_assistant_says_is_its_words_and_the_end_of_its_turn(template: str) -> None:
     tokenizer = tokenizer_with(template)
@@ -221,11 +233,16 @@ def test_a_passage_before_a_reply_stands_before_the_words_that_the_reply_answers
     assert [message.role for message in messages] == ["user", "assistant"] * 2
 
 
-def test_what_is_retrieved_after_the_question_stands_first_in_its_order_and_nothing_behind_the_last_reply() -> None:
+def test_what_is_retrieved_stands_first_in_its_order_and_nothing_behind_the_last_reply() -> None:
     corpus = corpus_of(
         ("context", "P"), ("user", "Fee?"), ("passage", "Q"), ("document", "R"), ("bot", "3"), ("passage", "S")
     )
-    assert messages_of(corpus, 0, len(corpus)) == [Message("user", "Q\n\nR\n\nP\n\nFee?"), Message("assistant", "3")]
+    assert messages_of(corpus, 0, len(corpus)) == [Message("user", "P\n\nQ\n\nR\n\nFee?"), Message("assistant", "3")]
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("last", [("agent", "3")], ids=["answered"])
+def XX() -> None: ...
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])

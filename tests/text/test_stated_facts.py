@@ -89,6 +89,76 @@ def test_another_range_is_refused_by_its_number(said: str, number: str) -> None:
     assert told == f"the number {number} stands in no passage that it cites"
 
 
+FORMS = (
+    "8-10",
+    "8–10",
+    "8 – 10",
+    "8 - 10",
+    "8\u201110",
+    "8 to 10",
+    "8 up to 10",
+    "from 8 am to 10 am",
+    "8am-10am",
+    "€8–€10",
+    "€ 8 to € 10",
+    "8 bis 10",
+    "8 bis zu 10",
+    "between 8 and 10",
+    "zwischen 8 und 10",
+)
+
+
+@pytest.mark.parametrize("passage", FORMS)
+def test_each_form_of_a_range_stands_for_every_other(passage: str) -> None:
+    for said in FORMS:
+        sentence = f"The heated cabins with balcony, sea view and bath are {said}."
+        assert "8-10" in numbers_in(sentence), said
+        assert unsupported(sentence, sentence.replace(said, passage)) is None, said
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "8-10"])
+def test_a_range_whose_ends_stand_in_other_ranges_is_refused_in_every_form(form: str) -> None:
+    said = f"Cabins {form.replace('8', '1')} are heated."
+    read = "Cabins 1 to 4 are small. Cabins 8 to 10 are heated."
+    assert str(unsupported(said, read)).startswith("the range 1")
+
+
+@pytest.mark.parametrize("dash", ["-", "–", " to "])
+def test_a_range_the_other_way_round_is_another_one(dash: str) -> None:
+    told = unsupported(f"A boat costs 2,000{dash}1,000 marks.", "A boat costs 1,000–2,000 marks.")
+    assert told is not None and f"2,000{dash}1,000 stands in no" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Room 8 - 10 people - is heated.",
+        "Room 10 - 8 people fit in - is heated.",
+        "Rooms 8 and 10.",
+        "Bus 10 – 4 crowns.",
+    ],
+)
+def test_a_dash_that_begins_a_remark_makes_no_range(text: str) -> None:
+    assert not any("-" in number for number in numbers_in(text))
+    assert unsupported(text, text) is None
+
+
+def test_a_remark_behind_a_dash_supports_no_range() -> None:
+    told = unsupported("Room 8-10 is heated.", "Room 8 - 10 people - is heated.")
+    assert told == "the number 8-10 stands in no passage that it cites"
+
+
+def test_times_over_midnight_are_a_range() -> None:
+    assert "22:00-6:00" in numbers_in("Quiet hours: 22:00 – 6:00") & numbers_in("Ruhe: 22:00 Uhr bis 6:00 Uhr")
+    assert {"8-10", "9-11"} <= numbers_in("Monday 8 - 10, Tuesday 9 - 11")
+    assert "9-5" in numbers_in("Open 9 am - 5 pm.") & numbers_in("Open from 9 to 5.")
+
+
+def test_a_range_may_have_one_word_at_both_ends() -> None:
+    assert "3-5" in numbers_in("The fee is 3 crowns to 5 crowns.") & numbers_in("Between 3 Crowns and 5 crowns")
+    assert "10-12" not in numbers_in("Walk 10 minutes to 12 Harbour Street.")
+
+
 def test_numbers_in_two_sentences_are_no_range() -> None:
     assert numbers_in("It opens at 8. To 10 people it is free - 5 pay.") == {"8", "10", "5"}
     assert numbers_in("8–10–12") == {"8", "10", "12", "8-10", "10-12"}

@@ -6,9 +6,9 @@
 
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
-nothing is looked for in all of them. A sentence that says "left" where its source says "right" is refused (`OPPOSED`),
-and so is one with links or code. Where the run has a grounding head (`marker.py`), what these rules let through goes
-too if it marks a word of it.
+nothing is looked for in all of them. A sentence that says "open" where its source sentence has only "closed" is refused
+(`OPPOSED`), and so is one with links or code. Where the run has a grounding head (`marker.py`), what these rules let
+through goes too if it marks a word of it.
 """
 
 import re
@@ -20,29 +20,45 @@ from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 from shoptalk.text.plain_sentences import is_abbreviated
-from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_number
+from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_number, ranges_in
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
 
+_TO_THE_SIDE = (
+    r"(?:turn(?:s|ing)?|go(?:es|ing)?|keep(?:s|ing)?|bear(?:s|ing)?) {0}|(?:on|to) (?:the|your) {0}|{0}[- ]hand|"
+    r"{0} side|{0} of"
+)
+"""Where "left" is not of "leave", and "right" neither what is due nor what is correct."""
 OPPOSED = (
-    ("left", "right"),
-    ("before", "after"),
-    ("above", "below"),
+    (_TO_THE_SIDE.format("left"), _TO_THE_SIDE.format("right")),
     ("open", "closed"),
     ("opens", "closes"),
-    ("with", "without"),
     ("minimum|at least", "maximum|at most"),
-    ("links|linke[nrs]?", "rechts|rechte[nrs]?"),
-    ("vor", "nach"),
-    ("oberhalb", "unterhalb"),
+    ("links", "rechts"),
     ("offen|geöffnet", "geschlossen"),
     ("öffnet", "schließt"),
-    ("mit", "ohne"),
-    ("mindestens", "höchstens"),
+    (r"mindestens|minimal\w*", r"höchstens|maximal\w*"),
 )
-"""Words of which a sentence must not have one where its source has the other."""
-_OPPOSED = [tuple(re.compile(rf"\b(?:{word})\b", re.I) for word in pair) for pair in OPPOSED]
+"""Words of which a sentence must not have one where its source sentence has only the other."""
+OPPOSED_BEFORE_THE_SAME = (
+    ("the left", "the right"),
+    ("before", "after"),
+    ("above", "below"),
+    ("with", "without"),
+    ("linke[nrs]?", "rechte[nrs]?"),
+    ("vor", "nach"),
+    ("oberhalb", "unterhalb"),
+    ("mit", "ohne"),
+)
+"""The same for words that are opposites only where the next word that says something is the same: "before the tour" and
+"after the tour", but not "with a card" and "without a fee".
+"""
+_OPPOSED = [
+    (tuple(re.compile(rf"\b(?:{word})\b", re.I) for word in pair), same)
+    for pairs, same in ((OPPOSED, False), (OPPOSED_BEFORE_THE_SAME, True))
+    for pair in pairs
+]
 
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
@@ -154,10 +170,15 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     `shared` is the share of its telling words that must stand there. A sentence that has neither a telling word nor a
     number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
 
-    Not covered: opposites other than `OPPOSED` ("early" for "late"), those of other languages than English and German,
-    an opposite where the source has both words ("left, then right"), what a sentence joins out of several sentences,
-    and a word in its other sense ("the right to return"). A denial that keeps the sense ("not without a lead" for "with
-    a lead") is refused.
+    Of opposites only those of `OPPOSED` and `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what
+    was read that shares most words with this one.
+
+    What passes wrongly: other opposites ("early" for "late") and other languages than English and German; an opposite
+    where the source sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences
+    denies something and the other does not, or before a synonym ("before the trip" for "after the tour"); and what a
+    sentence joins out of several sentences. What is refused wrongly: a true sentence whose words stand mostly in a
+    sentence about something else that has the opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed
+    on Sunday." is nearest, and "It is open every day." stands elsewhere).
     """
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
@@ -167,6 +188,9 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     for number in stated:
         if plain_number(number) not in numbers:
             return f"the number {number} stands in no {where}"
+    for plain, written in ranges_in(said).items():
+        if plain not in numbers:
+            return f"the range {written} stands in no {where}"
     for word in re.findall(r"[^\W\d_]+", said.lower()):
         if word in SPELT and SPELT[word] != "1":  # "one" is a pronoun as well
             stated.append(word)
@@ -213,13 +237,34 @@ def _turned(said: str, read: str) -> str | None:
     """An opposite of what the source sentence says: the sentence of what was `read` with which it shares most other
     words. Of several such sentences one without the opposite is enough.
     """
-    for one, other in ((pair[side], pair[1 - side]) for pair in _OPPOSED for side in (0, 1)):
-        if (word := one.search(said)) is None or other.search(said) or not other.search(read):
-            continue
-        rest = set(stems(one.sub(" ", said))) - COMMON_STEMS
-        shared = [(len(rest & set(stems(source))), source) for source in sentences_of(read)]
-        most = max((count for count, _ in shared), default=0)
-        sources = [source for count, source in shared if count == most]
-        if most and all(other.search(source) and not one.search(source) for source in sources):
-            return f"says {word[0]!r}, and its source the opposite: {sources[0][:80]!r}"
+    opposites = [(pair[side], pair[1 - side], same) for pair, same in _OPPOSED for side in (0, 1)]
+    opposites = [each for each in opposites if each[0].search(said) and each[1].search(read)]
+    if not opposites:
+        return None
+    sources = [(source, set(stems(source))) for source in dict.fromkeys(sentences_of(read))]
+    for word, opposite, same in opposites:
+        stated = _what_follows(word, said, same) - _what_follows(opposite, said, same)
+        rest = set(stems(word.sub(" ", said))) - COMMON_STEMS
+        most = max(len(rest & words) for _, words in sources)
+        nearest = [source for source, words in sources if len(rest & words) == most]
+        if most and all(
+            stated & (_what_follows(opposite, source, same) - _what_follows(word, source, same))
+            and _denies(said, word) == _denies(source, opposite)
+            for source in nearest
+        ):
+            return f"says {word.findall(said)[0]!r}, and its source the opposite: {nearest[0][:80]!r}"
     return None
+
+
+def _what_follows(word: re.Pattern[str], sentence: str, same: bool) -> set[str]:
+    """The stem that says something behind each place of a word, where it must be the `same`; else one sign for all."""
+    places = list(word.finditer(sentence))
+    if not same:
+        return {""} if places else set()
+    behind = ((stem for stem in stems(sentence[place.end() :]) if stem not in COMMON_STEMS) for place in places)
+    return {stem for stem in (next(rest, "") for rest in behind) if stem}
+
+
+def _denies(sentence: str, word: re.Pattern[str]) -> bool:
+    """Whether a sentence denies something by other words than this one ("without")."""
+    return _NOT.search(word.sub(" ", sentence)) is not None

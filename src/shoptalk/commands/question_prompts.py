@@ -13,10 +13,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 from shoptalk.artifact import digest
 from shoptalk.assistant.phrases import language_of
-from shoptalk.assistant.sections import Passage
+from shoptalk.assistant.sections import Passage, Span
 from shoptalk.curate.dedup import normalise
 from shoptalk.text.chat import Message
 from shoptalk.text.stated_facts import NAME, NUMBER
@@ -88,11 +90,18 @@ COPIED = frozenset(normalise(example.question) for examples in WORKED.values() f
 
 
 def prompts_digest() -> str:
-    """The hash of all that the model reads beside a passage and its answer."""
-    worked = {language: [(each.given, each.question) for each in examples] for language, examples in WORKED.items()}
-    return digest(
-        [_INSTRUCTION, worked, _given("{heading}", "{text}", "{answer}"), _given("", "{text}", "{answer}"), STOP]
-    )
+    """The hash of all that the model reads beside a passage and its answer: of the prompts to made-up passages in each
+    language, with and without a heading, as turns and as one text, behind each number of worked examples.
+    """
+    written: list[Any] = [STOP]
+    for language, heading in product(sorted(WORKED), ("A title", "")):
+        text = WORKED[language][0].passage
+        lines = (Span(0, len(text), text, 0), Span(0, 0, "A row", 1))
+        passage = Passage("d.md", heading, "A section" if heading else "", 0, len(text), text, lines)
+        for examples in range(MOST_EXAMPLES + 1):
+            turns = [(turn.role, turn.text) for turn in messages(passage, "An answer.", examples=examples)]
+            written += [turns, prompt(passage, "An answer.", examples=examples)]
+    return digest(written)
 
 
 def answers_of(passage: Passage, *, each: int, seed: int) -> list[str]:

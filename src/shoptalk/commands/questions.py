@@ -12,8 +12,8 @@ and what does not survive the round trip (`round_trip.py`) is dropped with its r
 | `drops.jsonl`         | what of the sources was left out, passages that were not asked about, questions       |
 | `result.json`         | what survived, and the counts by reason                                               |
 
-`DIR/work` holds what is judged already, a line a question: the same call goes on there. With other prompts or other
-rules it is another question, and begins anew.
+`DIR/work` holds what is judged already, a line a question: the same call goes on there. Where another version of
+Shoptalk asks or judges in another way, unfinished work begins anew, and finished work is refused without `force`.
 """
 
 import hashlib

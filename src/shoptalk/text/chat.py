@@ -63,9 +63,10 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
 
     An agent's turns (`AGENTS`) are the assistant's, what tools say is left out, and so are prompts ("system", where the
     corpus has another agent); everybody else is the user. Where nobody's role is known, speakers take turns. Turns of
-    one role that follow each other are one message. Retrieved passages stand before the user's words that the next
-    reply answers, whether they were retrieved before those words or after them. What an agent says before anybody asked
-    is left out.
+    one role that follow each other are one message. Retrieved passages stand, in their order, before all of the user's
+    words that the next reply answers, whether they were retrieved before, between or after those words; what is
+    retrieved after the last of the conversation's replies, and no words of the user follow, is left out. So is what an
+    agent says before anybody asked.
     """
     messages: list[Message] = []
     waiting: list[str] = []
@@ -79,16 +80,21 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
             waiting.append(text)
             continue
         role: Role = "assistant" if name in AGENTS or (not name and int(corpus.turn[place]) % 2) else "user"
-        if waiting and role == "user":
-            text, waiting = "\n\n".join([*waiting, text]), []
-        elif waiting and messages:
+        if role == "assistant" and messages:
             asked = -1 if messages[-1].role == "user" else -2
-            messages[asked], waiting = Message("user", "\n\n".join([*waiting, messages[asked].text])), []
+            messages[asked], waiting = _below(waiting, messages[asked]), []
         if messages and messages[-1].role == role:
             messages[-1] = Message(role, f"{messages[-1].text}\n{text}")
         elif messages or role == "user":
             messages.append(Message(role, text))
+    if messages and messages[-1].role == "user":
+        messages[-1] = _below(waiting, messages[-1])
     return messages
+
+
+def _below(passages: Sequence[str], message: Message) -> Message:
+    """The user's message with the passages before its words."""
+    return Message(message.role, "\n\n".join([*passages, message.text]))
 
 
 def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
@@ -201,7 +207,7 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
         )
     try:
         return write(tokenizer, turns, asking=asking)
-    except Exception as error:  # templates raise anything
+    except ValueError as error:
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
             f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"

@@ -1,0 +1,35 @@
+"""The number of the rules by which written questions are judged is raised with them."""
+
+import re
+from types import ModuleType
+
+from shoptalk.artifact import digest
+from shoptalk.assistant import ground
+from shoptalk.commands import round_trip
+from shoptalk.text import stated_facts
+
+PINNED = (2, "45873af2ee95")
+"""The number, and the digest of what decides."""
+
+
+def test_who_changes_what_decides_raises_the_number_of_the_rules() -> None:
+    deciding = [
+        patterns_of(ground),
+        patterns_of(stated_facts),
+        patterns_of(round_trip),
+        ground.OPPOSED,
+        ground.OPPOSED_BEFORE_THE_SAME,
+        ground.SHARED,
+        stated_facts.SPELT,
+        (round_trip.FEWEST_WORDS, round_trip.READ, round_trip.SENTENCES),
+    ]
+    now = (round_trip.RULES, digest(deciding)[:12])
+    assert now == PINNED, (
+        f"What decides about written questions has changed: raise RULES in commands/round_trip.py above {PINNED[0]}, "
+        f"so that work of the rules before is not gone on with, and pin {now[1]!r} with the new number here."
+    )
+
+
+def patterns_of(module: ModuleType) -> dict[str, tuple[str, int]]:
+    named = vars(module).items()
+    return {name: (value.pattern, value.flags) for name, value in named if isinstance(value, re.Pattern)}
