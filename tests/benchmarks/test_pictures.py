@@ -102,15 +102,6 @@ def test_the_nearest_of_a_names_training_pictures_speaks_for_it():
     assert emoji.recall(1, similarities, concepts) == 50.0
 
 
-def test_similarities_of_two_scales_weigh_the_same_once_standardised():
-    rng = np.random.default_rng(0)
-    similarities = rng.normal(size=(3, 5))
-    standardised = emoji.standardised(similarities)
-    np.testing.assert_allclose(standardised, emoji.standardised(100 * similarities + 7))
-    np.testing.assert_allclose([standardised.mean(axis=1), standardised.std(axis=1)], [[0.0] * 3, [1.0] * 3], atol=1e-9)
-    assert not emoji.standardised(np.ones((2, 3))).any()
-
-
 def test_the_table_of_the_documentation_names_every_part():
     from benchmarks import pictures
 
