@@ -1,4 +1,5 @@
-"""A pytest plugin: every shape that a signature of the product names is checked whenever it is called.
+"""A pytest plugin: the shapes that signatures and dataclasses of the product name are checked at every call, in the
+process of the tests.
 
 jaxtyping's own import hook wraps each function of a package, most of which name no shape; that took over half of the
 time of the tests. This one wraps those that name one, in the same way: innermost, below all other decorators.
@@ -24,20 +25,24 @@ DECORATOR = "_shapes_checked"
 
 
 def names_a_shape(annotation: Any) -> bool:
-    """Whether a type annotation is, or holds, an array with a shape."""
+    """Whether a type annotation is, or holds, an array with a shape. Bounds of type variables are not looked at."""
     if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
         return True
-    if isinstance(annotation, str):  # of a name that is defined further down
-        return "[" in annotation
+    if isinstance(annotation, str | typing.ForwardRef):  # of what is defined further down, and may name one
+        return True
     inside = annotation if isinstance(annotation, list | tuple) else typing.get_args(annotation)
     return any(map(names_a_shape, inside))
 
 
 def shapes_checked(defined: Any) -> Any:
     """This function or dataclass, checked at every call where its annotations name a shape."""
-    if not any(map(names_a_shape, inspect.get_annotations(defined).values())):
-        return defined
-    if inspect.isclass(defined) and not dataclasses.is_dataclass(defined):
+    if inspect.isclass(defined):
+        if not dataclasses.is_dataclass(defined):
+            return defined
+        annotations = [field.type for field in dataclasses.fields(defined)]
+    else:
+        annotations = list(inspect.get_annotations(defined).values())
+    if not any(map(names_a_shape, annotations)):
         return defined
     return jaxtyped(defined, typechecker=beartype.beartype)
 
@@ -45,7 +50,7 @@ def shapes_checked(defined: Any) -> Any:
 class _Decorate(ast.NodeTransformer):
     """Adds the decorator to every function, innermost, and to every class, outermost: around `@dataclass`."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # those that are asynchronous name no shapes
         node.decorator_list.append(ast.copy_location(ast.Name(DECORATOR, ast.Load()), node))
         return self.generic_visit(node)
 

@@ -386,7 +386,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def test_an_adapted_encoder_opens_again_with_the_vectors_it_had(finished: Finished) -> None:
+def test_an_adapted_encoder_opens_again_and_gives_a_text_the_same_vector_in_any_order(finished: Finished) -> None:
     entry = next((finished.out / "menu").iterdir()) / "encoder"
     texts = ["where is my card", "refund please"]
     np.testing.assert_allclose(

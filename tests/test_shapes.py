@@ -1,6 +1,7 @@
 """Signatures that name shapes are checked while tests run, and only those."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -30,6 +31,16 @@ def test_a_dataclass_of_another_shape_is_refused():
         rows((2, 4))
 
 
+def test_a_dataclass_is_refused_by_the_fields_that_it_inherits():
+    @shapes_checked
+    @dataclass(frozen=True)
+    class Known(PackedRows):
+        number: int = 0
+
+    with pytest.raises(TypeCheckError):
+        Known(*(torch.zeros(shape, dtype=torch.int64) for shape in ((2, 3), (2, 3), (2, 3), (2, 4))))
+
+
 def test_a_function_with_arguments_of_other_shapes_than_each_other_is_refused():
     with pytest.raises(TypeCheckError):
         pooled.gain(np.ones((5, 3)), np.ones((5, 2)), lambda sums: sums.mean(axis=1), seed=0)
@@ -51,12 +62,21 @@ def test_what_names_no_shape_is_left_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "annotation", [Ids, Ids | None, Sequence[Ids], Callable[[Float[Tensor, "m D"]], int], "Later[Ids]", tuple[int, Ids]]
+    "annotation",
+    [
+        Ids,
+        Ids | None,
+        Sequence[Ids],
+        Callable[[Float[Tensor, "m D"]], int],
+        "PackedRows",  # in quotes, it may be anything
+        Sequence["PackedRows"],
+        tuple[int, Ids],
+    ],
 )
 def test_a_shape_is_found_wherever_an_annotation_holds_it(annotation):
     assert names_a_shape(annotation)
 
 
-@pytest.mark.parametrize("annotation", [int, Sequence[int], Callable[[int], str], np.ndarray, "Later", None])
+@pytest.mark.parametrize("annotation", [int, Sequence[int], Callable[[int], str], np.ndarray, None])
 def test_other_annotations_name_none(annotation):
     assert not names_a_shape(annotation)

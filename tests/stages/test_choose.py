@@ -60,8 +60,8 @@ def test_where_every_pilot_is_outside_its_guards_the_one_that_is_least_outside_g
     ranking = chosen(monkeypatch, listener, pilots, replay=True).ranking
     assert ranking == ("clm-replay-25", "clm-replay-5", "clm") and listener.winner == "clm-replay-25"
     assert listener.said[-1] == (
-        "choose: clm-replay-25 goes on (all are outside their guards, by so many times what they allow: "
-        "clm-replay-25 1.0, clm-replay-5 3.0, clm 5.0)"
+        "choose: clm-replay-25 goes on (all are outside their guards, by so many limits, or points where a guard "
+        "allows nothing: clm-replay-25 1.0, clm-replay-5 3.0, clm 5.0)"
     )
 
 

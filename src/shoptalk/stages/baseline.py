@@ -92,16 +92,17 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             measured = measure(observed, bench)
         seconds = time.perf_counter() - begun
         rate = product.units(bench.items or bench.sample) / seconds
-        begun, final, per_item = time.perf_counter(), None, seconds / max(1, len(bench.items))
+        embedding = seconds / max(1, len(bench.items)) if isinstance(product, Embedder) else 0.0
+        begun, final = time.perf_counter(), None
         if bench.judge is not None:
             with world.profile.part("heads"):
                 final = bench.judge.final(observed, seconds=config.limits().time)
             finite(final.scores, bench.judge)
-            begun -= per_item * len(bench.judge.items)  # a challenger's are embedded for it
+            begun -= embedding * len(bench.judge.items)  # a challenger's are embedded for it
         final_seconds, begun = time.perf_counter() - begun, time.perf_counter()
         with world.profile.part("other tasks"):
             other_tasks = other_finals(bench, observed)
-        begun -= per_item * sum(len(judge.items) for judge in read_beside(bench))
+        begun -= embedding * sum(len(judge.items) for judge in read_beside(bench))
         detail = {
             "tokens_per_second": rate,
             "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,

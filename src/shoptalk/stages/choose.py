@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from shoptalk import decide
 from shoptalk.evaluate import labelfree
@@ -52,8 +53,8 @@ def choose_stage(world: World, prepared: Prepared, baseline: Baseline) -> Chosen
         if not inside:
             limits = {name: beyond(baseline.bench.guards, baseline.measured, last[name].measured) for name in scores}
             order = {name: -over for name, over in limits.items()}
-            why = "all are outside their guards, by so many times what they allow"
-            figures = {name: f"{over:.1f}" for name, over in limits.items()}
+            why = "all are outside their guards, by so many limits, or points where a guard allows nothing"
+            figures = {name: f"{over:.1f}" if isfinite(over) else "collapsed" for name, over in limits.items()}
     ranking = tuple(sorted(scores, key=lambda name: (name not in survivors, -order[name])))
     for keep in prepared.plan.keep:
         survivors = decide.halve({name: order[name] for name in survivors}, keep)

@@ -100,7 +100,7 @@ def finetune_stage(
     encoder: Artifact,
     *,
     kind: str = "",
-    known: Sequence["_Known"] = (),
+    known: Sequence[_Known] = (),
 ) -> None:
     """The classifier of every label, on the encoder that is served; leaves `RUN/head`. `kind` is that of the head with
     which the verdict has judged the encoder; of `known` items it has the vectors.
