@@ -21,7 +21,8 @@ from jaxtyping import AbstractArray, jaxtyped
 
 PACKAGE = "shoptalk"
 DECORATOR = "_shapes_checked"
-"""What modules call `shapes_checked`."""
+IMPORT = f"from tests.shapes import shapes_checked as {DECORATOR}"
+"""Stands at the beginning of every module; `runpy` runs a module's code without its loader."""
 
 
 def names_a_shape(annotation: Any) -> bool:
@@ -62,12 +63,10 @@ class _Decorate(ast.NodeTransformer):
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        code: CodeType = compile(_Decorate().visit(ast.parse(self.get_data(path))), path, "exec")
+        tree = _Decorate().visit(ast.parse(self.get_data(path)))
+        tree.body.insert(1 if ast.get_docstring(tree) else 0, ast.parse(IMPORT).body[0])
+        code: CodeType = compile(tree, path, "exec")
         return code
-
-    def exec_module(self, module: ModuleType) -> None:
-        vars(module)[DECORATOR] = shapes_checked
-        super().exec_module(module)
 
 
 class _Finder(MetaPathFinder):
