@@ -54,7 +54,7 @@ TWO, ALL = ("mlm", "neighbours", "none"), ("mlm", "simcse", "turns", "neighbours
 def config_for(base: Path, **values: object) -> Config:
     small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
     return load(
-        overrides=[*small, "train.snapshot_seconds=0.02"],
+        overrides=small,
         base=str(base),
         **({"budget": BUDGET, "draws": 5, "shots": 2, "candidates": TWO} | values),
     )
@@ -158,9 +158,9 @@ def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_ag
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
     out, again = tmp_path / "run", Listener()
-    config = config_for(tiny_base)
-    later = config.model_copy(update={"train": config.train.model_copy(update={"snapshot_seconds": 30.0})})
-    first = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels).told()
+    later = config_for(tiny_base)
+    often = later.model_copy(update={"train": later.train.model_copy(update={"snapshot_seconds": 0.02})})
+    first = adapt([world.conversations], out=out, config=often, report=listener, labels=world.labels).told()
     second = adapt([world.conversations], out=out, config=later, report=again, labels=world.labels).told()
     assert trained(listener) and not trained(again)
     assert second["candidates"] == first["candidates"]
@@ -213,7 +213,7 @@ def test_a_changed_threshold_decides_again_without_training(
     world, out = finished.world, finished.out
     small = [f"objectives.{name}.batch=8" for name in ("mlm", "simcse", "turns", "neighbours")]
     config = load(
-        overrides=[*small, "train.snapshot_seconds=0.02", "smallest_gain=1.5"],
+        overrides=[*small, "smallest_gain=1.5"],
         base=str(tiny_base), budget=BUDGET, draws=5, shots=2, candidates=TWO,
     )  # fmt: skip
     verdict = adapt([world.conversations], out=out, config=config, report=listener, labels=world.labels, force=True)
