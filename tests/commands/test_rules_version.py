@@ -4,23 +4,23 @@ import re
 from types import ModuleType
 
 from shoptalk.artifact import digest
-from shoptalk.assistant import ground
-from shoptalk.commands import round_trip
-from shoptalk.text import stated_facts
+from shoptalk.assistant import fulltext, ground
+from shoptalk.commands import question_prompts, questions, round_trip
+from shoptalk.text import plain_sentences, stated_facts
 
-PINNED = (2, "45873af2ee95")
+PINNED = (3, "242d401dc4f7")
 """The number, and the digest of what decides."""
 
 
 def test_who_changes_what_decides_raises_the_number_of_the_rules() -> None:
     deciding = [
-        patterns_of(ground),
-        patterns_of(stated_facts),
-        patterns_of(round_trip),
+        *map(patterns_of, (fulltext, ground, plain_sentences, question_prompts, questions, round_trip, stated_facts)),
+        sorted(fulltext.COMMON_STEMS),
         ground.OPPOSED,
         ground.OPPOSED_BEFORE_THE_SAME,
         ground.SHARED,
         stated_facts.SPELT,
+        (question_prompts.FEWEST_WORDS, questions.FEWEST_WORDS, questions.MOST_TOKENS),
         (round_trip.FEWEST_WORDS, round_trip.READ, round_trip.SENTENCES),
     ]
     now = (round_trip.RULES, digest(deciding)[:12])

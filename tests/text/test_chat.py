@@ -240,9 +240,18 @@ def test_what_is_retrieved_stands_first_in_its_order_and_nothing_behind_the_last
     assert messages_of(corpus, 0, len(corpus)) == [Message("user", "P\n\nQ\n\nR\n\nFee?"), Message("assistant", "3")]
 
 
-@pytest.mark.parametrize("place", range(3))
-@pytest.mark.parametrize("last", [("agent", "3")], ids=["answered"])
-def XX() -> None: ...
+def test_passages_keep_their_order_where_the_agent_speaks_between_them() -> None:
+    turns = [("passage", "P"), ("user", "Fee?"), ("agent", "One moment."), ("passage", "R"), ("agent", "3")]
+    asked, said = Message("user", "P\n\nR\n\nFee?"), Message("assistant", "One moment.\n3")
+    corpus = corpus_of(*turns)
+    assert messages_of(corpus, 0, len(corpus)) == [asked, said]
+    corpus = corpus_of(*turns, ("user", "And now?"), ("passage", "S"), ("agent", "4"))
+    assert messages_of(corpus, 0, len(corpus)) == [
+        asked,
+        said,
+        Message("user", "S\n\nAnd now?"),
+        Message("assistant", "4"),
+    ]
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA2, GEMMA], ids=["ChatML", "Llama 2", "Gemma"])

@@ -129,6 +129,17 @@ def test_the_count_begins_anew_with_each_conversation_and_grows_with_it() -> Non
     assert len(write(tokenizer_with("{{ messages[0]['content'] }}"), long, asking=False)) == 3_000_000
 
 
+@pytest.mark.parametrize("condition", ["", " if true", " if n % 2", " if false"])
+def test_a_pass_of_a_loop_is_one_step_whether_it_has_a_condition_or_none(
+    condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template, "MOST_STEPS", 5_000)
+    template = "{% for n in range(RANGE)" + condition + " %}{% endfor %}."
+    assert write(tokenizer_with(template.replace("RANGE", "7_000")), TURNS, asking=False) == "."
+    with pytest.raises(ValueError, match="more than 7,000 steps"):
+        write(tokenizer_with(template.replace("RANGE", "7_001")), TURNS, asking=False)
+
+
 def test_each_thread_counts_its_own_conversation() -> None:
     tokenizer = tokenizer_with("{% for n in range(60_000) %}{% endfor %}.")
     with ThreadPoolExecutor(4) as pool:

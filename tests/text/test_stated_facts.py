@@ -1,5 +1,7 @@
 """The numbers that a text states, in one form whatever marks stand in them."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +99,9 @@ FORMS = (
     "8\u201110",
     "8 to 10",
     "8 up to 10",
+    "8 through 10",
+    "8 until 10",
+    "8 bis um 10",
     "from 8 am to 10 am",
     "8am-10am",
     "€8–€10",
@@ -108,7 +113,19 @@ FORMS = (
 )
 
 
-@pytest.mark.parametrize("passage", FORMS)
+WITH_WORDS = (
+    "from 8 AM to 10 PM",
+    "CHF 8 to CHF 10",
+    "8 to 10 CHF",
+    "EUR 8 to 10",
+    "8 CHF to 10 CHF",
+    "between CHF 8 and 10",
+    "8 day to 10 days",
+)
+"""Those that have words of their own, which must stand in a passage, too."""
+
+
+@pytest.mark.parametrize("passage", [*FORMS, *WITH_WORDS])
 def test_each_form_of_a_range_stands_for_every_other(passage: str) -> None:
     for said in FORMS:
         sentence = f"The heated cabins with balcony, sea view and bath are {said}."
@@ -121,6 +138,50 @@ def test_a_range_whose_ends_stand_in_other_ranges_is_refused_in_every_form(form:
     said = f"Cabins {form.replace('8', '1')} are heated."
     read = "Cabins 1 to 4 are small. Cabins 8 to 10 are heated."
     assert str(unsupported(said, read)).startswith("the range 1")
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("It is open from 8 to 18.", "It opens at 8 and closes at 18."),
+        ("It is open from 8 to 18.", "It opens at 8:00 and closes at 18:00."),
+        ("It is open from 8 to 18.", "It is open 8:00–18:00."),
+        ("It is open from 8 to 18.", "It is open 8:00-18:00."),
+        ("It is open from 8 to 18:00.", "It is open 8:00–18:00."),
+        ("It is open from 8 to 10.", "It is open from eight to ten."),
+        ("It is open from 8 to 10.", "It is open from 8 o'clock up until 10 o'clock."),
+        ("A boat costs 5 to 10 CHF.", "A boat costs CHF 5 in winter and CHF 10 in summer."),
+    ],
+)
+def test_a_range_stands_where_both_ends_stand_in_one_sentence(said: str, read: str) -> None:
+    assert unsupported(said, read) is None
+
+
+@pytest.mark.parametrize("said", ["1–10", "1 to 10", "1 - 10", "1 bis 10", "4 to 8"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        "Cabins 1 to 4 are small and cabins 8 to 10 heated.",
+        "Cabins 1-4 are small and cabins 8–10 heated.",
+        "Cabin 1 and 4 are small. Cabin 8 and 10 are heated.",
+    ],
+)
+def test_ends_of_other_ranges_and_of_other_sentences_make_no_range(said: str, read: str) -> None:
+    assert unsupported(f"Cabins {said} are heated.", read) == f"the range {said} stands in no passage that it cites"
+
+
+@pytest.mark.parametrize("dash", "-–—")
+def test_a_dash_at_the_beginning_or_end_of_a_line_makes_no_range(dash: str) -> None:
+    for text in (f"It costs 8\n{dash} 10 crowns", f"It costs 8 {dash}\n10 crowns", f"8\n{dash}10", f"8{dash}\n10"):
+        assert numbers_in(text) == {"8", "10"}
+        assert unsupported("It costs 8 – 10 crowns.", text) is not None
+    assert "8-10" in numbers_in(f"Cabins 8 {dash} 10\n{dash} for adults") and "8-10" in numbers_in("from 8\nto 10")
+
+
+def test_many_numbers_are_looked_through_in_no_time() -> None:
+    begun = time.perf_counter()
+    assert unsupported("Cabins 1 to 2 are heated.", f"Cabins {' '.join(map(str, range(2, 20_000)))} are 1heated.")
+    assert time.perf_counter() - begun < 2
 
 
 @pytest.mark.parametrize("dash", ["-", "–", " to "])

@@ -14,56 +14,88 @@ through goes too if it marks a word of it.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 from shoptalk.text.plain_sentences import is_abbreviated
-from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_number, ranges_in
+from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, both_ends_apart, numbers_in, plain_number, ranges_in
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
 
+
+class Opposites(NamedTuple):
+    """Two words that are opposites within a frame."""
+
+    one: str
+    other: str
+    frame: str = "{0}"
+
+
 _TO_THE_SIDE = (
-    r"(?:turn(?:s|ing)?|go(?:es|ing)?|keep(?:s|ing)?|bear(?:s|ing)?) {0}|(?:on|to) (?:the|your) {0}|{0}[- ]hand|"
-    r"{0} side|{0} of"
+    r"(?:turn(?:s|ing)?|go|keep(?:s|ing)?|bear(?:s|ing)?|first|second|third|next|sharp|immediately) {0}|"
+    r"(?:on|to) (?:the|your) {0}|{0}[- ]hand|{0} side"
 )
-"""Where "left" is not of "leave", and "right" neither what is due nor what is correct."""
+"""Where "left" is not of "leave", and "right" neither what is due nor what is correct nor what is straight."""
 OPPOSED = (
-    (_TO_THE_SIDE.format("left"), _TO_THE_SIDE.format("right")),
-    ("open", "closed"),
-    ("opens", "closes"),
-    ("minimum|at least", "maximum|at most"),
-    ("links", "rechts"),
-    ("offen|geöffnet", "geschlossen"),
-    ("öffnet", "schließt"),
-    (r"mindestens|minimal\w*", r"höchstens|maximal\w*"),
+    Opposites("left", "right", _TO_THE_SIDE),
+    Opposites("open", "closed"),
+    Opposites("opens", "closes"),
+    Opposites("minimum|at least", "maximum|at most"),
+    Opposites("links", "rechts"),
+    Opposites("offen|geöffnet", "geschlossen"),
+    Opposites("öffnet", "schließt"),
+    Opposites(r"mindestens|minimal\w*", r"höchstens|maximal\w*"),
 )
 """Words of which a sentence must not have one where its source sentence has only the other."""
 OPPOSED_BEFORE_THE_SAME = (
-    ("the left", "the right"),
-    ("before", "after"),
-    ("above", "below"),
-    ("with", "without"),
-    ("linke[nrs]?", "rechte[nrs]?"),
-    ("vor", "nach"),
-    ("oberhalb", "unterhalb"),
-    ("mit", "ohne"),
+    Opposites("left", "right", "the {0}"),
+    Opposites("before", "after"),
+    Opposites("above", "below"),
+    Opposites("with", "without"),
+    Opposites("linke[nrs]?", "rechte[nrs]?"),
+    Opposites("vor", "nach"),
+    Opposites("oberhalb", "unterhalb"),
+    Opposites("mit", "ohne"),
 )
 """The same for words that are opposites only where the next word that says something is the same: "before the tour" and
 "after the tour", but not "with a card" and "without a fee".
 """
-_OPPOSED = [
-    (tuple(re.compile(rf"\b(?:{word})\b", re.I) for word in pair), same)
+
+
+class _Said(NamedTuple):
+    """A word of a pair, as it is looked for."""
+
+    word: re.Pattern[str]
+    opposite: re.Pattern[str]
+    anywhere: re.Pattern[str]
+    """The word without its frame."""
+    same: bool
+    """Whether they must stand before the same word."""
+
+    @classmethod
+    def of(cls, word: str, opposite: str, frame: str, same: bool) -> Self:
+        framed, other, bare = (
+            re.compile(rf"\b(?:{text})\b", re.I) for text in (frame.format(word), frame.format(opposite), word)
+        )
+        return cls(framed, other, bare, same)
+
+
+_SAID = [
+    _Said.of(word, opposite, pair.frame, same)
     for pairs, same in ((OPPOSED, False), (OPPOSED_BEFORE_THE_SAME, True))
     for pair in pairs
+    for word, opposite in ((pair.one, pair.other), (pair.other, pair.one))
 ]
 
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
 _END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’»」』）]*(?:\s?\[\d{1,9}\])*")
 """Where a sentence of a written text may end, its citations included."""
+_NEXT = re.compile(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)")
+"""Where the next one begins."""
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
@@ -134,7 +166,7 @@ def sentences_of(text: str) -> list[str]:
     parts: list[str] = []
     for line in text.strip().splitlines():
         begun = ""
-        for piece in re.split(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)", line.strip()):
+        for piece in _NEXT.split(line.strip()):
             begun = f"{begun} {piece}" if begun else piece
             if is_abbreviated(begun):
                 continue
@@ -158,9 +190,7 @@ def whole_sentences(text: str) -> str:
 
 
 def _unsupported(said: str, read: Sequence[Found]) -> str | None:
-    texts = [
-        f"{hit.passage.heading}\n{hit.passage.text}\n{' '.join(x.text for x in hit.passage.lines)}" for hit in read
-    ]
+    texts = ["\n".join([hit.passage.heading, hit.passage.text, *(x.text for x in hit.passage.lines)]) for hit in read]
     return unsupported(said, "\n".join(texts))
 
 
@@ -170,26 +200,36 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     `shared` is the share of its telling words that must stand there. A sentence that has neither a telling word nor a
     number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
 
-    Of opposites only those of `OPPOSED` and `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what
-    was read that shares most words with this one.
+    A range must stand there in one of the forms of `ranges_in`, or with both ends in one sentence, neither of them an
+    end of another range; one with a hyphen alone in one of the forms. Of opposites only those of `OPPOSED` and
+    `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what was read that shares most words with this
+    one.
 
-    What passes wrongly: other opposites ("early" for "late") and other languages than English and German; an opposite
-    where the source sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences
-    denies something and the other does not, or before a synonym ("before the trip" for "after the tour"); and what a
-    sentence joins out of several sentences. What is refused wrongly: a true sentence whose words stand mostly in a
-    sentence about something else that has the opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed
-    on Sunday." is nearest, and "It is open every day." stands elsewhere).
+    What passes wrongly: two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people");
+    other opposites ("early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other
+    languages than English and German; an opposite where the source sentence has both words ("open on Monday and closed
+    on Sunday"), where one of the two sentences denies something and the other does not, or before another word, be it a
+    synonym or an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence
+    joins out of several sentences.
+
+    What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
+    opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
+    every day." stands elsewhere); and a denial that keeps the sense where nothing read denies anything, unless it
+    stands right before an opposite ("The pool is not open on Sunday." for "The pool is closed on Sunday." stands; "Der
+    Kiosk öffnet am Sonntag nicht." for "Der Kiosk schließt am Sonntag." and "No dog is unwelcome." do not).
     """
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
-    numbers = numbers_in(whole)
+    numbers = numbers_in(read)
     stated = NUMBER.findall(said)
     for number in stated:
         if plain_number(number) not in numbers:
             return f"the number {number} stands in no {where}"
     for plain, written in ranges_in(said).items():
-        if plain not in numbers:
+        if plain.replace(":00", "") not in numbers and not any(
+            both_ends_apart(plain, source) for source in sentences_of(read)
+        ):
             return f"the range {written} stands in no {where}"
     for word in re.findall(r"[^\W\d_]+", said.lower()):
         if word in SPELT and SPELT[word] != "1":  # "one" is a pronoun as well
@@ -213,7 +253,7 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
         return f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt)}"
     if not telling and not stated and not _runs_through(stems(said), in_order):
         return f"says nothing that could be looked up, and stands in no {where} word for word"
-    return _negated(said, whole) or _turned(said, read)
+    return _turned(said, read)
 
 
 def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
@@ -222,37 +262,35 @@ def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
 
 
 _NOT = re.compile(
-    r"\b(?:not|no|never|nobody|nothing|without|cannot|\w+n't|nicht|kein\w*|nie|ohne|pas|jamais|sans)\b", re.I
+    r"\b(?:not|no|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
+    r"niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
+    re.I,
 )
 
 
-def _negated(said: str, whole: str) -> str | None:
-    """A "not" that no passage has turns a sentence round."""
-    if _NOT.search(said) and not _NOT.search(whole):
-        return "denies something, and nothing that it cites does"
-    return None
-
-
 def _turned(said: str, read: str) -> str | None:
-    """An opposite of what the source sentence says: the sentence of what was `read` with which it shares most other
-    words. Of several such sentences one without the opposite is enough.
+    """A denial that nothing that was `read` has, or an opposite of what the source sentence says: the sentence of what
+    was read with which this one shares most other words. Of several such sentences one without the opposite is enough.
+    Where one opposite alone is said, and is what is denied, the sense is kept.
     """
-    opposites = [(pair[side], pair[1 - side], same) for pair, same in _OPPOSED for side in (0, 1)]
-    opposites = [each for each in opposites if each[0].search(said) and each[1].search(read)]
-    if not opposites:
-        return None
-    sources = [(source, set(stems(source))) for source in dict.fromkeys(sentences_of(read))]
-    for word, opposite, same in opposites:
+    denies = _NOT.search(said) is not None and _NOT.search(read) is None
+    kept: list[re.Pattern[str]] = []
+    opposites = [each for each in _SAID if each.word.search(said) and each.opposite.search(read)]
+    sources = [(source, set(stems(source))) for source in dict.fromkeys(sentences_of(read))] if opposites else []
+    for word, opposite, anywhere, same in opposites:
         stated = _what_follows(word, said, same) - _what_follows(opposite, said, same)
         rest = set(stems(word.sub(" ", said))) - COMMON_STEMS
         most = max(len(rest & words) for _, words in sources)
         nearest = [source for source, words in sources if len(rest & words) == most]
-        if most and all(
-            stated & (_what_follows(opposite, source, same) - _what_follows(word, source, same))
-            and _denies(said, word) == _denies(source, opposite)
-            for source in nearest
+        if not most or not all(
+            stated & _what_follows(opposite, source, same) and not anywhere.search(source) for source in nearest
         ):
+            continue
+        if all(_denies(said, word) == _denies(source, opposite) for source in nearest):
             return f"says {word.findall(said)[0]!r}, and its source the opposite: {nearest[0][:80]!r}"
+        kept.append(word)
+    if denies and not (len(kept) == 1 and _is_denied(kept[0], said)):
+        return "denies something, and nothing that it cites does"
     return None
 
 
@@ -268,3 +306,9 @@ def _what_follows(word: re.Pattern[str], sentence: str, same: bool) -> set[str]:
 def _denies(sentence: str, word: re.Pattern[str]) -> bool:
     """Whether a sentence denies something by other words than this one ("without")."""
     return _NOT.search(word.sub(" ", sentence)) is not None
+
+
+def _is_denied(word: re.Pattern[str], sentence: str) -> bool:
+    """Whether the only denial of a sentence stands right before a word, with two words between at most."""
+    before, after = word.split(sentence, maxsplit=1)
+    return len(_NOT.findall(f"{before}|{after}")) == 1 and _NOT.search(" ".join(before.split()[-3:])) is not None

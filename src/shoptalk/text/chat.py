@@ -70,6 +70,7 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
     """
     messages: list[Message] = []
     waiting: list[str] = []
+    placed: dict[int, list[str]] = {}
     has_agent = any(name.casefold() in AGENTS and name.casefold() != "system" for name in corpus.roles)
     silent = (*TOOLS, "system") if has_agent else TOOLS
     for place in range(begin, end):
@@ -81,20 +82,15 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
             continue
         role: Role = "assistant" if name in AGENTS or (not name and int(corpus.turn[place]) % 2) else "user"
         if role == "assistant" and messages:
-            asked = -1 if messages[-1].role == "user" else -2
-            messages[asked], waiting = _below(waiting, messages[asked]), []
+            asked = len(messages) - (1 if messages[-1].role == "user" else 2)
+            placed[asked], waiting = [*placed.get(asked, ()), *waiting], []
         if messages and messages[-1].role == role:
             messages[-1] = Message(role, f"{messages[-1].text}\n{text}")
         elif messages or role == "user":
             messages.append(Message(role, text))
     if messages and messages[-1].role == "user":
-        messages[-1] = _below(waiting, messages[-1])
-    return messages
-
-
-def _below(passages: Sequence[str], message: Message) -> Message:
-    """The user's message with the passages before its words."""
-    return Message(message.role, "\n\n".join([*passages, message.text]))
+        placed[len(messages) - 1] = waiting
+    return [Message(role, "\n\n".join([*placed.get(place, ()), text])) for place, (role, text) in enumerate(messages)]
 
 
 def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:

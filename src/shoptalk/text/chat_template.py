@@ -103,9 +103,11 @@ def _compiled(environment: Environment, source: str) -> Template:
     tree = environment.parse(source)
     for node in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block))):
         assert isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block)
-        node.body.insert(0, nodes.ExprStmt(extension.call_method("step", lineno=node.lineno), lineno=node.lineno))
+        step = extension.call_method("step", lineno=node.lineno)
         if isinstance(node, nodes.For) and node.test is not None:
             # What the condition leaves out is gone through, too.
-            node.test = nodes.And(extension.call_method("step", lineno=node.lineno), node.test, lineno=node.lineno)
+            node.test = nodes.And(step, node.test, lineno=node.lineno)
+        else:
+            node.body.insert(0, nodes.ExprStmt(step, lineno=node.lineno))
     tree.set_environment(environment)
     return environment.template_class.from_code(environment, environment.compile(tree), environment.make_globals(None))

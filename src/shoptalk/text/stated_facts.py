@@ -8,6 +8,7 @@ NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
 """
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 
 _APART = "'’\u00a0\u202f"
@@ -17,17 +18,22 @@ _GROUPED = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:([.,])\d{3})(?:\2\d{3})*)(?:(?!
 """Thousands set apart by one mark, and perhaps decimals behind the other."""
 _PART = re.compile(r"[^:/\-]+")
 """Of a time, a date or a range."""
-_UNIT = re.compile(r"°C|[€$£%°]|[ap]\.?m\.?|Uhr|h|min|[ckm]?m|k?g|t|l|EUR|CHF|USD")
+_UNIT = re.compile(r"°C|[€$£%°]|[ap]\.?m\.?|Uhr|h|min|[ckm]?m|k?g|t|l|EUR|CHF|USD", re.I)
+_MONEY = r"(?:(?:[€$£]|EUR|CHF|USD)\s?)?"
+_SPACE = r"[^\S\n]"
+"""Around a dash: one that begins a line begins an item of a list."""
 _DASH = "[\\-\u2010-\u2014]"
-_ASIDE = re.compile(rf"[^\d.,;:!?\n]*\s{_DASH}\s")
+_ASIDE = re.compile(rf"[^\d.,;:!?\n]*{_SPACE}{_DASH}{_SPACE}")
 """Words and a second dash: what stands between the two is an aside ("Room 8 - 10 people - is heated")."""
 _UP_TO = re.compile(
     rf"(?:\s?(?P<unit>{_UNIT.pattern}|(?!up\b)[^\W\d_]+))?"
-    rf"(?:(?P<apart>\s{_DASH}\s)|\s?{_DASH}\s?|\s(?:up\s)?to\s|\sbis(?:\szu)?\s|(?P<and>\s(?:and|und)\s))"
-    r"(?:[€$£]\s?)?"
+    rf"(?:(?P<apart>{_SPACE}{_DASH}{_SPACE})|{_SPACE}?{_DASH}{_SPACE}?"
+    r"|\s(?:(?:up\s)?to|through|until|bis(?:\s(?:zu|um))?)\s|(?P<and>\s(?:and|und)\s))"
+    rf"{_MONEY}",
+    re.I,
 )
 """What stands between the ends of a range where it is no hyphen alone."""
-_BETWEEN = re.compile(r"\b(?:between|zwischen)\s(?:[€$£]\s?)?$", re.I)
+_BETWEEN = re.compile(rf"\b(?:between|zwischen)\s{_MONEY}$", re.I)
 NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
 """Capitalised words that begin no sentence."""
 SPELT = {
@@ -43,43 +49,60 @@ SPELT = {
 
 def numbers_in(text: str) -> set[str]:
     """Every number of a text in its plain form, also the parts of times and dates, and those that words say. A range is
-    its two ends, and both with a hyphen between them, in each of the forms that `ranges_in` reads.
+    its two ends, and both with a hyphen between them, in each of the forms that `ranges_in` reads; "8:00-18:00" is
+    "8-18" as well.
     """
     stated = list(NUMBER.finditer(text))
     numbers = {plain_number(number[0]) for number in stated}
     numbers |= {plain_number(part) for number in stated for part in _PART.findall(number[0])}
-    return (
-        numbers
-        | ranges_in(text).keys()
-        | {SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in SPELT}
-    )
+    numbers |= ranges_in(text).keys() | _spelt(text)
+    return numbers | {number.replace(":00", "") for number in numbers if "-" in number}
 
 
 def ranges_in(text: str) -> dict[str, str]:
     """The ranges of a text by their plain form, as they are written, but for those with a hyphen alone between two
     digits, which `NUMBER` reads as one number.
 
-    Read are "8–10" with any dash or hyphen, "8 – 10", "8 to 10", "8 up to 10", "8 bis 10", "8 bis zu 10", "between 8
-    and 10", "zwischen 8 und 10", and each of them with a short unit ("8 am to 10 am", "€8–€10") or a word that both
-    numbers have ("8 crowns to 10 crowns"). Not read are ranges in words ("eight to ten"), "8 through 10" and "from 8
-    until 10".
+    Read are "8–10" with any dash or hyphen, "8 – 10", "8 to 10", "8 up to 10", "8 through 10", "8 until 10", "8 bis
+    10", "8 bis zu 10", "8 bis um 10", "between 8 and 10" and "zwischen 8 und 10", and each of them with a short unit
+    ("8 am to 10 am", "€8–€10") or a word that both numbers have ("1 day to 2 days"). Not read are ranges in words
+    ("eight to ten"), and a dash at the end or the beginning of a line.
 
     A dash with spaces and no unit before it may begin a remark instead. It is read as one where the second number is
     the smaller one and no time, or where another dash follows the words behind it. "Room 8 - 10 people are in it" is
     read as a range.
     """
-    ranges: dict[str, str] = {}
+    return {plain_number(f"{low[0]}-{high[0]}"): text[low.start() : high.end()] for low, high in _ranges(text)}
+
+
+def both_ends_apart(plain: str, sentence: str) -> bool:
+    """Whether both ends of a range in its plain form stand in a sentence, and neither as the end of another range: "8"
+    and "18" of "8-18" do in "It opens at 8:00 and closes at 18:00".
+    """
+    taken = {end.start() for ends in _ranges(sentence) for end in ends}
+    apart = (plain_number(number[0]) for number in NUMBER.finditer(sentence) if number.start() not in taken)
+    free = {number.removesuffix(":00") for number in apart} | _spelt(sentence)
+    plain = plain.replace(":00", "")
+    return any(plain.startswith(f"{low}-") and plain.removeprefix(f"{low}-") in free for low in free)
+
+
+def _ranges(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Both ends of each range that `ranges_in` reads."""
     for low, high in pairwise(NUMBER.finditer(text)):
         between = _UP_TO.fullmatch(text, low.end(), high.start())
         if between is None or (between["and"] and not _BETWEEN.search(text, max(0, low.start() - 20), low.start())):
             continue
         unit = between["unit"]
-        if unit and not _UNIT.fullmatch(unit) and not re.match(rf"\s?{unit}\b", text[high.end() :], re.I):
+        if unit and not _UNIT.fullmatch(unit) and not re.match(rf"\s?{unit}", text[high.end() :], re.I):
             continue
         if between["apart"] and not unit and (not _ascending(low[0], high[0]) or _ASIDE.match(text, high.end())):
             continue
-        ranges[plain_number(f"{low[0]}-{high[0]}")] = text[low.start() : high.end()]
-    return ranges
+        yield low, high
+
+
+def _spelt(text: str) -> set[str]:
+    """The numbers that words say."""
+    return {SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in SPELT}
 
 
 def _ascending(low: str, high: str) -> bool:
