@@ -104,9 +104,9 @@ def test_a_number_in_words_is_the_number(found: list[Found]) -> None:
 )
 def test_brackets_that_cite_nothing_are_read_in_no_time(said: str, found: list[Found]) -> None:
     said = f"It costs {said}"
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert ground(said, found).sentences == ()
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0
 
 
 @pytest.mark.parametrize("cited", ["[1]", "[1, 2]", "[1;2]", "[1 2]", "[1][2]", "[2,1,]"])

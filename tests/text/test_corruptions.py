@@ -42,11 +42,11 @@ def test_numbers_of_thousands_of_digits_and_sentences_of_thousands_of_numbers_ar
     digits, table = "The key is " + "7" * 5_000 + " today.", "The row is " + " ".join(map(str, range(100, 3_100)))
     for text in (digits, table):
         inventory = Inventory.of([text], [0])
-        begun = time.perf_counter()
+        begun = time.process_time()
         for step in range(4):
             made = make_reply([text], inventory, kinds=("number",), seed=1, step=step, example=0, clean=0.0)
             assert made.kind == "number" and made.text != text
-        assert time.perf_counter() - begun < 2
+        assert time.process_time() - begun < 2
 
 
 @given(st.integers(0, 400))

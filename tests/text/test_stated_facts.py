@@ -179,9 +179,9 @@ def test_a_dash_at_the_beginning_or_end_of_a_line_makes_no_range(dash: str) -> N
 
 
 def test_many_numbers_are_looked_through_in_no_time() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert unsupported("Cabins 1 to 2 are heated.", f"Cabins {' '.join(map(str, range(2, 20_000)))} are 1heated.")
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize("dash", ["-", "–", " to "])
