@@ -169,3 +169,5 @@ def test_of_a_language_model_people_are_told_what_the_model_does_and_that_less_i
     steps = a_ladder(1.017, 0.901, steps=("base model", "adapted encoder"), counted=0, measure=MEASURE)
     kept = brought(steps, a_ruling("keep_base", -0.01, (-0.02, 0.001)), candidate="clm")
     assert kept.endswith("Training the model with clm brought a gain of -0.010 bits (-0.020 to +0.001).")
+    worse = brought(steps, a_ruling("keep_base", -0.394, (-0.406, -0.382)), candidate="clm")
+    assert worse.endswith("Training the model with clm cost 0.394 bits (0.382 to 0.406).")

@@ -186,3 +186,7 @@ def test_a_look_at_a_measure_that_names_its_unit_says_it_once_with_the_decimals_
     with Console(console) as shown:
         shown.looked(bits)
     assert "+1.200 (+0.200 to +2.200) better in bits per byte over the base so far" in file.getvalue()
+    console, file = pipe()
+    with Console(console) as shown:
+        shown.looked(bits.model_copy(update={"gain": -0.3, "interval": (-0.4, -0.2)}))
+    assert "-0.300 (-0.400 to -0.200) worse in bits per byte over the base so far" in file.getvalue()

@@ -211,6 +211,6 @@ def test_documents_without_names_and_numbers_have_no_cloze() -> None:
 
 def test_that_any_training_beats_random_weights_is_said_beside_the_gain() -> None:
     assert remark_on(100, "documents", 700, random=False) is None
-    assert "which any training beats" in str(remark_on(100, "documents", 700, random=True))
+    assert "The base has random weights" in str(remark_on(100, "documents", 700, random=True))
     few = str(remark_on(99, "documents", 700, random=True))
     assert few.startswith("Only 99 documents are held out, and nothing is adopted under 100: about 700 documents")

@@ -157,6 +157,11 @@ def test_a_range_stands_where_both_ends_stand_in_one_sentence(said: str, read: s
     assert unsupported(said, read) is None
 
 
+@pytest.mark.parametrize(("read", "stands"), [("at 7 am", True), ("at 7:00 am", True), ("at 7:30 am", False)])
+def test_a_full_hour_stands_where_its_number_does(read: str, stands: bool) -> None:
+    assert (unsupported("The pool opens at 7:00 am.", f"The pool opens {read}.") is None) == stands
+
+
 @pytest.mark.parametrize("said", ["1–10", "1 to 10", "1 - 10", "1 bis 10", "4 to 8"])
 @pytest.mark.parametrize(
     "read",

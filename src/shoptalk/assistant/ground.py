@@ -205,12 +205,14 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what was read that shares most words with this
     one.
 
-    What passes wrongly: two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people");
-    other opposites ("early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other
-    languages than English and German; an opposite where the source sentence has both words ("open on Monday and closed
-    on Sunday"), where one of the two sentences denies something and the other does not, or before another word, be it a
-    synonym or an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence
-    joins out of several sentences.
+    What passes wrongly: another sign or unit of the same number ("-5 °C" for "5 °C", "7 pm" for "7 am", "2 months" for
+    "2 years", where its other words are enough); the parts of a time ("at 30" for "at 10:30"); numbers in words above
+    twelve, ordinals and ranges in words; two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for
+    10 people"); what is denied, said without the denial; other opposites ("less" for "more", "early" for "late",
+    "opens" for "is closed", "left of" and "goes left" for the right) and other languages than English and German; an
+    opposite where the source sentence has both words ("open on Monday and closed on Sunday"), where one of the two
+    sentences denies something and the other does not, or before another word, be it a synonym or an adjective ("before
+    the trip" or "before the guided tour" for "after the tour"); and what a sentence joins out of several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
@@ -223,8 +225,10 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     whole = " ".join(read.split())
     numbers = numbers_in(read)
     stated = NUMBER.findall(said)
+    alone = {plain_number(number) for number in NUMBER.findall(read)}
     for number in stated:
-        if plain_number(number) not in numbers:
+        plain = plain_number(number)
+        if plain not in numbers and not (plain.endswith(":00") and plain.removesuffix(":00") in alone):
             return f"the number {number} stands in no {where}"
     for plain, written in ranges_in(said).items():
         if plain.replace(":00", "") not in numbers and not any(

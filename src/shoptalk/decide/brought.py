@@ -80,6 +80,10 @@ def _by_training(
         if measure.lower_is_better
         else ("changed the result by", "change the result by")
     )
+    if measure.lower_is_better and high < 0:
+        changed = change = "cost"
+        loss, least, most = (measure.change(-value).removeprefix("+") for value in (ruling.gain, high, low))
+        gain = f"{loss} {measure.difference} ({least} to {most})"
     if ruling.decision.choice == "adopt":
         if counted == [ADAPTED] and not on_test:
             return f"All of that is training the {measure.trained} with {candidate}."

@@ -87,8 +87,8 @@ def gain_text(look: Look, *, interval: bool = True) -> str:
 
 def about_text(look: Look) -> str:
     """What a gain is of: " points of accuracy", " better in bits per byte" where the measure names its unit."""
-    named = look.unit in look.measure.split()
-    return f" better in {look.measure}" if named else f" {look.unit} of {look.measure}"
+    named, better = look.unit in look.measure.split(), look.gain is None or look.gain >= 0
+    return f" {'better' if better else 'worse'} in {look.measure}" if named else f" {look.unit} of {look.measure}"
 
 
 def _squeezed(values: Sequence[float], width: int) -> list[float]:

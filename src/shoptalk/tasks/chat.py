@@ -112,6 +112,11 @@ def _too_few(ground: Ground, n_held_out: int) -> str:
     roles = sorted({name for part in parts for name in part.roles if name})
     if not n_all or not roles:
         return f"{need} The sources hold {n_all:,} conversations, and none is such. {bring}"
+    if any(name.casefold() in AGENTS for name in roles):
+        return (
+            f"{need} None of the sources' {n_all:,} conversations is such: before no agent's turn stands a turn of a "
+            f"customer with words in it. Give the customers' turns, too. {bring}"
+        )
     shown = ", ".join(repr(printable(name)) for name in roles[:MOST_ROLES])
     return (
         f"{need} None of the sources' {n_all:,} conversations is such: the roles of their turns are {shown}"

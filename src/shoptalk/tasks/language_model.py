@@ -124,7 +124,6 @@ def remark_on(n_held_out: int, what: str, enough: int, *, random: bool) -> str |
         )
     if random:
         remarks.append(
-            "The base has random weights, which any training beats: how good the model is, its bits per byte say, and "
-            "not the gain."
+            "The base has random weights: how good the model is, its bits per byte say, and not how much they changed."
         )
     return " ".join(remarks) or None
