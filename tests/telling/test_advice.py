@@ -1,5 +1,6 @@
 """What a report says to try next."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_trainin
     assert found[0][1] is not None and "--labels 'the labels.csv'" in found[0][1]
     assert "still 1.1 points better" in found[1][0]
     assert found[1][1] is not None and found[1][1].endswith("--budget 4m") and "6m" not in found[1][1]
+
+
+def test_a_command_for_the_same_folder_replaces_its_verdict_and_one_for_another_has_nothing_to_replace() -> None:
+    commands = [command for _, command in asked(verdict("inconclusive", labels_needed=1200)) if command]
+    adapts = [shlex.split(command) for command in commands if command.startswith("shoptalk adapt")]
+    assert len(adapts) > 2
+    for words in adapts:
+        last = len(words) - 1 - words[::-1].index("--out")
+        assert ("--force" in words) == (words[last + 1] == "runs/acme")
 
 
 def test_asking_a_person_comes_first_where_the_messages_held_out_would_do() -> None:
@@ -120,10 +130,8 @@ def test_without_labels_labels_come_first_and_nothing_that_needs_them_is_offered
     assert "Label about 400 messages" in found[0][0]
     assert found[0][1] is not None and found[0][1].endswith("--labels labels.csv")
     assert not any("dose" in str(command) for _, command in found)
-    assert (
-        found[1][1]
-        == "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme --accept-unproven"
-    )
+    began = "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme"
+    assert found[1][1] == f"{began} --force --accept-unproven"
 
 
 def test_where_nothing_was_trained_the_reasons_are_said() -> None:

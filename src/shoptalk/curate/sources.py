@@ -72,7 +72,8 @@ def stream_sources(
     files, drops = list_files(paths, out=out)
     if not pictures:
         detail = (
-            "a picture, or a zip of them, where texts are read; --task picture or --base scratch:resnet-mini reads them"
+            "a picture, or a zip of them, where texts are read; with --base scratch:resnet-mini, or `adapt` with "
+            "--task picture, they are"
         )
         drops += [
             Drop(id=file.name, source=file.name, reason=NOT_READ, detail=detail) for file in files if _shows(file)

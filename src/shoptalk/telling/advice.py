@@ -38,6 +38,8 @@ def advise(
     train a product of the base's kind, those that are tried first in front, and `nouns` what such a product reads.
     """
     again = shlex.split(command)
+    if again and "--force" not in again:
+        again.append("--force")  # the same folder with another question: what did not change is not made again
     if verdict.metric is None or verdict.gain is None:
         if verdict.objective is None:
             return _nothing_trained(skipped, again, pretexts, nouns)
@@ -253,7 +255,7 @@ def _others(
         )
     fresh = [name for name in pretexts if name not in {*tried, *skipped}][:2]
     if fresh:
-        command = _with(again, "--candidates", ",".join([*fresh, "none"]))
+        command = _with([word for word in again if word != "--force"], "--candidates", ",".join([*fresh, "none"]))
         beside = str(run.with_name("-".join([run.name, *fresh])))  # the run itself stays, to compare with
         advice.append(
             _advice(
