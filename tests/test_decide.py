@@ -388,6 +388,12 @@ def test_seventeen_labels_decide_nothing_whatever_they_show(gain: float):
     assert answer.labels_needed is not None and answer.labels_needed >= 100
 
 
+def test_where_only_the_number_of_examples_is_wanting_as_many_are_asked_for_and_no_gain_is_supposed():
+    answer = decided(an_estimate([9.0], [0.1], n=98), n_clusters=98)
+    assert answer.decision.choice == "inconclusive" and answer.labels_needed == 100 and answer.settles is None
+    assert "About 100 labelled examples are enough where they show what these do." in answer.decision.sentence
+
+
 def test_seventeen_labels_decide_nothing_of_what_is_outside_its_guards_either():
     answer = decided(an_estimate([3.0], [0.1], n=17), {"entry0": "it forgot too much."}, n_clusters=17)
     assert answer.decision.choice == "inconclusive"

@@ -84,7 +84,7 @@ def test_empty_documents_and_repeats_become_drops() -> None:
     )
     assert [d.id for d in curated.documents] == ["1"]
     assert left_out(curated) == [("2", "empty"), ("3", "duplicate"), ("4", "empty"), ("5", "duplicate")]
-    assert curated.drops[1].detail == "same text as 1"
+    assert curated.drops[1].detail == "same as 1"
 
 
 def test_a_plain_text_like_a_labelled_one_is_dropped() -> None:

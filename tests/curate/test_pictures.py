@@ -102,6 +102,17 @@ def test_rows_that_name_one_picture_are_its_captions(tmp_path: Path) -> None:
     assert [turn.text for turn in documents[1].turns] == ["A cat", "A grey cat"]
 
 
+def test_a_picture_has_the_captions_of_every_spelling_of_its_path(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    photograph(0).save(tmp_path / "a.png")
+    (tmp_path / "linked.png").symlink_to(tmp_path / "a.png")
+    spellings = ["a.png", "more/../a.png", f"{tmp_path}/a.png", "./a.png", "linked.png"]
+    rows = [f"{name},caption {number}" for number, name in enumerate(spellings)]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,text", *rows]) + "\n")
+    (document,), drops = read(tmp_path / "captions.csv")
+    assert [turn.text for turn in document.turns] == [f"caption {number}" for number in range(5)] and not drops
+
+
 def test_a_label_beside_a_picture_is_never_read_as_a_source(tmp_path: Path) -> None:
     photograph(0).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("image,label\na.png,cat\n")

@@ -25,7 +25,7 @@ from shoptalk.image.decode import RefusedPicture
 from shoptalk.records import Document, Drop, Item, Metadata, Picture
 
 RESERVED = "in-labelled-cluster"
-_REPEAT_OF = "same text as "
+_REPEAT_OF = "same as "
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
 IDENTIFYING_WORDS = 4
 BATCH = 4_000

@@ -77,7 +77,10 @@ def verdict(
     examples, unit = estimate.measure.examples, estimate.measure.difference
     needed, settles = None, None
     more = f" More {examples} are not read; a longer training may show a larger gain." if enough else ""
-    if estimate.measure.grows:
+    if proven and estimate.measure.grows:  # so that nothing but the number of examples is wanting
+        needed = round_up(max(estimate.n_examples + 1.0, estimate.n_examples * FEWEST_CLUSTERS / n_clusters))
+        more = f" About {needed:,} {examples} are enough where they show what these do."
+    elif estimate.measure.grows:
         needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
         more = f" About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
     if not enough:

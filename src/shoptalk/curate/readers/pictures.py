@@ -151,8 +151,11 @@ def _holds(place: str) -> bool:
 
 @dataclass
 class _Named:
-    """A picture that rows name: the first of them, what that says beside, and each row's captions."""
+    """A picture that rows name: the name and number of the first of them, what that says beside, and each row's
+    captions.
+    """
 
+    name: str
     number: int
     metadata: Metadata
     rows: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
@@ -169,31 +172,39 @@ class NamedPictures:
     def __init__(self, file: SourceFile, column: str, text: str | None, config: CurateConfig) -> None:
         """`column` names the picture and `text` the caption, where there is one; in JSON it may be a list of them."""
         self._file, self._column, self._text, self._config = file, column, text, config
+        self._places: dict[str, str] = {}
+        """Of each name the file that it is a spelling of."""
         self._named: dict[str, _Named] = {}
+        """By these files."""
 
     def add(self, row: Row) -> Bad | None:
         """Take a row; what is wrong where it names no picture's file."""
         name = picture_name(row, self._column)
         if isinstance(name, Bad):
             return name
-        if name not in self._named:
+        if name not in self._places:
+            found = beside(self._file.path, name, self._config)
+            self._places[name] = os.path.realpath(found) if _holds(found) else found
+        place = self._places[name]
+        if place not in self._named:
             read = tuple(column for column in (self._column, self._text) if column is not None)
-            self._named[name] = _Named(row.number, metadata_of(row.value, read=read, config=self._config))
+            self._named[place] = _Named(name, row.number, metadata_of(row.value, read=read, config=self._config))
         value = row.value.get(self._text) if self._text is not None else None
         parts = value if isinstance(value, list) else [value]
         captions = tuple(text for part in parts if isinstance(part, str) and (text := repair(part)))
-        self._named[name].rows.append((row.number, captions))
+        self._named[place].rows.append((row.number, captions))
         return None
 
     def documents(self) -> Iterator[Document | Drop]:
         """A document for each picture, in the order in which the rows first name them, and a drop for each row that
         adds nothing to one.
         """
-        pictures = pictures_at([beside(self._file.path, name, self._config) for name in self._named], self._config)
-        for (name, named), picture in zip(self._named.items(), pictures, strict=True):
+        found = list(self._named.values())
+        pictures = pictures_at([beside(self._file.path, named.name, self._config) for named in found], self._config)
+        for named, picture in zip(found, pictures, strict=True):
             if isinstance(picture, RefusedPicture):
                 for number, captions in named.rows:
-                    bad = Bad(number, picture.reason, str(picture), sample(" ".join([name, *captions])))
+                    bad = Bad(number, picture.reason, str(picture), sample(" ".join([named.name, *captions])))
                     yield left_out(self._file.name, bad)
             else:
                 yield from self._one(named, picture)
