@@ -32,8 +32,7 @@ from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 Pooling = Literal["mean", "cls"]
 
 MAX_LENGTH = 128
-"""Tokens of the longest text. Chat turns and passages are short; longer texts are cut here unless the model takes even
-less."""
+"""Tokens of the longest text, unless the model takes less. Chat turns and passages are short; longer ones are cut."""
 
 PACKABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 """Model types tested with packed rows: texts that share a row must not move each other's states."""
@@ -389,9 +388,12 @@ def longest_of(folder: Path, *limits: int) -> int:
     """The most tokens per text that a folder's encoder takes, rounded down to a length of `LADDER`.
 
     `limits` are the length that is asked for, and what model and tokenizer take. Rounded down, because a text padded
-    past the last position embedding cannot be read: of RoBERTa's 514 positions, two never hold a token.
+    past the last position embedding cannot be read: of RoBERTa's 514 positions, two never hold a token. A ValueError
+    says that what the folder states is no length.
     """
     path = folder / "sentence_bert_config.json"
     stated = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
+    if not isinstance(stated, int | None):
+        raise ValueError(f"max_seq_length in sentence_bert_config.json is {stated!r}, and no whole number")
     limit = min(*limits, stated or limits[0])
     return max((length for length in LADDER if length <= limit), default=limit)
