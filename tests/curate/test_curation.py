@@ -87,6 +87,19 @@ def test_empty_documents_and_repeats_become_drops() -> None:
     assert curated.drops[1].detail == "same as 1"
 
 
+@pytest.mark.parametrize(
+    ("reason", "detail", "original"),
+    [
+        ("duplicate", "same as a.txt#1", "a.txt#1"),
+        ("duplicate", "same text as a.txt#1", "a.txt#1"),  # as earlier versions wrote it
+        ("duplicate", "the same picture, and no caption as in line 2", None),
+        ("empty", "same as a.txt#1", None),
+    ],
+)
+def test_what_a_dropped_text_repeats_is_read_from_its_detail(reason: str, detail: str, original: str | None) -> None:
+    assert rules.repeated(Drop(id="b", source="b", reason=reason, detail=detail)) == original
+
+
 def test_a_plain_text_like_a_labelled_one_is_dropped() -> None:
     curated = run(text("1", "my parcel number 4711 has arrived broken - what now"), text("2", "something else"))
     assert [d.id for d in curated.documents] == ["2"]

@@ -26,6 +26,8 @@ from shoptalk.records import Document, Drop, Item, Metadata, Picture
 
 RESERVED = "in-labelled-cluster"
 _REPEAT_OF = "same as "
+_REPEATS = re.compile(r"same (?:text )?as (?P<id>.*)", re.DOTALL)
+"""As it is written, and as earlier versions wrote it."""
 # A text of fewer words ("ok thanks") turns up in any conversation and so does not identify one.
 IDENTIFYING_WORDS = 4
 BATCH = 4_000
@@ -144,8 +146,8 @@ def _captions(document: Document) -> str:
 
 def repeated(drop: Drop) -> str | None:
     """The id of the document that a dropped one repeats; None where that is not why it was dropped."""
-    is_repeat = drop.reason == "duplicate" and drop.detail.startswith(_REPEAT_OF)
-    return drop.detail.removeprefix(_REPEAT_OF) if is_repeat else None
+    repeats = _REPEATS.fullmatch(drop.detail) if drop.reason == "duplicate" else None
+    return repeats["id"] if repeats else None
 
 
 def drop_reserved(

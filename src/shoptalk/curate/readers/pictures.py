@@ -151,11 +151,10 @@ def _holds(place: str) -> bool:
 
 @dataclass
 class _Named:
-    """A picture that rows name: the name and number of the first of them, what that says beside, and each row's
-    captions.
-    """
+    """A picture that rows name: how the first does and where it lies, what that says beside, and each row's captions."""
 
     name: str
+    path: str
     number: int
     metadata: Metadata
     rows: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
@@ -183,25 +182,24 @@ class NamedPictures:
         if isinstance(name, Bad):
             return name
         if name not in self._places:
-            found = beside(self._file.path, name, self._config)
-            self._places[name] = os.path.realpath(found) if _holds(found) else found
-        place = self._places[name]
-        if place not in self._named:
-            read = tuple(column for column in (self._column, self._text) if column is not None)
-            self._named[place] = _Named(name, row.number, metadata_of(row.value, read=read, config=self._config))
+            path = beside(self._file.path, name, self._config)
+            place = self._places[name] = os.path.realpath(path) if _holds(path) else path
+            if place not in self._named:
+                read = tuple(column for column in (self._column, self._text) if column is not None)
+                metadata = metadata_of(row.value, read=read, config=self._config)
+                self._named[place] = _Named(name, path, row.number, metadata)
         value = row.value.get(self._text) if self._text is not None else None
         parts = value if isinstance(value, list) else [value]
         captions = tuple(text for part in parts if isinstance(part, str) and (text := repair(part)))
-        self._named[place].rows.append((row.number, captions))
+        self._named[self._places[name]].rows.append((row.number, captions))
         return None
 
     def documents(self) -> Iterator[Document | Drop]:
         """A document for each picture, in the order in which the rows first name them, and a drop for each row that
         adds nothing to one.
         """
-        found = list(self._named.values())
-        pictures = pictures_at([beside(self._file.path, named.name, self._config) for named in found], self._config)
-        for named, picture in zip(found, pictures, strict=True):
+        pictures = pictures_at([named.path for named in self._named.values()], self._config)
+        for named, picture in zip(self._named.values(), pictures, strict=True):
             if isinstance(picture, RefusedPicture):
                 for number, captions in named.rows:
                     bad = Bad(number, picture.reason, str(picture), sample(" ".join([named.name, *captions])))
