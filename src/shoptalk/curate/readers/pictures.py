@@ -151,7 +151,7 @@ def _holds(place: str) -> bool:
 
 @dataclass
 class _Named:
-    """A picture that rows name: how the first does and where it lies, what that says beside, and each row's captions."""
+    """A picture that rows name: as the first names it, where it lies, what that says beside, each row's captions."""
 
     name: str
     path: str
