@@ -6,20 +6,21 @@ from types import ModuleType
 from shoptalk.artifact import digest
 from shoptalk.assistant import fulltext, ground
 from shoptalk.commands import question_prompts, questions, round_trip
-from shoptalk.text import plain_sentences, stated_facts
+from shoptalk.text import measured_numbers, number_words, plain_sentences, stated_facts
 
-PINNED = (3, "242d401dc4f7")
+PINNED = (4, "db5d565cb580")
 """The number, and the digest of what decides."""
 
 
 def test_who_changes_what_decides_raises_the_number_of_the_rules() -> None:
     deciding = [
         *map(patterns_of, (fulltext, ground, plain_sentences, question_prompts, questions, round_trip, stated_facts)),
+        *map(patterns_of, (number_words, measured_numbers)),
         sorted(fulltext.COMMON_STEMS),
         ground.OPPOSED,
         ground.OPPOSED_BEFORE_THE_SAME,
         ground.SHARED,
-        stated_facts.SPELT,
+        number_words.SPELT,
         (question_prompts.FEWEST_WORDS, questions.FEWEST_WORDS, questions.MOST_TOKENS),
         (round_trip.FEWEST_WORDS, round_trip.READ, round_trip.SENTENCES),
     ]

@@ -19,8 +19,10 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
+from shoptalk.text.measured_numbers import contradicted
+from shoptalk.text.number_words import SPELT, spelt_in
 from shoptalk.text.plain_sentences import is_abbreviated
-from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, both_ends_apart, numbers_in, plain_number, ranges_in
+from shoptalk.text.stated_facts import NAME, NUMBER, both_ends_apart, numbers_in, plain_number, ranges_in
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
@@ -205,14 +207,15 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what was read that shares most words with this
     one.
 
-    What passes wrongly: another sign or unit of the same number ("-5 °C" for "5 °C", "7 pm" for "7 am", "2 months" for
-    "2 years", where its other words are enough); the parts of a time ("at 30" for "at 10:30"); numbers in words above
-    twelve, ordinals and ranges in words; two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for
-    10 people"); what is denied, said without the denial; other opposites ("less" for "more", "early" for "late",
-    "opens" for "is closed", "left of" and "goes left" for the right) and other languages than English and German; an
-    opposite where the source sentence has both words ("open on Monday and closed on Sunday"), where one of the two
-    sentences denies something and the other does not, or before another word, be it a synonym or an adjective ("before
-    the trip" or "before the guided tour" for "after the tour"); and what a sentence joins out of several sentences.
+    What passes wrongly: another unit of the same number where one of the two is none that `measured_numbers` reads ("5
+    knots" for "5 miles"), or where the number stands with both; the parts of a time ("at 30" for "at 10:30"); numbers
+    in words above ninety-nine, ordinals and ranges in words; two numbers of one sentence as a range ("8 to 10" where
+    it says "8 cabins for 10 people"); what is denied, said without the denial; other opposites ("less" for "more",
+    "early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other languages than
+    English and German; an opposite where the source sentence has both words ("open on Monday and closed on Sunday"),
+    where one of the two sentences denies something and the other does not, or before another word, be it a synonym or
+    an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence joins out of
+    several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
@@ -235,11 +238,13 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
             both_ends_apart(plain, source) for source in sentences_of(read)
         ):
             return f"the range {written} stands in no {where}"
-    for word in re.findall(r"[^\W\d_]+", said.lower()):
-        if word in SPELT and SPELT[word] != "1":  # "one" is a pronoun as well
+    for word, number in spelt_in(said):
+        if number != "1":  # "one" is a pronoun as well
             stated.append(word)
-            if SPELT[word] not in numbers:
+            if number not in numbers:
                 return f"the number {word!r} stands in no {where}"
+    if (other := contradicted(said, read)) is not None:
+        return f"says {other[0]!r} where a {where} has {other[1]!r}"
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:

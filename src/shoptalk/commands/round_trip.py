@@ -32,9 +32,10 @@ from shoptalk.assistant.shelf import Embeds, Shelf
 from shoptalk.commands.question_prompts import COPIED
 from shoptalk.curate.dedup import normalise
 from shoptalk.records import Frozen
-from shoptalk.text.stated_facts import NAME, NUMBER, SPELT, numbers_in, plain_number
+from shoptalk.text.number_words import spelt_in
+from shoptalk.text.stated_facts import NAME, NUMBER, numbers_in, plain_number
 
-RULES = 3
+RULES = 4
 """The version of the rules by which questions are asked for and judged: here, in `answers_of` and in what they call
 (the gate, retrieval, the extractive answer). Whoever changes what survives raises it, so that work of the rules before
 is not gone on with. A test pins the words, patterns and numbers of this file, `question_prompts.py`, `questions.py`
@@ -156,8 +157,8 @@ def _asks_of_others(question: str, passage: Passage) -> str | None:
     for number in NUMBER.findall(question):
         if plain_number(number) not in numbers:
             return f"the number {number} does not stand in its passage"
-    for word in re.findall(r"[^\W\d_]+", question.lower()):
-        if word in SPELT and SPELT[word] != "1" and SPELT[word] not in numbers:
+    for word, spelt in spelt_in(question):
+        if spelt != "1" and spelt not in numbers:
             return f"the number {word!r} does not stand in its passage"
     known = set(stems(read))
     names = [] if language_of(question) == "de" else NAME.findall(_FIRST_PERSON.sub("I", question))

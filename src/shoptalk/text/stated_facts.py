@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from shoptalk.text.number_words import spelt_in
+
 _APART = "'’\u00a0\u202f"
 """What sets thousands apart in some languages and is no mark of decimals: apostrophes, and spaces that do not break."""
 NUMBER = re.compile(rf"\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*")
@@ -36,15 +38,6 @@ _UP_TO = re.compile(
 _BETWEEN = re.compile(rf"\b(?:between|zwischen)\s{_MONEY}$", re.I)
 NAME = re.compile(r"(?<![.!?…:\"“„(\n] )(?<!^)(?<![.!?…])\b[A-ZÄÖÜÀ-Þ][\w'’]+(?:[ -][A-ZÄÖÜÀ-Þ][\w'’]+)*")
 """Capitalised words that begin no sentence."""
-SPELT = {
-    word: str(number)
-    for words in (
-        "zero one two three four five six seven eight nine ten eleven twelve",
-        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
-    )
-    for number, word in enumerate(words.split())
-}
-"""Numbers by their words."""
 
 
 def numbers_in(text: str) -> set[str]:
@@ -102,7 +95,7 @@ def _ranges(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
 
 def _spelt(text: str) -> set[str]:
     """The numbers that words say."""
-    return {SPELT[word] for word in re.findall(r"[^\W\d_]+", text.lower()) if word in SPELT}
+    return {number for _, number in spelt_in(text)}
 
 
 def _ascending(low: str, high: str) -> bool:
