@@ -11,7 +11,10 @@ import numpy as np
 from benchmarks import picture_sets
 from benchmarks.picture_training import SEED, Options, row, train_for
 from benchmarks.timing import Row
+from shoptalk.assistant.album_reading import BesideFeatures
+from shoptalk.image.pixels import square_of
 from shoptalk.nn.bases import open_base
+from shoptalk.records import Picture
 
 VENDORS, UNSEEN_VENDOR = ("noto", "twemoji"), "fluent_3d"
 Concepts = list[picture_sets.Emoji]
@@ -50,6 +53,14 @@ def lit(options: Options) -> Iterator[Row]:
         "%",
         note="pictures' vectors alone, as the album of the assistant reads them",
     )
+    yield row(
+        f"emoji of {UNSEEN_VENDOR}, seen concepts: the name of the nearest training picture, coarse pixels and edges "
+        "read beside the tower, R@1",
+        recall(1, against_glyphs(Beside(product), seen), seen),
+        "%",
+        at_least=pixels + 10,
+        note="as the album reads them where that recognises more",
+    )
     count = len(asked(unseen))
     similarities = against_names(product, unseen)
     yield row(
@@ -59,6 +70,17 @@ def lit(options: Options) -> Iterator[Row]:
         at_least=20.0,
         note=f"R@1 {recall(1, similarities, unseen):.1f} %; {count} concepts, chance {1000 / max(1, count):.1f} %",
     )
+
+
+class Beside:
+    """The tower with plain features beside it, as an album may read pictures; of files."""
+
+    def __init__(self, product: Any) -> None:
+        self._reading = BesideFeatures(product)
+
+    def embed(self, pictures: list[Picture]) -> np.ndarray:
+        """Unit vectors."""
+        return self._reading.embed_pixels(np.stack([square_of(picture, self._reading.size) for picture in pictures]))
 
 
 def asked(concepts: Concepts) -> Concepts:

@@ -11,15 +11,15 @@ is fitted to distorted copies (`album_calibration.py`), before anything is recog
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from shoptalk.artifact import create, handed_out, key_of, open_artifact, write_text
 from shoptalk.assistant.album_calibration import AlbumCalibration, calibrated_album, likeness
+from shoptalk.assistant.album_reading import READINGS, SeesPictures, chosen_reading, embedded, reading_of
 from shoptalk.curate.curation import read_documents
-from shoptalk.errors import ArtifactError, InputError
+from shoptalk.errors import InputError
 from shoptalk.image.decode import RefusedPicture, open_picture
 from shoptalk.image.pixels import square, square_of
 from shoptalk.readback import read_record, refuse_no_run
@@ -28,21 +28,6 @@ from shoptalk.records import Document
 FOLDER = "album"
 MAX_WRONG = 0.05
 """Most wrong ones among the pictures that are recognised."""
-_BATCH = 256
-
-
-@runtime_checkable
-class SeesPictures(Protocol):
-    """An encoder that reads pictures."""
-
-    @property
-    def size(self) -> int:
-        """The side of the squares that it reads, in pixels."""
-        ...
-
-    def embed_pixels(self, pictures: UInt8[np.ndarray, "n S S 3"]) -> Float[np.ndarray, "n D"]:
-        """Unit vectors."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,20 +77,19 @@ class Album:
                 f"The encoder of {run} reads no pictures. Give a run of `shoptalk adapt --task picture` or `--task "
                 "caption`."
             )
-        settings = {"max_wrong": max_wrong, "size": encoder.size}
+        settings = {"max_wrong": max_wrong, "size": encoder.size, "readings": READINGS}
         parents = {"encoder": artifact.content, "corpus": corpus.content}
         if open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents)) is None:
             tell(f"pictures: embedding those of {run} and calibrating on distorted copies")
             documents, pictures = _read(run, encoder.size, tell)
             with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents) as folder:
-                vectors = _embedded(encoder, pictures)
+                same = _same_captions(documents)
+                name = chosen_reading(encoder, pictures, same=same, max_wrong=max_wrong, tell=tell)
+                reading = reading_of(name, encoder)
+                vectors = embedded(reading, pictures)
                 result = calibrated_album(
-                    pictures,
-                    vectors,
-                    lambda some: _embedded(encoder, some),
-                    max_wrong=max_wrong,
-                    same=_same_captions(documents),
-                )
+                    pictures, vectors, lambda some: embedded(reading, some), max_wrong=max_wrong, same=same
+                ).model_copy(update={"reading": name})
                 np.save(folder / "vectors.npy", vectors)
                 write_text(folder / "documents.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in documents))
                 write_text(folder / "calibration.json", result.model_dump_json(indent=1))
@@ -115,7 +99,8 @@ class Album:
         lines = (run / FOLDER / "documents.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
         kept = [Document.model_validate_json(line) for line in lines]
         tell(f"pictures: {result.sentence}")
-        return cls(encoder, kept, np.load(run / FOLDER / "vectors.npy", allow_pickle=False), result)
+        reading = reading_of(result.reading, encoder)
+        return cls(reading, kept, np.load(run / FOLDER / "vectors.npy", allow_pickle=False), result)
 
     def recognise(self, data: bytes) -> Recognised | None:
         """Which picture of the album a visitor's file shows; None where none is near enough to be sure.
@@ -167,11 +152,3 @@ def _with_pictures(run: Path) -> Iterator[Document]:
     for document in read_documents(run / "corpus"):
         if document.picture is not None:
             yield document
-
-
-def _embedded(encoder: SeesPictures, pictures: UInt8[np.ndarray, "N S S 3"]) -> Float[np.ndarray, "N D"]:
-    parts = [encoder.embed_pixels(pictures[begin : begin + _BATCH]) for begin in range(0, len(pictures), _BATCH)]
-    vectors = np.concatenate(parts).astype(np.float32)
-    if not np.isfinite(vectors).all():
-        raise ArtifactError("The encoder gives pictures vectors that are not finite. Make the run again.")
-    return vectors

@@ -55,6 +55,8 @@ class AlbumCalibration(Published):
     """Of the tested copies whose picture is not in the album, the share that is refused."""
     sentence: str
     """The result in words."""
+    reading: str = "encoder"
+    """What pictures are compared by: a name of `album_reading.READINGS`."""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,14 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "S S 3"]:
     return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
+def resized(pictures: UInt8[np.ndarray, "n S S 3"], size: int) -> UInt8[np.ndarray, "n T T 3"]:
+    """Squares in another size, by the mean of the pixels that each new one covers."""
+    if pictures.shape[1] == size:
+        return pictures
+    shape = (size, size)
+    return np.stack([np.asarray(Image.fromarray(one).resize(shape, Image.Resampling.BOX)) for one in pictures])
+
+
 def square_of(picture: Picture, size: int, *, unchanged: bool = True) -> UInt8[np.ndarray, "S S 3"]:
     """A picture's file as such a square, by no limits but Pillow's, for curation has judged it by the settings.
 
