@@ -150,14 +150,14 @@ def test_no_alternative_begins_as_the_answer_does_to_its_end_or_the_other_way_ro
         assert not any(answer.startswith(other) or other.startswith(answer) for other in others)
 
 
-def test_an_answer_is_right_where_it_is_more_probable_than_every_alternative() -> None:
+def test_a_gaps_score_is_the_probability_of_what_stands_there_among_its_options() -> None:
     judge = cloze(ground_of(tariffs(80)))
     assert judge is not None
     final = judge.final(MODEL).scores[0].tolist()
     for gaps, first, share in zip(judge.gaps, judge.look(MODEL)[0].tolist(), final, strict=True):
         every = MODEL.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
-        right = [bool(bits[0] < bits[1:].min()) for bits in every]
-        assert right[0] == first and np.mean(right[1:] or right) == pytest.approx(share)
+        likely = [2.0 ** -bits[0] / sum(2.0**-bit for bit in bits) for bits in every]
+        assert likely[0] == pytest.approx(first) and np.mean(likely[1:] or likely) == pytest.approx(share)
 
 
 def name_less(text: str) -> str:
@@ -181,8 +181,18 @@ def test_a_verdict_asks_other_gaps_than_looks_wherever_a_document_has_others(mon
     assert asked == [gap for gaps in judge.gaps for gap in (gaps[1:] or gaps)]
 
 
-def test_a_tie_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(MODEL), "bits_after", lambda _, __, endings: [np.ones(len(ends)) for ends in endings])
+@pytest.mark.parametrize("bits", [1.0, 5_000.0])
+def test_options_that_are_equally_probable_share_the_probability(bits: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [np.full(OPTIONS, bits)]
+    monkeypatch.setattr(type(MODEL), "bits_after", lambda _, __, endings: every * len(endings))
+    judge = cloze(ground_of(tariffs(80)))
+    assert judge is not None
+    np.testing.assert_allclose(judge.look(MODEL), 1 / OPTIONS)
+
+
+def test_an_answer_that_is_out_of_the_question_is_scored_without_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [np.array([9_000.0, 1.0, 2.0, 3.0, 4.0])]
+    monkeypatch.setattr(type(MODEL), "bits_after", lambda _, __, endings: every * len(endings))
     judge = cloze(ground_of(tariffs(80)))
     assert judge is not None and not judge.look(MODEL).any()
 

@@ -118,8 +118,9 @@ class LanguageModel(Scorer):
         return int(tokenise(self.tokenizer, items, max_length=LONGEST_ITEM, special=False).starts[-1])
 
     def score(self, items: Sequence[str], *, precision: Precision | None = None) -> Float[np.ndarray, " N"]:
-        """Bits of each text: minus the logarithm to base 2 of its probability as the beginning of a document, summed
-        over its tokens, in float64. The UTF-8 bytes of a text times the bits per byte are its bits.
+        """Bits of each text given its first token: minus the logarithm to base 2 of the probability of what follows it,
+        summed over tokens, in float64. A document's beginning is read before the first token, which is not counted:
+        what a domain's documents begin with is not how well a language is known (docs/decisions/0035).
 
         A text that is longer than a context is read in parts, each as if it began a document.
         """
@@ -133,7 +134,8 @@ class LanguageModel(Scorer):
                 texts.append(number)
         bits = np.zeros(len(items))
         if sequences:
-            np.add.at(bits, texts, self.bits_of(sequences, precision=precision))
+            counted = [np.arange(len(sequence)) > 1 for sequence in sequences]
+            np.add.at(bits, texts, self.bits_of(sequences, counted=counted, precision=precision))
         return bits
 
     def bits_of(

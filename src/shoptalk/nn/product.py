@@ -114,7 +114,9 @@ class Scorer(Product):
 
     @abstractmethod
     def score(self, items: Sequence[Any]) -> Float[np.ndarray, " N"]:
-        """Bits of each item: minus the logarithm to base 2 of its probability; nothing is learned."""
+        """Bits of each item given how it begins: minus the logarithm to base 2 of the probability of the rest. Nothing
+        is learned.
+        """
 
 
 class Wrapped(Embedder):

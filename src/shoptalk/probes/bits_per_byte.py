@@ -1,8 +1,9 @@
 """Bits per byte of general text: does a language model still read everyday language as well as it did?
 
 Training on one domain can cost a model what it knew of the language at large. Bits per byte compare across tokenizers
-(Gao et al. 2020, "The Pile", section 3.1): the bits of all texts by the model, divided by their UTF-8 bytes. The texts
-are the sentences of `general.jsonl`, this project's own writing, which no objective trains on.
+(Gao et al. 2020, "The Pile", section 3.1): the bits of all texts by the model, divided by their UTF-8 bytes. The first
+token of each is read and not foretold. The texts are the sentences of `general.jsonl`, this project's own writing,
+which no objective trains on.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from shoptalk.evaluate.pools import pool_of, sampled
 from shoptalk.nn.bases import began_as
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.names import EXAMPLES
-from shoptalk.nn.product import Embedder, Kind
+from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.nn.scratch_lm import lm_size_of
 from shoptalk.probes.once import Once
 from shoptalk.readback import as_written, read_record
@@ -64,53 +64,12 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     bench = bench_for(world, ground, make_judges((config.task, *config.other_tasks), ground))
     if bench.judge is not None and bench.judge.remark is not None:
         world.report.say(f"baseline: {bench.judge.remark}")
-    settings: dict[str, Any] = {
-        "draws": config.draws,
-        "seed": config.seed,
-        "base": world.base_name,
-        "tasks": [config.task, *bench.judges],
-        "precision": config.train.precision,
-    }
-    if bench.judge is None:
-        settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
-    else:
-        settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
-        settings["names"] = EXAMPLES  # what a label's name counts as
-        if "cloze" in bench.judges:
-            settings["gaps"] = EACH  # of a document, that a verdict asks
-        if beside := read_beside(bench):
-            settings["beside"] = [judge.key for judge in beside]  # read as for a verdict
-        if config.limits().time is not None:
-            settings["seconds"] = config.limits().time  # as many draws as it pays for
+    settings = _settings(world, bench, product.kind)
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"baseline: measuring {world.base_name} as it is")
-        begun = time.perf_counter()
-        observed = Once(product) if isinstance(product, Embedder) else product  # what a look embeds, heads see again
-        with world.profile.part("looks"):
-            measured = measure(observed, bench)
-        seconds = time.perf_counter() - begun
-        rate = product.units(bench.items or bench.sample) / seconds
-        embedding = seconds / max(1, len(bench.items)) if isinstance(product, Embedder) else 0.0
-        begun, final = time.perf_counter(), None
-        if bench.judge is not None:
-            with world.profile.part("heads"):
-                final = bench.judge.final(observed, seconds=config.limits().time)
-            finite(final.scores, bench.judge)
-            begun -= embedding * len(bench.judge.items)  # a challenger's are embedded for it
-        final_seconds, begun = time.perf_counter() - begun, time.perf_counter()
-        with world.profile.part("other tasks"):
-            other_tasks = other_finals(bench, observed)
-        begun -= embedding * sum(len(judge.items) for judge in read_beside(bench))
-        detail = {
-            "tokens_per_second": rate,
-            "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
-            "final_seconds": final_seconds,
-            "other_seconds": time.perf_counter() - begun,
-            "price": price_of(product, bench.sample).model_dump(),
-        }
-        timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
+        measured, final, other_tasks, timing = _measured(world, bench, product)
         with create(folder, kind="baseline", config=settings, parents=parents, readings=measured.values()) as inside:
             save_base(inside, measured, final, other_tasks)
             write_text(inside / "timing.json", timing.model_dump_json())
@@ -134,6 +93,64 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             pool_tokens=int(timing.detail["pool_tokens"]),
         )
     return replace(first, others=measure_others(world, bench, product.kind, beside=final))
+
+
+def _settings(world: World, bench: Bench, kind: Kind) -> dict[str, Any]:
+    """What the base's readings depend on beside the base and the corpus."""
+    config = world.config
+    settings: dict[str, Any] = {
+        "draws": config.draws,
+        "seed": config.seed,
+        "base": world.base_name,
+        "tasks": [config.task, *bench.judges],
+        "precision": config.train.precision,
+    }
+    if kind == "lm":
+        settings["bits"] = "after the first token"
+    if bench.judge is None:
+        settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
+        return settings
+    settings["answers"] = len(bench.pool)  # and the heads' vectors likewise
+    settings["names"] = EXAMPLES  # what a label's name counts as
+    if "cloze" in bench.judges:
+        settings["gaps"] = ["probability", EACH]  # the score, and how many of a document a verdict asks
+    if beside := read_beside(bench):
+        settings["beside"] = [judge.key for judge in beside]  # read as for a verdict
+    if config.limits().time is not None:
+        settings["seconds"] = config.limits().time  # as many draws as it pays for
+    return settings
+
+
+def _measured(
+    world: World, bench: Bench, product: Product
+) -> tuple[Measured, Final | None, Mapping[str, Final], Reading]:
+    """The base as a look reads it, as the verdict does, at the tasks beside, and what each of these took."""
+    begun = time.perf_counter()
+    observed = Once(product) if isinstance(product, Embedder) else product  # what a look embeds, heads see again
+    with world.profile.part("looks"):
+        measured = measure(observed, bench)
+    seconds = time.perf_counter() - begun
+    rate = product.units(bench.items or bench.sample) / seconds
+    embedding = seconds / max(1, len(bench.items)) if isinstance(product, Embedder) else 0.0
+    begun, final = time.perf_counter(), None
+    if bench.judge is not None:
+        with world.profile.part("heads"):
+            final = bench.judge.final(observed, seconds=world.config.limits().time)
+        finite(final.scores, bench.judge)
+        begun -= embedding * len(bench.judge.items)  # a challenger's are embedded for it
+    final_seconds, begun = time.perf_counter() - begun, time.perf_counter()
+    with world.profile.part("other tasks"):
+        other_tasks = other_finals(bench, observed)
+    begun -= embedding * sum(len(judge.items) for judge in read_beside(bench))
+    detail = {
+        "tokens_per_second": rate,
+        "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
+        "final_seconds": final_seconds,
+        "other_seconds": time.perf_counter() - begun,
+        "price": price_of(product, bench.sample).model_dump(),
+    }
+    timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
+    return measured, final, other_tasks, timing
 
 
 def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:

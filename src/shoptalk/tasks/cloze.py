@@ -1,5 +1,9 @@
-"""Does a language model know a domain's names and numbers? A cloze: of five names, or numbers, it must give the one
-that stands in an unseen document the highest probability, from the words before it. It needs no labels.
+"""Does a language model know a domain's names and numbers? A cloze: of five names, or numbers, how probable does it
+hold the one that stands in an unseen document, from the words before it? It needs no labels.
+
+The score of a gap is that probability among the five, softmax(-nats), and not whether it is the highest: a model that
+goes from 20 to 45 % has learned something which a count of right answers cannot see, and of as many gaps the interval
+is two fifths narrower (docs/log.md, 2026-11-30).
 
 Bits per byte fall with every habit of a text's form; names and numbers are what a reader would ask for (the word
 prediction of Paperno et al. 2016, "The LAMBADA dataset", with alternatives as in Hill et al. 2016, "The Goldilocks
@@ -7,8 +11,7 @@ principle": named entities among candidates of the same document type). Alternat
 long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
 the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
 
-A look asks one gap of each document. A verdict asks several others, whose share of right answers is the document's
-score: entries were chosen by the gap that looks ask.
+A look asks one gap of each document. A verdict asks several others, whose mean is the document's score: entries were chosen by the gap that looks ask.
 """
 
 import re
@@ -16,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.records import Measure
@@ -61,23 +64,22 @@ class ClozeJudge(Judge):
     """Of each document."""
 
     def look(self, product: LanguageModel) -> Score:
-        """Of each document's first gap, whether what stands there is more probable than every alternative; a tie is
-        wrong.
-        """
-        return _right(product, [gaps[0] for gaps in self.gaps])[None]
+        """Of each document's first gap, how probable what stands there is among its alternatives."""
+        return _probabilities(product, [gaps[0] for gaps in self.gaps])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
-        """The same of each document's other gaps, as the share of them; of a document with one gap, of that one."""
+        """The mean of the same over each document's other gaps; of a document with one gap, of that one."""
         asked = [gaps[1:] or gaps for gaps in self.gaps]
-        right = _right(product, [gap for gaps in asked for gap in gaps])
+        given = _probabilities(product, [gap for gaps in asked for gap in gaps])
         counts = np.array([len(gaps) for gaps in asked])
-        return Final((np.add.reduceat(right, np.cumsum(counts) - counts, dtype=np.float64) / counts)[None])
+        return Final((np.add.reduceat(given, np.cumsum(counts) - counts) / counts)[None])
 
 
-def _right(product: LanguageModel, gaps: Sequence[Gap]) -> Bool[np.ndarray, " n"]:
-    """Of each gap, whether what stands there is more probable than every alternative."""
+def _probabilities(product: LanguageModel, gaps: Sequence[Gap]) -> Float[np.ndarray, " n"]:
+    """Of each gap, the probability of what stands there among its options."""
     bits = product.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
-    return np.array([bool(of[0] < of[1:].min()) for of in bits])
+    weights = [np.exp2(of.min() - of) for of in bits]
+    return np.array([of[0] / of.sum() for of in weights])
 
 
 def cloze(ground: Ground) -> ClozeJudge | None:
@@ -92,10 +94,10 @@ def cloze(ground: Ground) -> ClozeJudge | None:
     return ClozeJudge(
         key="cloze",
         measure=Measure(
-            name="cloze accuracy",
+            name="cloze probability",
             unit="%",
             difference="points",
-            finding=f"chooses the right name or number of {OPTIONS} in {{adapted}} of an unseen document's gaps, on "
+            finding=f"holds the right name or number of {OPTIONS} in an unseen document's gaps {{adapted}} probable, on "
             "average over documents, against {base}",
             examples="documents with names or numbers",
             scale=100.0,

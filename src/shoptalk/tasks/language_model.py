@@ -3,7 +3,8 @@
 Bits per byte are the model's cross-entropy over a text's UTF-8 bytes, so that models with different tokenizers compare
 (Gao et al. 2020, "The Pile", section 3.1). Documents are what is resampled: of each a piece is read, from its first
 passage or turn on, a short one at every look and a longer one for the verdict. All pieces together count as one text,
-so that a short document weighs less than a long one.
+so that a short document weighs less than a long one. The first token of each is read and not foretold: bits are those
+of what follows it, bytes those of the whole.
 """
 
 from collections.abc import Sequence
