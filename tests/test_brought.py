@@ -147,6 +147,12 @@ def test_another_base_is_told_apart_from_the_users_text() -> None:
         "With your labels' names and unlabelled text, and on another base, the assistant answers 82.0 % of unseen "
         "messages correctly against 54.2 % without any of it (+27.8 points"
     )
+    led = a_ladder(54.2, 55.0, 56.0, 82.0, 79.0, steps=steps, counted=3)
+    said = brought(led, a_ruling("keep_base", -3.0, (-4.0, -2.0)), candidate="mlm")
+    assert said.startswith(
+        "On another base, and with your labels' names and unlabelled text, the assistant answers 82.0 % of unseen "
+        "messages correctly against 54.2 % on the first, without any of it (+27.8 points"
+    )
     alone = a_ladder(54.2, 60.0, steps=("plain head", "another base"), counted=1)
     said = brought(alone, a_ruling("keep_base", None, None), candidate=None)
     assert said.startswith(

@@ -331,6 +331,17 @@ def test_lists_are_there_for_people_and_for_scripts(shoptalk: Any, command: str)
     assert json.loads(shoptalk(command, "--json")[1])
 
 
+def test_objectives_stand_under_what_they_train(shoptalk: Any) -> None:
+    blocks = [block.splitlines() for block in shoptalk("objectives")[1].strip().split("\n\n")]
+    under = {heading: {row.split()[0] for row in rows} for heading, *rows in blocks}
+    assert {"mlm", "mosaic"} <= under["Text encoders"] and under["Image encoders"] == {
+        "simclr", "moco", "byol", "dino", "mae",
+    }  # fmt: skip
+    assert under["Encoders of pictures and texts"] == {"clip"} and "clm" in under["Language models"]
+    told = {row["name"]: row["trains"] for row in json.loads(shoptalk("objectives", "--json")[1])}
+    assert told["span"] == ["encoder–decoder language models"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

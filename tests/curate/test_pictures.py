@@ -113,6 +113,33 @@ def test_a_picture_has_the_captions_of_every_spelling_of_its_path(tmp_path: Path
     assert [turn.text for turn in document.turns] == [f"caption {number}" for number in range(5)] and not drops
 
 
+def test_copies_of_a_picture_are_one_with_the_captions_of_all(tmp_path: Path) -> None:
+    for name, seed in (("a.png", 0), ("b.png", 1), ("a copy.png", 0)):
+        photograph(seed).save(tmp_path / name)
+    rows = ["a.png,A cat", "b.png,A dog", "a copy.png,A sleeping cat", "a copy.png,A cat"]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,text", *rows]) + "\n")
+    (cat, dog), drops = read(tmp_path / "captions.csv")
+    assert [turn.text for turn in cat.turns] == ["A cat", "A sleeping cat"] and len(dog.turns) == 1
+    assert cat.picture is not None and cat.picture.path.endswith("/a.png")
+    assert [(drop.id, drop.reason) for drop in drops] == [("captions.csv#5", "duplicate")]
+
+
+def test_pictures_of_a_phone_are_told_what_to_do_with_and_so_are_files_without_an_ending(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photograph(0).save(folder / "1.png")
+    for name in ("2.HEIC", "3", "4.xyz"):
+        (folder / name).write_bytes(data_of(photograph(1)))
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        archive.writestr("5.heic", b"ftypheic")
+    documents, drops = read(folder)
+    assert len(documents) == 1
+    told = {drop.id.rpartition("/")[2]: drop.detail for drop in drops if drop.reason == "unknown-format"}
+    assert set(told) == {"2.HEIC", "3", "4.xyz", "5.heic"}
+    assert all(told[name].endswith("save it as JPEG or PNG") for name in ("2.HEIC", "5.heic"))
+    assert told["3"].startswith("its name has no ending") and told["4.xyz"].startswith("not one of ")
+
+
 def test_a_label_beside_a_picture_is_never_read_as_a_source(tmp_path: Path) -> None:
     photograph(0).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("image,label\na.png,cat\n")

@@ -33,6 +33,17 @@ def test_a_report_on_pictures_speaks_of_pictures_alone(kind: str) -> None:
     assert not WORDS.findall(page), [page[max(0, hit.start() - 60) : hit.end() + 30] for hit in WORDS.finditer(page)]
 
 
+def test_training_on_pictures_is_counted_in_patches_and_has_no_padding() -> None:
+    counted = re.compile(r"\b(tokens?|padding|waste)\b", re.IGNORECASE)
+    told, short = about("image"), render_markdown(about("image"))
+    page = said(render(told))
+    assert "Training patches" in page and "Patches a second" in page and "training patches" in short
+    assert not counted.findall(page), [page[max(0, hit.start() - 60) : hit.end()] for hit in counted.finditer(page)]
+    assert "token" not in short.lower()
+    assert "training tokens and patches" in said(render(about("pair")))
+    assert "Training tokens" in said(render(facts()))
+
+
 def test_its_markdown_too() -> None:
     short = render_markdown(about("image"))
     assert "## Pictures that changed sides" in short and "pictures from" in short

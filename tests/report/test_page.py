@@ -493,3 +493,11 @@ def test_dose_curves_of_a_language_model_are_drawn_in_bits_and_none_of_labels() 
     assert titles == ["Of training", "Of unlabelled documents"]
     assert "78.100 bits" in section.text and "+2.300" in section.text
     assert "labels" not in render_markdown(of_model).partition("## How much is enough")[2].partition("\n## ")[0]
+
+
+def test_a_command_that_replaces_the_verdict_is_said_to_do_so() -> None:
+    told = facts()
+    step = {"say": "Ask again with more time.", "command": "shoptalk adapt chats --budget 20m --out runs/acme --force"}
+    replacing = told | {"next": [*told["next"], step]}
+    for shown in (render, render_markdown):
+        assert "take the place of" in shown(replacing) and "take the place of" not in shown(told)

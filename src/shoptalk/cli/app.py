@@ -84,7 +84,8 @@ def adapt(
     task: Annotated[
         str | None,
         typer.Option(
-            help="What must gain: intent, reply (needs no labels), answer, picture, caption, language_model, chat."
+            help="What must gain: intent, reply (needs no labels), answer, picture (pictures with labels), caption "
+            "(pictures with captions), language_model, chat."
         ),
     ] = None,
     base: Base = None,
@@ -106,7 +107,7 @@ def adapt(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure, choose, train, prove: adapt an encoder or a language model to your text and say whether that helped."""
+    """Measure, choose, train, prove: adapt a model to your text or pictures and say whether that helped."""
     from shoptalk.adaptation import adapt as run
     from shoptalk.curate.curation import count_drops
 
@@ -266,7 +267,8 @@ def verify(
 
 @app.command()
 def objectives(as_json: Json = False) -> None:
-    """Every objective with its settings and their defaults."""
+    """Every objective with its settings and their defaults, by what it trains."""
+    from shoptalk.nn.product import CALLED
     from shoptalk.objectives import OBJECTIVES, make_spec, spec_for
     from shoptalk.objectives.recipe import SUMS
 
@@ -274,6 +276,7 @@ def objectives(as_json: Json = False) -> None:
         {
             "name": name,
             "about": str(spec.__doc__).strip().splitlines()[0],
+            "trains": [CALLED[kind] for kind in CALLED if kind in spec.takes],
             "settings": make_spec(name, {}).model_dump(exclude={"kind"}),
         }
         for name, spec in OBJECTIVES.items()
@@ -282,6 +285,7 @@ def objectives(as_json: Json = False) -> None:
         {
             "name": name,
             "about": f"The sum {'+'.join(f'{weight:g}*{part}' for part, weight in weights.items())}.",
+            "trains": [CALLED["text"]],
             "settings": spec_for(name, {}).model_dump(include={"lr", "batch", "passes"}),
         }
         for name, weights in SUMS.items()

@@ -246,8 +246,21 @@ def dose(result: Result, run: Path) -> str:
 
 
 def objectives(rows: Sequence[Result]) -> str:
-    """One objective a line, with its settings."""
-    return "\n".join(f"{row['name']:<11} {row['about']}  {_settings(row['settings'])}" for row in rows)
+    """One objective a line, with its settings; those first that train the same."""
+    trained = dict.fromkeys(", ".join(row["trains"]) for row in rows)
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"{what[:1].upper()}{what[1:]}",
+                *(
+                    f"  {row['name']:<11} {row['about']}  {_settings(row['settings'])}"
+                    for row in rows
+                    if ", ".join(row["trains"]) == what
+                ),
+            ]
+        )
+        for what in trained
+    )
 
 
 def models(rows: Sequence[Result]) -> str:

@@ -74,7 +74,7 @@ class CurateConfig(Frozen):
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
     near_pictures: int = Field(
-        default=6,
+        default=12,
         ge=0,
         le=15,
         description="bits of 256 in which two pictures' hashes may differ to be near duplicates; with 0 only equal "

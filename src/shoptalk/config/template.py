@@ -36,7 +36,7 @@ group_column = "auto"      # labels of one customer or conversation are never sp
                            # customer and conversation (or with _id) where there are any, a name that one, "" none
 passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
-near_pictures = 6          # bits of 256 in which near duplicates of pictures may differ; 0 where classes are drawings
+near_pictures = 12         # bits of 256 in which near duplicates of pictures may differ; 0 where classes are drawings
 picture_megabytes = 50.0   # a larger file of a picture is left out
 picture_megapixels = 50.0  # so is a picture of more pixels
 label_spelling = "merge"   # Refund, REFUND and refund_ are one label: merge, keep (as several) or refuse the file

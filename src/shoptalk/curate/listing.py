@@ -28,7 +28,7 @@ from shoptalk.curate.clean import printable
 from shoptalk.curate.files import SourceFile
 from shoptalk.curate.readers import READERS, format_of
 from shoptalk.errors import SourceError
-from shoptalk.image.decode import SUFFIXES
+from shoptalk.image.decode import SUFFIXES, unread_picture
 from shoptalk.readback import MANIFEST, walk
 from shoptalk.records import Drop
 
@@ -67,6 +67,14 @@ def list_files(paths: Sequence[Path], *, out: Path | None = None) -> tuple[list[
         else:
             listing.add_file(_existing(path))
     return listing.settled(paths)
+
+
+def _what_to_do(path: Path) -> str:
+    """With a file whose format is none that is read."""
+    if (advice := unread_picture(path.name)) is not None:
+        return advice
+    unnamed = "" if path.suffix else "its name has no ending that says what it is; give it one if it is "
+    return f"{unnamed or 'not '}one of {KNOWN}"
 
 
 def counted(counts: Counter[str]) -> str:
@@ -125,7 +133,7 @@ class _Listing:
         files = _distinctly_named(list(self.found.values()))
         for file in files:
             if format_of(file.path) is None:
-                self._drop(file.name, "unknown-format", f"not one of {KNOWN}")
+                self._drop(file.name, "unknown-format", _what_to_do(file.path))
         files = [file for file in files if format_of(file.path) is not None]
         if not files:
             reasons = counted(Counter(drop.reason for drop in self.drops))

@@ -1,7 +1,7 @@
 """What a picture looks like, small enough to compare each with all: exact and near duplicates of pictures.
 
     look = look_of(picture)                     # refuses what is no picture
-    table = LookTable(most_bits=6)
+    table = LookTable(most_bits=12)
     table.near(look)                            # the number of an earlier one that looks alike, or None
     table.add(look)
 

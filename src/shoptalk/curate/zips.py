@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from shoptalk.curate.files import RefusedFile
-from shoptalk.image.decode import SUFFIXES
+from shoptalk.image.decode import SUFFIXES, unread_picture
 
 MOST_DIRECTORY = 64_000_000
 """Bytes of a zip's directory: a million names. In memory it takes ten times that."""
@@ -64,6 +64,8 @@ def used_name(name: str) -> tuple[str, str] | None:
     if name.lower().endswith(".zip"):
         return "nested-zip", "a zip inside a zip is not read; unpack it, or give it as a source of its own"
     if not name.lower().endswith(SUFFIXES):
+        if (advice := unread_picture(name)) is not None:
+            return "unknown-format", advice
         return "unknown-format", f"of a zip only pictures are read ({', '.join(SUFFIXES)}); unpack it for the rest"
     return None
 

@@ -31,7 +31,7 @@ def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:
             f"The base model stays as it is ({standing}): nothing that your {measure.unlabelled} {brings} is adopted."
         )
     finding = measure.finding.format(adapted=measure.shown(level[ladder.shipped]), base=measure.shown(level[0]))
-    before, after = _parts(counted, measure)
+    before, after = _parts(counted, measure, led=_led_by_base(ladder))
     better = "less is better: a gain of " if measure.lower_is_better else ""
     gain = (
         f"{better}{measure.change(rise.gain)} {measure.difference}, 95 % interval {_ends(rise.low, rise.high, measure)}"
@@ -44,14 +44,25 @@ def _singular(measure: Measure) -> bool:
     return measure.unlabelled == "text"
 
 
-def _parts(counted: Sequence[str], measure: Measure) -> tuple[str, str]:
-    """With what, and without what. An encoder is trained on unlabelled text, and takes the place of other bases."""
+def _led_by_base(ladder: Ladder) -> bool:
+    """Whether another base brought more than all else that is counted together."""
+    gains = [(step, rise.gain) for step, rise in zip(ladder.steps[1:], ladder.rises[: ladder.shipped], strict=False)]
+    by_base = sum(gain for step, gain in gains if step == ANOTHER_BASE)
+    return by_base > sum(gain for step, gain in gains if step != ANOTHER_BASE)
+
+
+def _parts(counted: Sequence[str], measure: Measure, *, led: bool) -> tuple[str, str]:
+    """With what, and without what; first what brought more (`led`: another base). An encoder is trained on unlabelled
+    text, and takes the place of other bases.
+    """
     unlabelled = f"unlabelled {measure.unlabelled}"
     text = {NAMES: "labels' names", UNLABELLED: unlabelled, ADAPTED: unlabelled}
     kinds = dict.fromkeys(text[step] for step in counted if step in text)
     with_another = ANOTHER_BASE in counted and ADAPTED not in counted
     if not kinds:
         return "On another base", "on the first"
+    if with_another and led:
+        return f"On another base, and with your {' and '.join(kinds)},", "on the first, without any of it"
     if with_another:
         return f"With your {' and '.join(kinds)}, and on another base,", "without any of it"
     alone = list(kinds) == [unlabelled]

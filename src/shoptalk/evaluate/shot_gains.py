@@ -48,8 +48,10 @@ def shots_gains(
     n_draws: int = DRAWS,
     c: float,
     seed: int,
+    task: str = "intent",
 ) -> list[dict[str, Any]]:
-    """The gain at 1, 5 and 10 labels per class, as far as the labels go, and with all of them; in points of accuracy.
+    """The gain of a `task` at 1, 5 and 10 labels per class, as far as the labels go, and with all of them; in points of
+    accuracy.
 
     There is always a row at the `shots` that are asked for, where a class with too few gives 80 % of what it has.
     Every class has examples in at least two clusters: `decide.draws` refuses others.
@@ -59,12 +61,12 @@ def shots_gains(
         drawn = decide.draws(labels, cluster, shots=k, n_draws=n_draws, seed=seed)
         correct = np.stack([kshot_outcomes(vectors, labels, drawn.training) for vectors in (base, adapted)])
         estimate = decide.estimate_chosen(decide.Scores((entry,), correct, drawn.tested, cluster), c=c, seed=seed)
-        rows.append(_row(estimate, shots=k, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
+        rows.append(_row(estimate, task=task, shots=k, draws=n_draws, n=int(drawn.tested.any(axis=0).sum())))
     fold = decide.deal_folds(labels, cluster, seed=seed)
     correct = np.stack([out_of_fold(vectors, labels, fold) for vectors in (base, adapted)])[:, None]
     everywhere = np.ones((1, len(labels)), dtype=bool)
     estimate = decide.estimate_chosen(decide.Scores((entry,), correct, everywhere, cluster), c=c, seed=seed)
-    return [*rows, _row(estimate, shots="full", draws=None, n=len(labels))]
+    return [*rows, _row(estimate, task=task, shots="full", draws=None, n=len(labels))]
 
 
 def out_of_fold(
@@ -112,9 +114,9 @@ def retrieval_gain(
     }
 
 
-def _row(estimate: decide.Estimate, *, shots: int | str, draws: int | None, n: int) -> dict[str, Any]:
+def _row(estimate: decide.Estimate, *, task: str, shots: int | str, draws: int | None, n: int) -> dict[str, Any]:
     return {
-        "task": "intent",
+        "task": task,
         "measure": "accuracy",
         "unit": "%",
         "shots": shots,

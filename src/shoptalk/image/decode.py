@@ -20,6 +20,8 @@ from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Of files that are read as pictures. What a file is, its first bytes say, not its name."""
+_OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw")
+"""Of pictures that nothing here decodes."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """The decoders that may be used: Pillow has more, of formats that nobody sends and few have tested."""
 MOST_BYTES = 50_000_000
@@ -52,6 +54,13 @@ class RefusedPicture(Exception):  # noqa: N818 (as `files.RefusedFile`: an outco
     def __init__(self, reason: str, detail: str, *, limit: str = "") -> None:
         super().__init__(detail)
         self.reason, self.detail, self.limit = reason, detail, limit
+
+
+def unread_picture(name: str) -> str | None:
+    """What to do with a file whose name says that it is a picture of a format that is not read; None of others."""
+    if not name.lower().endswith(_OTHER_SUFFIXES):
+        return None
+    return f"a picture in a format that is not read (of these it is: {', '.join(SUFFIXES)}); save it as JPEG or PNG"
 
 
 def picture_bytes(path: str, *, most: int = MOST_BYTES) -> bytes:

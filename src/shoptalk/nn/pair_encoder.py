@@ -131,6 +131,10 @@ class PairEncoder(Embedder):
         """Pictures as the picture tower reads them."""
         return normalised(pictures, self.network.pictures.mean, self.network.pictures.std)
 
+    def texts_read_in_part(self, inputs: PairInputs) -> int:
+        """How many texts have as many tokens as are read, or more."""
+        return int((inputs.tokens.lengths >= self.max_length).sum())
+
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> PairInputs:
         """Every picture decoded, and every text's token ids; in a folder, as `pixels` and `tokens`."""
         texts = TextsOf(corpus.items)

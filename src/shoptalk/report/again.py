@@ -1,7 +1,8 @@
 """How to reproduce the run, and what to try next."""
 
 from shoptalk.report.figures import Fact, fig, keyed, told
-from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join, table
+from shoptalk.report.markup import Child, Html, definitions, disclosure, el, join, note, table
+from shoptalk.report.sentences import REPLACES
 from shoptalk.report.wording import words
 
 
@@ -24,7 +25,8 @@ def next_steps(facts: Fact) -> Html | None:
     if not steps:
         return None
     items = (el("li", told(step.say), _command(step.command) if step.command else None) for step in steps)
-    return el("ol", *items, class_="steps")
+    replaces = any("--force" in str(step.command.value).split() for step in steps if step.command)
+    return join(el("ol", *items, class_="steps"), note(REPLACES) if replaces else None)
 
 
 def _command(command: Fact) -> Html:

@@ -4,6 +4,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.figures import Fact, fig, named
 from shoptalk.report.lines import Frame, Series, line_chart, loss_panel, read_curve
 from shoptalk.report.markup import Child, Html, disclosure, el, join, note, paragraphs
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.units import units_of
 
 
@@ -21,7 +22,7 @@ def _gains(facts: Fact) -> Html:
     if not lines:
         return paragraphs(_no_gain(facts))
     base, reached = facts.ceiling.base, facts.ceiling.accuracy
-    smallest, units = facts.verdict.smallest_gain, units_of(facts.verdict)
+    smallest, units, counted = facts.verdict.smallest_gain, units_of(facts.verdict), nouns_of(facts).units
     said: list[Child] = [
         "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
     ]
@@ -42,9 +43,9 @@ def _gains(facts: Fact) -> Html:
         ]
     frame = Frame(
         "gain",
-        "Gain against training tokens",
+        f"Gain against training {counted}",
         "A line for each candidate; their numbers are in the table of everything that was tried.",
-        "training tokens",
+        f"training {counted}",
         f"gain in {units.difference}",
         references,
     )

@@ -32,7 +32,7 @@ class GainRow(Published):
     """The gain in one task, with one number of labels."""
 
     task: str
-    """What the gain is in: intent or retrieval."""
+    """What the gain is in: intent, picture or retrieval."""
     measure: str
     """What base and adapted are values of."""
     unit: str

@@ -23,6 +23,7 @@ from shoptalk.report.markup import (
     paragraphs,
     table,
 )
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.units import ACCURACY, Units, judged_by, units_of
 
 
@@ -160,8 +161,8 @@ def entries(facts: Fact) -> Html | None:
     drawn = [el("span", "Picture", class_="desk")] if scale is not None else []
     measured: list[Child] = ["Gain, interval", *drawn, el("span", "Adapted", class_="desk")] if labelled else []
     head: list[Child] = ["Entry", *measured, "Forgetting, guards", "Outcome"]
-    units = units_of(decision)
-    cells = [_entry(entry, decision, labelled, scale, units) for entry in menu]
+    units, counted = units_of(decision), nouns_of(facts).units
+    cells = [_entry(entry, decision, labelled, scale, units, counted) for entry in menu]
     words = {len(head) - 1} | ({2} if drawn else set())
     caption = join("The menu: ", fig(wording.how_many, menu), f" entries, differences in {units.difference}")
     return join(
@@ -179,9 +180,9 @@ def _common_scale(menu: Fact) -> Axis | None:
     return make_axis(*span_of(known), 6, 104, widen=False) if known else None
 
 
-def _entry(entry: Fact, decision: Fact, labelled: bool, scale: Axis | None, units: Units) -> list[Child]:
+def _entry(entry: Fact, decision: Fact, labelled: bool, scale: Axis | None, units: Units, counted: str) -> list[Child]:
     seen: list[Child] = [fig(wording.count, entry.step), " steps, "]
-    seen += [fig(wording.short_count, entry.tokens), " tokens"] if entry.tokens.number else []
+    seen += [fig(wording.short_count, entry.tokens), f" {counted}"] if entry.tokens.number else []
     called = named(entry.entry)
     if entry.entry.value == decision.entry.value:
         called = el("strong", called)

@@ -15,6 +15,7 @@ from shoptalk.report.sentences import (
     INTERVAL,
     INTERVAL_ON_TEST,
     NO_JUDGE,
+    REPLACES,
     ROWS,
     SAME_HEAD,
     VERDICTS,
@@ -23,7 +24,6 @@ from shoptalk.report.units import digits_of, judged_by, shown
 from shoptalk.report.verdict_json import Share, Spent, Verdict
 from shoptalk.report.wording import (
     NONE,
-    SPENDING,
     biggest,
     change,
     cosine,
@@ -46,6 +46,7 @@ from shoptalk.report.wording import (
     short_hash,
     shots,
     signed,
+    spending,
     whole_hundred,
 )
 
@@ -271,20 +272,20 @@ def _md_guards(facts: RunFacts) -> str:
 
 
 def _md_cost(facts: RunFacts) -> str:
-    cost, spent = facts.cost, facts.verdict.spent
-    forecast = _forecast_rows(spent)
+    cost, spent, units = facts.cost, facts.verdict.spent, nouns_for(facts.kind).units
+    forecast = _forecast_rows(spent, units)
     stages = [
         (name, duration(seconds))
         for row in cost.stages
         for name, seconds in [(row.stage, row.seconds), *((f"\u2013 {part.part}", part.seconds) for part in row.parts)]
     ]
-    sentence = f"{duration(cost.seconds)} and {count(cost.tokens)} training tokens."
+    sentence = f"{duration(cost.seconds)} and {count(cost.tokens)} training {units}."
     if spent.euros is not None and not forecast:
         sentence += f" {euros(spent.euros)}."
     blocks = [
         f"## Cost\n\n{sentence}",
         f"{FORECAST}\n\n" + table(["what", "forecast", "fact", "ratio"], forecast) if forecast else "",
-        table(["candidate", "time", "share", "tokens", "outcome"], _shares(cost), words_last=True)
+        table(["candidate", "time", "share", units, "outcome"], _shares(cost), words_last=True)
         if cost.candidates
         else "",
         table(["stage", "time"], stages) if stages else "",
@@ -301,7 +302,7 @@ def _shares(cost: CostFacts) -> list[tuple[str, str, str, str, str]]:
     return [(name, duration(row.seconds), hundred(row.share), count(row.tokens), became) for name, row, became in every]
 
 
-def _forecast_rows(spent: Spent) -> list[tuple[str, str, str, str]]:
+def _forecast_rows(spent: Spent, units: str) -> list[tuple[str, str, str, str]]:
     """What was forecast, what it was, and their ratio, for everything that has a forecast."""
     if spent.forecast is None:
         return []
@@ -309,7 +310,7 @@ def _forecast_rows(spent: Spent) -> list[tuple[str, str, str, str]]:
     fact = spent.model_dump()
     return [
         (word, told(forecast[name]), told(fact[name]), ratio(ratios.get(name)))
-        for word, name, told in SPENDING
+        for word, name, told in spending(units)
         if number(forecast[name]) is not None
     ]
 
@@ -345,6 +346,8 @@ def _md_next(facts: RunFacts) -> str:
         f"{place}. {plain_words(step.say)}" + (f"\n\n{_fenced(clean(step.command).strip())}\n" if step.command else "")
         for place, step in enumerate(facts.next, start=1)
     ]
+    if any(step.command and "--force" in step.command.split() for step in facts.next):
+        steps.append(f"\n{REPLACES}")
     return "## What to try next\n\n" + "\n".join(steps).rstrip() if steps else ""
 
 

@@ -15,12 +15,14 @@ class Nouns(NamedTuple):
     """What a model is asked about, of which there are many."""
     kept: str
     """All that was read."""
+    units: str
+    """What training is counted in."""
 
 
-TEXTS = Nouns("text", "texts", "messages", "texts")
+TEXTS = Nouns("text", "texts", "messages", "texts", "tokens")
 _NOUNS = {
-    "image": Nouns("picture", "pictures", "pictures", "pictures"),
-    "pair": Nouns("picture", "pictures", "pictures", "pictures and captions"),
+    "image": Nouns("picture", "pictures", "pictures", "pictures", "patches"),
+    "pair": Nouns("picture", "pictures", "pictures", "pictures and captions", "tokens and patches"),
 }
 
 

@@ -61,6 +61,10 @@ FORECAST = (
     "planned step and that each candidate is as likely to win as the next; a run that stops early takes less. Memory "
     "is the peak."
 )
+REPLACES = (
+    "A command with --force answers another question in the same folder: its verdict and report take the place of "
+    "these. Copy the folder first, or give another with --out, to keep both."
+)
 WASTE = "Waste is the share of the computation that went into padding."
 BITS = (
     "Bits per byte say how hard each byte of a text is for the model to foretell: 8 is blind guessing, and less is "

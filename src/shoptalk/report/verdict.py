@@ -4,6 +4,7 @@ from shoptalk.report import sentences, wording
 from shoptalk.report.charts import Interval, interval_picture
 from shoptalk.report.figures import Fact, fig, keyed, listed, named, told
 from shoptalk.report.markup import Child, Html, definitions, el, join, paragraphs
+from shoptalk.report.nouns import nouns_of
 from shoptalk.report.staircase import ladder_picture
 from shoptalk.report.units import ACCURACY, Units, units_of
 
@@ -144,7 +145,7 @@ def _cost(facts: Fact) -> Html:
     more: list[Child] = []
     if spent.euros.number is not None:
         more += [fig(wording.euros, spent.euros), ", "]
-    more += [fig(wording.short_count, spent.tokens), " training tokens"]
+    more += [fig(wording.short_count, spent.tokens), f" training {nouns_of(facts).units}"]
     losers = facts.cost.losers.share
     if losers.number:
         more += ["; ", fig(wording.whole_hundred, losers), " of the time went to candidates that did not go on"]

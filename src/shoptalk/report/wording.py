@@ -105,13 +105,14 @@ def ratio(value: Any) -> str:
     return NONE if known is None else f"{known:.2f}"
 
 
-SPENDING: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("Time", "seconds", duration),
-    ("Training tokens", "tokens", count),
-    ("Peak memory", "memory_bytes", memory),
-    ("Cost", "euros", euros),
-)
-"""What a run spends: in words, its key, and the form of its number."""
+def spending(units: str) -> tuple[tuple[str, str, Callable[[Any], str]], ...]:
+    """What a run spends: in words, its key, and the form of its number. `units` is what training is counted in."""
+    return (
+        ("Time", "seconds", duration),
+        (f"Training {units}", "tokens", count),
+        ("Peak memory", "memory_bytes", memory),
+        ("Cost", "euros", euros),
+    )
 
 
 def interval(ends: Any, digits: int = 1) -> str:

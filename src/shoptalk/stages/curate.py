@@ -9,19 +9,18 @@ from typing import Any, TypeVar
 
 from shoptalk.artifact import Artifact, create, file_digest, key_of, open_artifact
 from shoptalk.config import CurateConfig
-from shoptalk.curate.against_test import LEFT_OUT, labels_left, labels_unknown, without_tests
 from shoptalk.curate.bank import HoldBank, close_bank
 from shoptalk.curate.clean import printable
-from shoptalk.curate.consistency import CONTRADICTION
-from shoptalk.curate.curation import BANK, curate, open_corpora, open_part, read_drops, write_corpus
+from shoptalk.curate.curation import BANK, Written, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
-from shoptalk.curate.labels import labels_digest, read_labels, refuse_missing
+from shoptalk.curate.labels import labels_digest, refuse_missing
+from shoptalk.curate.labels_and_test import LabelsAndTest, read_labels_and_test
+from shoptalk.curate.listing import counted
 from shoptalk.curate.questions import refuse_missing_pairs
-from shoptalk.curate.rare import without_rare
 from shoptalk.curate.readable import expected, readable, refuse_unreadable
-from shoptalk.curate.sources import rows_left_out, source_fingerprint, stream_sources
+from shoptalk.curate.sources import source_fingerprint, stream_sources
 from shoptalk.errors import AbsentError, SourceError
 from shoptalk.nn.product import Kind
 from shoptalk.readback import as_written, read_json
@@ -107,7 +106,7 @@ def curate_stage(
         remarks = _Remarks(world.report.say)
         of_labels = remarks if tell_labels else remarks.silently
         shown = reads in ("image", "pair")
-        read = _read_labelled(labels, test, config.curate, of_labels, tell_pair=tell_labels, pictures=shown)
+        read = read_labels_and_test(labels, test, config.curate, of_labels, tell_pair=tell_labels, pictures=shown)
         for path, part in ((labels, read.examples), (test, read.tests)):
             if path is not None and reads is not None:
                 refuse_unreadable(part, reads, printable(path.name))
@@ -118,9 +117,11 @@ def curate_stage(
         hold_out = HoldOut(shares, HELD_OUT_MOST, plain=reads == "lm")
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
-        _make_corpus(
+        written = _make_corpus(
             folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out, hold_bank, reads
         )
+        left_out = f", {counted(written.dropped)}" if written.dropped else ""
+        world.report.say(f"curate: {written.documents:,} documents{left_out}")
     return open_curated(world)
 
 
@@ -186,50 +187,10 @@ class _Drops(Iterable[Drop]):
         return read_drops(self.folder)
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """What the labels and the test hold, and what was left out of both."""
-
-    examples: Sequence[Example]
-    tests: Sequence[Example]
-    drops: Sequence[Drop]
-
-
-def _read_labelled(
-    labels: Path | None,
-    test: Path | None,
-    config: CurateConfig,
-    say: Callable[[str], None],
-    *,
-    tell_pair: bool,
-    pictures: bool,
-) -> _Labelled:
-    """Both files; with `tell_pair`, also whether they fit together: else the caller has told that in its own words."""
-    examples, label_drops = read_labels(labels, config, say=say, pictures=pictures) if labels else ([], [])
-    known = {example.label for example in examples}
-    tests, test_drops = read_labels(test, config, like=known, say=say, pictures=pictures) if test else ([], [])
-    for path, drops in ((labels, label_drops), (test, test_drops)):
-        # What repeats or contradicts another row is told by what reads them.
-        if path is not None and (
-            unusable := [drop for drop in drops if drop.reason not in ("duplicate", CONTRADICTION)]
-        ):
-            say(rows_left_out(printable(path.name), unusable))
-    kept, leaks = without_tests(examples, tests, config)
-    frequent, rare, sentences = without_rare(kept, printable(labels.name) if labels else "", config, measuring=True)
-    if labels and test and tell_pair:
-        names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
-        known -= {example.label for example in kept} - {example.label for example in frequent}
-        unknown = labels_unknown(tests, known, **names, instead=LEFT_OUT)
-        sentences = [*unknown, *labels_left(examples, kept, **names), *sentences]
-    for sentence in sentences if tell_pair else ():
-        say(sentence)
-    return _Labelled(frequent, tests, [*label_drops, *test_drops, *leaks, *rare])
-
-
 def _make_corpus(
     folder: Path,
     sources: Sequence[Path],
-    labelled: "_Labelled",
+    labelled: LabelsAndTest,
     asked: Asked,
     config: CurateConfig,
     settings: Mapping[str, Any],
@@ -238,7 +199,7 @@ def _make_corpus(
     hold_out: HoldOut,
     hold_bank: HoldBank | None,
     reads: Kind | None,
-) -> None:
+) -> Written:
     examples, tests = labelled.examples, labelled.tests
     read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=reads in (None, "image", "pair"))
     read = read if reads is None else readable(read, reads)
@@ -267,6 +228,7 @@ def _make_corpus(
         (inside / REMARKS).write_text(json.dumps(remarks.kept, ensure_ascii=False), encoding="utf-8")
         _write_records(inside / "labels.jsonl", examples)
         _write_records(inside / "test.jsonl", tests)
+    return written
 
 
 def _write_records(path: Path, records: Iterable[Frozen]) -> None:

@@ -14,6 +14,7 @@ from shoptalk.config import Budget, Config, did_you_mean
 from shoptalk.errors import ArtifactError, ConfigError
 from shoptalk.nn.bases import began_as, kind_of
 from shoptalk.nn.machine import prepare
+from shoptalk.nn.pair_encoder import PairEncoder
 from shoptalk.nn.product import Kind, Product
 from shoptalk.objective import Spec
 from shoptalk.objectives import OBJECTIVES, preference, spec_for
@@ -107,15 +108,16 @@ def plan_stage(
     if not specs:
         world.report.say(f"plan: nothing to train ({_reasons(skipped)})")
         return None, skipped
-    inputs = product.inputs(corpus, world.run / "tokens")
+    inputs = _inputs(world, corpus, product)
     general = replayed(world.run, curated.general, product)
     candidates: dict[str, PreparedCandidate] = {}
     preparing: dict[str, float] = {}
     for name, phases in specs.items():
         started = time.perf_counter()
         with eliminating(skipped, name), world.profile.part("targets"):
-            targets = prepare_targets(world, Recipe.parse(name).phases[0].name, phases[0], corpus, product, config.base)
-            candidates[name] = PreparedCandidate(name, phases[0], targets, phases[1] if phases[1:] else None, general)
+            spec, then = phases[0], phases[1] if phases[1:] else None
+            targets = prepare_targets(world, Recipe.parse(name).phases[0].name, spec, corpus, product, config.base)
+            candidates[name] = PreparedCandidate(name, spec, targets, then, general)
         preparing[name] = time.perf_counter() - started
     planned = {name: _told(phases, config) for name, phases in specs.items()}
     key = _key(config, baseline, planned, corpus, curated.general)
@@ -163,6 +165,14 @@ def plan_stage(
     _tell(world, plan, forecast, skipped)
     chosen = {name: candidates[name] for name in plan.candidates}
     return Prepared(corpus, inputs, chosen, plan, forecast, digest([key, plan.model_dump()])), skipped
+
+
+def _inputs(world: World, corpus: Corpus, product: Product) -> Any:
+    """What batches of the corpus are made from; captions that are read in part are told."""
+    inputs = product.inputs(corpus, world.run / "tokens")
+    if isinstance(product, PairEncoder) and (full := product.texts_read_in_part(inputs)):
+        world.report.say(f"plan: {full:,} captions have {product.max_length} tokens or more; what follows is not read")
+    return inputs
 
 
 def _wanted_merges(config: Config, baseline: Baseline) -> tuple[float, ...]:

@@ -163,6 +163,7 @@ def _gains(
             shots=world.config.shots,
             c=compared.c,
             seed=world.config.seed,
+            task=judge.key,
         )
     readings = [measured.reading(retrieval.KEY) for measured in (baseline.measured, entry.measured)]
     ranks = [reading.outcomes if reading is not None else () for reading in readings]

@@ -196,16 +196,21 @@ class NamedPictures:
 
     def documents(self) -> Iterator[Document | Drop]:
         """A document for each picture, in the order in which the rows first name them, and a drop for each row that
-        adds nothing to one.
+        adds nothing to one. Copies of a file are one picture, with the captions of all.
         """
+        firsts: dict[str, tuple[_Named, Picture]] = {}
         pictures = pictures_at([named.path for named in self._named.values()], self._config)
         for named, picture in zip(self._named.values(), pictures, strict=True):
             if isinstance(picture, RefusedPicture):
                 for number, captions in named.rows:
                     bad = Bad(number, picture.reason, str(picture), sample(" ".join([named.name, *captions])))
                     yield left_out(self._file.name, bad)
+            elif picture.sha256 in firsts:
+                firsts[picture.sha256][0].rows.extend(named.rows)
             else:
-                yield from self._one(named, picture)
+                firsts[picture.sha256] = (named, picture)
+        for named, picture in firsts.values():
+            yield from self._one(named, picture)
 
     def _one(self, named: _Named, picture: Picture) -> Iterator[Document | Drop]:
         captions: dict[str, None] = {}
