@@ -11,7 +11,8 @@ principle": named entities among candidates of the same document type). Alternat
 long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
 the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
 
-A look asks one gap of each document. A verdict asks several others, whose mean is the document's score: entries were chosen by the gap that looks ask.
+A look asks one gap of each document. A verdict asks several others, whose mean is the document's score: entries were
+chosen by the gap that looks ask.
 """
 
 import re
@@ -97,8 +98,8 @@ def cloze(ground: Ground) -> ClozeJudge | None:
             name="cloze probability",
             unit="%",
             difference="points",
-            finding=f"holds the right name or number of {OPTIONS} in an unseen document's gaps {{adapted}} probable, on "
-            "average over documents, against {base}",
+            finding=f"holds the right name or number of {OPTIONS} in an unseen document's gaps {{adapted}} probable, "
+            "on average over documents, against {base}",
             examples="documents with names or numbers",
             scale=100.0,
             trained="model",
