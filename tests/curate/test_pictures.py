@@ -122,6 +122,10 @@ def test_copies_of_a_picture_are_one_with_the_captions_of_all(tmp_path: Path) ->
     assert [turn.text for turn in cat.turns] == ["A cat", "A sleeping cat"] and len(dog.turns) == 1
     assert cat.picture is not None and cat.picture.path.endswith("/a.png")
     assert [(drop.id, drop.reason) for drop in drops] == [("captions.csv#5", "duplicate")]
+    rows = ["a.png,A cat,7", "a copy.png,A sleeping cat,8"]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,text,customer", *rows]) + "\n")
+    documents, _ = read(tmp_path / "captions.csv")
+    assert [[turn.text for turn in document.turns] for document in documents] == [["A cat"], ["A sleeping cat"]]
 
 
 def test_pictures_of_a_phone_are_told_what_to_do_with_and_so_are_files_without_an_ending(tmp_path: Path) -> None:

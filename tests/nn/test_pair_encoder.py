@@ -106,9 +106,9 @@ def test_inputs_have_a_row_for_each_item_in_memory_and_on_disk(pair: PairEncoder
         assert len(inputs.tokens[0]) == 2  # special tokens alone
         words = sum(len(inputs.tokens[i]) for i in (1, 3, 4))
         assert words > 3 * 3 and pair.units(items) == 2 * 4 + words
-        assert pair.texts_read_in_part(inputs) == 0
+        assert pair.texts_that_fill(inputs) == 0
     long = dataclasses.replace(corpus, items=[*items[:4], "a blue bag " * pair.max_length])
-    assert pair.texts_read_in_part(pair.inputs(long)) == 1
+    assert pair.texts_that_fill(pair.inputs(long)) == 1
 
 
 def test_towers_keep_their_vectors_until_they_are_projected(pair: PairEncoder, tmp_path: Path) -> None:

@@ -208,14 +208,14 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     one.
 
     What passes wrongly: another unit of the same number where one of the two is none that `measured_numbers` reads ("5
-    knots" for "5 miles"), or where the number stands with both; the parts of a time ("at 30" for "at 10:30"); numbers
-    in words above ninety-nine, ordinals and ranges in words; two numbers of one sentence as a range ("8 to 10" where
-    it says "8 cabins for 10 people"); what is denied, said without the denial; other opposites ("less" for "more",
-    "early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other languages than
-    English and German; an opposite where the source sentence has both words ("open on Monday and closed on Sunday"),
-    where one of the two sentences denies something and the other does not, or before another word, be it a synonym or
-    an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence joins out of
-    several sentences.
+    knots" for "5 miles", "7 in the evening" for "7 am"), or where the number stands with both; another sign of what is
+    no temperature; the parts of a time ("at 30" for "at 10:30"); numbers in words above ninety-nine, ordinals and
+    ranges in words; two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people"); what is
+    denied, said without the denial; other opposites ("less" for "more", "early" for "late", "opens" for "is closed",
+    "left of" and "goes left" for the right) and other languages than English and German; an opposite where the source
+    sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences denies something
+    and the other does not, or before another word, be it a synonym or an adjective ("before the trip" or "before the
+    guided tour" for "after the tour"); and what a sentence joins out of several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open

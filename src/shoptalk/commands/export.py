@@ -72,6 +72,8 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
     settings = {"format": wanted, "quantize": rounding, "model": model}
     parents = {"model": base_digest(model), "folder": digest(_place(model))}
     product = _opened(model, wanted)
+    if isinstance(product, LanguageModel):
+        settings |= {"bits": "after the first token"}
     key, earlier = key_of(kind="export", config=settings, parents=parents), open_manifest(out)
     if earlier is not None and earlier.key != key and not force:
         raise StorageError(

@@ -131,8 +131,8 @@ class PairEncoder(Embedder):
         """Pictures as the picture tower reads them."""
         return normalised(pictures, self.network.pictures.mean, self.network.pictures.std)
 
-    def texts_read_in_part(self, inputs: PairInputs) -> int:
-        """How many texts have as many tokens as are read, or more."""
+    def texts_that_fill(self, inputs: PairInputs) -> int:
+        """How many texts have as many tokens as are read, or more: which of them were cut, tokens do not say."""
         return int((inputs.tokens.lengths >= self.max_length).sum())
 
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> PairInputs:

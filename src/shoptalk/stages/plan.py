@@ -170,8 +170,8 @@ def plan_stage(
 def _inputs(world: World, corpus: Corpus, product: Product) -> Any:
     """What batches of the corpus are made from; captions that are read in part are told."""
     inputs = product.inputs(corpus, world.run / "tokens")
-    if isinstance(product, PairEncoder) and (full := product.texts_read_in_part(inputs)):
-        world.report.say(f"plan: {full:,} captions have {product.max_length} tokens or more; what follows is not read")
+    if isinstance(product, PairEncoder) and (full := product.texts_that_fill(inputs)):
+        world.report.say(f"plan: {full:,} captions fill the {product.max_length} tokens that are read, and may be cut")
     return inputs
 
 

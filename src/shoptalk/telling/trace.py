@@ -49,7 +49,7 @@ def trace(
         {name: _prepared(made, prepared, name, nouns) for name in prepared.candidates} if prepared is not None else {}
     )
     for entry in entries:
-        says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} tokens"
+        says = f"{entry.candidate} after {entry.step:,} steps, {entry.tokens:,} {nouns.units}"
         if entry.merge is not None:
             says = f"{entry.merge:g} of {entry.candidate} after {entry.step:,} steps, {1 - entry.merge:g} of the base"
         folder = entry.folder.relative_to(world.run).as_posix()

@@ -1,9 +1,11 @@
-"""What the numbers of a text are of: their signs, and units that must not be taken for one another.
+"""What the numbers of a text are of: units that must not be taken for one another, and temperatures below zero.
 
-    quantities_in("at 7 pm it is -5 °C")            # {"7": {Quantity(False, "pm")}, "5": {Quantity(True, "°C")}}
-    contradicted("at 7 am", "Doors open at 7 pm.")   # "7 am", "7 pm"
+    quantities_in("at 7 pm it is -5 °C")             # {"7": {Quantity(None, {"pm"})}, "5": {Quantity(True, {"°C"})}}
+    contradicted("at 7 am", "Doors open at 7 pm.")    # "7 am", "7 pm"
 
-A number without a unit that is read here contradicts none: "at 7" stands for "at 7 pm", and the other way round.
+A number without a unit that is read here contradicts none: "at 7" stands for "at 7 pm", and the other way round. What
+is short for several ("m", "h") is read as any of them. A minus is read of temperatures alone: before other numbers a
+dash may part, list or reduce ("Mon–Fri 9 am –5 pm", "-10 % on all tours").
 """
 
 import re
@@ -13,58 +15,84 @@ from typing import NamedTuple
 from shoptalk.text.number_words import spelt_places
 from shoptalk.text.stated_facts import NUMBER, plain_number
 
-_UNITS = {
-    "am": r"a\.?m\.?",
-    "pm": r"p\.?m\.?",
-    "s": r"seconds?|Sekunden?",
-    "min": r"min|minutes?|Minuten?",
-    "h": r"hours?|hrs|Stunden?|Std",
+_WORDS = {
+    "am": r"a\.?m\b\.?(?!\s+(?-i:[A-ZÄÖÜ]))",
+    "pm": r"p\.?m\b\.?",
+    "s": r"seconds?|Sekunden?|secs?",
+    "min": r"minutes?|Minuten?|mins?",
+    "h": r"hours?|hrs?|Stunden?|Std",
     "d": r"days?|Tage?n?",
     "nights": r"nights?|Nächten?|Nacht",
     "w": r"weeks?|Wochen?",
     "months": r"months?|Monate?n?",
     "y": r"years?|Jahre?n?",
-    "mm": r"mm|millimet(?:er|re)s?",
-    "cm": r"cm|centimet(?:er|re)s?|Zentimetern?",
+    "mm": r"millimet(?:er|re)s?",
+    "cm": r"centimet(?:er|re)s?|Zentimetern?",
     "m": r"met(?:er|re)s?|Metern?",
-    "km": r"km|kilomet(?:er|re)s?|Kilometern?",
+    "km": r"kilomet(?:er|re)s?|Kilometern?",
+    "km/h": r"km/h|kmh|kph",
+    "m²": r"m²|sqm|qm|square met(?:er|re)s?|Quadratmetern?",
+    "m³": r"m³|cubic met(?:er|re)s?|Kubikmetern?",
     "miles": r"miles?|Meilen?",
-    "g": r"g|grams?|Gramm",
-    "kg": r"kg|kilos?|kilograms?|Kilogramm",
+    "g": r"grams?|Gramm",
+    "kg": r"kilos?|kilograms?|Kilogramm",
     "tonnes": r"tonnes?|Tonnen?",
-    "ml": r"ml|millilit(?:er|re)s?|Millilitern?",
-    "l": r"l|lit(?:er|re)s?|Litern?",
+    "ml": r"millilit(?:er|re)s?|Millilitern?",
+    "l": r"lit(?:er|re)s?|Litern?",
+    "kWh": r"kWh|kilowatt hours?|Kilowattstunden?",
+    "kW": r"kW|kilowatts?",
     "°C": r"°\s?C|degrees? Celsius|Grad Celsius",
     "°F": r"°\s?F|degrees? Fahrenheit|Grad Fahrenheit",
     "%": r"%|per ?cent|Prozent",
     "€": r"€|EUR|euros?",
+    "¢": r"cents?",
     "$": r"\$|USD|(?:US )?dollars?",
+    "£ lb": r"pounds?",
     "£": r"£|GBP",
     "CHF": r"CHF|Franken|Swiss francs?",
 }
-"""By the name that is told nobody, what is read as the unit. Not read is what is short for several ("m", "t", "h")."""
+"""By what is told nobody, what is read whatever its case; of several, parted by spaces, any is meant."""
+_SYMBOLS = {
+    "mm": "mm", "cm": "cm", "km": "km", "g": "g", "kg": "kg", "ml": "ml", "l": "l", "m min months": "m",
+    "h am pm": "h",
+}  # fmt: skip
+"""The same in their own case: "5G" is no weight."""
+_NAMES = [*_WORDS, *_SYMBOLS]
+_PAID = re.compile(r"(?P<sign>€|\$|£|\b(?:EUR|USD|GBP|CHF))\s?$", re.I)
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _AFTER = re.compile(
-    rf"[\s\-]?(?:{'|'.join(f'(?P<u{number}>{spelt})' for number, spelt in enumerate(_UNITS.values()))})(?!\w)", re.I
+    r"(?:[^\S\n]|-)?(?:"
+    + "|".join(
+        [
+            *(f"(?P<u{number}>(?i:{spelt}))" for number, spelt in enumerate(_WORDS.values())),
+            *(f"(?P<u{len(_WORDS) + number}>{symbol})" for number, symbol in enumerate(_SYMBOLS.values())),
+        ]
+    )
+    + r")(?!\w)(?!(?<=[a-z])[/²³])"
 )
-_NAMES = list(_UNITS)
-_BEFORE = re.compile(r"(?P<unit>€|\$|£|\b(?:EUR|USD|GBP|CHF))\s?$", re.I)
-_WRITTEN_BEFORE = {"EUR": "€", "USD": "$", "GBP": "£"}
-_MINUS = re.compile(r"(?:(?<!\d)[ \t\u00a0(][-\u2212\u2013]|^[-\u2212]|\bminus\s)$", re.I)
-"""A hyphen that touches the number and no word before it. Behind another number it may be the middle of a range."""
+_MINUS = re.compile(r"(?:(?:^|(?<!\d)[\s\u00a0(])[-\u2212\u2013]|\bminus\s)$", re.I)
+_BELOW = re.compile(r"[^\S\n]*(?:below zero|unter null)\b", re.I)
+_COLD = {"°C", "°F"}
+_HALVES = {"am", "pm"}
+_LAST_HOUR = 12
 _LOOKED_BACK = 12
 
 
 class Quantity(NamedTuple):
     """What is read about a number."""
 
-    negative: bool
-    unit: str
-    """Empty where none is read."""
+    negative: bool | None
+    """None where nothing is read of it: only temperatures have signs."""
+    units: frozenset[str]
+    """Any of which may be meant; empty where none is read."""
+
+
+_UNKNOWN = Quantity(None, frozenset())
 
 
 def quantities_in(text: str) -> dict[str, set[Quantity]]:
-    """All that is read about each number of a text, by its plain form. Of "7-9 pm" the last part has the unit, too, and
-    of "7:00 pm" the full hour.
+    """All that is read about each number of a text, by its plain form. Both ends of "2-3 months" have the unit, of "7-9
+    pm" the last alone; of "7:00 pm" the full hour has it, too.
     """
     found: dict[str, set[Quantity]] = {}
     for plain, quantity, _ in _read(text):
@@ -87,26 +115,47 @@ def contradicted(said: str, read: str) -> tuple[str, str] | None:
 
 
 def _agree(one: Quantity, other: Quantity) -> bool:
-    return one.negative == other.negative and (not one.unit or not other.unit or one.unit == other.unit)
+    signs = one.negative is None or other.negative is None or one.negative == other.negative
+    return signs and (not one.units or not other.units or bool(one.units & other.units))
 
 
 def _read(text: str) -> Iterator[tuple[str, Quantity, str]]:
-    """Each number in its plain form, what is read about it, and how that is written."""
+    """Each number in its plain form, what is read about it, and how that is written. The word "one" is a pronoun, too,
+    and left out.
+    """
     places = [(number.start(), number.end(), plain_number(number[0])) for number in NUMBER.finditer(text)]
-    for begin, end, plain in sorted(places + spelt_places(text)):
-        before = text[max(0, begin - _LOOKED_BACK) : begin]
-        negative, paid, after = _MINUS.search(before), _BEFORE.search(before), _AFTER.match(text, end)
-        unit = ""
-        if paid is not None:
-            unit = _WRITTEN_BEFORE.get(paid["unit"].upper(), paid["unit"].upper())
-        elif after is not None:
-            unit = _NAMES[int((after.lastgroup or "u0")[1:])]
-        until = after.end() if after is not None and paid is None else end
-        since = begin - len((paid or negative or [""])[0].lstrip(" \t\u00a0("))
-        written = " ".join(text[since:until].split())
-        quantity = Quantity(negative is not None, unit)
-        yield plain.replace(":00", ""), quantity, written
-        first, _, last = plain.replace(":00", "").partition("-")
-        if last and "-" not in last:  # a range: what stands behind it is said of its end
-            yield last, Quantity(False, unit), written
-            yield first, Quantity(negative is not None, ""), written
+    for begin, end, plain in sorted([*places, *(place for place in spelt_places(text) if place[2] != "1")]):
+        quantity, written = _quantity(text, begin, end, plain)
+        hours = plain.replace(":00", "")
+        yield hours, quantity, written
+        first, _, last = hours.partition("-")
+        if last and "-" not in last:  # a range
+            yield last, Quantity(None, quantity.units), written
+            yield first, _UNKNOWN if quantity.units & _HALVES else Quantity(None, quantity.units), written
+
+
+def _quantity(text: str, begin: int, end: int, plain: str) -> tuple[Quantity, str]:
+    before = text[max(0, begin - _LOOKED_BACK) : begin]
+    paid, after = _PAID.search(before), _AFTER.match(text, end)
+    if paid is not None and re.search(r"\d\s?$", before[: paid.start()]):  # "12 € 3 hours": of the number before
+        paid = None
+    if paid is not None:
+        sign = paid["sign"].upper()
+        return Quantity(None, frozenset([_SIGNS.get(sign, sign)])), text[begin - len(paid[0]) : end]
+    if after is None:
+        return _UNKNOWN, text[begin:end]
+    units = frozenset(_NAMES[int((after.lastgroup or "u0")[1:])].split())
+    if units & _HALVES and not _is_hour(plain):  # "ab 80 am Tag"
+        return _UNKNOWN, text[begin:end]
+    if not units & _COLD:
+        return Quantity(None, units), text[begin : after.end()]
+    minus, below = _MINUS.search(before), _BELOW.match(text, after.end())
+    since = begin - (len(minus[0].lstrip()) if minus is not None else 0)
+    until = below.end() if below is not None else after.end()
+    return Quantity(minus is not None or below is not None, units), text[since:until]
+
+
+def _is_hour(plain: str) -> bool:
+    """Whether a number, or the end of a range, may stand before am or pm."""
+    hour = plain.rpartition("-")[2].partition(":")[0]
+    return hour.isdecimal() and int(hour) <= _LAST_HOUR

@@ -1,9 +1,13 @@
 """Numbers that words say, from nought to ninety-nine, in English and German.
 
-spelt_in("After twenty-five minutes, zwei Stunden")   # [("twenty-five", "25"), ("zwei", "2")]
+    spelt_in("After twenty-five minutes, zwei Stunden")   # [("twenty-five", "25"), ("zwei", "2")]
+
+Larger ones are not read, nor what looks like a part of one: no word of "twenty thousand", of "nineteen ninety-five" or
+of "twenty-first", and not the zero of "below zero".
 """
 
 import re
+from itertools import pairwise
 
 _UNITS = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -20,16 +24,24 @@ SPELT = {
     **{word: str(10 * number) for words in _TENS.values() for number, word in enumerate(words.split(), start=2)},
     "dreissig": "30",
     **{
-        f"{unit.removesuffix('s') if unit == 'eins' else unit}und{tens}": str(10 * ten + number)
+        f"{'ein' if unit == 'eins' else unit}und{spelling}": str(10 * ten + number)
         for number, unit in enumerate(_UNITS["de"].split()[1:10], start=1)
-        for ten, spellings in enumerate([*_TENS["de"].replace("dreißig", "dreißig/dreissig").split()], start=2)
-        for tens in spellings.split("/")
+        for ten, tens in enumerate(_TENS["de"].split(), start=2)
+        for spelling in dict.fromkeys((tens, tens.replace("ß", "ss")))
     },
 }
 """Numbers by their words, those of two English words ("twenty-five") left out."""
+_LARGER = frozenset({"hundred", "hundreds", "thousand", "thousands", "million", "millions", "hundert", "tausend"})
+_TEN = "|".join(_TENS["en"].split())
+_ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _WORDS = re.compile(
-    rf"\b(?P<ten>{'|'.join(_TENS['en'].split())})(?:-|\s)(?P<unit>{'|'.join(_UNITS['en'].split()[1:10])})\b|[^\W\d_]+"
+    rf"\b(?:(?P<ordinal>(?:{_TEN})[-\s](?:{_ORDINAL})\b)"
+    rf"|(?P<ten>{_TEN})(?:-|\s(?!\w+-))(?P<unit>{'|'.join(_UNITS['en'].split()[1:10])})\b"
+    rf"|(?P<degrees>(?:below|above|unter|über)\s(?:zero|null)\b))|[^\W\d_]+",
+    re.I,
 )
+_ONE_NUMBER = re.compile(r"[-\s]+(?:and[-\s]+)?")
+"""What stands between two words of one number."""
 
 
 def spelt_in(text: str) -> list[tuple[str, str]]:
@@ -39,9 +51,21 @@ def spelt_in(text: str) -> list[tuple[str, str]]:
 
 def spelt_places(text: str) -> list[tuple[int, int, str]]:
     """Where each of them begins and ends, with the number in digits."""
-    places = []
-    for found in _WORDS.finditer(text.lower()):
-        number = str(int(SPELT[found["ten"]]) + int(SPELT[found["unit"]])) if found["ten"] else SPELT.get(found[0])
-        if number is not None:
-            places.append((found.start(), found.end(), number))
-    return places
+    found = [(word, number) for word in _WORDS.finditer(text) if (number := _number(word)) is not None]
+    parts = {
+        place
+        for (one, _), (other, _) in pairwise(found)
+        if _ONE_NUMBER.fullmatch(text, one.end(), other.start())
+        for place in (one.start(), other.start())
+    }
+    return [(word.start(), word.end(), number) for word, number in found if number and word.start() not in parts]
+
+
+def _number(word: re.Match[str]) -> str | None:
+    """In digits; empty of a number that is not read, None of what is none."""
+    if word["ten"]:
+        return str(int(SPELT[word["ten"].lower()]) + int(SPELT[word["unit"].lower()]))
+    if word["ordinal"] or word["degrees"]:
+        return None
+    lower = word[0].lower()
+    return "" if lower in _LARGER else SPELT.get(lower)

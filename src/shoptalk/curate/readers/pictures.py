@@ -18,6 +18,7 @@ from shoptalk.config import CurateConfig
 from shoptalk.curate.clean import printable, repair, sample
 from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, Row, SourceFile
+from shoptalk.curate.groups import together
 from shoptalk.curate.picture_looks import look_of
 from shoptalk.curate.readers.shared import left_out, metadata_of
 from shoptalk.curate.zips import members
@@ -196,19 +197,22 @@ class NamedPictures:
 
     def documents(self) -> Iterator[Document | Drop]:
         """A document for each picture, in the order in which the rows first name them, and a drop for each row that
-        adds nothing to one. Copies of a file are one picture, with the captions of all.
+        adds nothing to one. Copies of a file are one picture, with the captions of all, where they belong together:
+        those of another customer may have to stay unseen.
         """
-        firsts: dict[str, tuple[_Named, Picture]] = {}
+        firsts: dict[tuple[str, ...], tuple[_Named, Picture]] = {}
         pictures = pictures_at([named.path for named in self._named.values()], self._config)
         for named, picture in zip(self._named.values(), pictures, strict=True):
             if isinstance(picture, RefusedPicture):
                 for number, captions in named.rows:
                     bad = Bad(number, picture.reason, str(picture), sample(" ".join([named.name, *captions])))
                     yield left_out(self._file.name, bad)
-            elif picture.sha256 in firsts:
-                firsts[picture.sha256][0].rows.extend(named.rows)
             else:
-                firsts[picture.sha256] = (named, picture)
+                whose = picture.sha256, *together(named.metadata, self._config)
+                if whose in firsts:
+                    firsts[whose][0].rows.extend(named.rows)
+                else:
+                    firsts[whose] = (named, picture)
         for named, picture in firsts.values():
             yield from self._one(named, picture)
 
