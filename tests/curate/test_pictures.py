@@ -570,3 +570,15 @@ def test_a_look_is_compared_with_few_of_many_that_are_as_bright(monkeypatch: pyt
         assert table.near(look) is None
         table.add(look)
     assert sum(compared) / n < 1_024  # each with all would be 3,000 on average
+
+
+def test_of_equal_pictures_one_is_compared_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    originals = looks_of(rng.random((40, 256)) < 0.5, np.full((40, 192), 100, dtype=np.uint8))
+    looks = [originals[i] for i in rng.integers(40, size=4_000)]
+    asked, all_near = list[int](), LookTable.all_near
+    monkeypatch.setattr(LookTable, "all_near", lambda table, look: asked.append(len(table)) or all_near(table, look))
+    found = look_clusters(looks, most_bits=12)
+    assert len(asked) == 40 == len(set(found.tolist()))
+    same = {look.pixels: number for look, number in zip(looks, found.tolist(), strict=True)}
+    assert all(same[look.pixels] == number for look, number in zip(looks, found.tolist(), strict=True))

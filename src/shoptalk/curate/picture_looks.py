@@ -248,6 +248,9 @@ class LookTable:
 def look_clusters(looks: Sequence[PictureLook], *, most_bits: int) -> Int[np.ndarray, " N"]:
     """The number of each look's cluster; clusters are what likeness chains together, numbered by their first."""
     table, parent = LookTable(most_bits=most_bits), list(range(len(looks)))
+    first: dict[bytes, int] = {}
+    placed: list[int] = []
+    """The look of each number of the table: of equal pixels the first alone, as the others are like the same looks."""
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -255,9 +258,14 @@ def look_clusters(looks: Sequence[PictureLook], *, most_bits: int) -> Int[np.nda
         return i
 
     for number, look in enumerate(looks):
-        for other in table.all_near(look):
+        known = look.pixels in first
+        alike = [first[look.pixels]] if known else [placed[other] for other in table.all_near(look)]
+        for other in alike:
             a, b = root(number), root(other)
             parent[max(a, b)] = min(a, b)
-        table.add(look)
+        if not known:
+            first[look.pixels] = number
+            placed.append(number)
+            table.add(look)
     numbers: dict[int, int] = {}
     return np.array([numbers.setdefault(root(i), len(numbers)) for i in range(len(looks))], dtype=np.int64)

@@ -15,6 +15,7 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from shoptalk.nn.encoder import MODEL_CARD
 from shoptalk.records import ACCURACY, Measure
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.verdict_json import Ends, Verdict
 from shoptalk.telling.card_words import TEXT, CardWords, words_of
 from shoptalk.telling.origin import Base, Told
@@ -210,7 +211,7 @@ def _data_summary(told: Told, words: CardWords, *, adapted: bool) -> str:
 
 def _procedure(told: Told, verdict: Verdict) -> str:
     row = next(row for row in verdict.candidates if row.entry == verdict.entry)
-    rows = [("objective", row.objective), ("steps", f"{row.step:,}"), ("tokens", f"{row.tokens:,}")]
+    rows = [("objective", row.objective), ("steps", f"{row.step:,}"), (nouns_for(told.kind).units, f"{row.tokens:,}")]
     rows += [(key, _shown(value)) for key, value in told.training.items()]
     return _table(["setting", "value"], rows)
 
