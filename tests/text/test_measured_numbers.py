@@ -21,6 +21,8 @@ def test_words_say_every_number_up_to_ninety_nine() -> None:
             for joined in (f"{tens}-{units}", f"{tens.capitalize()} {units}"):
                 assert spelt_in(f"After {joined} days.") == [(joined.lower(), str(10 * ten + unit))]
     assert spelt_in("Forty days, and nobody won; someone weighs") == [("forty", "40")]
+    assert [number for _, number in spelt_in("between five and ten, or two, three")] == ["5", "10", "2", "3"]
+    assert not spelt_in("two hundred and five people")
     assert numbers_in("fifty-five") == {"55"} and numbers_in("dreizehn Tage") == {"13"}
 
 

@@ -40,8 +40,9 @@ _WORDS = re.compile(
     rf"|(?P<degrees>(?:below|above|unter|über)\s(?:zero|null)\b))|[^\W\d_]+",
     re.I,
 )
-_ONE_NUMBER = re.compile(r"[-\s]+(?:and[-\s]+)?")
-"""What stands between two words of one number."""
+_ONE_NUMBER = re.compile(r"[-\s]+")
+_AFTER_LARGER = re.compile(r"[-\s]+(?:and[-\s]+)?")
+"""What stands between two words of one number, and behind its hundreds: "five and ten" are two numbers."""
 
 
 def spelt_in(text: str) -> list[tuple[str, str]]:
@@ -51,14 +52,14 @@ def spelt_in(text: str) -> list[tuple[str, str]]:
 
 def spelt_places(text: str) -> list[tuple[int, int, str]]:
     """Where each of them begins and ends, with the number in digits."""
-    found = [(word, number) for word in _WORDS.finditer(text) if (number := _number(word)) is not None]
+    spoken = [(word, number) for word in _WORDS.finditer(text) if (number := _number(word)) is not None]
     parts = {
         place
-        for (one, _), (other, _) in pairwise(found)
-        if _ONE_NUMBER.fullmatch(text, one.end(), other.start())
+        for (one, number), (other, _) in pairwise(spoken)
+        if (_ONE_NUMBER if number else _AFTER_LARGER).fullmatch(text, one.end(), other.start())
         for place in (one.start(), other.start())
     }
-    return [(word.start(), word.end(), number) for word, number in found if number and word.start() not in parts]
+    return [(word.start(), word.end(), number) for word, number in spoken if number and word.start() not in parts]
 
 
 def _number(word: re.Match[str]) -> str | None:
