@@ -45,6 +45,14 @@ def test_another_question_to_finished_work_is_refused_and_says_what_differs(tmp_
     assert question_of(tmp_path) == other
 
 
+def test_an_input_that_changed_is_told_by_its_name_and_not_by_its_hashes(tmp_path: Path) -> None:
+    before, now = "0a" * 32, "1b" * 32
+    claim(tmp_path, Question.of("pretrain", {}, encoder_weights=before))
+    finish(tmp_path, "encoder")
+    with pytest.raises(StorageError, match=r"\(encoder weights: its content is not what it was then\)"):
+        claim(tmp_path, Question.of("pretrain", {}, encoder_weights=now))
+
+
 def test_another_command_is_refused_even_where_nothing_is_finished(tmp_path: Path) -> None:
     claim(tmp_path, ASKED)
     with pytest.raises(StorageError, match=r"belongs to `shoptalk pretrain`, and `shoptalk adapt` would overwrite it"):

@@ -8,6 +8,7 @@ The question is written into `FOLDER/question.json` before anything else.
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ NOTHING = "none"
 _DEFAULT = "its default"
 _OPTIONAL = ("objectives.", "objective.")
 """Prefixes of settings that are recorded only where a user gives them; one that is missing has its default."""
+_HASH = re.compile("[0-9a-f]{64}")
 _MOST_SHOWN = 5
 _OF_THE_VERSION = {
     "questions": {
@@ -100,7 +102,7 @@ class Question(Frozen):
             if name not in of_version and (name.startswith(_OPTIONAL) or (name in now and name in before))
         ]
         pairs = [(name, before.get(name, _DEFAULT), now.get(name, _DEFAULT)) for name in names]
-        differ = [f"{name}: {_short(then)} -> {_short(value)}" for name, then, value in pairs if then != value]
+        differ = [_difference(name, then, value) for name, then, value in pairs if then != value]
         return differ + [words for name, words in of_version.items() if before.get(name) != now.get(name)]
 
 
@@ -224,6 +226,13 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value, default=str)
     return flat
+
+
+def _difference(name: str, before: str, now: str) -> str:
+    """A change in words: of an input's content, of which hashes alone are known, no more than that it changed."""
+    if _HASH.fullmatch(before) and _HASH.fullmatch(now):
+        return f"{name.replace('_', ' ')}: its content is not what it was then"
+    return f"{name}: {_short(before)} -> {_short(now)}"
 
 
 def _short(value: str) -> str:

@@ -13,6 +13,7 @@ class Taken:
     tokens: int = 1000
     cells: int = 1250
     seconds: float = 1.0
+    kind: str = "text"
 
 
 def steps(first: int, last: int) -> Iterator[Taken]:

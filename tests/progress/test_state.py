@@ -76,3 +76,8 @@ def test_the_best_is_the_look_with_the_highest_gain_whoever_it_is() -> None:
 def test_the_chosen_candidate_goes_on_and_the_others_are_eliminated() -> None:
     state = replace(State(0.0, ()), candidates=(CandidateState("a"), CandidateState("b"))).chosen("b")
     assert [(one.name, one.eliminated) for one in state.candidates] == [("a", True), ("b", False)]
+
+
+def test_what_a_training_counts_is_named_as_its_product_reads_it() -> None:
+    assert TrainingState("mlm", 3).after(Taken(1)).units == "tokens"
+    assert TrainingState("simclr", 3).after(Taken(1, kind="image")).units == "patches"

@@ -1,6 +1,7 @@
 """Several finished runs side by side: what may be said of them together, and what may not."""
 
 import copy
+import dataclasses
 import html
 import json
 import re
@@ -184,6 +185,15 @@ def test_the_markdown_has_a_line_for_each_run_and_for_each_setting_that_differs(
     row = next(line for line in told.splitlines() if line.startswith("| a "))
     assert "minilm" in row and "+2.3" in row and "+1.3 to +3.3" in row and "8 min 40 s" in row and "731" in row
     assert "| seed | 0 | 7 |" in told
+
+
+def test_runs_on_pictures_are_counted_in_patches_beside_runs_on_texts_in_both() -> None:
+    texts, pictures = run("a"), run("b")
+    pictures = dataclasses.replace(pictures, facts=pictures.facts.model_copy(update={"kind": "image"}))
+    alone, both = compared([pictures, pictures]), compared([texts, pictures])
+    assert "Training patches" in render_comparison(alone) and "Training tokens or patches" in render_comparison(both)
+    assert "| patches |" in comparison_markdown(alone) and "token" not in comparison_markdown(alone)
+    assert "| texts or pictures |" in comparison_markdown(both)
 
 
 def test_the_title_of_a_page_of_runs_holds_no_markup() -> None:

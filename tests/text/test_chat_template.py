@@ -73,6 +73,22 @@ def test_a_template_without_an_end_is_told_as_one_that_cannot_write_the_conversa
     assert time.process_time() - begun < 10
 
 
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (
+            "a\n{% for turn in messages %}\n{{ turn.contet.upper() }}{% endfor %}",
+            r"no attribute 'contet' \(in line 3 of",
+        ),
+        ("a\n\n{{ raise_exception('Roles must alternate.') }}", r"Roles must alternate. \(in line 3 of"),
+        ("a\n{% for %}", r"got 'end of statement block' \(in line 2 of"),
+    ],
+)
+def test_a_template_that_fails_is_told_with_its_line(template: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        rendered(tokenizer_with(template), [Message("user", "Hi"), Message("assistant", "Hello.")])
+
+
 @pytest.mark.parametrize("asking", [False, True])
 def test_it_writes_what_transformers_does(asking: bool) -> None:
     tokenizer = tokenizer_with(

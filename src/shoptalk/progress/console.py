@@ -157,7 +157,7 @@ class _View:
 
 
 def _note(training: TrainingState) -> str:
-    return f"loss {training.loss:.3f}, {training.rate:,.0f} tokens/s, {training.waste:.0%} padding"
+    return f"loss {training.loss:.3f}, {training.rate:,.0f} {training.units}/s, {training.waste:.0%} padding"
 
 
 def _look_text(look: Look) -> str:

@@ -177,7 +177,7 @@ def _now(state: State, now: float, width: int, blocks: str) -> list[Text]:
 
 def _training(training: TrainingState, width: int, blocks: str) -> list[Text]:
     counted = f"step {training.step:,} of {training.total:,}"
-    figures = f"  loss {training.loss:.3f}  {training.rate:,.0f} tokens/s" if training.steps else ""
+    figures = f"  loss {training.loss:.3f}  {training.rate:,.0f} {training.units}/s" if training.steps else ""
     if width >= NARROW and training.steps:
         figures += f"  {training.waste:.0%} padding"
     first = Text.assemble((training.name, "bold"), f"  {counted}" + (figures if width >= NARROW else ""))

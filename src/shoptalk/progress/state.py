@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from shoptalk.config import Budget
 from shoptalk.records import Look
+from shoptalk.report.nouns import nouns_for
 
 CURVE_MOST = 128
 """The most points that are kept of a curve; beyond that neighbours are averaged."""
@@ -23,6 +24,7 @@ class TrackedStep(Protocol):
     tokens: int
     cells: int
     seconds: float
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class TrainingState:
     seconds: float = 0.0
     loss: float = float("nan")
     losses: Curve = Curve()
+    units: str = "tokens"
+    """What `tokens` counts: patches where pictures are learned from."""
 
     def after(self, step: TrackedStep) -> "TrainingState":
         """The same, one step on."""
@@ -76,11 +80,12 @@ class TrainingState:
             seconds=self.seconds + step.seconds,
             loss=step.loss,
             losses=self.losses.add(step.loss),
+            units=nouns_for(step.kind).units,
         )
 
     @property
     def rate(self) -> float:
-        """Real tokens per second."""
+        """Real tokens, or other units, per second."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
     @property

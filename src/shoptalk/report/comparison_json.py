@@ -11,6 +11,8 @@ class RunRow(Published):
 
     run: str
     """Where it lies, as it was given."""
+    kind: str | None = None
+    """Of what it trained: text, image, pair or lm; null in earlier runs, which read texts."""
     start: JsonValue
     """The base model, as it was asked for."""
     objective: str | None
@@ -48,13 +50,13 @@ class RunRow(Published):
     seconds: float
     """What the run took."""
     tokens: int
-    """Tokens trained on, without padding."""
+    """What was trained on, without padding: tokens, or patches of pictures."""
     euros: float | None
     """What it cost; null where an hour has no price."""
     documents: int
     """Documents kept."""
     texts: int
-    """Texts trained on."""
+    """Texts, or pictures, trained on."""
     hashes: dict[str, str | None]
     """SHA-256 of labels, test and base; null where there were none."""
 

@@ -1,5 +1,6 @@
 """What the items of a run are called in its report: texts, pictures, or pictures with their captions."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from shoptalk.report.figures import Fact
@@ -34,6 +35,16 @@ def nouns_of(facts: Fact) -> Nouns:
 def nouns_for(kind: str | None) -> Nouns:
     """Those of the items that products of a kind read."""
     return _NOUNS.get(kind or "", TEXTS)
+
+
+def units_together(kinds: Iterable[str | None]) -> str:
+    """What the trainings of several runs are counted in: tokens or patches."""
+    return " or ".join(dict.fromkeys(nouns_for(kind).units for kind in kinds))
+
+
+def kept_together(kinds: Iterable[str | None]) -> str:
+    """All that several runs read: texts or pictures."""
+    return " or ".join(dict.fromkeys(nouns_for(kind).kept for kind in kinds))
 
 
 def counted_by_document(kind: str) -> bool:

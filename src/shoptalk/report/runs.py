@@ -59,6 +59,7 @@ def _row(run: FinishedRun) -> RunRow:
         worth = number(run.settings.get("smallest_gain"))
     return RunRow(
         run=run.name,
+        kind=run.facts.kind,
         start=run.settings.get("base"),
         objective=verdict.objective,
         entry=verdict.entry,

@@ -15,6 +15,7 @@ from shoptalk.report.frame import Section, contents, document, sectioned
 from shoptalk.report.markdown import plain_words
 from shoptalk.report.markdown import table as words_table
 from shoptalk.report.markup import Child, Html, el, join, note, paragraphs, table
+from shoptalk.report.nouns import kept_together, units_together
 from shoptalk.report.units import digits_of, level_of, units_of
 
 __all__ = ["comparison_markdown", "render_comparison"]
@@ -45,7 +46,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The comparison as Markdown that reads well unrendered too."""
-    runs = comparison.runs
+    runs, kinds = comparison.runs, [run.kind for run in comparison.runs]
     rows = [
         [
             run.run,
@@ -72,9 +73,9 @@ def comparison_markdown(comparison: Comparison) -> str:
         "interval",
         "adapted",
         "time",
-        "tokens",
+        units_together(kinds),
         "cost",
-        "texts",
+        kept_together(kinds),
         "seed",
     ]
     differ = [[row.setting, *map(setting, row.values)] for row in comparison.settings]
@@ -194,9 +195,10 @@ def _costs(runs: Fact) -> Html:
         ]
         for run in runs
     ]
+    kinds = [run.kind.value for run in runs]
     return table(
-        "What each run took, and how much text it had",
-        ["Run", "Time", "Training tokens", "Cost", "Documents", "Texts"],
+        "What each run took, and how much it had to learn from",
+        ["Run", "Time", f"Training {units_together(kinds)}", "Cost", "Documents", kept_together(kinds).capitalize()],
         body,
     )
 

@@ -16,6 +16,7 @@ piece, counted when it is complete: its length is bounded only by the steps time
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from traceback import walk_tb
 from typing import Any
 
 from jinja2 import Environment, Template, nodes
@@ -27,6 +28,8 @@ MOST_BESIDE, MOST_TIMES, MOST_AROUND = 1_000_000, 10, 100
 """Characters that it may write: so many, and each turn so many times with so many around it."""
 _KEPT = 64
 """Templates that stay compiled."""
+_OF_TEMPLATES = ("<template>", "<unknown>")
+"""What jinja calls a template that is no file: while it runs, and while it is read."""
 _STEPS = threading.local()
 """The steps that the conversation written in this thread may have (`most`), and has left (`left`)."""
 
@@ -47,7 +50,13 @@ def write(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool) -
     try:
         return _within(most, _compiled(environment, source), given)
     except Exception as error:  # templates raise anything
-        raise ValueError(str(error) or type(error).__name__) from error
+        raise ValueError(f"{str(error) or type(error).__name__}{_at_line(error)}") from error
+
+
+def _at_line(error: Exception) -> str:
+    """Where in the template it happened; nothing where jinja does not say."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename in _OF_TEMPLATES]
+    return f" (in line {lines[-1]} of the template)" if lines else ""
 
 
 def _within(most: int, template: Template, given: Mapping[str, Any]) -> str:

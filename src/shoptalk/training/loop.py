@@ -18,6 +18,7 @@ import torch
 from shoptalk.config import Config
 from shoptalk.errors import ConfigError, DivergedError
 from shoptalk.nn.precision import Precision, autocast
+from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Objective, P, Spec
 from shoptalk.text.order import drawn
 from shoptalk.training import launch, snapshot
@@ -90,6 +91,8 @@ class Step:
     lr: float
     last: bool
     write: Callable[[Path, Choice], None] = field(repr=False)
+    kind: Kind = "text"
+    """Of the product that trains; it tells what `tokens` counts."""
     choice: Choice = "continue"
 
     def steer(self, choice: Choice) -> None:
@@ -183,6 +186,7 @@ def train(
                 lr=config.lr * factor,
                 last=done >= schedule.steps,
                 write=write,
+                kind=objective.product.kind,
             )
             yield step
             schedule = _steered(schedule, launch.of_first(step.choice), done)
