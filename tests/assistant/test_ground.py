@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import socket
@@ -229,3 +230,80 @@ def test_a_name_with_a_title_is_one_sentence() -> None:
         "He knows, e.g. on Monday.",
         "It is free. [2]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("-5 °C is the lowest. [1]", ["-5 °C is the lowest. [1]"]),
+        ("- 5 °C is the highest. [1]", ["5 °C is the highest. [1]"]),
+        ("1. Take the ferry. [1]\n2) Buy a ticket. [1]", ["Take the ferry. [1]", "Buy a ticket. [1]"]),
+        ("Sie beginnt am 3. Juli. Sie endet im August.", ["Sie beginnt am 3. Juli.", "Sie endet im August."]),
+        ("3. Mai: Beginn der Saison.", ["3. Mai: Beginn der Saison."]),
+        ("It takes 45 min. from the old pier.", ["It takes 45 min. from the old pier."]),
+        ("It takes 45 min. Dogs ride free.", ["It takes 45 min.", "Dogs ride free."]),
+    ],
+)
+def test_marks_of_lists_go_and_neither_minus_nor_date_does(text: str, parts: list[str]) -> None:
+    assert sentences_of(text) == parts
+
+
+@pytest.mark.parametrize("text", ["A. " * 20_000, "e.g. " * 20_000], ids=["letters", "abbreviations"])
+def test_abbreviations_without_end_are_read_in_no_time(text: str) -> None:
+    begun = time.process_time()
+    assert sentences_of(text)
+    assert time.process_time() - begun < 2.0
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("Mondays the kiosk at the harbour is open.", "Tuesdays the kiosk at the harbour is open."),
+        ("Bus line A stops at the harbour.", "Bus line B stops at the harbour."),
+        ("The cabin is on deck 3A near the stairs.", "The cabin is on deck 3B near the stairs."),
+    ],
+)
+def test_weekdays_and_letters_are_names(said: str, read: str) -> None:
+    assert "the name" in str(unsupported(said, read)) and unsupported(read, read) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("We open at Marta's kiosk.", "We open at the kiosk of Marta."),
+        ("Room no. 5 is on the first floor.", "Room 5 is on the first floor."),
+    ],
+)
+def test_neither_whose_it_is_nor_a_number_s_abbreviation_refuses_a_sentence(said: str, read: str) -> None:
+    assert unsupported(said, read) is None
+
+
+def test_an_endpoint_that_drips_is_given_up_when_its_time_is_over(found: list[Found]) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while not over.wait(0.05):
+                        connection.sendall(b" ")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        settings = GeneratorSettings.model_validate(
+            {
+                "model": "m",
+                "base_url": f"http://127.0.0.1:{server.getsockname()[1]}/v1",
+                "retries": 0,
+                "failures": 1,
+                "timeout": 0.3,
+            }
+        )
+        asked, begun = Generator(settings, name="Harbour", sentences=3), time.monotonic()
+        assert asked.words("q", found) is None and asked.breaker.resting
+        assert time.monotonic() - begun < 5.0
+        over.set()
+        thread.join(10)

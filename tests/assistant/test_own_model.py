@@ -152,7 +152,9 @@ def test_more_visitors_than_slots_do_not_have_the_model_left_alone(found: list[F
 # In an assistant ----------------------------------------------------------------------------------------------------
 
 
-def test_what_it_makes_up_does_not_pass_the_gate_and_the_extractive_answer_is_given(tmp_path: Path) -> None:
+def test_what_it_makes_up_does_not_pass_the_gate_and_the_extractive_answer_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = small_run(tmp_path / "run", documents_of_harbour("luggage-and-bicycles.md"))
     tiny_language_model(max_length=2_048).save(run / "lm" / "model", card="")
     (run / "assistant.toml").write_text(
@@ -160,9 +162,11 @@ def test_what_it_makes_up_does_not_pass_the_gate_and_the_extractive_answer_is_gi
     )
     assistant = Assistant.open(run)
     assert isinstance(assistant.generator, OwnModel)
-    reply = assistant.reply(visitor("How much is it to take a bicycle?"))
-    assert (reply.decision, reply.path) == ("answer", "extractive")
-    assert "bicycle" in reply.text.lower()
+    said = ["A bicycle costs 937 crowns. [1]", "A bicycle costs 4 crowns. [1]"]
+    monkeypatch.setattr(OwnModel, "words", lambda self, question, found: said.pop(0))
+    replies = [assistant.reply(visitor("How much is it to take a bicycle?")) for _ in range(2)]
+    assert [(reply.decision, reply.path) for reply in replies] == [("answer", "extractive"), ("answer", "generator")]
+    assert "937" not in replies[0].text and "bicycle" in replies[0].text.lower()
 
 
 def test_a_folder_is_relative_to_the_settings_and_a_name_stays(tmp_path: Path) -> None:

@@ -8,14 +8,20 @@ from tests.golden.surface import HERE
 
 PINNED = json.loads((HERE / "losses.json").read_text(encoding="utf-8"))
 """Of 24a6c83, as `python -m benchmarks.equal_losses` printed them on an AVX2 machine."""
+FIRST = 5
+"""Steps until which another rounding has hardly grown."""
 
 
 @pytest.mark.skipif(library() is None, reason="dropout draws by the compiled kernels, and there are none")
 @pytest.mark.parametrize("name", PINNED)
 def test_an_objective_trains_to_the_losses_of_24a6c83_but_for_what_another_cpu_rounds_otherwise(name: str) -> None:
-    """Without AVX the losses are apart by at most 2e-6 of them; on one machine they are equal bit for bit."""
+    """Without AVX the losses are apart by at most 2e-6 of them; on one machine they are equal bit for bit. With the
+    convolutions of a processor with AMX those of `simclr` part step by step: 1e-6 until the fourth, 4e-4 at the eighth.
+    """
     losses = [float.fromhex(loss) for loss in equal_losses.losses_of(name)]
-    assert losses == pytest.approx([float.fromhex(loss) for loss in PINNED[name]], rel=1e-4)
+    pinned = [float.fromhex(loss) for loss in PINNED[name]]
+    assert losses[:FIRST] == pytest.approx(pinned[:FIRST], rel=1e-4)
+    assert losses[FIRST:] == pytest.approx(pinned[FIRST:], rel=2e-3)
 
 
 def test_every_objective_a_sum_and_a_curriculum_are_pinned() -> None:

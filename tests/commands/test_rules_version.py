@@ -8,7 +8,7 @@ from shoptalk.assistant import fulltext, ground
 from shoptalk.commands import question_prompts, questions, round_trip
 from shoptalk.text import measured_numbers, number_words, plain_sentences, stated_facts
 
-PINNED = (4, "a0b7f4d42f6b")
+PINNED = (5, "a67e69b108e8")
 """The number, and the digest of what decides."""
 
 

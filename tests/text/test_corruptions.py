@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.text.corruptions import KINDS, CorruptedReply, Inventory, make_reply
+from shoptalk.text.other_numbers import plain_figure
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import FRAMES, framed, reworded
 
@@ -167,3 +168,28 @@ def test_rewording_keeps_numbers_names_and_denials():
 def test_a_frame_is_put_around_the_whole_reply():
     rng = np.random.default_rng(0)
     assert all("ogs ride free." in framed("Dogs ride free.", rng) for _ in range(30))
+
+
+@pytest.mark.parametrize("text", ["Room 4 has four beds today.", "It opens at 7:00 and, as 07:00 says, early."])
+def test_a_number_written_otherwise_is_no_mistake(text: str) -> None:
+    inventory = Inventory.of([text], [0])
+    for step in range(60):
+        made = make_reply([text], inventory, kinds=("number",), seed=1, step=step, example=0, clean=0.0)
+        for begin, end in made.spans:
+            assert plain_figure(made.text[begin:end]) not in {"4", "7:00"}, made
+
+
+def test_a_denial_in_one_word_can_go() -> None:
+    made = [
+        make_reply(["You won’t pay here today."], INVENTORY, kinds=("negation",), seed=1, step=n, example=0)
+        for n in range(20)
+    ]
+    assert "You will pay here today." in {reply.text for reply in made}
+
+
+def test_without_other_sentences_none_is_foreign() -> None:
+    nothing = Inventory.of([], [])
+    assert (
+        make_reply(["The kiosk opens early."], nothing, kinds=("sentence",), seed=1, step=0, example=0, clean=0.0).kind
+        == ""
+    )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shoptalk.assistant.ground import unsupported
 from shoptalk.text.measured_numbers import Quantity, contradicted, quantities_in
 from shoptalk.text.number_words import SPELT, spelt_in
-from shoptalk.text.stated_facts import numbers_in
+from shoptalk.text.stated_facts import NUMBER, numbers_in, plain_number
 
 ENGLISH = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 DIGITS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -86,6 +86,11 @@ def test_a_number_has_the_sign_and_the_unit_that_stand_beside_it(text: str, numb
         ("Die Garantie gilt zwei Wochen.", "Die Garantie gilt 2 Jahre."),
         ("A ticket costs $5.", "A ticket costs €5."),
         ("The walk takes 5 km.", "The walk takes 5 minutes."),
+        ("The ferry leaves at 9 am Monday.", "The ferry leaves at 9 pm Monday."),
+        ("The water is 5 to 10 °C in May.", "The water is -5 to 10 °C in May."),
+        ("The tour takes one hour.", "The tour takes three hours."),
+        ("The tour takes an hour.", "The tour takes 3 hours."),
+        ("One dog may travel with you.", "Two dogs may travel with you."),
     ],
 )
 def test_another_sign_or_unit_of_the_same_number_is_refused(said: str, read: str) -> None:
@@ -117,6 +122,20 @@ def test_another_sign_or_unit_of_the_same_number_is_refused(said: str, read: str
         ("It needs 5G coverage for 5 minutes.", "It needs 5G coverage, 5 minutes of it."),
         ("It has 7 nights.", "Cruise 7\nDays at sea: it has nights, 7 of them."),
         ("It was 18 °C below zero.", "It was -18 °C."),
+        ("The water is -5 to 10 °C in May.", "The water in May is -5 to 10 °C."),
+        ("The limit on the road is 30 km/h.", "The limit on the road is 30 kilometres per hour."),
+        ("The hall of the inn has 20 m².", "The hall of the inn has 20 metres squared."),
+        ("Der Eintritt kostet 9 Euro.", "Der Eintritt kostet 9 €."),
+        ("Der Eintritt beginnt um 9 Uhr.", "Der Eintritt beginnt um 9:00."),
+        ("Der Steg öffnet um 9:30 Uhr.", "Der Steg öffnet um 9.30 Uhr."),
+        ("The pier opens at 07:00.", "The pier opens at 7:00."),
+        ("The tour takes an hour.", "A tour takes 1 hour, the long one 3 hours."),
+        ("An hour before departure the gate closes.", "The gate closes an hour before departure, not 2 hours before."),
+        ("One of the dogs may travel.", "Two dogs of one owner may travel."),
+        ("The lift costs 1,000 euros.", "The lift costs 1 000 euros."),
+        ("The bridge cost 5,000,000 euros.", "The bridge cost 5 million euros."),
+        ("The walk takes 2.5 hours.", "The walk takes 2½ hours."),
+        ("Call 040 123 456 from the pier.", "From the pier, call 040 123 456."),
     ],
 )
 def test_the_same_quantity_stands_however_it_is_written(said: str, read: str) -> None:
@@ -155,3 +174,34 @@ def test_words_of_other_numbers_are_not_taken_for_numbers(said: str, read: str) 
 def test_a_letter_that_grows_in_lower_case_moves_no_number() -> None:
     assert spelt_in("İİİ two months") == [("two", "2")]
     assert unsupported("İİİ two months long", "İİİ two years long", shared=0.3) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("The lift costs 1 euro.", "The lift costs 1 000 euros."),
+        ("The lift costs 234 567 euros.", "The lift costs 1 234 567 euros."),
+        ("The pass costs 12 000 crowns.", "The pass costs 12 crowns; there are 5 000 of them."),
+        ("The walk takes 2 hours.", "The walk takes 2½ hours."),
+        ("The bridge cost 5 thousand euros.", "The bridge cost 5 million euros."),
+        ("The bridge cost 5 euros.", "The bridge cost 5 million euros."),
+        ("There are three one-hour tours daily.", "There are two one-hour tours daily."),
+        ("The inn has six two-bed cabins.", "The inn has four two-bed cabins."),
+    ],
+)
+def test_a_number_is_read_with_all_that_belongs_to_it(said: str, read: str) -> None:
+    assert str(unsupported(said, read)).startswith("the number") and unsupported(read, read) is None
+
+
+@given(st.integers(1_000, 10**12), st.sampled_from([" ", ",", ".", "'", "\u202f"]))
+def test_thousands_are_one_number_whatever_sets_them_apart(number: int, mark: str) -> None:
+    written = f"{number:,}".replace(",", mark)
+    assert plain_number(written) == str(number)
+    assert [found[0] for found in NUMBER.finditer(f"It costs {written} a year.")] == [written]
+
+
+@given(st.text(alphabet="0123456789 .,:/-½aMm", max_size=30))
+def test_any_text_has_a_plain_form_for_each_of_its_numbers(text: str) -> None:
+    for found in NUMBER.finditer(f"{text} million"):
+        plain = plain_number(found[0])
+        assert plain and plain_number(plain) == plain

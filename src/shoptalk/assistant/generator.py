@@ -30,7 +30,8 @@ _SYSTEM = (
     "they do not answer the question, write only: NO ANSWER"
 )
 NO_ANSWER = "NO ANSWER"
-_MOST_BYTES = 2_000_000
+_MOST_BYTES, _AT_ONCE = 2_000_000, 65_536
+"""Of an answer: all that is read, and what is read in one go."""
 _TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504)
 
 Post = Callable[[str, dict[str, str], bytes, float], bytes]
@@ -150,6 +151,11 @@ def _text_of(answer: bytes) -> str:
 
 def _post(address: str, headers: dict[str, str], body: bytes, seconds: float) -> bytes:
     request = urllib.request.Request(address, data=body, headers=headers, method="POST")
+    until, read = time.monotonic() + seconds, bytearray()
     with urllib.request.urlopen(request, timeout=seconds) as answer:
-        data: bytes = answer.read(_MOST_BYTES)
-        return data
+        # That time is each single read's, and an endpoint may send a byte in each.
+        while len(read) < _MOST_BYTES and (part := answer.read1(_AT_ONCE)):
+            read += part
+            if time.monotonic() > until:
+                raise TimeoutError("its answer is not complete")
+    return bytes(read[:_MOST_BYTES])

@@ -12,17 +12,26 @@ through goes too if it marks a word of it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
-from shoptalk.text.measured_numbers import contradicted
+from shoptalk.text.measured_numbers import contradicted, is_unit
 from shoptalk.text.number_words import SPELT, spelt_in
 from shoptalk.text.plain_sentences import is_abbreviated
-from shoptalk.text.stated_facts import NAME, NUMBER, both_ends_apart, numbers_in, plain_number, ranges_in
+from shoptalk.text.stated_facts import (
+    NAME,
+    NUMBER,
+    both_ends_apart,
+    numbers_in,
+    plain_number,
+    ranges_in,
+    with_colons,
+)
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
@@ -98,6 +107,18 @@ _END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’�
 """Where a sentence of a written text may end, its citations included."""
 _NEXT = re.compile(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)")
 """Where the next one begins."""
+_BULLET = re.compile(r"^(?:[-*•–]\s+|[*•]+\s*|\d{1,3}[.)]\s+(?!(?:Jan|Feb|März|Apr|Mai|Ju[nl]|Aug|Sep|Okt|Nov|Dez)))+")
+"""Of an item of a list, numbered or not: the minus of "-5 °C" and the day of "3. Mai" are none."""
+_DAY = re.compile(
+    r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|(?:Mon|Diens|Donners|Frei|Sams|Sonn)tags?\b|Mittwochs?\b|"
+    r"(?:January|February|April|June|July|August|September|October|November|December)\b"
+)
+"""At a sentence's beginning a name all the same; "May" and "March" may be no months there."""
+_POSSESSIVE = re.compile(r"['’]s?(?!\w)")
+_LETTERED = re.compile(r"(?<=[a-zäöüß] )[A-HJ-Z]\b(?!['’.])|\b\d++[ABDE]\b")
+"""A line, deck or cabin by its letter. Behind a number other letters are units."""
+_SINGLE = re.compile(r"\b(?:(?P<one>one)|an?|eine?[mnr]?)[\s-](?P<noun>[^\W\d_]{2,})", re.I)
+_WORD = re.compile(r"\w+(?:[.,:]\w+)*")
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
@@ -167,16 +188,15 @@ def sentences_of(text: str) -> list[str]:
     """A written text's sentences, with the citations behind them."""
     parts: list[str] = []
     for line in text.strip().splitlines():
-        begun = ""
-        for piece in _NEXT.split(line.strip()):
-            begun = f"{begun} {piece}" if begun else piece
-            if is_abbreviated(begun):
-                continue
-            parts.append(begun)
-            begun = ""
-        parts.append(begun)
-    bare = (part.lstrip("-*• ").strip() for part in parts)
-    return [part for part in bare if part]
+        begun: list[str] = []
+        pieces = _NEXT.split(_BULLET.sub("", line.strip()))
+        for piece, following in pairwise([*pieces, ""]):
+            begun.append(piece)
+            if not is_abbreviated(piece, following):
+                parts.append(" ".join(begun))
+                begun = []
+        parts.append(" ".join(begun))
+    return [part for part in parts if part]
 
 
 def whole_sentences(text: str) -> str:
@@ -186,7 +206,7 @@ def whole_sentences(text: str) -> str:
     text = text.rstrip()
     for end in reversed(list(_END.finditer(text))):
         whole = text[: end.end()]
-        if not (is_abbreviated(whole) or (whole == text and re.search(r"\d\.$", whole))):
+        if not (is_abbreviated(whole, text[end.end() :]) or (whole == text and re.search(r"\d\.$", whole))):
             return whole
     return ""
 
@@ -210,12 +230,14 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     What passes wrongly: another unit of the same number where one of the two is none that `measured_numbers` reads ("5
     knots" for "5 miles", "7 in the evening" for "7 am"), or where the number stands with both; another sign of what is
     no temperature; the parts of a time ("at 30" for "at 10:30"); numbers in words above ninety-nine, ordinals and
-    ranges in words; two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people"); what is
-    denied, said without the denial; other opposites ("less" for "more", "early" for "late", "opens" for "is closed",
-    "left of" and "goes left" for the right) and other languages than English and German; an opposite where the source
-    sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences denies something
-    and the other does not, or before another word, be it a synonym or an adjective ("before the trip" or "before the
-    guided tour" for "after the tour"); and what a sentence joins out of several sentences.
+    ranges in words; ".5" for 5; "one" before an adjective ("one small dog" for "two small dogs"); another place or
+    person at the beginning of a sentence ("Berlin has a pool" for "Hamburg has a pool"); two numbers of one sentence as
+    a range ("8 to 10" where it says "8 cabins for 10 people"); what is denied, said without the denial; other opposites
+    ("less" for "more", "early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other
+    languages than English and German; an opposite where the source sentence has both words ("open on Monday and closed
+    on Sunday"), where one of the two sentences denies something and the other does not, or before another word, be it a
+    synonym or an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence
+    joins out of several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
@@ -223,6 +245,7 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     stands right before an opposite ("The pool is not open on Sunday." for "The pool is closed on Sunday." stands; "Der
     Kiosk öffnet am Sonntag nicht." for "Der Kiosk schließt am Sonntag." and "No dog is unwelcome." do not).
     """
+    said, read = with_colons(said), with_colons(read)
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
@@ -251,9 +274,15 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
             return f"the quotation {quoted[:40]!r} stands in no {where}"
     in_order = stems(whole)
     words = set(in_order)
-    for name in NAME.findall(said):
-        if not set(stems(name)) <= words:
+    for name in _names_of(said):
+        if not set(stems(_POSSESSIVE.sub("", name))) <= words:
             return f"the name {name!r} stands in no {where}"
+    if (
+        sign := next((sign for sign in _LETTERED.findall(said) if not re.search(rf"\b{sign}\b", read)), None)
+    ) is not None:
+        return f"the name {sign!r} stands in no {where}"
+    if (single := _one_of_several(said, read)) is not None:
+        return f"says {single!r} where a {where} has more"
     telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in SPELT]
     missing = [stem for stem in telling if stem not in words]
     if telling and 1 - len(missing) / len(telling) < shared:
@@ -265,13 +294,44 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     return _turned(said, read)
 
 
+def _names_of(said: str) -> Iterator[str]:
+    """The names of a sentence, a weekday or month at its beginning too; what is only the unit of a number is none."""
+    if (first := _DAY.match(said)) is not None:
+        yield first[0]
+    for name in NAME.finditer(said):
+        if not (re.search(r"\d\s?$", said[: name.start()]) and is_unit(name[0])):
+            yield name[0]
+
+
+def _one_of_several(said: str, read: str) -> str | None:
+    """A sentence's "one hour", or "an hour", where what was `read` has hours with other numbers alone; of what is no
+    unit "one dog" alone is read so.
+    """
+    for single in _SINGLE.finditer(said):
+        noun = stems(single["noun"])[:1]
+        if not noun or noun[0] in COMMON_STEMS or not (single["one"] or is_unit(single["noun"])):
+            continue
+        words = pairwise(_WORD.findall(read))
+        counts = [
+            _count(word) for word, counted in words if counted[:2] == single["noun"][:2] and stems(counted) == noun
+        ]
+        if counts and all(count is not None and count != "1" for count in counts):
+            return single[0]
+    return None
+
+
+def _count(word: str) -> str | None:
+    """The number that a word says; None where it says none."""
+    return SPELT.get(word.lower()) or (plain_number(word) if NUMBER.fullmatch(word) else None)
+
+
 def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
     """Whether the words stand in the text one directly after the other."""
     return any(list(text[begin : begin + len(words)]) == list(words) for begin in range(len(text) - len(words) + 1))
 
 
 _NOT = re.compile(
-    r"\b(?:not|no|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
+    r"\b(?:not|no(?!\.?\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
     r"niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
     re.I,
 )

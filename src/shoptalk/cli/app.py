@@ -329,8 +329,8 @@ def main() -> None:
     """
     let_threads_sleep()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Half a character, such as a byte of an argument that is no UTF-8, is printed as an escape: also right in JSON. A pipe
-        # gets each line when it is complete, so that nothing is lost with a killed process.
+        # Half a character, such as a byte of an argument that is no UTF-8, is printed as an escape: also right in JSON.
+        # A pipe gets each line when it is complete, so that nothing is lost with a killed process.
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         _run()

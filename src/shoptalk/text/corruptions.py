@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from shoptalk.text.exchangeable import FUNCTION_WORDS, INSERTED, OPPOSITES, POLAR, QUALIFIERS, UNIT, UNIT_FORMS
+from shoptalk.text.other_numbers import other_number, plain_figure, shape_of
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import NUMBERS, SPELT, cased_like, framed, reworded
 
@@ -26,8 +27,6 @@ REWORDED_SHARE, FRAMED_SHARE = 0.5, 0.25
 MOST_SENTENCES = 3
 SHORTEST = 3
 """Words of a sentence that a reply may say."""
-LONGEST_NUMBER = 15
-"""Digits of a number that is reckoned with; of a longer one the last digit changes."""
 MOST_EXCHANGED = 60
 """Numbers or names of a sentence of which two are exchanged: a sentence may be a table of thousands."""
 
@@ -196,41 +195,16 @@ def _number(sentence: str, case: _Case) -> MistakenText | None:
     if not number[0].isdigit():
         others = [word for word in NUMBERS if word != number.lower() and NUMBERS[word] > 1]
         return _replaced(sentence, [(*found.span(), cased_like(number, case.choice(others)))])
-    like = {other for other in _NUMBER.findall(case.passages) if _shape(other) == _shape(number)} - {number}
-    new = case.choice(sorted(like)) if like and case.rng.random() < 0.5 else _other_number(number, case.rng)
+    stated = (other for other in _NUMBER.findall(case.passages) if shape_of(other) == shape_of(number))
+    like = {other for other in stated if plain_figure(other) != plain_figure(number)}
+    new = case.choice(sorted(like)) if like and case.rng.random() < 0.5 else other_number(number, case.rng)
     return _replaced(sentence, [(*found.span(), new)])
-
-
-def _shape(number: str) -> str:
-    """Times with times, prices with prices, whole numbers with whole numbers."""
-    return re.sub(r"\d+", "0", number)
-
-
-def _other_number(number: str, rng: np.random.Generator) -> str:
-    """A number of the same form near it: each part of a time stays in its range."""
-    parts = re.split(r"([.,:/])", number)
-    while (new := "".join(_other_part(part, parts, rng) for part in parts)) == number:
-        pass
-    return new
-
-
-def _other_part(part: str, parts: Sequence[str], rng: np.random.Generator) -> str:
-    if not part.isdigit():
-        return part
-    if len(part) > LONGEST_NUMBER:
-        return f"{part[:-1]}{(int(part[-1]) + int(rng.integers(1, 10))) % 10}"
-    value = int(part)
-    if ":" in parts:
-        limit = 24 if part is parts[0] else 60
-        return f"{(value + int(rng.choice([0, 1, 2, 5, 10, 15, 30]))) % limit:0{len(part)}d}"
-    steps = (value + 1, max(value - 1, 0), value * 2, value + 5, value * 10, max(value // 2, 1), value + 2)
-    return f"{int(rng.choice(steps))}".zfill(len(part))[: max(len(part), 6)]
 
 
 def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> MistakenText | None:
     """Two of the stretches in each other's place, in three of ten cases where there are two that differ."""
     found = found[:MOST_EXCHANGED]
-    pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and a[0].lower() != b[0].lower()]
+    pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and plain_figure(a[0]) != plain_figure(b[0])]
     if not pairs or case.rng.random() >= 0.3:
         return None
     one, other = pairs[int(case.rng.integers(len(pairs)))]
@@ -328,7 +302,7 @@ def _unqualified(sentence: str) -> MistakenText | None:
 _AUXILIARY = r"is|are|was|were|can|will|may|must|should|would|could|does|do|has|have"
 _AFFIRMED = re.compile(rf"\b(?:{_AUXILIARY})\b(?! (?:not|never|no)\b)(?!n't)(?=\s+[a-z])")
 _QUALIFIED = re.compile(rf"\b({_AUXILIARY}) (?:{'|'.join(INSERTED)})\b")
-_DENIED = re.compile(rf"\b({_AUXILIARY}|did)( not\b|n't\b)|\b(can)(not|'t)\b", re.I)
+_DENIED = re.compile(rf"\b({_AUXILIARY}|did|wo)( not\b|n['’]t\b)|\b(can)(not|['’]t)\b", re.I)
 
 
 def _negation(sentence: str, case: _Case) -> MistakenText | None:
@@ -350,7 +324,7 @@ def _affirmed(sentence: str) -> MistakenText | None:
     if found is None:
         return None
     kept = found[1] or found[3]
-    kept = {"wo": "will", "ca": "can"}.get(kept, kept)
+    kept = cased_like(kept, "will") if kept.lower() == "wo" else kept
     return _replaced(sentence, [(*found.span(), kept)])
 
 
@@ -377,7 +351,7 @@ def _opposite(sentence: str, case: _Case) -> MistakenText | None:
 def _sentence(sentence: str, case: _Case) -> MistakenText | None:
     """A sentence of another document after this one; all of it is unsupported."""
     inventory = case.inventory
-    for _ in range(8):
+    for _ in range(8 if inventory.told else 0):
         item = int(case.rng.integers(len(inventory.told)))
         if inventory.document[item] == case.document or not inventory.told[item]:
             continue

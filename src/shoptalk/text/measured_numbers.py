@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shoptalk.text.number_words import spelt_places
-from shoptalk.text.stated_facts import NUMBER, plain_number
+from shoptalk.text.stated_facts import NUMBER, plain_number, range_ends
 
 _WORDS = {
-    "am": r"a\.?m\b\.?(?!\s+(?-i:[A-ZÄÖÜ]))",
+    # Before another capital it is German: "ab 12 am Pool".
+    "am": r"a\.?m\b\.?(?!\s+(?-i:(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|Daily)\b)[A-ZÄÖÜ]))",
     "pm": r"p\.?m\b\.?",
     "s": r"seconds?|Sekunden?|secs?",
     "min": r"minutes?|Minuten?|mins?",
@@ -28,10 +29,11 @@ _WORDS = {
     "y": r"years?|Jahre?n?",
     "mm": r"millimet(?:er|re)s?",
     "cm": r"centimet(?:er|re)s?|Zentimetern?",
+    "km/h": r"km/h|kmh|kph|(?:km|kilomet(?:er|re)s?) (?:per|an) hour|(?:km|Kilometern?) (?:pro|je) Stunde|"
+    r"Stundenkilometern?",
+    "m²": r"m²|sqm|qm|square met(?:er|re)s?|met(?:er|re)s squared|Quadratmetern?",
     "m": r"met(?:er|re)s?|Metern?",
     "km": r"kilomet(?:er|re)s?|Kilometern?",
-    "km/h": r"km/h|kmh|kph",
-    "m²": r"m²|sqm|qm|square met(?:er|re)s?|Quadratmetern?",
     "m³": r"m³|cubic met(?:er|re)s?|Kubikmetern?",
     "miles": r"miles?|Meilen?",
     "g": r"grams?|Gramm",
@@ -114,6 +116,11 @@ def contradicted(said: str, read: str) -> tuple[str, str] | None:
     return None
 
 
+def is_unit(word: str) -> bool:
+    """Whether a word that stands behind a number is its unit, or says that it is a time."""
+    return word == "Uhr" or _AFTER.fullmatch(f" {word}") is not None
+
+
 def _agree(one: Quantity, other: Quantity) -> bool:
     signs = one.negative is None or other.negative is None or one.negative == other.negative
     return signs and (not one.units or not other.units or bool(one.units & other.units))
@@ -124,8 +131,13 @@ def _read(text: str) -> Iterator[tuple[str, Quantity, str]]:
     and left out.
     """
     places = [(number.start(), number.end(), plain_number(number[0])) for number in NUMBER.finditer(text)]
+    colder = {low.start(): (high.end(), plain_number(high[0])) for low, high in range_ends(text)}
     for begin, end, plain in sorted([*places, *(place for place in spelt_places(text) if place[2] != "1")]):
         quantity, written = _quantity(text, begin, end, plain)
+        if begin in colder and not quantity.units:  # "-5 to 10 °C": the lower end has a sign of its own
+            units = _quantity(text, begin, *colder[begin])[0].units
+            if units & _COLD:
+                quantity, written = _cold(text, begin, end, units)
         hours = plain.replace(":00", "")
         yield hours, quantity, written
         first, _, last = hours.partition("-")
@@ -149,9 +161,14 @@ def _quantity(text: str, begin: int, end: int, plain: str) -> tuple[Quantity, st
         return _UNKNOWN, text[begin:end]
     if not units & _COLD:
         return Quantity(None, units), text[begin : after.end()]
-    minus, below = _MINUS.search(before), _BELOW.match(text, after.end())
+    return _cold(text, begin, after.end(), units)
+
+
+def _cold(text: str, begin: int, end: int, units: frozenset[str]) -> tuple[Quantity, str]:
+    """A temperature with its sign, which stands before it or behind its unit."""
+    minus, below = _MINUS.search(text[max(0, begin - _LOOKED_BACK) : begin]), _BELOW.match(text, end)
     since = begin - (len(minus[0].lstrip()) if minus is not None else 0)
-    until = below.end() if below is not None else after.end()
+    until = below.end() if below is not None else end
     return Quantity(minus is not None or below is not None, units), text[since:until]
 
 

@@ -43,6 +43,9 @@ _WORDS = re.compile(
 _ONE_NUMBER = re.compile(r"[-\s]+")
 _AFTER_LARGER = re.compile(r"[-\s]+(?:and[-\s]+)?")
 """What stands between two words of one number, and behind its hundreds: "five and ten" are two numbers."""
+_COMPOUND = re.compile(r"-[^\W\d_]")
+"""Behind a number that is of a word: "three one-hour tours" are three, where "twenty one-way tickets" may be 21."""
+_TWENTY = 20
 
 
 def spelt_in(text: str) -> list[tuple[str, str]]:
@@ -55,8 +58,9 @@ def spelt_places(text: str) -> list[tuple[int, int, str]]:
     spoken = [(word, number) for word in _WORDS.finditer(text) if (number := _number(word)) is not None]
     parts = {
         place
-        for (one, number), (other, _) in pairwise(spoken)
+        for (one, number), (other, next_number) in pairwise(spoken)
         if (_ONE_NUMBER if number else _AFTER_LARGER).fullmatch(text, one.end(), other.start())
+        and not (number and next_number and int(number) < _TWENTY and _COMPOUND.match(text, other.end()))
         for place in (one.start(), other.start())
     }
     return [(word.start(), word.end(), number) for word, number in spoken if number and word.start() not in parts]

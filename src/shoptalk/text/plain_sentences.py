@@ -10,7 +10,17 @@ import re
 
 _ENDS = re.compile(r"(?<=[.!?…])[\"'”’»)\]*_]*\s+(?=[\"'“„«(]?[A-ZÀ-ÞĀ-Ž0-9])|(?<=[。！？])")
 _ABBREVIATED = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|incl|no|nr|st|dr|mr|mrs|ms|prof|z\.b|d\.h|bzw|ca|tel|fig)|\b[A-Z])\.$", re.I
+    r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|incl|no|nr|st|dr|mr|mrs|ms|prof|z\.b|d\.h|bzw|ca|tel|fig|inkl|zzgl|evtl|ggf)"
+    r"|\b[A-Z])\.$",
+    re.I,
+)
+_PERHAPS_ABBREVIATED = re.compile(r"\b(?:min|max|std|sek|usw|u\.a|p\.a|a\.m|p\.m)\.$", re.I)
+"""What may end a sentence as well: it does not where a small letter follows."""
+_LONGEST_ABBREVIATION = 12
+_ORDINAL = re.compile(r"(?<!\S)\d{1,2}\.$")
+_MONTH = re.compile(
+    r"\s*(?:Jan(?:uar)?|Feb(?:ruar)?|März|Apr(?:il)?|Mai|Juni?|Juli?|Aug(?:ust)?|Sept?(?:ember)?|Okt(?:ober)?|"
+    r"Nov(?:ember)?|Dez(?:ember)?)\b"
 )
 _MARKS = re.compile(r"\*\*|__|``?|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 _LINK = re.compile(r"!?\[([^\]]{0,300})\]\([^)]{0,2000}\)")
@@ -45,9 +55,16 @@ def sentences(passage: str, *, headings: bool = False) -> tuple[str, ...]:
     return tuple(part for part in parts if any(character.isalnum() for character in part))
 
 
-def is_abbreviated(text: str) -> bool:
-    """Whether it ends in an abbreviation, so that the sentence goes on after it."""
-    return _ABBREVIATED.search(text) is not None
+def is_abbreviated(text: str, following: str = "") -> bool:
+    """Whether it ends in an abbreviation, or in the day of a German date, so that the sentence goes on with what is
+    `following`.
+    """
+    end = text[-_LONGEST_ABBREVIATION:]
+    if _ABBREVIATED.search(end) is not None:
+        return True
+    if _PERHAPS_ABBREVIATED.search(end) is not None:
+        return following.lstrip()[:1].islower()
+    return _ORDINAL.search(end) is not None and _MONTH.match(following) is not None
 
 
 def _told(header: list[str], cells: list[str]) -> str:
@@ -65,7 +82,7 @@ def _split(text: str) -> list[str]:
     """Sentences of one paragraph; one that ends in an abbreviation goes on."""
     parts: list[str] = []
     for piece in _ENDS.split(text):
-        if parts and is_abbreviated(parts[-1]):
+        if parts and is_abbreviated(parts[-1], piece):
             parts[-1] = f"{parts[-1]} {piece.strip()}"
         elif piece.strip():
             parts.append(piece.strip())

@@ -3,23 +3,41 @@
 plain_number("4,50")                # "4.5"
 plain_number("1.000,50")            # "1000.5"
 plain_number("1.000-2.000")         # "1000-2000"
+plain_number("2.5 million")         # "2500000"
 numbers_in("from 8:15, three crowns")   # {"8:15", "8", "15", "3"}
 NAME.findall("We sail to Oster Quay.")  # ["Oster Quay"]
 """
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import pairwise
 
 from shoptalk.text.number_words import spelt_in
 
 _APART = "'’\u00a0\u202f"
 """What sets thousands apart in some languages and is no mark of decimals: apostrophes, and spaces that do not break."""
-NUMBER = re.compile(rf"\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*")
+_TIMES = {
+    "hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000, "hundert": 100,
+    "tausend": 1_000, "millionen": 1_000_000, "milliarde": 1_000_000_000, "milliarden": 1_000_000_000,
+}  # fmt: skip
+_PARTS_OF_ONE = {"¼": "25", "½": "5", "¾": "75"}
+NUMBER = re.compile(
+    r"(?:(?<![\d.,:/+'’])[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?(?![\d.,:/'’]*\d)"
+    rf"|\d++[{''.join(_PARTS_OF_ONE)}]|\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*)"
+    rf"(?:\s(?i:{'|'.join(sorted(_TIMES, key=len, reverse=True))})\b)?"
+)
+"""Digits with what belongs to them: marks of thousands (spaces too, but not of "040 123 456"), of decimals, of times,
+dates and ranges; a fraction; and behind them a word such as "million".
+"""
 _GROUPED = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:([.,])\d{3})(?:\2\d{3})*)(?:(?!\2)[.,](?P<fraction>\d+))?")
 """Thousands set apart by one mark, and perhaps decimals behind the other."""
 _PART = re.compile(r"[^:/\-]+")
 """Of a time, a date or a range."""
+_LARGE = re.compile(rf"(.+)\s({'|'.join(_TIMES)})", re.I)
+_WITH_FRACTION = re.compile(rf"(?<!\d)(\d++)([{''.join(_PARTS_OF_ONE)}])")
+_CLOCK = re.compile(r"\b(\d{1,2})\.(\d{2})(?=\s?(?:Uhr\b|[ap]\.?m\b))", re.I)
+"""A time with a full stop, as German and some English write it."""
 _UNIT = re.compile(r"°C|[€$£%°]|[ap]\.?m\.?|Uhr|h|min|[ckm]?m|k?g|t|l|EUR|CHF|USD", re.I)
 _MONEY = r"(?:(?:[€$£]|EUR|CHF|USD)\s?)?"
 _SPACE = r"[^\S\n]"
@@ -65,21 +83,26 @@ def ranges_in(text: str) -> dict[str, str]:
     the smaller one and no time, or where another dash follows the words behind it. "Room 8 - 10 people are in it" is
     read as a range.
     """
-    return {plain_number(f"{low[0]}-{high[0]}"): text[low.start() : high.end()] for low, high in _ranges(text)}
+    return {plain_number(f"{low[0]}-{high[0]}"): text[low.start() : high.end()] for low, high in range_ends(text)}
+
+
+def with_colons(text: str) -> str:
+    """The text with times such as "9.30 Uhr" and "9.30 am" written "9:30"."""
+    return _CLOCK.sub(r"\1:\2", text)
 
 
 def both_ends_apart(plain: str, sentence: str) -> bool:
     """Whether both ends of a range in its plain form stand in a sentence, and neither as the end of another range: "8"
     and "18" of "8-18" do in "It opens at 8:00 and closes at 18:00".
     """
-    taken = {end.start() for ends in _ranges(sentence) for end in ends}
+    taken = {end.start() for ends in range_ends(sentence) for end in ends}
     apart = (plain_number(number[0]) for number in NUMBER.finditer(sentence) if number.start() not in taken)
     free = {number.removesuffix(":00") for number in apart} | _spelt(sentence)
     plain = plain.replace(":00", "")
     return any(plain.startswith(f"{low}-") and plain.removeprefix(f"{low}-") in free for low in free)
 
 
-def _ranges(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+def range_ends(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
     """Both ends of each range that `ranges_in` reads."""
     for low, high in pairwise(NUMBER.finditer(text)):
         between = _UP_TO.fullmatch(text, low.end(), high.start())
@@ -111,11 +134,18 @@ def plain_number(number: str) -> str:
 
     One mark before three digits is taken for that of thousands, whichever it is, except behind a nought: of "1.000"
     nobody can say without its language whether it is a thousand or one, and to take it for one would let a text say 1
-    where its source says a thousand. Of times, dates and ranges each part is written so.
+    where its source says a thousand. "2½" is 2.5, and "2 million" is 2000000. Of times, dates and ranges each part is
+    written so, and an hour without a nought before it.
     """
     if not _PART.fullmatch(number):
+        number = re.sub(r"^0(?=\d:)", "", number)
         return _PART.sub(lambda part: plain_number(part[0]), number)
-    number = re.sub(f"[{_APART}]", "", number)
+    if large := _LARGE.fullmatch(number):
+        plain = plain_number(large[1])
+        decimal = re.fullmatch(r"\d+(?:\.\d+)?", plain)
+        return f"{(Decimal(plain) * _TIMES[large[2].lower()]).normalize():f}" if decimal else plain
+    number = re.sub(f"[{_APART} ]", "", number)
+    number = _WITH_FRACTION.sub(lambda parts: f"{parts[1]}.{_PARTS_OF_ONE[parts[2]]}", number)
     if grouped := _GROUPED.fullmatch(number):
         whole, fraction = re.sub("[.,]", "", grouped["whole"]), grouped["fraction"] or ""
     elif re.fullmatch(r"\d+[.,]\d+", number):
