@@ -23,6 +23,7 @@ from shoptalk.curate.named_files import content_of, pictures_named
 from shoptalk.curate.picture_labels import (
     PICTURE,
     class_rows,
+    give_another_class,
     has_classes,
     labelled_rows,
     names_pictures,
@@ -168,15 +169,9 @@ def _refuse_one_class(path: Path, examples: list[Example], spellings: set[str], 
         return
     others = ", ".join(map(repr, sorted(spellings - classes)))
     before = f" {others} are other spellings of it, or all their texts were left out." if others else ""
-    folders = path.is_dir() or format_of(path) == ".zip"
-    give = (
-        "Give pictures of another class in a folder beside it."
-        if folders
-        else "Give examples of another class, or name another column with --set curate.label_column=NAME."
-    )
     raise SourceError(
         f"{path} has one class only, {classes.pop()!r}; telling classes apart needs at least two.{before} "
-        f"{count_by_reason(drops).capitalize() + '. ' if drops else ''}{give}"
+        f"{count_by_reason(drops).capitalize() + '. ' if drops else ''}{give_another_class(path)}"
     )
 
 

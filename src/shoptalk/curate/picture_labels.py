@@ -96,6 +96,13 @@ def class_rows(path: Path, config: CurateConfig) -> Iterator[Row | Bad]:
             yield Row(number, {PICTURE: picture, config.label_column: parts[depth]})
 
 
+def give_another_class(path: Path) -> str:
+    """What to do where all labels are one: folders and zips have no columns."""
+    if path.is_dir() or format_of(path) == ".zip":
+        return "Give pictures of another class in a folder beside it."
+    return "Give examples of another class, or name another column with --set curate.label_column=NAME."
+
+
 def has_classes(folder: Path) -> bool:
     """Whether a folder holds pictures in folders."""
     return any(
