@@ -11,8 +11,8 @@ few bits differ and the thumbnails differ little as well, on average and in each
 these say little: "12:40" and "12:45" on white differ in no bit and in no cell. So its look also has what stands on the
 plain ground, cut out and drawn in 32 x 32 grey cells, which must differ little in each cell and lie in the same place.
 Copies that were scaled, saved again or made a little brighter are alike; cropped and turned ones are not, and neither
-are some copies of drawings in low quality. Two pages of text in which one word differs may be alike still. Where no bit may
-differ, pictures of equal pixels are alike and no others. What that finds and misses is measured: docs/log.md,
+are some copies of drawings in low quality. Two pages of text in which one word differs may be alike still. Where no
+bit may differ, pictures of equal pixels are alike and no others. What that finds and misses is measured: docs/log.md,
 2026-11-30.
 
 A look is compared with those alone that share a band of bits with it, which are all that can be alike (`_Hashes`):
