@@ -121,3 +121,27 @@ def test_a_run_of_texts_is_no_album(tmp_path: Path) -> None:
     small_run(tmp_path / "harbour", documents_of_harbour("faq.md"))
     with pytest.raises(InputError, match="reads no pictures"):
         Assistant.open(tmp_path / "harbour", settings=AssistantSettings(pictures=str(tmp_path / "harbour")))
+
+
+def test_an_album_that_lacks_pictures_says_so_until_one_of_them_is_back(tmp_path: Path) -> None:
+    rows = ["image,text"]
+    for number in range(8):
+        blot(number).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,Blot number {number}")
+    (tmp_path / "captions.csv").write_text("\n".join(rows))
+    items = stream_sources([tmp_path / "captions.csv"], CurateConfig())
+    small_run(tmp_path / "quay", [item for item in items if isinstance(item, Document)], base="pixels")
+    away = tmp_path / "away.png"
+    (tmp_path / "3.png").rename(away)
+
+    def opened() -> tuple[int, bool, bool]:
+        lines: list[str] = []
+        album = Album.open(tmp_path / "quay", tell=lines.append)
+        told = "pictures: 1 of the run's picture files have gone or hold another picture, and are left out" in lines
+        return len(album.documents), told, any("calibrating" in line for line in lines)
+
+    assert opened() == (7, True, True)
+    assert opened() == (7, True, False)
+    away.rename(tmp_path / "3.png")
+    assert opened() == (8, False, True)
+    assert opened() == (8, False, False)

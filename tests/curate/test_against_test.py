@@ -1,12 +1,17 @@
 """A labels file beside its test file: what does not fit together is told, or refused before anything is trained."""
 
+import hashlib
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from shoptalk.config import CurateConfig
 from shoptalk.curate.against_test import COUNTED_WRONG, labels_left, labels_unknown, texts_shared, without_tests
 from shoptalk.curate.consistency import one_spelling
 from shoptalk.errors import SourceError
-from shoptalk.records import Example
+from shoptalk.records import Example, Picture
 
 NAMES = {"test_name": "test.csv", "labels_name": "labels.csv"}
 
@@ -42,6 +47,22 @@ def test_test_texts_that_heads_learn_from_are_counted() -> None:
     (sentence,) = texts_shared(tests, LABELS, CurateConfig(), **NAMES)
     assert sentence.startswith("test.csv: 1 of 2 texts stand in labels.csv too, or nearly so")
     assert texts_shared(tests[1:], LABELS, CurateConfig(), **NAMES) == []
+
+
+def test_pictures_are_compared_by_what_they_show_and_not_by_their_names(tmp_path: Path) -> None:
+    def shown(folder: str, name: str, seed: int) -> Example:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = tmp_path / folder / name
+        coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((48, 48), Image.Resampling.BICUBIC).save(path)
+        picture = Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        return Example(id=f"{folder}#{name}", text=f"cat/{name}", label="cat", picture=picture)
+
+    labels = [shown("train", "0.png", 0), shown("train", "1.png", 1)]
+    same_name, copy = shown("test", "0.png", 5), shown("test", "9.png", 1)
+    assert texts_shared([same_name], labels, CurateConfig(), **NAMES) == []
+    (sentence,) = texts_shared([same_name, copy], labels, CurateConfig(), **NAMES)
+    assert sentence.startswith("test.csv: 1 of 2 pictures stand in labels.csv too") and "texts" not in sentence
 
 
 def test_labelled_texts_that_the_test_repeats_are_counted_with_what_is_left_and_the_labels_that_are_lost() -> None:

@@ -127,6 +127,19 @@ def test_grey_of_fractions_is_scaled_and_of_small_numbers_is_not(
     assert decoded == (expected or values)
 
 
+def test_dark_grey_of_sixteen_bits_stays_dark() -> None:
+    dark = np.array([[0, 100], [200, 255]], dtype=np.uint16)
+    for kind in ("PNG", "TIFF"):
+        assert np.asarray(open_picture(data_of(Image.fromarray(dark), kind))).max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_grey_beyond_sixteen_bits_is_scaled_by_its_largest_value(kind: type) -> None:
+    values = np.array([[0, 100_000], [200_000, 400_000]], dtype=kind)
+    decoded = np.asarray(open_picture(data_of(Image.fromarray(values), "TIFF")))[..., 0].ravel()
+    np.testing.assert_allclose(decoded, [0, 64, 128, 255], atol=1)
+
+
 def test_transparency_of_sixteen_bits_of_grey_is_passed_over() -> None:
     grey = Image.fromarray(np.full((4, 4), 60_000, dtype=np.uint16))
     assert np.asarray(open_picture(data_of(grey, "PNG", transparency=60_000))).max() == 233

@@ -138,3 +138,11 @@ def test_a_picture_that_the_settings_allowed_is_read_though_it_is_larger_than_ot
     Image.new("1", (10_000, MOST_PIXELS // 10_000 + 1)).save(path)
     picture = Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     assert square_of(picture, 8).shape == (8, 8, 3)
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
+    half = tmp_path / "pixels.half"
+    half.mkdir()
+    (half / ".done.json.1a2b3c4d").write_text("{")
+    decode_to(tmp_path / "pixels", pictures(tmp_path, 2), size=8, digest="d")
+    assert not half.exists()

@@ -185,3 +185,11 @@ def test_a_resumed_run_has_towers_and_temperature_to_the_bit(tmp_path: Path):
     rest, resumed = run(tmp_path / "3")
     assert rest == whole[3:]
     assert all(torch.equal(one, other) for one, other in zip(state, resumed, strict=True))
+
+
+def test_captions_that_differ_in_case_and_white_space_alone_are_no_negatives():
+    captions = Captions(small_corpus(("A red  Door",), ("a red door",), ("A blue door",)))
+    pictures = captions.captioned()
+    chosen = [int(captions.of(picture)[0]) for picture in pictures]
+    expected = [[True, True, False], [True, True, False], [False, False, True]]
+    np.testing.assert_array_equal(captions.related(pictures, chosen), expected)

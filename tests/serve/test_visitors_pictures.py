@@ -109,6 +109,25 @@ def test_a_chat_client_sends_a_picture_as_a_part(looking: TestClient) -> None:
     assert answer["output"][0]["content"][0]["text"] == "It is 40 wide. You say ''."
 
 
+def test_the_last_picture_of_the_users_last_messages_is_looked_at(looking: TestClient) -> None:
+    def shown(width: int) -> dict[str, object]:
+        return {"role": "user", "content": [{"type": "input_image", "image_url": address(width)}]}
+
+    def words(text: str, role: str = "user") -> dict[str, object]:
+        return {"role": role, "content": text}
+
+    def answer(*messages: dict[str, object]) -> tuple[str, str]:
+        chat = looking.post("/v1/chat/completions", json={"messages": messages}).json()
+        response = looking.post("/v1/responses", json={"input": messages}).json()
+        return chat["choices"][0]["message"]["content"], response["output"][0]["content"][0]["text"]
+
+    assert answer(shown(30), shown(40), words("What is it?")) == ("It is 40 wide. You say 'What is it?'.",) * 2
+    assert answer(shown(40), words("Be brief", "system")) == ("It is 40 wide. You say ''.",) * 2
+    assert answer(words("What is it?"), shown(40)) == ("It is 40 wide. You say ''.",) * 2
+    earlier = answer(shown(40), words("A lamp", "assistant"), words("How much?"))
+    assert not any("wide" in text for text in earlier), "a picture that was answered is not looked at again"
+
+
 @pytest.mark.parametrize("data", ["\u0661\u0661", "\N{SNOWMAN}", "!!", "QQ", "\0"])
 def test_what_a_chat_client_sends_as_data_and_is_no_base64_is_refused(looking: TestClient, data: str) -> None:
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}

@@ -24,8 +24,11 @@ from shoptalk.image.decode import RefusedPicture, open_picture
 from shoptalk.image.pixels import square, square_of
 from shoptalk.readback import read_record, refuse_no_run
 from shoptalk.records import Document
+from shoptalk.text.corpus import plain_wording
 
 FOLDER = "album"
+LEFT_OUT = "left_out"
+"""Under which an album's manifest says how many of the run's pictures could not be read when it was made."""
 MAX_WRONG = 0.05
 """Most wrong ones among the pictures that are recognised."""
 
@@ -61,7 +64,7 @@ class Album:
         cls, run: Path, *, max_wrong: float = MAX_WRONG, tell: Callable[[str], None] = lambda line: None
     ) -> "Album":
         """The album of a run, from its folders; it is made and calibrated where there is none for its encoder yet,
-        which reads the picture files.
+        which reads the picture files. Where some could not be read then, and one of them can be now, it is made again.
 
         Raises:
             ArtifactError: a folder is missing or damaged.
@@ -79,10 +82,13 @@ class Album:
             )
         settings = {"max_wrong": max_wrong, "size": encoder.size, "readings": READINGS}
         parents = {"encoder": artifact.content, "corpus": corpus.content}
-        if open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents)) is None:
+        made = open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents))
+        left_out = None if made is None else made.readings.get(LEFT_OUT)  # an earlier version did not count them
+        if left_out is None or (left_out and _some_came_back(run, encoder.size)):
             tell(f"pictures: embedding those of {run} and calibrating on distorted copies")
-            documents, pictures = _read(run, encoder.size, tell)
-            with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents) as folder:
+            documents, pictures, missing = _read(run, encoder.size, tell)
+            counted = {LEFT_OUT: float(missing)}
+            with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents, readings=counted) as folder:
                 same = _same_captions(documents)
                 name = chosen_reading(encoder, pictures, same=same, max_wrong=max_wrong, tell=tell)
                 reading = reading_of(name, encoder)
@@ -93,11 +99,11 @@ class Album:
                 np.save(folder / "vectors.npy", vectors)
                 write_text(folder / "documents.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in documents))
                 write_text(folder / "calibration.json", result.model_dump_json(indent=1))
+        elif left_out:
+            tell(_gone(int(left_out)))
         handed_out(run / FOLDER)
         result = read_record(run / FOLDER / "calibration.json", AlbumCalibration)
-        # Not `splitlines`: a caption may hold signs at which that would cut it.
-        lines = (run / FOLDER / "documents.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        kept = [Document.model_validate_json(line) for line in lines]
+        kept = _documents_in(run)
         tell(f"pictures: {result.sentence}")
         reading = reading_of(result.reading, encoder)
         return cls(reading, kept, np.load(run / FOLDER / "vectors.npy", allow_pickle=False), result)
@@ -120,31 +126,60 @@ class Album:
         return Recognised(document, caption, confidence)
 
 
-def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"]]:
-    """The run's documents that have a picture, and their pictures; those that cannot be read any more are told."""
+def _documents_in(run: Path) -> list[Document]:
+    """The documents of the album that stands there."""
+    # Not `splitlines`: a caption may hold signs at which that would cut it.
+    lines = (run / FOLDER / "documents.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return [Document.model_validate_json(line) for line in lines]
+
+
+def _some_came_back(run: Path, size: int) -> bool:
+    """Whether a picture that the album lacks can be read."""
+    held = {document.id for document in _documents_in(run)}
+    return any(_pixels_of(document, size) is not None for document in _with_pictures(run) if document.id not in held)
+
+
+def _pixels_of(document: Document, size: int) -> UInt8[np.ndarray, "S S 3"] | None:
+    """The document's picture; None where its file has gone or holds another."""
+    assert document.picture is not None
+    try:
+        return square_of(document.picture, size)
+    except RefusedPicture:
+        return None
+
+
+def _gone(missing: int) -> str:
+    return f"pictures: {missing} of the run's picture files have gone or hold another picture, and are left out"
+
+
+def _read(
+    run: Path, size: int, tell: Callable[[str], None]
+) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"], int]:
+    """The run's documents that have a picture, and their pictures; how many cannot be read any more, which is told."""
     documents, pictures, missing = list[Document](), list[UInt8[np.ndarray, "S S 3"]](), 0
     for document in _with_pictures(run):
-        assert document.picture is not None
-        try:
-            pictures.append(square_of(document.picture, size))
-        except RefusedPicture:
+        pixels = _pixels_of(document, size)
+        if pixels is None:
             missing += 1
             continue
+        pictures.append(pixels)
         documents.append(document)
     if missing:
-        tell(f"pictures: {missing} of the run's picture files have gone or hold another picture, and are left out")
+        tell(_gone(missing))
     if len(documents) < 2:
         raise InputError(
             f"{run} has {len(documents)} pictures that can be read; an album needs two. Put its sources back where "
             "they were when it was made."
         )
-    return documents, np.stack(pictures)
+    return documents, np.stack(pictures), missing
 
 
 def _same_captions(documents: Sequence[Document]) -> Int[np.ndarray, " N"]:
-    """One number for all documents with the same captions; one of its own for a picture without any."""
+    """One number for all documents with the same captions (but for case and white space); one of its own for a picture
+    without any.
+    """
     number: dict[object, int] = {}
-    captions = [tuple(turn.text.casefold() for turn in document.turns if turn.text) for document in documents]
+    captions = [tuple(plain_wording(turn.text) for turn in document.turns if turn.text) for document in documents]
     return np.array([number.setdefault(text or at, len(number)) for at, text in enumerate(captions)], dtype=np.int64)
 
 

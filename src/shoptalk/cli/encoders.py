@@ -1,6 +1,6 @@
 """The commands that make, measure and use one encoder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ from shoptalk.config import Config, load
 from shoptalk.errors import ArtifactError, InputError
 from shoptalk.progress import Console
 from shoptalk.readback import read_record
-from shoptalk.records import Drop, Picture
+from shoptalk.records import Drop, Example, Picture
 
 commands = typer.Typer()
 
@@ -137,7 +137,7 @@ def probe(
     from shoptalk.probes.linear import linear_probe
 
     wanted = parse_shots(shots)
-    train, tests = _examples(labels, test, settings)
+    train, tests = _examples(labels, test, settings, [model])
     found = outcomes_by_shots(open_base(model), train, tests, shots=wanted, draws=draws, seed=seed)
     result = {}
     for k, correct in zip(wanted, found, strict=True):
@@ -169,7 +169,7 @@ def compare(
     from shoptalk.nn.bases import open_base
 
     wanted = parse_shots(shots)
-    train, tests = _examples(labels, test, settings)
+    train, tests = _examples(labels, test, settings, [base, adapted])
     result = run(open_base(base), open_base(adapted), train, tests, shots=wanted, draws=draws, seed=seed)
     show(result, as_json, lambda: printed.comparison(result))
 
@@ -289,22 +289,46 @@ def _pictures(paths: list[str], file: Path | None) -> list[Picture]:
     return pictures
 
 
-def _examples(labels: Path, test: Path, settings: Iterable[str] | None) -> tuple[list[Any], list[Any]]:
+def _examples(
+    labels: Path, test: Path, settings: Iterable[str] | None, models: Sequence[str]
+) -> tuple[list[Example], list[Example]]:
+    """The labelled examples and the tests, of the kind that all the models read."""
     from shoptalk.curate.against_test import COUNTED_WRONG, labels_unknown, texts_shared
     from shoptalk.curate.clean import printable
     from shoptalk.curate.labels import read_labels
     from shoptalk.curate.sources import rows_left_out
+    from shoptalk.nn.bases import kind_of
 
+    kinds = {model: kind_of(model) for model in models}
+    pictures = bool({"image", "pair"} & set(kinds.values()))
     config: Config = load(overrides=settings or [])
     say = partial(typer.echo, err=True)
-    examples, drops = read_labels(labels, config.curate, say=say)
+    examples, drops = read_labels(labels, config.curate, say=say, pictures=pictures)
     known = {example.label for example in examples}
-    tests, test_drops = read_labels(test, config.curate, like=known, say=say)
-    for path, left_out in ((labels, drops), (test, test_drops)):
+    tests, test_drops = read_labels(test, config.curate, like=known, say=say, pictures=pictures)
+    for path, left_out, read in ((labels, drops, examples), (test, test_drops, tests)):
         if left_out:
             say(rows_left_out(printable(path.name), left_out))
+        for model, kind in kinds.items():
+            _refuse_unread(model, kind, path, pictures=read[0].picture is not None)
     names = {"test_name": printable(test.name), "labels_name": printable(labels.name)}
     unknown = labels_unknown(tests, known, **names, instead=COUNTED_WRONG)
     for sentence in (*unknown, *texts_shared(tests, examples, config.curate, **names)):
         say(sentence)
     return examples, tests
+
+
+def _refuse_unread(model: str, kind: str, path: Path, *, pictures: bool) -> None:
+    """Refuse examples that a model cannot read.
+
+    Raises:
+        InputError: it says which.
+    """
+    if pictures and kind not in ("image", "pair"):
+        other = "an image encoder, such as scratch:resnet-mini, or labelled texts"
+    elif not pictures and kind == "image":
+        other = "labelled pictures (a folder or zip of folders, or a table with image,label), or a text encoder"
+    else:
+        return
+    holds = "pictures" if pictures else "texts"
+    raise InputError(f"{path} holds {holds}, which {model} does not read. Give {other}.")

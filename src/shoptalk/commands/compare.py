@@ -44,8 +44,8 @@ def outcomes_by_shots(
     seed: int,
 ) -> list[Bool[np.ndarray, "R M"]]:
     """For each number of shots, which test examples each draw's head got right; every encoder has the same draws."""
-    train_vectors = embed(product, [example.text for example in labels])
-    test_vectors = embed(product, [example.text for example in tests])
+    train_vectors = embed(product, [example.item for example in labels])
+    test_vectors = embed(product, [example.item for example in tests])
     train_labels = np.array([example.label for example in labels])
     test_labels = np.array([example.label for example in tests])
     return [

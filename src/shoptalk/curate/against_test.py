@@ -19,7 +19,7 @@ from shoptalk.curate.dedup import matches
 from shoptalk.curate.groups import shared_groups
 from shoptalk.curate.picture_labels import pictures_matching
 from shoptalk.errors import SourceError
-from shoptalk.records import Drop, Example, LabelSet
+from shoptalk.records import Drop, Example, LabelSet, Picture
 
 SHOWN = 3
 """Labels in a sentence."""
@@ -65,14 +65,14 @@ def texts_shared(
     test_name: str,
     labels_name: str,
 ) -> list[str]:
-    """What to tell of test texts that heads learn from, exactly or nearly; nothing where there are none."""
-    texts = [example.text for example in tests]
-    shared = int(matches(texts, [example.text for example in examples], config.near_duplicate).sum())
+    """What to tell of test texts or pictures that heads learn from, exactly or nearly; nothing where there are none."""
+    shared = int(_alike(tests, examples, config).sum())
     if not shared:
         return []
+    what, unseen = ("texts", "messages") if all(_shown(test) is None for test in tests) else ("pictures", "pictures")
     return [
-        f"{test_name}: {shared:,} of {len(tests):,} texts stand in {labels_name} too, or nearly so, and a head has "
-        "seen the answer; on unseen messages it is right less often. Take these texts out of one of the files"
+        f"{test_name}: {shared:,} of {len(tests):,} {what} stand in {labels_name} too, or nearly so, and a head has "
+        f"seen the answer; on unseen {unseen} it is right less often. Take these {what} out of one of the files"
     ]
 
 
@@ -99,24 +99,28 @@ def without_tests(
     return kept, dropped
 
 
-def _alike(examples: Sequence[Example], tests: Sequence[Example], config: CurateConfig) -> Bool[np.ndarray, " N"]:
-    """Which examples are near duplicates of a test. A text and a picture never are."""
-    texts, pictures = (
-        [example for example in examples if (example.picture is None) == plain] for plain in (True, False)
-    )
-    alike = np.zeros(len(examples), dtype=bool)
-    is_text = np.array([example.picture is None for example in examples])
+def _alike(
+    some: Sequence[Example] | Sequence[LabelSet], others: Sequence[Example] | Sequence[LabelSet], config: CurateConfig
+) -> Bool[np.ndarray, " N"]:
+    """Which of some are near duplicates of one of the others. A text and a picture never are."""
+    is_text = np.array([_shown(example) is None for example in some], dtype=bool)
+    alike = np.zeros(len(some), dtype=bool)
     alike[is_text] = matches(
-        [example.text for example in texts],
-        [test.text for test in tests if test.picture is None],
+        [example.text for example in some if _shown(example) is None],
+        [example.text for example in others if _shown(example) is None],
         config.near_duplicate,
     )
     alike[~is_text] = pictures_matching(
-        [example.picture for example in pictures if example.picture is not None],
-        [test.picture for test in tests if test.picture is not None],
+        [picture for example in some if (picture := _shown(example)) is not None],
+        [picture for example in others if (picture := _shown(example)) is not None],
         config,
     )
     return alike
+
+
+def _shown(example: Example | LabelSet) -> Picture | None:
+    """The picture of an example that is one; texts of several labels never are."""
+    return example.picture if isinstance(example, Example) else None
 
 
 def labels_left(examples: Sequence[Example], kept: Sequence[Example], *, test_name: str, labels_name: str) -> list[str]:

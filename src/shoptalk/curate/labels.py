@@ -23,6 +23,7 @@ from shoptalk.curate.named_files import content_of, pictures_named
 from shoptalk.curate.picture_labels import (
     PICTURE,
     class_rows,
+    give_another_class,
     has_classes,
     labelled_rows,
     names_pictures,
@@ -170,8 +171,7 @@ def _refuse_one_class(path: Path, examples: list[Example], spellings: set[str], 
     before = f" {others} are other spellings of it, or all their texts were left out." if others else ""
     raise SourceError(
         f"{path} has one class only, {classes.pop()!r}; telling classes apart needs at least two.{before} "
-        f"{count_by_reason(drops).capitalize() + '. ' if drops else ''}"
-        "Give examples of another class, or name another column with --set curate.label_column=NAME."
+        f"{count_by_reason(drops).capitalize() + '. ' if drops else ''}{give_another_class(path)}"
     )
 
 

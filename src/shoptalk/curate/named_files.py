@@ -3,7 +3,6 @@
 pictures_named(Path("captions.csv"), CurateConfig())     # {"photographs.zip": "3f2a…"}
 """
 
-from itertools import islice
 from pathlib import Path
 
 from shoptalk.artifact import file_digest
@@ -12,9 +11,6 @@ from shoptalk.curate.files import RefusedFile, Row, encoding_of, json_rows, suff
 from shoptalk.curate.readers.pictures import beside, image_column, picture_name
 from shoptalk.curate.tables import csv_rows, csv_table
 from shoptalk.image.decode import archive_of
-
-_FIRST_ROWS = 100
-"""Of JSON Lines, in one of which a picture is named where the file names any."""
 
 
 def pictures_named(path: Path, config: CurateConfig) -> dict[str, str]:
@@ -55,9 +51,6 @@ def _names(path: Path, config: CurateConfig) -> list[str]:
             return []
         rows = csv_rows(table)
     else:
-        some = islice(json_rows(path, encoding), _FIRST_ROWS)
-        if not any(isinstance(row, Row) and image_column(row.value, config) for row in some):
-            return []
         rows = json_rows(path, encoding)
     names = dict[str, None]()
     for row in rows:

@@ -23,6 +23,8 @@ from shoptalk.image.decode import SUFFIXES, RefusedPicture
 from shoptalk.readback import walk
 from shoptalk.records import Picture
 
+_OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
+"""Files that Windows adds to folders of pictures."""
 PICTURE = "\0picture"
 """Under which a row has its picture: no column of a file is called so."""
 
@@ -94,6 +96,13 @@ def class_rows(path: Path, config: CurateConfig) -> Iterator[Row | Bad]:
             yield Row(number, {PICTURE: picture, config.label_column: parts[depth]})
 
 
+def give_another_class(path: Path) -> str:
+    """What to do where all labels are one: folders and zips have no columns."""
+    if path.is_dir() or format_of(path) == ".zip":
+        return "Give pictures of another class in a folder beside it."
+    return "Give examples of another class, or name another column with --set curate.label_column=NAME."
+
+
 def has_classes(folder: Path) -> bool:
     """Whether a folder holds pictures in folders."""
     return any(
@@ -102,23 +111,31 @@ def has_classes(folder: Path) -> bool:
 
 
 def _members_of_folder(folder: Path) -> list[Member]:
-    """The files of a folder as those of a zip; what the system hides is left out without a word."""
+    """The files of a folder as those of a zip; what the system hides or adds is left out without a word."""
     found = []
     for root, folders, names in walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
+            if name.startswith(".") or name.lower() in _OF_THE_SYSTEM:
+                continue
             inside = (root / name).relative_to(folder).as_posix()
             linked = os.path.islink(root / name)  # noqa: PTH114 (of a path that is too long, Path's raises)
             link = ("link", "a link is not followed among labelled pictures; put the picture itself there")
-            found.append(Member(inside, link if linked else used_name(inside)))
+            found.append(Member(inside, link if linked else used_name(inside, what="folder")))
     return sorted(found, key=lambda member: member.name)
 
 
 def _shared_folders(folders: Sequence[Sequence[str]]) -> int:
-    """How many folders lie around all pictures that lie in any, such as `train` of train/cat and train/dog."""
+    """How many folders lie around all pictures that lie in any, such as `train` of train/cat and train/dog. A picture
+    of the last of them itself, such as train/overview.png, has no label.
+    """
     inside = [names for names in folders if names]
     depth = 0
-    while inside and all(len(names) > depth + 1 and names[depth] == inside[0][depth] for names in inside):
+    while (
+        inside
+        and all(len(names) > depth and names[depth] == inside[0][depth] for names in inside)
+        and any(len(names) > depth + 1 for names in inside)  # else the shared folder is the only label
+    ):
         depth += 1
     return depth
 

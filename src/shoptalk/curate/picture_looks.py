@@ -7,9 +7,13 @@
 
 A look is a difference hash of 256 bits (whether each cell of a 17 x 16 grey picture is brighter than the next to its
 right; Krawetz, "Kind of like that", 2013), an 8 x 8 thumbnail in colour, and a hash of the pixels. Two are alike where
-few bits differ and the thumbnails differ little as well: of drawings on white most bits say nothing, and there the
-thumbnails tell them apart. Copies that were scaled, saved again or made a little brighter are alike; cropped and turned
-ones are not. Where no bit may differ, pictures of equal pixels are alike and no others.
+few bits differ and the thumbnails differ little as well, on average and in each cell. Of a picture that is mostly plain
+these say little: "12:40" and "12:45" on white differ in no bit and in no cell. So its look also has what stands on the
+plain ground, cut out and drawn in 32 x 32 grey cells, which must differ little in each cell and lie in the same place.
+Copies that were scaled, saved again or made a little brighter are alike; cropped and turned ones are not, and neither
+are some copies of drawings in low quality. Two pages of text in which one word differs may be alike still. Where no
+bit may differ, pictures of equal pixels are alike and no others. What that finds and misses is measured: docs/log.md,
+2026-11-30.
 
 A look is compared with those alone that share a band of bits with it, which are all that can be alike (`_Hashes`):
 0.7 seconds for 20,000 pictures, 8 seconds for 180,000 (measured on CIFAR-10 and crops of it, one AVX2 core). Comparing
@@ -32,6 +36,20 @@ BITS = 256
 THUMBNAIL = 8
 _MOST_APART = 6 * 3 * THUMBNAIL**2
 """Summed difference of two thumbnails up to which they may be of one picture: 6 of 255 on average."""
+_MOST_CELL_APART = 10
+"""Difference of two thumbnails in one cell and colour up to which they may be of one picture, of 255."""
+_PLAIN_SHARE = 0.7
+"""Share of the hash's neighbouring cells without a difference from which a picture is mostly plain. Photographs of
+clothes have up to 0.41, CIFAR-10 up to 0.75, texts on white 0.72 and more.
+"""
+_INK, _INK_SIDE = 48, 32
+"""Difference from the ground from which a pixel stands on it, and the cells of a side in which that is drawn."""
+_MOST_INK_APART = 48
+"""Difference of two such drawings in one cell up to which they may be of one picture, of 255. Of different texts it is
+102 and more, of nine copies in ten as JPEG of quality 75 at most 34.
+"""
+_MOST_MOVED = 4
+"""And of an edge of what was cut out, in 255ths of the picture's side."""
 _STRIP = 1_000_000
 """Pixels that are hashed at once."""
 _FIRST_ROWS = 16
@@ -46,11 +64,15 @@ class PictureLook:
     thumbnail: UInt8[np.ndarray, "192"]
     pixels: bytes
     """A hash of the picture's size and of all its pixels."""
+    ink: UInt8[np.ndarray, "1028"] | None = None
+    """Of a picture that is mostly plain, where what stands on the ground begins and ends, and how it looks."""
 
 
 _REMEMBERED = 100_000
 _remembered: OrderedDict[str, PictureLook] = OrderedDict()
-"""Of the pictures that were decoded last, by their hash; 600 bytes each. Reading decodes, the rules look."""
+"""Of the pictures that were decoded last, by their hash; 600 bytes each, 1,800 of plain ones. Reading decodes, the
+rules look.
+"""
 
 
 def look_of(picture: Picture, data: bytes | None = None, *, most_pixels: int = LARGEST_PIXELS) -> PictureLook:
@@ -73,12 +95,31 @@ def look_at(image: Image.Image) -> PictureLook:
     """What an image in RGB looks like."""
     grey = image.resize((17, 16), Image.Resampling.BOX).convert("L")
     cells = np.asarray(grey, dtype=np.int16)
+    plain = (np.abs(np.diff(cells, axis=1)) <= 1).mean() >= _PLAIN_SHARE
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return PictureLook(
         np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64),
         np.asarray(small, dtype=np.uint8).reshape(-1),
         _hash_of_pixels(image),
+        _ink_of(image) if plain else None,
     )
+
+
+def _ink_of(image: Image.Image) -> UInt8[np.ndarray, "1028"]:
+    """What stands on a plain ground: its left, top, right and lower edge in 255ths of the side, then its cells."""
+    grey = image.convert("L")
+    ground = grey.histogram()
+    middle = int(np.searchsorted(np.cumsum(ground), sum(ground) / 2))
+    box = grey.point([255 * (abs(value - middle) > _INK) for value in range(256)]).getbbox()
+    left, top, right, low = box or (0, 0, *grey.size)
+    edges = np.array([left / grey.width, top / grey.height, right / grey.width, low / grey.height])
+    drawn = grey.resize((_INK_SIDE, _INK_SIDE), Image.Resampling.BOX, box=(left, top, right, low))
+    return np.concatenate([np.rint(255 * edges), np.asarray(drawn).ravel()]).astype(np.uint8)
+
+
+def _same_ink(one: UInt8[np.ndarray, "1028"], other: UInt8[np.ndarray, "1028"]) -> bool:
+    differences = np.abs(one.astype(np.int16) - other)
+    return bool(differences[:4].max() <= _MOST_MOVED and differences[4:].max() <= _MOST_INK_APART)
 
 
 def _hash_of_pixels(image: Image.Image) -> bytes:
@@ -143,6 +184,7 @@ class _Hashes:
         self._bits = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._thumbnails = np.zeros((_FIRST_ROWS, 3 * THUMBNAIL**2), dtype=np.uint8)
         self._light = np.zeros(_FIRST_ROWS, dtype=np.int32)  # each thumbnail's sum
+        self._ink: dict[int, UInt8[np.ndarray, 1028]] = {}  # of the rows that are mostly plain
         self._blocks: list[_Sorted] = []
         # Every band has bits from all over the picture: one of a plain background's bits alone would tell nothing.
         band = np.arange(BITS) % (most_bits + 1) == np.arange(most_bits + 1)[:, None]
@@ -156,6 +198,8 @@ class _Hashes:
             )
         self._bits[self._used], self._thumbnails[self._used] = look.bits, look.thumbnail
         self._light[self._used] = look.thumbnail.sum(dtype=np.int32)
+        if look.ink is not None:
+            self._ink[self._used] = look.ink
         self._used += 1
         if self._used - self._sorted == _BLOCK:
             self._sort()
@@ -170,7 +214,15 @@ class _Hashes:
         # Thumbnails differ by no less than their sums do, of which there is one a row.
         rows = rows[np.abs(self._light[rows] - look.thumbnail.sum(dtype=np.int32)) <= _MOST_APART]
         differences = np.abs(self._thumbnails[rows].astype(np.int16) - look.thumbnail.astype(np.int16))
-        return np.asarray(rows[differences.sum(axis=1, dtype=np.int32) <= _MOST_APART])
+        little = (differences.sum(axis=1, dtype=np.int32) <= _MOST_APART) & (
+            differences.max(axis=1) <= _MOST_CELL_APART
+        )
+        rows = np.asarray(rows[little])
+        if look.ink is None:
+            return rows
+        # Where only one of two is plain enough to have it, the others decide.
+        same = [row not in self._ink or _same_ink(self._ink[row], look.ink) for row in rows.tolist()]
+        return np.asarray(rows[np.array(same, dtype=bool)])
 
     def _few_bits(self, rows: Int[np.ndarray, " c"], look: PictureLook) -> Int[np.ndarray, " n"]:
         """Those of the rows whose hashes differ little enough."""
@@ -199,7 +251,7 @@ class _Hashes:
 
 
 class LookTable:
-    """Looks by number; about 600 bytes each."""
+    """Looks by number; about 600 bytes each, and 1,800 of a picture that is mostly plain."""
 
     def __init__(self, *, most_bits: int) -> None:
         """`most_bits` of 256 may differ; with 0 only pictures of equal pixels are alike.

@@ -53,7 +53,9 @@ def stream_sources(
     for each other file.
 
     Document ids are unique: the file's name and the row's own id or line number, such as "chats.jsonl#17". What is held
-    meanwhile is one row, or a part of a text file, and 15 to 30 bytes a row of JSONL for its id.
+    meanwhile is one row, or a part of a text file, and 15 to 30 bytes a row of JSONL for its id. Of a table of pictures
+    are held the captions and other columns of all its rows until its end, of a zip the names inside, and, where a table
+    names pictures, the path of each that was read.
 
     Args:
         paths: files and folders; what of these is never read, `listing.py` says.

@@ -7,19 +7,13 @@ Nothing is written where a name says, and nothing but the pictures is unpacked.
 """
 
 import stat
-import struct
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from shoptalk.curate.files import RefusedFile
-from shoptalk.image.decode import SUFFIXES, unread_picture
-
-MOST_DIRECTORY = 64_000_000
-"""Bytes of a zip's directory: a million names. In memory it takes ten times that."""
-_TAIL = 66_000
-"""Bytes at a zip's end among which the record of its directory begins."""
+from shoptalk.image.decode import SUFFIXES, RefusedPicture, archive_infos, unread_picture
 
 
 @dataclass(frozen=True)
@@ -37,16 +31,9 @@ def members(path: Path) -> list[Member]:
         RefusedFile: "unreadable", "too-large" or "empty".
     """
     try:
-        size = _directory_size(path)
-        if size > MOST_DIRECTORY:
-            detail = (
-                f"its directory has {size / 1e6:,.0f} MB, and {MOST_DIRECTORY / 1e6:,.0f} MB are read; split the zip"
-            )
-            raise RefusedFile("too-large", detail)
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-    except RefusedFile:
-        raise
+        infos = [info for info in archive_infos(str(path)) if not info.is_dir()]
+    except RefusedPicture as refusal:
+        raise RefusedFile(refusal.reason, refusal.detail) from refusal
     except Exception as error:  # a damaged zip can make the library raise anything at all
         said = " ".join(str(error).split())[:200]
         raise RefusedFile("unreadable", f"it is no zip that can be read ({said}); make it again") from error
@@ -56,17 +43,20 @@ def members(path: Path) -> list[Member]:
     return sorted((Member(info.filename, _refusal(info, counts)) for info in infos), key=lambda member: member.name)
 
 
-def used_name(name: str) -> tuple[str, str] | None:
-    """Why a file of that name is not read as a picture, and what to do; None where it is."""
+def used_name(name: str, *, what: str = "zip") -> tuple[str, str] | None:
+    """Why a file of that name in a zip, or in a folder of labelled pictures, is not read as a picture, and what to do;
+    None where it is.
+    """
     parts = parts_of(name)
     if any(part.startswith((".", "__MACOSX")) for part in parts):
         return "hidden", "a name that begins with a dot, and what macOS adds to zips, is not read"
     if name.lower().endswith(".zip"):
-        return "nested-zip", "a zip inside a zip is not read; unpack it, or give it as a source of its own"
+        return "nested-zip", f"a zip inside a {what} is not read; unpack it, or give it as a source of its own"
     if not name.lower().endswith(SUFFIXES):
         if (advice := unread_picture(name)) is not None:
             return "unknown-format", advice
-        return "unknown-format", f"of a zip only pictures are read ({', '.join(SUFFIXES)}); unpack it for the rest"
+        rest = "unpack it for the rest" if what == "zip" else "give the rest as a source of its own"
+        return "unknown-format", f"of a {what} only pictures are read ({', '.join(SUFFIXES)}); {rest}"
     return None
 
 
@@ -88,18 +78,3 @@ def _refusal(info: zipfile.ZipInfo, counts: Counter[str]) -> tuple[str, str] | N
     if counts[info.filename] > 1:
         return "repeated-name", f"the zip holds {counts[info.filename]} files of this name; give each its own"
     return used_name(info.filename)
-
-
-def _directory_size(path: Path) -> int:
-    """The bytes of a zip's directory, all of which Python's library reads at once; 0 where its end says nothing."""
-    with path.open("rb") as file:
-        length = file.seek(0, 2)
-        file.seek(max(0, length - _TAIL))
-        tail = file.read(_TAIL)
-    end, end64 = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
-    if end < 0 or len(tail) < end + 16:
-        return 0
-    size = int(struct.unpack_from("<I", tail, end + 12)[0])
-    if end64 >= 0 and len(tail) >= end64 + 48:
-        size = max(size if size < 2**32 - 1 else 0, int(struct.unpack_from("<Q", tail, end64 + 40)[0]))
-    return size

@@ -3,7 +3,7 @@
     image = open_picture(picture_bytes("photographs.zip/cat/0001.jpg"))
 
 Whatever the bytes are, the outcome is an image or `RefusedPicture` with a reason. The first frame of an animation is
-read; a picture is turned as its EXIF says; what is transparent becomes white; 16-bit grey is scaled to 8 bits.
+read; a picture is turned as its EXIF says; what is transparent becomes white; 16-bit grey is divided by 257.
 """
 
 import contextlib
@@ -35,6 +35,10 @@ LARGEST_PIXELS = 170_000_000
 MOST_SCANS = 100
 """Passes over all pixels that a progressive JPEG may take: programs write ten, and each costs as much as any, though a
 file says it in ten bytes. The limit is libtiff's.
+"""
+MOST_DIRECTORY = 64_000_000
+"""Bytes of a zip's directory, all of which Python's library reads at once: a million names. In memory it takes ten
+times that.
 """
 _OPEN_ARCHIVES = 8
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -99,12 +103,60 @@ def archive_of(path: str) -> tuple[str, str] | None:
     return None
 
 
+class _BoundedFile(io.BufferedReader):
+    """A zip's file that, until `opened`, refuses to be read in larger pieces than a directory may be.
+
+    What a zip says of its directory's size stands in several places, some of which anyone may forge; what the library
+    asks for is what will be in memory.
+    """
+
+    opened = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes.
+
+        Raises:
+            RefusedPicture: "too-large", where a directory would be.
+        """
+        if not self.opened and (size is None or not 0 <= size <= MOST_DIRECTORY):
+            left = os.fstat(self.fileno()).st_size - self.tell()
+            asked = left if size is None or size < 0 else min(size, left)
+            if asked > MOST_DIRECTORY:
+                limit = f"{MOST_DIRECTORY / 1e6:,.0f} MB are read"
+                detail = f"its zip's directory has {asked / 1e6:,.0f} MB, and {limit}; split the zip"
+                raise RefusedPicture("too-large", detail)
+        return super().read(size)
+
+
+class _BoundedZip(zipfile.ZipFile):
+    """A zip whose directory is read within limits."""
+
+    def __init__(self, outer: str) -> None:
+        self._bounded = _BoundedFile(io.FileIO(outer))
+        try:
+            super().__init__(self._bounded)
+        except BaseException:
+            self._bounded.close()
+            raise
+        self._bounded.opened = True
+
+    def close(self) -> None:
+        """Close its file too."""
+        super().close()
+        self._bounded.close()
+
+
 class _Archives:
     """Zips that are open, for reading thousands of their files opens each once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, int, int], zipfile.ZipFile] = OrderedDict()
+        self._open: OrderedDict[tuple[str, int, int, int], zipfile.ZipFile] = OrderedDict()
+
+    def infos(self, outer: str) -> list[zipfile.ZipInfo]:
+        """What its directory says of each file."""
+        with self._lock:
+            return self._opened(outer).infolist()
 
     def holds(self, outer: str, name: str) -> bool:
         """Whether there is a file of that name."""
@@ -112,11 +164,20 @@ class _Archives:
             return name in self._opened(outer).NameToInfo
 
     def _opened(self, outer: str) -> zipfile.ZipFile:
-        """For whoever holds the lock."""
+        """For whoever holds the lock.
+
+        Raises:
+            RefusedPicture: "too-large", of its directory.
+        """
         stat = os.stat(outer)  # noqa: PTH116
-        key = (outer, stat.st_mtime_ns, os.getpid())  # a forked process has file positions of its own to keep
+        key = (
+            outer,
+            stat.st_mtime_ns,
+            stat.st_size,
+            os.getpid(),
+        )  # a forked process has file positions of its own to keep
         if key not in self._open:
-            self._open[key] = zipfile.ZipFile(outer)
+            self._open[key] = _BoundedZip(outer)
             if len(self._open) > _OPEN_ARCHIVES:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(key)
@@ -139,6 +200,16 @@ class _Archives:
 
 
 _archives = _Archives()
+
+
+def archive_infos(outer: str) -> list[zipfile.ZipInfo]:
+    """What a zip's directory says of each file.
+
+    Raises:
+        RefusedPicture: "too-large", of its directory.
+        Exception: anything that the library raises of a zip that is damaged.
+    """
+    return _archives.infos(outer)
 
 
 def is_packed(path: str) -> bool:
@@ -242,10 +313,19 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or of fractions in 8 bits: by its largest value it is told how wide its values are."""
-    low, high = (float(end) for end in image.getextrema())  # type: ignore[arg-type]
-    largest = max(abs(low), abs(high))
-    scale = 255.0 / 65_535.0 if largest > 255 else 255.0 if image.mode == "F" and largest <= 1 else 1.0
+    """Grey of 16 or 32 bits or of fractions in 8 bits.
+
+    Grey of 16 bits is divided by 257, whatever its largest value is. How wide 32 bits and fractions are meant to be, no
+    file says, and it stays guessed by the largest value: fractions up to 1 are of 1, values up to 255 of 255, those up
+    to 65,535 of that, and larger ones of the largest. So of two such pictures the darker one may come out brighter.
+    """
+    _, high = (float(end) for end in image.getextrema())  # type: ignore[arg-type]
+    if image.mode.startswith("I;16") or 255 < high <= 65_535:
+        scale = 1 / 257
+    elif image.mode == "F" and high <= 1:
+        scale = 255.0
+    else:
+        scale = 255 / high if 65_535 < high < float("inf") else 1.0
     return image.convert("F").point(lambda value: value * scale).convert("L")
 
 

@@ -9,6 +9,7 @@ A picture's bytes are found by what its file held (its SHA-256), so equal files 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -125,8 +126,8 @@ def decode_to(folder: Path, items: Sequence[Item], *, size: int, digest: str) ->
         with create(folder, kind=KIND, config=settings, parents=parents) as inside, storage_errors(inside):
             (half / ARRAY).replace(inside / ARRAY)
             write_text(inside / HASHES, "".join(f"{picture.sha256}\n" for picture in pictures))
-        (half / "done.json").unlink(missing_ok=True)
-        half.rmdir()
+        # What a killed process was writing may lie there too; the array is safe, so nothing that is left matters.
+        shutil.rmtree(half, ignore_errors=True)
     array = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
     if array.shape != (len(pictures), size, size, 3) or array.dtype != np.uint8:
         raise ArtifactError(f"{folder}/{ARRAY} has other pictures. Delete {folder} and run again.")

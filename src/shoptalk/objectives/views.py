@@ -1,4 +1,9 @@
-"""Batches of augmented views, which all objectives on pictures are made from."""
+"""Batches of augmented views, which all objectives on pictures are made from.
+
+A view is cut from the picture as it was decoded at the encoder's size, the centre square, and not from the original: a
+picture is decoded once and not at every visit. So a small crop is enlarged from few pixels, and the margins of a
+picture that is no square are never seen.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any

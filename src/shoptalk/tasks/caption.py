@@ -18,7 +18,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Measure, Picture
 from shoptalk.tasks.judge import Final, Ground, Judge, ReachedShare, Score
-from shoptalk.text.corpus import Corpus
+from shoptalk.text.corpus import Corpus, plain_wording
 
 CANDIDATES = 1_000
 """Pictures, at most, among which one is looked for."""
@@ -133,11 +133,6 @@ def caption(ground: Ground) -> CaptionJudge | None:
         ),
         remark=_remark(asked, int(cluster.max()) + 1),
     )
-
-
-def plain_wording(caption: str) -> str:
-    """Equal of captions that differ in case and white space alone: they are one caption."""
-    return " ".join(caption.casefold().split())
 
 
 def _captions_of(corpus: Corpus) -> dict[int, list[int]]:

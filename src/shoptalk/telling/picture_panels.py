@@ -38,8 +38,7 @@ from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks.caption import plain_wording
-from shoptalk.text.corpus import Corpus
+from shoptalk.text.corpus import Corpus, plain_wording
 from shoptalk.training import snapshot
 
 SIDE, QUALITY = 64, 75

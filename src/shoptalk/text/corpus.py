@@ -315,6 +315,11 @@ def wording_of(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
 
 
+def plain_wording(caption: str) -> str:
+    """Equal of captions that differ in case and white space alone: they are one caption."""
+    return " ".join(caption.casefold().split())
+
+
 def _told_apart_by(item: Item) -> bytes:
     """A text itself, and of a picture its hash."""
     return (item.sha256 if isinstance(item, Picture) else item).encode("utf-8")

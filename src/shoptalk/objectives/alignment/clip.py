@@ -13,8 +13,9 @@ names that it has never seen; an empty `frozen` is CLIP, for two towers that bot
 What differs from the papers: a picture's captions, and equal captions, are taken out of each other's negatives, because
 a caption of two pictures is wrong for neither; of several captions one is drawn at every visit; pictures are augmented
 by more than CLIP's crop, which a few thousand of them need and 400 million do not (`FEW_PICTURES`; never mirrored,
-because captions say left and right); LiT's locked tower has no projection, and here it keeps one; t and the towers have
-one learning rate and constant weight decay (t has none).
+because captions say left and right), and views are cut from the picture as it was decoded at the encoder's size (the
+centre square), not from the original; LiT's locked tower has no projection, and here it keeps one; t and the towers
+have one learning rate and constant weight decay (t has none).
 
 Run alone on a toy: python -m shoptalk.objectives.alignment.clip
 """
@@ -22,6 +23,7 @@ Run alone on a toy: python -m shoptalk.objectives.alignment.clip
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,7 +43,7 @@ from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec, Targets
 from shoptalk.objectives.views import views_of
 from shoptalk.text.batching import TokenBatch
-from shoptalk.text.corpus import Corpus
+from shoptalk.text.corpus import Corpus, plain_wording, wording_of
 
 Tower = Literal["", "picture", "text"]
 MOST_SCALE = 100.0
@@ -147,7 +149,15 @@ class Captions:
         texts[self._shown] = False
         self._texts = np.flatnonzero(texts)
         self._of_texts = self._conversation[self._texts]
-        self._wording = corpus.wording
+        self._items = corpus.items
+
+    @cached_property
+    def _wording(self) -> Int[np.ndarray, " N"]:
+        """A hash of each caption, equal for those that are worded alike, as the task that judges counts them."""
+        wording = np.zeros(len(self._items), dtype=np.int64)
+        for place in self._texts.tolist():
+            wording[place] = wording_of(plain_wording(str(self._items[place])).encode("utf-8"))
+        return wording
 
     def of(self, picture: int) -> Int[np.ndarray, " c"]:
         """The positions of the captions of the picture at a position, in order."""
@@ -179,7 +189,9 @@ class Captions:
         return chosen
 
     def related(self, pictures: Sequence[int], chosen: Sequence[int]) -> Bool[np.ndarray, "n n"]:
-        """Whether caption j is worded as any caption of picture i, of n captioned pictures."""
+        """Whether caption j is worded as any caption of picture i, of n captioned pictures; case and white space do not
+        count.
+        """
         captions, starts = self._of(pictures)
         equal = self._wording[captions][:, None] == self._wording[np.asarray(chosen, dtype=np.int64)]
         related: Bool[np.ndarray, "n n"] = np.logical_or.reduceat(equal, starts[:-1], axis=0)

@@ -14,7 +14,8 @@ are over all processes), and the pictures are shuffled before the key encoder, s
 its query's. Where the encoder has no batch norm there is one part.
 
 What differs from the paper: sizes are for pictures of 32 to 96 pixels and 10^4 of them, trained for hundreds of steps
-rather than 10^6: a queue of 4,096 keys, not 65,536, and m of 0.99, not 0.999; AdamW at 1e-3, not SGD.
+rather than 10^6: a queue of 4,096 keys, not 65,536, and m of 0.99, not 0.999; AdamW at 1e-3, not SGD. Views are cut
+from the picture as it was decoded at the encoder's size (the centre square), not from the original.
 
 Run alone on a toy: python -m shoptalk.objectives.contrastive.moco
 """

@@ -10,7 +10,8 @@ The projector is thrown away: what ships is f. The paper's own settings for CIFA
 
 What differs from the paper: AdamW at 1e-3, not LARS, and a batch of 256 pictures, not 1024 to 4096, for hours of two
 cores rather than of many accelerators; the projector's hidden layer has `hidden` dimensions, not as many as f gives,
-and its last batch norm learns a shift, which that of the authors' code does not.
+and its last batch norm learns a shift, which that of the authors' code does not. Views are cut from the picture as it
+was decoded at the encoder's size (the centre square), not from the original.
 
 Run alone on a toy: python -m shoptalk.objectives.contrastive.simclr
 """

@@ -18,7 +18,8 @@ directions stay as they are drawn for the first `frozen` of the training.
 What differs from the paper: sizes are for pictures of 32 to 96 pixels and 10^4 of them (K of 2,048, not 65,536; local
 views are 3/7 of the picture's side, as 96 is of 224, to the nearest whole number of patches; 4 of them, not 8 or 10);
 the centre begins at the first batch's mean, not at zero, which takes tens of steps to forget; weight decay is constant,
-and the loop's. The chains of the global views and the local ones are the official code's.
+and the loop's. Views are cut from the picture as it was decoded at the encoder's size (the centre square), not from the
+original. The chains of the global views and the local ones are the official code's.
 
 Run alone on a toy: python -m shoptalk.objectives.distillation.dino
 """

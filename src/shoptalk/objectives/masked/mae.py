@@ -10,7 +10,8 @@ added (sines and cosines of two dimensions), and gives each patch its pixels:
 What differs from the paper: encoder and decoder are small, for pictures of 32 to 96 pixels (a decoder of 2 layers of
 128, not 8 of 512); the encoder's positions are its backbone's, which are learned; AdamW at 1e-3 with the loop's β₂ of
 0.999, not 0.95, and a batch of 128, not 4096. As in the official code var is the unbiased variance, and the [CLS]
-token goes through both.
+token goes through both. Views are cut from the picture as it was decoded at the encoder's size (the centre square), not
+from the original.
 
 Run alone on a toy: python -m shoptalk.objectives.masked.mae
 """

@@ -13,7 +13,8 @@ one hidden layer and a batch norm in it, and are thrown away. Norms of both netw
 of all processes' pictures; the target network's, too, normalise by the batch.
 
 What differs from the paper: AdamW at 1e-3, not LARS; a batch of 256, not 4096; τ begins at 0.99, not 0.996, and hidden
-layers have 1024 dimensions, not 4096: for hundreds of steps on 10^4 pictures of 32 to 96 pixels.
+layers have 1024 dimensions, not 4096: for hundreds of steps on 10^4 pictures of 32 to 96 pixels. Views are cut from the
+picture as it was decoded at the encoder's size (the centre square), not from the original.
 
 Run alone on a toy: python -m shoptalk.objectives.noncontrastive.byol
 """

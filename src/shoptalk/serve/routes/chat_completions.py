@@ -32,9 +32,9 @@ async def complete(
 
     A stream that broke off is had again with the same `Idempotency-Key`.
     """
-    shown = picture_in(request.messages[-1].content)
+    shown = picture_in([(message.role, message.content) for message in request.messages])
     spoken: list[tuple[str, str]] = [(message.role, text_of(message.content)) for message in request.messages]
-    before, asked = turns_of(spoken, shows=shown is not None)
+    before, asked = turns_of(spoken, show=shown is not None)
     incoming = Incoming(
         site=principal.site,
         owner=principal.id,

@@ -1,5 +1,6 @@
 """What OpenAI's clients send. What they may send and nothing here needs, tools among it, is read past politely."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +23,7 @@ class PictureAddress(Lenient):
 
 
 class TextPart(Lenient):
-    """A part of a message: texts are read, and of the last message a picture."""
+    """A part of a message: texts are read, and of the last messages a picture."""
 
     type: str
     text: str | None = None
@@ -98,20 +99,23 @@ def text_of(content: str | list[TextPart] | None) -> str:
     return "\n".join(part.text for part in content if part.text)
 
 
-def picture_in(content: str | list[TextPart] | None) -> str | None:
-    """The address of a message's last picture."""
-    parts = content if isinstance(content, list) else []
-    pictures = [part.image_url for part in parts if part.image_url is not None]
-    if not pictures:
-        return None
-    last = pictures[-1]
-    return last if isinstance(last, str) else last.url
+def picture_in(messages: Sequence[tuple[str, str | list[TextPart] | None]]) -> str | None:
+    """The address of the last picture among the user's last messages, which are to be answered (`turns_of`)."""
+    for role, content in reversed(messages):
+        if role == "assistant" and _clean(text_of(content)):
+            return None
+        parts = content if role == "user" and isinstance(content, list) else []
+        pictures = [part.image_url for part in parts if part.image_url is not None]
+        if pictures:
+            last = pictures[-1]
+            return last if isinstance(last, str) else last.url
+    return None
 
 
-def turns_of(messages: list[tuple[str, str]], *, shows: bool = False) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
+def turns_of(messages: list[tuple[str, str]], *, show: bool = False) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
     """What was said before, and the user's last messages, which are to be answered. What a system or tool says is left
-    aside: the assistant's instructions are its owner's settings. Where the last message `shows` a picture, it
-    may have no text.
+    aside: the assistant's instructions are its owner's settings. Where the user's last messages `show` a picture, the
+    last of them may have no text.
 
     Raises:
         Refused: the last message is not the user's.
@@ -120,14 +124,12 @@ def turns_of(messages: list[tuple[str, str]], *, shows: bool = False) -> tuple[t
     last = len(spoken)
     while last > 0 and spoken[last - 1][0] == "user":
         last -= 1
-    if shows and messages[-1][0] == "user" and not _clean(messages[-1][1]):
-        return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), (
-            *(text for _, text in spoken[last:]),
-            "",
-        )
-    if last == len(spoken):
+    asked = [text for _, text in spoken[last:]]
+    if show and not _clean(next((text for role, text in reversed(messages) if role == "user"), "")):
+        asked.append("")
+    if not asked:
         raise Refused(400, "no_question", "The last message must be the user's, with a text: it is what is answered.")
-    return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), tuple(text for _, text in spoken[last:])
+    return tuple(Turn(role=role, text=text) for role, text in spoken[:last]), tuple(asked)
 
 
 def _clean(text: str) -> str:

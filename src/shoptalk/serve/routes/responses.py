@@ -11,7 +11,7 @@ from shoptalk.serve.asking import IdempotencyKey, Program, TheService, refusals
 from shoptalk.serve.conversations import Incoming
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.routes.chat_completions import MODEL
-from shoptalk.serve.routes.openai_shapes import ResponseRequest, picture_in, text_of, turns_of
+from shoptalk.serve.routes.openai_shapes import InputItem, ResponseRequest, picture_in, text_of, turns_of
 from shoptalk.serve.rows import utc_now
 from shoptalk.serve.service import Service
 from shoptalk.serve.stored_answers import StoredAnswer, answer_of, conversation_before, pieces, words_in
@@ -31,13 +31,10 @@ async def respond(
     service: TheService, principal: Program, request: ResponseRequest, idempotency_key: IdempotencyKey = None
 ) -> Any:
     """Answer the input. Sources are annotations; the decision is in `shoptalk`."""
-    items: list[tuple[str, str]] = (
-        [("user", request.input)]
-        if isinstance(request.input, str)
-        else [(item.role or "tool", text_of(item.content)) for item in request.input]
-    )
-    shown = None if isinstance(request.input, str) else picture_in(request.input[-1].content)
-    before, asked = turns_of(items, shows=shown is not None)
+    given = [InputItem(role="user", content=request.input)] if isinstance(request.input, str) else request.input
+    items: list[tuple[str, str]] = [(item.role or "tool", text_of(item.content)) for item in given]
+    shown = picture_in([(item.role or "tool", item.content) for item in given])
+    before, asked = turns_of(items, show=shown is not None)
     conversation = None
     if request.previous_response_id is not None:
         conversation = await _conversation(service, principal.site, request.previous_response_id)

@@ -101,10 +101,11 @@ async function submit(form) {
     const answer = send(form);
     if (form === ask) { box.value = ""; grow(); }
     begun(await answer);
-    if (shows) form.elements.picture.value = "";
   } catch (error) {
     if (form === ask && !box.value) { box.value = words; grow(); }
     refused(error);
+  } finally {
+    if (shows) form.elements.picture.value = ""; // else a picture that was refused goes with every later message
   }
   delete form.dataset.sending;
   if (form === ask) box.focus();
@@ -146,7 +147,12 @@ async function smaller(chosen) {
   pen.fillStyle = "white"; // what is transparent
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return canvas.toDataURL("image/jpeg", 0.85);
+  let address = "";
+  for (const quality of [0.85, 0.7, 0.55, 0.4, 0.25]) { // so that no picture is too large for what may be sent
+    address = canvas.toDataURL("image/jpeg", quality);
+    if (address.length < 700000) break;
+  }
+  return address;
 }
 
 // --- writing ------------------------------------------------------------------------------------------------------

@@ -87,7 +87,12 @@ const thumbsOf = (message, words, rate) => {
 // A picture as a small JPEG file, and on a canvas: the page's policy need not let pictures through.
 const smaller = async (chosen) => {
   const canvas = await painted(chosen, 1024);
-  return canvas.toDataURL("image/jpeg", 0.85);
+  let data = "";
+  for (const quality of [0.85, 0.7, 0.55, 0.4, 0.25]) { // so that no picture is too large for what may be sent
+    data = canvas.toDataURL("image/jpeg", quality);
+    if (data.length < 700000) break;
+  }
+  return data;
 };
 // The page's policy need not let data be fetched either.
 const unpacked = (data) => new Blob([Uint8Array.from(atob(data.slice(data.indexOf(",") + 1)), (sign) => sign.charCodeAt(0))]);

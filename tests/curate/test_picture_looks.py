@@ -1,0 +1,64 @@
+"""Near duplicates of pictures on plain ground: another text is another picture, a copy is the same one."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from shoptalk.curate.picture_looks import LookTable, alike, look_at
+
+PAGES = (
+    "The meeting of Tuesday is moved\nto Friday at ten.\nPlease bring your keys.",
+    "The parcel of Monday is moved\nto Sunday at six.\nPlease bring your card.",
+)
+
+
+def sign(text: str, size: tuple[int, int], height: int) -> Image.Image:
+    """Black on white, `height` pixels high, in the middle."""
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).multiline_text(
+        (size[0] // 2, size[1] // 2), text, fill="black", font=ImageFont.load_default(height), anchor="mm"
+    )
+    return image
+
+
+def saved(image: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+@pytest.mark.parametrize("height", [16, 32, 64])
+@pytest.mark.parametrize("texts", [("12:40", "12:45"), ("Gate 3", "Gate 8"), ("Room 101", "Room 107"), PAGES])
+def test_different_texts_on_white_are_not_alike(texts: tuple[str, str], height: int) -> None:
+    looks = [look_at(sign(text, (640, 480), height)) for text in texts]
+    assert not alike(looks[0], looks[1], most_bits=12)
+    table = LookTable(most_bits=12)
+    table.add(looks[0])
+    assert table.near(looks[1]) is None
+
+
+@pytest.mark.parametrize("height", [32, 64])
+def test_a_text_on_white_that_was_saved_again_is_found(height: int) -> None:
+    image = sign("Gate 3", (640, 480), height)
+    assert all(alike(look_at(image), look_at(saved(image, quality)), most_bits=12) for quality in (90, 75))
+
+
+def test_one_cell_that_differs_much_is_enough_to_tell_two_pictures_apart() -> None:
+    cells = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(cells).resize((128, 128), Image.Resampling.BICUBIC)
+    other = image.copy()
+    other.paste(tuple(255 - value for value in image.getpixel((40, 40))), (36, 36, 44, 44))
+    looks = look_at(image), look_at(other)
+    differing = int(np.bitwise_count(looks[0].bits ^ looks[1].bits).sum())
+    assert differing <= 12 and not alike(*looks, most_bits=12)
+
+
+def test_the_same_drawing_elsewhere_on_the_ground_is_another_picture() -> None:
+    looks = []
+    for left in (100, 1_700):
+        image = Image.new("RGB", (2_000, 1_000), "white")
+        image.paste("black", (left, 500, left + 24, 520))
+        looks.append(look_at(image))
+    assert not alike(looks[0], looks[1], most_bits=12)
