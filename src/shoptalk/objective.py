@@ -159,6 +159,12 @@ class Spec(Frozen, ABC):
         """Targets from the whole corpus, computed once per phase and kept as an artifact; None where there are none."""
         return None
 
+    def remark(self, targets: Targets) -> str | None:
+        """What people should know of the targets, such as how many examples were left out, and why; None where there is
+        nothing to say.
+        """
+        return None
+
     def ceiling(self, product: Any, targets: Targets) -> Embedder | None:
         """An encoder whose vectors are the targets of training themselves, for objectives that can compute them for any
         item: the best that training could reach. Unlike a trained encoder it needs the whole corpus to embed an item.
