@@ -152,7 +152,9 @@ class Spec(Frozen, ABC):
 
     @property
     def prepares(self) -> bool:
-        """Whether `prepare` computes anything, which may take minutes and is then announced."""
+        """Whether `prepare` computes anything with the product, which may take minutes: it is announced, and gets so many
+        texts as the budget pays for. What only looks through the words, as `sft` does, is neither.
+        """
         return False
 
     def prepare(self, corpus: Corpus, product: Any) -> Targets | None:
