@@ -152,8 +152,8 @@ class Spec(Frozen, ABC):
 
     @property
     def prepares(self) -> bool:
-        """Whether `prepare` computes anything with the product, which may take minutes: it is announced, and gets so many
-        texts as the budget pays for. What only looks through the words, as `sft` does, is neither.
+        """Whether `prepare` computes anything with the product, which may take minutes: it is announced, and gets as
+        many texts as the budget pays for. What only looks through the words, as `sft` does, is neither.
         """
         return False
 
