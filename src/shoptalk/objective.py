@@ -152,11 +152,19 @@ class Spec(Frozen, ABC):
 
     @property
     def prepares(self) -> bool:
-        """Whether `prepare` computes anything, which may take minutes and is then announced."""
+        """Whether `prepare` computes anything with the product, which may take minutes: it is announced, and gets as
+        many texts as the budget pays for. What only looks through the words, as `sft` does, is neither.
+        """
         return False
 
     def prepare(self, corpus: Corpus, product: Any) -> Targets | None:
         """Targets from the whole corpus, computed once per phase and kept as an artifact; None where there are none."""
+        return None
+
+    def remark(self, targets: Targets) -> str | None:
+        """What people should know of the targets, such as how many examples were left out, and why; None where there is
+        nothing to say.
+        """
         return None
 
     def ceiling(self, product: Any, targets: Targets) -> Embedder | None:

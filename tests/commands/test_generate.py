@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from shoptalk.nn.bases import open_model
+from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.text_stream import TextStream
+from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.tiny import tiny_product
 from shoptalk.nn.tiny_lm import tiny_language_model
@@ -43,6 +45,9 @@ def test_a_prompt_is_a_turn_by_the_chat_template_and_a_documents_beginning_with_
 ) -> None:
     opened = open_model(str(model))
     assert isinstance(opened, LanguageModel)
+    requests: list[GenerationRequest] = []
+    begin = Writer.begin
+    monkeypatch.setattr(Writer, "begin", lambda writer, request: requests.append(request) or begin(writer, request))
     words = ["generate", model, "hi", "--max-tokens", 1, "--json"]
     chat, raw = (json.loads(call(capsys, monkeypatch, *words, *more)[1]) for more in ([], ["--raw"]))
     written = opened.tokenizer.apply_chat_template(
@@ -50,6 +55,7 @@ def test_a_prompt_is_a_turn_by_the_chat_template_and_a_documents_beginning_with_
     )
     assert chat["prompt_tokens"] == len(opened.tokenizer(written, add_special_tokens=False)["input_ids"])
     assert raw["prompt_tokens"] == 1 + len("hi")
+    assert [request.continues for request in requests] == [False, True]
 
 
 def test_standard_input_and_passages_are_read(

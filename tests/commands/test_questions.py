@@ -18,7 +18,15 @@ from shoptalk.assistant.sections import Passage, Span, passages_of
 from shoptalk.assistant.shelf import Shelf, write_shelf
 from shoptalk.commands import question_prompts, questions
 from shoptalk.commands.batch_journal import BatchJournal
-from shoptalk.commands.question_prompts import WORKED, answers_of, messages, prompt, prompts_digest, read_question
+from shoptalk.commands.question_prompts import (
+    MOST_EXAMPLES,
+    WORKED,
+    answers_of,
+    messages,
+    prompt,
+    prompts_digest,
+    read_question,
+)
 from shoptalk.commands.question_result import QuestionSettings
 from shoptalk.commands.questions import PAIRS, write_questions
 from shoptalk.commands.round_trip import RULES, JudgedQuestion, RoundTrip, WrittenQuestion
@@ -484,6 +492,26 @@ def test_a_passage_gets_as_many_worked_examples_as_there_is_room_for(
     scribe.context = 70
     with pytest.raises(SourceError, match=r"none can be asked about: 3 too-long"):
         write_questions(world_of(tmp_path / "none"), "scribe", [documents])
+
+
+def test_what_fits_the_context_is_counted_in_tokens_for_every_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a tokenizer of bytes the sentence with the most characters has not the most tokens."""
+    text = (
+        "The ticket office is open every day from nine until five, and closes at noon on a Friday in winter. Касса "
+        "открыта ежедневно с девяти утра до пяти вечера и закрыта по пятницам зимой совсем."
+    )
+    (passage,) = passages_of(Document(id="d.md", source="d.md", text=text))
+    answers = answers_of(passage, each=3, seed=0)
+    assert max(answers, key=len) != max(answers, key=lambda answer: len(answer.encode()))
+    scribe = asking(monkeypatch, Scribe())
+    monkeypatch.setattr(scribe, "prompt", lambda text: tuple(text.encode()))
+    sizes = [
+        [len(questions._ids(scribe, passage, answer, examples)) for answer in answers]
+        for examples in range(MOST_EXAMPLES + 1)
+    ]
+    for scribe.context in range(min(sizes[0]), max(sizes[-1]) + questions.MOST_TOKENS + 2):
+        fits = [number for number, each in enumerate(sizes) if max(each) + questions.MOST_TOKENS <= scribe.context]
+        assert questions._fitting(scribe, passage, answers) == max(fits, default=None)
 
 
 # --- by itself --------------------------------------------------------------------------------------------------------

@@ -116,9 +116,14 @@ def test_it_is_read_and_not_trained() -> None:
 
 
 def test_a_model_without_a_linear_layer_has_nothing_to_round() -> None:
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=16, n_embd=8, n_layer=1, n_head=1))
-    with pytest.raises(BaseModelError, match="nothing to round"):
+    model, without = (
+        GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=16, n_embd=8, n_layer=layers, n_head=1))
+        for layers in (1, 0)
+    )
+    with pytest.raises(BaseModelError, match=r"in 4 layers of the type Conv1D, as GPT-2 does.*--quantize none"):
         round_matrices(model)
+    with pytest.raises(BaseModelError, match=r"nothing to round\. Export it with --quantize none"):
+        round_matrices(without)
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:

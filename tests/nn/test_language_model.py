@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,51 @@ def test_texts_are_read_after_the_token_that_the_tokenizer_puts_before_them() ->
 
 
 def test_a_text_longer_than_a_context_is_read_in_parts() -> None:
-    text = "where is my parcel? " * 10
-    parts = [text[begin : begin + MODEL.max_length - 1] for begin in range(0, len(text), MODEL.max_length - 1)]
+    text, most = "where is my parcel? " * 10, MODEL.max_length - 1
+    parts = [text[begin : begin + most] for begin in range(0, len(text) - 1, most - 1)]
+    assert sum(len(part) - 1 for part in parts) == len(text) - 1  # all tokens but the first, each of them once
     np.testing.assert_allclose(MODEL.score([text]), MODEL.score(parts).sum(), rtol=1e-6)
+    whole, one_more = MODEL.score([text[:most], text[: most + 1]])
+    np.testing.assert_allclose(whole, bits_by_hand(MODEL, text[:most]), rtol=1e-5)
+    np.testing.assert_allclose(one_more - whole, bits_by_hand(MODEL, text[most - 1 : most + 1]), rtol=1e-4)
+
+
+def test_the_bits_of_a_long_text_hardly_depend_on_the_context() -> None:
+    """Of a model without knowledge a token costs the same everywhere, so that a token that were not counted is seen."""
+    text = "where is my parcel? " * 10
+    long, short = (tiny_language_model(max_length=most).score([text])[0] for most in (256, 8))
+    np.testing.assert_allclose(short, long, rtol=0.02)
+
+
+def test_a_token_that_parts_documents_has_weights(tmp_path: Path) -> None:
+    """A tokenizer may have got <|endoftext|> without the model: what it has weights for is taken."""
+    model = beginning_with("<s>", tiny_language_model())
+    backend = type(model.tokenizer.backend_tokenizer).from_str(
+        model.tokenizer.backend_tokenizer.to_str().replace("<|endoftext|>", "<end>")
+    )
+    tokenizer = type(model.tokenizer)(tokenizer_object=backend, bos_token="<s>", eos_token="<end>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|endoftext|>"]})
+    grown = replace(model, tokenizer=tokenizer)
+    assert tokenizer.convert_tokens_to_ids("<|endoftext|>") == len(model.network.table)
+    assert (grown.begin, grown.part) == (1, 0)
+    grown.save(tmp_path, card="")
+    assert open_decoder(tmp_path, "grown").part == 0
+    tokenizer.add_special_tokens({"eos_token": "<|more|>"})
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(BaseModelError, match=r"parts documents.*'<\|more\|>', has number 259.*weights for 258 tokens"):
+        open_decoder(tmp_path, "grown")
+
+
+def test_a_saved_model_stops_at_the_end_of_a_turn_everywhere(tmp_path: Path) -> None:
+    model = tiny_language_model()
+    model.tokenizer.chat_template = model.tokenizer.chat_template.replace("<|endoftext|>", "<|pad|>")
+    model.save(tmp_path, card="")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path).generation_config.eos_token_id == [0, 1]
+    assert model.network.backbone.generation_config.eos_token_id == 0  # it stays as it was
+    again = open_decoder(tmp_path, "x")
+    again.save(tmp_path / "again", card="")
+    written = [(tmp_path / place / "generation_config.json").read_text() for place in ("", "again")]
+    assert written[0] == written[1]
 
 
 def test_bits_of_an_ending_are_those_of_the_whole_less_its_beginning() -> None:

@@ -1,7 +1,11 @@
 """Fine-tuning on conversations: the loss by hand, and on nothing but what the assistant says."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +16,10 @@ from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
-from shoptalk.tasks.chat import BEFORE, CHARACTERS, chat, replies_of
+from shoptalk.stages.candidate import prepare_targets
+from shoptalk.tasks.chat import BEFORE, CHARACTERS, ChatJudge, chat, replies_of
 from shoptalk.tasks.judge import Ground
-from shoptalk.text.chat import Message, messages_of, rendered
+from shoptalk.text.chat import Message, Rendered, messages_of, rendered
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.loop import LoopConfig, train
 from tests.toyworld import toy_world
@@ -116,6 +121,46 @@ def test_only_conversations_with_a_reply_are_examples() -> None:
     assert list(SPEC.examples(alone)) == []
 
 
+def test_conversations_that_the_template_changes_are_left_out_before_the_training_and_told() -> None:
+    corpus, model = talks(6), tiny_language_model()
+    model.tokenizer.chat_template = model.tokenizer.chat_template.replace(
+        "message.content", "message.content.split('</think>')[-1]"
+    )
+    material = Material(corpus, model, None, SPEC.prepare(corpus, model))
+    assert material.targets is not None and SPEC.remark(material.targets) is None
+    assert list(SPEC.drawn_from(material)) == list(SPEC.examples(corpus))
+    items = tuple(f"close </think> {text}" if i in (7, 12) else text for i, text in enumerate(corpus.items))
+    material = Material(
+        changed := replace(corpus, items=items), model, None, SPEC.prepare(replace(corpus, items=items), model)
+    )
+    assert material.targets is not None
+    assert list(SPEC.drawn_from(material)) == [0, 8, 16, 20]
+    told = SPEC.remark(material.targets)
+    assert told is not None and told.startswith("leaves out 2 of 6 conversations. The chat template of")
+    assert "what the assistant says in turn 4 of a conversation: it cuts or changes 'close </think> no 1'" in told
+    SPEC.collate(material)(list(SPEC.drawn_from(material)), Key(0, 0))
+    with pytest.raises(ConfigError, match="it cuts or changes"):
+        SPEC.collate(material)([4], Key(0, 0))
+    every = replace(changed, items=tuple(f"</think>{text}" for text in items))
+    with pytest.raises(ConfigError, match=r"None of 6 conversations can be learned from\. The chat template"):
+        SPEC.prepare(every, model)
+
+
+def test_what_is_left_out_is_told_once_and_kept(tmp_path: Path) -> None:
+    corpus, model, said = talks(3), tiny_language_model(), list[str]()
+    model.tokenizer.chat_template = model.tokenizer.chat_template.replace("message.content", "message.content[:9]")
+    corpus = replace(corpus, items=(*corpus.items[:3], "no, never!", *corpus.items[4:]))
+    model.save(tmp_path / "model", card="")
+    world: Any = SimpleNamespace(run=tmp_path, report=SimpleNamespace(say=said.append))
+    for _ in range(2):
+        targets = prepare_targets(world, "sft", SPEC, corpus, model, str(tmp_path / "model"))
+        assert targets is not None
+        assert list(targets["written"]) == [4, 8] and list(targets["left_out"]) == [0]
+        assert "cuts or changes 'no, never!'" in targets["reasons"][0]
+    (line,) = said
+    assert line.startswith("plan: sft leaves out 1 of 3 conversations. The chat template of")
+
+
 def test_a_resumed_run_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:
     config = LoopConfig(steps=6, batch=4, lr=1e-3, seed=3)
 
@@ -209,6 +254,23 @@ def test_where_passages_were_retrieved_the_judge_reads_what_is_asked_behind_them
         assert sum(map(len, read[:-1])) == BEFORE * CHARACTERS and read[-1] in (texts[2], texts[4])
     assert {len(read) for read in chats("passage")} == {2, 4}
     assert all(len(text) <= CHARACTERS for read in chats("visitor") for text in read)
+
+
+def test_a_reply_of_which_no_token_counts_is_left_out_of_the_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_language_model(max_length=256)
+    corpus = talks(30)
+    judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
+    assert judge is not None
+    alone = replace(judge, chats=judge.chats[1:])
+
+    def silent(tokenizer: object, talk: Sequence[Message], **limits: int) -> Rendered:
+        made = rendered(tokenizer, talk, **limits)
+        return replace(made, spoken=np.full_like(made.spoken, -1)) if talk == judge.chats[0] else made
+
+    monkeypatch.setattr(sys.modules[ChatJudge.__module__], "rendered", silent)
+    look = judge.look(model)[0]
+    assert look[0] == 0
+    np.testing.assert_allclose(look.mean(), alone.look(model)[0].mean(), rtol=1e-6)
 
 
 def test_too_few_replies_are_refused_with_what_the_sources_hold() -> None:

@@ -1,6 +1,7 @@
 """What the assistant says, token by token, whatever the template."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from shoptalk.errors import ConfigError
 from shoptalk.nn.tiny_lm import tiny_bytes
 from shoptalk.text import chat
-from shoptalk.text.chat import Message, Rendered, answered, messages_of, rendered
+from shoptalk.text.chat import Message, Rendered, answered, end_of_turn, messages_of, prompt_ids, rendered
 from shoptalk.text.chat_template import write
 from shoptalk.text.corpus import Corpus
 
@@ -302,3 +303,64 @@ def test_a_template_that_cuts_or_leaves_out_what_the_assistant_says_is_refused()
     silent = "{% for message in messages if message['role'] == 'user' %}{{ message['content'] }}\n{% endfor %}"
     with pytest.raises(ConfigError, match=r"writes nothing of what the assistant says in turn 4.*chat_template\.jinja"):
         rendered(tokenizer_with(silent), TALK)
+
+
+def test_a_template_that_loses_what_the_user_says_is_refused_wherever_it_is_used() -> None:
+    lost = CHATML.replace(
+        "{{ message['content'] }}", "{{ message['content' if message.role == 'assistant' else 'text'] }}"
+    )
+    cut = CHATML.replace("{{ message['content'] }}", "{{ message['content'][:8] }}")
+    for template, turn, words in ((lost, 1, "Hi"), (cut, 3, "Is it open[?]")):
+        message = (
+            rf"does not write all of what the user says in turn {turn} .*leaves out '{words}'.*chat_template\.jinja"
+        )
+        talk = [*TALK[:3], Message("assistant", "Yes.")]
+        for write_it in (lambda t: rendered(t, talk), lambda t: prompt_ids(t, talk[:3])):  # noqa: B023
+            with pytest.raises(ConfigError, match=message):
+                write_it(tokenizer_with(template))
+
+
+def test_a_marker_of_one_character_is_no_marker_in_what_somebody_wrote() -> None:
+    tokenizer: Any = tokenizer_with(CHATML)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["#"]})
+    number = tokenizer.convert_tokens_to_ids("#")
+    assert number not in prompt_ids(tokenizer, [Message("user", "a#b C#")])
+    assert number not in rendered(tokenizer, [Message("user", "a#b"), Message("assistant", "C# it is")]).ids
+    with pytest.raises(ValueError, match="the assistant's, is empty"):
+        rendered(tokenizer, [Message("user", "a"), Message("assistant", "#")])
+
+
+def test_a_conversation_is_answered_where_its_messages_hold_a_reply() -> None:
+    talks = [
+        [("passage", "P"), ("assistant", "A")],
+        [("agent", "Hi"), ("assistant", "Hello")],
+        [("user", "Q"), ("assistant", "A")],
+        [("passage", "P"), ("user", "Q"), ("passage", "R"), ("assistant", "A")],
+        [("assistant", "Hi"), ("passage", "P"), ("bot", "So?"), ("user", "Q"), ("assistant", "A")],
+        [("user", "Q"), ("tool", "x"), ("assistant", "A")],
+        [("system", "S"), ("assistant", "A")],
+        [("", "Q"), ("", "A")],
+        [("assistant", "A"), ("user", "Q")],
+    ]
+    one = corpus_of(*(turn for talk in talks for turn in talk))
+    sizes = [len(talk) for talk in talks]
+    numbered = replace(
+        one,
+        conversation=np.repeat(np.arange(len(talks)), sizes),
+        turn=np.concatenate([np.arange(size) for size in sizes]),
+    )
+    ends = np.cumsum(sizes)
+    messages = [messages_of(numbered, int(end) - size, int(end)) for end, size in zip(ends, sizes, strict=True)]
+    expected = [n for n, talk in enumerate(messages) if any(message.role == "assistant" for message in talk)]
+    assert list(answered(numbered)) == expected == [2, 3, 4, 5, 7]
+
+
+def test_the_end_of_a_turn_is_the_special_token_that_the_template_writes_behind_a_reply() -> None:
+    tokenizer: Any = tokenizer_with(LLAMA2)
+    assert end_of_turn(tokenizer) == tokenizer.eos_token_id
+    tokenizer.chat_template = CHATML  # whose markers are no tokens of this tokenizer
+    assert end_of_turn(tokenizer) is None
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    tokenizer.chat_template = None
+    assert end_of_turn(tokenizer) is None

@@ -101,8 +101,9 @@ def generate(
         raise ConfigError(str(error).replace("max_tokens", "--max-tokens").replace("top_p", "--top-p")) from error
     writer = open_writer(model, precision=None if precision == "auto" else cast(Precision, precision))
     whole = "\n\n".join([*texts, question])
-    ids = writer.chat([Message("user", whole)]) if writer.converses and not raw else writer.prompt(whole)
-    return PromptedText(writer, GenerationRequest(ids, **numbers))
+    if writer.converses and not raw:
+        return PromptedText(writer, GenerationRequest(writer.chat([Message("user", whole)]), **numbers))
+    return PromptedText(writer, GenerationRequest(writer.prompt(whole), **numbers, continues=True))
 
 
 def summary(result: dict[str, Any]) -> str:

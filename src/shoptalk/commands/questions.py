@@ -224,17 +224,20 @@ def _asked(
             drops.append(_left(passage, "too-short", f"{words} words; at least {FEWEST_WORDS} are asked about"))
         elif not passage.facts.holds(day):
             drops.append(_left(passage, "not-valid", f"its document does not hold on {day.isoformat()}"))
-        elif (examples := _fitting(writer, passage, max(answers, key=len))) is None:
+        elif (examples := _fitting(writer, passage, answers)) is None:
             drops.append(_left(passage, "too-long", f"the model reads {writer.context:,} tokens at once"))
         else:
             asked += [_Asked(passage, number, draw, answer, examples) for draw, answer in enumerate(answers)]
     return asked, drops
 
 
-def _fitting(writer: Converses, passage: Passage, answer: str) -> int | None:
-    """How many worked examples there is room for; None where there is none for the passage."""
+def _fitting(writer: Converses, passage: Passage, answers: Sequence[str]) -> int | None:
+    """How many worked examples there is room for beside each of the answers, of which the one with the most characters
+    need not have the most tokens; None where there is no room for the passage.
+    """
     for examples in range(MOST_EXAMPLES, -1, -1):
-        if len(_ids(writer, passage, answer, examples)) + MOST_TOKENS <= writer.context:
+        sizes = (len(_ids(writer, passage, answer, examples)) for answer in answers)
+        if all(size + MOST_TOKENS <= writer.context for size in sizes):
             return examples
     return None
 
@@ -255,6 +258,7 @@ def _request(writer: Converses, asked: _Asked, settings: QuestionSettings, *, se
         temperature=settings.temperature,
         seed=int.from_bytes(key[:4], "big"),
         stop=STOP,
+        continues=not writer.converses,
     )
 
 

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int8, Int32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.admission import WEIGHTS, refuse_misfit
@@ -98,8 +99,16 @@ def round_matrices(backbone: nn.Module) -> int:
         layer = backbone.get_submodule(name)
         _replace(backbone, name, RoundedLinear(*rounded(layer.weight), layer.bias))  # type: ignore[arg-type]
     if not names:
+        others = sum(isinstance(part, Conv1D) for part in backbone.modules())
+        if others:
+            raise BaseModelError(
+                f"This model keeps its matrices in {others} layers of the type Conv1D, as GPT-2 does: the other way "
+                "round than linear layers, of which the 8-bit format has a scale for each row. They are not rounded. "
+                "Export the model with --quantize none, or take one whose layers are linear, such as smollm2."
+            )
         raise BaseModelError(
-            "This model has no linear layer besides its output table, so that there is nothing to round."
+            "This model has no linear layer besides its output table, so that there is nothing to round. Export it "
+            "with --quantize none."
         )
     return len(names)
 

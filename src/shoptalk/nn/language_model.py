@@ -30,6 +30,7 @@ from shoptalk.nn.low_rank import is_adapted, merged
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Scorer
 from shoptalk.nn.transfer import sent
+from shoptalk.text.chat import end_of_turn
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.packing import PackedRows, branch, pack
 from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
@@ -100,9 +101,11 @@ class LanguageModel(Scorer):
 
     @property
     def part(self) -> int:
-        """The token that stands after every document, and parts it from the next."""
-        vocabulary = self.tokenizer.get_vocab()
-        known = next((vocabulary[token] for token in PARTS if token in vocabulary), None)
+        """The token that stands after every document, and parts it from the next. One that was added to the tokenizer
+        alone, without weights in the model, is none.
+        """
+        vocabulary, rows = self.tokenizer.get_vocab(), len(self.network.table)
+        known = next((vocabulary[token] for token in PARTS if vocabulary.get(token, rows) < rows), None)
         return int(known if known is not None else self.tokenizer.eos_token_id)
 
     def inputs(self, corpus: Corpus, folder: Path | None = None) -> Tokenised:
@@ -122,14 +125,15 @@ class LanguageModel(Scorer):
         summed over tokens, in float64. A document's beginning is read before the first token, which is not counted:
         what a domain's documents begin with is not how well a language is known (docs/decisions/0035).
 
-        A text that is longer than a context is read in parts, each as if it began a document.
+        A text that is longer than a context is read in parts, each as if it began a document with the last token of the
+        part before it, which is read again and counted once.
         """
         tokens = tokenise(self.tokenizer, items, max_length=LONGEST_ITEM, special=False)
         most, first = self.max_length - 1, self.begin
         sequences, texts = [], []
         for number in range(len(tokens)):
             ids = tokens[number]
-            for begin in range(0, len(ids), most):
+            for begin in range(0, max(min(1, len(ids)), len(ids) - 1), max(1, most - 1)):
                 sequences.append(np.concatenate([[first], ids[begin : begin + most]]))
                 texts.append(number)
         bits = np.zeros(len(items))
@@ -208,9 +212,20 @@ class LanguageModel(Scorer):
             write_rounded(backbone, folder)
         else:
             backbone.save_pretrained(folder)  # type: ignore[operator]
+        self._write_ends(backbone, folder)
         self.tokenizer.save_pretrained(folder)
         write_text(folder / MODEL_CARD, card)
         usual_modes(folder)
+
+    def _write_ends(self, backbone: Any, folder: Path) -> None:
+        """Name the token that ends a turn by the chat template among those at which others stop, where it is not."""
+        decoding, end = getattr(backbone, "generation_config", None), end_of_turn(self.tokenizer)
+        named = decoding.eos_token_id if decoding is not None else None
+        ends = named if isinstance(named, list) else [self.tokenizer.eos_token_id if named is None else named]
+        if decoding is not None and end is not None and end not in ends:
+            changed = copy.deepcopy(decoding)
+            changed.eos_token_id = [*ends, end]
+            changed.save_pretrained(folder)
 
     def copy(self) -> "LanguageModel":
         """The same with weights of its own."""

@@ -107,6 +107,15 @@ def _refuse_unable(product: LanguageModel, folder: Path, ref: str) -> None:
             f"The tokenizer of {ref!r} ({folder}) has no end token, which parts documents. Expected eos_token in its "
             "tokenizer_config.json."
         )
+    rows = len(product.network.table)
+    for number, does in ((product.begin, "begins"), (product.part, "parts")):
+        if number >= rows:
+            token = product.tokenizer.convert_ids_to_tokens(number)
+            raise BaseModelError(
+                f"The token that {does} documents by the tokenizer of {ref!r} ({folder}), {token!r}, has number "
+                f"{number:,}, and the model has weights for {rows:,} tokens. Resize its embeddings first "
+                "(`resize_token_embeddings` of transformers), or take the model's own tokenizer."
+            )
     try:
         ids = np.array([product.begin, *product.tokenizer(_TRIAL, add_special_tokens=False)["input_ids"]])
         ids = ids[: min(_TRIAL_TOKENS, 2 * product.max_length // 3)]

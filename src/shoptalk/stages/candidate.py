@@ -57,6 +57,8 @@ def prepare_targets(world: World, name: str, spec: Spec, corpus: Corpus, product
         found = spec.prepare(corpus, product)
         if found is None:
             return None
+        if (remark := spec.remark(found)) is not None:
+            world.report.say(f"plan: {name} {remark}")
         with create(folder, kind="targets", config=settings, parents=parents) as inside:
             for part, array in found.items():
                 np.save(inside / f"{part}.npy", array)

@@ -62,12 +62,16 @@ class ChatJudge(Judge):
         """Of each reply, minus its bits over the mean of bytes."""
         weights = len(product.network.table)
         written = [rendered(product.tokenizer, chat, most=product.max_length, weights=weights) for chat in self.chats]
-        replies = [chat.spoken == chat.spoken.max() for chat in written]
-        for counted, talk in zip(replies, self.chats, strict=True):
+        replies = []
+        for chat, talk in zip(written, self.chats, strict=True):
+            counted = chat.spoken == sum(message.role == "assistant" for message in talk) - 1
             if len(talk[-1].text) == CHARACTERS:  # it was cut, and nobody's turn ends there
-                counted[np.flatnonzero(counted)[-1]] = False
+                counted[np.flatnonzero(counted)[-1:]] = False
+            replies.append(counted)
         bits = product.bits_of([chat.ids for chat in written], counted=replies)
-        return -per_mean_byte(bits, [chat[-1].text for chat in self.chats])[None]
+        # A reply without a token that counts has no bits, and so none of the bytes either.
+        texts = [talk[-1].text if counted.any() else "" for talk, counted in zip(self.chats, replies, strict=True)]
+        return -per_mean_byte(bits, texts)[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
         """The same."""

@@ -8,7 +8,7 @@ included, is what the assistant says. White space that a template puts after tha
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 
 from shoptalk.errors import ConfigError
 from shoptalk.text.chat_template import write
+from shoptalk.text.chat_tokens import parted, special_numbers, stretch_of
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.dialogue import AGENTS, TOOLS, Replies
 
@@ -95,21 +96,30 @@ def messages_of(corpus: Corpus, begin: int, end: int) -> list[Message]:
 
 def answered(corpus: Corpus) -> Int[np.ndarray, " C"]:
     """The numbers of the conversations in which the assistant answers: whose turns, as `messages_of` knows them, hold a
-    reply.
+    reply, and before it a turn of the user.
     """
-    replies = Replies.of(corpus).positions
+    replies = Replies.of(corpus)
     named = np.full(len(corpus), -1) if corpus.role is None else np.asarray(corpus.role)
-    agents = [number for number, name in enumerate(corpus.roles) if name.casefold() in AGENTS]
-    nameless = [-1, *(number for number, name in enumerate(corpus.roles) if not name)]
-    odd = np.asarray(corpus.turn)[replies] % 2 == 1
-    spoken = np.isin(named[replies], agents) | (np.isin(named[replies], nameless) & odd)
-    return np.unique(np.asarray(corpus.conversation)[replies[spoken]])
+    roles = [name.casefold() for name in corpus.roles]
+    agents = [number for number, name in enumerate(roles) if name in AGENTS]
+    nameless = [-1, *(number for number, name in enumerate(roles) if not name)]
+    passages = [number for number, name in enumerate(roles) if name in PASSAGES]
+    odd = np.asarray(corpus.turn) % 2 == 1
+    assistants = np.isin(named, agents) | (np.isin(named, nameless) & odd)
+    asks = replies.spoken & ~assistants & ~np.isin(named, passages)
+    conversation = np.asarray(corpus.conversation)
+    given = replies.positions[assistants[replies.positions]]
+    asked = np.cumsum(asks)  # up to each place, and before its conversation
+    begins = np.searchsorted(conversation, conversation[given])
+    after_words = asked[given] - asked[begins] + asks[begins] > 0
+    return np.unique(conversation[given[after_words]])
 
 
 def rendered(
     tokenizer: Any, messages: Sequence[Message], *, most: int | None = None, weights: int | None = None
 ) -> Rendered:
-    """A conversation's tokens by the tokenizer's chat template.
+    """A conversation's tokens by the tokenizer's chat template. No token holds the end of the words that ask for a
+    reply and the beginning of the reply: they end where they end when it is to be written (`prompt_ids`).
 
     Args:
         tokenizer: of transformers, with a chat template.
@@ -119,19 +129,56 @@ def rendered(
 
     Raises:
         ConfigError: there is no template, it cannot write this conversation, what it writes for the beginning of a
-            conversation is not the beginning of what it writes for all of it, or it writes a token without weights.
+            conversation is not the beginning of what it writes for all of it, it leaves out or changes what somebody
+            says, or it writes a token without weights.
         ValueError: a turn of the assistant is empty.
     """
     turns = _turns(tokenizer, messages)
     whole = _written(tokenizer, turns, asking=False)
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    begin_of_read = max(0, len(encoded["input_ids"]) - most) if most is not None else 0
-    offsets = np.asarray(encoded["offset_mapping"][begin_of_read:], dtype=np.int64).reshape(-1, 2)
-    spoken = np.full(len(offsets), -1, dtype=np.int64)
-    places = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    for number in reversed(range(len(places))):
-        place = places[number]
-        if not messages[place].text.strip():
+    left, stop = stretch_of(tokenizer, whole), len(whole)
+    ids = spoken = left.ids[:0]
+    number = sum(message.role == "assistant" for message in messages)
+    for place, begin, end in _replies(tokenizer, turns, whole):
+        left, reply = parted(tokenizer, whole[:stop], left, begin)
+        stop, number = begin, number - 1
+        of_reply = np.where(reply.begins < end, number, -1)
+        if not (of_reply >= 0).any():
+            raise ConfigError(
+                f"The tokenizer of {tokenizer.name_or_path!r} has no token for what the assistant says in turn "
+                f"{place + 1} of a conversation: '{whole[begin:end][:60]}'. Leave the conversation out, or give "
+                "another model, such as smollm2."
+            )
+        ids, spoken = np.concatenate([reply.ids, ids]), np.concatenate([of_reply, spoken])
+        if most is not None and len(ids) >= most:
+            break  # the turns before it are not read
+    ids, spoken = np.concatenate([left.ids, ids]), np.concatenate([np.full(len(left.ids), -1), spoken])
+    cut = max(0, len(ids) - most) if most is not None else 0
+    _refuse_lost(tokenizer, turns, whole)
+    _refuse_weightless(tokenizer, ids[cut:].tolist(), weights)
+    return Rendered(ids[cut:], spoken[cut:], cut=cut > 0)
+
+
+def refuse_unwritable(tokenizer: Any, messages: Sequence[Message]) -> None:
+    """Refuse what `rendered` refuses of a conversation's words, without making tokens of them.
+
+    Raises:
+        ConfigError: as `rendered`, but for tokens without weights.
+        ValueError: a turn of the assistant is empty, or there is none.
+    """
+    turns = _turns(tokenizer, messages)
+    whole = _written(tokenizer, turns, asking=False)
+    if not list(_replies(tokenizer, turns, whole)):
+        raise ValueError("The assistant says nothing in a conversation; nothing is learned of it.")
+    _refuse_lost(tokenizer, turns, whole)
+
+
+def _replies(tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str) -> Iterator[tuple[int, int, int]]:
+    """The places of the assistant's turns, and where each begins and ends in what is written; the last one first."""
+    for place in reversed(range(len(turns))):
+        if turns[place]["role"] != "assistant":
+            continue
+        words = turns[place]["content"].strip()
+        if not words:
             raise ValueError(
                 f"Turn {place + 1} of a conversation, the assistant's, is empty; nothing is learned of it."
             )
@@ -148,18 +195,27 @@ def rendered(
                 "in another way when more follow, so that it is not known what the assistant said. Give a model whose "
                 "template only appends, such as smollm2."
             )
-        if turns[place]["content"].strip() not in whole[begin:end]:
+        if words not in whole[begin:end]:
             raise ConfigError(
                 f"The chat template of {tokenizer.name_or_path!r} does not write all of what the assistant says in "
-                f"turn {place + 1} of a conversation: it cuts or changes '{messages[place].text[:60]}'. {_REPAIR}"
+                f"turn {place + 1} of a conversation: it cuts or changes '{words[:60]}'. {_REPAIR}"
             )
-        # A token that began before the assistant did was not said by it.
-        spoken[(offsets[:, 0] >= begin) & (offsets[:, 0] < end)] = number
-        if len(offsets) and begin <= offsets[0, 0]:
-            break  # the turns before it are not read
-    ids = np.asarray(encoded["input_ids"][begin_of_read:], dtype=np.int64)
-    _refuse_weightless(tokenizer, ids.tolist(), weights)
-    return Rendered(ids, spoken, cut=begin_of_read > 0)
+        yield place, begin, end
+
+
+def _refuse_lost(tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str) -> None:
+    """Refuse a template that leaves out or changes what users say: it would be answered unread."""
+    read = 0
+    for place, turn in enumerate(turns):
+        if turn["role"] != "user":
+            continue
+        words = turn["content"].strip()
+        read = whole.find(words, read) + len(words)
+        if read < len(words):
+            raise ConfigError(
+                f"The chat template of {tokenizer.name_or_path!r} does not write all of what the user says in turn "
+                f"{place + 1} of a conversation: it cuts, changes or leaves out '{words[:60]}'. {_REPAIR}"
+            )
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message], *, weights: int | None = None) -> tuple[int, ...]:
@@ -167,12 +223,30 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message], *, weights: int | No
     many tokens the model has weights for.
 
     Raises:
-        ConfigError: there is no template, it cannot write this conversation, or it writes a token without weights.
+        ConfigError: there is no template, it cannot write this conversation, it leaves out or changes what the user
+            says, or it writes a token without weights.
     """
-    written = _written(tokenizer, _turns(tokenizer, messages), asking=True)
+    turns = _turns(tokenizer, messages)
+    written = _written(tokenizer, turns, asking=True)
+    _refuse_lost(tokenizer, turns, written)
     ids: list[int] = tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
     _refuse_weightless(tokenizer, ids, weights)
     return tuple(ids)
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The special token that the chat template writes after what the assistant says; None where there is no template,
+    or none that marks the end so.
+    """
+    turns = [{"role": role, "content": words} for role, words in (("user", "Hi"), ("assistant", "Hello"))]
+    try:
+        whole = _written(tokenizer, turns, asking=False)
+        ((_, begin, end),) = _replies(tokenizer, turns, whole)
+    except ConfigError:  # said where a conversation is written
+        return None
+    behind = whole[begin:end].rpartition(turns[-1]["content"])[2]
+    special = special_numbers(tokenizer)
+    return next((i for i in tokenizer(behind, add_special_tokens=False)["input_ids"] if i in special), None)
 
 
 def _refuse_weightless(tokenizer: Any, ids: Sequence[int], weights: int | None) -> None:
@@ -233,7 +307,9 @@ def _bracketed(tokenizer: Any) -> tuple[str, ...]:
 
 
 def _unmarked(text: str, markers: Sequence[str]) -> str:
-    """The text without markers of the template: a space in each keeps what somebody wrote from ending a turn."""
+    """The text without markers of the template: a space in each keeps what somebody wrote from ending a turn, and one
+    stands for a marker of a single character.
+    """
     for marker in markers:
-        text = text.replace(marker, f"{marker[:1]} {marker[1:]}")
+        text = text.replace(marker, f"{marker[:1]} {marker[1:]}" if len(marker) > 1 else " ")
     return text

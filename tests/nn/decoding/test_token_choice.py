@@ -1,6 +1,7 @@
 """The likeliest token, or one drawn: with the shares that temperature and top-p say."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,3 +38,10 @@ def test_the_nucleus_is_the_fewest_tokens_that_reach_their_share(values: list[fl
     fewest = int(np.argmax(reached)) + 1 if reached.any() else len(weights)
     assert abs(len(tokens) - fewest) <= 1  # a sum in another order may end a rounding earlier
     np.testing.assert_array_equal(weights[tokens], weights[order[: len(tokens)]])
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-308, 5e-324])
+def test_a_temperature_near_nothing_takes_the_likeliest(temperature: float, top_p: float) -> None:
+    choose = TokenChoice(temperature=temperature, top_p=top_p, seed=0)
+    assert {choose(np.array([5.0, 20.0, -np.inf, 0.0], dtype=np.float32)) for _ in range(5)} == {1}

@@ -415,3 +415,36 @@ def test_an_end_token_that_is_no_number_is_refused() -> None:
     model.network.backbone.generation_config.eos_token_id = ["a", None]
     with pytest.raises(BaseModelError, match=r"names 'a' as an end token \(eos_token_id\)\. Expected a token's number"):
         Writer(model)
+
+
+def saying(writer: Writer, text: str) -> Writer:
+    """The writer of a model that says this and nothing else, token by token."""
+    script = writer.product.tokenizer(text, add_special_tokens=False)["input_ids"]
+    said = [0]
+
+    def forward(feeds: Any) -> list[Any]:
+        (feed,) = feeds
+        logits = np.full((1, len(writer.product.network.table)), -9.0, dtype=np.float32)
+        logits[0, script[said[0] % len(script)]], said[0] = 9.0, said[0] + 1
+        return [logits] if len(feed.ids) else []
+
+    writer._forward = forward  # type: ignore[method-assign]
+    return writer
+
+
+def test_a_turn_ends_where_the_chat_template_ends_it_whatever_the_tokenizers_end_is() -> None:
+    model = tiny_language_model()
+    model.tokenizer.chat_template = model.tokenizer.chat_template.replace("<|endoftext|>", "<|pad|>")
+    writer = saying(Writer(model, slots=1, drafts=0), "Yes.<|pad|>\nu:And now?")
+    (written,) = writer.write([GenerationRequest(writer.chat([Message("user", "Hi")]), max_tokens=12)])
+    assert (written.text, written.reason) == ("Yes.", "end")
+    model.tokenizer.chat_template = None
+    assert Writer(model).ends == {0}
+
+
+def test_a_stop_string_that_is_a_special_token_ends_the_text() -> None:
+    writer = saying(Writer(tiny_language_model(), slots=1, drafts=0), "Yes.<|pad|>\nu:And now?")
+    for stop, text in ((("<|pad|>",), "Yes."), (("s", "<|pad|>"), "Ye"), (("<|pad",), "Yes.\nu:And")):
+        saying(writer, "Yes.<|pad|>\nu:And now?")
+        (written,) = writer.write([GenerationRequest((0, 5), max_tokens=11, stop=stop)])
+        assert (written.text, written.reason) == (text, "length" if stop == ("<|pad",) else "stop")

@@ -28,9 +28,12 @@ class GenerationRequest:
     """Sampled are only the likeliest tokens that together have this probability (Holtzman et al., 2020)."""
     seed: int = 0
     stop: tuple[str, ...] = ()
-    """The text ends before the first of these."""
+    """The text ends before the first of these; one that is a special token of the model is that token."""
     seconds: float | None = None
     """After this long it ends with what it has; the time until it has a slot counts too."""
+    continues: bool = False
+    """Whether the text goes on from the prompt's last words, so that a space between them belongs to it, which some
+    tokenizers write before no first token. A reply begins anew."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -5,17 +5,20 @@ from typing import Any
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
 """What a decoder shows for bytes that are no whole character, or not yet."""
+_READ_AGAIN = 8
+"""Tokens that are decoded before those of the text: a character has up to 4."""
 
 
 class TextStream:
     """The text so far, and how much of it may be shown already."""
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = (), *, before: Sequence[int] = ()) -> None:
+        """`before` are the tokens that the text goes on from, as far as a space may stand between them and it."""
         self._tokenizer, self._stop = tokenizer, tuple(stop)
-        self._ids: list[int] = []
+        self._ids = self._whole_end(before)
         # Tokens before `_read` are text already. Those from `_begin` on are decoded with the new ones, since some
         # tokenizers write a space between two tokens that neither has.
-        self._begin = self._read = 0
+        self._begin, self._read = 0, len(self._ids)
         self._shown = 0
         self.text = ""
         self.stopped = False
@@ -42,6 +45,11 @@ class TextStream:
             rest = self._decoded(self._ids[self._begin :])[len(before) :]
             self._append(rest.rstrip(_HALF) if cut else rest)
         return self._until(len(self.text))
+
+    def _whole_end(self, ids: Sequence[int]) -> list[int]:
+        """The last tokens, from one on that begins a character."""
+        ends = (list(ids[begin:]) for begin in range(max(0, len(ids) - _READ_AGAIN), len(ids)))
+        return next((end for end in ends if _HALF not in self._decoded(end)), [])
 
     def _append(self, piece: str) -> None:
         if self.stopped:

@@ -18,8 +18,9 @@ class TokenChoice:
         """A token."""
         if self._temperature == 0.0:
             return int(logits.argmax())
-        scaled = logits.astype(np.float64) / self._temperature
-        weights = np.exp(scaled - scaled.max())
+        below = logits.astype(np.float64) - logits.max()
+        with np.errstate(over="ignore"):  # by a tiny temperature to minus infinity, which is no weight at all
+            weights = np.exp(below / self._temperature)
         share = self._draws.random()
         if self._top_p >= 1.0:
             return _drawn(np.arange(len(weights)), weights, share)

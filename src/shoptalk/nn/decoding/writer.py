@@ -35,7 +35,7 @@ from shoptalk.nn.machine import prepare
 from shoptalk.nn.open_lm import open_decoder
 from shoptalk.nn.precision import Precision
 from shoptalk.nn.product import CALLED
-from shoptalk.text.chat import Message, prompt_ids
+from shoptalk.text.chat import Message, end_of_turn, prompt_ids
 from shoptalk.text.tokens import tokenise
 
 CONTEXT = 2_048
@@ -315,7 +315,9 @@ def _context_of(product: LanguageModel) -> int:
 
 
 def _ends_of(product: LanguageModel) -> frozenset[int]:
-    """Tokens that end a text: those that the model names, the tokenizer's, and what parts documents."""
+    """Tokens that end a text: those that the model names, the tokenizer's, what parts documents, and what ends the
+    assistant's turn by the chat template.
+    """
     backbone: Any = product.network.backbone
     named = backbone.generation_config.eos_token_id if backbone.generation_config is not None else None
     ends = [end for end in (named if isinstance(named, list) else [named]) if end is not None]
@@ -324,4 +326,6 @@ def _ends_of(product: LanguageModel) -> frozenset[int]:
             f"generation_config.json or config.json of {product.name!r} names {strange[0]!r} as an end token "
             "(eos_token_id). Expected a token's number, or a list of numbers; correct it, or fetch the model again."
         )
-    return frozenset(end for end in (*ends, product.tokenizer.eos_token_id, product.part) if end is not None)
+    tokenizer = product.tokenizer
+    ends += [tokenizer.eos_token_id, product.part, end_of_turn(tokenizer)]
+    return frozenset(end for end in ends if end is not None)

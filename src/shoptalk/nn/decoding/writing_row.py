@@ -38,7 +38,8 @@ class WritingRow:
         self._ends, self._context, self._longest = ends, context, drafts
         self._draft = max(1, drafts // 2)
         self._lookup = PromptLookup(request.ids) if drafts else None
-        self._text = TextStream(tokenizer, request.stop)
+        self._text = TextStream(tokenizer, request.stop, before=request.ids if request.continues else ())
+        self._stops = _special(tokenizer, request.stop)
         self._choice = TokenChoice(temperature=request.temperature, top_p=request.top_p, seed=request.seed)
         self._made = self._admitted = time.monotonic()
 
@@ -106,6 +107,9 @@ class WritingRow:
         )
 
     def _write(self, token: int) -> None:
+        if token in self._stops:
+            self._end("stop")
+            return
         if token in self._ends:
             self._end("end")
             return
@@ -131,3 +135,11 @@ class WritingRow:
     def _show(self, piece: str) -> None:
         if piece:
             self.pieces.append(piece)
+
+
+def _special(tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
+    """The special tokens that are stop strings: they are no text, in which those are looked for."""
+    if not stop:
+        return frozenset()
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(number for number, token in added if token.special and str(token) in stop)
