@@ -307,3 +307,14 @@ def test_an_endpoint_that_drips_is_given_up_when_its_time_is_over(found: list[Fo
         assert time.monotonic() - begun < 5.0
         over.set()
         thread.join(10)
+
+
+@pytest.mark.parametrize(
+    "said", ["„", "one dog ", "before after ", "the right the left ", "e.g. ", "3 May ", "half an "]
+)
+def test_what_a_looping_model_says_is_judged_in_no_time(said: str) -> None:
+    said = said * (30_000 // len(said))
+    begun = time.process_time()
+    unsupported(said, said)
+    unsupported(said, "The kiosk opens at 9.")
+    assert time.process_time() - begun < 8.0

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from shoptalk.assistant.ground import OPPOSED, OPPOSED_BEFORE_THE_SAME, Opposites, ground, unsupported
+from shoptalk.assistant.ground import ground, unsupported
+from shoptalk.assistant.opposites import OPPOSED, OPPOSED_BEFORE_THE_SAME, Opposites
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of
 from shoptalk.records import Document
@@ -56,6 +57,10 @@ FRAMES = (
     ("Das Alter beträgt {} 6 Jahre.", "mindestens", "höchstens"),
     ("Das Alter beträgt {} 6 Jahre.", "minimal", "höchstens"),
     ("Das Alter beträgt {} 6 Jahre.", "mindestens", "maximal"),
+    ("Parcels of {} 5 kg are free.", "up to", "over"),
+    ("The bar is open {} 9.", "until", "from"),
+    ("Pakete {} 5 kg sind frei.", "bis zu", "über"),
+    ("Die Bar ist {} 9 Uhr offen.", "bis", "ab"),
 )
 BESIDE = "The saloon is not for dogs. Im Salon sind Hunde nicht erlaubt."
 """So that a denial is one that the passage has."""

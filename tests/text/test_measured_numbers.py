@@ -91,6 +91,12 @@ def test_a_number_has_the_sign_and_the_unit_that_stand_beside_it(text: str, numb
         ("The tour takes one hour.", "The tour takes three hours."),
         ("The tour takes an hour.", "The tour takes 3 hours."),
         ("One dog may travel with you.", "Two dogs may travel with you."),
+        ("The crossing takes an hour.", "The crossing takes half an hour."),
+        ("The crossing takes one hour.", "The crossing takes an hour and a half."),
+        ("Die Überfahrt dauert eine Stunde.", "Die Überfahrt dauert eine halbe Stunde."),
+        ("The tour is on 3 May.", "The tours are on 3 April and 10 May."),
+        ("The offer ends on May 3.", "The offer runs from April 3 to 10 May; it ends then."),
+        ("Die Tour ist am 3. Mai.", "Die Tour ist am 3. April und am 10. Mai."),
     ],
 )
 def test_another_sign_or_unit_of_the_same_number_is_refused(said: str, read: str) -> None:
@@ -136,6 +142,17 @@ def test_another_sign_or_unit_of_the_same_number_is_refused(said: str, read: str
         ("The bridge cost 5,000,000 euros.", "The bridge cost 5 million euros."),
         ("The walk takes 2.5 hours.", "The walk takes 2½ hours."),
         ("Call 040 123 456 from the pier.", "From the pier, call 040 123 456."),
+        ("The crossing takes 2.5 hours.", "The crossing takes two and a half hours."),
+        ("Die Überfahrt dauert 2,5 Stunden.", "Die Überfahrt dauert zweieinhalb Stunden."),
+        ("The season begins on 3rd of May.", "The season begins on May 3."),
+        ("In May 5 boats sail.", "5 boats sail in May; 5 April is free."),
+        ("The offer ends on 03.05.2026.", "The offer ends on 3.5.2026."),
+        ("A day costs 5 euros.", "Day ticket 5 euros, 2 days 9 euros; it costs less."),
+        ("It takes an hour.", "It takes 1 hour."),
+        ("The office opens at 7 p.m.", "The office opens at 7pm."),
+        ("It's Anna's ferry.", "The ferry of Anna."),
+        ("It costs four euros.", "It costs 4 €."),
+        ("The ferry for O\u0308rebro leaves at 9.", "The ferry for Örebro leaves at 9."),
     ],
 )
 def test_the_same_quantity_stands_however_it_is_written(said: str, read: str) -> None:
@@ -187,6 +204,11 @@ def test_a_letter_that_grows_in_lower_case_moves_no_number() -> None:
         ("The bridge cost 5 euros.", "The bridge cost 5 million euros."),
         ("There are three one-hour tours daily.", "There are two one-hour tours daily."),
         ("The inn has six two-bed cabins.", "The inn has four two-bed cabins."),
+        ("The walk takes 2 hours.", "The walk takes 2 ½ hours."),
+        ("The walk takes 2 hours.", "The walk takes 2 1/2 hours."),
+        ("The walk takes 2 hours.", "The walk takes two and a half hours."),
+        ("The deposit is ½ crown.", "The deposit is ¼ crown."),
+        ("Es dauert anderthalb Stunden.", "Es dauert zweieinhalb Stunden."),
     ],
 )
 def test_a_number_is_read_with_all_that_belongs_to_it(said: str, read: str) -> None:

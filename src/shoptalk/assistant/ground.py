@@ -7,21 +7,23 @@
 A generator cites by number, "A bicycle costs 4 crowns. [1]". Numbers, dates, times, names and quotations of a sentence
 must stand in the passages that it cites, and so must most of its other words that say something; a sentence that cites
 nothing is looked for in all of them. A sentence that says "open" where its source sentence has only "closed" is refused
-(`OPPOSED`), and so is one with links or code. Where the run has a grounding head (`marker.py`), what these rules let
-through goes too if it marks a word of it.
+(`opposites.py`), and so is one with links or code. Where the run has a grounding head (`marker.py`), what these rules
+let through goes too if it marks a word of it.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
+from unicodedata import normalize
 
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
+from shoptalk.assistant.opposites import turned
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
-from shoptalk.text.measured_numbers import contradicted, is_unit
-from shoptalk.text.number_words import SPELT, spelt_in
+from shoptalk.text.measured_numbers import contradicted, is_unit, measures_in
+from shoptalk.text.number_words import SPELT, spelt_in, with_halves_in_digits
 from shoptalk.text.plain_sentences import is_abbreviated
 from shoptalk.text.stated_facts import (
     NAME,
@@ -36,70 +38,6 @@ from shoptalk.text.stated_facts import (
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
 
-
-class Opposites(NamedTuple):
-    """Two words that are opposites within a frame."""
-
-    one: str
-    other: str
-    frame: str = "{0}"
-
-
-_TO_THE_SIDE = (
-    r"(?:turn(?:s|ing)?|go|keep(?:s|ing)?|bear(?:s|ing)?|first|second|third|next|sharp|immediately) {0}|"
-    r"(?:on|to) (?:the|your) {0}|{0}[- ]hand|{0} side"
-)
-"""Where "left" is not of "leave", and "right" neither what is due nor what is correct nor what is straight."""
-OPPOSED = (
-    Opposites("left", "right", _TO_THE_SIDE),
-    Opposites("open", "closed"),
-    Opposites("opens", "closes"),
-    Opposites("minimum|at least", "maximum|at most"),
-    Opposites("links", "rechts"),
-    Opposites("offen|geöffnet", "geschlossen"),
-    Opposites("öffnet", "schließt"),
-    Opposites(r"mindestens|minimal\w*", r"höchstens|maximal\w*"),
-)
-"""Words of which a sentence must not have one where its source sentence has only the other."""
-OPPOSED_BEFORE_THE_SAME = (
-    Opposites("left", "right", "the {0}"),
-    Opposites("before", "after"),
-    Opposites("above", "below"),
-    Opposites("with", "without"),
-    Opposites("linke[nrs]?", "rechte[nrs]?"),
-    Opposites("vor", "nach"),
-    Opposites("oberhalb", "unterhalb"),
-    Opposites("mit", "ohne"),
-)
-"""The same for words that are opposites only where the next word that says something is the same: "before the tour" and
-"after the tour", but not "with a card" and "without a fee".
-"""
-
-
-class _Said(NamedTuple):
-    """A word of a pair, as it is looked for."""
-
-    word: re.Pattern[str]
-    opposite: re.Pattern[str]
-    anywhere: re.Pattern[str]
-    """The word without its frame."""
-    same: bool
-    """Whether they must stand before the same word."""
-
-    @classmethod
-    def of(cls, word: str, opposite: str, frame: str, same: bool) -> Self:
-        framed, other, bare = (
-            re.compile(rf"\b(?:{text})\b", re.I) for text in (frame.format(word), frame.format(opposite), word)
-        )
-        return cls(framed, other, bare, same)
-
-
-_SAID = [
-    _Said.of(word, opposite, pair.frame, same)
-    for pairs, same in ((OPPOSED, False), (OPPOSED_BEFORE_THE_SAME, True))
-    for pair in pairs
-    for word, opposite in ((pair.one, pair.other), (pair.other, pair.one))
-]
 
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
@@ -119,7 +57,11 @@ _LETTERED = re.compile(r"(?<=[a-zäöüß] )[A-HJ-Z]\b(?!['’.])|\b\d++[ABDE]\b
 """A line, deck or cabin by its letter. Behind a number other letters are units."""
 _SINGLE = re.compile(r"\b(?:(?P<one>one)|an?|eine?[mnr]?)[\s-](?P<noun>[^\W\d_]{2,})", re.I)
 _WORD = re.compile(r"\w+(?:[.,:]\w+)*")
-_QUOTED = re.compile(r"[\"“„«]([^\"”“»]{3,})[\"”“»]")
+_MOST_SHOWN = 10
+"""Words that a reason lists."""
+_LITTLE = COMMON_STEMS | SPELT.keys() | {"s", "t", "re", "ll", "ve", "d", "p", "m", "an", "am", "um"}
+"""Stems that say little: common words, numbers, which are looked up as such, and what is left of "it's" and "p.m."."""
+_QUOTED = re.compile(r"[\"“„«]([^\"”“»„«]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
 
@@ -223,21 +165,22 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     number, such as "He did.", must stand there word for word: its words alone stand nearly everywhere.
 
     A range must stand there in one of the forms of `ranges_in`, or with both ends in one sentence, neither of them an
-    end of another range; one with a hyphen alone in one of the forms. Of opposites only those of `OPPOSED` and
-    `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what was read that shares most words with this
-    one.
+    end of another range; one with a hyphen alone in one of the forms. Of opposites only those of `opposites.OPPOSED`
+    and `OPPOSED_BEFORE_THE_SAME` are looked for, and only in the sentence of what was read that shares most words with
+    this one.
 
     What passes wrongly: another unit of the same number where one of the two is none that `measured_numbers` reads ("5
     knots" for "5 miles", "7 in the evening" for "7 am"), or where the number stands with both; another sign of what is
-    no temperature; the parts of a time ("at 30" for "at 10:30"); numbers in words above ninety-nine, ordinals and
-    ranges in words; ".5" for 5; "one" before an adjective ("one small dog" for "two small dogs"); another place or
-    person at the beginning of a sentence ("Berlin has a pool" for "Hamburg has a pool"); two numbers of one sentence as
-    a range ("8 to 10" where it says "8 cabins for 10 people"); what is denied, said without the denial; other opposites
-    ("less" for "more", "early" for "late", "opens" for "is closed", "left of" and "goes left" for the right) and other
-    languages than English and German; an opposite where the source sentence has both words ("open on Monday and closed
-    on Sunday"), where one of the two sentences denies something and the other does not, or before another word, be it a
-    synonym or an adjective ("before the trip" or "before the guided tour" for "after the tour"); and what a sentence
-    joins out of several sentences.
+    no temperature; a phone number's groups in another order; what is between weekdays ("Monday to Sunday" for "Monday
+    to Friday"), where from and where to, who pays which of two prices; the parts of a time ("at 30" for "at 10:30");
+    numbers in words above ninety-nine, ordinals and ranges in words; ".5" for 5; "one" before an adjective ("one small
+    dog" for "two small dogs"); another place or person at the beginning of a sentence ("Berlin has a pool" for "Hamburg
+    has a pool"); two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people"); what is
+    denied, said without the denial; other opposites ("less" for "more", "early" for "late", "opens" for "is closed",
+    "left of" and "goes left" for the right) and other languages than English and German; an opposite where the source
+    sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences denies something and
+    the other does not, or before another word, be it a synonym or an adjective ("before the trip" or "before the guided
+    tour" for "after the tour"); and what a sentence joins out of several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
@@ -245,7 +188,7 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     stands right before an opposite ("The pool is not open on Sunday." for "The pool is closed on Sunday." stands; "Der
     Kiosk öffnet am Sonntag nicht." for "Der Kiosk schließt am Sonntag." and "No dog is unwelcome." do not).
     """
-    said, read = with_colons(said), with_colons(read)
+    said, read = (with_halves_in_digits(with_colons(normalize("NFC", text))) for text in (said, read))
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
@@ -283,15 +226,20 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
         return f"the name {sign!r} stands in no {where}"
     if (single := _one_of_several(said, read)) is not None:
         return f"says {single!r} where a {where} has more"
-    telling = [stem for stem in stems(said) if stem not in COMMON_STEMS and not stem.isdigit() and stem not in SPELT]
-    missing = [stem for stem in telling if stem not in words]
+    telling = [stem for stem in stems(said) if stem not in _LITTLE and not stem.isdigit()]
+    # Units are held against their numbers above, however they are written.
+    measured = {stem for written in measures_in(said) for stem in stems(written)} if stated else set()
+    missing = [stem for stem in telling if stem not in words and stem not in measured]
     if telling and 1 - len(missing) / len(telling) < shared:
-        spelt = [word for word in re.findall(r"\w+", said) if set(stems(word)) & set(missing)]
+        lacking = set(missing)
+        spelt = [word for word in dict.fromkeys(re.findall(r"\w+", said)) if not lacking.isdisjoint(stems(word))]
         verb = "stands" if len(missing) == 1 else "stand"
-        return f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt)}"
+        return (
+            f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt[:_MOST_SHOWN])}"
+        )
     if not telling and not stated and not _runs_through(stems(said), in_order):
         return f"says nothing that could be looked up, and stands in no {where} word for word"
-    return _turned(said, read)
+    return turned(said, read, sentences_of(read))
 
 
 def _names_of(said: str) -> Iterator[str]:
@@ -307,13 +255,14 @@ def _one_of_several(said: str, read: str) -> str | None:
     """A sentence's "one hour", or "an hour", where what was `read` has hours with other numbers alone; of what is no
     unit "one dog" alone is read so.
     """
-    for single in _SINGLE.finditer(said):
-        noun = stems(single["noun"])[:1]
+    words = ["", *_WORD.findall(read)]
+    for noun_said, single in {found["noun"].lower(): found for found in _SINGLE.finditer(said)}.items():
+        noun = stems(noun_said)[:1]
         if not noun or noun[0] in COMMON_STEMS or not (single["one"] or is_unit(single["noun"])):
             continue
-        words = pairwise(_WORD.findall(read))
+        begin = noun_said[:2]
         counts = [
-            _count(word) for word, counted in words if counted[:2] == single["noun"][:2] and stems(counted) == noun
+            _count(word) for word, counted in pairwise(words) if counted[:2].lower() == begin and stems(counted) == noun
         ]
         if counts and all(count is not None and count != "1" for count in counts):
             return single[0]
@@ -328,56 +277,3 @@ def _count(word: str) -> str | None:
 def _runs_through(words: Sequence[str], text: Sequence[str]) -> bool:
     """Whether the words stand in the text one directly after the other."""
     return any(list(text[begin : begin + len(words)]) == list(words) for begin in range(len(text) - len(words) + 1))
-
-
-_NOT = re.compile(
-    r"\b(?:not|no(?!\.?\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
-    r"niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
-    re.I,
-)
-
-
-def _turned(said: str, read: str) -> str | None:
-    """A denial that nothing that was `read` has, or an opposite of what the source sentence says: the sentence of what
-    was read with which this one shares most other words. Of several such sentences one without the opposite is enough.
-    Where one opposite alone is said, and is what is denied, the sense is kept.
-    """
-    denies = _NOT.search(said) is not None and _NOT.search(read) is None
-    kept: list[re.Pattern[str]] = []
-    opposites = [each for each in _SAID if each.word.search(said) and each.opposite.search(read)]
-    sources = [(source, set(stems(source))) for source in dict.fromkeys(sentences_of(read))] if opposites else []
-    for word, opposite, anywhere, same in opposites:
-        stated = _what_follows(word, said, same) - _what_follows(opposite, said, same)
-        rest = set(stems(word.sub(" ", said))) - COMMON_STEMS
-        most = max(len(rest & words) for _, words in sources)
-        nearest = [source for source, words in sources if len(rest & words) == most]
-        if not most or not all(
-            stated & _what_follows(opposite, source, same) and not anywhere.search(source) for source in nearest
-        ):
-            continue
-        if all(_denies(said, word) == _denies(source, opposite) for source in nearest):
-            return f"says {word.findall(said)[0]!r}, and its source the opposite: {nearest[0][:80]!r}"
-        kept.append(word)
-    if denies and not (len(kept) == 1 and _is_denied(kept[0], said)):
-        return "denies something, and nothing that it cites does"
-    return None
-
-
-def _what_follows(word: re.Pattern[str], sentence: str, same: bool) -> set[str]:
-    """The stem that says something behind each place of a word, where it must be the `same`; else one sign for all."""
-    places = list(word.finditer(sentence))
-    if not same:
-        return {""} if places else set()
-    behind = ((stem for stem in stems(sentence[place.end() :]) if stem not in COMMON_STEMS) for place in places)
-    return {stem for stem in (next(rest, "") for rest in behind) if stem}
-
-
-def _denies(sentence: str, word: re.Pattern[str]) -> bool:
-    """Whether a sentence denies something by other words than this one ("without")."""
-    return _NOT.search(word.sub(" ", sentence)) is not None
-
-
-def _is_denied(word: re.Pattern[str], sentence: str) -> bool:
-    """Whether the only denial of a sentence stands right before a word, with two words between at most."""
-    before, after = word.split(sentence, maxsplit=1)
-    return len(_NOT.findall(f"{before}|{after}")) == 1 and _NOT.search(" ".join(before.split()[-3:])) is not None

@@ -72,6 +72,25 @@ _AFTER = re.compile(
     )
     + r")(?!\w)(?!(?<=[a-z])[/²³])"
 )
+_MONTHS = {
+    name: f"month {number}"
+    for number, names in enumerate(
+        (
+            "January Januar Jan", "February Februar Feb", "March März Mar", "April Apr", "May Mai", "June Juni Jun",
+            "July Juli Jul", "August Aug", "September Sept Sep", "October Oktober Oct Okt", "November Nov",
+            "December Dezember Dec Dez",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}  # fmt: skip
+_MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b"
+_MONTH_BEHIND = re.compile(rf"(?:st|nd|rd|th|\.)?[^\S\n]*(?:of )?{_MONTH}")
+_MONTH_AHEAD = re.compile(rf"\b{_MONTH}\.?[^\S\n]?$")
+_NO_NOUN = re.compile(
+    r"(?:st|nd|rd|th)?(?:[^\S\n]*(?:$|[.,;:!?)\n–-]|\d{4}\b)|\s(?:and|or|to|until|till|through|at|from|in|for|on)\b)"
+)
+"""What follows a day behind its month, as "in May 5 people" has none."""
 _MINUS = re.compile(r"(?:(?:^|(?<!\d)[\s\u00a0(])[-\u2212\u2013]|\bminus\s)$", re.I)
 _BELOW = re.compile(r"[^\S\n]*(?:below zero|unter null)\b", re.I)
 _COLD = {"°C", "°F"}
@@ -106,14 +125,19 @@ def contradicted(said: str, read: str) -> tuple[str, str] | None:
     """The first number that is said with a sign or a unit that it has nowhere in what was `read`, although each of its
     places there has one, as it is said and as it is read; None where there is none.
     """
-    there: dict[str, list[tuple[Quantity, str]]] = {}
+    there: dict[str, dict[Quantity, str]] = {}
     for plain, quantity, written in _read(read):
-        there.setdefault(plain, []).append((quantity, written))
+        there.setdefault(plain, {}).setdefault(quantity, written)
     for plain, quantity, written in _read(said):
         known = there.get(plain)
-        if known and not any(_agree(quantity, other) for other, _ in known):
-            return written, known[0][1]
+        if known and not any(_agree(quantity, other) for other in known):
+            return written, next(iter(known.values()))
     return None
+
+
+def measures_in(text: str) -> list[str]:
+    """Every number of a text with the unit or month that is read of it, as it is written."""
+    return [written for _, quantity, written in _read(text) if quantity.units]
 
 
 def is_unit(word: str) -> bool:
@@ -155,13 +179,22 @@ def _quantity(text: str, begin: int, end: int, plain: str) -> tuple[Quantity, st
         sign = paid["sign"].upper()
         return Quantity(None, frozenset([_SIGNS.get(sign, sign)])), text[begin - len(paid[0]) : end]
     if after is None:
-        return _UNKNOWN, text[begin:end]
+        return _dated(text, begin, end, before)
     units = frozenset(_NAMES[int((after.lastgroup or "u0")[1:])].split())
     if units & _HALVES and not _is_hour(plain):  # "ab 80 am Tag"
         return _UNKNOWN, text[begin:end]
     if not units & _COLD:
         return Quantity(None, units), text[begin : after.end()]
     return _cold(text, begin, after.end(), units)
+
+
+def _dated(text: str, begin: int, end: int, before: str) -> tuple[Quantity, str]:
+    """The month of a day, which stands behind it, or before it where no noun follows that it could count."""
+    if (behind := _MONTH_BEHIND.match(text, end)) is not None:
+        return Quantity(None, frozenset([_MONTHS[behind["month"]]])), text[begin : behind.end()]
+    if (ahead := _MONTH_AHEAD.search(before)) is not None and _NO_NOUN.match(text, end):
+        return Quantity(None, frozenset([_MONTHS[ahead["month"]]])), text[begin - len(ahead[0]) : end]
+    return _UNKNOWN, text[begin:end]
 
 
 def _cold(text: str, begin: int, end: int, units: frozenset[str]) -> tuple[Quantity, str]:

@@ -48,6 +48,33 @@ _COMPOUND = re.compile(r"-[^\W\d_]")
 _TWENTY = 20
 
 
+_HALVES = {
+    "anderthalb": "1.5", "eineinhalb": "1.5", "einhalb": "0.5",
+    **{f"{word}einhalb": f"{number}.5" for number, word in enumerate(_UNITS["de"].split()[2:10], start=2)},
+}  # fmt: skip
+_WHOLE = "|".join(["an?", *_UNITS["en"].split()[1:13], r"\d+"])
+_HALF = re.compile(
+    rf"\b(?:(?P<whole>{_WHOLE})(?P<noun>\s(?!and\b)[^\W\d_]+)?\sand\sa\shalf|(?P<only>half\san?|(?:eine[nr]?\s)?halbe[nrs]?)"
+    rf"|(?P<german>{'|'.join(_HALVES)}))\b",
+    re.I,
+)
+
+
+def with_halves_in_digits(text: str) -> str:
+    """ "half an hour", "an hour and a half" and "zweieinhalb Stunden" as 0.5, 1.5 and 2.5 of them."""
+    return _HALF.sub(_half, text)
+
+
+def _half(found: re.Match[str]) -> str:
+    if found["only"]:
+        return "0.5"
+    if found["german"]:
+        return _HALVES[found["german"].lower()]
+    whole = found["whole"].lower()
+    number = whole if whole.isdecimal() else SPELT.get(whole, "1")
+    return f"{number}.5{found['noun'] or ''}"
+
+
 def spelt_in(text: str) -> list[tuple[str, str]]:
     """Each word of a text, or two of them, that says a number, in lower case, with the number in digits."""
     return [(text[begin:end].lower(), number) for begin, end, number in spelt_places(text)]

@@ -22,9 +22,11 @@ _TIMES = {
     "tausend": 1_000, "millionen": 1_000_000, "milliarde": 1_000_000_000, "milliarden": 1_000_000_000,
 }  # fmt: skip
 _PARTS_OF_ONE = {"¼": "25", "½": "5", "¾": "75"}
+_FRACTIONS = {**_PARTS_OF_ONE, "1/4": "25", "1/2": "5", "3/4": "75"}
 NUMBER = re.compile(
     r"(?:(?<![\d.,:/+'’])[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?(?![\d.,:/'’]*\d)"
-    rf"|\d++[{''.join(_PARTS_OF_ONE)}]|\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*)"
+    rf"|(?:\d++ ?)?[{''.join(_PARTS_OF_ONE)}]|\d++ (?:1/2|1/4|3/4)(?![\d/])"
+    rf"|\d+(?:(?:[.,:/\-]|[{_APART}](?=\d{{3}}(?!\d)))\d+)*)"
     rf"(?:\s(?i:{'|'.join(sorted(_TIMES, key=len, reverse=True))})\b)?"
 )
 """Digits with what belongs to them: marks of thousands (spaces too, but not of "040 123 456"), of decimals, of times,
@@ -35,7 +37,8 @@ _GROUPED = re.compile(r"(?P<whole>[1-9]\d{0,2}(?:([.,])\d{3})(?:\2\d{3})*)(?:(?!
 _PART = re.compile(r"[^:/\-]+")
 """Of a time, a date or a range."""
 _LARGE = re.compile(rf"(.+)\s({'|'.join(_TIMES)})", re.I)
-_WITH_FRACTION = re.compile(rf"(?<!\d)(\d++)([{''.join(_PARTS_OF_ONE)}])")
+_WITH_FRACTION = re.compile(rf"(?:(\d+) ?)?([{''.join(_PARTS_OF_ONE)}])|(\d+) (1/2|1/4|3/4)")
+_DATE = re.compile(r"(\d{1,2})([./])(\d{1,2})\2(\d{2}|\d{4})")
 _CLOCK = re.compile(r"\b(\d{1,2})\.(\d{2})(?=\s?(?:Uhr\b|[ap]\.?m\b))", re.I)
 """A time with a full stop, as German and some English write it."""
 _UNIT = re.compile(r"°C|[€$£%°]|[ap]\.?m\.?|Uhr|h|min|[ckm]?m|k?g|t|l|EUR|CHF|USD", re.I)
@@ -65,7 +68,8 @@ def numbers_in(text: str) -> set[str]:
     """
     stated = list(NUMBER.finditer(text))
     numbers = {plain_number(number[0]) for number in stated}
-    numbers |= {plain_number(part) for number in stated for part in _PART.findall(number[0])}
+    divided = (number[0] for number in stated if not _WITH_FRACTION.fullmatch(number[0]))
+    numbers |= {plain_number(part) for number in divided for part in _PART.findall(number)}
     numbers |= ranges_in(text).keys() | _spelt(text)
     return numbers | {number.replace(":00", "") for number in numbers if "-" in number}
 
@@ -135,8 +139,12 @@ def plain_number(number: str) -> str:
     One mark before three digits is taken for that of thousands, whichever it is, except behind a nought: of "1.000"
     nobody can say without its language whether it is a thousand or one, and to take it for one would let a text say 1
     where its source says a thousand. "2½" is 2.5, and "2 million" is 2000000. Of times, dates and ranges each part is
-    written so, and an hour without a nought before it.
+    written so, and hours, days and months without a nought before them.
     """
+    if parts := _WITH_FRACTION.fullmatch(number):
+        return f"{parts[1] or parts[3] or 0}.{_FRACTIONS[parts[2] or parts[4]]}"
+    if date := _DATE.fullmatch(number):
+        return date[2].join(str(int(part)) for part in (date[1], date[3], date[4]))
     if not _PART.fullmatch(number):
         number = re.sub(r"^0(?=\d:)", "", number)
         return _PART.sub(lambda part: plain_number(part[0]), number)
@@ -145,7 +153,6 @@ def plain_number(number: str) -> str:
         decimal = re.fullmatch(r"\d+(?:\.\d+)?", plain)
         return f"{(Decimal(plain) * _TIMES[large[2].lower()]).normalize():f}" if decimal else plain
     number = re.sub(f"[{_APART} ]", "", number)
-    number = _WITH_FRACTION.sub(lambda parts: f"{parts[1]}.{_PARTS_OF_ONE[parts[2]]}", number)
     if grouped := _GROUPED.fullmatch(number):
         whole, fraction = re.sub("[.,]", "", grouped["whole"]), grouped["fraction"] or ""
     elif re.fullmatch(r"\d+[.,]\d+", number):
