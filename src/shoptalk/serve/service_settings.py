@@ -31,7 +31,9 @@ class ServeSettings(Frozen):
     body_seconds: float = Field(default=10.0, gt=0.0, le=3_600.0, description="in which a request must have arrived")
     per_key: int = Field(default=6_000, ge=1, le=_MOST_A_MINUTE, description="requests a minute")
     per_visitor: int = Field(default=60, ge=1, le=_MOST_A_MINUTE, description="requests a minute")
-    per_address: int = Field(default=600, ge=1, le=_MOST_A_MINUTE, description="requests a minute of visitors at one address")
+    per_address: int = Field(
+        default=600, ge=1, le=_MOST_A_MINUTE, description="requests a minute of visitors at one address"
+    )
     token_minutes: float = Field(default=15.0, gt=0.0, le=_YEAR, description="that a visitor's token is valid")
     resume_days: float = Field(
         default=30.0, gt=0.0, le=3_660.0, description="in which a visitor may come back to a conversation"
@@ -48,6 +50,6 @@ def load_serve_settings(run: Path, path: Path | None = None) -> ServeSettings:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.
     """
     file = path or run / FILE
-    if path is None and not file.is_file():
+    if path is None and not file.exists():
         return ServeSettings()
     return validate(ServeSettings, settings_section(file, "serve"), prefix="serve")
