@@ -184,7 +184,7 @@ def test_a_folder_in_the_place_of_the_settings_is_refused(tmp_path: Path) -> Non
 
 def test_rules_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(f"rule = {'[' * 5_000}", encoding="utf-8")
-    with pytest.raises(ConfigError, match="Cannot read the rules .* nested too deeply"):
+    with pytest.raises(ConfigError, match=r"Cannot read the rules .* nested too deeply"):
         load_rules(tmp_path / "rules.toml")
 
 

@@ -168,7 +168,7 @@ def settings_section(file: Path, name: str, *, strict: bool = True) -> dict[str,
 
 
 def _refuse_unknown_names(file: Path, tree: Mapping[str, Any]) -> None:
-    """The file may be a `shoptalk.toml`, which has the settings of a run beside the sections of assistant and server."""
+    """The file may be a `shoptalk.toml`, which has a run's settings beside the sections of assistant and server."""
     for name in tree:
         if name in SECTIONS or name in Config.model_fields:
             continue

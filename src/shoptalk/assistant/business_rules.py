@@ -128,7 +128,8 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
         ) from error
     except RecursionError:
         raise ConfigError(
-            f"Cannot read the rules {path}: its values are nested too deeply. Expected a TOML file with [[rule]] sections."
+            f"Cannot read the rules {path}: its values are nested too deeply. "
+            "Expected a TOML file with [[rule]] sections."
         ) from None
     if set(tree) - {"rule"} or not isinstance(tree.get("rule", []), list):
         raise ConfigError(f"{path} holds {', '.join(sorted(tree))}; expected [[rule]] sections and nothing else.")

@@ -8,10 +8,8 @@ from shoptalk.assistant.assistant_settings import FILE, settings_section
 from shoptalk.config.settings import validate
 from shoptalk.records import Frozen
 
-
-_YEAR = 366 * 24 * 60.0
-"""In minutes. The upper bounds are far above what anybody needs; beyond them times and dates cannot be reckoned."""
-
+# The upper bounds are far above what anybody needs. Beyond them times and dates cannot be reckoned with.
+_YEAR = 366 * 24 * 60.0  # minutes
 _MOST_A_MINUTE = 1_000_000_000
 
 
