@@ -327,3 +327,11 @@ def test_shares_of_general_text_are_candidates_where_there_is_such_text_and_none
 def test_impossible_shares_of_general_text_are_refused(percents: str) -> None:
     with pytest.raises(ConfigError, match=r"replay\.percents"):
         load(task="language_model", overrides=['replay.sources=["a.txt"]', f"replay.percents={percents}"])
+
+
+def test_settings_that_are_nested_too_deeply_are_refused_and_as_an_override_are_no_value(tmp_path: Path):
+    (tmp_path / "shoptalk.toml").write_text(f"candidates = {'[' * 5_000}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"nested too deeply\. `shoptalk init` writes"):
+        load(tmp_path / "shoptalk.toml")
+    with pytest.raises(ConfigError, match="candidates"):
+        load(overrides=[f"candidates={'[' * 5_000}"])

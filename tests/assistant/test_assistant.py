@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shoptalk.assistant.asked_turn import AskedTurn
 from shoptalk.assistant.assistant import Assistant
 from tests.assistant.small_run import documents_of_harbour, small_run, visitor
 
@@ -64,6 +65,33 @@ def test_a_wish_for_a_person_is_announced(assistant: Assistant) -> None:
 def test_an_unreadable_message_is_asked_for_again(assistant: Assistant) -> None:
     assert assistant.reply(visitor(" ... ")).reason == "nothing_to_read"
     assert assistant.reply(visitor("\ud800")).decision == "clarify"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "H\u200bow mu\u00adch is it to take a bi\u2060cycle?\ufeff",
+        "\u202eHow much is it to take a bicycle?\u202c",
+        "".join(chr(ord(sign) + 0xFEE0) if sign != " " else "\u3000" for sign in "How much is it to take a bicycle?"),
+    ],
+)
+def test_a_question_with_unseen_signs_or_wide_letters_is_read_as_it_looks(assistant: Assistant, written: str) -> None:
+    plain = "How much is it to take a bicycle?"
+    turns = visitor(written)
+    assert assistant.reply(turns).text == assistant.reply(visitor(plain)).text
+    assert AskedTurn.of(turns).message == plain
+    assert turns == visitor(written)  # what is stored of it stays as it was sent
+
+
+def test_signs_that_words_are_spelt_with_and_what_we_said_stay() -> None:
+    persian, family = "\u0645\u06cc\u200c\u0631\u0648\u062f", "\U0001f469\u200d\U0001f467"
+    asked = AskedTurn.of(visitor("A cabin of 9\u00a0m\u00b2?", "It has 9\u00a0m\u00b2.", f"{persian} {family}"))
+    assert asked.message == f"{persian} {family}"
+    assert (asked.before, asked.last) == (("A cabin of 9 m2?",), "It has 9\u00a0m\u00b2.")
+
+
+def test_a_message_of_unseen_signs_alone_is_asked_for_again(assistant: Assistant) -> None:
+    assert assistant.reply(visitor("\u200b\u2060")).reason == "nothing_to_read"
 
 
 def test_the_assistant_is_opened_without_anything_that_trains(run: Path) -> None:

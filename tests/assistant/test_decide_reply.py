@@ -11,6 +11,7 @@ from shoptalk.assistant.desk_hours import is_open, opens_at
 from shoptalk.assistant.phrases import PHRASES, language_of, phrase
 from shoptalk.assistant.reply import REASONS
 from shoptalk.assistant.wishes import anger, is_greeting, is_thanks, wants_person
+from shoptalk.config import TEMPLATE
 from shoptalk.errors import ConfigError
 from tests.assistant.small_run import HARBOUR
 
@@ -151,6 +152,14 @@ def test_harbour_s_settings_and_rules_load() -> None:
         ("[assistant.texts]\nescalte = 'x'", r"'escalte', which is no sentence. Did you mean 'escalate'\?"),
         ("[assistant.texts]\n'closed.it' = 'x'", "one of the languages en, de, fr, es, ar, or 'closed' alone"),
         ("assistant = 3", "expected a section"),
+        (
+            "[asistant]\ngreeting = 'x'",
+            r"assistant\.toml has 'asistant', which nothing reads. Did you mean 'assistant'\?",
+        ),
+        ("[srve]\nthreads = 2", r"'srve', which nothing reads. Did you mean 'serve'\?"),
+        ("greeting = 'x'", r"'greeting', which nothing reads. Write it below \[assistant\]."),
+        ("[qqq]", r"'qqq', which nothing reads. There is: \[assistant\], \[serve\]."),
+        (f"[assistant]\nhours = {'[' * 5_000}", "nested too deeply. Expected a TOML file with a section"),
         ("[assistant.generator]\nmodel = 'm'\nbase_url = 'ftp://x'", "expected an address"),
     ],
 )
@@ -159,6 +168,24 @@ def test_a_setting_that_is_none_is_refused(text: str, message: str, tmp_path: Pa
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_settings(tmp_path)
+
+
+def test_a_run_s_settings_may_stand_beside_the_assistant_s(tmp_path: Path) -> None:
+    path = tmp_path / "shoptalk.toml"
+    path.write_text(TEMPLATE + "\n[assistant]\ngreeting = 'Ahoy'\n[serve]\nthreads = 2\n", encoding="utf-8")
+    assert load_settings(tmp_path, path).greeting == "Ahoy"
+
+
+def test_a_folder_in_the_place_of_the_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "assistant.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"Cannot read .*assistant\.toml"):
+        load_settings(tmp_path)
+
+
+def test_rules_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(f"rule = {'[' * 5_000}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"Cannot read the rules .* nested too deeply"):
+        load_rules(tmp_path / "rules.toml")
 
 
 def test_hours_say_when_people_are_at_the_desk() -> None:

@@ -1,8 +1,10 @@
 """What reaches the application in size, pace and form; and what leaves it: headers, counts, and lines in the log."""
 
 import logging
+import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from shoptalk.serve import service
+from shoptalk.errors import ConfigError, StorageError
+from shoptalk.serve import database, service
 from shoptalk.serve.edge import MaskingFormatter, masked
 from shoptalk.serve.rates import Rates
-from shoptalk.serve.service_settings import ServeSettings
+from shoptalk.serve.service_settings import ServeSettings, load_serve_settings
 from tests.serve.fakes import FakeAssistant
 
 Serve = Callable[..., TestClient]
@@ -226,3 +229,84 @@ def test_a_full_disk_is_said_to_be_one_and_passes(
     )
     full[0] = False
     assert client.post("/v1/reply", json={"text": "A bicycle?"}).status_code == 200
+
+
+def test_knowledge_that_cannot_be_stored_is_told_apart_from_a_fault_and_no_folder_is_named(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(documents: Any) -> Any:
+        raise StorageError("Cannot write /srv/run/knowledge. The disk is full: free some space.")
+
+    assistant = FakeAssistant()
+    monkeypatch.setattr(assistant, "put", full)
+    document = {"id": "dogs.md", "text": "Dogs travel free."}
+    response = serve(assistant).post("/v1/knowledge", json={"documents": [document]})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "storage")
+    assert "/srv/run" not in response.text and "/srv/run/knowledge" in caplog.text
+    assert int(response.headers["retry-after"]) == 5
+
+
+def test_a_server_that_can_write_nothing_more_is_not_ready_until_it_can(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(database, "PROOF_SECONDS", 0.0)
+    client = serve()
+    client.post("/v1/reply", json={"text": "A bicycle?"})
+    assert client.get("/readyz").status_code == 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "serve.db-wal").stat().st_size, hard))  # as a full disk
+    try:
+        response = client.get("/readyz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "storage")
+    assert client.get("/readyz").json()["status"] == "ready"
+
+
+def test_whoever_asks_often_whether_it_is_ready_makes_it_write_rarely(serve: Serve, tmp_path: Path) -> None:
+    client, log = serve(), tmp_path / "serve.db-wal"
+    client.get("/readyz")
+    size = log.stat().st_size
+    assert all(client.get("/readyz").status_code == 200 for _ in range(20))
+    assert log.stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": []}),
+        ("/v1/embeddings", {"input": [3]}),
+        ("/v1/responses", {"input": 5}),
+        ("/v1/responses", {"input": [{"content": [{"x": 1}]}]}),
+    ],
+)
+def test_complaints_name_fields_as_they_are_sent_and_no_kinds_of_ours(
+    client: TestClient, path: str, body: dict[str, Any]
+) -> None:
+    message = client.post(path, json=body).json()["error"]["message"]
+    assert message.startswith("'input'") and "[" not in message and "(" not in message, message
+
+
+def test_a_field_that_nobody_knows_is_named_whatever_it_is_called(client: TestClient) -> None:
+    message = client.post("/v1/reply", json={"text": "A bicycle?", "more(1)": 2}).json()["error"]["message"]
+    assert message.startswith("'more(1)' is no field"), message
+
+
+@pytest.mark.parametrize(
+    ("line", "bound"),
+    [
+        ("handover_minutes = inf", "527040"),
+        ("token_minutes = 1e12", "527040"),
+        ("resume_days = 1e300", "3660"),
+        ("body_seconds = inf", "3600"),
+        (f"most_waiting = 1{'0' * 400}", "1000000"),
+        (f"per_key = 1{'0' * 400}", "1000000000"),
+    ],
+)
+def test_times_that_cannot_be_reckoned_with_are_refused_at_the_start_with_their_bound(
+    tmp_path: Path, line: str, bound: str
+) -> None:
+    (tmp_path / "assistant.toml").write_text(f"[serve]\n{line}\n", encoding="utf-8")
+    name = line.partition(" ")[0]
+    with pytest.raises(ConfigError, match=rf"(?s)^serve\.{name} = .*less than or equal to {bound}\b"):
+        load_serve_settings(tmp_path)

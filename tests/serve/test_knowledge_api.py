@@ -30,6 +30,14 @@ def test_a_document_whose_id_says_markdown_is_read_as_markdown(serve: Callable[.
     assert (passage.title, passage.text) == ("Dogs", "Dogs travel free.")
 
 
+def test_a_letter_and_its_accent_are_kept_as_one_sign(serve: Callable[..., TestClient]) -> None:
+    assistant = FakeAssistant()
+    new = {"id": "faehre", "title": "Fa\u0308hre", "text": "Die Fa\u0308hre fa\u0308hrt um acht."}
+    assert serve(assistant).post("/v1/knowledge", json={"documents": [new]}).status_code == 200
+    document = assistant.knowledge.documents["faehre"]
+    assert (document.metadata["title"], document.text) == ("F\u00e4hre", "Die F\u00e4hre f\u00e4hrt um acht.")
+
+
 def test_a_document_has_a_text_or_an_address_and_no_way_out_of_its_name(client: TestClient) -> None:
     for document in ({"id": "a"}, {"id": "a", "text": "x", "url": "https://example.com"}, {"id": "a b", "text": "x"}):
         assert client.post("/v1/knowledge", json={"documents": [document]}).status_code == 422

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from shoptalk.assistant.reply import Reply
 from shoptalk.records import Turn
+from shoptalk.serve import database
 from shoptalk.serve.application import create_app
 from shoptalk.serve.database import Database
 from shoptalk.serve.rows import Rows
@@ -108,11 +109,29 @@ def test_the_steps_lead_to_the_tables_that_the_code_knows(url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    database = Database(url)
-    with database._writing.connect() as connection:
+    there = Database(url)
+    with there._writing.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Rows.metadata) == []
-    database.close()
+    there.close()
     Database(url).close()  # a second start changes nothing
+
+
+def test_a_server_is_ready_only_where_the_database_may_be_written(
+    url: str, serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    monkeypatch.setattr(database, "PROOF_SECONDS", 0.0)
+    assert serve().get("/readyz").json()["status"] == "ready"
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("ALTER ROLE shoptalk SET default_transaction_read_only = on")  # as a replica is
+    try:
+        response = serve().get("/readyz")
+    finally:
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute("ALTER ROLE shoptalk RESET default_transaction_read_only")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "storage")
 
 
 class Wordy(FakeAssistant):

@@ -157,6 +157,27 @@ def test_a_reply_that_fails_is_tried_again_and_then_passed_on_to_a_person(serve:
     assert_answered_once(thread(client, answer["conversation"]))
 
 
+def test_where_no_answer_can_be_stored_nobody_is_said_to_have_the_conversation_and_the_same_key_is_answered_later(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = answerer.store_reply
+
+    def full(*given: Any, **choices: Any) -> Any:
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(answerer, "store_reply", full)
+    client = serve()
+    asked, key = {"text": "A bicycle?"}, {"Idempotency-Key": "once"}
+    response = client.post("/v1/reply", json=asked, headers=key)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (503, "not_answered_yet") and "stored" in error["message"]
+    assert int(response.headers["retry-after"]) == 5
+    monkeypatch.setattr(answerer, "store_reply", stored)
+    answer = client.post("/v1/reply", json=asked, headers=key).json()
+    assert answer["decision"] == "answer" and answer["conversation"] in error["message"]
+    assert_answered_once(thread(client, answer["conversation"]))
+
+
 def test_too_many_at_once_are_told_to_wait_and_nothing_of_theirs_is_accepted(serve: Serve) -> None:
     from shoptalk.serve.service_settings import ServeSettings
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,9 @@ def test_a_backup_holds_calibration_rules_and_logo_and_names_what_it_lacks(tmp_p
     assert open_artifact(other / "calibration") == open_artifact(run / "calibration")
     assert {name: (other / name).read_text(encoding="utf-8") for name in files} == files
     assert (other / "rules.toml.before-restore").read_text(encoding="utf-8") == "rule = [1]\n"
+    (run / "assistant.toml").write_text(settings + "[srve]\n", encoding="utf-8")  # which nothing that serves would take
+    back_up(run, tmp_path / "misspelt.zip")
+    assert {"rules.toml", "looks/logo.svg"} <= set(zipfile.ZipFile(tmp_path / "misspelt.zip").namelist())
     (run / "assistant.toml").write_text('[assistant]\nrules = "../rules.toml"\n', encoding="utf-8")
     assert back_up(run, tmp_path / "not" / "there" / "yet.zip")["files"] > 0
     assert back_up(run, tmp_path / "again.zip")["left_out"] == ["../rules.toml"]

@@ -1,5 +1,6 @@
 """What a visitor asks, read from a conversation's turns."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from shoptalk.records import Turn
 OURS = ("assistant", "agent", "bot", "system", "action", "tool")
 """Roles of turns that are not the visitor's."""
 _CONTEXT_CHARACTERS = 400
+_JOINERS = "\u200c\u200d"
+"""Signs without a width that words of Persian, or of Indian scripts, and emoji are spelt with."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,21 @@ class AskedTurn:
     def of(cls, turns: Sequence[Turn]) -> "AskedTurn":
         """Of the last turns that are the visitor's."""
         last: list[str] = []
-        # Half a character, which a message from bytes that are no UTF-8 may hold, is none that a tokenizer takes.
-        rest = [Turn(role=turn.role, text=turn.text.encode("utf-8", "replace").decode()) for turn in turns]
+        rest = [Turn(role=turn.role, text=_legible(turn)) for turn in turns]
         while rest and rest[-1].role not in OURS:
             last.insert(0, rest.pop().text.strip())
         before = tuple(turn.text.strip() for turn in rest if turn.role not in OURS and turn.text.strip())
         before_it = rest[-1].text.strip()[-_CONTEXT_CHARACTERS:] if rest else ""
         return cls("\n".join(text for text in last if text), before, before_it)
+
+
+def _legible(turn: Turn) -> str:
+    """A turn as a tokenizer and the rules read it: half a character, which a message from bytes that are no UTF-8 may
+    hold, becomes a question mark. Of what the visitor wrote, signs without a width are left out and letters of another
+    width are as usual: people paste both without seeing it.
+    """
+    text = turn.text.encode("utf-8", "replace").decode()
+    if turn.role in OURS or text.isascii():
+        return text
+    seen = (sign for sign in text if sign in _JOINERS or unicodedata.category(sign) != "Cf")
+    return unicodedata.normalize("NFKC", "".join(seen))

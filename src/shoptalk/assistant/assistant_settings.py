@@ -7,6 +7,7 @@ settings = load_settings(run, Path("shoptalk.toml"))
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -14,11 +15,13 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator
 
 from shoptalk.assistant.phrases import PHRASES
-from shoptalk.config.settings import did_you_mean, validate
+from shoptalk.config.settings import Config, did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
 
 FILE = "assistant.toml"
+SECTIONS = ("assistant", "serve")
+"""Of a settings file: the assistant's, and its server's."""
 FACE = "face."
 """With this begin the names of words on pages, which the server knows; the others are sentences of the assistant's."""
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
@@ -106,7 +109,7 @@ def load_settings(run: Path, path: Path | None = None) -> AssistantSettings:
         ConfigError: the file cannot be read, or a setting is unknown or out of range.
     """
     file = path or run / FILE
-    if path is None and not file.is_file():
+    if path is None and not file.exists():
         return AssistantSettings()
     tree = settings_section(file, "assistant")
     for key in ("rules", "logo", "pictures"):
@@ -140,17 +143,39 @@ def refuse_unknown_texts(texts: Mapping[str, str], known: Iterable[str], languag
             )
 
 
-def settings_section(file: Path, name: str) -> dict[str, Any]:
-    """One section of a settings file; empty where the file lacks it.
+def settings_section(file: Path, name: str, *, strict: bool = True) -> dict[str, Any]:
+    """One section of a settings file; empty where the file lacks it. Unless `strict`, what else is in the file may have
+    any names.
 
     Raises:
-        ConfigError: the file cannot be read, or what has this name is no section.
+        ConfigError: the file cannot be read, what has this name is no section, or the file has something of a name that
+            nothing reads, such as a section whose name is misspelt.
     """
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"Cannot read {file}: {error}. Expected a TOML file with a section [{name}].") from error
+    except RecursionError:
+        raise ConfigError(
+            f"Cannot read {file}: its values are nested too deeply. Expected a TOML file with a section [{name}]."
+        ) from None
+    if strict:
+        _refuse_unknown_names(file, tree)
     section = tree.get(name, {})
     if not isinstance(section, dict):
         raise ConfigError(f"{file}: `{name}` is a single value; expected a section [{name}].")
     return dict(section)
+
+
+def _refuse_unknown_names(file: Path, tree: Mapping[str, Any]) -> None:
+    """The file may be a `shoptalk.toml`, which has a run's settings beside the sections of assistant and server."""
+    for name in tree:
+        if name in SECTIONS or name in Config.model_fields:
+            continue
+        if name in AssistantSettings.model_fields:
+            advice = "Write it below [assistant]."
+        elif get_close_matches(name, known := [*SECTIONS, *Config.model_fields], n=1):
+            advice = did_you_mean(name, known)
+        else:
+            advice = f"There is: {', '.join(f'[{section}]' for section in SECTIONS)}."
+        raise ConfigError(f"{file} has {name!r}, which nothing reads. {advice}")

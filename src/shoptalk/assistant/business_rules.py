@@ -126,6 +126,11 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
         raise ConfigError(
             f"Cannot read the rules {path}: {error}. Expected a TOML file with [[rule]] sections."
         ) from error
+    except RecursionError:
+        raise ConfigError(
+            f"Cannot read the rules {path}: its values are nested too deeply. "
+            "Expected a TOML file with [[rule]] sections."
+        ) from None
     if set(tree) - {"rule"} or not isinstance(tree.get("rule", []), list):
         raise ConfigError(f"{path} holds {', '.join(sorted(tree))}; expected [[rule]] sections and nothing else.")
     rules = [

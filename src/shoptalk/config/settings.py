@@ -272,6 +272,10 @@ def load(path: Path | None = None, *, overrides: Iterable[str] = (), **values: A
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"Cannot read {path}: {error}. `shoptalk init` writes a valid shoptalk.toml.") from error
+        except RecursionError:
+            raise ConfigError(
+                f"Cannot read {path}: its values are nested too deeply. `shoptalk init` writes a valid shoptalk.toml."
+            ) from None
     for section in ("assistant", "serve"):  # of the assistant and its server, which read them themselves
         tree.pop(section, None)
     for item in overrides:
@@ -332,5 +336,5 @@ def _parse_value(text: str) -> Any:
     """A TOML value where it is one (numbers, booleans, lists), else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text

@@ -136,6 +136,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "The request or message is too large.",
         422: "A field is missing or not as it should be.",
         429: "Too many requests, or too much to do; Retry-After says when to try again.",
+        503: "Nothing can be stored or answered at present; Retry-After says when to try again.",
     }
-    every = sorted({400, 401, 403, 408, 413, 422, 429, *statuses})
+    every = sorted({400, 401, 403, 408, 413, 422, 429, 503, *statuses})
     return {status: {"description": meanings[status], "content": _ERROR} for status in every}

@@ -90,7 +90,7 @@ def _settings_files(folder: Path) -> tuple[list[str], list[str]]:
         return [], []
     inside, elsewhere = [FILE], list[str]()
     with contextlib.suppress(ConfigError):  # one that cannot be read is copied as it is
-        section = settings_section(folder / FILE, "assistant")
+        section = settings_section(folder / FILE, "assistant", strict=False)
         for name in (section[key] for key in _NAMED if isinstance(section.get(key), str) and section[key]):
             (inside if _may_be_named(name) else elsewhere).append(name)
     return inside, elsewhere

@@ -36,7 +36,8 @@ def complaint_of(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _problem(item: Mapping[str, Any]) -> str:
-    place, kind, details = _place(item["loc"]), item["type"], item.get("ctx", {})
+    kind, details = item["type"], item.get("ctx", {})
+    place = _place(item["loc"], named_by_sender=kind == "extra_forbidden")
     given = item.get("input")
     if kind == "json_invalid":
         return 'the body is no JSON; expected an object such as {"text": "…"}'
@@ -63,8 +64,12 @@ def _problem(item: Mapping[str, Any]) -> str:
     return f"{place}: {str(item['msg'])[:200]}"
 
 
-def _place(location: Sequence[Any]) -> str:
+def _place(location: Sequence[Any], *, named_by_sender: bool = False) -> str:
     where, *path = location or ("body",)
+    # Where a field may be of several kinds, pydantic puts its own name for the kind after the field's, such as
+    # "function-after[_readable(), constrained-str]". The last part is the sender's own word where nobody knows it.
+    ours, theirs = (path[:-1], path[-1:]) if named_by_sender else (path, [])
+    path = [*(part for part in ours if not (isinstance(part, str) and ("[" in part or "(" in part))), *theirs]
     name = ".".join(map(str, path))[:120]
     if not path or (where == "body" and isinstance(path[-1], int) and len(path) == 1):
         return f"the {where}"

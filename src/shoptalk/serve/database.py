@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.resources
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import TypeVar
 
 import alembic.command
 import alembic.config
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url, update
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from shoptalk.errors import InputError, StorageError
 from shoptalk.serve.rows import MAIN_SITE, SiteRow, new_id, utc_now
-from shoptalk.serve.sqlite import prepare_sqlite
+from shoptalk.serve.sqlite import prepare_sqlite, prove_sqlite_writes
 
 T = TypeVar("T")
 READERS = 4
+PROOF_SECONDS = 5.0
+"""For so long a proof that the database can be written is not repeated: whoever asks may ask often."""
 
 
 class Database:
@@ -27,7 +30,7 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.url = make_url(url)
-            lite = self.url.get_backend_name() == "sqlite"
+            self._lite = self.url.get_backend_name() == "sqlite"
             # What an error tells goes into the log, and the parameters are what visitors wrote.
             self._reading = create_engine(self.url, pool_size=READERS + 2, hide_parameters=True)
             self._writing = create_engine(self.url, pool_size=1, max_overflow=0, hide_parameters=True)
@@ -36,9 +39,10 @@ class Database:
                 f"--db {url!r} is no database that can be opened ({error}). Give a URL such as "
                 "sqlite:///path/to/serve.db, or leave it out: the database is then inside the run."
             ) from None
-        if lite:
+        if self._lite:
             prepare_sqlite(self._reading, writes=False)
             prepare_sqlite(self._writing, writes=True)
+        self._proved = -PROOF_SECONDS
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         try:
@@ -71,6 +75,28 @@ class Database:
     async def read(self, question: Callable[[Session], T]) -> T:
         """One question."""
         return await asyncio.wrap_future(self._readers.submit(self.read_now, question))
+
+    async def prove_writes(self) -> None:
+        """Write something that changes nothing, unless that went well a moment ago.
+
+        Raises:
+            StorageError: it cannot be written: the disk is full, or this is a copy that may only be read.
+        """
+        await asyncio.shield(asyncio.wrap_future(self._writer.submit(self._prove_writes)))
+
+    def _prove_writes(self) -> None:
+        if time.monotonic() - self._proved < PROOF_SECONDS:
+            return
+        try:
+            with self._writing.connect() as connection, connection.begin() as transaction:
+                if self._lite:
+                    prove_sqlite_writes(connection)
+                else:  # the page is written to, or refused, at once; nothing of it need stay
+                    connection.execute(update(SiteRow).where(SiteRow.id == MAIN_SITE).values(name=SiteRow.name))
+                    transaction.rollback()
+        except DatabaseError as error:
+            raise StorageError(f"The database cannot be written ({error.orig}).") from None
+        self._proved = time.monotonic()
 
     def _write(self, change: Callable[[Session], T]) -> T:
         with Session(self._writing, expire_on_commit=False) as session, session.begin():

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 
+from shoptalk.errors import StorageError
 from shoptalk.serve.refusals import Refused
 from shoptalk.serve.service import Service
 
@@ -97,8 +98,11 @@ class Edge:
                 raise
             refusals.clear()
             await refusal_response(refusal)(scope, receive, answer)
-        except OperationalError as error:  # the disk is full, or another program holds the database
-            log.error("%s %s: the database refuses: %s", scope["method"], route_of(scope), error.orig)
+        except (OperationalError, StorageError) as error:
+            # The disk is full, or another program holds the database or the knowledge. What a StorageError says names
+            # folders and is for the owner: it goes into the log alone.
+            reason = error.orig if isinstance(error, OperationalError) else error
+            log.error("%s %s: nothing can be stored: %s", scope["method"], route_of(scope), reason)
             if begun:
                 raise
             refusals.clear()

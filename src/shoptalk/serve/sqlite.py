@@ -27,6 +27,16 @@ def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def prove_sqlite_writes(connection: Connection) -> None:
+    """Change nothing, yet in a way that the commit writes a page to the disk.
+
+    A change that is rolled back proves nothing here: SQLite writes at the commit. And it leaves out the writing of a
+    row that is as it was; of the number that programs may keep in the file it does not.
+    """
+    number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA user_version = {int(number)}")
+
+
 def copy_sqlite(source: Path, target: Path) -> None:
     """A complete copy as of one moment, also while a server writes.
 

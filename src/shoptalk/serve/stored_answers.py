@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shoptalk.serve.handover import told
 from shoptalk.serve.refusals import Refused
-from shoptalk.serve.rows import ConversationRow, MessageRow, ReplySourceRow, TraceRow
+from shoptalk.serve.rows import ASSISTANT, ConversationRow, MessageRow, ReplySourceRow, TraceRow
 from shoptalk.serve.threads import SOURCE_FIELDS
 
 
@@ -69,11 +69,24 @@ class StoredAnswer:
 
 
 def answer_to(session: Session, message: str, texts: Mapping[str, str]) -> StoredAnswer:
-    """What was answered to a visitor's message."""
+    """What was answered to a visitor's message.
+
+    Raises:
+        Refused: it is not answered yet, though no person has the conversation: answering failed for now.
+    """
     asked = session.scalars(select(MessageRow).where(MessageRow.id == message)).one()
-    if asked.answered_by is None:
-        return _held(session, asked.conversation_id, texts)
-    return answer_of(session, asked.answered_by, texts)
+    if asked.answered_by is not None:
+        return answer_of(session, asked.answered_by, texts)
+    conversation = session.get_one(ConversationRow, asked.conversation_id)
+    if conversation.held_by == ASSISTANT:
+        raise Refused(
+            503,
+            "not_answered_yet",
+            "The message is stored and will be answered, but it cannot be at present. Send it again in a moment under "
+            f"the same Idempotency-Key, or read the conversation {conversation.id!r}.",
+            retry_after=5.0,
+        )
+    return _held(session, conversation.id, texts)
 
 
 def _held(session: Session, conversation: str, texts: Mapping[str, str]) -> StoredAnswer:

@@ -1,5 +1,6 @@
 """The knowledge: which documents are there; adding and removing some while replies go on."""
 
+import unicodedata
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -72,7 +73,10 @@ async def _read(service: Service, new: NewDocument) -> Document:
     if (new.text is None) == (new.url is None):
         raise Refused(422, "text_or_url", f"Give {new.id!r} a text or a url: one of the two.")
     text = new.text if new.text is not None else await _fetched(service, str(new.url))
-    about = {"title": new.title, "link": new.link or new.url}
+    # A letter and its accent are one sign, as visitors' questions have them: programs send them in either way.
+    text = unicodedata.normalize("NFC", text)
+    title = unicodedata.normalize("NFC", new.title) if new.title is not None else None
+    about = {"title": title, "link": new.link or new.url}
     metadata = Metadata({name: value for name, value in about.items() if value is not None})
     return Document(id=new.id, source=new.id, text=text, metadata=metadata)
 

@@ -19,10 +19,13 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz", responses=refusals())
 async def ready(service: TheService) -> dict[str, Any]:
-    """It answers: the assistant is loaded and the database can be read. `remarks` are what its owner should know."""
+    """It answers: the assistant is loaded, and the database can be read and written, for every message is stored before
+    it is answered. `remarks` are what its owner should know.
+    """
     if service.answerer.draining:
         raise Refused(429, "stopping", "The server is about to stop.", retry_after=2.0)
     await service.database.read(lambda session: session.execute(text("SELECT 1")).scalar())
+    await service.database.prove_writes()
     return {"status": "ready", "remarks": list(service.assistant.remarks)}
 
 
