@@ -153,6 +153,10 @@ def test_another_base_is_told_apart_from_the_users_text() -> None:
         "On another base, and with your labels' names and unlabelled text, the assistant answers 82.0 % of unseen "
         "messages correctly against 54.2 % on the first, without any of it (+27.8 points"
     )
+    assert said.endswith(
+        " Against that base, what was trained with mlm changed the result by -3.0 points (-4.0 to -2.0), and is no "
+        "part of that."
+    )
     alone = a_ladder(54.2, 60.0, steps=("plain head", "another base"), counted=1)
     said = brought(alone, a_ruling("keep_base", None, None), candidate=None)
     assert said.startswith(

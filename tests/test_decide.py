@@ -394,6 +394,12 @@ def test_where_only_the_number_of_examples_is_wanting_as_many_are_asked_for_and_
     assert "About 100 labelled examples are enough where they show what these do." in answer.decision.sentence
 
 
+def test_where_few_examples_show_a_loss_a_hundred_such_would_decide_and_no_gain_is_supposed():
+    answer = decided(an_estimate([-45.0], [8.0], n=60), n_clusters=60)
+    assert answer.decision.choice == "inconclusive" and answer.labels_needed == 100 and answer.settles is None
+    assert "would settle it if the true gain" not in answer.decision.sentence
+
+
 def test_seventeen_labels_decide_nothing_of_what_is_outside_its_guards_either():
     answer = decided(an_estimate([3.0], [0.1], n=17), {"entry0": "it forgot too much."}, n_clusters=17)
     assert answer.decision.choice == "inconclusive"

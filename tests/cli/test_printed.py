@@ -88,13 +88,14 @@ def test_forecast_and_fact_stand_side_by_side_where_there_was_a_forecast() -> No
 
 def test_what_losers_cost_is_told_where_several_candidates_trained_the_dearest_first() -> None:
     rows = [
-        {"objective": "mlm", "seconds": 31.0, "share": 0.08},
-        {"objective": "neighbours", "seconds": 200.0, "share": 0.54},
+        {"objective": "mlm", "seconds": 11.0, "share": 0.03, "went_on": False},
+        {"objective": "neighbours", "seconds": 200.0, "share": 0.54, "went_on": True},
+        {"objective": "simcse", "seconds": 20.0, "share": 0.05, "went_on": False},
     ]
-    assert "did not go on: 31 s, 8% (neighbours 54%, mlm 8%)" in printed.verdict(
+    assert "did not go on: 31 s, 8% (simcse 5%, mlm 3%)" in printed.verdict(
         verdict(spent=spent(candidates=rows)), RUN, drops={}
     )
-    assert "did not go on" not in printed.verdict(verdict(spent=spent(candidates=rows[1:])), RUN, drops={})
+    assert "did not go on" not in printed.verdict(verdict(spent=spent(candidates=rows[1:2])), RUN, drops={})
 
 
 def test_answers_out_of_scope_say_so_and_no_label_is_a_dash() -> None:

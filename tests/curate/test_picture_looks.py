@@ -62,3 +62,23 @@ def test_the_same_drawing_elsewhere_on_the_ground_is_another_picture() -> None:
         image.paste("black", (left, 500, left + 24, 520))
         looks.append(look_at(image))
     assert not alike(looks[0], looks[1], most_bits=12)
+
+
+def product_shot(seed: int) -> Image.Image:
+    """A drawn thing on a plain ground, with the noise of a camera."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (160, 160), tuple(int(c) for c in rng.integers(170, 240, 3)))
+    left, top, width, height = (int(n) for n in rng.integers(20, 70, 4))
+    ImageDraw.Draw(image).rectangle(
+        (left, top, left + width, top + height), fill=tuple(int(c) for c in rng.integers(0, 160, 3))
+    )
+    noisy = np.asarray(image, dtype=np.int16) + rng.normal(0, 4, (160, 160, 1)).astype(np.int16)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def test_copies_of_pictures_on_a_plain_and_noisy_ground_are_alike_and_others_are_not() -> None:
+    looks = [look_at(product_shot(seed)) for seed in range(30)]
+    copies = [look_at(saved(product_shot(seed), 60)) for seed in range(30)]
+    found = [[alike(look, copy, most_bits=12) for copy in copies] for look in looks]
+    assert np.diag(found).mean() >= 0.9
+    assert not (np.array(found) & ~np.eye(30, dtype=bool)).any()

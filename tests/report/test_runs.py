@@ -56,7 +56,7 @@ def test_runs_whose_intervals_do_not_overlap_are_ranked_whatever_their_order() -
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        (run("b", 9.0, parents={"labels": OTHER}), "their labels files differ (SHA-256 1a1a1a1a and 2b2b2b2b)"),
+        (run("b", 9.0, parents={"labels": OTHER}), "their labels files differ (SHA-256 1a1a1a1a and SHA-256 2b2b2b2b)"),
         (run("b", 9.0, parents={"test": TEST}), "their test sets differ (none was given and SHA-256 3c3c3c3c)"),
         (run("b", 9.0, shots=10), "they were measured with 5 and 10 labels per class"),
         (run("b", 9.0, base="other", parents={"base": OTHER}), "they start from different bases (minilm and other)"),

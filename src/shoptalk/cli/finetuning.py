@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shoptalk.cli import printed
-from shoptalk.cli.options import Budget, ConfigFile, Force, Json, Labels, Out, Price, Seed, Set, messages_given, show
+from shoptalk.cli.options import (
+    Budget,
+    ConfigFile,
+    Force,
+    Json,
+    Out,
+    Price,
+    Seed,
+    Set,
+    TextLabels,
+    messages_given,
+    show,
+)
 from shoptalk.config import Config, load
 from shoptalk.errors import InputError
 from shoptalk.progress import Console
@@ -30,7 +42,7 @@ def finetune(
     sources: Annotated[
         list[Path] | None, typer.Argument(help="Documents, for --task ground; a file of pairs, for translate.")
     ] = None,
-    labels: Labels = None,
+    labels: TextLabels = None,
     task: Annotated[
         str,
         typer.Option(

@@ -18,8 +18,9 @@ Labels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns
 Pairs = Annotated[
     Path | None, typer.Option(help="JSON Lines with question and passage or document, for the task answer.")
 ]
-NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label.")]
-NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns text,label.")]
+NeededLabels = Annotated[Path, typer.Option(help="CSV or JSONL with the columns text,label or image,label.")]
+TextLabels = Annotated[Path | None, typer.Option(help="CSV or JSONL with the columns text,label.")]
+NeededTest = Annotated[Path, typer.Option(help="Test examples: CSV or JSONL with the columns of the labels.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 Base = Annotated[
     str | None, typer.Option(help="minilm, mpnet, scratch:mini, a hub id, or a folder; `shoptalk models`.")

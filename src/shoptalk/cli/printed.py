@@ -313,7 +313,7 @@ def _losers_text(spent: Result) -> list[str]:
     """What each candidate cost, where there were several; nothing to tell where one was trained alone."""
     if len(spent["candidates"]) < 2:
         return []
-    rows = sorted(spent["candidates"], key=lambda row: -float(row["seconds"]))
+    rows = sorted((row for row in spent["candidates"] if not row["went_on"]), key=lambda row: -float(row["seconds"]))
     each = ", ".join(f"{row['objective']} {row['share']:.0%}" for row in rows)
     lost = spent["losers"]
     return [f"of it on candidates that did not go on: {span(lost['seconds'])}, {lost['share']:.0%} ({each})"]

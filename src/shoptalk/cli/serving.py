@@ -1,5 +1,7 @@
 """The commands about serving: `serve`, `keys`, `backup` and `restore`."""
 
+import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +28,10 @@ def serve(
     """Serve the assistant of a run over HTTP, from its folders alone."""
     from shoptalk.serve.server import serve as serve_run
 
-    serve_run(run, host=host, port=port, db=db, config=config, tell=lambda line: typer.echo(line, err=True))
+    tell = partial(typer.echo, err=True)
+    with contextlib.suppress(KeyboardInterrupt):  # which is how it is ended, and not an interruption of anything
+        serve_run(run, host=host, port=port, db=db, config=config, tell=tell)
+    tell("Stopped; conversations and knowledge are stored.")
 
 
 @commands.command()

@@ -96,7 +96,9 @@ def export(model: str, out: Path, *, form: str = "onnx", quantize: str = "none",
 def weights_in(folder: Path, form: str) -> tuple[Path, int]:
     """What another program opens of an export, and the bytes that it takes."""
     if form == "onnx":
-        return folder / "model.onnx", sum(path.stat().st_size for path in folder.glob("*.onnx"))
+        graphs = sorted(folder.glob("*.onnx"))
+        # A pair has two, of its pictures and its texts.
+        return graphs[0] if len(graphs) == 1 else folder, sum(path.stat().st_size for path in graphs)
     place = folder / (SAVED_MODEL if form == "tensorflow" else WEIGHTS)
     files = place.rglob("*") if place.is_dir() else [place]
     return place, sum(path.stat().st_size for path in files if path.is_file())

@@ -5,15 +5,15 @@
     table.near(look)                            # the number of an earlier one that looks alike, or None
     table.add(look)
 
-A look is a difference hash of 256 bits (whether each cell of a 17 x 16 grey picture is brighter than the next to its
-right; Krawetz, "Kind of like that", 2013), an 8 x 8 thumbnail in colour, and a hash of the pixels. Two are alike where
-few bits differ and the thumbnails differ little as well, on average and in each cell. Of a picture that is mostly plain
-these say little: "12:40" and "12:45" on white differ in no bit and in no cell. So its look also has what stands on the
-plain ground, cut out and drawn in 32 x 32 grey cells, which must differ little in each cell and lie in the same place.
-Copies that were scaled, saved again or made a little brighter are alike; cropped and turned ones are not, and neither
-are some copies of drawings in low quality. Two pages of text in which one word differs may be alike still. Where no
-bit may differ, pictures of equal pixels are alike and no others. What that finds and misses is measured: docs/log.md,
-2026-11-30.
+A look is a difference hash of 256 bits (whether the next cell to the right is brighter than each of a 17 x 16 grey
+picture; Krawetz, "Kind of like that", 2013; here brighter by more than noise is), an 8 x 8 thumbnail in colour, and a
+hash of the pixels. Two are alike where few bits differ and the thumbnails differ little as well, on average and in each
+cell. Of a picture that is mostly plain these say little: "12:40" and "12:45" on white differ in no bit and in no cell.
+So its look also has what stands on the plain ground, cut out and drawn in 32 x 32 grey cells, which must differ little
+in each cell and lie in the same place. Copies that were scaled, saved again or made a little brighter are alike;
+cropped and turned ones are not, and neither are some copies of drawings in low quality. Two pages of text in which one
+word differs may be alike still. Where no bit may differ, pictures of equal pixels are alike and no others. What that
+finds and misses is measured: docs/log.md, 2026-11-30.
 
 A look is compared with those alone that share a band of bits with it, which are all that can be alike (`_Hashes`):
 0.7 seconds for 20,000 pictures, 8 seconds for 180,000 (measured on CIFAR-10 and crops of it, one AVX2 core). Comparing
@@ -38,6 +38,10 @@ _MOST_APART = 6 * 3 * THUMBNAIL**2
 """Summed difference of two thumbnails up to which they may be of one picture: 6 of 255 on average."""
 _MOST_CELL_APART = 10
 """Difference of two thumbnails in one cell and colour up to which they may be of one picture, of 255."""
+_BRIGHTER = 4
+"""How much brighter, of 255, the next cell must be for its bit: where a picture is plain, less is noise, of the camera
+or of JPEG, and would make other bits of every copy.
+"""
 _PLAIN_SHARE = 0.7
 """Share of the hash's neighbouring cells without a difference from which a picture is mostly plain. Photographs of
 clothes have up to 0.41, CIFAR-10 up to 0.75, texts on white 0.72 and more.
@@ -98,7 +102,7 @@ def look_at(image: Image.Image) -> PictureLook:
     plain = (np.abs(np.diff(cells, axis=1)) <= 1).mean() >= _PLAIN_SHARE
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return PictureLook(
-        np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64),
+        np.packbits(np.diff(cells, axis=1) > _BRIGHTER).view(np.uint64),
         np.asarray(small, dtype=np.uint8).reshape(-1),
         _hash_of_pixels(image),
         _ink_of(image) if plain else None,

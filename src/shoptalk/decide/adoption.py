@@ -77,7 +77,8 @@ def verdict(
     examples, unit = estimate.measure.examples, estimate.measure.difference
     needed, settles = None, None
     more = f" More {examples} are not read; a longer training may show a larger gain." if enough else ""
-    if proven and estimate.measure.grows:  # so that nothing but the number of examples is wanting
+    shown = bool(proven) or estimate.high[best] < smallest_gain  # so that nothing but the number of examples is wanting
+    if shown and not enough and estimate.measure.grows:
         needed = round_up(max(estimate.n_examples + 1.0, estimate.n_examples * FEWEST_CLUSTERS / n_clusters))
         more = f" About {needed:,} {examples} are enough where they show what these do."
     elif estimate.measure.grows:

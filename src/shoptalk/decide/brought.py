@@ -104,6 +104,10 @@ def _by_training(
         return f"{training} {no_part} {change} {gain}, and make something else worse."
     if not counted:
         return f"{training} {changed} {gain}."
+    if ANOTHER_BASE in counted:  # which is what it is held against, and may be far ahead of the base that was trained
+        against = "On the test, against" if on_test else "Against"
+        yet = " yet" if ruling.decision.choice == "inconclusive" and low > 0 else ""
+        return f"{against} that base, what was trained with {candidate} {changed} {gain}, and is no part of that{yet}."
     part = "no part of that"
     if ruling.decision.choice == "inconclusive":
         part = "no part of that yet" if low > 0 else "no proven part of that"

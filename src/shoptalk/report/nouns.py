@@ -39,12 +39,17 @@ def nouns_for(kind: str | None) -> Nouns:
 
 def units_together(kinds: Iterable[str | None]) -> str:
     """What the trainings of several runs are counted in: tokens or patches."""
-    return " or ".join(dict.fromkeys(nouns_for(kind).units for kind in kinds))
+    return _together(nouns_for(kind).units for kind in kinds)
 
 
 def kept_together(kinds: Iterable[str | None]) -> str:
     """All that several runs read: texts or pictures."""
-    return " or ".join(dict.fromkeys(nouns_for(kind).kept for kind in kinds))
+    return _together(nouns_for(kind).kept for kind in kinds)
+
+
+def _together(words: Iterable[str]) -> str:
+    """Each word once, also of those that are two words already."""
+    return " or ".join(dict.fromkeys(part for word in words for part in word.split(" and ")))
 
 
 def counted_by_document(kind: str) -> bool:

@@ -133,9 +133,9 @@ def _reasons(one: RunRow, other: RunRow) -> list[str]:
     differ = {name for name in mine if mine[name] != yours[name]}
     found = []
     if "labels" in differ:
-        found.append(f"their labels files differ (SHA-256 {_hash(mine['labels'])} and {_hash(yours['labels'])})")
+        found.append(f"their labels files differ ({_file(mine['labels'])} and {_file(yours['labels'])})")
     if "test" in differ:
-        found.append(f"their test sets differ ({_test(mine['test'])} and {_test(yours['test'])})")
+        found.append(f"their test sets differ ({_file(mine['test'])} and {_file(yours['test'])})")
     if "shots" in differ:
         found.append(f"they were measured with {mine['shots'] or 'all'} and {yours['shots'] or 'all'} labels per class")
     if "metric" in differ:
@@ -225,7 +225,7 @@ def _hash(value: str | None) -> str | None:
     return value[:8] if value else value
 
 
-def _test(value: str | None) -> str:
+def _file(value: str | None) -> str:
     return f"SHA-256 {_hash(value)}" if value else "none was given"
 
 
