@@ -87,7 +87,7 @@ def test_signs_that_words_are_spelt_with_and_what_we_said_stay() -> None:
     persian, family = "\u0645\u06cc\u200c\u0631\u0648\u062f", "\U0001f469\u200d\U0001f467"
     asked = AskedTurn.of(visitor("A cabin of 9\u00a0m\u00b2?", "It has 9\u00a0m\u00b2.", f"{persian} {family}"))
     assert asked.message == f"{persian} {family}"
-    assert (asked.before, asked.last) == (("A cabin of 9 m2?",), "It has 9\u00a0m\u00b2.")
+    assert (asked.before, asked.last) == (("A cabin of 9\u00a0m\u00b2?",), "It has 9\u00a0m\u00b2.")
 
 
 def test_a_message_of_unseen_signs_alone_is_asked_for_again(assistant: Assistant) -> None:

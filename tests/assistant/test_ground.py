@@ -261,6 +261,7 @@ def test_abbreviations_without_end_are_read_in_no_time(text: str) -> None:
         ("Mondays the kiosk at the harbour is open.", "Tuesdays the kiosk at the harbour is open."),
         ("Bus line A stops at the harbour.", "Bus line B stops at the harbour."),
         ("The cabin is on deck 3A near the stairs.", "The cabin is on deck 3B near the stairs."),
+        ("The spa is on deck B.", "The spa is on deck A."),
     ],
 )
 def test_weekdays_and_letters_are_names(said: str, read: str) -> None:
@@ -272,10 +273,27 @@ def test_weekdays_and_letters_are_names(said: str, read: str) -> None:
     [
         ("We open at Marta's kiosk.", "We open at the kiosk of Marta."),
         ("Room no. 5 is on the first floor.", "Room 5 is on the first floor."),
+        ("Wear a T-shirt on the boat.", "Wear a t-shirt on the boat."),
     ],
 )
 def test_neither_whose_it_is_nor_a_number_s_abbreviation_refuses_a_sentence(said: str, read: str) -> None:
     assert unsupported(said, read) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("There is no 24-hour reception.", "There is a 24-hour reception."),
+        ("There is no 5 pm ferry.", "There is a 5 pm ferry."),
+        ("There are no 2-bed rooms.", "There are 2-bed rooms."),
+    ],
+)
+def test_no_before_a_number_denies(said: str, read: str) -> None:
+    assert unsupported(said, read) == "denies something, and nothing that it cites does"
+
+
+def test_a_unit_that_nothing_read_has_beside_its_number_must_stand_there() -> None:
+    assert "telling words" in str(unsupported("The tour lasts 5 hours.", "The tour has 5 guides."))
 
 
 def test_an_endpoint_that_drips_is_given_up_when_its_time_is_over(found: list[Found]) -> None:

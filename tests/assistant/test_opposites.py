@@ -58,9 +58,7 @@ FRAMES = (
     ("Das Alter beträgt {} 6 Jahre.", "minimal", "höchstens"),
     ("Das Alter beträgt {} 6 Jahre.", "mindestens", "maximal"),
     ("Parcels of {} 5 kg are free.", "up to", "over"),
-    ("The bar is open {} 9.", "until", "from"),
     ("Pakete {} 5 kg sind frei.", "bis zu", "über"),
-    ("Die Bar ist {} 9 Uhr offen.", "bis", "ab"),
 )
 BESIDE = "The saloon is not for dogs. Im Salon sind Hunde nicht erlaubt."
 """So that a denial is one that the passage has."""

@@ -71,6 +71,8 @@ def test_a_foreign_picture_alone_is_asked_about_and_nothing_is_cited(assistant: 
     assert (reply.decision, reply.reason, reply.cited) == ("clarify", "unknown_picture", [])
     reply = assistant.reply(visitor("How much does a lantern cost in the shop?"), picture=file.getvalue())
     assert reply.text.startswith("I do not recognise this picture.")
+    reply = assistant.reply(visitor("What on earth is a zygote?"), picture=file.getvalue())
+    assert (reply.decision, reply.reason, reply.cited) == ("clarify", "unknown_picture", [])
 
 
 def test_what_a_visitor_writes_with_a_picture_is_looked_up_with_its_caption(assistant: Assistant) -> None:
@@ -145,3 +147,6 @@ def test_an_album_that_lacks_pictures_says_so_until_one_of_them_is_back(tmp_path
     away.rename(tmp_path / "3.png")
     assert opened() == (8, False, True)
     assert opened() == (8, False, False)
+    for number in range(5):
+        (tmp_path / f"{number}.png").unlink()
+    assert opened() == (8, False, False)  # an album whose files have gone since is better than none

@@ -8,7 +8,7 @@ from shoptalk.assistant import fulltext, ground, opposites
 from shoptalk.commands import question_prompts, questions, round_trip
 from shoptalk.text import measured_numbers, number_words, plain_sentences, stated_facts
 
-PINNED = (5, "7688adaa99fe")
+PINNED = (5, "66070a53aa4c")
 """The number, and the digest of what decides."""
 
 

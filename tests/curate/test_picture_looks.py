@@ -1,6 +1,7 @@
 """Near duplicates of pictures on plain ground: another text is another picture, a copy is the same one."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -62,6 +63,40 @@ def test_the_same_drawing_elsewhere_on_the_ground_is_another_picture() -> None:
         image.paste("black", (left, 500, left + 24, 520))
         looks.append(look_at(image))
     assert not alike(looks[0], looks[1], most_bits=12)
+
+
+def textured(seed: int, grain: int) -> Image.Image:
+    """An even surface, as of cloth, with a grain of so many pixels."""
+    rng = np.random.default_rng(seed)
+    small = rng.normal(128, 20, (256 // grain, 256 // grain)).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.kron(small, np.ones((grain, grain), dtype=np.uint8))).convert("RGB")
+
+
+@pytest.mark.parametrize("grain", [1, 2, 4])
+def test_two_pieces_of_one_even_surface_are_two_pictures(grain: int) -> None:
+    one, other = look_at(textured(0, grain)), look_at(textured(1, grain))
+    assert not alike(one, other, most_bits=12)
+    assert alike(one, look_at(saved(textured(0, grain), 90)), most_bits=12)
+
+
+@pytest.mark.parametrize("texts", [("Gate 3", "Gate 8"), ("12:40", "12:45")])
+def test_different_texts_on_a_ground_that_grows_brighter_are_not_alike(texts: tuple[str, str]) -> None:
+    looks = []
+    for text in texts:
+        ground = np.tile(np.linspace(190, 245, 640), (480, 1)).astype(np.uint8)
+        image = Image.fromarray(ground).convert("RGB")
+        ImageDraw.Draw(image).text((320, 240), text, fill="black", font=ImageFont.load_default(64), anchor="mm")
+        looks.append(look_at(image))
+    assert not alike(*looks, most_bits=12)
+
+
+def test_thousands_of_plain_pictures_are_compared_in_seconds() -> None:
+    table, begun = LookTable(most_bits=12), time.process_time()
+    for number in range(1_500):
+        look = look_at(sign(f"{number:04}", (64, 48), 24))
+        table.near(look)
+        table.add(look)
+    assert time.process_time() - begun < 30.0
 
 
 def product_shot(seed: int) -> Image.Image:

@@ -156,7 +156,7 @@ def test_what_is_left_out_is_told_once_and_kept(tmp_path: Path) -> None:
         targets = prepare_targets(world, "sft", SPEC, corpus, model, str(tmp_path / "model"))
         assert targets is not None
         assert list(targets["written"]) == [4, 8] and list(targets["left_out"]) == [0]
-        assert "cuts or changes 'no, never!'" in targets["reasons"][0]
+        assert "cuts or changes 'no, never!'" in targets["reason"][0]
     (line,) = said
     assert line.startswith("plan: sft leaves out 1 of 3 conversations. The chat template of")
 

@@ -41,7 +41,12 @@ def test_an_open_question_is_answered_by_labels_first_and_then_by_longer_trainin
     assert "about 1,200 in all instead of 300" in found[0][0]
     assert found[0][1] is not None and "--labels 'the labels.csv'" in found[0][1]
     assert "still 1.1 points better" in found[1][0]
-    assert found[1][1] is not None and found[1][1].endswith("--budget 12m") and "=6m" not in found[1][1]
+    assert found[1][1] is not None and found[1][1].endswith("--budget 4m") and "6m" not in found[1][1]
+
+
+def test_a_longer_budget_is_longer_than_what_was_allowed_and_not_only_than_what_was_taken() -> None:
+    found = asked(verdict("keep_base"), skipped={"turns": "the budget is too small for it"}, allowed=360.0)
+    assert any("Compare turns too" in say and str(command).endswith("--budget 12m") for say, command in found)
 
 
 def test_a_command_for_the_same_folder_replaces_its_verdict_and_one_for_another_has_nothing_to_replace() -> None:
@@ -112,14 +117,14 @@ def test_a_base_that_is_kept_has_other_candidates_and_more_text_suggested() -> N
         for say, command in found
     )
     dear = asked(verdict("keep_base"), skipped={"turns": "the budget is too small for it"})
-    assert any("Compare turns too" in say and str(command).endswith("--budget 12m") for say, command in dear)
+    assert any("Compare turns too" in say and str(command).endswith("--budget 4m") for say, command in dear)
 
 
 def test_pilots_that_came_out_close_are_given_more_and_clear_ones_are_not() -> None:
     rows = [entry("mlm", 10, 0.9, eliminated=True), entry("neighbours", 10, 1.2), entry("neighbours", 60, 0.4)]
     found = asked(verdict("keep_base", candidates=rows))
     assert any("after 10 steps neighbours was 0.3 points ahead" in say for say, _ in found)
-    assert any(str(command).endswith("--budget 12m") for _, command in found)
+    assert any(str(command).endswith("--budget 4m") for _, command in found)
     clear = [entry("mlm", 10, -0.9, eliminated=True), *rows[1:]]
     assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=clear)))
     assert not any("pilots" in say for say, _ in asked(verdict("keep_base", candidates=rows[1:])))

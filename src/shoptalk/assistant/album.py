@@ -27,8 +27,6 @@ from shoptalk.records import Document
 from shoptalk.text.corpus import plain_wording
 
 FOLDER = "album"
-LEFT_OUT = "left_out"
-"""Under which an album's manifest says how many of the run's pictures could not be read when it was made."""
 MAX_WRONG = 0.05
 """Most wrong ones among the pictures that are recognised."""
 
@@ -83,12 +81,11 @@ class Album:
         settings = {"max_wrong": max_wrong, "size": encoder.size, "readings": READINGS}
         parents = {"encoder": artifact.content, "corpus": corpus.content}
         made = open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents))
-        left_out = None if made is None else made.readings.get(LEFT_OUT)  # an earlier version did not count them
-        if left_out is None or (left_out and _some_came_back(run, encoder.size)):
+        left_out = 0 if made is None else _left_out(run)
+        if made is None or (left_out and _more_can_be_read(run, encoder.size)):
             tell(f"pictures: embedding those of {run} and calibrating on distorted copies")
-            documents, pictures, missing = _read(run, encoder.size, tell)
-            counted = {LEFT_OUT: float(missing)}
-            with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents, readings=counted) as folder:
+            documents, pictures = _read(run, encoder.size, tell)
+            with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents) as folder:
                 same = _same_captions(documents)
                 name = chosen_reading(encoder, pictures, same=same, max_wrong=max_wrong, tell=tell)
                 reading = reading_of(name, encoder)
@@ -100,7 +97,7 @@ class Album:
                 write_text(folder / "documents.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in documents))
                 write_text(folder / "calibration.json", result.model_dump_json(indent=1))
         elif left_out:
-            tell(_gone(int(left_out)))
+            tell(_gone(left_out))
         handed_out(run / FOLDER)
         result = read_record(run / FOLDER / "calibration.json", AlbumCalibration)
         kept = _documents_in(run)
@@ -133,10 +130,17 @@ def _documents_in(run: Path) -> list[Document]:
     return [Document.model_validate_json(line) for line in lines]
 
 
-def _some_came_back(run: Path, size: int) -> bool:
-    """Whether a picture that the album lacks can be read."""
-    held = {document.id for document in _documents_in(run)}
-    return any(_pixels_of(document, size) is not None for document in _with_pictures(run) if document.id not in held)
+def _left_out(run: Path) -> int:
+    """How many of the run's pictures could not be read when the album was made."""
+    return sum(1 for _ in _with_pictures(run)) - len(_documents_in(run))
+
+
+def _more_can_be_read(run: Path, size: int) -> bool:
+    """Whether the picture files are there of more documents than the album holds: one that was made from files which
+    have gone since is better than none.
+    """
+    held = len(_documents_in(run))
+    return sum(_pixels_of(document, size) is not None for document in _with_pictures(run)) > held
 
 
 def _pixels_of(document: Document, size: int) -> UInt8[np.ndarray, "S S 3"] | None:
@@ -152,10 +156,8 @@ def _gone(missing: int) -> str:
     return f"pictures: {missing} of the run's picture files have gone or hold another picture, and are left out"
 
 
-def _read(
-    run: Path, size: int, tell: Callable[[str], None]
-) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"], int]:
-    """The run's documents that have a picture, and their pictures; how many cannot be read any more, which is told."""
+def _read(run: Path, size: int, tell: Callable[[str], None]) -> tuple[list[Document], UInt8[np.ndarray, "N S S 3"]]:
+    """The run's documents that have a picture, and their pictures; those that cannot be read any more are told."""
     documents, pictures, missing = list[Document](), list[UInt8[np.ndarray, "S S 3"]](), 0
     for document in _with_pictures(run):
         pixels = _pixels_of(document, size)
@@ -171,7 +173,7 @@ def _read(
             f"{run} has {len(documents)} pictures that can be read; an album needs two. Put its sources back where "
             "they were when it was made."
         )
-    return documents, np.stack(pictures), missing
+    return documents, np.stack(pictures)
 
 
 def _same_captions(documents: Sequence[Document]) -> Int[np.ndarray, " N"]:

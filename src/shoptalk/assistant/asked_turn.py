@@ -48,4 +48,10 @@ def _legible(turn: Turn) -> str:
     if turn.role in OURS or text.isascii():
         return text
     seen = (sign for sign in text if sign in _JOINERS or unicodedata.category(sign) != "Cf")
-    return unicodedata.normalize("NFKC", "".join(seen))
+    return unicodedata.normalize("NFC", "".join(map(_of_usual_width, seen)))
+
+
+def _of_usual_width(sign: str) -> str:
+    """A letter of Asian width as the usual one; "½" and "²" stay, which are other numbers when they are taken apart."""
+    form, _, usual = unicodedata.decomposition(sign).partition(" ")
+    return chr(int(usual, 16)) if form in ("<wide>", "<narrow>") else sign

@@ -22,7 +22,7 @@ from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.opposites import turned
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
-from shoptalk.text.measured_numbers import contradicted, is_unit, measures_in
+from shoptalk.text.measured_numbers import contradicted, is_unit, shared_measures
 from shoptalk.text.number_words import SPELT, spelt_in, with_halves_in_digits
 from shoptalk.text.plain_sentences import is_abbreviated
 from shoptalk.text.stated_facts import (
@@ -53,7 +53,7 @@ _DAY = re.compile(
 )
 """At a sentence's beginning a name all the same; "May" and "March" may be no months there."""
 _POSSESSIVE = re.compile(r"['’]s?(?!\w)")
-_LETTERED = re.compile(r"(?<=[a-zäöüß] )[A-HJ-Z]\b(?!['’.])|\b\d++[ABDE]\b")
+_LETTERED = re.compile(r"(?<=[a-zäöüß] )[A-HJ-Z]\b(?!['’-]|\.(?!\s*$))|\b\d++[ABDE]\b")
 """A line, deck or cabin by its letter. Behind a number other letters are units."""
 _SINGLE = re.compile(r"\b(?:(?P<one>one)|an?|eine?[mnr]?)[\s-](?P<noun>[^\W\d_]{2,})", re.I)
 _WORD = re.compile(r"\w+(?:[.,:]\w+)*")
@@ -176,11 +176,11 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     numbers in words above ninety-nine, ordinals and ranges in words; ".5" for 5; "one" before an adjective ("one small
     dog" for "two small dogs"); another place or person at the beginning of a sentence ("Berlin has a pool" for "Hamburg
     has a pool"); two numbers of one sentence as a range ("8 to 10" where it says "8 cabins for 10 people"); what is
-    denied, said without the denial; other opposites ("less" for "more", "early" for "late", "opens" for "is closed",
-    "left of" and "goes left" for the right) and other languages than English and German; an opposite where the source
-    sentence has both words ("open on Monday and closed on Sunday"), where one of the two sentences denies something and
-    the other does not, or before another word, be it a synonym or an adjective ("before the trip" or "before the guided
-    tour" for "after the tour"); and what a sentence joins out of several sentences.
+    denied, said without the denial; other opposites ("less" for "more", "until 9" for "from 9", "early" for "late",
+    "opens" for "is closed", "left of" and "goes left" for the right) and other languages than English and German; an
+    opposite where the source sentence has both words ("open on Monday and closed on Sunday"), where one of the two
+    sentences denies something and the other does not, or before another word, be it a synonym or an adjective ("before
+    the trip" or "before the guided tour" for "after the tour"); and what a sentence joins out of several sentences.
 
     What is refused wrongly: a true sentence whose words stand mostly in a sentence about something else that has the
     opposite ("The bar is open on Sunday." where "The bar on deck 2 is closed on Sunday." is nearest, and "It is open
@@ -227,8 +227,8 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     if (single := _one_of_several(said, read)) is not None:
         return f"says {single!r} where a {where} has more"
     telling = [stem for stem in stems(said) if stem not in _LITTLE and not stem.isdigit()]
-    # Units are held against their numbers above, however they are written.
-    measured = {stem for written in measures_in(said) for stem in stems(written)} if stated else set()
+    # A unit stands there where its number does, however it is written.
+    measured = {stem for written in shared_measures(said, read) for stem in stems(written)} if stated else set()
     missing = [stem for stem in telling if stem not in words and stem not in measured]
     if telling and 1 - len(missing) / len(telling) < shared:
         lacking = set(missing)
@@ -255,18 +255,29 @@ def _one_of_several(said: str, read: str) -> str | None:
     """A sentence's "one hour", or "an hour", where what was `read` has hours with other numbers alone; of what is no
     unit "one dog" alone is read so.
     """
-    words = ["", *_WORD.findall(read)]
     for noun_said, single in {found["noun"].lower(): found for found in _SINGLE.finditer(said)}.items():
         noun = stems(noun_said)[:1]
         if not noun or noun[0] in COMMON_STEMS or not (single["one"] or is_unit(single["noun"])):
             continue
-        begin = noun_said[:2]
-        counts = [
-            _count(word) for word, counted in pairwise(words) if counted[:2].lower() == begin and stems(counted) == noun
-        ]
+        counts = _counts_of(noun, noun_said[:2], read)
         if counts and all(count is not None and count != "1" for count in counts):
             return single[0]
     return None
+
+
+def _counts_of(noun: Sequence[str], begin: str, read: str) -> list[str | None]:
+    """The numbers that stand right before each place of a noun, which begins so; None where there is none: "€25/night"
+    is no number of nights.
+    """
+    counts: list[str | None] = []
+    last: re.Match[str] | None = None
+    for word in _WORD.finditer(read):
+        if word[0][:2].lower() == begin and stems(word[0]) == noun:
+            joined = last is not None and read[last.end() : word.start()].strip("- \u00a0") == ""
+            paid = last is not None and read[max(0, last.start() - 1) : last.start()] in ("€", "$", "£")
+            counts.append(_count(last[0]) if last is not None and joined and not paid else None)
+        last = word
+    return counts
 
 
 def _count(word: str) -> str | None:

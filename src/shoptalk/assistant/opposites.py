@@ -43,13 +43,11 @@ OPPOSED_BEFORE_THE_SAME = (
     Opposites("above", "below"),
     Opposites("with", "without"),
     Opposites("up to|under|less than", "over|more than"),
-    Opposites("until|till", "from"),
     Opposites("linke[nrs]?", "rechte[nrs]?"),
     Opposites("vor", "nach"),
     Opposites("oberhalb", "unterhalb"),
     Opposites("mit", "ohne"),
     Opposites("unter|bis zu", "über"),
-    Opposites("bis", "ab"),
 )
 """The same for words that are opposites only where the next word that says something is the same: "before the tour" and
 "after the tour", but not "with a card" and "without a fee".
@@ -82,7 +80,7 @@ _SAID = [
 ]
 
 _NOT = re.compile(
-    r"\b(?:not|no(?!\.?\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
+    r"\b(?:not|no(?!\.\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
     r"niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
     re.I,
 )

@@ -43,7 +43,11 @@ class OwnModel(WordsAnswers):
         """What the model says; None where it fails, rests after failures, or says that the passages do not answer."""
         if self.breaker.resting:
             return None
-        ids = self._fitting(question, found)
+        try:
+            ids = self._fitting(question, found)
+        except ConfigError:  # its template changes what it is asked
+            self.breaker.count(failed=True)
+            return None
         if ids is None:
             return None
         request = GenerationRequest(

@@ -34,13 +34,17 @@ def unknown_picture(message: str, texts: Mapping[str, str], versions: Versions) 
 
 def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Mapping[str, str]) -> Reply:
     """The reply, after a sentence that says what the picture shows and cites its document, or that it is not
-    recognised. Where the picture is known and nothing else is asked or found, that sentence is the answer.
+    recognised. Where the picture is known and nothing else is asked or found, that sentence is the answer; where it is
+    not, and what was written with it finds nothing either ("What is this?"), the reply asks what it shows.
     """
     names_it = seen is not None and not message.strip() and reply.reason in NOTHING_MORE
+    unknown = Sentence(phrase("unknown_picture", message, texts), ())
+    if seen is None and reply.reason == "missing_knowledge":
+        asked = replace(reply, decision="clarify", reason="unknown_picture", text=unknown.text, sentences=(unknown,))
+        return replace(asked, path="canned", sources=tuple(replace(source, used=False) for source in reply.sources))
     if reply.decision in ("escalate", "decline") and not names_it:
         return reply
     if seen is None:
-        unknown = Sentence(phrase("unknown_picture", message, texts), ())
         return replace(reply, text=f"{unknown.text} {reply.text}", sentences=(unknown, *reply.sentences))
     named = Sentence(f"{phrase('picture', message, texts)} {_ended(seen.caption or seen.document.id)}", (1,))
     picture = _source(seen)

@@ -300,7 +300,7 @@ def _examples(
     from shoptalk.nn.bases import kind_of
 
     kinds = {model: kind_of(model) for model in models}
-    pictures = bool({"image", "pair"} & set(kinds.values()))
+    pictures = all(kind in ("image", "pair") for kind in kinds.values())
     config: Config = load(overrides=settings or [])
     say = partial(typer.echo, err=True)
     examples, drops = read_labels(labels, config.curate, say=say, pictures=pictures)

@@ -126,16 +126,13 @@ def _members_of_folder(folder: Path) -> list[Member]:
 
 
 def _shared_folders(folders: Sequence[Sequence[str]]) -> int:
-    """How many folders lie around all pictures that lie in any, such as `train` of train/cat and train/dog. A picture
-    of the last of them itself, such as train/overview.png, has no label.
+    """How many folders lie around all classes, such as `train` of train/cat and train/dog. A picture of one of them
+    itself, such as train/overview.png, has no label.
     """
-    inside = [names for names in folders if names]
     depth = 0
-    while (
-        inside
-        and all(len(names) > depth and names[depth] == inside[0][depth] for names in inside)
-        and any(len(names) > depth + 1 for names in inside)  # else the shared folder is the only label
-    ):
+    while len({names[depth] for names in folders if len(names) > depth}) == 1:
+        if not any(len(names) > depth + 1 for names in folders):  # the only folder is the only label
+            break
         depth += 1
     return depth
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8, UInt64
+from jaxtyping import Bool, Int, Int32, UInt8, UInt64
 from PIL import Image
 
 from shoptalk.image.decode import LARGEST_BYTES, LARGEST_PIXELS, open_picture, picture_bytes
@@ -51,6 +51,10 @@ _INK, _INK_SIDE = 48, 32
 _MOST_INK_APART = 48
 """Difference of two such drawings in one cell up to which they may be of one picture, of 255. Of different texts it is
 102 and more, of nine copies in ten as JPEG of quality 75 at most 34.
+"""
+_LEAST_TOGETHER, _EVEN, _FILLED = 0.7, 1.0, 0.8
+"""Correlation of two such drawings from which they may be of one picture, the deviation below which one has none, and
+the share of the picture that must be drawn.
 """
 _MOST_MOVED = 4
 """And of an edge of what was cut out, in 255ths of the picture's side."""
@@ -99,7 +103,7 @@ def look_at(image: Image.Image) -> PictureLook:
     """What an image in RGB looks like."""
     grey = image.resize((17, 16), Image.Resampling.BOX).convert("L")
     cells = np.asarray(grey, dtype=np.int16)
-    plain = (np.abs(np.diff(cells, axis=1)) <= 1).mean() >= _PLAIN_SHARE
+    plain = (np.abs(np.diff(cells, axis=1)) <= _BRIGHTER).mean() >= _PLAIN_SHARE
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return PictureLook(
         np.packbits(np.diff(cells, axis=1) > _BRIGHTER).view(np.uint64),
@@ -121,9 +125,22 @@ def _ink_of(image: Image.Image) -> UInt8[np.ndarray, "1028"]:
     return np.concatenate([np.rint(255 * edges), np.asarray(drawn).ravel()]).astype(np.uint8)
 
 
-def _same_ink(one: UInt8[np.ndarray, "1028"], other: UInt8[np.ndarray, "1028"]) -> bool:
-    differences = np.abs(one.astype(np.int16) - other)
-    return bool(differences[:4].max() <= _MOST_MOVED and differences[4:].max() <= _MOST_INK_APART)
+def _same_ink(inks: UInt8[np.ndarray, "n 1028"], ink: UInt8[np.ndarray, "1028"]) -> Bool[np.ndarray, " n"]:
+    """Which of n drawings of what stands on a ground are of one picture with another such drawing.
+
+    Where it fills the picture, as of cloth or sand, the drawing is of a grain: those of one picture go up and down
+    together, which evenly grey ones cannot. On a smaller thing a grain is the camera's, and no copy has it.
+    """
+    near = np.abs(inks[:, :4].astype(np.int16) - ink[:4]).max(axis=1) <= _MOST_MOVED
+    same = np.zeros(len(inks), dtype=bool)
+    cells, other = inks[near, 4:].astype(np.float32), ink[4:].astype(np.float32)
+    little = np.abs(cells - other).max(axis=1) <= _MOST_INK_APART
+    cells, other = cells - cells.mean(axis=1, keepdims=True), other - other.mean()
+    sizes, size = np.linalg.norm(cells, axis=1), np.linalg.norm(other)
+    left, top, right, low = ink[:4].astype(np.int32)
+    even = (np.maximum(sizes, size) < _EVEN * _INK_SIDE) | ((right - left) * (low - top) < _FILLED * 255**2)
+    same[near] = little & (even | (cells @ other >= _LEAST_TOGETHER * sizes * size))
+    return same
 
 
 def _hash_of_pixels(image: Image.Image) -> bytes:
@@ -188,7 +205,9 @@ class _Hashes:
         self._bits = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._thumbnails = np.zeros((_FIRST_ROWS, 3 * THUMBNAIL**2), dtype=np.uint8)
         self._light = np.zeros(_FIRST_ROWS, dtype=np.int32)  # each thumbnail's sum
-        self._ink: dict[int, UInt8[np.ndarray, 1028]] = {}  # of the rows that are mostly plain
+        self._ink_of = np.full(_FIRST_ROWS, -1, dtype=np.int32)  # each row's place below, if it is mostly plain
+        self._inks = np.zeros((_FIRST_ROWS, 4 + _INK_SIDE**2), dtype=np.uint8)
+        self._inked = 0
         self._blocks: list[_Sorted] = []
         # Every band has bits from all over the picture: one of a plain background's bits alone would tell nothing.
         band = np.arange(BITS) % (most_bits + 1) == np.arange(most_bits + 1)[:, None]
@@ -200,10 +219,14 @@ class _Hashes:
             self._bits, self._thumbnails, self._light = (
                 np.concatenate([array, np.zeros_like(array)]) for array in (self._bits, self._thumbnails, self._light)
             )
+            self._ink_of = np.concatenate([self._ink_of, np.full_like(self._ink_of, -1)])
         self._bits[self._used], self._thumbnails[self._used] = look.bits, look.thumbnail
         self._light[self._used] = look.thumbnail.sum(dtype=np.int32)
         if look.ink is not None:
-            self._ink[self._used] = look.ink
+            if self._inked == len(self._inks):
+                self._inks = np.concatenate([self._inks, np.zeros_like(self._inks)])
+            self._inks[self._inked], self._ink_of[self._used] = look.ink, self._inked
+            self._inked += 1
         self._used += 1
         if self._used - self._sorted == _BLOCK:
             self._sort()
@@ -225,8 +248,10 @@ class _Hashes:
         if look.ink is None:
             return rows
         # Where only one of two is plain enough to have it, the others decide.
-        same = [row not in self._ink or _same_ink(self._ink[row], look.ink) for row in rows.tolist()]
-        return np.asarray(rows[np.array(same, dtype=bool)])
+        places = self._ink_of[rows]
+        same = places < 0
+        same[~same] = _same_ink(self._inks[places[~same]], look.ink)
+        return np.asarray(rows[same])
 
     def _few_bits(self, rows: Int[np.ndarray, " c"], look: PictureLook) -> Int[np.ndarray, " n"]:
         """Those of the rows whose hashes differ little enough."""

@@ -131,19 +131,22 @@ class _BoundedFile(io.BufferedReader):
 class _BoundedZip(zipfile.ZipFile):
     """A zip whose directory is read within limits."""
 
+    _bounded: _BoundedFile | None = None
+
     def __init__(self, outer: str) -> None:
-        self._bounded = _BoundedFile(io.FileIO(outer))
+        bounded = self._bounded = _BoundedFile(io.FileIO(outer))
         try:
-            super().__init__(self._bounded)
+            super().__init__(bounded)
         except BaseException:
-            self._bounded.close()
+            bounded.close()
             raise
-        self._bounded.opened = True
+        bounded.opened = True
 
     def close(self) -> None:
         """Close its file too."""
         super().close()
-        self._bounded.close()
+        if self._bounded is not None:  # it is, where the file could not be opened, and the library closes all the same
+            self._bounded.close()
 
 
 class _Archives:

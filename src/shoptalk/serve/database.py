@@ -4,7 +4,7 @@ import asyncio
 import importlib.resources
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +42,7 @@ class Database:
         if self._lite:
             prepare_sqlite(self._reading, writes=False)
             prepare_sqlite(self._writing, writes=True)
+        self._proof: Future[None] | None = None
         self._proved = -PROOF_SECONDS
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
@@ -77,26 +78,28 @@ class Database:
         return await asyncio.wrap_future(self._readers.submit(self.read_now, question))
 
     async def prove_writes(self) -> None:
-        """Write something that changes nothing, unless that went well a moment ago.
+        """Write something that changes nothing, or tell what came of it a moment ago. All who ask while one is under
+        way wait for that one, so that probes cannot fill the writer's queue.
 
         Raises:
-            StorageError: it cannot be written: the disk is full, or this is a copy that may only be read.
+            StorageError: it cannot be written: this is a copy that may only be read, or of SQLite, the disk is full.
         """
-        await asyncio.shield(asyncio.wrap_future(self._writer.submit(self._prove_writes)))
+        if self._proof is None or (self._proof.done() and time.monotonic() - self._proved >= PROOF_SECONDS):
+            self._proof = self._writer.submit(self._prove_writes)
+        await asyncio.shield(asyncio.wrap_future(self._proof))
 
     def _prove_writes(self) -> None:
-        if time.monotonic() - self._proved < PROOF_SECONDS:
-            return
         try:
             with self._writing.connect() as connection, connection.begin() as transaction:
                 if self._lite:
                     prove_sqlite_writes(connection)
-                else:  # the page is written to, or refused, at once; nothing of it need stay
+                else:  # it may write; whether its disk has room only a commit would tell
                     connection.execute(update(SiteRow).where(SiteRow.id == MAIN_SITE).values(name=SiteRow.name))
                     transaction.rollback()
         except DatabaseError as error:
             raise StorageError(f"The database cannot be written ({error.orig}).") from None
-        self._proved = time.monotonic()
+        finally:
+            self._proved = time.monotonic()
 
     def _write(self, change: Callable[[Session], T]) -> T:
         with Session(self._writing, expire_on_commit=False) as session, session.begin():

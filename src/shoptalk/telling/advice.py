@@ -1,12 +1,10 @@
 """What to try next, by rules from the verdict: sentences, each with its command where there is one."""
 
 import math
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shoptalk.config import Budget
 from shoptalk.decide import FEWEST_CLUSTERS
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
@@ -32,13 +30,20 @@ def advise(
     rates: Mapping[str, float],
     pretexts: Sequence[str],
     nouns: Nouns = TEXTS,
+    allowed: float | None = None,
 ) -> list[NextStep]:
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
     `rates` are the candidates' learning rates; a curriculum's is its second phase's. `pretexts` are objectives that can
     train a product of the base's kind, those that are tried first in front, and `nouns` what such a product reads.
+    `allowed` are the seconds of a time budget.
     """
+    if (
+        verdict.spent.seconds and allowed is not None
+    ):  # of which a run may take far less: to allow that again is no advice
+        longer = verdict.spent.model_copy(update={"seconds": max(allowed, verdict.spent.seconds)})
+        verdict = verdict.model_copy(update={"spent": longer})
     again = shlex.split(command)
     if again and "--force" not in again:
         again.append("--force")  # the same folder with another question: what did not change is not made again
@@ -183,7 +188,7 @@ def _more_training(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
     return [
         _advice(
             f"Train longer: the last checkpoint was still {better} better than the one before it.",
-            _with(again, "--budget", _doubled(verdict, again)) if _doubled(verdict, again) else None,
+            _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
         )
     ]
 
@@ -204,7 +209,7 @@ def _close_pilots(verdict: Verdict, again: Sequence[str]) -> list[NextStep]:
         _advice(
             f"Give the pilots more: after {steps} steps {name} was {lead} ahead of the next candidate, "
             "which is less than the smallest gain worth having.",
-            _with(again, "--budget", _doubled(verdict, again)) if _doubled(verdict, again) else None,
+            _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
         )
     ]
 
@@ -214,15 +219,9 @@ def _measured(verdict: Verdict) -> list[tuple[CandidateRow, float]]:
     return [(row, row.gain) for row in verdict.candidates if row.gain is not None]
 
 
-_OF_BUDGET = re.compile(r"--budget[= ](\S+)")
-
-
-def _doubled(verdict: Verdict, again: Sequence[str]) -> str:
+def _doubled(verdict: Verdict) -> str:
     """Twice the time that was taken, or allowed where that is more, in whole minutes."""
     seconds = verdict.spent.seconds
-    asked = _OF_BUDGET.search(shlex.join(again))
-    if seconds and asked is not None:  # a run may take far less than it was allowed
-        seconds = max(seconds, Budget.parse(asked[1]).time or 0.0)
     return f"{max(1, math.ceil(2 * seconds / 60))}m" if seconds else ""
 
 
@@ -258,7 +257,7 @@ def _others(
         advice.append(
             _advice(
                 f"Compare {_listed(small)} too, for which the budget was too small.",
-                _with(again, "--budget", _doubled(verdict, again)) if _doubled(verdict, again) else None,
+                _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None,
             )
         )
     fresh = [name for name in pretexts if name not in {*tried, *skipped}][:2]

@@ -191,6 +191,7 @@ def collect(
                 else {},
                 pretexts=_learnable(baseline.kind, curated.train),
                 nouns=nouns_for(baseline.kind),
+                allowed=world.config.limits().time,
             )
         ),
         reproduce=Reproduction(

@@ -147,12 +147,12 @@ def _prepared(made: _Made, prepared: Prepared, candidate: str, nouns: Nouns) -> 
     Seconds of targets are those of the plan, which has timed the candidate, too.
     """
     first, *then = (phase.name for phase in Recipe.parse(candidate).phases)
-    says, taken = f"What {first} knows of all {nouns.many}", prepared.plan.preparing_seconds.get(candidate)
+    says, taken = f"What {first} has looked up in all {nouns.many}", prepared.plan.preparing_seconds.get(candidate)
     found = made.artifact(f"targets:{first}", "targets", f"targets/{first}", says, seconds=taken)
     if then:
         says = f"{first}, the first phase of {candidate}"
         phase = ["corpus", "base", *found]
         found += made.artifact(f"entry:{candidate}, phase 1", "entry", f"phases/{candidate}", says, more=phase)
-        says = f"What {then[0]} knows of all {nouns.many} after the first phase"
+        says = f"What {then[0]} has looked up in all {nouns.many} after the first phase"
         found += made.artifact(f"targets:{candidate}", "targets", f"targets/{candidate}", says, more=found[-1:])
     return found

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -41,6 +42,12 @@ class Message(NamedTuple):
 
     role: Role
     text: str
+
+
+_CHECKED = 50
+"""Turns of the assistant."""
+_NAMED = 8
+"""Turns whose roles a message names."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,9 @@ def rendered(
 
 
 def refuse_unwritable(tokenizer: Any, messages: Sequence[Message]) -> None:
-    """Refuse what `rendered` refuses of a conversation's words, without making tokens of them.
+    """Refuse what `rendered` refuses of a conversation's words, without making tokens of them. Whether a turn is
+    written alike when others follow is looked at for the last `_CHECKED` of the assistant's alone, each of which takes
+    a rendering of all before it.
 
     Raises:
         ConfigError: as `rendered`, but for tokens without weights.
@@ -167,9 +176,9 @@ def refuse_unwritable(tokenizer: Any, messages: Sequence[Message]) -> None:
     """
     turns = _turns(tokenizer, messages)
     whole = _written(tokenizer, turns, asking=False)
-    if not list(_replies(tokenizer, turns, whole)):
+    if not list(islice(_replies(tokenizer, turns, whole), _CHECKED)):
         raise ValueError("The assistant says nothing in a conversation; nothing is learned of it.")
-    _refuse_lost(tokenizer, turns, whole)
+    _refuse_lost(tokenizer, turns, whole, ("user", "assistant"))
 
 
 def _replies(tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str) -> Iterator[tuple[int, int, int]]:
@@ -203,18 +212,20 @@ def _replies(tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str) -> 
         yield place, begin, end
 
 
-def _refuse_lost(tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str) -> None:
+def _refuse_lost(
+    tokenizer: Any, turns: Sequence[Mapping[str, str]], whole: str, roles: Sequence[str] = ("user",)
+) -> None:
     """Refuse a template that leaves out or changes what users say: it would be answered unread."""
     read = 0
     for place, turn in enumerate(turns):
-        if turn["role"] != "user":
+        if turn["role"] not in roles:
             continue
         words = turn["content"].strip()
         read = whole.find(words, read) + len(words)
         if read < len(words):
             raise ConfigError(
-                f"The chat template of {tokenizer.name_or_path!r} does not write all of what the user says in turn "
-                f"{place + 1} of a conversation: it cuts, changes or leaves out '{words[:60]}'. {_REPAIR}"
+                f"The chat template of {tokenizer.name_or_path!r} does not write all of what the {turn['role']} says "
+                f"in turn {place + 1} of a conversation: it cuts, changes or leaves out '{words[:60]}'. {_REPAIR}"
             )
 
 
@@ -249,6 +260,12 @@ def end_of_turn(tokenizer: Any) -> int | None:
     return next((i for i in tokenizer(behind, add_special_tokens=False)["input_ids"] if i in special), None)
 
 
+def _roles_of(turns: Sequence[Mapping[str, str]]) -> str:
+    """Who speaks, in order; of many turns how the first ones go."""
+    roles = [turn["role"] for turn in turns]
+    return ", ".join(roles if len(roles) <= _NAMED else [*roles[:_NAMED], f"and {len(roles) - _NAMED:,} more"])
+
+
 def _refuse_weightless(tokenizer: Any, ids: Sequence[int], weights: int | None) -> None:
     """Refuse tokens that the model has no weights for, as where a base has the tokenizer of its chat version."""
     if weights is None or max(ids, default=0) < weights:
@@ -280,7 +297,7 @@ def _written(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, asking: bool
     except ValueError as error:
         raise ConfigError(
             f"The chat template of {tokenizer.name_or_path!r} cannot write a conversation of the turns "
-            f"{', '.join(turn['role'] for turn in turns)}: {str(error).rstrip('.')}. {_REPAIR}"
+            f"{_roles_of(turns)}: {str(error).rstrip('.')}. {_REPAIR}"
         ) from error
 
 

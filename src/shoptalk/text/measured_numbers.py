@@ -135,9 +135,14 @@ def contradicted(said: str, read: str) -> tuple[str, str] | None:
     return None
 
 
-def measures_in(text: str) -> list[str]:
-    """Every number of a text with the unit or month that is read of it, as it is written."""
-    return [written for _, quantity, written in _read(text) if quantity.units]
+def shared_measures(said: str, read: str) -> list[str]:
+    """Every number that is said with a unit or month which it has in what was `read`, too, as it is said."""
+    there = quantities_in(read)
+    return [
+        written
+        for plain, quantity, written in _read(said)
+        if any(quantity.units & other.units for other in there.get(plain, ()))
+    ]
 
 
 def is_unit(word: str) -> bool:

@@ -53,11 +53,13 @@ _HALVES = {
     **{f"{word}einhalb": f"{number}.5" for number, word in enumerate(_UNITS["de"].split()[2:10], start=2)},
 }  # fmt: skip
 _WHOLE = "|".join(["an?", *_UNITS["en"].split()[1:13], r"\d+"])
+_HALVED = "(?:hour|day|week|month|year|minute|mile|(?:kilo)?met(?:er|re)|lit(?:er|re)|kilo)s?"
 _HALF = re.compile(
-    rf"\b(?:(?P<whole>{_WHOLE})(?P<noun>\s(?!and\b)[^\W\d_]+)?\sand\sa\shalf|(?P<only>half\san?|(?:eine[nr]?\s)?halbe[nrs]?)"
-    rf"|(?P<german>{'|'.join(_HALVES)}))\b",
+    rf"(?<![-\w])(?:(?P<whole>{_WHOLE})(?P<noun>\s{_HALVED})?\sand\sa\shalf(?!\s(?:board|price|portion|pension|ticket)|-)"
+    rf"|(?P<only>half\san?|(?:eine[nr]?\s)?halbe[nrs]?)|(?P<german>{'|'.join(_HALVES)}))\b",
     re.I,
 )
+"""Not "10 euros and a half pizza": of what stands between the number and its half only times and lengths are read."""
 
 
 def with_halves_in_digits(text: str) -> str:

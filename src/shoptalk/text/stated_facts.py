@@ -146,7 +146,7 @@ def plain_number(number: str) -> str:
     if date := _DATE.fullmatch(number):
         return date[2].join(str(int(part)) for part in (date[1], date[3], date[4]))
     if not _PART.fullmatch(number):
-        number = re.sub(r"^0(?=\d:)", "", number)
+        number = re.sub(r"(?:^|(?<=-))0(?=\d:)", "", number)
         return _PART.sub(lambda part: plain_number(part[0]), number)
     if large := _LARGE.fullmatch(number):
         plain = plain_number(large[1])

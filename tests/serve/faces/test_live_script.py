@@ -29,25 +29,27 @@ const page = {
   document: { getElementById: (id) => parts[id] || null, addEventListener() {}, createElement: () => canvas },
   location: { hash: "" }, URLSearchParams, FormData: class { *[Symbol.iterator]() {} }, setTimeout,
   createImageBitmap: async () => ({ width: 2048, height: 512 }),
-  fetch: async () => ({ ok: false, status: 413 }),
+  fetch: async () => ({ ok: false, status: STATUS }),
 };
 vm.createContext(page);
 vm.runInContext(fs.readFileSync(FILE, "utf8"), page);
 """
 
 
-def outcome(code: str, large: int = 0) -> object:
-    """What the code prints, as JSON; a picture of quality 1 is `large` long."""
-    program = STUBS.replace("FILE", json.dumps(str(SCRIPT))).replace("LARGE", str(large)) + code
+def outcome(code: str, large: int = 0, status: int = 413) -> object:
+    """What the code prints, as JSON; a picture of quality 1 is `large` long, and the server refuses with `status`."""
+    program = STUBS.replace("FILE", json.dumps(str(SCRIPT))).replace("LARGE", str(large))
+    program = program.replace("STATUS", str(status)) + code
     assert NODE is not None
     done = subprocess.run([NODE, "-e", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_a_picture_that_was_refused_does_not_go_with_the_next_message() -> None:
-    code = "page.submit(parts.ask).then(() => console.log(JSON.stringify([picture.value, parts.text.value])));"
-    assert outcome(code) == ["", "Look"]
+@pytest.mark.parametrize(("status", "kept"), [(413, False), (422, False), (408, True), (429, True), (503, True)])
+def test_a_picture_that_was_refused_for_good_does_not_go_with_the_next_message(status: int, kept: bool) -> None:
+    code = "page.submit(parts.ask).then(() => console.log(JSON.stringify([picture.value !== '', parts.text.value])));"
+    assert outcome(code, status=status) == [kept, "Look"]
 
 
 @pytest.mark.parametrize(("large", "qualities"), [(600_000, 1), (1_000_000, 3), (9_000_000, 5)])

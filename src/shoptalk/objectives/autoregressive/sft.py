@@ -33,6 +33,9 @@ from shoptalk.text.chat import Message, Rendered, answered, messages_of, refuse_
 from shoptalk.text.corpus import Corpus, Positions
 from shoptalk.text.packing import PackedRows, pack
 
+_MOST_TOLD = 400
+"""Characters of a reason that is kept: a message may name every turn of a conversation."""
+
 
 @dataclass(frozen=True)
 class ChatRows:
@@ -73,13 +76,13 @@ class SftSpec(Spec):
 
     def prepare(self, corpus: Corpus, product: LanguageModel) -> Targets:
         """The first positions of the conversations that the model's chat template writes as they are ("written"), and,
-        where there are some, of those that it changes or cannot write ("left_out"), with what it does ("reasons"). No
-        tokens are made: a hundred thousand conversations of six turns take about a minute.
+        where there are some, of those that it changes or cannot write ("left_out"), with what it does to the first of
+        them ("reason"). No tokens are made: a hundred thousand conversations of six turns take about a minute.
 
         Raises:
             ConfigError: it can write none of them.
         """
-        conversation, written, reasons = np.asarray(corpus.conversation), list[int](), dict[int, str]()
+        conversation, written, left_out = np.asarray(corpus.conversation), list[int](), list[int]()
         first: Exception | None = None
         for begin in self.examples(corpus):
             end = int(np.searchsorted(conversation, conversation[begin], side="right"))
@@ -88,12 +91,12 @@ class SftSpec(Spec):
                 written.append(begin)
             except (ConfigError, ValueError) as error:
                 first = first or error
-                reasons[begin] = str(error)
-        if reasons and not written:
-            raise ConfigError(f"None of {len(reasons):,} conversations can be learned from. {first}") from first
+                left_out.append(begin)
+        if left_out and not written:
+            raise ConfigError(f"None of {len(left_out):,} conversations can be learned from. {first}") from first
         targets = {"written": np.array(written, dtype=np.int64)}
-        if reasons:
-            targets |= {"left_out": np.array(list(reasons)), "reasons": np.array(list(reasons.values()))}
+        if left_out:
+            targets |= {"left_out": np.array(left_out), "reason": np.array([str(first)[:_MOST_TOLD]])}
         return targets
 
     def remark(self, targets: Targets) -> str | None:
@@ -101,7 +104,7 @@ class SftSpec(Spec):
         if "left_out" not in targets:
             return None
         left, of = len(targets["left_out"]), len(targets["left_out"]) + len(targets["written"])
-        return f"leaves out {left:,} of {of:,} conversations. {targets['reasons'][0]}"
+        return f"leaves out {left:,} of {of:,} conversations. {targets['reason'][0]}"
 
     def drawn_from(self, material: Material[LanguageModel]) -> Examples:
         """The examples that the model's chat template writes as they are, where `prepare` has looked."""

@@ -101,11 +101,12 @@ async function submit(form) {
     const answer = send(form);
     if (form === ask) { box.value = ""; grow(); }
     begun(await answer);
+    if (shows) form.elements.picture.value = "";
   } catch (error) {
     if (form === ask && !box.value) { box.value = words; grow(); }
+    // A picture that is refused for good would go with every later message; one that may be sent again stays.
+    if (shows && error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status)) form.elements.picture.value = "";
     refused(error);
-  } finally {
-    if (shows) form.elements.picture.value = ""; // else a picture that was refused goes with every later message
   }
   delete form.dataset.sending;
   if (form === ask) box.focus();
