@@ -274,6 +274,7 @@ def test_weekdays_and_letters_are_names(said: str, read: str) -> None:
         ("We open at Marta's kiosk.", "We open at the kiosk of Marta."),
         ("Room no. 5 is on the first floor.", "Room 5 is on the first floor."),
         ("Wear a T-shirt on the boat.", "Wear a t-shirt on the boat."),
+        ("Take tram No 5 to the harbour.", "Tram no. 5 goes to the harbour, take it."),
     ],
 )
 def test_neither_whose_it_is_nor_a_number_s_abbreviation_refuses_a_sentence(said: str, read: str) -> None:

@@ -71,8 +71,10 @@ def test_a_foreign_picture_alone_is_asked_about_and_nothing_is_cited(assistant: 
     assert (reply.decision, reply.reason, reply.cited) == ("clarify", "unknown_picture", [])
     reply = assistant.reply(visitor("How much does a lantern cost in the shop?"), picture=file.getvalue())
     assert reply.text.startswith("I do not recognise this picture.")
-    reply = assistant.reply(visitor("What on earth is a zygote?"), picture=file.getvalue())
+    reply = assistant.reply(visitor("What is this?"), picture=file.getvalue())
     assert (reply.decision, reply.reason, reply.cited) == ("clarify", "unknown_picture", [])
+    reply = assistant.reply(visitor("My telescope broke on the way, who mends zygotes?"), picture=file.getvalue())
+    assert (reply.decision, reply.reason) == ("escalate", "missing_knowledge")
 
 
 def test_what_a_visitor_writes_with_a_picture_is_looked_up_with_its_caption(assistant: Assistant) -> None:

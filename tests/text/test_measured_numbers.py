@@ -91,6 +91,7 @@ def test_a_number_has_the_sign_and_the_unit_that_stand_beside_it(text: str, numb
         ("The tour takes one hour.", "The tour takes three hours."),
         ("The tour takes an hour.", "The tour takes 3 hours."),
         ("One dog may travel with you.", "Two dogs may travel with you."),
+        ("The tour takes one hour.", "The tour takes **two**\nhours."),
         ("The crossing takes an hour.", "The crossing takes half an hour."),
         ("The crossing takes one hour.", "The crossing takes an hour and a half."),
         ("Die Überfahrt dauert eine Stunde.", "Die Überfahrt dauert eine halbe Stunde."),

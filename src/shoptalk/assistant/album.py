@@ -139,8 +139,11 @@ def _more_can_be_read(run: Path, size: int) -> bool:
     """Whether the picture files are there of more documents than the album holds: one that was made from files which
     have gone since is better than none.
     """
-    held = len(_documents_in(run))
-    return sum(_pixels_of(document, size) is not None for document in _with_pictures(run)) > held
+    held = {document.id for document in _documents_in(run)}
+    lacking = (document for document in _with_pictures(run) if document.id not in held)
+    if not any(_pixels_of(document, size) is not None for document in lacking):
+        return False
+    return sum(_pixels_of(document, size) is not None for document in _with_pictures(run)) > len(held)
 
 
 def _pixels_of(document: Document, size: int) -> UInt8[np.ndarray, "S S 3"] | None:

@@ -61,6 +61,8 @@ _MOST_SHOWN = 10
 """Words that a reason lists."""
 _LITTLE = COMMON_STEMS | SPELT.keys() | {"s", "t", "re", "ll", "ve", "d", "p", "m", "an", "am", "um"}
 """Stems that say little: common words, numbers, which are looked up as such, and what is left of "it's" and "p.m."."""
+_JOINED = re.compile(r"[\s*_()-]*")
+"""What may stand between a number and its noun, marks of emphasis too; "€25/night" is no number of nights."""
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»„«]{3,})[\"”“»]")
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
@@ -273,7 +275,7 @@ def _counts_of(noun: Sequence[str], begin: str, read: str) -> list[str | None]:
     last: re.Match[str] | None = None
     for word in _WORD.finditer(read):
         if word[0][:2].lower() == begin and stems(word[0]) == noun:
-            joined = last is not None and read[last.end() : word.start()].strip("- \u00a0") == ""
+            joined = last is not None and _JOINED.fullmatch(read, last.end(), word.start()) is not None
             paid = last is not None and read[max(0, last.start() - 1) : last.start()] in ("€", "$", "£")
             counts.append(_count(last[0]) if last is not None and joined and not paid else None)
         last = word

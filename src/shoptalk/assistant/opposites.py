@@ -80,8 +80,9 @@ _SAID = [
 ]
 
 _NOT = re.compile(
-    r"\b(?:not|no(?!\.\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|"
-    r"niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
+    # "There is no 24-hour desk" denies; "room no. 5" and "tram No 5" do not.
+    r"\b(?:not|(?!(?<=\w )(?-i:No)\s\d)no(?!\.\s?\d)|none|never|nobody|nothing|nowhere|neither|nor|without|cannot|"
+    r"\w+n['’]t|nichts?|kein\w*|nie(?:mals)?|niemand\w*|nirgends|weder|ohne|pas|jamais|sans)\b",
     re.I,
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shoptalk.assistant.album import Recognised
+from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
 from shoptalk.records import Turn
@@ -35,11 +36,11 @@ def unknown_picture(message: str, texts: Mapping[str, str], versions: Versions) 
 def with_picture(reply: Reply, seen: Recognised | None, message: str, texts: Mapping[str, str]) -> Reply:
     """The reply, after a sentence that says what the picture shows and cites its document, or that it is not
     recognised. Where the picture is known and nothing else is asked or found, that sentence is the answer; where it is
-    not, and what was written with it finds nothing either ("What is this?"), the reply asks what it shows.
+    not, and what was written with it says nothing by itself ("What is this?"), the reply asks what it shows.
     """
     names_it = seen is not None and not message.strip() and reply.reason in NOTHING_MORE
     unknown = Sentence(phrase("unknown_picture", message, texts), ())
-    if seen is None and reply.reason == "missing_knowledge":
+    if seen is None and reply.reason == "missing_knowledge" and COMMON_STEMS.issuperset(stems(message)):
         asked = replace(reply, decision="clarify", reason="unknown_picture", text=unknown.text, sentences=(unknown,))
         return replace(asked, path="canned", sources=tuple(replace(source, used=False) for source in reply.sources))
     if reply.decision in ("escalate", "decline") and not names_it:

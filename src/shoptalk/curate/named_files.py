@@ -42,7 +42,7 @@ def _may_name(path: Path, encoding: str, column: str) -> bool:
     """
     if path.suffix.lower() != ".jsonl" or encoding.lower().replace("_", "-") not in _LIKE_ASCII or not column.isascii():
         return True
-    sought, kept = column.lower().encode(), b""
+    sought, kept = column.strip().lower().encode(), b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             piece = (kept + piece).lower()
