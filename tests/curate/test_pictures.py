@@ -436,13 +436,19 @@ def test_a_zip_holds_links_zips_repeated_names_and_bombs_and_each_is_a_drop(tmp_
     ]  # fmt: skip
 
 
-def test_a_zip_of_millions_of_names_is_refused_before_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "many.zip"
+def zip_of_many(folder: Path) -> Path:
+    """A zip with a directory of 200 names."""
+    path = folder / "many.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(200):
             archive.writestr(f"{number}.png", b"")
+    return path
+
+
+def test_a_zip_of_millions_of_names_is_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zip_of_many(tmp_path)
     monkeypatch.setattr(decode, "MOST_DIRECTORY", 5_000)
     with pytest.raises(SourceError, match=r"1 too-large.*its zip's directory has 0 MB.*split the zip"):
         read(path)
@@ -605,10 +611,7 @@ def test_a_table_that_names_a_zip_of_millions_of_names_does_not_read_them(
 def test_a_forged_signature_does_not_hide_how_large_a_zips_directory_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "many.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(200):
-            archive.writestr(f"{number}.png", b"")
+    path = zip_of_many(tmp_path)
     data = path.read_bytes()
     end = data.rindex(b"PK\x05\x06")
     # In the place of the disks' numbers, which nobody reads: a record from there on has the size elsewhere.

@@ -62,7 +62,8 @@ class Album:
         cls, run: Path, *, max_wrong: float = MAX_WRONG, tell: Callable[[str], None] = lambda line: None
     ) -> "Album":
         """The album of a run, from its folders; it is made and calibrated where there is none for its encoder yet,
-        which reads the picture files. Where some could not be read then, and one of them can be now, it is made again.
+        which reads the picture files. Where some could not be read then, and more than it holds can be now, it is made
+        again.
 
         Raises:
             ArtifactError: a folder is missing or damaged.
@@ -80,9 +81,9 @@ class Album:
             )
         settings = {"max_wrong": max_wrong, "size": encoder.size, "readings": READINGS}
         parents = {"encoder": artifact.content, "corpus": corpus.content}
-        made = open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents))
-        left_out = 0 if made is None else _left_out(run)
-        if made is None or (left_out and _more_can_be_read(run, encoder.size)):
+        stands = open_artifact(run / FOLDER, key=key_of(kind=FOLDER, config=settings, parents=parents)) is not None
+        left_out = _left_out(run) if stands else 0
+        if not stands or (left_out and _more_can_be_read(run, encoder.size)):
             tell(f"pictures: embedding those of {run} and calibrating on distorted copies")
             documents, pictures = _read(run, encoder.size, tell)
             with create(run / FOLDER, kind=FOLDER, config=settings, parents=parents) as folder:

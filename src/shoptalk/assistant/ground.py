@@ -12,7 +12,7 @@ let through goes too if it marks a word of it.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
@@ -24,7 +24,7 @@ from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 from shoptalk.text.measured_numbers import contradicted, is_unit, shared_measures
 from shoptalk.text.number_words import SPELT, spelt_in, with_halves_in_digits
-from shoptalk.text.plain_sentences import is_abbreviated
+from shoptalk.text.plain_sentences import GERMAN_MONTH, is_abbreviated
 from shoptalk.text.stated_facts import (
     NAME,
     NUMBER,
@@ -37,15 +37,13 @@ from shoptalk.text.stated_facts import (
 
 SHARED = 0.6
 """Of a sentence's words that say something, the share that must stand in what it cites."""
-
-
 _CITED = re.compile(r"\s?\[(\d{1,9}(?:[\s,;]+\d{1,9})*[\s,;]*)\]")
 """Every digit belongs to one number and every separator to one gap: what was not closed is given up in linear time."""
 _END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’»」』）]*(?:\s?\[\d{1,9}\])*")
 """Where a sentence of a written text may end, its citations included."""
 _NEXT = re.compile(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)")
 """Where the next one begins."""
-_BULLET = re.compile(r"^(?:[-*•–]\s+|[*•]+\s*|\d{1,3}[.)]\s+(?!(?:Jan|Feb|März|Apr|Mai|Ju[nl]|Aug|Sep|Okt|Nov|Dez)))+")
+_BULLET = re.compile(rf"^(?:[-*•–]\s+|[*•]+\s*|\d{{1,3}}[.)]\s+(?!{GERMAN_MONTH}))+")
 """Of an item of a list, numbered or not: the minus of "-5 °C" and the day of "3. Mai" are none."""
 _DAY = re.compile(
     r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|(?:Mon|Diens|Donners|Frei|Sams|Sonn)tags?\b|Mittwochs?\b|"
@@ -194,10 +192,20 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
     whole = " ".join(read.split())
+    in_order = stems(whole)
+    return (
+        _number_astray(said, read, where)
+        or _name_astray(said, read, whole, set(in_order), where)
+        or _words_astray(said, read, in_order, where, shared)
+        or turned(said, read, sentences_of(read))
+    )
+
+
+def _number_astray(said: str, read: str, where: str) -> str | None:
+    """A number or range that does not stand there, or stands there of something else."""
     numbers = numbers_in(read)
-    stated = NUMBER.findall(said)
     alone = {plain_number(number) for number in NUMBER.findall(read)}
-    for number in stated:
+    for number in NUMBER.findall(said):
         plain = plain_number(number)
         if plain not in numbers and not (plain.endswith(":00") and plain.removesuffix(":00") in alone):
             return f"the number {number} stands in no {where}"
@@ -206,31 +214,42 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
             both_ends_apart(plain, source) for source in sentences_of(read)
         ):
             return f"the range {written} stands in no {where}"
-    for word, number in spelt_in(said):
-        if number != "1":  # "one" is a pronoun as well
-            stated.append(word)
-            if number not in numbers:
-                return f"the number {word!r} stands in no {where}"
+    for word, number in _spelt(said):
+        if number not in numbers:
+            return f"the number {word!r} stands in no {where}"
     if (other := contradicted(said, read)) is not None:
         return f"says {other[0]!r} where a {where} has {other[1]!r}"
+    if (single := _one_of_several(said, read)) is not None:
+        return f"says {single!r} where a {where} has more"
+    return None
+
+
+def _spelt(said: str) -> list[tuple[str, str]]:
+    """Numbers in words, but for "one", which is a pronoun as well."""
+    return [(word, number) for word, number in spelt_in(said) if number != "1"]
+
+
+def _name_astray(said: str, read: str, whole: str, words: Set[str], where: str) -> str | None:
+    """A quotation, name or letter (of a deck, a line) that does not stand there; `words` are the stems of the whole."""
     lowered = whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
             return f"the quotation {quoted[:40]!r} stands in no {where}"
-    in_order = stems(whole)
-    words = set(in_order)
     for name in _names_of(said):
         if not set(stems(_POSSESSIVE.sub("", name))) <= words:
             return f"the name {name!r} stands in no {where}"
-    if (
-        sign := next((sign for sign in _LETTERED.findall(said) if not re.search(rf"\b{sign}\b", read)), None)
-    ) is not None:
-        return f"the name {sign!r} stands in no {where}"
-    if (single := _one_of_several(said, read)) is not None:
-        return f"says {single!r} where a {where} has more"
+    for letter in _LETTERED.findall(said):
+        if not re.search(rf"\b{letter}\b", read):
+            return f"the name {letter!r} stands in no {where}"
+    return None
+
+
+def _words_astray(said: str, read: str, in_order: Sequence[str], where: str, shared: float) -> str | None:
+    """Too many telling words that do not stand there; or neither such a word nor a number, and not word for word."""
+    words = set(in_order)
     telling = [stem for stem in stems(said) if stem not in _LITTLE and not stem.isdigit()]
     # A unit stands there where its number does, however it is written.
-    measured = {stem for written in shared_measures(said, read) for stem in stems(written)} if stated else set()
+    measured = {stem for written in shared_measures(said, read) for stem in stems(written)}
     missing = [stem for stem in telling if stem not in words and stem not in measured]
     if telling and 1 - len(missing) / len(telling) < shared:
         lacking = set(missing)
@@ -239,9 +258,9 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
         return (
             f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt[:_MOST_SHOWN])}"
         )
-    if not telling and not stated and not _runs_through(stems(said), in_order):
+    if not telling and NUMBER.search(said) is None and not _spelt(said) and not _runs_through(stems(said), in_order):
         return f"says nothing that could be looked up, and stands in no {where} word for word"
-    return turned(said, read, sentences_of(read))
+    return None
 
 
 def _names_of(said: str) -> Iterator[str]:

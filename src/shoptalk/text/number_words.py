@@ -1,6 +1,7 @@
 """Numbers that words say, from nought to ninety-nine, in English and German.
 
     spelt_in("After twenty-five minutes, zwei Stunden")   # [("twenty-five", "25"), ("zwei", "2")]
+    with_halves_in_digits("an hour and a half")      # "1.5 hour"
 
 Larger ones are not read, nor what looks like a part of one: no word of "twenty thousand", of "nineteen ninety-five" or
 of "twenty-first", and not the zero of "below zero".

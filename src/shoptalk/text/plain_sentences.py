@@ -18,10 +18,12 @@ _PERHAPS_ABBREVIATED = re.compile(r"\b(?:min|max|std|sek|usw|u\.a|p\.a|a\.m|p\.m
 """What may end a sentence as well: it does not where a small letter follows."""
 _LONGEST_ABBREVIATION = 12
 _ORDINAL = re.compile(r"(?<!\S)\d{1,2}\.$")
-_MONTH = re.compile(
-    r"\s*(?:Jan(?:uar)?|Feb(?:ruar)?|März|Apr(?:il)?|Mai|Juni?|Juli?|Aug(?:ust)?|Sept?(?:ember)?|Okt(?:ober)?|"
+GERMAN_MONTH = (
+    r"(?:Jan(?:uar)?|Feb(?:ruar)?|März|Apr(?:il)?|Mai|Juni?|Juli?|Aug(?:ust)?|Sept?(?:ember)?|Okt(?:ober)?|"
     r"Nov(?:ember)?|Dez(?:ember)?)\b"
 )
+"""As a pattern: what may follow the full stop of a day, "3. Juli"."""
+_MONTH = re.compile(rf"\s*{GERMAN_MONTH}")
 _MARKS = re.compile(r"\*\*|__|``?|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 _LINK = re.compile(r"!?\[([^\]]{0,300})\]\([^)]{0,2000}\)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•>]|\d{1,3}[.)])[ \t]+")
