@@ -1,7 +1,7 @@
 """Signs and units of a text's numbers, and numbers that words say."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoptalk.assistant.ground import unsupported
@@ -230,6 +230,24 @@ def test_thousands_are_one_number_whatever_sets_them_apart(number: int, mark: st
     assert [found[0] for found in NUMBER.finditer(f"It costs {written} a year.")] == [written]
 
 
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("1.0010", "1.0010"),
+        ("1.00100", "1.0010"),
+        ("1.001", "1001"),
+        ("1.0010 million", "1001000"),
+        ("0.0000010010 million", "1.0010"),
+        ("1.2340", "1.2340"),
+        ("1.2300", "1.23"),
+        ("1,234.5670", "1234.567"),
+    ],
+)
+def test_decimals_never_become_thousands_by_losing_their_noughts(written: str, plain: str) -> None:
+    assert plain_number(written) == plain
+
+
+@example("1.0010:")
 @given(st.text(alphabet="0123456789 .,:/-½aMm", max_size=30))
 def test_any_text_has_a_plain_form_for_each_of_its_numbers(text: str) -> None:
     for found in NUMBER.finditer(f"{text} million"):

@@ -139,19 +139,22 @@ def plain_number(number: str) -> str:
     One mark before three digits is taken for that of thousands, whichever it is, except behind a nought: of "1.000"
     nobody can say without its language whether it is a thousand or one, and to take it for one would let a text say 1
     where its source says a thousand. "2½" is 2.5, and "2 million" is 2000000. Of times, dates and ranges each part is
-    written so, and hours, days and months without a nought before them.
+    written so, and hours, days and months without a nought before them. Decimals lose their last noughts, but for one
+    where three digits would be left that could be thousands: "1.00100" is 1.0010.
     """
     if parts := _WITH_FRACTION.fullmatch(number):
-        return f"{parts[1] or parts[3] or 0}.{_FRACTIONS[parts[2] or parts[4]]}"
+        return _decimal(parts[1] or parts[3] or "0", _FRACTIONS[parts[2] or parts[4]])
     if date := _DATE.fullmatch(number):
         return date[2].join(str(int(part)) for part in (date[1], date[3], date[4]))
     if not _PART.fullmatch(number):
-        number = re.sub(r"(?:^|(?<=-))0(?=\d:)", "", number)
-        return _PART.sub(lambda part: plain_number(part[0]), number)
+        plain = re.sub(r"(?:^|(?<=-))0(?=\d:)", "", _PART.sub(lambda part: plain_number(part[0]), number))
+        return plain if plain == number else plain_number(plain)
     if large := _LARGE.fullmatch(number):
         plain = plain_number(large[1])
-        decimal = re.fullmatch(r"\d+(?:\.\d+)?", plain)
-        return f"{(Decimal(plain) * _TIMES[large[2].lower()]).normalize():f}" if decimal else plain
+        if not re.fullmatch(r"\d+(?:\.\d+)?", plain):
+            return plain
+        whole, _, fraction = f"{Decimal(plain) * _TIMES[large[2].lower()]:f}".partition(".")
+        return _decimal(whole, fraction)
     number = re.sub(f"[{_APART} ]", "", number)
     if grouped := _GROUPED.fullmatch(number):
         whole, fraction = re.sub("[.,]", "", grouped["whole"]), grouped["fraction"] or ""
@@ -159,4 +162,10 @@ def plain_number(number: str) -> str:
         whole, _, fraction = number.replace(",", ".").partition(".")
     else:
         return number
-    return f"{whole}.{fraction.rstrip('0')}".rstrip(".")
+    return _decimal(whole, fraction)
+
+
+def _decimal(whole: str, fraction: str) -> str:
+    """Without noughts at its end, and never in a form that would be read as thousands."""
+    plain = f"{whole}.{fraction.rstrip('0')}".rstrip(".")
+    return f"{plain}0" if _GROUPED.fullmatch(plain) else plain
