@@ -611,6 +611,7 @@ def wrong_in_one_value(name: str, place: int, half: bool) -> Library:
 # Every kernel, and where among its arguments its outputs are.
 OUTPUTS = {
     "gelu": [2],
+    "dropout": [2],
     "gelu_backward": [3],
     "layer_norm": [6],
     "layer_norm_backward": [8, 9, 10, 11],

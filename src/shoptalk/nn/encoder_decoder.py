@@ -10,6 +10,7 @@ works. The V logits of a cell are computed for a few cells at a time, never for 
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.nn import gather
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
+from shoptalk.nn.fast_dropout import fast_dropout
 from shoptalk.nn.language_model import LONGEST_ITEM, token_nats
 from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
@@ -89,6 +91,10 @@ class EncoderDecoderNetwork(nn.Module):
         """The decoder's last states, as the output layer reads them: that of a cell has read the source and what was
         written up to that cell.
         """
+        with fast_dropout() if self.training else nullcontext():
+            return self._hidden(group)
+
+    def _hidden(self, group: PairGroup) -> Float[Tensor, "m T D"]:
         backbone: Any = self.backbone
         seen = sent(group.seen, self.device).long()
         states = backbone.get_encoder()(input_ids=sent(group.source, self.device), attention_mask=seen)

@@ -43,6 +43,7 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "set_fork": (None, (c_void_p,)),
     "gelu": (None, (c_int, c_void_p, c_void_p, c_int64, c_int)),
     "gelu_backward": (None, (c_int, c_void_p, c_void_p, c_void_p, c_int64, c_int)),
+    "dropout": (None, (c_int, c_void_p, c_void_p, c_int64, *_DROPOUT, c_int)),
     "layer_norm_blocks": (c_int64, (c_int64,)),
     "layer_norm": (None, (c_int, c_int, *(c_void_p,) * 7, c_int64, c_int64, c_float, *_DROPOUT, c_int)),
     "layer_norm_backward": (None, (c_int, c_int, *(c_void_p,) * 11, c_int64, c_int64, *_DROPOUT, c_int)),

@@ -46,6 +46,7 @@ def disagreement(candidate: Library) -> str | None:
 def _kernels(dtype: torch.dtype) -> Iterator[_Named]:
     """Each kernel's name, values and gradients, and what they should be in float64."""
     yield "gelu", *_both(ops.gelu, torch.nn.functional.gelu, _values(5, _WIDTH, dtype=dtype) * 3)
+    yield "dropout", *_dropout(dtype)
     for share in (0.0, _SHARE):
         yield "add_layer_norm", *_layer_norm(dtype, share)
         yield "varlen_attention", *_attention(dtype, share)
@@ -54,6 +55,13 @@ def _kernels(dtype: torch.dtype) -> Iterator[_Named]:
     yield "cross_entropy_rows", *_cross_entropy(dtype)
     yield "few_rows", *check_step.products(_values, dtype)
     yield "llama_step", *check_step.step(_values, dtype)
+
+
+def _dropout(dtype: torch.dtype) -> _Pair:
+    rows, of_row = 2, 4_096  # a row and a part of another, by which the kernel counts
+    factors = dropout_factors(rows, of_row, _SHARE, _SEED).flatten()[: of_row + _WIDTH]
+    x = _values(of_row + _WIDTH, dtype=dtype)
+    return _both(lambda x: ops.dropout(x, _SHARE, seed=_SEED), lambda x: x * factors, x)
 
 
 def _layer_norm(dtype: torch.dtype, share: float) -> _Pair:

@@ -29,6 +29,13 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return _apply(_Gelu, x)
 
 
+def dropout(x: Float[Tensor, "*shape"], share: float, *, seed: int) -> Float[Tensor, "*shape"]:
+    """x with `share` of its elements zero and the others divided by 1 - share (Srivastava et al., 2014, section 4)."""
+    _check(x=x)
+    _check_share(share)
+    return _apply(_Dropout, x, share, seed)
+
+
 def add_layer_norm(
     x: Float[Tensor, "*rows D"],
     residual: Float[Tensor, "*rows D"],
@@ -168,6 +175,25 @@ class _Gelu(torch.autograd.Function):
         where = (x.data_ptr(), dout.data_ptr(), dx.data_ptr())
         _kernels().call("gelu_backward", _half(x), *where, x.numel(), torch.get_num_threads())
         return dx
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: float, seed: int) -> Tensor:
+        ctx.draw = (share, seed)
+        return _dropped(x, *ctx.draw)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+        return _dropped(dout.contiguous(), *ctx.draw), None, None
+
+
+def _dropped(x: Tensor, share: float, seed: int) -> Tensor:
+    out = torch.empty_like(x)
+    threads = torch.get_num_threads()
+    _kernels().call("dropout", _half(x), x.data_ptr(), out.data_ptr(), x.numel(), share, seed, threads)
+    return out
 
 
 class _AddLayerNorm(torch.autograd.Function):
