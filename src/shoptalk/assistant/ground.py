@@ -12,8 +12,9 @@ let through goes too if it marks a word of it.
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 from unicodedata import normalize
@@ -62,6 +63,8 @@ _LITTLE = COMMON_STEMS | SPELT.keys() | {"s", "t", "re", "ll", "ve", "d", "p", "
 _JOINED = re.compile(r"[\s*_()-]*")
 """What may stand between a number and its noun, marks of emphasis too; "€25/night" is no number of nights."""
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»„«]{3,})[\"”“»]")
+_KEPT = 32
+"""Texts that are kept taken apart: every sentence of a reply is looked up in the same passages."""
 _FOREIGN = re.compile(r"https?://|www\.|<[a-zA-Z/]|```|\bas an? (?:AI|language model)\b|\bsystem prompt\b", re.I)
 
 
@@ -188,38 +191,66 @@ def unsupported(said: str, read: str, *, where: str = "passage that it cites", s
     stands right before an opposite ("The pool is not open on Sunday." for "The pool is closed on Sunday." stands; "Der
     Kiosk öffnet am Sonntag nicht." for "Der Kiosk schließt am Sonntag." and "No dog is unwelcome." do not).
     """
-    said, read = (with_halves_in_digits(with_colons(normalize("NFC", text))) for text in (said, read))
+    said, source = _evened(said), _taken_apart(read)
     if _FOREIGN.search(said):
         return "holds a link, code or words about itself"
-    whole = " ".join(read.split())
-    in_order = stems(whole)
     return (
-        _number_astray(said, read, where)
-        or _name_astray(said, read, whole, set(in_order), where)
-        or _words_astray(said, read, in_order, where, shared)
-        or turned(said, read, sentences_of(read))
+        _number_astray(said, source, where)
+        or _name_astray(said, source, where)
+        or _words_astray(said, source, where, shared)
+        or turned(said, source.text, source.sentences)
     )
 
 
-def _number_astray(said: str, read: str, where: str) -> str | None:
+@dataclass(frozen=True)
+class _Source:
+    """What a sentence is looked up in, taken apart."""
+
+    text: str
+    whole: str
+    """In one line."""
+    in_order: tuple[str, ...]
+    """Its stems."""
+    words: frozenset[str]
+    """The same as a set."""
+    numbers: frozenset[str]
+    alone: frozenset[str]
+    """The numbers in digits, none of them taken out of another one."""
+    sentences: tuple[str, ...]
+
+
+@lru_cache(maxsize=_KEPT)
+def _taken_apart(read: str) -> _Source:
+    text = _evened(read)
+    whole = " ".join(text.split())
+    in_order = tuple(stems(whole))
+    alone = frozenset(plain_number(number) for number in NUMBER.findall(text))
+    numbers, sentences = frozenset(numbers_in(text)), tuple(sentences_of(text))
+    return _Source(text, whole, in_order, frozenset(in_order), numbers, alone, sentences)
+
+
+def _evened(text: str) -> str:
+    """In one form of its characters, with times and halves written in one way."""
+    return with_halves_in_digits(with_colons(normalize("NFC", text)))
+
+
+def _number_astray(said: str, source: _Source, where: str) -> str | None:
     """A number or range that does not stand there, or stands there of something else."""
-    numbers = numbers_in(read)
-    alone = {plain_number(number) for number in NUMBER.findall(read)}
     for number in NUMBER.findall(said):
         plain = plain_number(number)
-        if plain not in numbers and not (plain.endswith(":00") and plain.removesuffix(":00") in alone):
+        if plain not in source.numbers and not (plain.endswith(":00") and plain.removesuffix(":00") in source.alone):
             return f"the number {number} stands in no {where}"
     for plain, written in ranges_in(said).items():
-        if plain.replace(":00", "") not in numbers and not any(
-            both_ends_apart(plain, source) for source in sentences_of(read)
+        if plain.replace(":00", "") not in source.numbers and not any(
+            both_ends_apart(plain, sentence) for sentence in source.sentences
         ):
             return f"the range {written} stands in no {where}"
     for word, number in _spelt(said):
-        if number not in numbers:
+        if number not in source.numbers:
             return f"the number {word!r} stands in no {where}"
-    if (other := contradicted(said, read)) is not None:
+    if (other := contradicted(said, source.text)) is not None:
         return f"says {other[0]!r} where a {where} has {other[1]!r}"
-    if (single := _one_of_several(said, read)) is not None:
+    if (single := _one_of_several(said, source.text)) is not None:
         return f"says {single!r} where a {where} has more"
     return None
 
@@ -229,28 +260,27 @@ def _spelt(said: str) -> list[tuple[str, str]]:
     return [(word, number) for word, number in spelt_in(said) if number != "1"]
 
 
-def _name_astray(said: str, read: str, whole: str, words: Set[str], where: str) -> str | None:
-    """A quotation, name or letter (of a deck, a line) that does not stand there; `words` are the stems of the whole."""
-    lowered = whole.casefold()
+def _name_astray(said: str, source: _Source, where: str) -> str | None:
+    """A quotation, name or letter (of a deck, a line) that does not stand there."""
+    lowered = source.whole.casefold()
     for quoted in _QUOTED.findall(said):
         if " ".join(quoted.split()).casefold().rstrip(".,!?") not in lowered:
             return f"the quotation {quoted[:40]!r} stands in no {where}"
     for name in _names_of(said):
-        if not set(stems(_POSSESSIVE.sub("", name))) <= words:
+        if not set(stems(_POSSESSIVE.sub("", name))) <= source.words:
             return f"the name {name!r} stands in no {where}"
     for letter in _LETTERED.findall(said):
-        if not re.search(rf"\b{letter}\b", read):
+        if not re.search(rf"\b{letter}\b", source.text):
             return f"the name {letter!r} stands in no {where}"
     return None
 
 
-def _words_astray(said: str, read: str, in_order: Sequence[str], where: str, shared: float) -> str | None:
+def _words_astray(said: str, source: _Source, where: str, shared: float) -> str | None:
     """Too many telling words that do not stand there; or neither such a word nor a number, and not word for word."""
-    words = set(in_order)
     telling = [stem for stem in stems(said) if stem not in _LITTLE and not stem.isdigit()]
     # A unit stands there where its number does, however it is written.
-    measured = {stem for written in shared_measures(said, read) for stem in stems(written)}
-    missing = [stem for stem in telling if stem not in words and stem not in measured]
+    measured = {stem for written in shared_measures(said, source.text) for stem in stems(written)}
+    missing = [stem for stem in telling if stem not in source.words and stem not in measured]
     if telling and 1 - len(missing) / len(telling) < shared:
         lacking = set(missing)
         spelt = [word for word in dict.fromkeys(re.findall(r"\w+", said)) if not lacking.isdisjoint(stems(word))]
@@ -258,7 +288,12 @@ def _words_astray(said: str, read: str, in_order: Sequence[str], where: str, sha
         return (
             f"{len(missing)} of its {len(telling)} telling words {verb} in no {where}: {', '.join(spelt[:_MOST_SHOWN])}"
         )
-    if not telling and NUMBER.search(said) is None and not _spelt(said) and not _runs_through(stems(said), in_order):
+    if (
+        not telling
+        and NUMBER.search(said) is None
+        and not _spelt(said)
+        and not _runs_through(stems(said), source.in_order)
+    ):
         return f"says nothing that could be looked up, and stands in no {where} word for word"
     return None
 

@@ -10,6 +10,7 @@ dash may part, list or reduce ("Mon–Fri 9 am –5 pm", "-10 % on all tours").
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from shoptalk.text.number_words import spelt_places
@@ -97,6 +98,8 @@ _COLD = {"°C", "°F"}
 _HALVES = {"am", "pm"}
 _LAST_HOUR = 12
 _LOOKED_BACK = 12
+_KEPT = 32
+"""Texts of which it is kept what their numbers are of: every sentence of a reply is looked up in the same passages."""
 
 
 class Quantity(NamedTuple):
@@ -115,19 +118,14 @@ def quantities_in(text: str) -> dict[str, set[Quantity]]:
     """All that is read about each number of a text, by its plain form. Both ends of "2-3 months" have the unit, of "7-9
     pm" the last alone; of "7:00 pm" the full hour has it, too.
     """
-    found: dict[str, set[Quantity]] = {}
-    for plain, quantity, _ in _read(text):
-        found.setdefault(plain, set()).add(quantity)
-    return found
+    return {plain: set(quantities) for plain, quantities in _stated(text).items()}
 
 
 def contradicted(said: str, read: str) -> tuple[str, str] | None:
     """The first number that is said with a sign or a unit that it has nowhere in what was `read`, although each of its
     places there has one, as it is said and as it is read; None where there is none.
     """
-    there: dict[str, dict[Quantity, str]] = {}
-    for plain, quantity, written in _read(read):
-        there.setdefault(plain, {}).setdefault(quantity, written)
+    there = _stated(read)
     for plain, quantity, written in _read(said):
         known = there.get(plain)
         if known and not any(_agree(quantity, other) for other in known):
@@ -137,7 +135,7 @@ def contradicted(said: str, read: str) -> tuple[str, str] | None:
 
 def shared_measures(said: str, read: str) -> list[str]:
     """Every number that is said with a unit or month which it has in what was `read`, too, as it is said."""
-    there = quantities_in(read)
+    there = _stated(read)
     return [
         written
         for plain, quantity, written in _read(said)
@@ -148,6 +146,15 @@ def shared_measures(said: str, read: str) -> list[str]:
 def is_unit(word: str) -> bool:
     """Whether a word that stands behind a number is its unit, or says that it is a time."""
     return word == "Uhr" or _AFTER.fullmatch(f" {word}") is not None
+
+
+@lru_cache(maxsize=_KEPT)
+def _stated(text: str) -> dict[str, dict[Quantity, str]]:
+    """All that is read about each number of a text, and how each of that is written first; nobody may change it."""
+    found: dict[str, dict[Quantity, str]] = {}
+    for plain, quantity, written in _read(text):
+        found.setdefault(plain, {}).setdefault(quantity, written)
+    return found
 
 
 def _agree(one: Quantity, other: Quantity) -> bool:
