@@ -512,6 +512,8 @@ def test_predict_reads_a_file_or_standard_input(
         assert status == 0 and [row["text"] for row in json.loads(output)] == ["card card", "refund refund"]
     assert shoptalk("predict", tmp_path / "f")[0] == 2
     assert "not both" in shoptalk("predict", tmp_path / "f", "hello", "--file", messages)[2]
+    status, _, error = shoptalk("predict", tmp_path / "f", "hello", messages)
+    assert status == 2 and f"{messages} is a file, and this model reads messages" in error
 
 
 def test_the_version_is_printed(shoptalk: Any) -> None:

@@ -63,15 +63,24 @@ def test_what_was_left_out_is_told_by_reason_with_where_it_stands() -> None:
     drops = {"duplicate": 1200, "bad-csv": 4}
     assert line in printed.verdict(verdict(), RUN, drops=drops).splitlines()
     assert "left out: nothing" in printed.verdict(verdict(), RUN, drops={}).splitlines()
-    result = {"texts": 3417, "documents": 1, "drops": drops | {"of-tomorrow": 1}, "corpus": str(RUN / "corpus")}
+    result = {
+        "texts": 3417,
+        "pictures": 0,
+        "documents": 1,
+        "drops": drops | {"of-tomorrow": 1},
+        "corpus": str(RUN / "corpus"),
+    }
     told = printed.curated(result).splitlines()
     assert told[0] == f"kept: 3,417 texts in 1 document, in {RUN / 'corpus' / 'documents.jsonl'}"
     assert told[1].startswith("left out: 1,205 (1,200 duplicate, 4 bad-csv, 1 of-tomorrow)")
     assert told[2:] == [
-        "    1,200  duplicate    the same text came before",
+        "    1,200  duplicate    the same text or picture came before",
         "        4  bad-csv      the row cannot be read as CSV",
         "        1  of-tomorrow",
     ]
+    shown = result | {"texts": 1, "pictures": 20, "documents": 20, "drops": {}}
+    assert printed.curated(shown).startswith("kept: 20 pictures and 1 text in 20 documents, in ")
+    assert printed.curated(shown | {"texts": 0}).startswith("kept: 20 pictures in 20 documents, in ")
 
 
 def test_a_verdict_without_labels_names_no_gain() -> None:

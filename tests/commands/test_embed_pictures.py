@@ -82,5 +82,9 @@ def test_predict_reads_pictures_where_the_runs_encoder_does(sources: Path, tmp_p
     assert {row["label"] for row in rows} <= {"cat", "dog"} and "left out, a text" in result.stderr
     plain = CliRunner().invoke(app.app, ["predict", str(run), str(sources / "a.png")])
     assert plain.exit_code == 0 and plain.stdout.strip().endswith("a.png")
+    (tmp_path / "d.heic").write_bytes(b"none that is read")
+    both = CliRunner().invoke(app.app, ["predict", str(run), str(tmp_path / "d.heic"), str(sources / "a.png")])
+    assert both.exit_code == 0 and both.stdout == plain.stdout
+    assert "d.heic: left out, a picture in a format that is not read" in both.stderr
     refused = CliRunner().invoke(app.app, ["predict", str(run)])
     assert "This model classifies pictures" in str(refused.exception)

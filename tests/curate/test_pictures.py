@@ -318,6 +318,30 @@ def test_messages_about_labelled_pictures_name_the_column_of_pictures(tmp_path: 
         read_labels(path, CONFIG, pictures=True)
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("img/1.png", "photos/1.png"),
+        ("photos/1.JPG", "photos/1.png"),
+        ("PHOTOS/1.PNG", "photos/1.png"),
+        ("9.png", None),
+    ],
+)
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_path_that_leads_nowhere_is_told_with_the_file_that_may_be_meant(
+    tmp_path: Path, named: str, meant: str | None, column: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    photograph(0).save(tmp_path / "photos" / "0.png")
+    photograph(1).save(tmp_path / "photos" / "1.png")
+    photograph(2).save(tmp_path / "photos" / "2.png")
+    path = tmp_path / "table.csv"
+    path.write_text(f"image,{column}\nphotos/0.png,a\nphotos/2.png,c\n{named},b\n", encoding="utf-8")
+    drop, *_ = read(path)[1] if column == "text" else read_labels(path, CONFIG)[1]
+    assert drop.reason == "missing" and drop.detail.startswith("there is no file ")
+    assert drop.detail.endswith(f"{named}" if meant is None else f"; {meant} may be meant")
+
+
 def test_one_picture_with_two_labels_is_told_as_a_picture(tmp_path: Path) -> None:
     rows = ["image,label", "0.png,a", "0.png,b"]
     for seed in range(3):

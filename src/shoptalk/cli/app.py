@@ -164,9 +164,11 @@ def curate(
         claim(out, question, force=force)
         world = World(run=out, config=chosen, report=console)
         curated = curate_stage(world, sources, None, None)
+    pictures = len(curated.train.pictures) + len(curated.held_out.pictures)
     result = {
         "documents": curated.n_documents,
-        "texts": len(curated.train) + len(curated.held_out),
+        "texts": len(curated.train) + len(curated.held_out) - pictures,
+        "pictures": pictures,
         "drops": count_drops(out / "corpus"),
         "corpus": str(out / "corpus"),
     }

@@ -275,11 +275,16 @@ def _reads_pictures(model: Path) -> bool:
 
 def _pictures(paths: list[str], file: Path | None) -> list[Picture]:
     from shoptalk.curate.sources import stream_sources
+    from shoptalk.image.decode import unread_picture
 
     if file is not None or not paths or paths == ["-"]:
         raise InputError("This model classifies pictures. Give files, folders or zips of pictures.")
+    unread = {path: advice for path in paths if Path(path).exists() and (advice := unread_picture(path)) is not None}
+    for path, advice in unread.items():
+        typer.echo(f"{path}: left out, {advice}", err=True)
     pictures = []
-    for document in stream_sources([Path(path) for path in paths], load().curate):
+    read = [Path(path) for path in paths if path not in unread]
+    for document in stream_sources(read, load().curate) if read else ():
         if isinstance(document, Drop):
             typer.echo(f"{document.source}: left out, {document.reason}: {document.detail}", err=True)
         elif document.picture is not None:

@@ -1,6 +1,7 @@
 """What the command line's files share: options, and how a result is printed."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,6 +90,11 @@ def refuse_both(steps: int | None, budget: str | None) -> None:
         raise InputError("Give --steps or --budget, not both: each decides how long to train.")
 
 
+def _is_file(message: str) -> bool:
+    """Whether a message is the path of a file with an ending, which no message has by chance."""
+    return os.path.splitext(message)[1] != "" and os.path.isfile(message)  # noqa: PTH113, PTH122 (they never raise)
+
+
 def messages_given(texts: list[str], file: Path | None) -> list[str]:
     """The texts of the command line, of a file, or of standard input, where it is -."""
     if file is not None and texts:
@@ -96,6 +102,10 @@ def messages_given(texts: list[str], file: Path | None) -> list[str]:
     if file is None and not texts:
         raise InputError("No message was given. Give one or more, --file FILE, or - to read standard input.")
     if file is None and texts != ["-"]:
+        if (named := next(filter(_is_file, texts), None)) is not None:
+            raise InputError(
+                f"{named} is a file, and this model reads messages. Give them themselves, or a file of them as --file."
+            )
         return texts
     from shoptalk.curate.messages import read_messages, read_standard_input  # slow to import, and needed here only
 

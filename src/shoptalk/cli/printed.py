@@ -20,7 +20,7 @@ MEANINGS = {
     "contradiction": "labelled text with two labels",
     "conversation": "a conversation, where documents are read",
     "copied-example": "a question of the worked examples, repeated",
-    "duplicate": "the same text came before",
+    "duplicate": "the same text or picture came before",
     "empty": "no text",
     "hidden": "its name begins with a dot",
     "holds-answer": "a question that says what it asks for",
@@ -125,7 +125,9 @@ def _rise(step: Result, measure: Measure) -> str:
 
 def curated(result: Result) -> str:
     """What `curate` kept and dropped, with what each reason means."""
-    kept = f"{_many(result['texts'], 'text')} in {_many(result['documents'], 'document')}"
+    counts = {kind: result[f"{kind}s"] for kind in ("picture", "text")}
+    counted = " and ".join(_many(count, kind) for kind, count in counts.items() if count)
+    kept = f"{counted} in {_many(result['documents'], 'document')}"
     corpus = Path(result["corpus"])
     lines = [f"kept: {kept}, in {corpus / 'documents.jsonl'}", left_out(result["drops"], corpus / "drops.jsonl")]
     return "\n".join([*lines, *_meanings(result["drops"])])

@@ -264,6 +264,8 @@ def _existing(path: Path) -> Path:
     if not os.path.lexists(path):
         raise SourceError(f"{path} does not exist. Give an existing file or folder; check the spelling.")
     if format_of(path) is None:
+        if (advice := unread_picture(path.name)) is not None:
+            raise SourceError(f"{path} is {advice}.")
         raise SourceError(f"{path} has an unknown extension. Expected one of {KNOWN}, or a folder of such files.")
     return path
 

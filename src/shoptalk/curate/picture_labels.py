@@ -16,7 +16,7 @@ from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, RefusedFile, Row, json_rows
 from shoptalk.curate.picture_looks import LookTable, look_clusters, look_of
 from shoptalk.curate.readers import format_of
-from shoptalk.curate.readers.pictures import beside, picture_at, picture_name, pictures_at
+from shoptalk.curate.readers.pictures import beside, picture_at, picture_name, pictures_at, with_nearby
 from shoptalk.curate.tables import csv_table
 from shoptalk.curate.zips import Member, members, parts_of, used_name
 from shoptalk.image.decode import SUFFIXES, RefusedPicture
@@ -61,10 +61,11 @@ def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -
         elif isinstance(name, Bad):
             yield name
         else:
+            place = beside(path, name, config)
             try:
-                picture = picture_at(beside(path, name, config), config)
+                picture = picture_at(place, config)
             except RefusedPicture as refusal:
-                yield Bad(row.number, refusal.reason, refusal.detail, printable(name))
+                yield Bad(row.number, refusal.reason, with_nearby(refusal, place, path), printable(name))
             else:
                 yield Row(row.number, {**row.value, PICTURE: picture})
 

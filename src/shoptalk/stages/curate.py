@@ -14,6 +14,7 @@ from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import BANK, Written, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
 from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
+from shoptalk.curate.html_tags import HtmlTags
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import labels_digest, refuse_missing
 from shoptalk.curate.labels_and_test import LabelsAndTest, read_labels_and_test
@@ -207,8 +208,9 @@ def _make_corpus(
     items = itertools.chain(labelled.drops, asked.drops, left)
     reserved = [*(example.item for example in (*examples, *tests)), *asked.texts]
     readings: dict[str, float] = {}
+    tags = HtmlTags()
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
-        kept = curate(without(items, asked), reserved=reserved, config=config)
+        kept = curate(tags.counted(without(items, asked)), reserved=reserved, config=config)
         written = write_corpus(
             inside,
             kept if hold_bank is None else hold_bank.looked_ahead(kept),
@@ -224,6 +226,8 @@ def _make_corpus(
                 f"{expected(reads, read_drops(inside))}"
             )
         readings["documents"] = written.documents
+        if (remark := tags.remark()) is not None:
+            remarks(remark)
         _write_records(inside / PAIRS, asked.placed_in(inside, config, say=remarks))
         (inside / REMARKS).write_text(json.dumps(remarks.kept, ensure_ascii=False), encoding="utf-8")
         _write_records(inside / "labels.jsonl", examples)
