@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 comma := ,
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test test-slow test-all check bench bench-quick install clean
+.PHONY: help demo test test-slow test-search test-all check bench bench-quick install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test      install, check and run the tests (under 12 minutes on two cores)"
 	@echo "make test-slow install and run the slow and real tests: a browser, several processes, kills, every guide"
 	@echo "make test-all  both, as .ci/run does (under 40 minutes on two cores)"
+	@echo "make test-search  the tests of properties, with other examples each time"
 	@echo "make check     formatting, lint, types, import order"
 	@echo "make bench     every speed comparison, into benchmarks/README.md (hours; needs SHOPTALK_DATA)"
 	@echo "make bench-quick  one small round of each, under 5 minutes, only printed"
@@ -50,6 +51,9 @@ test: check
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
+
+test-search: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" --hypothesis-profile searching $(shell grep -rl "@given" tests)
 
 test-all: test test-slow
 

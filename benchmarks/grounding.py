@@ -5,7 +5,8 @@ Of each a tenth of the documents chooses the threshold and a fifth is judged; Mi
 the others for --minutes. Three trainings each: one with every kind of corruption, and one without each pair of
 `HELD_OUT`, which is then judged on exactly these: mistakes of a kind that it has never seen. F1 is of tokens, over
 corrupted replies and two thirds as many without a mistake; beside it the rule that marks a token which stands in no
-passage. One seed, the last step. Progress goes to standard error, the table to standard output.
+passage. Of the kinds that were left out also what share of such replies the assistant's whole gate stops, its rules and
+the head together. One seed, the last step. Progress goes to standard error, the table to standard output.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 
 from benchmarks import data, table
 from benchmarks.timing import ROOT, Row
+from shoptalk.assistant.ground import sentences_of, unsupported
 from shoptalk.commands.ground import Parts, apart, fit, make_replies, marked
 from shoptalk.config import Config, load
 from shoptalk.nn.encoder import text_encoder
@@ -77,6 +79,7 @@ def measure(name: str, config: Config, *, quick: bool) -> Iterator[Row]:
                 for kind in held_out:
                     alone = GroundSpec(kinds=(kind,))
                     yield judged(name, grounding, parts, alone, f"{kind} alone, never trained on", None, "", minutes)
+                    yield stopped(name, grounding, parts, alone, f"{kind}, which the head never trained on")
 
 
 def judged(
@@ -88,6 +91,21 @@ def judged(
     of = f"{sizes} documents train, choose the threshold, are judged; {minutes:.1f} min; " if sizes else ""
     note = f"{of}rule {rule.f1:.2f}; of {scores.replies:,} replies; marked without a mistake {scores.marked_clean:.0%}"
     return Row("grounding", f"{name}: token F1, {what}", scores.f1, "", at_least=least, note=note)
+
+
+def stopped(name: str, grounding: Grounding, parts: Parts, spec: GroundSpec, what: str) -> Row:
+    """Of corrupted replies those that the assistant's whole gate stops: a sentence goes by its rules or by the head."""
+    replies = make_replies(grounding.product, parts.test, spec, most=REPLIES, seed=3)
+    chances = grounding.probabilities([reply.row for reply in replies])
+    broken = np.array([bool(reply.wrong.any()) for reply in replies])
+    head = np.array([bool(grounding.marked(row).any()) for row in chances])
+    rules = np.array([any(unsupported(part, reply.passage) for part in sentences_of(reply.text)) for reply in replies])
+    caught, lost = ([100 * float(by[of].mean()) for by in (rules, head, rules | head)] for of in (broken, ~broken))
+    note = (
+        f"rules alone {caught[0]:.0f} %, head alone {caught[1]:.0f} %; of replies without a mistake lost: rules "
+        f"{lost[0]:.0f} %, head {lost[1]:.0f} %, both {lost[2]:.0f} %; {broken.sum():,} and {(~broken).sum():,} replies"
+    )
+    return Row("grounding", f"{name}: mistakes stopped by the gate, {what}", caught[2], "%", note=note)
 
 
 def timed(name: str, grounding: Grounding, parts: Parts, spec: GroundSpec) -> Row:

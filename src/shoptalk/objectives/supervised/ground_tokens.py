@@ -111,6 +111,9 @@ class MadeReply:
     row: EvidenceRow
     wrong: Bool[np.ndarray, " R"]
     kind: str
+    text: str
+    passage: str
+    """What the reply was made of, without its markup."""
 
 
 class ReplyMaker:
@@ -146,7 +149,7 @@ class ReplyMaker:
         )
         pieces = pieces_of(self.tokenizer, reply.text)
         row = self.form.row(self._passages(example, passage.ids, len(pieces.ids), key), pieces)
-        return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind)
+        return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind, reply.text, told)
 
     def _told(self, item: int) -> str:
         """A text without its markup, headings included."""
