@@ -22,7 +22,6 @@ from benchmarks.language_models import row
 from benchmarks.timing import Row, say
 from shoptalk.assistant.note import note_of
 from shoptalk.evaluate.text_scores import TextScore, scores
-from shoptalk.nn.bases import open_text
 from shoptalk.nn.decoding.generation import GenerationRequest
 from shoptalk.nn.decoding.writer import Writer, open_writer
 from shoptalk.nn.language_model import LanguageModel
@@ -72,13 +71,12 @@ def measure(name: str, writers: dict[str, Writer], most: int) -> Iterator[Row]:
     """Every way on one set."""
     path, visitor = SETS[name]
     chats, references = conversations(path, most)
-    encoder = open_text("minilm")
     sources = [["\n".join(text for _, text in turns)] for turns in chats]
     said = {
         "first three turns": [" ".join(text for _, text in turns[:3]) for turns in chats],
         "longest turn": [max((text for _, text in turns), key=len) for turns in chats],
         "note for a person": [
-            " ".join(messages[place] for place in note_of(messages, encoder.embed, most=3))
+            " ".join(messages[place] for place in note_of(messages))
             for messages in ([text for role, text in turns if role == visitor or not visitor] for turns in chats)
         ],
     }
@@ -103,14 +101,16 @@ def told(what: str, score: TextScore) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=80, help="of `sft`; 0 for what needs no model alone")
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--quick", action="store_true", help="does it run?")
     given = parser.parse_args()
     steps, most = (2, 4) if given.quick else (given.steps, given.most)
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.summaries {' '.join(sys.argv[1:])}`\n")
-    tuned_model = learned(steps)
-    writers = {"SmolLM2": open_writer("smollm2"), f"SmolLM2 after sft, {steps} steps": Writer(tuned_model)}
+    writers = {}
+    if steps:
+        tuned_model = learned(steps)
+        writers = {"SmolLM2": open_writer("smollm2"), f"SmolLM2 after sft, {steps} steps": Writer(tuned_model)}
     table.printed(measured for name in given.sets.split(",") for measured in measure(name, writers, most))
 
 

@@ -7,7 +7,7 @@ are translations of the 1,000 sentences of test_2016_flickr by a beam search, by
 intervals of 95 % over 1,000 resamples of the sentences. One seed, the last step. The clock counts training alone.
 
 On a busy machine give --steps: as many as an idle one takes in that time. An arm at a time: with --out FOLDER its
-translations are kept there, and where both are, the difference is printed.
+translations are kept there, and where both are, of the same settings, the difference is printed.
 Progress goes to standard error, the table to standard output.
 """
 
@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 
 from benchmarks import data, table
 from benchmarks.timing import Row, say
+from shoptalk.artifact import key_of
 from shoptalk.commands.budgeted import trained_within_budget
 from shoptalk.commands.translate import corpus_of
 from shoptalk.config import Config, load
@@ -152,22 +153,23 @@ def measure(given: argparse.Namespace, folder: Path) -> Iterator[Row]:
         multi30k("test_2016_flickr", 20 if given.quick else None),
     )
     references = [pair.target for pair in tests]
-    written: dict[str, list[str]] = {}
+    asked = {"seed": given.seed, "minutes": given.minutes, "steps": given.steps, "set": given.set, "quick": given.quick}
+    # Of these settings alone: another run into the same folder must not go on with what was left of this one.
+    key = key_of(kind="translation", config=asked, parents={})[:16]
     for arm in given.arms.split(","):
         say(f"== {arm}")
-        work = folder / "work" / arm
+        work = folder / "work" / key / arm
         steps = dict.fromkeys(("span", "translate"), 3) if given.quick else given.steps
         product, note = trained(arm, pairs, config, given.minutes, work, steps=steps)
         begun = time.perf_counter()
-        written[arm] = rewritten(product, [pair.source for pair in tests], beams=BEAMS)
+        written = rewritten(product, [pair.source for pair in tests], beams=BEAMS)
         note += f"; translated in {time.perf_counter() - begun:.0f} s, {product.precision}"
-        (folder / f"{arm}.json").write_text(json.dumps(written[arm], indent=1, ensure_ascii=False))
-        yield from judged(arm, written[arm], references, note)
-    kept = {arm: folder / f"{arm}.json" for arm in ARMS}
+        (folder / key).mkdir(exist_ok=True)
+        (folder / key / f"{arm}.json").write_text(json.dumps(written, indent=1, ensure_ascii=False))
+        yield from judged(arm, written, references, note)
+    kept = {arm: folder / key / f"{arm}.json" for arm in ARMS}
     if all(path.is_file() for path in kept.values()):
-        lines = {arm: json.loads(path.read_text()) for arm, path in kept.items()}
-        if {len(of_arm) for of_arm in lines.values()} == {len(references)}:
-            yield difference(lines, references)
+        yield difference({arm: json.loads(path.read_text()) for arm, path in kept.items()}, references)
 
 
 def main() -> None:

@@ -86,5 +86,7 @@ def test_predict_reads_pictures_where_the_runs_encoder_does(sources: Path, tmp_p
     both = CliRunner().invoke(app.app, ["predict", str(run), str(tmp_path / "d.heic"), str(sources / "a.png")])
     assert both.exit_code == 0 and both.stdout == plain.stdout
     assert "d.heic: left out, a picture in a format that is not read" in both.stderr
+    alone = CliRunner().invoke(app.app, ["predict", str(run), str(tmp_path / "d.heic")])
+    assert "No picture is left to classify" in str(alone.exception)
     refused = CliRunner().invoke(app.app, ["predict", str(run)])
     assert "This model classifies pictures" in str(refused.exception)

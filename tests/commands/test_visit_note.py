@@ -11,7 +11,6 @@ from shoptalk.cli.app import app
 from shoptalk.commands import visit_note
 from shoptalk.errors import InputError
 from shoptalk.nn.decoding.generation import Generated
-from shoptalk.nn.tiny import tiny_product
 
 TURNS = [
     ("doctor", "Good morning. What brings you here?"),
@@ -42,11 +41,10 @@ class FakeWriter:
 
 
 @pytest.fixture
-def visits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def visits(tmp_path: Path) -> Path:
     path = tmp_path / "visits.jsonl"
     turns = [{"role": role, "text": text} for role, text in TURNS]
     path.write_text(json.dumps({"id": "v1", "turns": turns}) + "\n", encoding="utf-8")
-    monkeypatch.setattr(visit_note, "open_text", lambda ref: tiny_product())
     return path
 
 

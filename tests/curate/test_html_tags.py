@@ -22,6 +22,8 @@ def remark_on(*texts: str) -> str | None:
         'see <a href="https://example.org">here</a>',
         '<div class="x">one</div>',
         "</td>",
+        "<a class='b' href='https://example.org'>here</a>",
+        "here</a>",
     ],
 )
 def test_tags_are_seen(text: str) -> None:

@@ -332,6 +332,8 @@ def test_a_path_that_leads_nowhere_is_told_with_the_file_that_may_be_meant(
     tmp_path: Path, named: str, meant: str | None, column: str
 ) -> None:
     (tmp_path / "photos").mkdir()
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "1.txt").write_text("0 0.5 0.5")
     photograph(0).save(tmp_path / "photos" / "0.png")
     photograph(1).save(tmp_path / "photos" / "1.png")
     photograph(2).save(tmp_path / "photos" / "2.png")

@@ -1,5 +1,6 @@
 """Encoder–decoders: bits by hand, smoothing by hand, on disk and back, and what is refused."""
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from shoptalk.errors import BaseModelError, ConfigError, InputError
+from shoptalk.nn import open_seq2seq
 from shoptalk.nn.bases import began_as, kind_of, open_base, open_model, pieces_of, resolve
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork, target_loss
@@ -184,6 +186,63 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     )
     with pytest.raises(BaseModelError, match=rf"lacks 1 of the weights .*{lacking}"):
         open_encoder_decoder(tmp_path, "x")
+
+
+def test_a_context_that_is_no_step_of_the_ladder_is_read_to_its_end() -> None:
+    model = tiny_bart()
+    model.network.backbone.model.encoder.embed_positions.weight.data = (
+        model.network.backbone.model.encoder.embed_positions.weight.data[: 60 + 2]
+    )
+    short = EncoderDecoder(model.network, model.tokenizer, 60, name="bart")
+    assert np.isfinite(short.bits_given(["a" * 70, "b"], ["c" * 70, "d"])).all()
+
+
+class _TwoSided:
+    """A tokenizer that reads what is written in another way."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str | None = None, *, text_target: str | None = None) -> Any:
+        return self._tokenizer(text if text is not None else f"de {text_target}")
+
+
+class _Unnamed(_TwoSided):
+    def __call__(self, text: str | None = None, *, text_target: str | None = None) -> Any:
+        if text is None:
+            raise ValueError("tgt_lang is missing")
+        return self._tokenizer(text)
+
+
+@pytest.mark.parametrize("kind", [_TwoSided, _Unnamed])
+def test_a_tokenizer_with_another_way_for_what_is_written_is_refused(kind: Any, tmp_path: Path) -> None:
+    tokenizer = tiny_encoder_decoder().tokenizer
+    open_seq2seq._refuse_two_sided(tokenizer, tmp_path, "x")
+    with pytest.raises(BaseModelError, match="Marian's and NLLB's"):
+        open_seq2seq._refuse_two_sided(kind(tokenizer), tmp_path, "x")
+
+
+def test_a_tokenizer_with_pieces_of_its_own_for_what_is_written_is_refused(tmp_path: Path) -> None:
+    tokenizer = copy.copy(tiny_encoder_decoder().tokenizer)
+    tokenizer.spm_target = object()  # as Marian's, whose short words are often the same pieces on both sides
+    with pytest.raises(BaseModelError, match="Marian's and NLLB's"):
+        open_seq2seq._refuse_two_sided(tokenizer, tmp_path, "x")
+
+
+@pytest.mark.parametrize("make", [tiny_encoder_decoder, tiny_bart])
+def test_a_tokenizer_without_padding_reads_trains_and_writes_alike(make: Any) -> None:
+    model = make()
+    tokenizer = copy.copy(model.tokenizer)
+    expected = model.bits_given(SOURCES, TARGETS), rewritten(model, SOURCES)
+    start = model.network.start_id
+    tokenizer.pad_token = None
+    bare = EncoderDecoder(model.network, tokenizer, model.max_length, name="bare")
+    assert bare.tokenizer.pad_token_id is None and bare.network.start_id == start
+    np.testing.assert_allclose(bare.bits_given(SOURCES, TARGETS), expected[0], rtol=1e-6)
+    assert rewritten(bare, SOURCES) == expected[1]
+    pairs = [SourceTarget(bare.ids([a])[0], bare.ids([b])[0]) for a, b in zip(SOURCES, TARGETS, strict=True)]
+    total, with_pad = (target_loss(model.network, each.pairs(pairs)).total for each in (bare, model))
+    torch.testing.assert_close(total, with_pad)
 
 
 def test_a_tokenizer_that_ends_no_text_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A language model's bits, by any way of reading; and its folder, which opens without Shoptalk."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -22,6 +23,8 @@ from transformers import (
 
 from shoptalk.errors import BaseModelError
 from shoptalk.nn.bases import kind_of, open_base, open_model
+from shoptalk.nn.decoding.generation import GenerationRequest
+from shoptalk.nn.decoding.writer import Writer
 from shoptalk.nn.language_model import CausalNetwork, LanguageModel
 from shoptalk.nn.open_lm import is_decoder, open_decoder
 from shoptalk.nn.open_seq2seq import is_encoder_decoder
@@ -283,3 +286,15 @@ def test_without_an_architecture_the_model_type_says_what_a_folder_holds(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
     assert is_decoder(tmp_path) == decoder
     assert is_encoder_decoder(tmp_path) == (kind == "bart")
+
+
+def test_a_decoder_whose_tokenizer_has_no_padding_reads_trains_and_writes_alike() -> None:
+    model = tiny_language_model()
+    tokenizer = copy.copy(model.tokenizer)
+    tokenizer.pad_token = None
+    bare = replace(model, tokenizer=tokenizer)
+    assert tokenizer.pad_token_id is None
+    texts = ["Where is my parcel?", "Hello", "The ferry leaves at eight."]
+    np.testing.assert_array_equal(bare.score(texts), model.score(texts))
+    prompts = [GenerationRequest(model.tokenizer(text)["input_ids"], max_tokens=5) for text in texts]
+    assert [each.ids for each in Writer(bare).write(prompts)] == [each.ids for each in Writer(model).write(prompts)]

@@ -1,9 +1,11 @@
 """Pairs as groups of tensors: nothing lost, nothing twice, little padding."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoptalk.text.batching import SHARED_CELLS
 from shoptalk.text.source_target import GROUP_CELLS, UNIT, make_pairs
 from shoptalk.text.spans import SourceTarget
 
@@ -40,3 +42,17 @@ def test_pairs_of_about_one_length_share_a_group() -> None:
     assert batch.cells < 1.2 * batch.tokens
     assert all(group.source.numel() + group.target.numel() <= GROUP_CELLS for group in batch.groups)
     assert all(len(group.source) % UNIT == 0 for group in batch.groups)
+
+
+@given(st.lists(st.tuples(rows, rows), min_size=1, max_size=80), st.integers(40, 50))
+def test_no_row_is_padded_past_the_models_context(lengths: list[tuple[list[int], list[int]]], longest: int) -> None:
+    batch = make_pairs(pairs_of(lengths), pad_id=0, start_id=1, longest=longest)
+    assert all(side.shape[1] <= longest for group in batch.groups for side in (group.source, group.target))
+    assert batch.targets == sum(len(target) for _, target in lengths)
+
+
+@pytest.mark.parametrize(("pairs", "groups"), [(24, 1), (32, 1), (64, 2), (96, 2)])
+def test_a_batch_that_two_processes_can_share_has_two_groups(pairs: int, groups: int) -> None:
+    row = [7] * 18
+    batch = make_pairs(pairs_of([(row, row)] * pairs), pad_id=0, start_id=1)
+    assert len(batch.groups) == groups == (2 if batch.cells >= 2 * SHARED_CELLS else 1)

@@ -238,9 +238,9 @@ class Assistant:
         return tuple(texts[:most])
 
     def summary(self, turns: Sequence[Turn], *, most: int = 5) -> str:
-        """A note for the person who takes over: the visitor's own sentences that say most, in their order."""
+        """A note for the person who takes over: the visitor's own messages that say most, in their order."""
         messages = [turn.text.strip() for turn in turns if turn.role not in OURS and turn.text.strip()]
-        return "\n".join(f"- {messages[place]}" for place in note_of(messages, self.embed, most=most))
+        return "\n".join(f"- {messages[place]}" for place in note_of(messages, most=most))
 
     def _readings(
         self, asked: "AskedTurn", vector: Float[np.ndarray, " D"]

@@ -282,9 +282,11 @@ def _pictures(paths: list[str], file: Path | None) -> list[Picture]:
     unread = {path: advice for path in paths if Path(path).exists() and (advice := unread_picture(path)) is not None}
     for path, advice in unread.items():
         typer.echo(f"{path}: left out, {advice}", err=True)
-    pictures = []
     read = [Path(path) for path in paths if path not in unread]
-    for document in stream_sources(read, load().curate) if read else ():
+    if not read:
+        raise InputError("No picture is left to classify. Give files, folders or zips of pictures that are read.")
+    pictures = []
+    for document in stream_sources(read, load().curate):
         if isinstance(document, Drop):
             typer.echo(f"{document.source}: left out, {document.reason}: {document.detail}", err=True)
         elif document.picture is not None:

@@ -65,9 +65,6 @@ def generate(
 @commands.command()
 def note(
     conversations: Annotated[Path, typer.Argument(help="A file or folder of conversations, as adapt reads them.")],
-    encoder: Annotated[str, typer.Option(help="Its vectors say which turns say most: a run, a base, a folder.")] = (
-        "minilm"
-    ),
     model: Annotated[
         str | None, typer.Option(help="A language model that suggests a note, unverified; without it none does.")
     ] = None,
@@ -84,7 +81,7 @@ def note(
             "leave --ask out."
         )
     every = notes(
-        conversations, encoder=encoder, model=model, asked=ask or ASKED, most=most,
+        conversations, model=model, asked=ask or ASKED, most=most,
         say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     if as_json:

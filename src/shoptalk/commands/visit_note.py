@@ -22,7 +22,6 @@ from shoptalk.config.settings import CurateConfig
 from shoptalk.curate.clean import printable
 from shoptalk.curate.sources import rows_left_out, stream_sources
 from shoptalk.errors import InputError
-from shoptalk.nn.bases import open_text
 from shoptalk.nn.decoding.generation import Generated, GenerationRequest
 from shoptalk.nn.decoding.writer import open_writer
 from shoptalk.records import Document, Drop
@@ -91,7 +90,6 @@ class VisitNote:
 def notes(
     path: Path,
     *,
-    encoder: str = "minilm",
     model: str | None = None,
     asked: str = ASKED,
     most: int = 5,
@@ -101,7 +99,6 @@ def notes(
 
     Args:
         path: conversations, in any form that `adapt` reads.
-        encoder: whose vectors say which turns say most.
         model: a language model that suggests; none suggests nothing.
         asked: what it is asked to do.
         most: turns that are noted.
@@ -110,7 +107,7 @@ def notes(
     Raises:
         InputError: there is no conversation, or a number is out of range.
         SourceError: the file cannot be read.
-        BaseModelError: the encoder or the model cannot be opened.
+        BaseModelError: the model cannot be opened.
     """
     if most < 2:
         raise InputError(f"--most is {most}; give 2 or more: the first and the last turn are always noted.")
@@ -119,14 +116,13 @@ def notes(
         raise InputError(
             f"{path} has no conversation. Give JSON Lines with turns or messages, each with a role and a text."
         )
-    embed = open_text(encoder).embed
     writer = open_writer(model) if model is not None else None
     for conversation in conversations:
         every = conversation.turns or ()
         # A turn without text keeps its number, as the readers keep its place.
         spoken = [SaidLine(number, turn.role, turn.text.strip()) for number, turn in enumerate(every, 1)]
         spoken = [line for line in spoken if line.text]
-        kept = note_of([line.text for line in spoken], embed, most=most)
+        kept = note_of([line.text for line in spoken], most=most)
         suggested, left_out = _suggested(writer, spoken, asked) if writer is not None else ((), 0)
         unread = 0 if not left_out else len(every) if left_out == len(spoken) else spoken[left_out].turn - 1
         quoted = tuple(spoken[place] for place in kept)

@@ -14,7 +14,7 @@ SHARE = 0.05
 """Of the documents, from which tags are worth a word: a chat about web pages has some."""
 _TAG = re.compile(
     r"</?(?:p|br|hr|div|span|font|table|tbody|thead|tr|td|th|ul|ol|li|dl|dt|dd|h[1-6]|strong|em|blockquote|script|style|"
-    r"head|body|html|img|a(?=\s+href))\b[^<>]{0,500}>",
+    r"head|body|html|img|a(?=\s[^<>]{0,400}\bhref))\b[^<>]{0,500}>|</a>",
     re.I,
 )
 

@@ -16,6 +16,7 @@ from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, RefusedFile, Row, json_rows
 from shoptalk.curate.picture_looks import LookTable, look_clusters, look_of
 from shoptalk.curate.readers import format_of
+from shoptalk.curate.readers.nearby import NearbyPictures
 from shoptalk.curate.readers.pictures import beside, picture_at, picture_name, pictures_at, with_nearby
 from shoptalk.curate.tables import csv_table
 from shoptalk.curate.zips import Member, members, parts_of, used_name
@@ -54,6 +55,7 @@ def what_labelled(config: CurateConfig, *, pictures: bool) -> str:
 
 def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -> Iterator[Row | Bad]:
     """The rows of a table whose pictures can be read, the picture under `PICTURE`; else what is wrong with them."""
+    nearby = NearbyPictures(path.absolute().parent)
     for row in rows:
         name = row if isinstance(row, Bad) else picture_name(row, config.image_column)
         if isinstance(row, Bad):
@@ -65,7 +67,7 @@ def labelled_rows(path: Path, rows: Iterable[Row | Bad], config: CurateConfig) -
             try:
                 picture = picture_at(place, config)
             except RefusedPicture as refusal:
-                yield Bad(row.number, refusal.reason, with_nearby(refusal, place, path), printable(name))
+                yield Bad(row.number, refusal.reason, with_nearby(refusal, place, nearby), printable(name))
             else:
                 yield Row(row.number, {**row.value, PICTURE: picture})
 

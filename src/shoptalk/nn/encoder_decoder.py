@@ -167,7 +167,8 @@ class EncoderDecoder(Product):
         """Pairs of ids without special tokens as a batch."""
         framed = [SourceTarget(self.framed(pair.source), self.framed(pair.target)) for pair in pairs]
         pad = self.tokenizer.pad_token_id
-        return make_pairs(framed, pad_id=0 if pad is None else int(pad), start_id=self.network.start_id)
+        pad_id, start_id = 0 if pad is None else int(pad), self.network.start_id
+        return make_pairs(framed, pad_id=pad_id, start_id=start_id, longest=self.max_length)
 
     def bits_given(
         self, sources: Sequence[str], targets: Sequence[str], *, precision: Precision | None = None

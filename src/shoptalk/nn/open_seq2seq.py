@@ -90,6 +90,7 @@ def _refuse_unable(product: EncoderDecoder, folder: Path, ref: str) -> None:
                 f"The tokenizer of {ref!r} ({folder}) puts nothing after a text, so the model could not say where what "
                 "it writes ends. Expected one that adds its end token, as T5's and BART's do."
             )
+        _refuse_two_sided(product.tokenizer, folder, ref)
         bits = float(product.bits_given([_TRIAL[0]], [_TRIAL[1]])[0])
         with torch.inference_mode():
             ids = (product.framed(product.ids([text])[0]) for text in _TRIAL)
@@ -110,4 +111,19 @@ def _refuse_unable(product: EncoderDecoder, folder: Path, ref: str) -> None:
             f"{ref!r} ({folder}) gives a short text {stock:.1f} bits by transformers and {bits:.1f} by its hidden "
             "states and output table: its logits are made in another way, which Shoptalk does not know. Give another "
             "model, such as one of T5's or BART's kind."
+        )
+
+
+def _refuse_two_sided(tokenizer: Any, folder: Path, ref: str) -> None:
+    """Refuse a tokenizer that reads what is written in another way than what is read, as Marian's and NLLB's do: what
+    a model of theirs would be taught to write are pieces, or a language, that its decoder never wrote.
+    """
+    try:
+        written = tokenizer(text_target=_TRIAL[1])["input_ids"]
+    except Exception:  # it wants a language to be named
+        written = None
+    if written != tokenizer(_TRIAL[1])["input_ids"] or hasattr(tokenizer, "spm_target"):
+        raise BaseModelError(
+            f"The tokenizer of {ref!r} ({folder}) has one way for texts that are read and another for texts that are "
+            "written, as Marian's and NLLB's have. Expected one way for both, as T5's and BART's tokenizers have it."
         )

@@ -210,7 +210,7 @@ def _make_corpus(
     readings: dict[str, float] = {}
     tags = HtmlTags()
     with create(folder, kind="corpus", config=settings, parents=parents, readings=readings) as inside:
-        kept = curate(tags.counted(without(items, asked)), reserved=reserved, config=config)
+        kept = tags.counted(curate(without(items, asked), reserved=reserved, config=config))
         written = write_corpus(
             inside,
             kept if hold_bank is None else hold_bank.looked_ahead(kept),

@@ -17,11 +17,14 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from shoptalk.text import batching
 from shoptalk.text.batching import padded_length
 from shoptalk.text.spans import SourceTarget
 
 GROUP_CELLS = 4_096
-"""Most cells of a group, sources and targets together, unless `UNIT` rows have more."""
+"""Most cells of a group, sources and targets together, unless `UNIT` rows have more. A batch of twice
+`batching.SHARED_CELLS` or more is cut into two groups at least.
+"""
 GROUP_COST = 384
 """What a group costs on top of its cells, in cells: a call of every layer. Measured of `scratch:t5-nano` on two cores:
 some 170 in float32 without bfloat16 units, some 500 in bfloat16 with AMX (benchmarks/README.md).
@@ -61,19 +64,24 @@ class SourceTargetBatch:
         return sum(int(group.counted.sum()) for group in self.groups)
 
 
-def make_pairs(pairs: Sequence[SourceTarget], *, pad_id: int, start_id: int) -> SourceTargetBatch:
+def make_pairs(
+    pairs: Sequence[SourceTarget], *, pad_id: int, start_id: int, longest: int | None = None
+) -> SourceTargetBatch:
     """The pairs, whose ids have their special tokens already, in groups of about one length.
 
     Args:
         pairs: what is read, and what is to be written.
         pad_id: fills the cells that hold no token.
         start_id: what a decoder begins with.
+        longest: the model's context, which no row is padded past; learned positions end there.
     """
-    widths = [(padded_length(len(pair.source)), padded_length(len(pair.target))) for pair in pairs]
+    widths = [tuple(_width(len(ids), longest) for ids in pair) for pair in pairs]
     order = sorted(range(len(pairs)), key=lambda i: (max(widths[i]), widths[i], i))
-    cuts = _cuts([widths[i] for i in order])
+    cells = sum(map(sum, widths))
+    shared = cells >= 2 * batching.SHARED_CELLS  # so that two processes can share a batch
+    cuts = _cuts([widths[i] for i in order], most=min(GROUP_CELLS, 5 * cells // 8) if shared else GROUP_CELLS)
     groups = tuple(
-        _group([pairs[i] for i in order[begin:end]], order[begin:end], pad_id, start_id) for begin, end in cuts
+        _group([pairs[i] for i in order[begin:end]], order[begin:end], pad_id, start_id, longest) for begin, end in cuts
     )
     return SourceTargetBatch(
         groups=groups,
@@ -83,9 +91,15 @@ def make_pairs(pairs: Sequence[SourceTarget], *, pad_id: int, start_id: int) -> 
     )
 
 
-def _cuts(widths: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Where to cut pairs of these widths, in their order, into groups: for the least sum of cells and `GROUP_COST` per
-    group, a shortest path.
+def _width(length: int, longest: int | None) -> int:
+    """Of the row that a text of this length has."""
+    width = padded_length(max(1, length))
+    return width if longest is None else max(length, min(width, longest))
+
+
+def _cuts(widths: Sequence[tuple[int, ...]], *, most: int) -> list[tuple[int, int]]:
+    """Where to cut pairs of these widths, in their order, into groups of up to `most` cells: for the least sum of cells
+    and `GROUP_COST` per group, a shortest path.
 
     Where `UNIT` does not divide the number of pairs, the smaller group comes first: among the shortest it costs least.
     """
@@ -98,7 +112,7 @@ def _cuts(widths: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
             for one, other in widths[ends[before] : ends[before + 1]]:
                 source, target = max(source, one), max(target, other)
             cells = (end - ends[before]) * (source + target)
-            if cells > GROUP_CELLS and before < number - 1:
+            if cells > most and before < number - 1:
                 break
             options.append((best[before][0] + cells + GROUP_COST, before))
         best.append(min(options))
@@ -110,18 +124,22 @@ def _cuts(widths: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return cuts[::-1]
 
 
-def _group(pairs: Sequence[SourceTarget], numbers: Sequence[int], pad_id: int, start_id: int) -> PairGroup:
-    source, seen = _rows([pair.source for pair in pairs], pad_id)
-    target, counted = _rows([pair.target for pair in pairs], pad_id)
+def _group(
+    pairs: Sequence[SourceTarget], numbers: Sequence[int], pad_id: int, start_id: int, longest: int | None
+) -> PairGroup:
+    source, seen = _rows([pair.source for pair in pairs], pad_id, longest)
+    target, counted = _rows([pair.target for pair in pairs], pad_id, longest)
     written = torch.full_like(target, pad_id)
     written[:, 0] = start_id
     written[:, 1:] = target[:, :-1]
     return PairGroup(source, seen, written, target, counted, torch.tensor(numbers, dtype=torch.int64))
 
 
-def _rows(rows: Sequence[Int[np.ndarray, " _"]], pad_id: int) -> tuple[Int[Tensor, "m W"], Bool[Tensor, "m W"]]:
+def _rows(
+    rows: Sequence[Int[np.ndarray, " _"]], pad_id: int, longest: int | None
+) -> tuple[Int[Tensor, "m W"], Bool[Tensor, "m W"]]:
     """The rows in one width, and which cells hold a token."""
-    width = padded_length(max(1, *map(len, rows)))
+    width = _width(max(map(len, rows)), longest)
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     filled = np.zeros((len(rows), width), dtype=bool)
     for number, row in enumerate(rows):

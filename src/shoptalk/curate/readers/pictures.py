@@ -20,7 +20,7 @@ from shoptalk.curate.columns import column_named
 from shoptalk.curate.files import Bad, Row, SourceFile
 from shoptalk.curate.groups import together
 from shoptalk.curate.picture_looks import look_of
-from shoptalk.curate.readers.nearby import nearby
+from shoptalk.curate.readers.nearby import NearbyPictures
 from shoptalk.curate.readers.shared import left_out, metadata_of
 from shoptalk.curate.zips import members
 from shoptalk.image.decode import RefusedPicture, is_packed, picture_bytes
@@ -142,9 +142,9 @@ def beside(path: Path, name: str, config: CurateConfig) -> str:
     return next((str(place) for place in places if _holds(str(place))), str(places[0]))
 
 
-def with_nearby(refusal: RefusedPicture, path: str, table: Path) -> str:
-    """Why the picture at `path` was refused; where it is missing, with a file near the table that may be meant."""
-    near = nearby(path, table.absolute().parent) if refusal.reason == "missing" else None
+def with_nearby(refusal: RefusedPicture, path: str, nearby: NearbyPictures) -> str:
+    """Why the picture at `path` was refused; where it is missing, with one near the table that may be meant."""
+    near = nearby.of(path) if refusal.reason == "missing" else None
     return refusal.detail if near is None else f"{refusal.detail}; {near} may be meant"
 
 
@@ -208,10 +208,11 @@ class NamedPictures:
         those of another customer may have to stay unseen.
         """
         firsts: dict[tuple[str, ...], tuple[_Named, Picture]] = {}
+        nearby = NearbyPictures(self._file.path.absolute().parent)
         pictures = pictures_at([named.path for named in self._named.values()], self._config)
         for named, picture in zip(self._named.values(), pictures, strict=True):
             if isinstance(picture, RefusedPicture):
-                detail = with_nearby(picture, named.path, self._file.path)
+                detail = with_nearby(picture, named.path, nearby)
                 for number, captions in named.rows:
                     bad = Bad(number, picture.reason, detail, sample(" ".join([named.name, *captions])))
                     yield left_out(self._file.name, bad)
