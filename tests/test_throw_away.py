@@ -87,6 +87,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "evenness", evenness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", ["spread", "0.5*spread+mlm", "spread-then-mlm"])
 def test_candidates_sums_and_curricula_pick_a_new_objective_up(
     candidate: str, tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener

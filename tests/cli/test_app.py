@@ -642,6 +642,7 @@ def outcome(*words: object, before: str = "", **options: Any) -> tuple[int, str]
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="/dev/full is a Linux device that is always full")
 @pytest.mark.parametrize("words", ["models", "models --json", "--help", "--version"])
 def test_standard_output_that_is_full_is_no_bug(words: str) -> None:
@@ -670,6 +671,7 @@ def test_the_machines_limits_are_no_bugs(
     assert status == 2 and advice in said and "bug" not in said
 
 
+@pytest.mark.slow
 def test_a_byte_that_is_no_text_in_a_message_is_printed_as_an_escape(
     world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:

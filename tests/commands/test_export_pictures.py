@@ -49,6 +49,7 @@ def test_the_readmes_code_gives_the_encoders_vector_of_a_picture(ref: str, pictu
     np.testing.assert_allclose(by_the_readme(tmp_path / "out", picture), wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_and_colours_are_a_graph_too(picture: Path, tmp_path: Path) -> None:
     # In a process of its own: checks of shapes, which tests switch on, make constants of a graph's sizes there.
     command = [sys.executable, "-W", "ignore", "-m", "shoptalk", "export", "hog", "--out", str(tmp_path / "out")]
@@ -57,6 +58,7 @@ def test_gradients_and_colours_are_a_graph_too(picture: Path, tmp_path: Path) ->
     np.testing.assert_allclose(by_the_readme(tmp_path / "out", picture), wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_pair_is_two_graphs_of_one_space(tiny_base: Path, picture: Path, tmp_path: Path) -> None:
     ref = f"scratch:resnet-mini+{tiny_base}"
     export(ref, tmp_path / "out")
@@ -67,6 +69,7 @@ def test_a_pair_is_two_graphs_of_one_space(tiny_base: Path, picture: Path, tmp_p
     np.testing.assert_allclose(by_the_readme(tmp_path / "out", picture, block=1), wanted[1:], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_convolutions_are_not_rounded_and_a_vits_matrices_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its layers are convolutions. Export it with --quantize none"):
         export("scratch:resnet-mini", tmp_path / "out", quantize="int8")

@@ -110,6 +110,7 @@ def test_names_move_class_means_by_as_much_as_they_count():
     assert np.array_equal(found[0], nearest == labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,6 +144,7 @@ def test_every_row_of_the_table_has_at_least_400_trials():
     assert all(row.trials >= 400 for row in table_rows())
 
 
+@pytest.mark.slow
 def test_a_row_plants_its_gain_in_the_last_entry_of_its_menu():
     menu = Scenario("menu", 385, scales=(1.0, 1.0))
     planted = PlannedRow(menu, 400, 4.0, at=Scenario("", 385)).planted()

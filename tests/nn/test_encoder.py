@@ -173,6 +173,7 @@ def installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not installed("sentence_transformers"), reason="sentence-transformers is not installed")
 def test_a_saved_encoder_opens_where_shoptalk_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

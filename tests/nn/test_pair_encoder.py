@@ -59,6 +59,7 @@ print(json.dumps([unit(shown, dim=-1).tolist(), unit(told, dim=-1).tolist(), mod
 """
 
 
+@pytest.mark.slow
 def test_a_saved_pair_opens_as_a_dual_encoder_of_transformers_and_gives_equal_vectors(
     pair: PairEncoder, tmp_path: Path
 ) -> None:

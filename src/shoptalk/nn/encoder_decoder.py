@@ -29,6 +29,7 @@ from shoptalk.nn.language_model import LONGEST_ITEM, token_nats
 from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Product
+from shoptalk.nn.scratch_pictures import MARK
 from shoptalk.nn.transfer import sent
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.source_target import PairGroup, SourceTargetBatch, make_pairs
@@ -72,6 +73,22 @@ class EncoderDecoderNetwork(nn.Module):
         config: Any = self.backbone.config
         start = config.decoder_start_token_id
         return int(start if start is not None else config.pad_token_id)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Of parameters the learning rate, relative to the others', by name: where a model began with random weights
+        here (`scratch_t5.py`) the table's and the queries' are others.
+        """
+        config: Any = self.backbone.config
+        if getattr(config, MARK, None) is None:
+            return {}
+        factors = {"shared.weight": config.d_model**0.5, "q.weight": config.d_kv**-0.5}
+        return {
+            name: factor
+            for name, _ in self.named_parameters()
+            for ending, factor in factors.items()
+            if name.endswith(f".{ending}")
+        }
 
     def share(self, batch: SourceTargetBatch) -> Iterator[tuple[PairGroup, bool]]:
         """The groups that this process computes, and whether the result counts.

@@ -3,11 +3,16 @@
 It is a T5 (Raffel et al. 2020, section 2.1): relative positions, RMSNorm before each block, no biases, and one table
 for reading and writing tokens. Its size is chosen for two CPU cores and minutes.
 
-Weights begin as T5's, which were made for Adafactor, whose steps grow with the weights. AdamW's do not, so three things
-differ. The table's entries have a deviation of 0.05, not of 1: else a rare word would keep its random vector. What the
-blocks write into the residual stream is smaller by as much: else it would drown the words. And the decoder's last norm
-begins at the square root of the width, which is what T5 divides the states by that the table scores: else no step of a
-usual size moves a logit by much (docs/log.md).
+Weights begin as T5's, which were made for Adafactor, whose steps grow with the weights. AdamW's do not, so two kinds of
+parameters have learning rates of their own (`EncoderDecoderNetwork.rates`), relative to the others':
+
+- the table's, the square root of the width. Its entries are as large as what the blocks write, and the logits are
+  divided by that root; with one rate for all, the table would keep its random vectors, and with a small table the
+  blocks would drown the words. It is Vaswani et al.'s (2017, section 3.4) table times that root, written as one number.
+- the queries', one over the root of a head's width: T5 begins with queries that are smaller by it instead of dividing
+  the attention's logits, and steps of one size would undo that within tens of steps.
+
+With these the decoder learns to look words up in the source, without them hardly ever (docs/log.md).
 """
 
 from collections.abc import Sequence
@@ -24,9 +29,8 @@ from shoptalk.nn.scratch_pictures import MARK, PREFIX
 from shoptalk.text.spans import SENTINELS
 from shoptalk.text.trained_bpe import train_bpe
 
-_DEVIATION = 0.05
-_WRITES = (".o.weight", ".wo.weight")
-"""The matrices that write into the residual stream."""
+_DEVIATION = 0.8
+"""Of the table's entries, and so of the first logits."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,6 @@ def scratch_t5(size: T5Size, tokenizer: Any, *, seed: int) -> T5ForConditionalGe
         model = T5ForConditionalGeneration(config)
     with torch.no_grad():
         model.shared.weight.mul_(_DEVIATION)
-        for name, weight in model.named_parameters():
-            if name.endswith(_WRITES):
-                weight.mul_(_DEVIATION)
-        model.decoder.final_layer_norm.weight.fill_(size.width**0.5)
     return model.eval()
 
 

@@ -4,7 +4,7 @@ A vocabulary's embeddings are half of a small encoder's parameters, and a batch 
 With gradients and updates of those rows only, the memory of the others is not touched.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +128,17 @@ def make_optimizer(
     """Parameter groups: the product and the heads, each split into matrices, which decay, and biases and norms.
 
     `tables` are updated by rows; by default `tables_by_rows(product)`. `head_rate` is the heads' learning rate relative
-    to the product's, by default `HEAD_LR`.
+    to the product's, by default `HEAD_LR`. Where the product has `rates`, these are of some of its parameters, by their
+    names, relative to the others.
     """
     inside = {id(parameter) for parameter in product.parameters()}
+    named: Mapping[str, float] = getattr(product, "rates", {})
+    rates = {id(parameter): named[name] for name, parameter in product.named_parameters() if name in named}
     by_rows = {id(table.weight) for table in (tables_by_rows(product) if tables is None else tables)}
     dense: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    for of_product, rate in ((True, lr), (False, lr * (HEAD_LR if head_rate is None else head_rate))):
+    parts_of = [(True, factor, lr * factor) for factor in (1.0, *sorted({*rates.values()} - {1.0}))]
+    for of_product, factor, rate in (*parts_of, (False, 1.0, lr * (HEAD_LR if head_rate is None else head_rate))):
         for matrices in (True, False):
             chosen = [
                 parameter
@@ -142,6 +146,7 @@ def make_optimizer(
                 if parameter.requires_grad
                 and (id(parameter) in inside) == of_product
                 and (parameter.ndim > 1) == matrices
+                and rates.get(id(parameter), 1.0) == factor
             ]
             settings = {"base_lr": rate, "lr": rate, "weight_decay": weight_decay if matrices else 0.0}
             for groups, in_table in ((dense, False), (rows, True)):

@@ -41,7 +41,7 @@ class SpanSpec(Spec):
 
     kind: Literal["span"] = "span"
     takes: ClassVar[frozenset[Kind]] = frozenset({"seq2seq"})
-    lr: float = Field(default=2e-4, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=64, ge=1)
     passes: float = Field(default=4.0, gt=0)
     context: int = Field(default=256, ge=16, description="tokens of a text, at most the model's own")

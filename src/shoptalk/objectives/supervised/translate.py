@@ -37,7 +37,7 @@ class TranslateSpec(Spec):
     takes: ClassVar[frozenset[Kind]] = frozenset({"seq2seq"})
     supervised: ClassVar[bool] = True
     needs: ClassVar[str] = "at least one source with a target after it"
-    lr: float = Field(default=2e-4, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=128, ge=1)
     passes: float = Field(default=10.0, gt=0)
     smoothing: float = Field(default=0.1, ge=0, lt=1, description="of each token's label, what others share")
