@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert verdict["choice"] == "adopt" and verdict["task"] == "language_model"
     assert verdict["metric"] == "bits per byte" and verdict["gain"] > 0.5
     assert verdict["adapted"] == pytest.approx(verdict["base"] - verdict["gain"])
+    first, trained = verdict["ladder"]
+    assert (first["step"], trained["step"]) == ("base model", "adapted model")
+    assert (first["value"], trained["value"]) == pytest.approx((verdict["base"], verdict["adapted"]))
+    assert first["gain"] is None and trained["gain"] == pytest.approx(verdict["gain"]) and trained["unit"] == "bits"
+    assert 0 < trained["interval"][0] < trained["gain"] < trained["interval"][1]
+    assert verdict["in_all"] == {name: trained[name] for name in ("step", "gain", "interval")}
     assert {"language_model", "cloze", "general_bits"} <= set(verdict["candidates"][0]["readings"])
     (cloze,) = verdict["other_tasks"]
     assert cloze["task"] == "cloze" and cloze["n_examples"] > 1 and cloze["sentence"] in verdict["sentence"]
@@ -93,6 +100,7 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert isinstance(opened, LanguageModel)
     page = (run / "report.html").read_text()
     assert "bits per byte" in page and "gain in bits" in page
+    assert "What each step brings" in page and "+ adapted model" in re.sub("<[^>]+>", "", page)
     with pytest.raises(InputError, match="is a run of a language model"):
         refuse_no_run(run)
     assert shipped_in(run) == "model"
