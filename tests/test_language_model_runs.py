@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shoptalk.adaptation import adapt
 from shoptalk.artifact import create, open_artifact
+from shoptalk.cli import printed
 from shoptalk.commands.pretrain import pretrain
 from shoptalk.commands.verify import verify
 from shoptalk.config import Config, load
+from shoptalk.control import JUDGED, control
 from shoptalk.curate.curation import count_drops, open_part
 from shoptalk.errors import ConfigError, InputError, StorageError
 from shoptalk.nn.bases import kind_of, open_model
@@ -26,6 +29,7 @@ from shoptalk.probes.forgetting import general_pairs
 from shoptalk.readback import refuse_no_run, shipped_in
 from shoptalk.stages import choose
 from shoptalk.stages.baseline import Baseline
+from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World
 from shoptalk.tasks.judge import load_final
@@ -71,6 +75,12 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert verdict["choice"] == "adopt" and verdict["task"] == "language_model"
     assert verdict["metric"] == "bits per byte" and verdict["gain"] > 0.5
     assert verdict["adapted"] == pytest.approx(verdict["base"] - verdict["gain"])
+    first, trained = verdict["ladder"]
+    assert (first["step"], trained["step"]) == ("base model", "adapted model")
+    assert (first["value"], trained["value"]) == pytest.approx((verdict["base"], verdict["adapted"]))
+    assert first["gain"] is None and trained["gain"] == pytest.approx(verdict["gain"]) and trained["unit"] == "bits"
+    assert 0 < trained["interval"][0] < trained["gain"] < trained["interval"][1]
+    assert verdict["in_all"] == {name: trained[name] for name in ("step", "gain", "interval")}
     assert {"language_model", "cloze", "general_bits"} <= set(verdict["candidates"][0]["readings"])
     (cloze,) = verdict["other_tasks"]
     assert cloze["task"] == "cloze" and cloze["n_examples"] > 1 and cloze["sentence"] in verdict["sentence"]
@@ -90,6 +100,7 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert isinstance(opened, LanguageModel)
     page = (run / "report.html").read_text()
     assert "bits per byte" in page and "gain in bits" in page
+    assert "What each step brings" in page and "+ adapted model" in re.sub("<[^>]+>", "", page)
     with pytest.raises(InputError, match="is a run of a language model"):
         refuse_no_run(run)
     assert shipped_in(run) == "model"
@@ -99,16 +110,18 @@ def test_documents_go_in_and_an_adopted_model_comes_out_that_opens_elsewhere(doc
     assert "pretrain" not in again.stages
 
 
+_RNG = random.Random(1)
+RIVERS = [
+    f"River {number} carries sand for {_RNG.randint(10, 99)} miles, and its mouth is wide and shallow in the summer "
+    "when no boat can go there."
+    for number in range(120)
+]
+
+
 @pytest.fixture
 def general(tmp_path: Path, documents: Path) -> Path:
     """Rivers, a guarded sentence, and a document of which some are held out."""
-    rng = random.Random(1)
-    lines = [
-        f"River {number} carries sand for {rng.randint(10, 99)} miles, and its mouth is wide and shallow in the summer "
-        "when no boat can go there."
-        for number in range(120)
-    ]
-    texts = [*lines, general_pairs()[0].a, *(json.loads(line)["text"] for line in documents.read_text().splitlines())]
+    texts = [*RIVERS, general_pairs()[0].a, *(json.loads(line)["text"] for line in documents.read_text().splitlines())]
     path = tmp_path / "rivers.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
     return path
@@ -218,3 +231,55 @@ def test_pretraining_alone_leaves_a_model(documents: Path, tmp_path: Path) -> No
     assert isinstance(model, LanguageModel) and np.isfinite(model.score(["The ferry"])).all()
     losses = [json.loads(line)["loss"] for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert len(losses) == 6 and losses[-1] < losses[0]
+
+
+# Text of another domain -------------------------------------------------------------------------------------------
+
+
+def of_another_domain(base: Path, documents: Path, out: Path, listener: Listener, **more: Any) -> dict[str, Any]:
+    settings = config("other_tasks=[]", budget="20ktok", base=str(base))
+    result = control("wrong-domain", [documents], labels=None, out=out, config=settings, report=listener, **more)
+    saved = float(result["sentence"].partition(" saved ")[2].split()[0])
+    assert saved == pytest.approx(result["verdict"]["gain"], abs=1e-3)
+    low, high = result["verdict"]["interval"]
+    assert f"({low:.3f} to {high:.3f})" in result["sentence"]
+    return result
+
+
+@pytest.mark.slow
+def test_text_of_another_domain_is_judged_on_the_documents_of_a_run_and_not_adopted_where_it_teaches_nothing(
+    documents: Path, tmp_path: Path
+) -> None:
+    world = World(run=tmp_path / "read", config=config("objectives.clm.passes=40"), report=Listener())
+    pretrain(world, [documents], objective="clm", steps=150, card="# It has read the documents\n")
+    out, listener = tmp_path / "control", Listener()
+    result = of_another_domain(tmp_path / "read", documents, out, listener)
+    assert result["passed"] and result["verdict"]["gain"] < 0
+    assert "did not adopt" in result["sentence"] and "Training as such mends nothing here" in result["sentence"]
+    assert any(
+        "documents of another domain" in said and "characters where the sources" in said for said in listener.said
+    )
+    # What is judged on is what a run holds out, and nothing of the sources is learned from.
+    sources = World(run=tmp_path / "own", config=config(), report=Listener())
+    own = curate_stage(sources, [documents], None, None, reads="lm")
+    judged, learned = (open_part(out / "corpus", name, digest="") for name in ("held_out", "train"))
+    assert len(judged) > 100 and list(judged.texts) == list(own.held_out.texts)
+    assert not set(learned.texts) & {*own.train.texts, *own.held_out.texts}
+    assert "foreign.jsonl" in (out / "candidate" / "model" / "DATASET.md").read_text()
+    again = Listener()
+    assert of_another_domain(tmp_path / "read", documents, out, again) == result and "pretrain" not in again.stages
+
+
+@pytest.mark.slow
+def test_a_base_that_any_text_mends_fails_its_control_and_says_what_to_subtract(
+    documents: Path, tmp_path: Path
+) -> None:
+    tiny_language_model().save(tmp_path / "base", card="# random weights, so that letters are news\n")
+    (foreign := tmp_path / "given.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in RIVERS))
+    out = tmp_path / "control"
+    result = of_another_domain(tmp_path / "base", documents, out, Listener(), foreign=[foreign])
+    assert not result["passed"] and result["verdict"]["gain"] > 0
+    assert "The procedure adopted a model that was trained on text of another domain" in result["sentence"]
+    assert "Subtract that from the gain of a run on your own text" in result["sentence"]
+    assert "FAILED: adopted what your text had no part in" in printed.control(result)
+    assert JUDGED in (out / "model" / "DATASET.md").read_text() and not (out / "control" / "foreign.jsonl").exists()

@@ -130,7 +130,7 @@ def test_a_comparison_has_a_line_for_each_number_of_shots_and_ends_with_its_sent
 
 
 def test_a_control_that_was_adopted_is_told_as_failed() -> None:
-    result = {"control": "aa", "passed": False, "verdict": {"sentence": "Adopt noise@1."}}
+    result = {"control": "aa", "passed": False, "sentence": "Adopt noise@1.", "verdict": {}}
     assert printed.control(result).splitlines() == [
         "control aa FAILED: adopted what cannot have helped",
         "Adopt noise@1.",

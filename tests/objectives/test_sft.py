@@ -17,7 +17,7 @@ from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.objective import Key, Material
 from shoptalk.objectives.autoregressive.sft import SftSpec
 from shoptalk.stages.candidate import prepare_targets
-from shoptalk.tasks.chat import BEFORE, CHARACTERS, ChatJudge, chat, replies_of
+from shoptalk.tasks.chat import JUDGED, LOOKED_AT, ChatJudge, Room, chat, replies_of
 from shoptalk.tasks.judge import Ground
 from shoptalk.text.chat import Message, Rendered, messages_of, rendered
 from shoptalk.text.corpus import Corpus
@@ -200,15 +200,16 @@ def test_the_judge_counts_the_bits_of_replies_alone() -> None:
             log_p = model.network.backbone(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         expected.append(-sum(float(log_p[i - 1, ids[i]]) for i in range(len(start), len(ids))) / np.log(2))
     mean = np.mean([len(talk[-1].text.encode()) for talk in judge.chats])
-    np.testing.assert_allclose(judge.look(model)[0], -np.array(expected) / mean, rtol=1e-4)
+    np.testing.assert_allclose(judge.final(model).scores[0], -np.array(expected) / mean, rtol=1e-4)
 
 
-def test_of_a_reply_that_was_cut_the_end_of_turn_does_not_count() -> None:
-    model = tiny_language_model(max_length=512)
+@pytest.mark.parametrize("room", [LOOKED_AT, JUDGED])
+def test_of_a_reply_that_was_cut_the_end_of_turn_does_not_count(room: Room) -> None:
+    model, looking = tiny_language_model(max_length=512), room is LOOKED_AT
     looks = []
     for more in ("", "y"):
         corpus = Corpus(
-            items=("Hi", " " * 300 + "x" * (CHARACTERS - 1) + more) * 2,
+            items=("Hi", " " * 300 + "x" * (room.characters - 1) + more) * 2,
             conversation=np.repeat([0, 1], 2),
             turn=np.tile([0, 1], 2),
             digest="long",
@@ -216,11 +217,13 @@ def test_of_a_reply_that_was_cut_the_end_of_turn_does_not_count() -> None:
             roles=("user", "assistant"),
         )
         judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
-        assert judge is not None and {len(talk[-1].text) for talk in judge.chats} == {CHARACTERS - 1 + len(more)}
-        (talk, _) = judge.chats
+        assert judge is not None
+        (talk, other) = judge.shorter if looking else judge.chats
+        assert len(talk[-1].text) == len(other[-1].text) == room.characters - 1 + len(more)
         made = rendered(model.tokenizer, talk)
         bits = model.bits_of([made.ids], counted=[made.taught])[0]
-        whole = -judge.look(model)[0, 0] * len(talk[-1].text)
+        scores = judge.look(model) if looking else judge.final(model).scores
+        whole = -scores[0, 0] * len(talk[-1].text)
         looks.append(whole - bits)
     assert abs(looks[0]) < 1e-3  # of a whole reply it counts
     assert looks[1] < -1  # and is some bits of its own
@@ -228,16 +231,18 @@ def test_of_a_reply_that_was_cut_the_end_of_turn_does_not_count() -> None:
 
 def test_a_reply_is_chosen_of_each_conversation_always_the_same() -> None:
     corpus = talks(12)
-    assert replies_of(corpus, seed=1) == replies_of(corpus, seed=1)
-    assert len(replies_of(corpus, seed=1)) == 12 and len(replies_of(corpus, seed=1, most=5)) == 5
-    assert len({talk[-1].text for talk in replies_of(corpus, seed=1)}) == 12
+    first = replies_of(corpus, JUDGED, seed=1)
+    assert replies_of(corpus, JUDGED, seed=1) == first
+    assert len(first) == 12 and len(replies_of(corpus, JUDGED, seed=1, most=5)) == 5
+    assert len({talk[-1].text for talk in first}) == 12
+    assert [talk[-2:] for talk in first] == replies_of(corpus, LOOKED_AT, seed=1)
 
 
 def test_where_passages_were_retrieved_the_judge_reads_what_is_asked_behind_them() -> None:
     passage = "The fee is three euros. " * 30
     texts = [passage, "What is the fee?", "Three euros.", "And for two?", "Six euros."]
 
-    def chats(role: str) -> list[tuple[str, ...]]:
+    def chats(role: str, room: Room = JUDGED) -> list[tuple[str, ...]]:
         corpus = Corpus(
             items=tuple(texts),
             conversation=np.zeros(5, dtype=np.int64),
@@ -246,14 +251,17 @@ def test_where_passages_were_retrieved_the_judge_reads_what_is_asked_behind_them
             role=np.array([0, 1, 2, 1, 2]),
             roles=(role, "user", "assistant"),
         )
-        return [tuple(message.text for message in replies_of(corpus, seed=seed)[0]) for seed in range(8)]
+        return [tuple(message.text for message in replies_of(corpus, room, seed=seed)[0]) for seed in range(8)]
 
+    room = JUDGED.before * JUDGED.characters
     for read in chats("passage"):
         first = f"{passage}\n\n{texts[1]}"
-        assert read[0] == first[-(BEFORE * CHARACTERS - sum(map(len, read[1:-1]))) :]
-        assert sum(map(len, read[:-1])) == BEFORE * CHARACTERS and read[-1] in (texts[2], texts[4])
+        assert read[0] == first[-(room - sum(map(len, read[1:-1]))) :]
+        assert sum(map(len, read[:-1])) == room and read[-1] in (texts[2], texts[4])
     assert {len(read) for read in chats("passage")} == {2, 4}
-    assert all(len(text) <= CHARACTERS for read in chats("visitor") for text in read)
+    assert all(len(text) <= JUDGED.characters for read in chats("visitor") for text in read)
+    behind = f"{passage}\n\n{texts[1]}"[-LOOKED_AT.characters :]
+    assert set(chats("passage", LOOKED_AT)) == {(behind, texts[2]), (texts[3], texts[4])}
 
 
 def test_a_reply_of_which_no_token_counts_is_left_out_of_the_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,11 +269,11 @@ def test_a_reply_of_which_no_token_counts_is_left_out_of_the_bytes_too(monkeypat
     corpus = talks(30)
     judge = chat(Ground("lm", (), (), corpus, corpus, (), n_draws=5, seed=0))
     assert judge is not None
-    alone = replace(judge, chats=judge.chats[1:])
+    alone = replace(judge, shorter=judge.shorter[1:])
 
     def silent(tokenizer: object, talk: Sequence[Message], **limits: int) -> Rendered:
         made = rendered(tokenizer, talk, **limits)
-        return replace(made, spoken=np.full_like(made.spoken, -1)) if talk == judge.chats[0] else made
+        return replace(made, spoken=np.full_like(made.spoken, -1)) if talk == judge.shorter[0] else made
 
     monkeypatch.setattr(sys.modules[ChatJudge.__module__], "rendered", silent)
     look = judge.look(model)[0]

@@ -15,7 +15,8 @@ from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.probes.bits_per_byte import KEY, general_bits
 from shoptalk.records import Document
 from shoptalk.tasks import check_reads
-from shoptalk.tasks.cloze import OPTIONS, Gap, cloze, gaps_of
+from shoptalk.tasks.cloze import CONTEXT, OPTIONS, Gap, cloze, gaps_of
+from shoptalk.tasks.cloze import LOOKED_AT as OF_GAPS
 from shoptalk.tasks.judge import Ground
 from shoptalk.tasks.language_model import JUDGED, LOOKED_AT, MOST, beginnings, language_model, remark_on
 from shoptalk.text.corpus import Corpus
@@ -67,7 +68,6 @@ def test_a_look_reads_less_of_each_document_than_the_verdict_does() -> None:
     assert judge is not None
     assert {len(text) for text in judge.items} == {LOOKED_AT} and len(judge.items) == MOST
     assert {len(text) for text in judge.longer} == {JUDGED}
-    assert MOST * LOOKED_AT / 4 <= 5_000  # tokens of English
 
 
 def test_a_piece_is_the_beginning_of_a_document_over_its_passages() -> None:
@@ -155,9 +155,10 @@ def test_a_gaps_score_is_the_probability_of_what_stands_there_among_its_options(
     assert judge is not None
     final = judge.final(MODEL).scores[0].tolist()
     for gaps, first, share in zip(judge.gaps, judge.look(MODEL)[0].tolist(), final, strict=True):
-        every = MODEL.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
+        befores = [gaps[0].before[-OF_GAPS:], *(gap.before for gap in (gaps[1:] or gaps))]
+        every = MODEL.bits_after(befores, [gap.options for gap in (gaps[0], *(gaps[1:] or gaps))])
         likely = [2.0 ** -bits[0] / sum(2.0**-bit for bit in bits) for bits in every]
-        assert likely[0] == pytest.approx(first) and np.mean(likely[1:] or likely) == pytest.approx(share)
+        assert likely[0] == pytest.approx(first) and np.mean(likely[1:]) == pytest.approx(share)
 
 
 def name_less(text: str) -> str:
@@ -176,7 +177,8 @@ def test_a_verdict_asks_other_gaps_than_looks_wherever_a_document_has_others(mon
 
     monkeypatch.setattr(type(MODEL), "bits_after", remembering)
     judge.look(MODEL)
-    assert asked == [gaps[0] for gaps in judge.gaps]
+    assert asked == [Gap(first.before[-OF_GAPS:], first.options) for first, *_ in judge.gaps]
+    assert {len(gap.before) for gap in asked} == {OF_GAPS} and OF_GAPS < CONTEXT
     judge.final(MODEL)
     assert asked == [gap for gaps in judge.gaps for gap in (gaps[1:] or gaps)]
 

@@ -20,7 +20,6 @@ from shoptalk.cli.options import (
     Force,
     Json,
     Labels,
-    NeededLabels,
     Out,
     Pairs,
     Price,
@@ -179,9 +178,17 @@ def curate(
 def control(
     kind: Annotated[str, typer.Argument(help="aa, wrong-domain or shuffled-labels.")],
     sources: Sources,
-    labels: NeededLabels,
     out: Out,
-    task: Annotated[str | None, typer.Option(help="What the labels are of: intent, or picture.")] = None,
+    labels: Labels = None,
+    task: Annotated[
+        str | None, typer.Option(help="What the labels are of: intent, or picture; or language_model, without labels.")
+    ] = None,
+    foreign: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Of wrong-domain: text to learn from in place of the sentences that ship; may be given again."
+        ),
+    ] = None,
     base: Base = None,
     candidates: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     budget: Budget = None,
@@ -207,7 +214,16 @@ def control(
         seed=seed,
     )
     with Console() as console:
-        result = run(kind, sources, labels=labels, out=out, config=chosen, report=console, force=force)
+        result = run(
+            kind,
+            sources,
+            labels=labels,
+            out=out,
+            config=chosen,
+            report=console,
+            foreign=foreign or (),
+            force=force,
+        )
     tell_left_out(out)
     show(result, as_json, lambda: printed.control(result))
 

@@ -162,8 +162,10 @@ def comparison(result: Result) -> str:
 
 def control(result: Result) -> str:
     """Whether the procedure passed a control."""
-    word = "passed: not adopted" if result["passed"] else "FAILED: adopted what cannot have helped"
-    return f"control {result['control']} {word}\n{result['verdict']['sentence']}"
+    no_part = result["verdict"].get("task") == "language_model"  # any text may mend quantised weights
+    adopted = "your text had no part in" if no_part else "cannot have helped"
+    word = "passed: not adopted" if result["passed"] else f"FAILED: adopted what {adopted}"
+    return f"control {result['control']} {word}\n{result['sentence']}"
 
 
 def verified(result: Result) -> str:

@@ -71,6 +71,9 @@ class CurateConfig(Frozen):
         description="of labels, whose rows belong together and are never split: auto takes group, customer and "
         "conversation, with or without _id, where the file has them; empty for none",
     )
+    held_out_files: tuple[str, ...] = Field(
+        default=(), description="sources whose documents are held out, all of them and no others; by default a share is"
+    )
     passage_characters: int = Field(default=600, ge=80, description="long texts are cut into passages up to this size")
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams")
     near_pictures: int = Field(

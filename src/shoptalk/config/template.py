@@ -34,6 +34,7 @@ image_column = "image"     # of tables that name picture files, beside the table
 picture_folder = ""        # folder or zip in which those files lie, where not beside the table
 group_column = "auto"      # labels of one customer or conversation are never split: auto reads the columns group,
                            # customer and conversation (or with _id) where there are any, a name that one, "" none
+held_out_files = []        # names of sources to hold out whole, and nothing else; without any, a share of all is
 passage_characters = 600   # long texts are cut into passages of up to this size
 near_duplicate = 0.8       # texts at least this alike (Jaccard, character 5-grams) count as one
 near_pictures = 12         # bits of 256 in which near duplicates of pictures may differ; 0 where classes are drawings

@@ -3,9 +3,14 @@
 Sentences about the garden, the night sky, the kitchen, the mountains and the orchestra, put together from parts, so
 that there are enough of them to train on. They share nothing with the sentence pairs by which the forgetting guard
 judges (`probes/general.jsonl`): a control that trained on those would train for its own guard.
+
+Language models read documents, and as much text as the sources have: for them the sentences stand one after the other
+in documents, all of them again and again, in another order each time.
 """
 
 import itertools
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -59,6 +64,13 @@ _SETTINGS = (
 )  # fmt: skip
 
 
+ALL = sum(len(subjects) * len(_VERBS[field]) for field, subjects in _SUBJECTS.items()) * len(_SETTINGS)
+"""How many sentences there are."""
+MOST_TIMES = 50
+"""How often each may stand in the documents: some 12 MB of text, three million tokens."""
+_IN_A_PARAGRAPH, _PARAGRAPHS = 6, 4
+
+
 def foreign_sentences(most: int = 2_000, *, seed: int = 0) -> list[str]:
     """At most so many different sentences, shuffled, each of one of five fields."""
     sentences = [
@@ -68,3 +80,25 @@ def foreign_sentences(most: int = 2_000, *, seed: int = 0) -> list[str]:
     ]
     order = np.random.default_rng(seed).permutation(len(sentences))[:most]
     return [sentences[i] for i in order]
+
+
+def foreign_documents(characters: int, *, seed: int = 0) -> Iterator[str]:
+    """Documents of these sentences, in paragraphs, of about so many characters in all, but no more than `MOST_TIMES`
+    times all sentences; a document at least.
+    """
+    each = _IN_A_PARAGRAPH * _PARAGRAPHS
+    for time in range(MOST_TIMES):
+        sentences = foreign_sentences(ALL, seed=seed + time)
+        for begin in range(0, ALL, each):
+            part = sentences[begin : begin + each]
+            paragraphs = (part[i : i + _IN_A_PARAGRAPH] for i in range(0, len(part), _IN_A_PARAGRAPH))
+            document = "\n\n".join(" ".join(paragraph) for paragraph in paragraphs)
+            yield document
+            characters -= len(document)
+            if characters <= 0:
+                return
+
+
+def times_repeated(documents: int) -> int:
+    """How often each sentence stands in so many of the documents, at most."""
+    return math.ceil(documents / math.ceil(ALL / (_IN_A_PARAGRAPH * _PARAGRAPHS)))

@@ -22,7 +22,7 @@ from shoptalk.records import Reading
 from shoptalk.stages.curate import Curated
 from shoptalk.stages.other_bases import measure_others
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import make_judges
+from shoptalk.tasks import READ_AT_LOOKS, make_judges
 from shoptalk.tasks.cloze import EACH
 from shoptalk.tasks.judge import Final, Ground, Judge
 
@@ -106,7 +106,7 @@ def _settings(world: World, bench: Bench, kind: Kind) -> dict[str, Any]:
         "precision": config.train.precision,
     }
     if kind == "lm":
-        settings["bits"] = "after the first token"
+        settings |= {"bits": "after the first token", "looks": READ_AT_LOOKS}
     if bench.judge is None:
         settings["vectors"] = len(bench.sample)  # kept beside the readings, so a baseline without them is another
         return settings

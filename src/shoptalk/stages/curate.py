@@ -13,7 +13,7 @@ from shoptalk.curate.bank import HoldBank, close_bank
 from shoptalk.curate.clean import printable
 from shoptalk.curate.curation import BANK, Written, curate, open_corpora, open_part, read_drops, write_corpus
 from shoptalk.curate.groups import without_conversations
-from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut
+from shoptalk.curate.hold_out import HELD_OUT_MOST, HELD_OUT_SHARES, HoldOut, among_sources
 from shoptalk.curate.html_tags import HtmlTags
 from shoptalk.curate.judged import NOTHING_ASKED, Asked, from_file, mined, without
 from shoptalk.curate.labels import labels_digest, refuse_missing
@@ -115,7 +115,8 @@ def curate_stage(
         if mine:
             world.report.say("curate: looking for agents' turns that quote or link a document")
             asked = mined(lambda: stream_sources(sources, config.curate, out=world.run, pictures=False), config.curate)
-        hold_out = HoldOut(shares, HELD_OUT_MOST, plain=reads == "lm")
+        files = among_sources(config.curate.held_out_files, parents)
+        hold_out = HoldOut(shares, HELD_OUT_MOST, plain=reads == "lm", files=files)
         # A text that answers a question must stand among the passages.
         hold_bank = HoldBank(bank, plain=asked is NOTHING_ASKED) if bank else None
         written = _make_corpus(

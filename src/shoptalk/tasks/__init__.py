@@ -6,14 +6,18 @@ from typing import NamedTuple
 from shoptalk.config import did_you_mean
 from shoptalk.errors import ConfigError
 from shoptalk.nn.product import CALLED, Kind
+from shoptalk.probes.bits_per_byte import SENTENCES
 from shoptalk.tasks.answer import FEWEST, answer
 from shoptalk.tasks.caption import HELD_OUT as CAPTIONED_HELD_OUT
 from shoptalk.tasks.caption import caption
+from shoptalk.tasks.chat import LOOKED_AT as OF_TALKS
 from shoptalk.tasks.chat import chat
+from shoptalk.tasks.cloze import LOOKED_AT as OF_GAPS
 from shoptalk.tasks.cloze import cloze
 from shoptalk.tasks.intent import intent
 from shoptalk.tasks.judge import Ground, Judge, Task
 from shoptalk.tasks.language_model import HELD_OUT as DOCUMENTS_HELD_OUT
+from shoptalk.tasks.language_model import LOOKED_AT as OF_DOCUMENTS
 from shoptalk.tasks.language_model import language_model
 from shoptalk.tasks.picture import picture
 from shoptalk.tasks.reply import HELD_OUT, reply
@@ -34,6 +38,11 @@ _EXAMPLE_BASES: dict[str, str] = {"picture": "scratch:resnet-mini", "caption": "
 _BY_PAIRS = frozenset({"answer"})
 
 _OF_LANGUAGE_MODELS = frozenset({"language_model", "cloze", "chat"})
+
+READ_AT_LOOKS = (OF_DOCUMENTS, OF_GAPS, *OF_TALKS, SENTENCES)
+"""How much of each piece a look at a language model reads, so that it is at most 10,000 tokens; readings of a base that
+were taken of other pieces are no measure for a challenger's.
+"""
 
 HELD_OUT_SHARES: dict[str, tuple[tuple[int, float], ...]] = {
     "reply": HELD_OUT,

@@ -1,12 +1,14 @@
 """Does a language model foretell what the agent says? Bits per byte of the replies of held-out conversations.
 
 Each reply stands where the model's chat template puts it, after what was said before; only its own tokens count, its
-end of turn included where it is whole. It needs no labels. What is resampled is conversations, one reply of each. All
-replies together count as one text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
+end of turn included where it is whole. It needs no labels. What is resampled is conversations, one reply of each. A
+look reads its beginning and that of the message before it, the verdict more of both. All replies together count as one
+text (`tasks/language_model.py`), so that a short reply weighs less than a long one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -28,10 +30,19 @@ ENOUGH = 400
 """Conversations in the sources that hold out enough for a verdict."""
 MOST_ROLES = 6
 """Roles that a message names."""
-BEFORE = 3
-"""Messages that are read before it."""
-CHARACTERS = 200
-"""Of each of them, at most: some 10,000 tokens in all."""
+
+
+class Room(NamedTuple):
+    """How much of a conversation is read."""
+
+    before: int
+    """Messages before the reply, at most."""
+    characters: int
+    """Of each message, at most."""
+
+
+JUDGED, LOOKED_AT = Room(before=3, characters=200), Room(before=1, characters=60)
+"""For the verdict, and at a look: 8,600 tokens where every message is as long, half of them SmolLM2's template."""
 MEASURE = Measure(
     name="bits per byte of replies",
     unit="bits",
@@ -54,28 +65,35 @@ class ChatJudge(Judge):
     tested: Bool[np.ndarray, "1 N"]
     cluster: Int[np.ndarray, " N"]
     items: tuple[str, ...]
+    shorter: tuple[tuple[Message, ...], ...]
+    """Each ends with the beginning of a reply."""
     chats: tuple[tuple[Message, ...], ...]
-    """Each ends with the reply."""
+    """The same with more of the replies, and of what was said before them."""
     remark: str | None = None
 
     def look(self, product: LanguageModel) -> Score:
-        """Of each reply, minus its bits over the mean of bytes."""
-        weights = len(product.network.table)
-        written = [rendered(product.tokenizer, chat, most=product.max_length, weights=weights) for chat in self.chats]
-        replies = []
-        for chat, talk in zip(written, self.chats, strict=True):
-            counted = chat.spoken == sum(message.role == "assistant" for message in talk) - 1
-            if len(talk[-1].text) == CHARACTERS:  # it was cut, and nobody's turn ends there
-                counted[np.flatnonzero(counted)[-1:]] = False
-            replies.append(counted)
-        bits = product.bits_of([chat.ids for chat in written], counted=replies)
-        # A reply without a token that counts has no bits, and so none of the bytes either.
-        texts = [talk[-1].text if counted.any() else "" for talk, counted in zip(self.chats, replies, strict=True)]
-        return -per_mean_byte(bits, texts)[None]
+        """Of each reply's beginning, minus its bits over the mean of bytes."""
+        return _scores(product, self.shorter, most=LOOKED_AT.characters)
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
-        """The same."""
-        return Final(self.look(product))
+        """The same of more of each reply, after more of what was said."""
+        return Final(_scores(product, self.chats, most=JUDGED.characters))
+
+
+def _scores(product: LanguageModel, talks: Sequence[Sequence[Message]], *, most: int) -> Score:
+    """Of each conversation's last message, cut to `most` characters before, minus its bits over the mean of bytes."""
+    weights = len(product.network.table)
+    written = [rendered(product.tokenizer, talk, most=product.max_length, weights=weights) for talk in talks]
+    replies = []
+    for chat, talk in zip(written, talks, strict=True):
+        counted = chat.spoken == sum(message.role == "assistant" for message in talk) - 1
+        if len(talk[-1].text) == most:  # it was cut, and nobody's turn ends there
+            counted[np.flatnonzero(counted)[-1:]] = False
+        replies.append(counted)
+    bits = product.bits_of([chat.ids for chat in written], counted=replies)
+    # A reply without a token that counts has no bits, and so none of the bytes either.
+    texts = [talk[-1].text if counted.any() else "" for talk, counted in zip(talks, replies, strict=True)]
+    return -per_mean_byte(bits, texts)[None]
 
 
 def chat(ground: Ground) -> ChatJudge | None:
@@ -86,7 +104,7 @@ def chat(ground: Ground) -> ChatJudge | None:
     """
     if ground.kind != "lm":
         return None
-    chats = replies_of(ground.held_out, seed=ground.seed)
+    shorter, chats = (replies_of(ground.held_out, room, seed=ground.seed) for room in (LOOKED_AT, JUDGED))
     if len(chats) < 2:
         raise InputError(_too_few(ground, len(chats)))
     return ChatJudge(
@@ -94,7 +112,8 @@ def chat(ground: Ground) -> ChatJudge | None:
         measure=MEASURE,
         tested=np.ones((1, len(chats)), dtype=bool),
         cluster=np.arange(len(chats)),
-        items=tuple("\n".join(message.text for message in chat) for chat in chats),
+        items=tuple("\n".join(message.text for message in chat) for chat in shorter),
+        shorter=tuple(shorter),
         chats=tuple(chats),
         remark=remark_on(len(chats), "conversations with replies", ENOUGH, random=ground.random),
     )
@@ -129,10 +148,10 @@ def _too_few(ground: Ground, n_held_out: int) -> str:
     )
 
 
-def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Message, ...]]:
-    """One reply of each of up to `most` conversations, with the messages before it, each cut to its first characters.
-    A conversation begins with what a user says. Where passages were retrieved for it they begin a message, and what is
-    asked ends it: there the last characters before the reply are read, as many in all.
+def replies_of(corpus: Corpus, room: Room, *, seed: int, most: int = MOST) -> list[tuple[Message, ...]]:
+    """One reply of each of up to `most` conversations, whatever the room, with the messages before it, each cut to its
+    first characters. A conversation begins with what a user says. Where passages were retrieved for it they begin a
+    message, and what is asked ends it: there the last characters before the reply are read, as many in all.
     """
     conversation = np.asarray(corpus.conversation)
     rng = np.random.default_rng(seed)
@@ -144,9 +163,9 @@ def replies_of(corpus: Corpus, *, seed: int, most: int = MOST) -> list[tuple[Mes
         if not replies:
             continue
         reply = replies[int(rng.integers(len(replies)))]
-        read = messages[max(0, reply - BEFORE) : reply + 1]
+        read = messages[max(0, reply - room.before) : reply + 1]
         retrieved = any(corpus.role_of(place).casefold() in PASSAGES for place in range(int(begin), int(end)))
-        chats.append(tuple(_from_user(_last(read) if retrieved else _cut(read))))
+        chats.append(tuple(_from_user((_last if retrieved else _cut)(read, room))))
     return chats
 
 
@@ -154,17 +173,17 @@ def _from_user(messages: Sequence[Message]) -> Sequence[Message]:
     return messages if messages[0].role == "user" else messages[1:]
 
 
-def _cut(messages: Sequence[Message]) -> list[Message]:
-    return [Message(message.role, message.text.strip()[:CHARACTERS]) for message in messages]
+def _cut(messages: Sequence[Message], room: Room) -> list[Message]:
+    return [Message(message.role, message.text.strip()[: room.characters]) for message in messages]
 
 
-def _last(messages: Sequence[Message]) -> list[Message]:
+def _last(messages: Sequence[Message], room: Room) -> list[Message]:
     """The reply's first characters, and the last of what is read before it."""
     *before, reply = messages
-    room, read = BEFORE * CHARACTERS, _cut([reply])
+    left, read = room.before * room.characters, _cut([reply], room)
     for message in reversed(before):
-        if room > 0:
-            text = message.text.strip()[-room:]
+        if left > 0:
+            text = message.text.strip()[-left:]
             read.insert(0, Message(message.role, text))
-            room -= len(text)
+            left -= len(text)
     return read

@@ -11,8 +11,8 @@ principle": named entities among candidates of the same document type). Alternat
 long, from other places of the documents, so that neither form nor length gives the answer away; and none begins as
 the answer does to its end, or the other way round: "1" is never less probable than "12", whatever a model knows.
 
-A look asks one gap of each document. A verdict asks several others, whose mean is the document's score: entries were
-chosen by the gap that looks ask.
+A look asks one gap of each document, after fewer words. A verdict asks several others, whose mean is the document's
+score: entries were chosen by the gap that looks ask.
 """
 
 import re
@@ -34,8 +34,9 @@ EACH = 6
 models that differ in 15 gaps, the interval would reach eight points to either side.
 """
 OPTIONS = 5
-CONTEXT = 120
-"""Characters before the gap that are read, at least half as many."""
+CONTEXT, LOOKED_AT = 120, 56
+"""Characters before the gap that are read, at least half of `CONTEXT`: for the verdict, and at a look (3,900 tokens of
+a manual's English in all, over half of them options)."""
 LONGER = 2
 """Characters by which an alternative's length may differ."""
 _NUMBER = re.compile(r"(?<![\w.])\d[\d.,:]*\d(?![\w])|(?<![\w.])\d(?![\w.])")
@@ -66,7 +67,7 @@ class ClozeJudge(Judge):
 
     def look(self, product: LanguageModel) -> Score:
         """Of each document's first gap, how probable what stands there is among its alternatives."""
-        return _probabilities(product, [gaps[0] for gaps in self.gaps])[None]
+        return _probabilities(product, [_shortened(gaps[0]) for gaps in self.gaps])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
         """The mean of the same over each document's other gaps; of a document with one gap, of that one."""
@@ -106,7 +107,7 @@ def cloze(ground: Ground) -> ClozeJudge | None:
         ),
         tested=np.ones((1, len(gaps)), dtype=bool),
         cluster=np.arange(len(gaps)),
-        items=tuple(f"{first.before}{' '.join(first.options)}" for first, *_ in gaps),
+        items=tuple(f"{gap.before}{' '.join(gap.options)}" for gap in (_shortened(first) for first, *_ in gaps)),
         gaps=tuple(gaps),
     )
 
@@ -139,6 +140,11 @@ def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST, each: int = 1 + EACH
             others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
             gaps.setdefault(document, {})[answer] = _gap(before, answer, others)
     return [tuple(gaps[document].values()) for document in sorted(gaps)]
+
+
+def _shortened(gap: Gap) -> Gap:
+    """The gap as a look reads it."""
+    return Gap(gap.before[-LOOKED_AT:], gap.options)
 
 
 def _gap(before: str, answer: str, others: Sequence[str]) -> Gap:
