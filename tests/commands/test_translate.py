@@ -12,9 +12,16 @@ import shoptalk
 from shoptalk.artifact import handed_out
 from shoptalk.cli.app import app
 from shoptalk.commands.pretrain import pretrain
-from shoptalk.commands.translate import finetune_translation, hold_out, read_pairs_apart, young_spec
+from shoptalk.commands.translate import (
+    finetune_translation,
+    hold_out,
+    left_as_they_are,
+    read_pairs_apart,
+    young_spec,
+)
 from shoptalk.commands.verify import verify
 from shoptalk.config import load
+from shoptalk.curate.parallel_text import ParallelPair
 from shoptalk.errors import BaseModelError, SourceError, StorageError
 from shoptalk.nn.bases import open_model
 from shoptalk.nn.scratch_lm import LM_SIZES
@@ -73,6 +80,8 @@ def test_pairs_make_a_model_that_writes_and_that_opens_elsewhere(pairs: Path, tm
     assert result["test"]["bits_per_byte"] < 0.95 * result["base"]["bits_per_byte"]
     low, high = result["test"]["chrf_interval"]
     assert 0 <= low <= result["test"]["chrf"] <= high <= 100 and f"{result['test']['chrf']:.1f}" in result["sentence"]
+    assert f"of the sources left as they are: {result['unchanged']['chrf']:.1f})." in result["sentence"]
+    assert result["columns"] == ["en", "de"]
     assert AutoModelForSeq2SeqLM.from_pretrained(run / "model").config.shoptalk_base == "scratch:t5-nano"
     assert "AutoModelForSeq2SeqLM" in (run / "model" / "README.md").read_text()
     assert not (run / "work").exists() and verify(run, report=Silent())["damaged"] == []
@@ -86,6 +95,15 @@ def test_pairs_make_a_model_that_writes_and_that_opens_elsewhere(pairs: Path, tm
         finetune_translation(World(run, warmer, Silent()), "scratch:t5-nano", pairs, columns=("en", "de"), steps=40)
     written = shoptalk.translate(run, ["two red"], beams=2)
     assert len(written) == 1 and isinstance(written[0], str)
+
+
+def test_sources_left_as_they_are_are_scored_as_translations_are() -> None:
+    same = [ParallelPair(id=f"p#{n}", source=f"gate {n} is open", target=f"gate {n} is open") for n in range(5)]
+    other = [ParallelPair(id=f"q#{n}", source=f"gate {n} is open", target=f"Tor {n} ist auf") for n in range(5)]
+    assert left_as_they_are(same) == {"chrf": pytest.approx(100.0), "chrf_interval": pytest.approx([100.0, 100.0])}
+    mixed = left_as_they_are(same + other)
+    low, high = mixed["chrf_interval"]
+    assert left_as_they_are(other)["chrf"] < low < mixed["chrf"] < high < 100
 
 
 def test_another_question_does_not_go_on_with_what_a_killed_training_left(
@@ -186,6 +204,7 @@ def test_the_command_line_reads_and_writes(pairs: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, [*words, *settings])
     assert shown.exit_code == 0, shown.output
     assert "bits per byte given its source" in shown.stdout and "->" in shown.stdout
+    assert "in the assistant: not used: only 6 translations were judged" in shown.stdout
     written = CliRunner().invoke(app, ["translate", str(out), "two red", "one", "--json"])
     rows = json.loads(written.stdout)
     assert [row["text"] for row in rows] == ["two red", "one"] and all(isinstance(row["written"], str) for row in rows)

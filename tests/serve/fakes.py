@@ -10,6 +10,7 @@ import numpy as np
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.assistant.knowledge import KnowledgeChange
 from shoptalk.assistant.reply import Reply, Sentence, Source, Versions
+from shoptalk.assistant.translated_text import TranslatedText
 from shoptalk.records import Document, Turn
 
 TARIFF = "A bicycle travels for 4 euros. Dogs travel free."
@@ -109,3 +110,27 @@ class FakeAssistant:
 
     def summary(self, turns: Sequence[Turn]) -> str:
         return f"The visitor said: {turns[-1].text}"
+
+
+class FakeTranslator:
+    """Says that it is German, in angle brackets; remembers what it was asked, and in which thread."""
+
+    languages = ("en", "de")
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.failing = False
+        self.asked: list[list[str]] = []
+        self.busy = self.busiest = 0
+        self.threads: set[str] = set()
+
+    def translated(self, texts: Sequence[str]) -> list[TranslatedText]:
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        self.asked.append(list(texts))
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        self.busy -= 1
+        if self.failing:
+            raise RuntimeError("the translator broke on someone@example.com")
+        return [TranslatedText(f"<b>de</b>: {text}", whole="endless" not in text) for text in texts]

@@ -14,7 +14,7 @@ from shoptalk.errors import InputError
 from shoptalk.serve.access import address_of, check_binding, from_this_machine, web_origin
 from shoptalk.serve.keyring import change_keys
 from shoptalk.serve.service_settings import ServeSettings
-from tests.serve.fakes import FakeAssistant
+from tests.serve.fakes import FakeAssistant, FakeTranslator
 from tests.serve.picture_addresses import address
 
 STRANGER = ("203.0.113.5", 40000)
@@ -49,7 +49,14 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     settings = ServeSettings(turn_seconds=0.0, per_visitor=100_000, per_address=100_000)
     assistant = FakeAssistant()
     assistant.settings = AssistantSettings(name="Harbour", pictures="runs/pictures")
-    service = Service(folder, Database(sqlite_url(folder / "serve.db")), assistant, settings, key="the-owner")
+    service = Service(
+        folder,
+        Database(sqlite_url(folder / "serve.db")),
+        assistant,
+        settings,
+        key="the-owner",
+        translator=FakeTranslator(),
+    )
     with TestClient(create_app(service), base_url="https://shop.example", client=STRANGER) as client:
         owner = bearer("the-owner")
         roles: dict[str, dict[str, str]] = {"nobody": {}, "wrong key": bearer("st_wrong"), "owner": owner}

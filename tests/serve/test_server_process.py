@@ -21,6 +21,7 @@ import pytest
 
 from tests import command_line
 from tests.assistant.small_run import documents_of_harbour, small_run
+from tests.assistant.test_translator import GOOD, saved
 
 QUESTION = "How much is it to take a bicycle?"
 
@@ -272,3 +273,16 @@ def test_serve_refuses_what_cannot_be_served_and_says_why(tmp_path: Path, capsys
     assert status == 2 and "SHOPTALK_KEY" in error
     (tmp_path / "assistant.toml").write_text("[serve]\nturn_second = 1\n", encoding="utf-8")
     assert "Did you mean" in call("serve", tmp_path, "--port", 0)[2]
+
+
+@pytest.mark.slow
+def test_the_start_says_that_threads_are_translated_and_then_they_are(process: Process) -> None:
+    saved(process.run, GOOD)
+    address = process.start()
+    assert process.child is not None and process.child.stderr is not None
+    told = [process.child.stderr.readline() for _ in range(2)]
+    assert told[0].startswith("The run has no head") and "desk, de to en: chrF 56.1" in told[1]
+    assert httpx2.get(f"{address}/readyz").json()["remarks"] == [line.strip() for line in told]
+    conversation = ask(address, QUESTION, "translated")["conversation"]
+    answer = httpx2.get(f"{address}/v1/conversations/{conversation}/translation", timeout=60)
+    assert answer.status_code == 200 and len(answer.json()["data"]) == 2, answer.text

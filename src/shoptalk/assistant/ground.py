@@ -44,7 +44,7 @@ _END = re.compile(r"[.!?…؟।\]][\"'”’»)]*(?=\s|$)|[。！？][\"”’�
 """Where a sentence of a written text may end, its citations included."""
 _NEXT = re.compile(r"(?<=[.!?…؟।])\s+(?!\[)|(?<=\])\s+(?!\[)")
 """Where the next one begins."""
-_BULLET = re.compile(rf"^(?:[-*•–]\s+|[*•]+\s*|\d{{1,3}}[.)]\s+(?!{GERMAN_MONTH}))+")
+BULLET = re.compile(rf"^(?:[-*•–]\s+|[*•]+\s*|\d{{1,3}}[.)]\s+(?!{GERMAN_MONTH}))+")
 """Of an item of a list, numbered or not: the minus of "-5 °C" and the day of "3. Mai" are none."""
 _DAY = re.compile(
     r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|(?:Mon|Diens|Donners|Frei|Sams|Sonn)tags?\b|Mittwochs?\b|"
@@ -134,7 +134,7 @@ def sentences_of(text: str) -> list[str]:
     parts: list[str] = []
     for line in text.strip().splitlines():
         begun: list[str] = []
-        pieces = _NEXT.split(_BULLET.sub("", line.strip()))
+        pieces = _NEXT.split(BULLET.sub("", line.strip()))
         for piece, following in pairwise([*pieces, ""]):
             begun.append(piece)
             if not is_abbreviated(piece, following):

@@ -220,7 +220,16 @@ def translated(result: Result, out: Path) -> str:
     lines = [f"{result['task']}: {result['sentence']}", ""]
     for row in result["test"]["examples"]:
         lines += [f"  {_one_line(row['source'])}", f"    -> {_one_line(row['written'])}", ""]
-    return "\n".join([*lines, f"model: {out / 'model'}"])
+    return "\n".join([*lines, _in_assistant(result), f"model: {out / 'model'}"])
+
+
+def _in_assistant(result: Result) -> str:
+    """Whether a server would translate threads with it."""
+    from shoptalk.decide.translating import why_unused  # its room imports numpy, and help needs none
+
+    test, unchanged = result["test"], result.get("unchanged", {}).get("chrf")
+    why = why_unused(low=test["chrf_interval"][0], unchanged=unchanged, written=test["written"])
+    return "in the assistant: " + ("it translates threads, as RUN/translation" if why is None else f"not used: {why}")
 
 
 def questions(result: Result, out: Path) -> str:

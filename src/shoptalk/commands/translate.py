@@ -104,7 +104,7 @@ def finetune_translation(
         trained = objective.product
         assert isinstance(trained, EncoderDecoder)
         world.report.say("finetune: judging on pairs that training has not seen")
-        result = _result(before, judged(trained, read.judged), read)
+        result = _result(before, judged(trained, read.judged), read, columns=columns)
         about = f"Made by `shoptalk finetune --task translate`. {result['sentence']}"
         withdraw(world.run)
         with create(world.run / "model", kind="encoder", config=settings, parents=parents) as inside:
@@ -316,19 +316,32 @@ def judged(product: EncoderDecoder, pairs: Sequence[ParallelPair]) -> dict[str, 
     }
 
 
-def _result(before: dict[str, Any], after: dict[str, Any], read: PairsApart) -> dict[str, Any]:
+def left_as_they_are(pairs: Sequence[ParallelPair]) -> dict[str, Any]:
+    """chrF of the same sources without any translation: what it costs nothing to have."""
+    some = pairs[:WRITTEN_MOST]
+    statistics = chrf_statistics([pair.source for pair in some], [pair.target for pair in some])
+    return {"chrf": chrf(statistics), "chrf_interval": list(chrf_interval(statistics))}
+
+
+def _result(
+    before: dict[str, Any], after: dict[str, Any], read: PairsApart, *, columns: tuple[str, str]
+) -> dict[str, Any]:
     low, high = after["chrf_interval"]
+    unchanged = left_as_they_are(read.judged)
     before = {name: value for name, value in before.items() if name != "examples"}
     return {
         "task": OBJECTIVE,
+        "columns": list(columns),
         "base": before,
         "test": after,
+        "unchanged": unchanged,
         "learned": len(read.learned),
         "drops": by_reason(read.drops),
         "drops_file": "translation/drops.jsonl",
         "sentence": (
             f"On {after['pairs']:,} pairs that training has not seen, a target takes {after['bits_per_byte']:.2f} bits "
             f"per byte given its source (before: {before['bits_per_byte']:.2f}); of {after['written']:,} translations "
-            f"chrF is {after['chrf']:.1f} (95 % interval {low:.1f} to {high:.1f}; before: {before['chrf']:.1f})."
+            f"chrF is {after['chrf']:.1f} (95 % interval {low:.1f} to {high:.1f}; before: {before['chrf']:.1f}; of "
+            f"the sources left as they are: {unchanged['chrf']:.1f})."
         ),
     }

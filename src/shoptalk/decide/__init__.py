@@ -7,9 +7,9 @@
 
 `labelsets` draws who teaches and who tests, `intervals` estimates gains, `adoption` decides on them, `ladder` says what
 each step to what is shipped brings, `during` decides while candidates still train, `trials` whether a tuned encoder
-ships, `pooled` gives scores of many texts at once their intervals, and `disagreements` says what a person's answers
-prove, by `betting`. `benchmarks/verdict_harness.py` and `benchmarks/tuning_rule.py` test these procedures on
-populations whose true gain is known.
+ships, `pooled` gives scores of many texts at once their intervals, `translating` says whether a translator may be used,
+and `disagreements` what a person's answers prove, by `betting`. `benchmarks/verdict_harness.py` and
+`benchmarks/tuning_rule.py` test these procedures on populations whose true gain is known.
 """
 
 from shoptalk.decide.adoption import FEWEST_CLUSTERS, POWER_QUANTILE, Ruling, round_up, verdict

@@ -32,6 +32,7 @@ from shoptalk.serve.routes import (
     responses,
     state_routes,
     thread_routes,
+    translation_route,
 )
 from shoptalk.serve.service import Service
 from shoptalk.serve.workers import Workers
@@ -45,6 +46,7 @@ ROUTERS = (
     responses.router,
     embeddings.router,
     inbox_routes.router,
+    translation_route.router,
     knowledge_routes.router,
     admin_routes.router,
     people_routes.router,

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import load_settings
+from shoptalk.assistant.opened_translator import opened_translator
 from shoptalk.errors import InputError
 from shoptalk.readback import refuse_no_run
 from shoptalk.serve.access import any_key, check_binding, is_loopback
@@ -96,12 +97,22 @@ def serve(
         try:
             check_binding(host, has_key=key is not None or database.read_now(any_key))
             assistant = Assistant.open(run, settings=load_settings(run, config), through=BatchingEncoder, tell=tell)
+            translator, about_translator = opened_translator(run)
         except BaseException:
             database.close()
             raise
         if assistant.generator is not None and "threads" not in settings.model_fields_set:
             settings = settings.model_copy(update={"threads": THREADS_WITH_GENERATOR})
-        service = Service(run, database, assistant, settings, key=key, open_here=is_loopback(host))
+        service = Service(
+            run,
+            database,
+            assistant,
+            settings,
+            key=key,
+            open_here=is_loopback(host),
+            translator=translator,
+            about_translator=about_translator,
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(service),
@@ -118,7 +129,7 @@ def serve(
         place = f"http://{name}:{listening.getsockname()[1]}"
 
         def ready() -> None:
-            for line in (_line(run, place, time.monotonic() - began), *assistant.remarks):
+            for line in (_line(run, place, time.monotonic() - began), *service.remarks):
                 tell(line)
 
         asyncio.run(_run(server, service, listening, ready))

@@ -23,6 +23,7 @@ from shoptalk.serve.refusals import Refused
 from shoptalk.serve.rows import ASSISTANT, SiteRow
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.stored_answers import StoredAnswer, answer_to
+from shoptalk.serve.translations import Translates, Translations
 from shoptalk.serve.uploads import Upload, upload_of
 
 T = TypeVar("T")
@@ -41,6 +42,10 @@ class Service:
     """SHOPTALK_KEY."""
     open_here: bool = True
     """Whether programs on this machine need no key."""
+    translator: Translates | None = None
+    """What agents may have threads translated by."""
+    about_translator: str | None = None
+    """What the owner should know of it."""
     hub: Hub = field(default_factory=Hub)
     measures: Measures = field(default_factory=Measures)
     rates: Rates = field(default_factory=Rates)
@@ -58,6 +63,13 @@ class Service:
             replied=self._count_reply,
             patience=self.patience,
         )
+
+        self.translations = Translations(self.translator) if self.translator is not None else None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the owner should know, told at the start and by `/readyz`."""
+        return (*self.assistant.remarks, *([self.about_translator] if self.about_translator else []))
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -137,6 +149,8 @@ class Service:
     def close(self) -> None:
         """The end, once nothing is owed any more."""
         self._outside.shutdown(wait=False, cancel_futures=True)
+        if self.translations is not None:
+            self.translations.close()
         self.database.close()
 
     async def answer(self, incoming: Incoming, *, whole: bool) -> StoredAnswer:

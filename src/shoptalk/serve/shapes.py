@@ -153,6 +153,28 @@ class ConversationResponse(Given):
     messages: list[ThreadMessage]
 
 
+class MessageTranslation(Given):
+    """What a machine wrote for one message; nobody has checked it."""
+
+    message: str
+    text: str
+    whole: bool
+    """False where a sentence is longer than the model reads, so that its end is missing."""
+
+
+class ThreadTranslation(Given):
+    """A thread's messages in another language."""
+
+    source: str
+    """The language that the translator reads, as the column of its pairs is called."""
+    target: str
+    """The language that it writes."""
+    left_out: int
+    """Older messages that are not translated."""
+    data: list[MessageTranslation]
+    """Those that are, the oldest first."""
+
+
 class MessageRequest(AskedWithPicture):
     """A visitor's message in a conversation; the reply comes with its events."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from shoptalk.serve.service_settings import ServeSettings
 from tests.chromium import without_chromium
+from tests.serve.fakes import FakeTranslator
 from tests.serve.live import live_server
 
 pytestmark = [pytest.mark.slow, without_chromium]
@@ -117,3 +118,31 @@ def test_no_word_of_the_name_is_broken_on_a_phone(browser: Any, address: str) ->
     assert page.evaluate(f"(() => {{ {lines} return range.getClientRects().length; }})()") == 1
     page.evaluate("document.querySelector('h1').textContent = 'A'.repeat(80)")
     assert fits(page)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
+def test_an_agent_reads_a_thread_in_another_language_and_the_visitor_does_not(
+    browser: Any, tmp_path: Path, width: int, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    with live_server(tmp_path, ServeSettings(turn_seconds=0.2), translator=FakeTranslator()) as address:
+        room = Room(browser, address, width, scheme, bypass_csp=True)
+        page = room.page("/")
+        say(page, "How much is a bicycle?", "A bicycle travels for 4 euros.")
+        agent = room.page("/inbox")
+        agent.locator("#queue a").first.click()
+        assert agent.locator(".translation").count() == 0
+        agent.get_by_role("link", name="Translate").click()
+        agent.get_by_text("<b>de</b>: How much is a bicycle?").wait_for()
+        assert agent.locator(".translation").count() == 2 and fits(agent)
+        violations = axe.Axe().run(agent).response["violations"]
+        assert [one["id"] for one in violations if one["impact"] in {"serious", "critical"}] == []
+        say(page, "And a dog, live?", "And a dog, live?")
+        agent.locator("#log").get_by_text("And a dog, live?").wait_for()
+        agent.get_by_role("link", name="Translate again").click()
+        agent.get_by_text("<b>de</b>: And a dog, live?").wait_for()
+        assert page.locator(".translation").count() == 0
+        agent.get_by_role("link", name="Without translation").click()
+        agent.get_by_role("link", name="Translate", exact=True).wait_for()
+        assert agent.locator(".translation").count() == 0 and room.complaints == []
+        room.context.close()

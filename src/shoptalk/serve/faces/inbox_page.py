@@ -35,6 +35,7 @@ from shoptalk.serve.routes.inbox_routes import answer_as_person, give_back, reso
 from shoptalk.serve.routes.picture_routes import picture_response
 from shoptalk.serve.routes.reply_route import event
 from shoptalk.serve.routes.thread_routes import place_after
+from shoptalk.serve.routes.translation_route import thread_translation
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import AgentMessage, AssignRequest
 from shoptalk.serve.stored_answers import whole_trace
@@ -138,9 +139,14 @@ async def why(request: Request, service: TheService, desk: Desk, message: Id) ->
 
 @router.get("/inbox/{id}")
 async def thread(
-    request: Request, service: TheService, desk: Desk, id: Id, draft: Annotated[int, Query(ge=0, le=20)] = 0
+    request: Request,
+    service: TheService,
+    desk: Desk,
+    id: Id,
+    draft: Annotated[int, Query(ge=0, le=20)] = 0,
+    translated: bool = False,
 ) -> Response:
-    """One conversation."""
+    """One conversation; `translated` also has what the translator writes for each message below it."""
     site = desk.principal.site
 
     def read(session: Session) -> dict[str, Any]:
@@ -150,6 +156,8 @@ async def thread(
     values = _values(request, desk, id) | await service.database.read(read)
     values["suggested"] = suggested = await _suggested(service, desk, id)
     values["draft"] = suggested[draft - 1] if 0 < draft <= len(suggested) else ""
+    if translated:
+        values["translation"] = await _translation(service, desk, id)
     values["last"] = values["messages"][-1]["number"] if values["messages"] else 0
     return sheet("inbox.html", values)
 
@@ -191,6 +199,19 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
     await checked_form(request, desk)
     await resolve(service, desk.principal, id)
     return RedirectResponse(f"/inbox/{id}", 303)
+
+
+async def _translation(service: Service, desk: BrowserSession, conversation: str) -> dict[str, Any]:
+    """The translations by their messages' ids; or why there are none: the thread is shown all the same."""
+    try:
+        found = await thread_translation(service, desk.principal.site, conversation)
+    except Refused as refusal:
+        return {"refused": refusal.sentence, "left_out": 0, "by_message": {}}
+    return {
+        "refused": "",
+        "left_out": found["left_out"],
+        "by_message": {row["message"]: row for row in found["data"]},
+    }
 
 
 async def _take(service: Service, desk: BrowserSession, conversation: str) -> None:
@@ -251,6 +272,7 @@ def _frame(request: Request) -> dict[str, Any]:
 
 
 def _values(request: Request, desk: BrowserSession, conversation: str) -> dict[str, Any]:
+    translations = request.app.state.service.translations
     return _frame(request) | {
         "words": request.app.state.looks.words("en"),
         "conversation": conversation,
@@ -258,6 +280,8 @@ def _values(request: Request, desk: BrowserSession, conversation: str) -> dict[s
         "signed_in": AGENT_COOKIE in request.cookies,
         "sign": desk.form_sign,
         "face": "agent",
+        "languages": translations.languages if translations is not None else None,
+        "translation": None,
     }
 
 

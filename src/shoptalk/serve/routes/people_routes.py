@@ -20,4 +20,7 @@ async def export(service: TheService, principal: Admin, person: Person) -> dict[
 @router.delete("/v1/people/{person}", responses=refusals())
 async def erase(service: TheService, principal: Admin, person: Person) -> dict[str, Any]:
     """Delete all that is kept about a person."""
-    return {"erased": await service.database.write(lambda session: erase_person(session, principal.site, person))}
+    erased = await service.database.write(lambda session: erase_person(session, principal.site, person))
+    if service.translations is not None:
+        service.translations.forget()
+    return {"erased": erased}

@@ -26,7 +26,7 @@ async def ready(service: TheService) -> dict[str, Any]:
         raise Refused(429, "stopping", "The server is about to stop.", retry_after=2.0)
     await service.database.read(lambda session: session.execute(text("SELECT 1")).scalar())
     await service.database.prove_writes()
-    return {"status": "ready", "remarks": list(service.assistant.remarks)}
+    return {"status": "ready", "remarks": list(service.remarks)}
 
 
 @router.get("/metrics", response_class=Response, responses=refusals())
