@@ -108,6 +108,8 @@ def test_pictures_with_captions_are_judged_on_held_out_documents(tiny_base: Path
     assert {row["objective"] for row in told["candidates"]} == {"clip"}
     assert all("caption_of_picture" in row["readings"] for row in told["candidates"])
     assert "By chance R@1 is 0.6 %." in told["sentence"]
+    assert "Weights of the base are random" in told["sentence"]
+    assert "Without any training, the captions of the training pictures that look most alike" in told["sentence"]
     card = (out / "candidate" / "encoder" / "README.md").read_text(encoding="utf-8")
     assert f"shoptalk adapt captions.csv --out RUN --task caption --base scratch:resnet-mini+{tiny_base.name}" in card
     page = said((out / "report.html").read_text(encoding="utf-8"))
