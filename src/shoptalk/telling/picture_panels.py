@@ -1,5 +1,6 @@
 """What the report shows of pictures: small copies, the views that training made of them, what was decoded in the place
-of left out parts, where a transformer looks, the nearest pictures and captions before and after.
+of left out parts, where a transformer looks, the nearest pictures and captions before and after, and how often
+captions and pictures find each other.
 """
 
 import base64
@@ -30,14 +31,18 @@ from shoptalk.report.pictures_json import (
     NearPictures,
     PicturePanels,
     Reconstructed,
+    Retrieval,
     ShownPicture,
     ViewsOfOne,
 )
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.caption import CaptionJudge
+from shoptalk.tasks.judge import Judge, Score
 from shoptalk.text.corpus import Corpus, plain_wording
 from shoptalk.training import snapshot
 
@@ -305,3 +310,28 @@ def _found(
                 )
             )
     return tuple(answers)
+
+
+def found_both_ways(judge: Judge | None, compared: Compared | None) -> tuple[Retrieval, ...]:
+    """R@1 in both directions, by the scores that the verdict compares; nothing of other tasks than caption."""
+    if not isinstance(judge, CaptionJudge) or compared is None:
+        return ()
+    rows = []
+    for share, among in zip(judge.shares, reversed(judge.asked.belong.shape), strict=True):
+        of = share.of
+        row = {
+            "direction": share.name,
+            "asked": len(judge.asked.chances[of]),
+            "among": among,
+            "chance": 100.0 * float(judge.asked.chances[of].mean()),
+            "before": _per_cent(compared.base.scores, of),
+            "after": _per_cent(compared.adapted.scores, of),
+        }
+        if judge.untrained is not None:
+            row["untrained"] = _per_cent(judge.untrained.scores, of)
+        rows.append(Retrieval.model_validate(row))
+    return tuple(rows)
+
+
+def _per_cent(scores: Score, of: slice) -> float:
+    return 100.0 * float(scores[:, of].mean())
