@@ -42,6 +42,9 @@ def training(facts: Fact) -> Html | None:
             el("div", *rows, class_="strips"),
         ]
     if panels.reconstructions:
+        steps: list[Child] = []
+        if panels.decoded_after:
+            steps = [", after ", fig(wording.count, panels.decoded_after), " steps"]
         cells = [
             el(
                 "figure",
@@ -54,7 +57,12 @@ def training(facts: Fact) -> Html | None:
             for row in panels.reconstructions
         ]
         parts += [
-            el("p", "What the encoder read of a picture, what the decoder made of the rest, and the picture itself."),
+            el(
+                "p",
+                "What the encoder read of a picture, what the decoder made of the rest, and the picture itself",
+                *steps,
+                ".",
+            ),
             el("div", *cells, class_="strip"),
         ]
     return join(*parts)

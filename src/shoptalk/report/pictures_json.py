@@ -103,6 +103,8 @@ class PicturePanels(Published):
     """Some pictures, and views of them as training is given them."""
     reconstructions: tuple[Reconstructed, ...] = ()
     """Where parts of pictures were left out and decoded."""
+    decoded_after: int | None = None
+    """Steps of training after which that was: the last, also where an earlier entry is the challenger."""
     attention: tuple[AttendedPicture, ...] = ()
     """Where the challenger looks; of transformers alone."""
     neighbours: tuple[NearPictures, ...] = ()

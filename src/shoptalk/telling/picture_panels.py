@@ -6,6 +6,7 @@ captions and pictures find each other.
 import base64
 import contextlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -167,13 +168,15 @@ def _trained_on(world: World, prepared: Prepared, entry: Entry) -> dict[str, Any
             views = [small(_bytes(view[number], network)) for batch in batches for view in batch.views]
             rows.append(ViewsOfOne(picture=copy, views=tuple(views)))
     panels: dict[str, Any] = {"objective": entry.candidate, "views": tuple(rows)}
-    work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=entry.step)
+    # The newest snapshot is the only one that is kept, and of a later step where an earlier entry is the best.
+    work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=sys.maxsize)
     if work is None:
         return panels
     with torch.random.fork_rng(devices=[]):
         objective = candidate.spec.build(product)
     if isinstance(objective, Reconstructs):
         snapshot.load_module(work, objective)
+        panels["decoded_after"] = snapshot.steps_done(work)
         parts = objective.reconstructions(batches[0])
         panels["reconstructions"] = tuple(
             Reconstructed(
