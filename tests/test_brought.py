@@ -71,7 +71,7 @@ def test_an_adopted_encoder_is_part_of_what_the_text_brought() -> None:
          "(-1.2 to +0.4)."),
         ("keep_base", 2.2, (1.2, 3.2), {"guarded": True},
          "Training the encoder with neighbours was no part of that: it would change the result by +2.2 points "
-         "(+1.2 to +3.2), and make something else worse."),
+         "(+1.2 to +3.2), and be outside its guards."),
         ("keep_base", -0.4, (-1.2, 0.4), {"on_test": True},
          "On the test, training the encoder with neighbours was no part of that: it changed the result by -0.4 points "
          "(-1.2 to +0.4)."),
@@ -130,12 +130,12 @@ def test_where_nothing_is_adopted_the_base_stays_as_it_is(measure: Measure, stan
     )
 
 
-def test_a_gain_at_the_price_of_something_else_is_said_to_be_both() -> None:
+def test_a_gain_outside_the_guards_is_said_to_be_both() -> None:
     steps = a_ladder(10.8, 21.7, steps=("base model", "adapted encoder"), counted=0, measure=RECIPROCAL)
     sentences = brought(steps, a_ruling("keep_base", 10.9, (8.6, 13.2)), candidate="turns", guarded=True)
     assert sentences.endswith(
-        "Training the encoder with turns would change the result by +10.9 points (+8.6 to +13.2), and make something "
-        "else worse."
+        "Training the encoder with turns would change the result by +10.9 points (+8.6 to +13.2), and be outside its "
+        "guards."
     )
 
 

@@ -19,8 +19,10 @@ from shoptalk.config import load
 from shoptalk.records import Picture
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.world import World
+from shoptalk.telling.facts import open_facts
 from shoptalk.training.reporter import Silent
 from tests.conftest import Listener
+from tests.report.report_pages import parse, row_of
 
 QUAY = Path(__file__).parent.parent / "examples" / "quay"
 PICTURES = [
@@ -36,6 +38,8 @@ PICTURES = [
 ]
 CAPTIONS = [QUAY / "captions.csv", "--task", "caption", "--candidates", "clip,none"]
 BATCHES = [f"objectives.{name}.batch=32" for name in ("simclr", "byol", "clip")]
+MOST_BYTES = 3_000_000
+"""Of a report's page."""
 SMALL = ["train.precision=float32", "draws=5", *BATCHES]
 
 
@@ -82,7 +86,7 @@ def test_labelled_pictures_go_from_a_zip_to_a_verdict_over_what_needs_no_trainin
         assert (out / part / "manifest.json").is_file()
     page = said((out / "report.html").read_text(encoding="utf-8"))
     assert "600 pictures from 600 documents" in page and not re.search(r"\b(messages?|conversations?)\b", page)
-    assert (out / "report.html").stat().st_size < 3_000_000
+    assert (out / "report.html").stat().st_size < MOST_BYTES
 
 
 @pytest.mark.slow
@@ -108,10 +112,48 @@ def test_pictures_with_captions_are_judged_on_held_out_documents(tiny_base: Path
     assert {row["objective"] for row in told["candidates"]} == {"clip"}
     assert all("caption_of_picture" in row["readings"] for row in told["candidates"])
     assert "By chance R@1 is 0.6 %." in told["sentence"]
+    assert "Weights of the base are random" in told["sentence"]
+    assert "Without any training, the captions of the training pictures that look most alike" in told["sentence"]
     card = (out / "candidate" / "encoder" / "README.md").read_text(encoding="utf-8")
     assert f"shoptalk adapt captions.csv --out RUN --task caption --base scratch:resnet-mini+{tiny_base.name}" in card
-    page = said((out / "report.html").read_text(encoding="utf-8"))
-    assert "pictures and captions from 600 documents" in page
+    source = (out / "report.html").read_text(encoding="utf-8")
+    assert "pictures and captions from 600 documents" in said(source) and len(source.encode()) < MOST_BYTES
+    pictures = open_facts(out).told()["pictures"]
+    assert [row["asked"] for row in pictures["retrieval"]] == [row["among"] for row in pictures["retrieval"][::-1]]
+    for row in pictures["retrieval"]:
+        asked, among, *shares = row_of(source, row["direction"])
+        expected = [row[key] for key in ("chance", "untrained", "before", "after")]
+        assert (asked, among) == (str(row["asked"]), str(row["among"]))
+        assert shares == [f"{share:.1f} %" for share in expected] and expected[1] > 10 * expected[0]
+    both = sum(row["asked"] * row["after"] for row in pictures["retrieval"]) / told["n_examples"]
+    assert both == pytest.approx(told["adapted"])
+    assert len(pictures["found"]) == 8 and all(row["picture"]["data"] in source for row in pictures["found"])
+
+
+@pytest.mark.slow
+def test_the_page_of_a_masked_transformer_shows_what_it_read_decoded_and_looks_at(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    chosen = settings(
+        out, "budget=6ktok", "task=picture", 'candidates=["mae","none"]', 'bases=["scratch:vit-nano"]',
+        "objectives.mae.batch=32",
+    )  # fmt: skip
+    told = adapt([QUAY / "pictures.zip"], labels=QUAY / "labels.csv", report=Listener(), **chosen).told()
+    source = (out / "report.html").read_text(encoding="utf-8")
+    assert len(source.encode()) < MOST_BYTES
+    pictures = open_facts(out).told()["pictures"]
+    assert pictures["objective"] == "mae" and len(pictures["views"]) == 3
+    assert all(len(set(row["views"])) == 3 for row in pictures["views"])  # one a step, of three steps
+    assert len(pictures["reconstructions"]) == 6
+    assert pictures["decoded_after"] == max(row["step"] for row in told["candidates"])  # whichever entry is the best
+    parts = [[row[part] for part in ("masked", "decoded", "whole")] for row in pictures["reconstructions"]]
+    assert all(len(set(copies)) == 3 for copies in parts)
+    assert len(pictures["attention"]) == 4 and all(len(row["heads"]) == 4 for row in pictures["attention"])
+    shown = {str(one.attributes["src"]) for one in parse(source).all("img")}
+    assert shown >= {copy for copies in parts for copy in copies}
+    assert shown >= {head for row in pictures["attention"] for head in row["heads"]}
+    assert shown >= {view for row in pictures["views"] for view in row["views"]}
+    for heading in ("What training saw", "What lies near, and where it looks"):
+        assert f">{heading}</h2>" in source
 
 
 @pytest.mark.slow

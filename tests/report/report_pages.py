@@ -78,6 +78,12 @@ def parse(source: str) -> Node:
     return parser.open[0]
 
 
+def row_of(source: str, name: str) -> list[str]:
+    """The cells of the first row of a table whose head is that name."""
+    rows = (row for row in parse(source).all("tr") if any(head.text.strip() == name for head in row.all("th")))
+    return [cell.text.strip() for cell in next(rows).all("td")]
+
+
 def visible(source: str) -> str:
     """The page's text on one line."""
     body = next(parse(source).all("body"))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from shoptalk.report.page import render
 from tests.report.report_facts import facts
-from tests.report.report_pages import parse, untraced
+from tests.report.report_pages import parse, row_of, untraced, visible
 
 MOST_BYTES = 3_000_000
 
@@ -35,8 +35,21 @@ def with_pictures(n: int = 1) -> dict[str, Any]:
         "objective": "mae",
         "views": [{"picture": shown(1), "views": [jpeg(2)] * 6}] * 3,
         "reconstructions": [{"name": "pictures/1.png", "masked": jpeg(3), "decoded": jpeg(4), "whole": jpeg(5)}] * 6,
+        "decoded_after": 1_234,
         "attention": [{"picture": shown(6), "heads": [jpeg(7)] * 6}] * 4,
         "neighbours": [{"picture": shown(8), "before": [shown(9)] * 5, "after": [shown(10)] * 5}] * 5,
+        "retrieval": [
+            {
+                "direction": name,
+                "asked": asked,
+                "among": 210,
+                "chance": 0.6,
+                "untrained": 27.7,
+                "before": 0.5,
+                "after": 31.25,
+            }
+            for name, asked in (("R@1 image to text", 1_173), ("R@1 text to image", 210))
+        ],
         "found": [
             {
                 "picture": shown(11),
@@ -59,8 +72,21 @@ def test_every_picture_lies_in_the_page_and_has_words() -> None:
     assert all(str(one.attributes["src"]).startswith("data:image/jpeg;base64,") for one in every)
     assert all(one.attributes["alt"] for one in every)
     assert "img-src data:" in source
+    assert "and the picture itself, after 1,234 steps." in visible(source)
     for heading in ("Captions that are found", "What lies near, and where it looks", "What training saw"):
         assert f">{heading}</h2>" in source
+
+
+def test_how_often_captions_and_pictures_are_found_is_told_both_ways() -> None:
+    told = with_pictures()
+    source = render(told)
+    assert row_of(source, "R@1 image to text") == ["1,173", "210", "0.6 %", "27.7 %", "0.5 %", "31.2 %"]
+    assert row_of(source, "R@1 text to image") == ["210", "210", "0.6 %", "27.7 %", "0.5 %", "31.2 %"]
+    for row in told["pictures"]["retrieval"]:
+        del row["untrained"]
+    source = render(told)
+    assert row_of(source, "R@1 image to text") == ["1,173", "210", "0.6 %", "0.5 %", "31.2 %"]
+    assert "No training" not in source
 
 
 def test_what_is_told_of_pictures_is_escaped_and_traced() -> None:

@@ -1,15 +1,18 @@
-"""The task caption: what is asked, who is right, what is one cluster, and bad input."""
+"""The task caption: what is asked, who is right, what is one cluster, what needs no training, and bad input."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from shoptalk.errors import InputError
-from shoptalk.evaluate.bench import shares_of
+from shoptalk.evaluate.bench import Measured, make_bench, outside, reading_of, shares_of
 from shoptalk.nn.product import Embedder, Kind
 from shoptalk.records import Picture
 from shoptalk.tasks.caption import Captioned, caption
@@ -124,6 +127,57 @@ def test_too_few_documents_are_told_with_how_many_would_do() -> None:
     assert judge is not None and judge.remark is not None
     assert judge.remark.startswith("By chance R@1 is 50.0 %. Only 2 pictures with different captions are held out")
     assert "about 340 in the sources" in judge.remark
+
+
+COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
+
+
+def coloured(folder: Path, name: str, *, each: int, ends: str) -> Corpus:
+    """Plain pictures of three colours, `each` of every one, whose captions name the colour."""
+    made = corpus_of(*([f"{colour} {ends}{i}"] for colour in COLOURS for i in range(each)))
+    items = list(made.items)
+    for number, place in enumerate(np.flatnonzero(made.turn == 0).tolist()):
+        path = folder / f"{name}{number}.png"
+        shade = np.array(list(COLOURS.values())[number // each]) + number % each
+        Image.fromarray(np.full((32, 32, 3), shade, dtype=np.uint8)).save(path)
+        items[place] = Picture(path=str(path), sha256=f"{name}{number}".ljust(64, "0"))
+    return replace(made, items=tuple(items))
+
+
+def test_what_needs_no_training_calls_a_picture_as_those_that_look_like_it(tmp_path: Path) -> None:
+    train = coloured(tmp_path, "train", each=6, ends="boat ")
+    held_out = coloured(tmp_path, "held-out", each=1, ends="thing ")
+    judge = caption(replace(ground_of(held_out, train=train), random=True))
+    assert judge is not None and judge.untrained is not None and judge.remark is not None
+    assert judge.untrained.scores.tolist() == [[True] * 6]
+    assert "Weights of the base are random, so its own R@1 is chance" in judge.remark
+    assert judge.remark.endswith("the captions of the training pictures that look most alike give an R@1 of 100.0 %.")
+    signs = replace(train, items=tuple("?!" if isinstance(item, str) else item for item in train.items))
+    wordless = caption(replace(ground_of(held_out, train=signs), random=True))
+    assert wordless is not None and wordless.untrained is not None and not wordless.untrained.scores.any()
+
+
+def test_a_base_without_random_weights_is_the_only_rival() -> None:
+    judge = caption(ground_of(corpus_of(["a"], ["b"])))
+    assert judge is not None and judge.untrained is None and "random" not in str(judge.remark)
+
+
+def test_what_finds_less_than_what_needs_no_training_is_outside_its_guards(tmp_path: Path) -> None:
+    train = coloured(tmp_path, "train", each=6, ends="boat ")
+    ground = replace(ground_of(coloured(tmp_path, "held-out", each=1, ends="thing "), train=train), random=True)
+    judge = caption(ground)
+    assert judge is not None
+    bench = make_bench(
+        ground, {"caption": judge}, goal="caption", sample=(), limits={"forgetting": -1.0, "tasks": -1.0}
+    )
+    nothing, half, all_ = (
+        Measured((reading_of(judge, np.array([[found] * 3 + [every] * 3])),), {})
+        for found, every in ((False, False), (True, False), (True, True))
+    )
+    assert outside(bench.guards, nothing, all_, kind="pair") is None
+    why = outside(bench.guards, nothing, half, kind="pair")
+    assert why is not None and why.startswith("it does worse than what needs no training, the captions of the training")
+    assert why.endswith(": 100.0 % there, -50.0 points here")
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,14 @@ def test_a_challenger_outside_its_guards_is_trained_more_gently() -> None:
     assert found[0][1] is not None and found[0][1].endswith("--set objectives.neighbours.lr=0.0001")
 
 
+def test_a_challenger_behind_what_needs_no_training_is_trained_longer() -> None:
+    why = "it does worse than what needs no training, the nearest captions: 27.7 % there, -20.0 points here"
+    rows = [entry("clip", 60, 7.0, inside_guards=False, why_not=why)]
+    found = asked(verdict("keep_base", task="caption", objective="clip", entry="clip@60", candidates=rows))
+    assert found[0][0].startswith("Train clip longer") and why in found[0][0]
+    assert "--budget" in str(found[0][1]) and not any("more gently" in said for said, _ in found)
+
+
 def test_a_language_model_that_forgets_is_to_read_general_text_again_unless_it_did() -> None:
     why = "it forgets: general text takes it 5.9 % more bits than the base (guard 2 %)"
     for name, told in (("clm", True), ("clm-replay-25", False)):

@@ -1,16 +1,22 @@
 """What the report shows of pictures, whatever has become of their files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from shoptalk import decide
 from shoptalk.image.decode import MOST_BYTES
 from shoptalk.nn.scratch_pictures import PICTURE_SIZES, scratch_pictures
 from shoptalk.records import Picture
-from shoptalk.telling.picture_panels import _attention, _found, cls_attention, shown
+from shoptalk.stages.decide import Compared
+from shoptalk.tasks.caption import caption
+from shoptalk.tasks.judge import Final, Untrained
+from shoptalk.telling.picture_panels import _attention, _found, cls_attention, found_both_ways, shown
 from shoptalk.text.corpus import Corpus
-from tests.tasks.test_caption import Stand
+from tests.tasks.test_caption import Stand, corpus_of, ground_of
 
 
 def saved(path: Path, *, length: int = 0) -> Picture:
@@ -48,3 +54,20 @@ def test_a_caption_that_differs_from_the_pictures_in_case_alone_is_right_as_the_
     rows = _found(product, product, held_out, lambda picture: "")
     assert [row.before for row in rows] == ["A boat"] * 2
     assert all(row.right_before and row.right_after for row in rows)
+
+
+def test_the_table_of_both_directions_has_the_scores_that_the_verdict_compares() -> None:
+    judge = caption(ground_of(corpus_of(["a", "b"], ["c"])))
+    assert judge is not None
+    base, adapted = (np.array([row]) for row in ([True, False, False, False, False], [True, True, True, True, False]))
+    scores = decide.Scores(("clip@1",), np.stack([base, adapted]), judge.tested, judge.cluster)
+    compared = Compared(scores, Final(base), Final(adapted), c=2.0)
+    to_text, to_image = found_both_ways(judge, compared)
+    assert (to_text.direction, to_image.direction) == ("R@1 image to text", "R@1 text to image")
+    assert (to_text.asked, to_text.among, to_image.asked, to_image.among) == (2, 3, 3, 2)
+    assert (to_text.before, to_text.after) == (50.0, 100.0) and to_image.before == 0.0
+    assert to_image.after == pytest.approx(200 / 3)
+    assert to_text.chance == 50.0 and to_image.chance == 50.0 and to_text.untrained is None
+    rival = replace(judge, untrained=Untrained("others", np.array([[True, False, True, True, True]])))
+    assert [row.untrained for row in found_both_ways(rival, compared)] == [50.0, 100.0]
+    assert found_both_ways(judge, None) == () and found_both_ways(None, compared) == ()

@@ -101,7 +101,7 @@ def _by_training(
         return f"{training} was part of that: {gain}."
     if guarded:
         no_part = "would" if not counted else "was no part of that: it would"
-        return f"{training} {no_part} {change} {gain}, and make something else worse."
+        return f"{training} {no_part} {change} {gain}, and be outside its guards."
     if not counted:
         return f"{training} {changed} {gain}."
     if ANOTHER_BASE in counted:  # which is what it is held against, and may be far ahead of the base that was trained

@@ -86,7 +86,7 @@ def best_of(bases: Sequence[MeasuredBase], bench: Bench) -> MeasuredBase:
 def _loses(first: MeasuredBase, base: MeasuredBase, bench: Bench) -> bool:
     """Whether it is outside the guard of another task. Forgetting is no loss here: nothing was trained."""
     was, now = first.measured.values(), base.measured.values()
-    others = [guard for guard in bench.guards.values() if guard.reads in bench.judges]
+    others = [guard for guard in bench.guards.values() if guard.reads in bench.judges and guard.least is None]
     return any(not guard.change(was, now) >= guard.limit for guard in others)
 
 

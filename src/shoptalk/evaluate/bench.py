@@ -19,7 +19,7 @@ from shoptalk.probes.alignment_uniformity import alignment, uniformity
 from shoptalk.probes.collapse import collapsed
 from shoptalk.probes.once import Once
 from shoptalk.records import Reading
-from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Score
+from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Score, Untrained
 
 SAMPLE = 512
 """Items for the label-free measures: more than the encoder's dimensions, few enough to embed at every look."""
@@ -44,12 +44,15 @@ class Guard(NamedTuple):
     """Whether changes are in per cent of what the reading was before."""
     point: float = 1.0
     """A point in the unit: what is broken is counted in where the limit is 0 (`beyond`)."""
+    least: float | None = None
+    """What the reading is held against in the place of what it was before: what one gets without training."""
 
     def change(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
         """From one measurement's readings to another's; less than nought is worse."""
-        difference = after[self.reads] - before[self.reads]
+        was = before[self.reads] if self.least is None else self.least
+        difference = after[self.reads] - was
         better = -difference if self.lower_is_better else difference
-        return 100.0 * better / before[self.reads] if self.relative else better
+        return 100.0 * better / was if self.relative else better
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,21 @@ def make_bench(
         lower = other.measure.lower_is_better
         limit = limits["tasks"] * other.measure.point
         guards[other.key] = Guard(other.key, other.key, limit, failing, unit, lower, point=other.measure.point)
+    if judge is not None and judge.untrained is not None:
+        guards["untrained"] = _above_untrained(judge, judge.untrained)
     held_out = tuple(ground.held_out.items[:SAMPLE])
     return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool, ground.kind)
+
+
+def _above_untrained(judge: Judge, untrained: Untrained) -> Guard:
+    """The guard that an entry is no worse than what needs no training."""
+    measure, least = judge.measure, reading_of(judge, untrained.scores).value
+    failing = (
+        f"it does worse than what needs no training, {untrained.name}: {measure.shown(least)} there, "
+        f"{{change:+.{measure.decimals}f}} {measure.difference} here"
+    )
+    name, lower, point = "over what needs no training", measure.lower_is_better, measure.point
+    return Guard(judge.key, name, 0.0, failing, measure.difference, lower, point=point, least=least)
 
 
 def outside(guards: Mapping[str, Guard], before: "Measured", after: "Measured", *, kind: Kind = "text") -> str | None:

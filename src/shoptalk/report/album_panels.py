@@ -1,6 +1,7 @@
 """Pictures in the report: what training saw, where the encoder looks, what lies near, which captions are found."""
 
-from shoptalk.report.figures import Fact, named, told
+from shoptalk.report import wording
+from shoptalk.report.figures import Fact, fig, named, told
 from shoptalk.report.markup import Child, Html, el, join, note, table
 
 
@@ -41,6 +42,9 @@ def training(facts: Fact) -> Html | None:
             el("div", *rows, class_="strips"),
         ]
     if panels.reconstructions:
+        steps: list[Child] = []
+        if panels.decoded_after:
+            steps = [", after ", fig(wording.count, panels.decoded_after), " steps"]
         cells = [
             el(
                 "figure",
@@ -53,7 +57,12 @@ def training(facts: Fact) -> Html | None:
             for row in panels.reconstructions
         ]
         parts += [
-            el("p", "What the encoder read of a picture, what the decoder made of the rest, and the picture itself."),
+            el(
+                "p",
+                "What the encoder read of a picture, what the decoder made of the rest, and the picture itself",
+                *steps,
+                ".",
+            ),
             el("div", *cells, class_="strip"),
         ]
     return join(*parts)
@@ -88,9 +97,42 @@ def looks(facts: Fact) -> Html | None:
 
 
 def captions(facts: Fact) -> Html | None:
-    """The captions that are found first for some held-out pictures."""
+    """How often what belongs is found first, and the captions that are found for some held-out pictures."""
     panels = facts.pictures
-    if not panels or not panels.found:
+    if not panels or not (panels.found or panels.retrieval):
+        return None
+    return join(_retrieval(panels.retrieval), _examples(panels.found))
+
+
+def _retrieval(rows: Fact) -> Html | None:
+    """R@1 in both directions, before and after."""
+    if not rows:
+        return None
+    rival = any(row.untrained.value is not None for row in rows)
+    head: list[Child] = ["Direction", "Asked", "Among", "By chance", *(["No training"] if rival else [])]
+    cells: list[list[Child]] = [
+        [
+            named(row.direction),
+            fig(wording.count, row.asked),
+            fig(wording.count, row.among),
+            fig(wording.percent, row.chance),
+            *([fig(wording.percent, row.untrained)] if rival else []),
+            fig(wording.percent, row.before),
+            fig(wording.percent, row.after),
+        ]
+        for row in rows
+    ]
+    return join(
+        table("How often what belongs is found first", [*head, "Before", "After"], cells),
+        note("Of the held-out pictures and captions that the verdict is about."),
+        note("No training: a caption is held against those of the training pictures that look most like a picture.")
+        if rival
+        else None,
+    )
+
+
+def _examples(found: Fact) -> Html | None:
+    if not found:
         return None
     rows: list[list[Child]] = [
         [
@@ -99,7 +141,7 @@ def captions(facts: Fact) -> Html | None:
             _answer(row.before, row.right_before),
             _answer(row.after, row.right_after),
         ]
-        for row in panels.found
+        for row in found
     ]
     return join(
         table("Captions found first", ["Picture", "Its captions", "Before", "After"], rows, words={1, 2, 3}),

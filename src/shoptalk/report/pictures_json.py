@@ -73,6 +73,25 @@ class FoundCaption(Published):
     """Whether that belongs to it."""
 
 
+class Retrieval(Published):
+    """How often what belongs is found first, in one direction (R@1), in per cent."""
+
+    direction: str
+    """What is measured: "R@1 image to text"."""
+    asked: int
+    """Held-out pictures, or captions, that are asked about."""
+    among: int
+    """Captions, or pictures, among which each looks for one that belongs to it."""
+    chance: float
+    """What a random order gives."""
+    untrained: float | None = None
+    """What needs no training gives, where the base's weights are random; else absent."""
+    before: float
+    """Of the base that the verdict compares with."""
+    after: float
+    """Of the challenger."""
+
+
 class PicturePanels(Published):
     """All that is shown of pictures."""
 
@@ -84,9 +103,13 @@ class PicturePanels(Published):
     """Some pictures, and views of them as training is given them."""
     reconstructions: tuple[Reconstructed, ...] = ()
     """Where parts of pictures were left out and decoded."""
+    decoded_after: int | None = None
+    """Steps of training after which that was: the last, also where an earlier entry is the challenger."""
     attention: tuple[AttendedPicture, ...] = ()
     """Where the challenger looks; of transformers alone."""
     neighbours: tuple[NearPictures, ...] = ()
     """Nearest pictures before and after."""
+    retrieval: tuple[Retrieval, ...] = ()
+    """R@1 in both directions; of runs about captions alone."""
     found: tuple[FoundCaption, ...] = ()
     """Captions found for held-out pictures; of encoders of pictures and texts alone."""

@@ -20,7 +20,10 @@ INTERVAL_ON_TEST = (
 )
 LABEL_FREE = "They describe the encoder; none of them shows that an assistant answers better."
 LABEL_FREE_LM = "They describe the model; none of them shows that it writes what your documents say."
-GUARD = "A guard is a limit on what may get worse in exchange for a gain; an entry outside one is never adopted."
+GUARD = (
+    "A guard is a limit on what may get worse in exchange for a gain, or on how far an entry may be behind what needs "
+    "no training; an entry outside one is never adopted."
+)
 FORGETTING = (
     "Forgetting is the change in how well the encoder still ranks everyday sentence pairs by meaning, in points; "
     "below zero means that something was lost."

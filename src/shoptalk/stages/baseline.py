@@ -11,7 +11,7 @@ from shoptalk.evaluate.base_folder import load_base, save_base
 from shoptalk.evaluate.bench import SAMPLE, Bench, Measured, finite, make_bench, measure
 from shoptalk.evaluate.other_tasks import other_finals, read_beside
 from shoptalk.evaluate.pools import pool_of, sampled
-from shoptalk.nn.bases import began_as
+from shoptalk.nn.bases import began_as, from_seed
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.names import EXAMPLES
 from shoptalk.nn.product import Embedder, Kind, Product
@@ -165,7 +165,7 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         n_draws=world.config.draws,
         seed=world.config.seed,
         pairs=curated.pairs,
-        random=lm_size_of(world.base_name) is not None,
+        random=lm_size_of(world.base_name) is not None or from_seed(world.base_name),
     )
 
 

@@ -3,7 +3,8 @@
 The task is image-text retrieval (Hodosh, Young, Hockenmaier 2013, "Framing image description as a ranking task"), with
 recall at 1 in both directions as in CLIP (Radford et al. 2021, section 3.1). A picture may have several captions, and
 pictures may share one: the answer is right if it is any that belongs. A tie with what does not belong is wrong, so that
-an encoder gains nothing by putting all in one place.
+an encoder gains nothing by putting all in one place. A pair whose weights are random in part scores by chance, so what
+is made of it must not fall behind what needs no training (`lookalikes.py`).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from shoptalk import decide
 from shoptalk.errors import InputError
 from shoptalk.nn.product import Embedder
 from shoptalk.records import Measure, Picture
-from shoptalk.tasks.judge import Final, Ground, Judge, ReachedShare, Score
+from shoptalk.tasks.judge import Final, Ground, Judge, ReachedShare, Score, Untrained
+from shoptalk.tasks.lookalikes import MOST, NAME, likeness
 from shoptalk.text.corpus import Corpus, plain_wording
 
 CANDIDATES = 1_000
@@ -75,14 +77,21 @@ class Captioned:
 
     def scores(self, product: Embedder) -> Bool[np.ndarray, "1 N"]:
         """Whether each picture, then each caption, has one that belongs to it nearer than all that do not."""
-        cosines = product.embed(self.pictures) @ product.embed(self.captions).T
-        return np.concatenate([_found(cosines, self.belong), _found(cosines.T, self.belong.T)])[None]
+        return self.found(product.embed(self.pictures) @ product.embed(self.captions).T)
+
+    def found(self, fits: Float[np.ndarray, "P T"]) -> Bool[np.ndarray, "1 N"]:
+        """The same by how well each caption fits each picture."""
+        return np.concatenate([_found(fits, self.belong), _found(fits.T, self.belong.T)])[None]
+
+    @property
+    def chances(self) -> Float[np.ndarray, " N"]:
+        """What a random order scores on average, of each picture, then of each caption."""
+        return np.concatenate([self.belong.mean(axis=axis) for axis in (1, 0)])
 
     @property
     def chance(self) -> float:
         """What a random order scores on average."""
-        shares = [self.belong.mean(axis=axis) for axis in (1, 0)]
-        return float(np.concatenate(shares).mean())
+        return float(self.chances.mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +106,7 @@ class CaptionJudge(Judge):
     asked: Captioned
     shares: tuple[ReachedShare, ...]
     remark: str | None = None
+    untrained: Untrained | None = None
 
     def look(self, product: Embedder) -> Score:
         """Whether the first that is found belongs."""
@@ -120,6 +130,7 @@ def caption(ground: Ground) -> CaptionJudge | None:
         raise InputError(_nothing_to_ask(len(_captions_of(ground.train)), asked))
     n_pictures, n_captions = asked.belong.shape
     cluster = asked.clusters
+    untrained = _without_training(asked, ground.train, seed=ground.seed) if ground.random else None
     return CaptionJudge(
         key="caption",
         measure=_measure(n_pictures, n_captions),
@@ -131,8 +142,22 @@ def caption(ground: Ground) -> CaptionJudge | None:
             ReachedShare("caption_of_picture", "R@1 image to text", 1.0, of=slice(n_pictures)),
             ReachedShare("picture_of_caption", "R@1 text to image", 1.0, of=slice(n_pictures, None)),
         ),
-        remark=_remark(asked, int(cluster.max()) + 1),
+        remark=_remark(asked, int(cluster.max()) + 1, untrained, random=ground.random),
+        untrained=untrained,
     )
+
+
+def _without_training(asked: Captioned, train: Corpus, *, seed: int) -> Untrained | None:
+    """What the captions of the most similar training pictures find; None where no training picture has a caption."""
+    captions_of = _captions_of(train)
+    places = np.array(sorted(captions_of), dtype=np.int64)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])
+    known = [
+        (picture, [str(train.items[i]) for i in captions_of[place]])
+        for place in places[chosen].tolist()
+        if isinstance(picture := train.items[place], Picture)
+    ]
+    return Untrained(NAME, asked.found(likeness(known, asked.pictures, asked.captions))) if known else None
 
 
 def _captions_of(corpus: Corpus) -> dict[int, list[int]]:
@@ -167,15 +192,23 @@ def _measure(n_pictures: int, n_captions: int) -> Measure:
     )
 
 
-def _remark(asked: Captioned, n_documents: int) -> str:
-    """What chance gives, and what there is too little of."""
-    sentence = f"By chance R@1 is {100 * asked.chance:.1f} %."
-    if n_documents >= decide.FEWEST_CLUSTERS:
-        return sentence
-    return (
-        f"{sentence} Only {n_documents:,} pictures with different captions are held out, and nothing is adopted under "
-        f"{decide.FEWEST_CLUSTERS}: about {_documents_for(decide.FEWEST_CLUSTERS):,} in the sources give so many."
-    )
+def _remark(asked: Captioned, n_documents: int, untrained: Untrained | None, *, random: bool) -> str:
+    """What chance gives, what there is too little of, and of what a gain over random weights is no proof."""
+    remarks = [f"By chance R@1 is {100 * asked.chance:.1f} %."]
+    if n_documents < decide.FEWEST_CLUSTERS:
+        remarks.append(
+            f"Only {n_documents:,} pictures with different captions are held out, and nothing is adopted under "
+            f"{decide.FEWEST_CLUSTERS}: about {_documents_for(decide.FEWEST_CLUSTERS):,} in the sources give so many."
+        )
+    if random:
+        remarks.append(
+            "Weights of the base are random, so its own R@1 is chance: how good the trained encoder is, its R@1 says, "
+            "and not how much it gained."
+        )
+    if untrained is not None:
+        share = 100 * float(untrained.scores.mean())
+        remarks.append(f"Without any training, {untrained.name} give an R@1 of {share:.1f} %.")
+    return " ".join(remarks)
 
 
 def _documents_for(held_out: int) -> int:

@@ -48,7 +48,7 @@ class Ground:
     pairs: tuple[Pair, ...] = ()
     """Questions and the passages of `train` that answer them, given or mined."""
     random: bool = False
-    """Whether the base is a language model with random weights."""
+    """Whether weights of the base, or a part of them, are random."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,15 @@ class ReachedShare(NamedTuple):
     """Which examples' scores."""
 
 
+class Untrained(NamedTuple):
+    """What one has without any training."""
+
+    name: str
+    """For people, in the plural: "the captions of ..."."""
+    scores: Score
+    """On the judge's examples, as a look's."""
+
+
 @runtime_checkable
 class SuppliedTest(Protocol):
     """A supplied test set, which nothing is chosen on and which is read once."""
@@ -200,6 +209,8 @@ class Judge(ABC):
     """What else is read off its scores."""
     remark: str | None = None
     """A sentence for people, where the examples are not what was asked for."""
+    untrained: Untrained | None = None
+    """Where the base is no rival, since its weights are random: what a challenger must not fall below instead."""
 
     @property
     def looked(self) -> str:

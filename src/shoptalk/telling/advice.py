@@ -226,13 +226,18 @@ def _doubled(verdict: Verdict) -> str:
 
 
 def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float]) -> list[NextStep]:
-    """A third of the learning rate, where the best challenger was outside its guards; and of a language model that
-    forgets general text, to read such text again.
+    """A third of the learning rate, where the best challenger was outside its guards; more time, where it fell behind
+    what needs no training; and of a language model that forgets general text, to read such text again.
     """
     mine = next((row for row in verdict.candidates if row.entry == verdict.entry), None)
     if mine is None or mine.inside_guards:
         return []
     name = mine.objective
+    if "needs no training" in mine.why_not:
+        longer = _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None
+        return [
+            _advice(f"Train {name} longer, or on more: {mine.entry} was outside its guards ({mine.why_not}).", longer)
+        ]
     phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
     lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
     advice = [

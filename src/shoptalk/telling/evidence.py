@@ -40,7 +40,7 @@ from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
 from shoptalk.tasks.judge import Classes
 from shoptalk.telling.class_shares import traffic_of
-from shoptalk.telling.picture_panels import picture_panels
+from shoptalk.telling.picture_panels import found_both_ways, picture_panels
 from shoptalk.telling.tally import Tally, tally
 
 CHANGED, NEIGHBOURS = 20, 3
@@ -63,6 +63,8 @@ def evidence_stage(
     if compared is not None:
         ways = [compared.base.way, compared.adapted.way]
         settings |= {"heads": ways, "c": round(compared.c, 9)}  # c is that of the whole menu
+    if baseline.kind == "pair":
+        settings["retrieval"] = "R@1"  # evidence of earlier versions has no such table
     folder, key = world.run / "evidence", key_of(kind="evidence", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         with create(folder, kind="evidence", config=settings, parents=parents) as inside:
@@ -112,7 +114,11 @@ def _gather(
         moved=Moved.model_validate(moved) if moved is not None else None,
         traffic=traffic,
     )
-    return evidence if panels is None else evidence.model_copy(update={"pictures": panels})
+    if panels is None:
+        return evidence
+    rows = found_both_ways(baseline.bench.judge, compared)
+    panels = panels.model_copy(update={"retrieval": rows}) if rows else panels
+    return evidence.model_copy(update={"pictures": panels})
 
 
 def _seen(

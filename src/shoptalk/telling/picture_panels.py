@@ -1,10 +1,12 @@
 """What the report shows of pictures: small copies, the views that training made of them, what was decoded in the place
-of left out parts, where a transformer looks, the nearest pictures and captions before and after.
+of left out parts, where a transformer looks, the nearest pictures and captions before and after, and how often
+captions and pictures find each other.
 """
 
 import base64
 import contextlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -30,14 +32,18 @@ from shoptalk.report.pictures_json import (
     NearPictures,
     PicturePanels,
     Reconstructed,
+    Retrieval,
     ShownPicture,
     ViewsOfOne,
 )
 from shoptalk.stages.curate import Curated
+from shoptalk.stages.decide import Compared
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, open_product
+from shoptalk.tasks.caption import CaptionJudge
+from shoptalk.tasks.judge import Judge, Score
 from shoptalk.text.corpus import Corpus, plain_wording
 from shoptalk.training import snapshot
 
@@ -162,13 +168,15 @@ def _trained_on(world: World, prepared: Prepared, entry: Entry) -> dict[str, Any
             views = [small(_bytes(view[number], network)) for batch in batches for view in batch.views]
             rows.append(ViewsOfOne(picture=copy, views=tuple(views)))
     panels: dict[str, Any] = {"objective": entry.candidate, "views": tuple(rows)}
-    work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=entry.step)
+    # The newest snapshot is the only one that is kept, and of a later step where an earlier entry is the best.
+    work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=sys.maxsize)
     if work is None:
         return panels
     with torch.random.fork_rng(devices=[]):
         objective = candidate.spec.build(product)
     if isinstance(objective, Reconstructs):
         snapshot.load_module(work, objective)
+        panels["decoded_after"] = snapshot.steps_done(work)
         parts = objective.reconstructions(batches[0])
         panels["reconstructions"] = tuple(
             Reconstructed(
@@ -305,3 +313,28 @@ def _found(
                 )
             )
     return tuple(answers)
+
+
+def found_both_ways(judge: Judge | None, compared: Compared | None) -> tuple[Retrieval, ...]:
+    """R@1 in both directions, by the scores that the verdict compares; nothing of other tasks than caption."""
+    if not isinstance(judge, CaptionJudge) or compared is None:
+        return ()
+    rows = []
+    for share, among in zip(judge.shares, reversed(judge.asked.belong.shape), strict=True):
+        of = share.of
+        row = {
+            "direction": share.name,
+            "asked": len(judge.asked.chances[of]),
+            "among": among,
+            "chance": 100.0 * float(judge.asked.chances[of].mean()),
+            "before": _per_cent(compared.base.scores, of),
+            "after": _per_cent(compared.adapted.scores, of),
+        }
+        if judge.untrained is not None:
+            row["untrained"] = _per_cent(judge.untrained.scores, of)
+        rows.append(Retrieval.model_validate(row))
+    return tuple(rows)
+
+
+def _per_cent(scores: Score, of: slice) -> float:
+    return 100.0 * float(scores[:, of].mean())
