@@ -18,9 +18,10 @@ from shoptalk.records import Look
 from shoptalk.stages import world as stages_world
 
 # One state of the code has one outcome: what a search finds by chance stops whoever comes next, on another's change.
-# `make test-search` draws other examples each time, for those who go looking.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("searching", derandomize=False)
+# `make test-search` draws other examples each time, for those who go looking. Nor has an example a deadline, which on a
+# busy machine any may miss; pytest-timeout ends what hangs.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("searching", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 BOTH_PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16"], indirect=True, scope="module")

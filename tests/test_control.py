@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shoptalk.config import load
-from shoptalk.control import JUDGED, control
+from shoptalk.control import JUDGED, _saved, control
 from shoptalk.errors import ConfigError, InputError
 from shoptalk.evaluate.foreign import ALL, MOST_TIMES, foreign_documents, foreign_sentences, times_repeated
 from shoptalk.nn.tiny_lm import tiny_language_model
@@ -113,3 +113,18 @@ def test_files_that_are_named_are_held_out_whole_and_nothing_else_is(tmp_path: P
     assert 0 < held_out < 30 and learned + held_out == 80
     with pytest.raises(ConfigError, match=r"names 'jugded.txt', and no source is called so: there is learned.txt, ju"):
         curated("jugded.txt")
+
+
+@pytest.mark.parametrize(
+    ("gain", "interval", "told"),
+    [
+        (0.04, (0.03, 0.05), "Subtract that from the gain"),
+        (-0.004, (-0.012, 0.003), "has brought 0.003 bits a byte at most"),
+        (-0.02, (-0.03, -0.01), "Training as such mends nothing here"),
+    ],
+)
+def test_what_another_domain_saved_is_told_with_what_to_subtract(
+    gain: float, interval: tuple[float, float], told: str
+) -> None:
+    verdict = {"gain": gain, "interval": interval, "choice": "keep_base", "n_examples": 40}
+    assert told in _saved(verdict)

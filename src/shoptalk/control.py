@@ -34,7 +34,7 @@ from shoptalk.nn.bases import kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.nn.scratch_lm import lm_size_of
-from shoptalk.question import Question, claim
+from shoptalk.question import Question, claim, refuse_other_command
 from shoptalk.records import Document
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import Curated, curate_stage
@@ -150,6 +150,7 @@ def _of_documents(
     """A language model adapted to text of another domain, judged on the documents that a run would hold out."""
     own = World(run=out / "control", config=config, report=report)
     with locked(out):
+        refuse_other_command(out, "control wrong-domain", force=force)
         # What a run holds out and what it learns from, by the same rules, in a folder of its own that is no source.
         curated = curate_stage(own, sources, None, None, reads="lm")
         column, judged = config.curate.text_column, own.run / JUDGED
@@ -194,6 +195,11 @@ def _saved(verdict: dict[str, Any]) -> str:
         f"{verdict['gain']:.3f} bits a byte of {verdict['n_examples']:,} unseen documents of yours "
         f"({low:.3f} to {high:.3f})."
     )
+    if low <= 0 <= high:
+        return (
+            f"{does} That is no saving that could be told from none: of the gain of a run on your own text with the "
+            f"same base and budget, training as such has brought {high:.3f} bits a byte at most."
+        )
     if high < 0:
         return f"{does} Training as such mends nothing here: what a run on your own text gains, your text has brought."
     return (

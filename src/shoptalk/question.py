@@ -106,6 +106,24 @@ class Question(Frozen):
         return differ + [words for name, words in of_version.items() if before.get(name) != now.get(name)]
 
 
+def refuse_other_command(folder: Path, command: str, *, force: bool = False) -> None:
+    """Refuse a folder that another command has claimed, or that holds files which this one would replace: before a
+    command writes what it needs to ask its question.
+
+    Raises:
+        StorageError: it is one, and `force` was not given.
+    """
+    earlier = question_of(folder)
+    if earlier is None:
+        _refuse_unclaimed(folder, command, force=force)
+    elif not force and earlier.command != command:
+        raise StorageError(
+            f"{folder} belongs to `shoptalk {earlier.command}`{_holding(folder, earlier.command)}, and "
+            f"`shoptalk {command}` would overwrite it. Give another --out"
+            f"{'.' if command in _WITHOUT_FORCE else ', or --force to replace it.'}"
+        )
+
+
 def claim(folder: Path, question: Question, *, force: bool = False) -> None:
     """Claim a folder for a question: the same question continues, another is refused if finished work would be lost.
 
@@ -113,16 +131,8 @@ def claim(folder: Path, question: Question, *, force: bool = False) -> None:
         StorageError: the folder belongs to another command, holds the finished answer to another question, or holds
             files that no command made and that this one would replace.
     """
-    earlier = question_of(folder)
-    if earlier is None:
-        _refuse_unclaimed(folder, question.command, force=force)
-    if earlier is not None and not force:
-        if earlier.command != question.command:
-            raise StorageError(
-                f"{folder} belongs to `shoptalk {earlier.command}`{_holding(folder, earlier.command)}, and "
-                f"`shoptalk {question.command}` would overwrite it. Give another --out"
-                f"{'.' if question.command in _WITHOUT_FORCE else ', or --force to replace it.'}"
-            )
+    refuse_other_command(folder, question.command, force=force)
+    if (earlier := question_of(folder)) is not None and not force:
         differences = question.differences(earlier)
         if differences and _finished(folder, question.command):
             shown = "; ".join(differences[:_MOST_SHOWN])

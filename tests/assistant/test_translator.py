@@ -80,12 +80,16 @@ def test_a_run_without_a_translator_has_nothing_to_say(tmp_path: Path) -> None:
     assert opened_translator(tmp_path) == (None, None)
 
 
-def test_a_figure_of_another_model_or_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no translator beside the figure that was measured on it"):
-        opened_translator(saved(tmp_path / "a", parent="0" * 64))
-    (saved(tmp_path / "b") / "translation" / "model").rename(tmp_path / "elsewhere")
-    with pytest.raises(ArtifactError, match="no translator beside the figure"):
-        opened_translator(tmp_path / "b")
+def test_a_translator_that_is_half_made_or_has_another_models_figure_is_not_used_and_the_server_starts(
+    tmp_path: Path,
+) -> None:
+    saved(tmp_path / "a", parent="0" * 64)
+    for name, part in (("b", "model"), ("c", "translation")):
+        (saved(tmp_path / name) / "translation" / part).rename(tmp_path / f"elsewhere-{name}")
+    for name in "abc":
+        translator, remark = opened_translator(tmp_path / name)
+        assert translator is None and "Threads are not translated: " in str(remark)
+        assert "no translator beside its own figure" in str(remark) and "finetune MODEL PAIRS" in str(remark)
 
 
 def test_a_figure_that_was_made_better_by_hand_is_refused(tmp_path: Path) -> None:
@@ -127,6 +131,9 @@ def test_lines_signs_of_lists_and_what_has_no_words_stay(monkeypatch: pytest.Mon
     assert written.text == "GUTEN TAG! WO IST ES?\n\n1. Z. B. AM KAI.\n- 12:40\nWO IST ES?" and written.whole
     assert read == [["Guten Tag!", "Wo ist es?", "z. B. am Kai."]]
     assert put_together(sentences_by_line(said), {}) == said
+    assert put_together(sentences_by_line("Ich will nicht. Wo?"), {"Ich will nicht.": " ", "Wo?": "Where?"}) == (
+        "Ich will nicht. Where?"
+    )
 
 
 def test_a_sentence_that_is_longer_than_the_model_reads_is_said_to_lack_its_end() -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shoptalk.serve.refusals import Refused
+from shoptalk.serve.routes import translation_route
 from shoptalk.serve.service_settings import ServeSettings
 from shoptalk.serve.translations import MOST_MESSAGES, MOST_WAITING, Translations, within_limits
 from tests.serve.fakes import FakeTranslator
@@ -76,8 +77,9 @@ def test_of_a_long_thread_the_newest_messages_are_translated() -> None:
     assert within_limits(["aaaaa"], most_characters=4) == 0 and within_limits([], most_characters=4) == 0
 
 
-def test_what_is_left_out_is_told_by_the_route_and_by_the_page(serve: Serve) -> None:
+def test_what_is_left_out_is_told_by_the_route_and_by_the_page(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(translator=FakeTranslator(), settings=ServeSettings(turn_seconds=0.0, longest_message=100))
+    monkeypatch.setattr(translation_route, "MOST_CHARACTERS", 100)
     conversation = ask(client, f"A bicycle? {'x' * 80}")["conversation"]
     told = translation(client, conversation).json()
     assert told["left_out"] == 1 and [row["text"] for row in told["data"]] == [
@@ -156,3 +158,18 @@ def test_a_visitor_never_sees_a_translation(serve: Serve) -> None:
 def test_what_the_owner_should_know_of_the_translator_stands_behind_the_rest(serve: Serve) -> None:
     client = serve(about_translator="Threads are not translated: it is too poor.")
     assert client.get("/readyz").json()["remarks"] == ["Threads are not translated: it is too poor."]
+
+
+def test_what_was_being_translated_while_somebody_was_erased_is_not_remembered() -> None:
+    translator = FakeTranslator(seconds=0.1)
+    translations = Translations(translator)
+
+    async def erased_meanwhile() -> None:
+        under_way = asyncio.create_task(translations.of(["secret"]))
+        await asyncio.sleep(0.03)
+        translations.forget()
+        await under_way
+        await translations.of(["secret"])
+
+    asyncio.run(erased_meanwhile())
+    assert translator.asked == [["secret"], ["secret"]]

@@ -112,6 +112,14 @@ def test_documents_without_turns_are_held_out_only_where_that_is_asked_for() -> 
     assert 30 < sum(map(HoldOut(((0, 0.5),), 100, plain=True), documents)) < 70
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_of_named_files_every_document_is_held_out_and_no_other(plain: bool) -> None:
+    hold_out = HoldOut(((0, 0.5),), 10, plain=plain, files=("exam.jsonl",))
+    named = [Document(id=f"e{i}", source="exam.jsonl", text="x") for i in range(30)]
+    others = [Document(id=f"o{i}", source="other.jsonl", text="x") for i in range(30)]
+    assert all(map(hold_out, named)) and not any(map(hold_out, others))
+
+
 # General text -----------------------------------------------------------------------------------------------------
 
 

@@ -51,14 +51,14 @@ def opened_translator(run: Path) -> tuple["ThreadTranslator | None", str | None]
     """The translator of a run, where there is one that may be used; and what is to be said of it.
 
     Raises:
-        ArtifactError: it is damaged, or its model is not the one that was judged.
+        ArtifactError: it is damaged.
     """
     folder = run / FOLDER
     model, judged = open_artifact(folder / MODEL), open_artifact(folder / JUDGED)
     if model is None and judged is None:
         return None, None
-    if model is None or judged is None or not _is_of(judged, model):
-        raise _unreadable(folder, "no translator beside the figure that was measured on it")
+    if model is None or judged is None or not _is_of(judged, model):  # half made, or of another command
+        return None, f"Threads are not translated: {_unreadable(folder, 'no translator beside its own figure')}"
     handed_out(folder / JUDGED)
     figures = read_record(folder / JUDGED / _RESULT, _Figures)
     test, unchanged = figures.test, figures.unchanged

@@ -47,6 +47,6 @@ def put_together(lines: Sequence[LineOfText], written: Mapping[str, str]) -> str
     for which nothing was written stands as it was said.
     """
     return "\n".join(
-        line.sign + " ".join(" ".join(written.get(sentence, sentence).split()) for sentence in line.sentences)
+        line.sign + " ".join(" ".join(written.get(sentence, "").split()) or sentence for sentence in line.sentences)
         for line in lines
     )

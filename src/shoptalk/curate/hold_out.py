@@ -30,11 +30,10 @@ class HoldOut:
 
     def __call__(self, document: Document) -> bool:
         """Whether the document is held out; to be asked of every document once, in their order."""
+        if self._files:
+            return document.source in self._files
         if not (document.turns or self._plain) or self._held_out >= self._most:
             return False
-        if self._files:
-            self._held_out += document.source in self._files
-            return document.source in self._files
         place = int.from_bytes(hashlib.sha256(document.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
         share = max((since, share) for since, share in self._shares if since <= self._held_out)[1]
         chosen = place < share * 2**32

@@ -29,13 +29,14 @@ from shoptalk.nn.language_model import LONGEST_ITEM, token_nats
 from shoptalk.nn.losses import linear_cross_entropy
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Product
-from shoptalk.nn.scratch_pictures import MARK
 from shoptalk.nn.transfer import sent
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.source_target import PairGroup, SourceTargetBatch, make_pairs
 from shoptalk.text.spans import Ids, SourceTarget
 from shoptalk.text.tokens import Tokenised, tokenise, tokenise_to
 
+RATES = "shoptalk_rates"
+"""In a model's config.json: its weights began so that some of them want learning rates of their own."""
 _AT_ONCE = 256
 """Pairs of a batch without gradients."""
 _SCALED = ("umt5", "switch_transformers")
@@ -80,7 +81,7 @@ class EncoderDecoderNetwork(nn.Module):
         here (`scratch_t5.py`) the table's and the queries' are others.
         """
         config: Any = self.backbone.config
-        if getattr(config, MARK, None) is None:
+        if not getattr(config, RATES, False):
             return {}
         factors = {"shared.weight": config.d_model**0.5, "q.weight": config.d_kv**-0.5}
         return {

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from shoptalk.nn.encoder_decoder import EncoderDecoder, EncoderDecoderNetwork
+from shoptalk.nn.encoder_decoder import RATES, EncoderDecoder, EncoderDecoderNetwork
 from shoptalk.nn.language_model import CONTEXT
 from shoptalk.nn.product import Kind
 from shoptalk.nn.scratch_pictures import MARK, PREFIX
@@ -96,7 +96,7 @@ def scratch_t5(size: T5Size, tokenizer: Any, *, seed: int) -> T5ForConditionalGe
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
-        **{MARK: size.name},
+        **{MARK: size.name, RATES: True},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

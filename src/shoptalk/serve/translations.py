@@ -16,6 +16,8 @@ from shoptalk.serve.refusals import Refused
 log = logging.getLogger("shoptalk.serve")
 MOST_MESSAGES = 50
 """Of a thread, the newest."""
+MOST_CHARACTERS = 8_000
+"""Of a thread together, unless a single message may have more."""
 MOST_WAITING = 4
 """Threads that are being translated or wait for it."""
 _REMEMBERED = 1_000
@@ -42,7 +44,7 @@ class Translations:
         self.languages = translator.languages
         self._translator = translator
         self._known: OrderedDict[str, TranslatedText] = OrderedDict()
-        self._waiting = 0
+        self._waiting = self._forgotten = 0
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="translate")
 
@@ -65,9 +67,11 @@ class Translations:
             self._waiting -= 1
 
     async def _of_all(self, texts: Sequence[str]) -> Mapping[str, TranslatedText]:
-        known = {text: self._known[text] for text in texts if text in self._known}
+        known, since = {text: self._known[text] for text in texts if text in self._known}, self._forgotten
         if fresh := [text for text in dict.fromkeys(texts) if text not in known]:
             known |= zip(fresh, await self._written(fresh), strict=True)
+        if self._forgotten != since:  # somebody was erased while the model wrote, and it may be one of these
+            return known
         for text in known:
             self._known[text] = known[text]
             self._known.move_to_end(text)
@@ -87,6 +91,7 @@ class Translations:
     def forget(self) -> None:
         """Keep no text: somebody's messages were erased."""
         self._known.clear()
+        self._forgotten += 1
 
     def close(self) -> None:
         """The end."""

@@ -170,7 +170,7 @@ def _trained_on(world: World, prepared: Prepared, entry: Entry) -> dict[str, Any
     panels: dict[str, Any] = {"objective": entry.candidate, "views": tuple(rows)}
     # The newest snapshot is the only one that is kept, and of a later step where an earlier entry is the best.
     work = snapshot.newest(work_folder(world, prepared, entry.candidate), most=sys.maxsize)
-    if work is None:
+    if work is None or candidate.then is not None:  # the snapshot is of the objective that came after
         return panels
     with torch.random.fork_rng(devices=[]):
         objective = candidate.spec.build(product)

@@ -23,7 +23,7 @@ from shoptalk.text.spans import SourceTarget
 
 GROUP_CELLS = 4_096
 """Most cells of a group, sources and targets together, unless `UNIT` rows have more. A batch of twice
-`batching.SHARED_CELLS` or more is cut into two groups at least.
+`batching.SHARED_CELLS` or more is cut into two groups at least, if it has more than `UNIT` pairs.
 """
 GROUP_COST = 384
 """What a group costs on top of its cells, in cells: a call of every layer. Measured of `scratch:t5-nano` on two cores:

@@ -9,7 +9,7 @@ from shoptalk.serve.refusals import Refused
 from shoptalk.serve.service import Service
 from shoptalk.serve.shapes import ThreadTranslation
 from shoptalk.serve.threads import conversation_of, messages_of
-from shoptalk.serve.translations import within_limits
+from shoptalk.serve.translations import MOST_CHARACTERS, within_limits
 
 router = APIRouter(tags=["hand-over"])
 Id = Annotated[str, Path(max_length=200)]
@@ -40,7 +40,8 @@ async def thread_translation(service: Service, site: str, conversation: str) -> 
         raise Refused(
             404, "no_translator", "This assistant translates nothing: its run has no translator that may be used."
         )
-    count = within_limits([text for _, text in messages], most_characters=service.settings.longest_message)
+    most = max(MOST_CHARACTERS, service.settings.longest_message)
+    count = within_limits([text for _, text in messages], most_characters=most)
     chosen = messages[len(messages) - count :]
     written = await translations.of([text for _, text in chosen])
     source, target = translations.languages
