@@ -3,7 +3,7 @@
     with fast_dropout():
         states = backbone(...)
 
-torch draws a mask on a CPU number by number on one thread: of a small T5's training step that is a quarter
+torch draws a mask on a CPU number by number on one thread: of a small T5's training step that is a fifth
 (benchmarks/README.md). Here a mask is a function of a seed and the place, made in the pass that multiplies by it. The
 seed comes from torch's generator, which so governs these masks as it does torch's own.
 """
