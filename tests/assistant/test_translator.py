@@ -142,3 +142,17 @@ def test_a_sentence_that_is_longer_than_the_model_reads_is_said_to_lack_its_end(
         ["kurz.", f"kurz. {'a' * product.max_length}"]
     )
     assert [text.whole for text in written] == [True, False]
+
+
+def test_a_translator_that_is_stopped_ends_after_the_sentences_that_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, read = ThreadTranslator(tiny_encoder_decoder(), languages=("de", "en")), list[str]()
+
+    def writes(product: EncoderDecoder, sentences: Sequence[str]) -> list[str]:
+        read.extend(sentences)
+        translator.stop()
+        return [sentence.upper() for sentence in sentences]
+
+    monkeypatch.setattr(thread_translator, "rewritten", writes)
+    with pytest.raises(RuntimeError, match="the server ends"):
+        translator.translated([f"Es ist {letter * 4}." for letter in "abcdefghijklmnopqrst"])
+    assert len(read) == 8

@@ -123,6 +123,10 @@ class FakeTranslator:
         self.asked: list[list[str]] = []
         self.busy = self.busiest = 0
         self.threads: set[str] = set()
+        self.stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def translated(self, texts: Sequence[str]) -> list[TranslatedText]:
         self.busy += 1

@@ -173,3 +173,9 @@ def test_what_was_being_translated_while_somebody_was_erased_is_not_remembered()
 
     asyncio.run(erased_meanwhile())
     assert translator.asked == [["secret"], ["secret"]]
+
+
+def test_the_end_stops_what_is_being_translated() -> None:
+    translator = FakeTranslator()
+    Translations(translator).close()
+    assert translator.stopped

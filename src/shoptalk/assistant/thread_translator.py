@@ -13,6 +13,9 @@ from shoptalk.assistant.translated_text import TranslatedText, has_words, put_to
 from shoptalk.nn.encoder_decoder import EncoderDecoder
 from shoptalk.nn.rewriting import rewritten
 
+_AT_ONCE = 8
+"""Sentences that are read together; after each such batch the translator may be stopped."""
+
 
 class ThreadTranslator:
     """Translates texts; many threads may ask, and take turns."""
@@ -22,6 +25,7 @@ class ThreadTranslator:
         self.languages = languages
         """From and into what, as the columns of the pairs are called."""
         self._lock = Lock()
+        self._stopped = False
 
     def translated(self, texts: Sequence[str]) -> list[TranslatedText]:
         """What is written for each text, in their order; sentences that come twice are read once."""
@@ -35,12 +39,20 @@ class ThreadTranslator:
             for lines in by_text
         ]
 
+    def stop(self) -> None:
+        """Translate nothing more: whoever waits for a translation gets a RuntimeError within some sentences."""
+        self._stopped = True
+
     def _read(self, sentences: Sequence[str]) -> tuple[dict[str, str], set[str]]:
         """What is written for each sentence, and those whose end is not read."""
         if not sentences:
             return {}, set()
+        written: list[str] = []
         with self._lock:
             lengths = self.product.ids(sentences).lengths.tolist()
-            written = rewritten(self.product, sentences)
+            for begin in range(0, len(sentences), _AT_ONCE):
+                if self._stopped:
+                    raise RuntimeError("the translator was stopped, since the server ends")
+                written += rewritten(self.product, sentences[begin : begin + _AT_ONCE])
         long = {sentence for sentence, length in zip(sentences, lengths, strict=True) if length > self.product.room}
         return dict(zip(sentences, written, strict=True)), long

@@ -27,7 +27,8 @@ class fast_dropout(TorchFunctionMode):  # noqa: N801 (a context manager, as torc
     """Inside, `torch.nn.functional.dropout`, which `torch.nn.Dropout` calls too, runs on our kernel.
 
     Where there are no kernels, on other devices, in other types than float32 and bfloat16 and in place, torch's own
-    runs. Everything else is torch's.
+    runs. Everything else is torch's. A backward pass that computes layers again does so outside, where masks are
+    torch's: a model that saves memory so must not be called inside.
     """
 
     def __torch_function__(

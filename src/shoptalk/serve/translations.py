@@ -36,6 +36,10 @@ class Translates(Protocol):
         """What it writes for each text."""
         ...
 
+    def stop(self) -> None:
+        """Give up what is being translated."""
+        ...
+
 
 class Translations:
     """What a translator has written. It belongs to one event loop."""
@@ -94,7 +98,8 @@ class Translations:
         self._forgotten += 1
 
     def close(self) -> None:
-        """The end."""
+        """The end, which no translation holds up."""
+        self._translator.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
