@@ -166,6 +166,7 @@ def test_how_often_snapshots_are_written_changes_no_result_and_trains_nothing_ag
     assert second["candidates"] == first["candidates"]
 
 
+@pytest.mark.slow
 def test_a_corpus_is_sampled_only_where_a_candidate_has_targets_to_prepare(
     world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -516,6 +516,7 @@ def test_a_bank_of_another_question_is_none_of_this_run(run: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_the_bank_that_a_run_has_held_out_is_asked_about_and_adapt_says_how_many_answers_it_takes(
     tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_python_that_comes_with_a_base_is_refused_and_nobody_is_asked(tmp_path: Path):
     marks = {place: tmp_path / f"the code of {place} has run" for place in FOREIGN}
     for place, damage in FOREIGN.items():
@@ -298,6 +299,7 @@ print(embed(open_base(sys.argv[1]), ["hello day"]).shape)
 """
 
 
+@pytest.mark.slow
 def test_a_base_opens_read_only_without_a_home_or_a_compiler(saved: Path):
     for path in [*saved.rglob("*"), saved]:
         path.chmod(0o555 if path.is_dir() else 0o444)

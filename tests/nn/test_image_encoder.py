@@ -62,6 +62,7 @@ print(vectors.tolist())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ref", ["scratch:resnet-mini", "scratch:vit-nano@64"])
 def test_a_saved_folder_opens_with_transformers_alone_and_gives_equal_vectors(ref: str, tmp_path: Path) -> None:
     product, pictures = shown(ref, tmp_path / "pictures")
@@ -239,6 +240,7 @@ def worked(ref: str, n: int) -> dict[str, object]:
     return {"loss": loss.item(), "gradients": gradients, "buffers": buffers, "shape": tuple(features.shape)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ref", "n"), [("scratch:resnet-mini", 5), ("scratch:vit-nano", 4), ("scratch:resnet-mini", 1)]
 )
