@@ -148,14 +148,14 @@ def _of_documents(
     sources: Sequence[Path], foreign: Sequence[Path], out: Path, config: Config, report: Reporter, *, force: bool
 ) -> dict[str, Any]:
     """A language model adapted to text of another domain, judged on the documents that a run would hold out."""
-    own = World(run=out / "control", config=config, report=report)
+    of_sources = World(run=out / "control", config=config, report=report)
     with locked(out):
         refuse_other_command(out, "control wrong-domain", force=force)
         # What a run holds out and what it learns from, by the same rules, in a folder of its own that is no source.
-        curated = curate_stage(own, sources, None, None, reads="lm")
-        column, judged = config.curate.text_column, own.run / JUDGED
+        curated = curate_stage(of_sources, sources, None, None, reads="lm")
+        column, judged = config.curate.text_column, of_sources.run / JUDGED
         write_text(judged, "".join(_row(document, column) for document in curated.held_out.documents))
-        learned = list(foreign) or [_written_foreign(own.run / "foreign.jsonl", curated, config, report)]
+        learned = list(foreign) or [_written_foreign(of_sources.run / "foreign.jsonl", curated, config, report)]
     curate = config.curate.model_copy(update={"held_out_files": (JUDGED,)})
     config = config.model_copy(update={"curate": curate})
     return _adapted("wrong-domain", [*learned, judged], None, out, config, report, force=force)
@@ -178,10 +178,9 @@ def _written_foreign(path: Path, curated: Curated, config: Config, report: Repor
 
 def _row(document: Document, column: str) -> str:
     """A document as a line of JSON Lines. Turns without text keep their places."""
-    said: dict[str, Any] = {"id": document.id, column: document.text}
-    if document.turns:
-        said = {"id": document.id, "turns": [turn.model_dump() for turn in document.turns]}
-    return json.dumps(said) + "\n"
+    turns = [turn.model_dump() for turn in document.turns]
+    content: dict[str, Any] = {"turns": turns} if turns else {column: document.text}
+    return json.dumps({"id": document.id} | content) + "\n"
 
 
 def _saved(verdict: dict[str, Any]) -> str:

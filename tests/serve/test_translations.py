@@ -166,13 +166,14 @@ def test_what_was_being_translated_while_somebody_was_erased_is_not_remembered()
 
     async def erased_meanwhile() -> None:
         under_way = asyncio.create_task(translations.of(["secret"]))
+        waiting = asyncio.create_task(translations.of(["another secret"]))
         await asyncio.sleep(0.03)
         translations.forget()
-        await under_way
-        await translations.of(["secret"])
+        await asyncio.gather(under_way, waiting)
+        await translations.of(["secret", "another secret"])
 
     asyncio.run(erased_meanwhile())
-    assert translator.asked == [["secret"], ["secret"]]
+    assert translator.asked == [["secret"], ["another secret"], ["secret", "another secret"]]
 
 
 def test_the_end_stops_what_is_being_translated() -> None:

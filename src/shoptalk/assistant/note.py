@@ -10,5 +10,6 @@ def note_of(messages: Sequence[str], *, most: int = 5) -> list[int]:
     On conversations of doctors and of everyday life the longest are nearer to what people note than those whose vectors
     are nearest to the mean of all, or than the first ones (benchmarks/README.md, "Summaries").
     """
-    inner = sorted(range(1, len(messages) - 1), key=lambda place: -len(messages[place]))[: most - 2]
-    return sorted({*range(min(1, len(messages))), *inner, *range(len(messages))[-1:]})
+    ends = {0, len(messages) - 1} if messages else set()
+    between = sorted(range(1, len(messages) - 1), key=lambda place: -len(messages[place]))
+    return sorted({*ends, *between[: most - 2]})

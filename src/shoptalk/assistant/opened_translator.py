@@ -58,7 +58,7 @@ def opened_translator(run: Path) -> tuple["ThreadTranslator | None", str | None]
     if model is None and judged is None:
         return None, None
     if model is None or judged is None or not _is_of(judged, model):  # half made, or of another command
-        return None, f"Threads are not translated: {_unreadable(folder, 'no translator beside its own figure')}"
+        return None, f"Threads are not translated: {_lacking(folder, 'no translator beside its own figure')}"
     handed_out(folder / JUDGED)
     figures = read_record(folder / JUDGED / _RESULT, _Figures)
     test, unchanged = figures.test, figures.unchanged
@@ -92,7 +92,7 @@ def _opened(folder: Path, languages: tuple[str, str]) -> "ThreadTranslator":
     handed_out(folder / MODEL)
     product = open_model(str(folder / MODEL))
     if not isinstance(product, EncoderDecoder):
-        raise _unreadable(folder, "a model that is no encoder–decoder")
+        raise ArtifactError(_lacking(folder, "a model that is no encoder–decoder"))
     return ThreadTranslator(product, languages=languages)
 
 
@@ -101,8 +101,8 @@ def _is_of(judged: Artifact, model: Artifact) -> bool:
     return judged.kind == "translation" and judged.parents.get("model") == model.content
 
 
-def _unreadable(folder: Path, what: str) -> ArtifactError:
-    return ArtifactError(
+def _lacking(folder: Path, what: str) -> str:
+    return (
         f"{folder} holds {what}. Delete the folder, or run `shoptalk finetune MODEL PAIRS --task translate --out "
         f"{folder}` again."
     )

@@ -30,8 +30,8 @@ class ThreadTranslator:
     def translated(self, texts: Sequence[str]) -> list[TranslatedText]:
         """What is written for each text, in their order; sentences that come twice are read once."""
         by_text = [sentences_by_line(text) for text in texts]
-        said = (sentence for lines in by_text for line in lines for sentence in line.sentences)
-        written, long = self._read(list(dict.fromkeys(filter(has_words, said))))
+        sentences = (sentence for lines in by_text for line in lines for sentence in line.sentences)
+        written, long = self._read(list(dict.fromkeys(filter(has_words, sentences))))
         return [
             TranslatedText(
                 put_together(lines, written), whole=long.isdisjoint(each for line in lines for each in line.sentences)

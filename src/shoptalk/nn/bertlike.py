@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from shoptalk.nn import attention, gather
 from shoptalk.nn.native import library
-from shoptalk.nn.native.ops import HEAD_WIDTHS, add_layer_norm, gelu, segment_softmax, varlen_attention
+from shoptalk.nn.native.ops import HEAD_WIDTHS, add_layer_norm, gelu, new_seed, segment_softmax, varlen_attention
 from shoptalk.text.batching import Group
 
 FAMILY = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -226,5 +226,5 @@ class _Linear(torch.autograd.Function):
 
 
 def _seed(dropout: float) -> int:
-    """A new stream for each dropout, from torch's generator: it governs these masks as it does torch's own."""
-    return int(torch.randint(2**63 - 1, ())) if dropout else 0
+    """A new one for each dropout; nothing is drawn where nothing is dropped."""
+    return new_seed() if dropout else 0

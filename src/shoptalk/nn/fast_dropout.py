@@ -4,8 +4,7 @@
         states = backbone(...)
 
 torch draws a mask on a CPU number by number on one thread: of a small T5's training step that is a fifth
-(benchmarks/README.md). Here a mask is a function of a seed and the place, made in the pass that multiplies by it. The
-seed comes from torch's generator, which so governs these masks as it does torch's own.
+(benchmarks/README.md). Here a mask is a function of a seed and the place, made in the pass that multiplies by it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +17,6 @@ from torch.overrides import TorchFunctionMode
 
 from shoptalk.nn.native import library
 from shoptalk.nn.native import ops as native
-
-SEEDS = 2**63 - 1
-"""From which a draw's seed is taken."""
 
 
 class fast_dropout(TorchFunctionMode):  # noqa: N801 (a context manager, as torch.no_grad)
@@ -46,4 +42,4 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
     ours = input.device.type == "cpu" and input.dtype in (torch.float32, torch.bfloat16) and not inplace
     if not training or not ours or not 0 < p < 1 or library() is None:
         return torch_dropout(input, p, training, inplace)
-    return native.dropout(input.contiguous(), p, seed=int(torch.randint(SEEDS, ())))
+    return native.dropout(input.contiguous(), p, seed=native.new_seed())

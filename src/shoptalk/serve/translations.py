@@ -64,17 +64,18 @@ class Translations:
             sentence = f"{self._waiting} threads are being translated already. Try again in a moment."
             raise Refused(429, "busy", sentence, retry_after=_TRY_AGAIN)
         self._waiting += 1
+        since = self._forgotten
         try:
             async with self._turn:
-                return await self._of_all(texts)
+                return await self._of_all(texts, since)
         finally:
             self._waiting -= 1
 
-    async def _of_all(self, texts: Sequence[str]) -> Mapping[str, TranslatedText]:
-        known, since = {text: self._known[text] for text in texts if text in self._known}, self._forgotten
+    async def _of_all(self, texts: Sequence[str], since: int) -> Mapping[str, TranslatedText]:
+        known = {text: self._known[text] for text in texts if text in self._known}
         if fresh := [text for text in dict.fromkeys(texts) if text not in known]:
             known |= zip(fresh, await self._written(fresh), strict=True)
-        if self._forgotten != since:  # somebody was erased while the model wrote, and it may be one of these
+        if self._forgotten != since:  # somebody was erased since they were asked for, and it may be one of these
             return known
         for text in known:
             self._known[text] = known[text]

@@ -19,6 +19,11 @@ HEAD_WIDTHS = range(8, 129, 8)
 """Widths of an attention head that `varlen_attention` takes."""
 
 
+def new_seed() -> int:
+    """A new stream for a dropout, from torch's generator: it governs these masks as it does torch's own."""
+    return int(torch.randint(2**63 - 1, ()))
+
+
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel, 2016, eq. 1).
 

@@ -204,13 +204,13 @@ async def close(request: Request, service: TheService, desk: Desk, id: Id) -> Re
 async def _translation(service: Service, desk: BrowserSession, conversation: str) -> dict[str, Any]:
     """The translations by their messages' ids; or why there are none: the thread is shown all the same."""
     try:
-        found = await thread_translation(service, desk.principal.site, conversation)
+        translated = await thread_translation(service, desk.principal.site, conversation)
     except Refused as refusal:
         return {"refused": refusal.sentence, "left_out": 0, "by_message": {}}
     return {
         "refused": "",
-        "left_out": found["left_out"],
-        "by_message": {row["message"]: row for row in found["data"]},
+        "left_out": translated["left_out"],
+        "by_message": {row["message"]: row for row in translated["data"]},
     }
 
 
