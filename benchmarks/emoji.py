@@ -16,6 +16,7 @@ from shoptalk.image.pixels import square_of
 from shoptalk.nn.bases import open_base
 from shoptalk.records import Picture
 
+BASE = "scratch:resnet-mini@64+minilm"
 VENDORS, UNSEEN_VENDOR = ("noto", "twemoji"), "fluent_3d"
 Concepts = list[picture_sets.Emoji]
 
@@ -27,7 +28,7 @@ def lit(options: Options) -> Iterator[Row]:
     unseen = [concept for concept in concepts if concept.split == "test"]
     if options.quick:
         seen = seen[:200]
-    product: Any = open_base(options.base or "scratch:resnet-mini@64+minilm", seed=SEED)
+    product: Any = open_base(options.base or BASE, seed=SEED)
     corpus = picture_sets.captioned(seen, VENDORS)
     trained = train_for(
         product,

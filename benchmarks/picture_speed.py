@@ -1,6 +1,6 @@
 """Our side of the comparison of speed, in a process of its own: `python -m benchmarks.picture_speed --pictures FILE`.
 
-Trains SimCLR by the repository's loop; its last line is the result as JSON.
+Trains by the repository's loop; its last line is the result as JSON.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from shoptalk.training.loop import loop_config, train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objective", default="simclr")
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the objective, as JSON")
     parser.add_argument("--base", required=True)
     parser.add_argument("--pictures", type=Path, required=True, help="an array of bytes, [n, S, S, 3]")
     parser.add_argument("--batch", type=int, required=True)
@@ -39,9 +41,12 @@ def main() -> None:
     items = tuple(Picture(path=f"{number}", sha256=f"{number}") for number in range(count))
     places = np.arange(count)
     corpus = Corpus(items=items, conversation=places, turn=np.full(count, -1), digest="benchmark", shown=places)
-    product, spec = open_base(given.base, seed=given.seed), make_spec("simclr", {"batch": given.batch})
+    product = open_base(given.base, seed=given.seed)
+    spec = make_spec(given.objective, given.settings | {"batch": given.batch})
     product.network.to(best_device())
-    config = loop_config(spec, load(seed=given.seed), name="simclr", steps=given.steps, precision=given.precision)
+    config = loop_config(
+        spec, load(seed=given.seed), name=given.objective, steps=given.steps, precision=given.precision
+    )
     with tempfile.TemporaryDirectory() as folder:
         training = Training.build(
             spec,

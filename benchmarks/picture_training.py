@@ -52,6 +52,8 @@ class Options:
     precision: Precision
     base: str | None
     settings: dict[str, Any]
+    objectives: tuple[str, ...] = ()
+    """Of the parts that compare some; each part's own without it."""
 
     def base_of(self, objective: str) -> str:
         """The base that the objective trains."""

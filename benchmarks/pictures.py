@@ -7,7 +7,9 @@ Needs SHOPTALK_DATA.
   pictures (cosine, weighted votes) and by a linear head that all training labels fitted. Beside it stand raw pixels,
   HOG with a colour histogram, and the random weights. `share of a step` says what making batches takes.
 - `backbone`: forward and backward passes against the fastest matmul of the machine.
-- `speed`: SimCLR's pictures a second, in turn with a plain PyTorch script of the same backbone, batch and augmentation.
+- `speed`: pictures a second of SimCLR, in turn with a plain PyTorch script of the same backbone, batch and
+  augmentation; with `--objectives simclr,moco,byol` of these.
+- `profile`: of a few steps of each objective, what share goes to batches, matmuls, norms, loss, optimizer and teacher.
 - `collapse`: 200 steps of BYOL without its predictor and of DINO without its centring, and of both as they should be.
 - `clothing`: `shoptalk adapt --task picture` on photographs of clothes with ten labels of each class.
 - `lit`: emoji by two vendors learn their names in MiniLM's space, which is frozen; then a third vendor's are named.
@@ -36,6 +38,8 @@ from benchmarks import data, picture_sets, table, timing
 from benchmarks.emoji import lit
 from benchmarks.peak import matmul_peak
 from benchmarks.peer import run_peer
+from benchmarks.picture_profile import OBJECTIVES as PROFILED
+from benchmarks.picture_profile import profiles
 from benchmarks.picture_training import (
     BASES,
     SEED,
@@ -64,6 +68,12 @@ COLLAPSES = (
     ("dino", "centring", "DINO without its centring"),
 )
 COLLAPSE_STEPS = 200
+PEERS = {
+    "simclr": ("hidden", "dimensions", "temperature"),
+    "moco": ("hidden", "dimensions", "temperature", "momentum", "queue", "parts"),
+    "byol": ("hidden", "dimensions", "momentum"),
+}
+"""What the plain script takes of each objective's settings."""
 MOST_INPUT, LEAST_PEAK = 15.0, 50.0
 LABELS_EACH = 10
 
@@ -199,9 +209,17 @@ def backbone(options: Options) -> Iterator[Row]:
 
 
 def speed(options: Options) -> Iterator[Row]:
-    """SimCLR against the plain script, in turn, each in a process of its own."""
-    ref = options.base_of("simclr")
-    spec: Any = make_spec("simclr", options.settings)
+    """Ours against the plain script, in turn, each in a process of its own."""
+    for name in options.objectives or ("simclr",):
+        yield from speed_of(name, options)
+
+
+def speed_of(objective: str, options: Options) -> Iterator[Row]:
+    """One objective's pictures a second."""
+    if objective not in PEERS:
+        raise SystemExit(f"There is no plain script of {objective!r}, but of {', '.join(PEERS)}.")
+    ref = options.base_of(objective)
+    spec: Any = make_spec(objective, options.settings)
     product: Any = open_base(ref, seed=SEED)
     known = cifar_pictures(product.size, options.quick).known
     batch, steps = (16, 4) if options.quick else (spec.batch, 24)
@@ -209,6 +227,7 @@ def speed(options: Options) -> Iterator[Row]:
         np.save(Path(folder, "pictures.npy"), known.take(np.arange(min(len(known), 8_192))))
         product.save(Path(folder, "model"), card="")
         common: dict[str, Any] = {
+            "objective": objective,
             "pictures": Path(folder, "pictures.npy"),
             "batch": batch,
             "steps": steps,
@@ -217,39 +236,38 @@ def speed(options: Options) -> Iterator[Row]:
         plain: dict[str, Any] = {
             "model": Path(folder, "model"),
             "lr": spec.lr,
-            "hidden": spec.hidden,
-            "dimensions": spec.dimensions,
-            "temperature": spec.temperature,
             "bf16": options.precision == "bfloat16",
+            **{name: getattr(spec, name) for name in PEERS[objective]},
         }
 
         def ours(number: int) -> timing.Result:
-            words = timing.options_to_words({"base": ref, "precision": options.precision, "seed": number} | common)
+            own = {"base": ref, "settings": json.dumps(options.settings), "precision": options.precision}
+            words = timing.options_to_words(own | {"seed": number} | common)
             return run_json([sys.executable, "-m", "benchmarks.picture_speed", *words], threads=options.threads)
 
-        results = timing.in_turn(
-            {
-                "plain PyTorch": lambda number: run_peer(
-                    "picture_trainer", threads=options.threads, seed=number, **common, **plain
-                ),
-                "ours": ours,
-            },
-            options.repeats,
-        )
+        def peer(number: int) -> timing.Result:
+            return run_peer("picture_trainer", threads=options.threads, seed=number, **common, **plain)
+
+        results = timing.in_turn({"plain PyTorch": peer, "ours": ours}, options.repeats)
+    yield from speed_rows(f"{objective}, {ref}, batch {batch}", results, note=options.precision)
+
+
+def speed_rows(what: str, results: dict[str, list[timing.Result]], *, note: str) -> Iterator[Row]:
+    """Pictures a second of both."""
     for name, runs in results.items():
         rates = [run["pictures_per_second"] for run in runs]
         peer = [run["pictures_per_second"] for run in results["plain PyTorch"]]
         ratio, ratio_range = timing.ratios(rates, peer) if name == "ours" else (None, None)
         yield Row(
             "pictures",
-            f"SimCLR, {ref}, batch {batch}: {name}",
+            f"{what}: {name}",
             float(np.median(rates)),
             "pictures/s",
             spread=timing.spread(rates),
             ratio=ratio,
             ratio_range=ratio_range,
-            note=f"{options.precision}; making batches {np.median([run['input_share'] for run in runs]):.1f} % of a "
-            f"step; peak {max(run['peak_rss_mib'] for run in runs):,} MiB",
+            note=f"{note}; making batches {np.median([run['input_share'] for run in runs]):.1f} % of a step; "
+            f"peak {max(run['peak_rss_mib'] for run in runs):,} MiB",
         )
 
 
@@ -305,6 +323,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     **{name: objective(name) for name in BASES},
     "backbone": backbone,
     "speed": speed,
+    "profile": profiles,
     "collapse": collapse,
     "clothing": clothing,
     "lit": lit,
@@ -314,6 +333,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts separated by commas (all)")
+    parser.add_argument("--objectives", help=f"of `profile` ({','.join(PROFILED)}) and of `speed` (simclr)")
     parser.add_argument("--minutes", type=float, help="of each training (15; quick: 0.1)")
     parser.add_argument("--base", help="instead of each part's own, such as scratch:vit-tiny")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="of the objective, as KEY=JSON")
@@ -325,6 +345,9 @@ def main() -> None:
     names = given.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         raise SystemExit(f"No part {unknown[0]!r}. There is: {', '.join(PARTS)}.")
+    objectives = tuple(given.objectives.split(",")) if given.objectives else ()
+    if unknown := [name for name in objectives if name not in PROFILED]:
+        raise SystemExit(f"No objective {unknown[0]!r} on pictures. There is: {', '.join(PROFILED)}.")
     data.pack()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
@@ -335,6 +358,7 @@ def main() -> None:
         threads=given.threads,
         precision=given.precision or choose_precision(best_device())[0],
         base=given.base,
+        objectives=objectives,
         settings={key: json.loads(value) for key, value in (pair.split("=", 1) for pair in given.settings)},
     )
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.pictures {' '.join(sys.argv[1:])}`\n")
