@@ -62,9 +62,11 @@ def grounding_on(product: TextEncoder, *, bias: float) -> Grounding:
         for parameter in head.parameters():
             parameter.zero_()
         # Marks a token unless it stands in the passages: the first feature counts against the bias.
-        head.shared.weight[0, 0] = 10.0
-        head.score.weight[0, 0] = -10.0
+        assert head.words is not None
+        head.shared.weight[0, 0] = head.words[0].weight[0, 0] = 10.0
+        head.score.weight[0, 0] = head.words[2].weight[0, 0] = -10.0
         head.score.bias.fill_(bias)
+        head.words[2].bias.fill_(bias)
     return Grounding(product, head.eval(), 0.5)
 
 

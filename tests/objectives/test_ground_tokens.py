@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from shoptalk.errors import ConfigError
+from shoptalk.nn.heads.grounding import STEEP
 from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
 from shoptalk.objectives.supervised.ground_tokens import GroundBatch, GroundSpec, ReplyMaker
@@ -24,8 +25,14 @@ def world_of(**settings: object) -> ToyWorld:
     return toy_world(GroundSpec.model_validate(settings), corpus=CORPUS)
 
 
+def gelu(values: np.ndarray) -> np.ndarray:
+    return values * torch.special.ndtr(torch.from_numpy(values)).numpy()
+
+
 def loss_by_hand(world: ToyWorld, batch: GroundBatch) -> float:
-    """Binary cross-entropy of a two-layer head on the states of the replies' tokens and their features, in NumPy."""
+    """In NumPy: the mean of two binary cross-entropies, of a two-layer head on the states of the replies' tokens and
+    their features, and of one on the features alone.
+    """
     head = {name: value.detach().numpy().astype(float) for name, value in world.objective.head.named_parameters()}  # type: ignore[union-attr, operator]
     losses = []
     for group, cells, shared, wrong in zip(
@@ -38,10 +45,11 @@ def loss_by_hand(world: ToyWorld, batch: GroundBatch) -> float:
                 states = world.product.network.backbone(input_ids=ids[None]).last_hidden_state[0]  # type: ignore[operator]
             rows |= {begin + place: state.numpy().astype(float) for place, state in enumerate(states)}
         for cell, features, label in zip(cells.tolist(), shared.numpy(), wrong.tolist(), strict=True):
-            inner = head["states.weight"] @ rows[cell] + head["states.bias"] + head["shared.weight"] @ features
-            inner = inner * torch.special.ndtr(torch.from_numpy(inner)).numpy()  # gelu
-            p = 1 / (1 + np.exp(-(head["score.weight"] @ inner + head["score.bias"])[0]))
-            losses.append(-np.log(p if label else 1 - p))
+            of_state = head["states.weight"] @ rows[cell] + head["states.bias"] + head["shared.weight"] @ features
+            of_words = head["words.0.weight"] @ (STEEP * features) + head["words.0.bias"]
+            z = (head["score.weight"] @ gelu(of_state) + head["score.bias"])[0]
+            y = STEEP * (head["words.2.weight"] @ gelu(of_words) + head["words.2.bias"])[0]
+            losses += [-np.log(p if label else 1 - p) for p in (1 / (1 + np.exp(-z)), 1 / (1 + np.exp(-y)))]
     return float(np.mean(losses))
 
 

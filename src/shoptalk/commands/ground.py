@@ -34,6 +34,7 @@ from shoptalk.stages.world import World, open_embedder
 from shoptalk.telling.cards import plain_card
 from shoptalk.telling.origin import base_of
 from shoptalk.text.corpus import Corpus
+from shoptalk.text.evidence_rows import FEATURES
 from shoptalk.text.order import permuted
 from shoptalk.training.reporter import Reporter
 
@@ -71,8 +72,10 @@ def finetune_grounding(
         corpus = curate_stage(world, sources, None, None, reads="text").train
         parts = apart(corpus, seed=config.seed)
         product = reading_longer(text_encoder(open_embedder(config, model)))
-        # Of these settings and sources alone: another question must not go on with what was left of this one.
-        work = world.run / "work" / key_of(kind="training", config=settings, parents=parents)[:16]
+        # Of these settings, sources and features alone: another question, and a version that reads other features,
+        # must not go on with what was left of this one.
+        trained = settings | {"features": FEATURES}
+        work = world.run / "work" / key_of(kind="training", config=trained, parents=parents)[:16]
         grounding = fit(product, parts, spec, config, folder=work, report=world.report, steps=steps)
         world.report.say("finetune: judging on documents that training has not seen")
         result = judged(grounding, parts, spec, seed=config.seed)

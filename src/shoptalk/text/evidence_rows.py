@@ -15,24 +15,29 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from shoptalk.errors import ConfigError
+from shoptalk.text import aligned_words
+from shoptalk.text.aligned_words import compared, with_neighbours, words_of
 from shoptalk.text.pairs import PairForm
 
 Ids = Int[np.ndarray, " _"]
 
-FEATURES = 4
+OF_TOKENS = 4
 """Of a token of the reply: whether it stands in the passages; whether it does after the token before it; before the
 token after it; and between both.
 """
+FEATURES = OF_TOKENS + (2 * aligned_words.AROUND + 1) * aligned_words.FEATURES
+"""These, and those of its word and the words around it (`aligned_words.py`)."""
 REPLY_SHARE = 0.5
 """Of a row, the most that the reply may fill."""
 
 
 @dataclass(frozen=True)
 class PlacedTokens:
-    """A text's tokens without special ones, and the characters that each of them stands for."""
+    """A text's tokens without special ones, the characters that each of them stands for, and the text."""
 
     ids: Ids
     spans: Int[np.ndarray, "L 2"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def pieces_of(tokenizer: Any, text: str) -> PlacedTokens:
     backend = _backend(tokenizer)
     encoding = backend.encode(text, add_special_tokens=False)
     return PlacedTokens(
-        np.array(encoding.ids, dtype=np.int64), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        np.array(encoding.ids, dtype=np.int64), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2), text
     )
 
 
@@ -127,34 +132,60 @@ class EvidenceForm:
         """Tokens of a reply that one row reads."""
         return int(REPLY_SHARE * self.form.max_length)
 
-    def rows(self, passages: Sequence[Ids], reply: PlacedTokens) -> list[EvidenceRow]:
-        """A row, or several that read one stretch each of a reply that takes more than its share of one."""
-        most = self.longest_reply
-        return [
-            self.row(passages, PlacedTokens(reply.ids[begin : begin + most], reply.spans[begin : begin + most]))
-            for begin in range(0, max(1, len(reply.ids)), most)
-        ]
+    def rows(self, passages: Sequence[PlacedTokens], reply: PlacedTokens) -> list[EvidenceRow]:
+        """A row, or several that read one stretch each of a reply that takes more than its share of one.
 
-    def row(self, passages: Sequence[Ids], reply: PlacedTokens) -> EvidenceRow:
-        """The row; passages that find no room are cut, and so is a reply that takes more than its share."""
-        kept = min(len(reply.ids), self.longest_reply)
-        ids, spans = reply.ids[:kept], reply.spans[:kept]
-        parts = [part for passage in passages for part in (passage, self.between)]
+        Passages that find no room are cut.
+        """
+        most, between = self.longest_reply, self.between
+        parts = [part for passage in passages for part in (passage.ids, between)]
         evidence = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
         room = self.room(len(reply.ids))
         if len(evidence) > room:
-            evidence = np.concatenate([evidence[: max(0, room - len(self.between))], self.between])
+            evidence = np.concatenate([evidence[: max(0, room - len(between))], between])
+        words = words_beside(reply, _shown(passages, len(evidence) - len(between), len(between)))
         begin = len(self.form.before) + len(evidence)
-        return EvidenceRow(
-            ids=np.concatenate([self.form.before, evidence, ids, self.form.after]),
-            reply=slice(begin, begin + len(ids)),
-            shared=shared_with(evidence, ids),
-            spans=spans,
-        )
+        rows = []
+        for start in range(0, max(1, len(reply.ids)), most):
+            ids = reply.ids[start : start + most]
+            rows.append(
+                EvidenceRow(
+                    ids=np.concatenate([self.form.before, evidence, ids, self.form.after]),
+                    reply=slice(begin, begin + len(ids)),
+                    shared=np.concatenate([shared_with(evidence, ids), words[start : start + most]], axis=1),
+                    spans=reply.spans[start : start + most],
+                )
+            )
+        return rows
+
+    def row(self, passages: Sequence[PlacedTokens], reply: PlacedTokens) -> EvidenceRow:
+        """The first of the rows: a reply that takes more than its share is cut."""
+        return self.rows(passages, reply)[0]
 
 
-def shared_with(evidence: Ids, reply: Ids) -> Float32[np.ndarray, "R F"]:
-    """The `FEATURES` of each token of a reply: single tokens, and runs of two and three, that the evidence has too.
+def _shown(passages: Sequence[PlacedTokens], room: int, between: int) -> list[str]:
+    """As much of each passage's text as a row shows in so many tokens."""
+    texts = []
+    for passage in passages:
+        kept = min(len(passage.ids), room)
+        if kept > 0:
+            texts.append(passage.text[: int(passage.spans[kept - 1, 1])])
+        room -= len(passage.ids) + between
+    return texts
+
+
+def words_beside(reply: PlacedTokens, passages: Sequence[str]) -> Float32[np.ndarray, "R F"]:
+    """Of each token of a reply the features of its word and the words around it beside the passages."""
+    words = words_of(reply.text)
+    if not words.forms:
+        return np.zeros((len(reply.ids), FEATURES - OF_TOKENS), dtype=np.float32)
+    features = with_neighbours(compared(words, [words_of(passage) for passage in passages]))
+    at = np.searchsorted(words.begins, reply.spans[:, 1] - 1, side="right") - 1
+    return features[np.maximum(at, 0)]
+
+
+def shared_with(evidence: Ids, reply: Ids) -> Float32[np.ndarray, "R 4"]:
+    """The `OF_TOKENS` features of each token of a reply: which tokens, and runs of two and three, the evidence has too.
 
     Before the reply's first token and after its last stands a token that is no other's.
     """

@@ -10,7 +10,7 @@ from shoptalk.errors import ArtifactError
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.heads import grounding_files
 from shoptalk.nn.heads.grounding import Claim, Grounding, GroundingHead, reading_longer
-from shoptalk.text.evidence_rows import EvidenceRow
+from shoptalk.text.evidence_rows import FEATURES, OF_TOKENS, EvidenceRow
 from tests.tiny import tiny_product
 
 CLAIMS = [
@@ -21,10 +21,10 @@ CLAIMS = [
 ]
 
 
-def grounding_of(product: TextEncoder, threshold: float = 0.5) -> Grounding:
+def grounding_of(product: TextEncoder, threshold: float = 0.5, *, features: int = FEATURES) -> Grounding:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = GroundingHead(product.dim, hidden=8)
+        head = GroundingHead(product.dim, features=features, hidden=8)
     return Grounding(product, head.eval(), threshold)
 
 
@@ -65,11 +65,56 @@ def test_a_head_on_disk_marks_as_before(tmp_path: Path):
         assert np.array_equal(one, other)
 
 
+def test_a_head_from_before_words_were_compared_is_opened_and_marks_as_it_did(tmp_path: Path):
+    """Its files hold one logit of a token's state and of four features, the runs of tokens that both texts share."""
+    product = tiny_product()
+    rng = np.random.default_rng(0)
+    shapes = {
+        "states.weight": (8, product.dim), "states.bias": (8,), "shared.weight": (8, 4),
+        "score.weight": (1, 8), "score.bias": (1,),
+    }  # fmt: skip
+    tensors = {name: torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}
+    safetensors.torch.save_file(tensors, tmp_path / "grounding.safetensors")
+    about = {"width": product.dim, "hidden": 8, "features": 4, "threshold": 0.35}
+    (tmp_path / "grounding.json").write_text(json.dumps(about))
+    opened = grounding_files.load(tmp_path, product)
+    head = {name: tensor.numpy().astype(float) for name, tensor in tensors.items()}
+    for row in rows_of(opened):
+        with torch.no_grad():
+            states = product.network.backbone(input_ids=torch.from_numpy(row.ids)[None]).last_hidden_state[0]  # type: ignore[operator]
+        inner = states.numpy()[row.reply] @ head["states.weight"].T + head["states.bias"]
+        inner = inner + row.shared[:, :4] @ head["shared.weight"].T
+        inner = inner * torch.special.ndtr(torch.from_numpy(inner)).numpy()  # gelu
+        expected = 1 / (1 + np.exp(-(inner @ head["score.weight"][0] + head["score.bias"])))
+        np.testing.assert_allclose(opened.probabilities([row])[0], expected, atol=1e-5)
+    grounding_files.save(opened, tmp_path)
+    assert json.loads((tmp_path / "grounding.json").read_text()) == about
+    assert safetensors.torch.load_file(tmp_path / "grounding.safetensors").keys() == shapes.keys()
+
+
+def test_the_probability_is_the_mean_of_both_readers():
+    grounding = grounding_of(tiny_product())
+    states, shared = torch.randn(5, grounding.product.dim), torch.randn(5, FEATURES)
+    assert grounding.head(states, shared).shape == (5, 2)
+    other = grounding.head(torch.randn_like(states), shared)
+    assert torch.equal(grounding.head(states, shared)[:, 1], other[:, 1])  # knows nothing of the states
+    with torch.no_grad():
+        grounding.head.score.weight.zero_()
+        grounding.head.score.bias.fill_(100.0)
+        words = grounding.head.words
+        assert words is not None
+        words[2].weight.zero_()
+        words[2].bias.fill_(-100.0)
+    assert np.concatenate(grounding.probabilities(rows_of(grounding))) == pytest.approx(0.5)
+    assert grounding_of(tiny_product(), features=OF_TOKENS).head(states, shared).shape == (5, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
         ("width", 16, "states of 16 numbers"),
-        ("features", 3, "3 features"),
+        ("features", 3, "3 features of each token, expected 32 and 54, or 4 as before"),
+        ("features", 4, "size mismatch|Unexpected key"),
         ("threshold", 2.0, "grounding.json says"),
         ("hidden", 9, "size mismatch"),
     ],

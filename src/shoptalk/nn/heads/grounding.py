@@ -20,10 +20,12 @@ from shoptalk.nn.encoder import Encoder, TextEncoder, evaluating
 from shoptalk.nn.precision import autocast
 from shoptalk.nn.transfer import sent
 from shoptalk.text.batching import LADDER, Group, TokenBatch, make_batch_of_one
-from shoptalk.text.evidence_rows import FEATURES, EvidenceForm, EvidenceRow, pieces_of, spans_of
+from shoptalk.text.evidence_rows import FEATURES, OF_TOKENS, EvidenceForm, EvidenceRow, pieces_of, spans_of
 
 WIDTH = 64
-"""Of the head's hidden layer."""
+"""Of the head's hidden layers."""
+STEEP = 6.0
+"""Times what the reader of words alone takes in, and says: else it would learn little in some hundred steps."""
 AT_ONCE = 32
 """Rows in a batch."""
 
@@ -58,19 +60,26 @@ def _reply_cells(rows: Sequence[EvidenceRow], group: Group) -> Int[Tensor, " _"]
 
 
 class GroundingHead(nn.Module):
-    """The logit that a token of a reply is unsupported."""
+    """Two logits that a token of a reply is unsupported: of its state and features, and of its features alone.
 
-    def __init__(self, width: int, *, hidden: int = WIDTH) -> None:
-        """`width` is that of the encoder's states."""
+    The second knows no word, only how it stands beside the passages: it marks what the first has learned is harmless.
+    """
+
+    def __init__(self, width: int, *, features: int = FEATURES, hidden: int = WIDTH) -> None:
+        """`width` is that of the encoder's states; a head of `OF_TOKENS` features has the first logit alone."""
         super().__init__()
-        self.states, self.shared = nn.Linear(width, hidden), nn.Linear(FEATURES, hidden, bias=False)
+        self.states, self.shared = nn.Linear(width, hidden), nn.Linear(features, hidden, bias=False)
         self.score = nn.Linear(hidden, 1)
+        words = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.words = words if features > OF_TOKENS else None
 
-    def forward(self, states: Float[Tensor, "m D"], shared: Float32[Tensor, "m F"]) -> Float32[Tensor, " m"]:
+    def forward(self, states: Float[Tensor, "m D"], shared: Float32[Tensor, "m F"]) -> Float32[Tensor, "m K"]:
         """Logits of m tokens, in float32 whatever the precision of the layers."""
         with torch.autocast(states.device.type, enabled=False):
-            mixed = nn.functional.gelu(self.states(states.float()) + self.shared(shared))
-            logits: Tensor = self.score(mixed)[:, 0]
+            shared = shared[:, : self.shared.in_features]
+            logits: Tensor = self.score(nn.functional.gelu(self.states(states.float()) + self.shared(shared)))
+            if self.words is not None:
+                logits = torch.cat([logits, STEEP * self.words(STEEP * shared)], dim=1)
         return logits
 
     def logits(
@@ -111,7 +120,7 @@ class Grounding:
         """The claim as the encoder reads it: one row, or several of which each reads a stretch of a long reply."""
         tokenizer = self.product.tokenizer
         form = EvidenceForm.of(tokenizer, max_length=self.product.max_length)
-        return form.rows([pieces_of(tokenizer, text).ids for text in claim.passages], pieces_of(tokenizer, claim.reply))
+        return form.rows([pieces_of(tokenizer, text) for text in claim.passages], pieces_of(tokenizer, claim.reply))
 
     def probabilities(self, rows: Sequence[EvidenceRow]) -> list[Float32[np.ndarray, " _"]]:
         """Of each row, the probability of each token of its reply that the passages do not support it."""
@@ -127,7 +136,8 @@ class Grounding:
                 places = ReplyCells.of(chosen, texts)
                 for number, group, _ in network.share(texts):
                     cells, shared = places.cells[number], places.shared[number]
-                    chances = self.head.logits(network, group, cells, shared).sigmoid().cpu().numpy()
+                    logits = self.head.logits(network, group, cells, shared)
+                    chances = logits.sigmoid().mean(dim=1).cpu().numpy()
                     members = group.rows.tolist()
                     ends = np.cumsum([len(chosen[i].spans) for i in members])[:-1]
                     for i, piece in zip(members, np.split(chances, ends), strict=True):

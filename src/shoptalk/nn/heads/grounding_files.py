@@ -1,6 +1,9 @@
 """A grounding head on disk: `grounding.safetensors` and `grounding.json`; its encoder stands beside it as an artifact.
 
-save(grounding, folder); load(folder, product)
+    save(grounding, folder); load(folder, product)
+
+`features` in `grounding.json` tells how many a head reads of each token: one of a version that did not compare words
+reads the first few, and marks what it did.
 """
 
 from pathlib import Path
@@ -16,7 +19,7 @@ from shoptalk.errors import AbsentError, ArtifactError
 from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.heads.grounding import Grounding, GroundingHead
 from shoptalk.readback import complaint, read_bytes
-from shoptalk.text.evidence_rows import FEATURES
+from shoptalk.text.evidence_rows import FEATURES, OF_TOKENS
 
 _ABOUT, _TENSORS = "grounding.json", "grounding.safetensors"
 
@@ -38,7 +41,7 @@ def save(grounding: Grounding, folder: Path) -> None:
     about = _About(
         width=head.states.in_features,
         hidden=head.states.out_features,
-        features=FEATURES,
+        features=head.shared.in_features,
         threshold=grounding.threshold,
     )
     write_text(folder / _ABOUT, about.model_dump_json(indent=1))
@@ -53,12 +56,12 @@ def load(folder: Path, product: TextEncoder) -> Grounding:
     try:
         about = _About.model_validate_json(read_bytes(folder / _ABOUT))
         tensors = safetensors.torch.load(read_bytes(folder / _TENSORS))
-        if (about.width, about.features) != (product.dim, FEATURES):
+        if about.width != product.dim or about.features not in (OF_TOKENS, FEATURES):
             raise ValueError(
                 f"it reads states of {about.width} numbers and {about.features} features of each token, expected "
-                f"{product.dim} and {FEATURES}"
+                f"{product.dim} and {FEATURES}, or {OF_TOKENS} as before words were compared"
             )
-        head = GroundingHead(about.width, hidden=about.hidden)
+        head = GroundingHead(about.width, features=about.features, hidden=about.hidden)
         head.load_state_dict(tensors)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise ValueError("it holds numbers that are not finite")

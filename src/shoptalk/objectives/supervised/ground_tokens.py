@@ -2,18 +2,22 @@
 
 A reply y of n tokens to passages x is made of sentences of x, some of them reworded; then a number, a name, a unit, a
 negation, a qualifier, a word or a whole sentence is changed (`text/corruptions.py`). The encoder reads
-"[CLS] x [SEP] y [SEP]"; from its state h_j of the reply's token j and which runs of tokens y shares with x there, s_j,
-a head tells whether j is unsupported, u_j = 1:
+"[CLS] x [SEP] y [SEP]"; from its state h_j of the reply's token j and from s_j, how j and the words around it stand
+beside x (`text/evidence_rows.py`), a head tells twice whether j is unsupported, u_j = 1:
 
-    z_j = w · gelu(A h_j + B s_j + a) + b
-    L = - (1 / N) sum_j [ u_j log sigmoid(z_j) + (1 - u_j) log(1 - sigmoid(z_j)) ]          over all N tokens of replies
+    z_j = w · gelu(A h_j + B s_j + a) + b               of what is said
+    y_j = k (v · gelu(k C s_j + c) + d)                 of how it stands beside the passages alone; k = 6
+    L = 1/2 [l(z) + l(y)],   l(z) = - (1 / N) sum_j [ u_j log sigmoid(z_j) + (1 - u_j) log(1 - sigmoid(z_j)) ]
+
+over all N tokens of replies. The probability that a token is unsupported is the mean of both sigmoids.
 
 Kryściński et al. (2020, "FactCC", sections 3.1 and 3.2) train such a classifier on corrupted sentences of documents,
 one label for a sentence; a label for each token is as in Kovács & Recski (2025, "LettuceDetect", section 3), whose
 labels are people's.
 
 What differs from both: nothing is labelled and no language model writes anything; the head also reads s_j, because a
-small encoder has few minutes to learn to compare words; passages are not the whole document.
+small encoder has few minutes to learn to compare words; it reads s_j alone as well, because an encoder learns which
+words are never wrong in training, and a mistake of another kind is made of these; passages are not the whole document.
 
 Run alone on a toy: python -m shoptalk.objectives.supervised.ground_tokens
 """
@@ -24,7 +28,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
@@ -37,7 +41,7 @@ from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
 from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
-from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, labels_of, pieces_of
+from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, PlacedTokens, labels_of, pieces_of
 from shoptalk.text.order import permuted
 from shoptalk.text.plain_sentences import sentences
 
@@ -148,7 +152,7 @@ class ReplyMaker:
             clean=self.spec.clean,
         )
         pieces = pieces_of(self.tokenizer, reply.text)
-        row = self.form.row(self._passages(example, passage.ids, len(pieces.ids), key), pieces)
+        row = self.form.row(self._passages(example, passage, len(pieces.ids), key), pieces)
         return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind, reply.text, told)
 
     def _told(self, item: int) -> str:
@@ -156,21 +160,19 @@ class ReplyMaker:
         text = self.texts[item]
         return " ".join(sentences(text, headings=True)) or " ".join(text.split())
 
-    def _passages(
-        self, example: int, passage: Int[np.ndarray, " _"], reply: int, key: Key
-    ) -> list[Int[np.ndarray, " _"]]:
+    def _passages(self, example: int, passage: PlacedTokens, reply: int, key: Key) -> list[PlacedTokens]:
         """The passage with up to `more` others that find room, beside it in the corpus or anywhere, in any order."""
         rng = np.random.default_rng([key.seed, key.step, example, 1])
         kept = [passage]
-        left = self.form.room(reply) - len(kept[0]) - len(self.form.between)
+        left = self.form.room(reply) - len(passage.ids) - len(self.form.between)
         place = int(np.searchsorted(self.places, example))
         for offset in range(1, int(rng.integers(self.spec.more + 1)) + 1):
             near = rng.random() < 0.5
             other = (place + offset) % len(self.places) if near else int(rng.integers(len(self.places)))
-            ids = pieces_of(self.tokenizer, self._told(int(self.places[other]))).ids
-            if other != place and len(ids) + len(self.form.between) <= left:
-                kept.append(ids)
-                left -= len(ids) + len(self.form.between)
+            pieces = pieces_of(self.tokenizer, self._told(int(self.places[other])))
+            if other != place and len(pieces.ids) + len(self.form.between) <= left:
+                kept.append(pieces)
+                left -= len(pieces.ids) + len(self.form.between)
         return [kept[number] for number in rng.permutation(len(kept)).tolist()]
 
 
@@ -184,7 +186,7 @@ class GroundTokens(Objective[TextEncoder, GroundBatch]):
         self.head = GroundingHead(product.network.dim)
 
     def forward(self, batch: GroundBatch) -> Loss:
-        """Mean binary cross-entropy over the tokens of all replies and processes."""
+        """Mean binary cross-entropy of both logits over the tokens of all replies and processes."""
         total = torch.zeros((), device=self.encoder.device)
         count = max(1, sum(map(len, batch.wrong)))
         for number, group, counts in self.encoder.share(batch.texts):
@@ -193,8 +195,9 @@ class GroundTokens(Objective[TextEncoder, GroundBatch]):
                 for part in (batch.replies.cells, batch.replies.shared, batch.wrong)
             )
             logits = self.head.logits(self.encoder, group, cells, shared)
-            losses = nn.functional.binary_cross_entropy_with_logits(logits, sent(wrong, logits.device), reduction="sum")
-            total = total + losses / count
+            labels = sent(wrong, logits.device)[:, None].expand_as(logits)
+            losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            total = total + losses / (count * logits.shape[1])
         return Loss(total=gather.sum_across(total), terms={})
 
 
