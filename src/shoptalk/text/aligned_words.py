@@ -65,13 +65,13 @@ class PlacedWords:
 
 def words_of(text: str) -> PlacedWords:
     """The words of a text, marks of punctuation too."""
-    found = list(_WORD.finditer(text))
-    begins = np.array([match.start() for match in found], dtype=np.int64)
+    matches = list(_WORD.finditer(text))
+    begins = np.array([match.start() for match in matches], dtype=np.int64)
     ends = np.array([match.start() for match in _END.finditer(text)], dtype=np.int64)
     sentence = np.searchsorted(ends, begins, side="left")
     first = np.searchsorted(sentence, sentence, side="left")
     part = (np.arange(len(sentence)) - first) // LONGEST
-    return PlacedWords(tuple(_form(match[0]) for match in found), begins, sentence * (len(found) + 1) + part)
+    return PlacedWords(tuple(_form(match[0]) for match in matches), begins, sentence * (len(matches) + 1) + part)
 
 
 def _form(word: str) -> str:
@@ -83,20 +83,20 @@ def _form(word: str) -> str:
 
 def compared(reply: PlacedWords, passages: Sequence[PlacedWords]) -> Float32[np.ndarray, "W F"]:
     """The `FEATURES` of each word of a reply."""
-    sources = [sentence for passage in passages for sentence in passage.sentences()]
+    sources = [source for passage in passages for source in passage.sentences()]
     features = np.zeros((len(reply.forms), FEATURES), dtype=np.float32)
     features[:, :4] = _runs(reply.forms, [passage.forms for passage in passages])
-    held_by = Counter(word for sentence in sources for word in set(sentence))
+    held_by = Counter(word for source in sources for word in set(source))
     begin = 0
-    for said in reply.sentences():
-        shared = [[word for word in dict.fromkeys(said) if word in source] for source in map(frozenset, sources)]
+    for sentence in reply.sentences():
+        shared = [[word for word in dict.fromkeys(sentence) if word in source] for source in map(frozenset, sources)]
         weights = [sum(1 / held_by[word] for word in words) for words in shared]
         if max(weights, default=0):
             nearest = int(np.argmax(weights))
-            rows = features[begin : begin + len(said)]
-            rows[:, 4:9] = _beside(said, sources[nearest])
-            rows[:, 9] = len(shared[nearest]) / len(set(said))
-        begin += len(said)
+            rows = features[begin : begin + len(sentence)]
+            rows[:, 4:9] = _beside(sentence, sources[nearest])
+            rows[:, 9] = len(shared[nearest]) / len(set(sentence))
+        begin += len(sentence)
     return features
 
 
@@ -113,10 +113,10 @@ def _runs(reply: Sequence[str], passages: Sequence[Sequence[str]]) -> Float32[np
     ).reshape(-1, 4)
 
 
-def _beside(said: Sequence[str], source: Sequence[str]) -> Float32[np.ndarray, "W 5"]:
+def _beside(sentence: Sequence[str], source: Sequence[str]) -> Float32[np.ndarray, "W 5"]:
     """Each word of a sentence beside another sentence: the same, instead of, more, before what went; how many went."""
-    features = np.zeros((len(said), 5), dtype=np.float32)
-    for way, i, i_end, j, j_end in SequenceMatcher(None, source, said, autojunk=False).get_opcodes():
+    features = np.zeros((len(sentence), 5), dtype=np.float32)
+    for way, i, i_end, j, j_end in SequenceMatcher(None, source, sentence, autojunk=False).get_opcodes():
         others = min(MOST_OTHERS, i_end - i) / MOST_OTHERS
         if way == "equal":
             features[j:j_end, 0] = 1
