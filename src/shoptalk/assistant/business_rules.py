@@ -151,8 +151,8 @@ def _refuse_slow(path: Path, rules: Sequence[BusinessRule]) -> None:
         raise ConfigError(
             f"{path.name}: the pattern of the rule {rules[slow].name!r} takes over {SECONDS:g} second for some "
             f"messages, in which nobody is answered: {rules[slow].pattern}\nExpected repeats that cannot share a "
-            "text in many ways: no repeat inside a repeat, such as (\\w+\\s?)*, and no two beside each other for the same "
-            "characters, such as .*.*; or give `words` in place of the pattern."
+            "text in many ways: no repeat inside a repeat, such as (\\w+\\s?)*, and no two beside each other for the "
+            "same characters, such as .*.*; or give `words` in place of the pattern."
         )
 
 
