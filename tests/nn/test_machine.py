@@ -45,6 +45,22 @@ def test_threads_that_the_user_set_are_obeyed(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
+    ("device", "sharded", "kernels", "words"),
+    [
+        ("cpu", False, True, "compiled kernels on cpu"),
+        ("cpu", True, True, "kernels of torch alone on cpu"),
+        ("cpu", False, False, "kernels of torch alone on cpu"),
+        ("cuda", False, True, "kernels of torch alone on cuda"),
+    ],
+)
+def test_what_computes_a_training_is_told_apart_by_whose_masks_it_draws(
+    monkeypatch: pytest.MonkeyPatch, device: str, sharded: bool, kernels: bool, words: str
+):
+    monkeypatch.setattr(machine, "library", lambda: "kernels" if kernels else None)
+    assert machine.arithmetic(torch.device(device), sharded=sharded) == words
+
+
+@pytest.mark.parametrize(
     ("device", "rates", "choice"),
     [
         # GFLOP/s as measured or published for kinds of machines; on none of them is bfloat16 assumed.

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from shoptalk.errors import ArtifactError
+from shoptalk.nn import machine
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig
+from shoptalk.training.pace import watched
 from tests.attacks import IN_ITS_PLACE, reseal, written
 from tests.toyworld import small_spec, toy_world
 
@@ -41,6 +43,36 @@ def test_training_in_pieces_gives_the_log_and_the_weights_of_training_in_one_go(
     losses = [[row["loss"] for row in read_log(tmp_path / name)] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 6
     np.testing.assert_array_equal(weights(whole), weights(later))
+
+
+def test_a_run_that_goes_on_without_the_kernels_it_began_with_says_so_once_and_its_log_records_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(until: int) -> list[str]:
+        said: list[str] = []
+        steps = advance(training_in(tmp_path), until=until)
+        list(watched(steps, expected=None, total=6, name="mlm", say=said.append))
+        return said
+
+    monkeypatch.setattr(machine, "library", lambda: "kernels")
+    assert taken(2) == taken(3) == []
+    monkeypatch.setattr(machine, "library", lambda: None)
+    (said,) = taken(4)
+    assert "from step 4 on it is computed by kernels of torch alone on cpu, and was by compiled kernels on cpu" in said
+    assert taken(6) == []
+    recorded = {row["step"]: row["computed"] for row in read_log(tmp_path) if "computed" in row}
+    assert recorded == {1: "compiled kernels on cpu", 4: "kernels of torch alone on cpu"}
+
+
+def test_a_snapshot_that_does_not_say_what_computed_it_is_resumed_in_silence(tmp_path: Path) -> None:
+    list(advance(training_in(tmp_path), until=2))
+    (folder,) = tmp_path.glob("step-*")
+    state = json.loads((folder / "state.json").read_text())
+    del state["computed"]
+    (folder / "state.json").write_text(json.dumps(state))
+    reseal(folder)
+    steps = list(advance(training_in(tmp_path), until=6))
+    assert [step.computed == step.computed_before for step in steps] == [True] * 4
 
 
 def test_a_finished_training_only_loads_its_weights(tmp_path: Path) -> None:

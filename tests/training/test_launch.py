@@ -183,6 +183,27 @@ def test_low_rank_adaptations_train_to_the_same_losses_on_two_processes_sharded_
             agree_with(one, losses)
 
 
+def refused_where_one_has_no_kernels() -> None:
+    launch.refuse_unlike("compiled kernels on cpu" if gather.rank() == 0 else "kernels of torch alone on cpu")
+
+
+def told_by_all() -> list[str]:
+    launch.refuse_unlike("compiled kernels on cpu")
+    return launch.of_all(f"{gather.rank()} of {gather.world_size()}")
+
+
+def test_processes_of_which_one_has_no_kernels_are_refused_with_what_to_do():
+    job = Job(3, refused_where_one_has_no_kernels)
+    assert job.statuses() == [2, 2, 2]
+    (said,) = filter(None, job.said())
+    assert "compiled kernels on cpu: process 0; kernels of torch alone on cpu: process 1, 2" in said
+    assert "SHOPTALK_NATIVE=0 on every host" in said
+
+
+def test_processes_that_compute_alike_are_not_refused_and_hear_what_each_says():
+    assert together(2, told_by_all) == [["0 of 2", "1 of 2"]] * 2
+
+
 # --------------------------------------------------------------------------------------------- snapshots
 
 

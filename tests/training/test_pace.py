@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,26 @@ def said_of(seconds: Sequence[float], *, expected: float | None, total: int = 10
     steps = steps_of(seconds)
     assert list(watched(iter(steps), expected=expected, total=total, name="mlm", say=said.append)) == steps
     return said
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "remedy"),
+    [
+        ("compiled kernels on cpu", "kernels of torch alone on cpu", "where there is a C++ compiler"),
+        ("kernels of torch alone on cpu", "compiled kernels on cpu", "with SHOPTALK_NATIVE=0"),
+        ("kernels of torch alone on cuda", "compiled kernels on cpu", "again with kernels of torch alone on cuda"),
+    ],
+)
+def test_a_step_that_is_computed_otherwise_than_the_one_before_is_told_with_what_brings_the_old_way_back(
+    before: str, now: str, remedy: str
+):
+    said: list[str] = []
+    steps = [replace(step, computed=now, computed_before=now) for step in steps_of([1.0] * 3)]
+    steps[1] = replace(steps[1], computed_before=before)
+    list(watched(iter(steps), expected=1.0, total=3, name="mlm", say=said.append))
+    (told,) = said
+    assert told.startswith(f"mlm: from step 2 on it is computed by {now}, and was by {before} before.")
+    assert remedy in told
 
 
 def test_a_machine_that_became_slower_is_told_with_both_times_that_are_left():

@@ -35,12 +35,13 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from shoptalk.assistant.reply import REASONS, Decision
+from shoptalk.assistant.slow_patterns import SECONDS, slow_pattern
 from shoptalk.config.settings import did_you_mean, validate
 from shoptalk.errors import ConfigError
 from shoptalk.records import Frozen
 
 _MOST_CHARACTERS = 4_000
-"""Of a message that patterns read: a pattern may need time that grows fast with the text."""
+"""Of a message that patterns read: a pattern may need time that grows fast with the text (`slow_patterns.py`)."""
 
 
 class BusinessRule(Frozen):
@@ -118,7 +119,7 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
     """The rules of a file, in their order.
 
     Raises:
-        ConfigError: it cannot be read, or a rule is not one.
+        ConfigError: it cannot be read, or a rule is not one, or its pattern is found to be slow.
     """
     try:
         tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -139,7 +140,20 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
     names = [rule.name for rule in rules]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{path} has two rules called {repeated[0]!r}. Give each a name of its own.")
+    _refuse_slow(path, [rule for rule in rules if rule.pattern is not None])
     return tuple(rules)
+
+
+def _refuse_slow(path: Path, rules: Sequence[BusinessRule]) -> None:
+    """Refuse a pattern that one message could stop the server with."""
+    slow = slow_pattern([rule.pattern or "" for rule in rules], characters=_MOST_CHARACTERS)
+    if slow is not None:
+        raise ConfigError(
+            f"{path.name}: the pattern of the rule {rules[slow].name!r} takes over {SECONDS:g} second for some "
+            f"messages, in which nobody is answered: {rules[slow].pattern}\nExpected repeats that cannot share a "
+            "text in many ways: no repeat inside a repeat, such as (\\w+\\s?)*, and no two beside each other for the "
+            "same characters, such as .*.*; or give `words` in place of the pattern."
+        )
 
 
 def first_rule(

@@ -155,7 +155,8 @@ def _read_rows(
     """Read the sources into the file of rows that is embedded; what is left out is told."""
     report.say(f"embed: reading {', '.join(path.name or str(path) for path in sources)}")
     reasons = Counter[str]()
-    items = _counting(stream_sources(sources, config.curate, say=report.say), reasons, kind)
+    read = stream_sources(sources, config.curate, say=report.say, captions=kind != "image")
+    items = _counting(read, reasons, kind)
     plan = work.prepared(card, items, shard=SHARD, passage_characters=config.curate.passage_characters, kind=kind)
     if reasons:
         report.say(f"embed: {counted(reasons)}; `shoptalk curate` of the same sources lists each with why")

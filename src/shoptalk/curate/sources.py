@@ -11,7 +11,7 @@
 | picture | one document: `.png`, `.jpg`, `.webp`, `.gif`, `.bmp`, `.tif`, or of a `.zip` each that it holds     |
 
 A `.csv` or `.jsonl` with the column `curate.image_column` becomes a document for each picture that its rows name, with
-the texts of these rows as its captions.
+the texts of these rows as its captions. A picture that two tables name is read again where the second has captions.
 
 Each file of text may be gzip-compressed, and in any encoding that `encodings` can tell. A column is found whatever the
 case of its name; any other becomes the document's metadata, but for the label column, which is not read. A `.md` or
@@ -28,6 +28,7 @@ from shoptalk.artifact import file_digest
 from shoptalk.config import CurateConfig
 from shoptalk.curate.encodings import UTF8, spoken
 from shoptalk.curate.files import RefusedFile, SourceFile, encoding_of, suffix_of
+from shoptalk.curate.groups import together
 from shoptalk.curate.limits import MEGABYTE, refuse_oversized
 from shoptalk.curate.listing import KNOWN, UNTOLD, counted, list_files
 from shoptalk.curate.named_files import pictures_named
@@ -46,6 +47,7 @@ def stream_sources(
     say: Callable[[str], None] | None = None,
     readers: Mapping[str, Reader] = READERS,
     pictures: bool = True,
+    captions: bool = True,
 ) -> Iterator[Document | Drop]:
     """Every usable document of the given files and folders, and everything left out, one at a time in a fixed order.
 
@@ -65,6 +67,8 @@ def stream_sources(
         readers: of each kind of file.
         pictures: whether pictures are read; else each file of them is a drop, and what a row of a table names is
             metadata.
+        captions: whether captions are read too; else they are no reason to read a picture again that an earlier table
+            names.
 
     Raises:
         SourceError: a path does not exist, has an unknown extension or is a run folder, or a folder is empty (at
@@ -84,7 +88,7 @@ def stream_sources(
         config = config.model_copy(update={"image_column": ""})
     # Tables first: a picture that one names is read with what the table says of it, and not once more by itself.
     files.sort(key=_shows)
-    return _stream(paths, files, drops, config, say, readers)
+    return _stream(paths, files, drops, config, say, readers, captions)
 
 
 def _shows(file: SourceFile) -> bool:
@@ -99,22 +103,20 @@ def _stream(
     config: CurateConfig,
     say: Callable[[str], None] | None,
     readers: Mapping[str, Reader],
+    captions: bool,
 ) -> Iterator[Document | Drop]:
     yield from drops
     reasons = Counter(drop.reason for drop in drops)
     first: Drop | None = None
     documents = 0
-    ids, named = _Ids(), set[str]()
+    ids, named = _Ids(), _NamedByTables(config, captions=captions)
     for file in files:
         try:
             refuse_oversized(file.path, config)
-            for item in _read(file, config, say, readers):
-                if isinstance(item, Document) and item.picture is not None:
-                    place = os.path.realpath(item.picture.path)
-                    if not _shows(file):
-                        named.add(place)
-                    elif place in named:
-                        continue
+            for read in _read(file, config, say, readers):
+                item = read if _shows(file) else named.added(read)
+                if _shows(file) and named.holds(item):
+                    continue
                 if isinstance(item, Drop):
                     reasons[item.reason] += 1
                     first = first or item
@@ -210,6 +212,33 @@ def first_left_out(drops: Sequence[Drop]) -> str:
 
 def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(str(path) for path in paths)
+
+
+class _NamedByTables:
+    """The pictures that tables name: a table of labels often lies beside one of captions."""
+
+    def __init__(self, config: CurateConfig, *, captions: bool) -> None:
+        self._config, self._captions = config, captions
+        self._firsts: dict[str, dict[tuple[str, ...], str]] = {}
+        """By the file of each, links followed: the id of its first document of each customer (`groups.together`)."""
+
+    def added(self, document: Document | Drop) -> Document | Drop:
+        """What a table's rows became; a drop where an earlier document has its picture and it adds nothing to that."""
+        if isinstance(document, Drop) or document.picture is None:
+            return document
+        whose = together(document.metadata, self._config)
+        firsts = self._firsts.setdefault(os.path.realpath(document.picture.path), {})
+        first = firsts.setdefault(whose, document.id)
+        if first == document.id or (self._captions and (document.turns or document.text)):
+            return document
+        detail = f"the same picture as {first}" + (", and no caption" if self._captions else "")
+        return Drop(id=document.id, source=document.source, reason="duplicate", detail=detail)
+
+    def holds(self, item: Document | Drop) -> bool:
+        """Whether a table has named this picture."""
+        if isinstance(item, Drop) or item.picture is None:
+            return False
+        return os.path.realpath(item.picture.path) in self._firsts
 
 
 class _Ids:

@@ -34,6 +34,16 @@ class Machine(Frozen):
         return f"{threads}, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
 
 
+def arithmetic(device: torch.device, *, sharded: bool = False) -> str:
+    """What computes a training on this device here. The compiled kernels draw other dropout masks than torch's own
+    operations and round otherwise, so this decides a training's weights as its seed does.
+
+    Where parameters are `sharded` over processes torch's operations run (`bertlike.serves`).
+    """
+    kernels = device.type == "cpu" and not sharded and library() is not None
+    return f"{'compiled kernels' if kernels else 'kernels of torch alone'} on {device.type}"
+
+
 @functools.cache
 def prepare(device: torch.device) -> Machine:
     """Set threads, malloc and the precision of CUDA's products for this process; further calls cost nothing.

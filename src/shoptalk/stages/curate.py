@@ -203,7 +203,8 @@ def _make_corpus(
     reads: Kind | None,
 ) -> Written:
     examples, tests = labelled.examples, labelled.tests
-    read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=reads in (None, "image", "pair"))
+    shown, captioned = reads in (None, "image", "pair"), reads != "image"
+    read = stream_sources(sources, config, out=folder.parent, say=remarks, pictures=shown, captions=captioned)
     read = read if reads is None else readable(read, reads)
     left = without_conversations(read, (example.groups for example in (*examples, *tests)))
     items = itertools.chain(labelled.drops, asked.drops, left)

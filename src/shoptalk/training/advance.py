@@ -143,7 +143,10 @@ def _prepare(folder: Path, until: int) -> int:
 
 
 def log_row(step: Step) -> dict[str, Any]:
-    """A step as one line of the log; losses are exact (JSON numbers round-trip floats)."""
+    """A step as one line of the log; losses are exact (JSON numbers round-trip floats).
+
+    `computed` stands in the first line, and in every line from which on something else computes.
+    """
     return {
         "step": step.number,
         "loss": step.loss,
@@ -151,6 +154,7 @@ def log_row(step: Step) -> dict[str, Any]:
         "seconds": round(step.seconds, 4),
         "cells": step.cells,
         "lr": step.lr,
+        **({"computed": step.computed} if step.computed != step.computed_before else {}),
         **step.terms,
     }
 

@@ -201,6 +201,36 @@ def of_first(value: T) -> T:
     return agree(lambda: value)
 
 
+def of_all(text: str) -> list[str]:
+    """What every process says in a few words, in the order of ranks, on every process."""
+    if gather.world_size() == 1:
+        return [text]
+    mine = torch.zeros(_HEAD, dtype=torch.uint8)
+    words = bytearray(text.encode()[:_HEAD])
+    mine[: len(words)] = torch.frombuffer(words, dtype=torch.uint8)
+    parts = [torch.empty_like(mine) for _ in range(gather.world_size())]
+    dist.all_gather(parts, mine, group=_waiting)
+    return [part.numpy().tobytes().rstrip(b"\0").decode() for part in parts]
+
+
+def refuse_unlike(computed: str) -> None:
+    """Refuse processes that would not compute alike (`machine.arithmetic`): which of them computes what is chance.
+
+    Raises:
+        ConfigError: one computes otherwise than another.
+    """
+    found = of_all(computed)
+    if len(set(found)) > 1:
+        said = "; ".join(
+            f"{words}: process {', '.join(str(rank) for rank, other in enumerate(found) if other == words)}"
+            for words in dict.fromkeys(found)
+        )
+        raise ConfigError(
+            f"The processes do not compute alike ({said}), so they would draw different dropout masks, and no such run "
+            "could be repeated. Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
+        )
+
+
 def shared(folder: Path, *, make: Callable[[], object], read: Callable[[], T]) -> T:
     """Call `make` on the first process, which may leave an artifact in `folder`; then `read` on every process."""
 

@@ -1,7 +1,8 @@
 """The only training loop: a generator of steps. The caller decides when it ends; there are no callbacks.
 
 Batch i is a function of (seed, i) and the weights at step i are a function of the batches before it, so a run that
-was killed and resumed from a snapshot is bit-identical to one that was not.
+was killed and resumed from a snapshot is bit-identical to one that was not. That holds as long as the same arithmetic
+computes it (`machine.arithmetic`): a snapshot says which did, and the first step that another one computes says so.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import torch
 
 from shoptalk.config import Config
 from shoptalk.errors import ConfigError, DivergedError
+from shoptalk.nn import gather
+from shoptalk.nn.machine import arithmetic
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind
 from shoptalk.objective import Examples, Key, Objective, P, Spec
@@ -93,6 +96,10 @@ class Step:
     write: Callable[[Path, Choice], None] = field(repr=False)
     kind: Kind = "text"
     """Of the product that trains; it tells what `tokens` counts."""
+    computed: str = ""
+    """What computed this step, as `machine.arithmetic` names it."""
+    computed_before: str = ""
+    """What computed the step before it, in whichever process; empty for the first step."""
     choice: Choice = "continue"
 
     def steer(self, choice: Choice) -> None:
@@ -138,10 +145,11 @@ def train(
             head_rate=config.head_rate,
         )
         schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
-        done = 0
+        done, computed, computed_before = 0, arithmetic(device, sharded=gather.sharded(objective)), ""
         if resume is not None:
             state = snapshot.load(resume, objective, optimizer)
             done, schedule = state["done"], Schedule(**state["schedule"])
+            computed_before = str(state.get("computed", computed))  # older snapshots do not say
         if config.decay_from is not None:
             schedule = schedule.decaying_from(config.decay_from)
         module.train()
@@ -171,7 +179,7 @@ def train(
 
             def write(folder: Path, choice: Choice, done: int = done, schedule: Schedule = schedule) -> None:
                 choice = launch.of_first(choice)
-                state = {"done": done, "schedule": vars(_steered(schedule, choice, done))}
+                state = {"done": done, "schedule": vars(_steered(schedule, choice, done)), "computed": computed}
                 snapshot.save(folder, objective, optimizer, state)
 
             value = loss.total.item()  # on a GPU this waits for the step's end
@@ -187,8 +195,11 @@ def train(
                 last=done >= schedule.steps,
                 write=write,
                 kind=objective.product.kind,
+                computed=computed,
+                computed_before=computed_before,
             )
             yield step
+            computed_before = computed
             schedule = _steered(schedule, launch.of_first(step.choice), done)
 
 

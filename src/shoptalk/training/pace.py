@@ -1,6 +1,7 @@
-"""Whether training is still as fast as the plan assumed: other work may have begun on the machine since.
+"""Whether training is still as fast as the plan assumed, and computed as it began: the machine may not be as it was.
 
-The plan, and not the clock, governs a run, so it is not changed. But the user, who was promised a time, is notified.
+The plan, and not the clock, governs a run, so it is not changed. But the user, who was promised a time, and that a run
+that was stopped goes on bit for bit, is notified where that does not hold.
 """
 
 import statistics
@@ -37,10 +38,33 @@ def slowdown_notice(seconds: float, expected: float, *, left: int, timed: bool =
     )
 
 
+def change_notice(step: Step) -> str | None:
+    """One line for the user where this step is computed otherwise than those before it; None where it is not."""
+    if step.computed_before in {"", step.computed}:
+        return None
+    return (
+        f"from step {step.number} on it is computed by {step.computed}, and was by {step.computed_before} before. "
+        "They draw different dropout masks: the weights will be no worse, but not, bit for bit, those of a run without "
+        f"a stop. log.jsonl records the step. To have those, stop before the next snapshot and {_way_back(step)}."
+    )
+
+
+def _way_back(step: Step) -> str:
+    """What makes the same command compute as before this step."""
+    if step.computed_before.startswith("compiled"):
+        return (
+            "give the command again on a CPU, where there is a C++ compiler, without SHOPTALK_NATIVE=0 or train.shard"
+        )
+    if step.computed_before.endswith("cpu"):
+        return "give the command again on a CPU, with SHOPTALK_NATIVE=0"
+    return f"give the command again with {step.computed_before}"
+
+
 def watched(
     steps: Iterable[Step], *, expected: float | None, total: int, name: str, say: Callable[[str], None]
 ) -> Iterator[Step]:
-    """Pass the steps through; where they have become much slower than `expected` seconds, say so.
+    """Pass the steps through; where they have become much slower than `expected` seconds, or are computed otherwise
+    than those before, say so.
 
     It is said again only when the steps have become `SLOWER` times slower once more, or after they have been as fast as
     expected in between.
@@ -56,6 +80,8 @@ def watched(
     recent: deque[float] = deque(maxlen=STEPS)
     reported = 1.0
     for number, step in enumerate(steps):
+        if changed := change_notice(step):
+            say(f"{name}: {changed}")
         yield step
         if number == 0:
             continue
