@@ -6,7 +6,8 @@ the others for --minutes. Three trainings each: one with every kind of corruptio
 `HELD_OUT`, which is then judged on exactly these: mistakes of a kind that it has never seen. F1 is of tokens, over
 corrupted replies and two thirds as many without a mistake; beside it the rule that marks a token which stands in no
 passage. Of the kinds that were left out also what share of such replies the assistant's whole gate stops, its rules and
-the head together. One seed, the last step. Progress goes to standard error, the table to standard output.
+the head together. One seed, the last step. On a busy machine give --steps, as many as an idle one takes in that time;
+only the time of one reply then needs another run. Progress goes to standard error, the table to standard output.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def documents(name: str, folder: Path) -> Path:
     return path
 
 
-def measure(name: str, config: Config, *, quick: bool) -> Iterator[Row]:
+def measure(name: str, config: Config, *, steps: int | None) -> Iterator[Row]:
     """All trainings on one set."""
     with tempfile.TemporaryDirectory() as temporary:
         world = World(run=Path(temporary, "run"), config=config, report=Silent())
@@ -63,7 +64,6 @@ def measure(name: str, config: Config, *, quick: bool) -> Iterator[Row]:
             product = reading_longer(text_encoder(open_embedder(config, "minilm")))
             begun = time.perf_counter()
             folder = Path(temporary, "-".join(held_out) or "all")
-            steps = 4 if quick else None
             grounding = fit(product, parts, spec, config, folder=folder, report=Silent(), steps=steps)
             minutes = (time.perf_counter() - begun) / 60
             if not held_out:
@@ -125,12 +125,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default="harbour,dstc11")
     parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, help="of each training, instead of minutes")
     parser.add_argument("--quick", action="store_true", help="few steps: does it run?")
     given = parser.parse_args()
     print(f"{table.hardware()}. {table.versions()}. `python -m benchmarks.grounding {' '.join(sys.argv[1:])}`\n")
     config = load(budget=f"{given.minutes:g}m")
     names = given.sets.split(",")
-    table.printed(measured for name in names for measured in measure(name, config, quick=given.quick))
+    steps = 4 if given.quick else given.steps
+    table.printed(measured for name in names for measured in measure(name, config, steps=steps))
 
 
 if __name__ == "__main__":

@@ -52,17 +52,17 @@ def slow_pattern(patterns: Sequence[str], *, characters: int) -> int | None:
     try:
         ended = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=_WALL_SECONDS, check=False)
     except subprocess.TimeoutExpired as late:
-        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        printed = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
     else:
-        said = ended.stdout if ended.returncode < 0 else ""  # else it has ended by itself
-    begun = said.split()
+        printed = ended.stdout if ended.returncode < 0 else ""  # else it has ended by itself
+    begun = printed.split()
     return int(begun[-1]) if begun else None
 
 
 def _pumped(pattern: str) -> list[tuple[str, str]]:
     """What to try a pattern on: a beginning, and what comes again and again after it."""
-    found = dict.fromkeys(_repeats(_parser.parse(pattern, re.I), ""))
-    return list(found)[:_MOST]
+    different = dict.fromkeys(_repeats(_parser.parse(pattern, re.I), ""))
+    return list(different)[:_MOST]
 
 
 def _repeats(items: Iterable[Any], before: str) -> Iterator[tuple[str, str]]:

@@ -219,14 +219,14 @@ def refuse_unlike(computed: str) -> None:
     Raises:
         ConfigError: one computes otherwise than another.
     """
-    found = of_all(computed)
-    if len(set(found)) > 1:
-        said = "; ".join(
-            f"{words}: process {', '.join(str(rank) for rank, other in enumerate(found) if other == words)}"
-            for words in dict.fromkeys(found)
+    computed_by = of_all(computed)
+    if len(set(computed_by)) > 1:
+        which = "; ".join(
+            f"{words}: process {', '.join(str(rank) for rank, other in enumerate(computed_by) if other == words)}"
+            for words in dict.fromkeys(computed_by)
         )
         raise ConfigError(
-            f"The processes do not compute alike ({said}), so they would draw different dropout masks, and no such run "
+            f"The processes do not compute alike ({which}), so they would draw different dropout masks, and no such run "
             "could be repeated. Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
         )
 
