@@ -40,7 +40,7 @@ def test_the_example_in_the_template_is_a_real_setting(tmp_path: Path):
         ("train.clpi=1", r"Unknown setting 'train\.clpi'\. Did you mean 'clip'\?"),
         ("curate.text_colum='x'", r"Unknown setting 'curate\.text_colum'\. Did you mean 'text_column'\?"),
         ("trian.clip=1", r"Unknown setting 'trian'\. Did you mean 'train'\?"),
-        ("guards.zzz=1", r"Unknown setting 'guards\.zzz'\. There is: forgetting, tasks, general_bits\."),
+        ("guards.zzz=1", r"Unknown setting 'guards\.zzz'\. There is: forgetting, tasks, general_bits, general_cloze\."),
     ],
 )
 def test_a_misspelt_setting_is_told_its_nearest_name(override: str, message: str):

@@ -13,6 +13,7 @@ import pytest
 
 from shoptalk.errors import ArtifactError
 from shoptalk.report import render, render_markdown
+from shoptalk.report.reading import as_facts
 from shoptalk.tasks.language_model import MEASURE
 from tests.report.report_facts import curve, dose, facts, unlabelled
 from tests.report.report_pages import Node, full_page, parse, untraced, visible
@@ -475,6 +476,23 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     assert "No class was measured" not in said
     assert "shoptalk dose RUN measures what more training and more documents would bring" in said
     assert "the range of gains that these documents leave plausible" in render_markdown(of_model)
+
+
+def test_the_cloze_on_general_text_is_a_row_among_the_guards_and_pages_of_runs_without_it_say_nothing_of_it() -> None:
+    of_model = facts() | {"kind": "lm", "per_class": [], "dose": None}
+    earlier = render(of_model)
+    assert "forgetting (cloze)" not in visible(earlier)
+    assert as_facts(of_model).verdict.general_cloze is None
+    read = {"metric": "cloze probability in general text", "base": 50.8, "adapted": 46.1, "gain": -4.7,
+            "interval": [-6.9, -2.5], "n_examples": 69, "n_gaps": 102, "limit": -2.0, "inside": False,
+            "sentence": "It fell."}  # fmt: skip
+    of_model["verdict"] = of_model["verdict"] | {"general_cloze": read}
+    row = {"entry": "simcse@40", "name": "forgetting (cloze)", "value": -4.7, "limit": -4.2, "inside": False}
+    of_model["guards"] = [*of_model["guards"], row]
+    source = render(of_model)
+    section = next(part for part in parse(source).all("section") if part.attributes.get("id") == "guards")
+    assert "outside only where its whole interval lies below the guard" in section.text
+    assert untraced(source, of_model) == [] and "-4.70" in section.text.replace("−", "-")
 
 
 def test_dose_curves_of_a_language_model_are_drawn_in_bits_and_none_of_labels() -> None:

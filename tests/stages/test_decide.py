@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shoptalk.config import load
-from shoptalk.evaluate.bench import measure
+from shoptalk.evaluate.bench import GeneralGaps, measure
 from shoptalk.evaluate.other_tasks import other_finals
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.records import Reading
@@ -18,6 +18,7 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.decide import Judged, decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World
+from shoptalk.tasks.general_cloze import GeneralCloze, general_cloze
 from shoptalk.tasks.judge import Final
 from tests.conftest import Listener
 from tests.evaluate.test_bench import Lengths
@@ -45,7 +46,7 @@ class WithTest(Risen):
 
 
 def decided(
-    monkeypatch: pytest.MonkeyPatch, listener: Listener, run: Path, *judges: Lengths
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, run: Path, *judges: Lengths, general: Any = None
 ) -> tuple[Judged, list[str]]:
     """The verdict on one entry, and the models that were opened for it."""
     opened: list[str] = []
@@ -55,7 +56,7 @@ def decided(
         return CHALLENGER if model.endswith("encoder") else BASE
 
     monkeypatch.setattr(decide, "open_product", open_product)
-    bench = replace(bench_of(*judges), probes={}, guards={})
+    bench = replace(bench_of(*judges), probes={}, guards={}, general=general)
     judge = bench.judge
     assert judge is not None
     config = load(base="tiny", task="language_model")
@@ -89,6 +90,30 @@ def test_what_training_makes_worse_at_another_task_is_told_as_a_loss_and_what_it
         assert row["sentence"] in judged.facts["sentence"]
     assert opened == [str(tmp_path / "clm-9" / "encoder")]  # the base was read by the baseline stage
     assert listener.said[-1] == "decide: measuring it at worse, better"
+
+
+@pytest.mark.parametrize("by", [-0.3, -0.01])
+def test_a_challenger_that_surely_holds_everyday_names_less_probable_is_not_adopted_whatever_it_gains(
+    by: float, monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    general = general_cloze()
+
+    def final(_: object, product: Any, **_more: object) -> Final:
+        values = np.random.default_rng(0).uniform(0.4, 0.8, (1, len(general.gaps)))
+        return Final(values + by if product.name == "adapted" else values)
+
+    monkeypatch.setattr(GeneralCloze, "final", final)
+    judge = rising("goal", 1.0)
+    judge.cluster = np.arange(40)
+    monkeypatch.setattr("shoptalk.decide.adoption.FEWEST_CLUSTERS", 10)
+    judged, opened = decided(monkeypatch, listener, tmp_path, judge, general=GeneralGaps(general, -2.0))
+    verdict, inside = judged.facts, by > -0.1
+    assert judged.choice == ("adopt" if inside else "keep_base")
+    assert verdict["general_cloze"]["gain"] == pytest.approx(100 * by) and "other_tasks" not in verdict
+    assert verdict["general_cloze"]["inside"] is inside and verdict["general_cloze"]["sentence"] in verdict["sentence"]
+    (row,) = verdict["candidates"]
+    assert row["inside_guards"] is inside and ("general text" in row["why_not"]) is not inside
+    assert (row["why_not"] in verdict["sentence"]) and opened == [str(tmp_path / "clm-9" / "encoder")]
 
 
 def test_the_challenger_is_opened_once_for_a_supplied_test_too_and_what_it_gains_there_is_no_loss(

@@ -52,6 +52,12 @@ class Guards(Frozen):
     general_bits: float = Field(
         default=-2.0, le=0.0, description="of language models: largest rise of bits per byte of general text, -% of it"
     )
+    general_cloze: float = Field(
+        default=-2.0,
+        le=0.0,
+        description="of language models: largest sure fall of the cloze on general text, points: none whose whole "
+        "interval lies lower",
+    )
 
 
 class CurateConfig(Frozen):

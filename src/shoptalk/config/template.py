@@ -26,6 +26,8 @@ seed = 0
 forgetting = -1.0          # largest fall in general similarity structure, in points
 tasks = -1.0               # largest fall in each of other_tasks, in points: hundredths of its measure
 general_bits = -2.0        # of language models: largest rise of bits per byte of general text, in -% of it
+general_cloze = -2.0       # of language models: largest fall, in points, of how probable they hold names and numbers
+                           # in general text; outside is a fall whose whole interval lies below this
 
 [curate]                   # how sources are read
 text_column = "text"

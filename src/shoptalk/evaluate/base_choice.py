@@ -50,7 +50,7 @@ class MeasuredBase:
     price: Price | None
     """None where it was measured by an earlier version."""
     other_tasks: Mapping[str, Final] = field(default_factory=dict)
-    """As it would be shipped, at the tasks that `other_tasks.read_beside` names."""
+    """As it would be shipped, by the judges of `other_tasks.read_beside`."""
 
 
 def price_of(product: Product, messages: tuple[Any, ...]) -> Price:

@@ -19,10 +19,16 @@ from shoptalk.probes.alignment_uniformity import alignment, uniformity
 from shoptalk.probes.collapse import collapsed
 from shoptalk.probes.once import Once
 from shoptalk.records import Reading
+from shoptalk.tasks import general_cloze
+from shoptalk.tasks.general_cloze import GeneralCloze
 from shoptalk.tasks.judge import Classes, Final, Ground, Judge, Score, Untrained
 
 SAMPLE = 512
 """Items for the label-free measures: more than the encoder's dimensions, few enough to embed at every look."""
+
+
+OF_GENERAL_TEXT = {"general_bits", "general_cloze"}
+"""The limits of language models, where these have something to forget."""
 
 
 class Guard(NamedTuple):
@@ -55,6 +61,14 @@ class Guard(NamedTuple):
         return 100.0 * better / was if self.relative else better
 
 
+class GeneralGaps(NamedTuple):
+    """The cloze on general text, and how far a language model may surely fall below its base there."""
+
+    judge: GeneralCloze
+    limit: float
+    """The smallest change that is allowed, in points; at most 0. Outside is what the whole interval lies below."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """A run's judges, probes and guards, each by a stable key, and the items that they share."""
@@ -76,6 +90,8 @@ class Bench:
     """Unlabelled items that heads may learn from; only the verdict's looks need them."""
     kind: Kind = "text"
     """Of the products that it measures."""
+    general: GeneralGaps | None = None
+    """What base and challenger are asked once, for forgetting; None where there is nothing to forget."""
 
     @property
     def judge(self) -> Judge | None:
@@ -107,7 +123,7 @@ def make_bench(
         sample: training items for the label-free measures.
         limits: the smallest changes that guards allow: "forgetting" in points of general similarity, "tasks" in points
             of each task that must not lose (`Measure.point`), "general_bits" of language models in per cent of the
-            bits per byte of general text, where there is something to forget.
+            bits per byte of general text and "general_cloze" in points, both where there is something to forget.
     """
     reads_text = ground.kind == "text"
     pairs = retrieval.choose_pairs(ground.held_out, seed=ground.seed) if reads_text else ()
@@ -141,7 +157,9 @@ def make_bench(
     if judge is not None and judge.untrained is not None:
         guards["untrained"] = _above_untrained(judge, judge.untrained)
     held_out = tuple(ground.held_out.items[:SAMPLE])
-    return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool, ground.kind)
+    asks = ground.kind == "lm" and general_cloze.KEY in limits
+    general = GeneralGaps(general_cloze.general_cloze(), limits[general_cloze.KEY]) if asks else None
+    return Bench(goal, dict(judges), probes, guards, sample, pairs, held_out, ground.pool, ground.kind, general)
 
 
 def _above_untrained(judge: Judge, untrained: Untrained) -> Guard:

@@ -15,10 +15,12 @@ def guards(facts: Fact) -> Html:
     low, high = min([0.0, *values]), max([0.0, *values])
     scale = make_axis(low - 0.15 * (high - low), high, 6, 128, widen=False) if values else None
     head: list[Child] = ["Entry and guard", el("span", "Picture", class_="desk"), "Value", "Limit", "Result"]
+    forgetting = sentences.FORGETTING
+    if facts.kind.value == "lm":
+        asked = f" {sentences.FORGETTING_CLOZE}" if facts.verdict.general_cloze else ""
+        forgetting = f"{sentences.FORGETTING_LM}{asked}"
     return join(
-        paragraphs(
-            f"{sentences.GUARD} {sentences.FORGETTING_LM if facts.kind.value == 'lm' else sentences.FORGETTING}"
-        ),
+        paragraphs(f"{sentences.GUARD} {forgetting}"),
         table("What must not fall below its limit", head, [_guard(row, scale) for row in found], words={1, 4}),
         note("In the pictures the dotted line is the limit, and the shaded part lies beyond it."),
     )

@@ -32,6 +32,11 @@ FORGETTING_LM = (
     "Forgetting is the change in the bits per byte that the model needs for everyday sentences, in per cent of what "
     "the base needs; below zero means that it needs more."
 )
+FORGETTING_CLOZE = (
+    "The best challenger was also asked for the names and numbers in such sentences: forgetting (cloze) is the change "
+    "in how probable it holds the right one of five, in points. It is outside only where its whole interval lies below "
+    "the guard; so the limit stands as far below that guard as the interval reaches above the change."
+)
 CEILING = (
     "The ceiling is what the training targets of neighbours reach when they are read directly, with the index at hand: "
     "training towards them is not expected to go further."

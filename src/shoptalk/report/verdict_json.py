@@ -185,6 +185,31 @@ class OtherTask(Published):
     """The same for people."""
 
 
+class GeneralChange(Published):
+    """How probable a language model holds names and numbers in everyday sentences, before its training and after it."""
+
+    metric: str
+    """What base, adapted and gain are values of."""
+    base: float
+    """Of the model that was trained, in per cent, as it was before."""
+    adapted: float
+    """The challenger's, in per cent."""
+    gain: float
+    """How much better the challenger is, in points; below zero something was forgotten."""
+    interval: Ends
+    """Of the gain, 95 %, over the texts."""
+    n_examples: int
+    """Texts, each a pair of sentences."""
+    n_gaps: int
+    """Names and numbers that were asked for in them."""
+    limit: Real
+    """The guard: the interval must not lie below it as a whole."""
+    inside: bool
+    """Whether it does not."""
+    sentence: str
+    """The same for people."""
+
+
 class PeopleAnswered(Published):
     """What a person's answers say, where the two systems were told apart by asking (`shoptalk ask`)."""
 
@@ -250,6 +275,9 @@ class Verdict(Published):
     """Where several bases are compared, each of them; absent where there is one."""
     other_tasks: tuple[OtherTask, ...] = ()
     """What changes at tasks that must not lose, where reading them takes no heads; absent where there are none."""
+    general_cloze: GeneralChange | None = None
+    """What a language model has forgotten of everyday names and numbers; absent where nothing was trained or judged,
+    of other models, of random weights, and in earlier runs."""
     base: float | None
     """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None

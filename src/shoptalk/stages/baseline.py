@@ -8,7 +8,7 @@ from typing import Any
 from shoptalk.artifact import Artifact, create, key_of, open_artifact, write_text
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, price_of
 from shoptalk.evaluate.base_folder import load_base, save_base
-from shoptalk.evaluate.bench import SAMPLE, Bench, Measured, finite, make_bench, measure
+from shoptalk.evaluate.bench import OF_GENERAL_TEXT, SAMPLE, Bench, Measured, finite, make_bench, measure
 from shoptalk.evaluate.other_tasks import other_finals, read_beside
 from shoptalk.evaluate.pools import pool_of, sampled
 from shoptalk.nn.bases import began_as, from_seed
@@ -45,7 +45,7 @@ class Baseline:
     final_seconds: float
     """What that took: the forecast of the same for the challenger."""
     other_tasks: Mapping[str, Final] = field(default_factory=dict)
-    """As it would be shipped, at tasks beside the one that must gain (`evaluate/other_tasks.py`)."""
+    """As it would be shipped, at tasks beside the one that must gain and in general text (`read_beside`)."""
     other_seconds: float = 0.0
     """What those took, and will take of the challenger."""
     price: Price | None = None
@@ -173,5 +173,5 @@ def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Benc
     """The run's bench, with a random sample of its training items."""
     guards = world.config.guards
     sample = tuple(ground.train.items[i] for i in sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
-    limits = guards.model_dump(exclude=set() if began_as(world.config.base) is None else {"general_bits"})
+    limits = guards.model_dump(exclude=set() if began_as(world.config.base) is None else OF_GENERAL_TEXT)
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)

@@ -11,7 +11,7 @@ from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, heads_facts, ladder_facts
-from shoptalk.evaluate.other_tasks import other_changes, other_finals
+from shoptalk.evaluate.other_tasks import forgotten, general_change, other_changes, other_finals
 from shoptalk.objectives.recipe import replay_sentence
 from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
@@ -33,6 +33,8 @@ class Compared:
     """How many standard errors an interval takes that pays for the choice of the challenger."""
     others: Sequence[dict[str, Any]] = ()
     """Rows of the tasks beside the one that must gain."""
+    general: Mapping[str, Any] | None = None
+    """What the challenger's training changed of the cloze on general text, where that is asked."""
     on_test: Score | None = None
     """The challenger's, where there is a supplied test."""
 
@@ -115,20 +117,21 @@ def _judged(
     looks = looks_over_best(base, bases, judge, {entry.name: entry.measured for entry in entries})
     estimate = decide.estimate(looks, seed=config.seed)
     beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
-    rows = _candidate_rows(baseline, entries, outside, estimate)
-    heads, compared, shown = None, None, looks
+    heads, compared, shown, looked = None, None, looks, estimate
     if entries:
         inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
+        outside = forgotten(compared.general, entry=best.name) | outside  # what looks have seen is told first
         heads, shown = heads_facts(compared.base, compared.adapted, plain_gain, judge), compared.scores
         if judge.test is not None:
             estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
         else:
             estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
-        outside = {name: why for name, why in outside.items() if name == best.name}
-    others = compared.others if compared else ()
+    rows = _candidate_rows(baseline, entries, outside, looked)
+    outside = {name: why for name, why in outside.items() if name in estimate.entries}
+    others, general = (compared.others, compared.general) if compared else ((), None)
     verdict = decide.verdict(
         estimate,
         guarded=outside,
@@ -145,7 +148,7 @@ def _judged(
         verdict.conclusion,
         bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
         replay_sentence((entry.candidate for entry in entries), candidate),
-        *(other["sentence"] for other in others),
+        *(row["sentence"] for row in (*others, general) if row),
         judge.remark,
     ]
     facts = {
@@ -174,6 +177,7 @@ def _judged(
         "candidates": rows,
         **({"bases": beside} if beside else {}),
         **({"other_tasks": list(others)} if others else {}),
+        **({"general_cloze": dict(general)} if general else {}),
     }
     parts: list[dict[str, Any]] = []
     if chosen and judge.classes is not None:
@@ -212,9 +216,11 @@ def _compared(
     if judge.test is not None:
         with world.profile.part("test"):
             on_test = judge.test.scores(challenger, adapted)
-    others = other_changes(baseline.bench, base.other_tasks, after, base=base.name, entry=entry.name, seed=config.seed)
+    read, name, seed = baseline.bench, entry.name, config.seed
+    others = other_changes(read, base.other_tasks, after, base=base.name, entry=name, seed=seed)
+    general = general_change(read, baseline.other_tasks, after, base=world.base_name, entry=name, seed=seed)
     scores = bench.shipped_over(base.final, entry.name, adapted, judge)
-    return Compared(scores, base.final, adapted, c, others, on_test)
+    return Compared(scores, base.final, adapted, c, others, general, on_test)
 
 
 def _read_test(world: World, judge: Judge, base: MeasuredBase, entry: Entry, compared: Compared) -> decide.Scores:

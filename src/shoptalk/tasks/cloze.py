@@ -40,7 +40,7 @@ a manual's English in all, over half of them options)."""
 LONGER = 2
 """Characters by which an alternative's length may differ."""
 _NUMBER = re.compile(r"(?<![\w.])\d[\d.,:]*\d(?![\w])|(?<![\w.])\d(?![\w.])")
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w-]{2,}|\b[a-z]+_[a-z_]+\w|\b[A-Z]{3,}\b")
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w-]{2,}|\b[a-z]+_[a-z_]+\w|\b[A-Z]{3,}\b")
 """A capitalised word that begins no sentence, and what programs name things by."""
 
 
@@ -67,17 +67,22 @@ class ClozeJudge(Judge):
 
     def look(self, product: LanguageModel) -> Score:
         """Of each document's first gap, how probable what stands there is among its alternatives."""
-        return _probabilities(product, [_shortened(gaps[0]) for gaps in self.gaps])[None]
+        return probabilities(product, [_shortened(gaps[0]) for gaps in self.gaps])[None]
 
     def final(self, product: LanguageModel, *, beside: Final | None = None, seconds: float | None = None) -> Final:
         """The mean of the same over each document's other gaps; of a document with one gap, of that one."""
-        asked = [gaps[1:] or gaps for gaps in self.gaps]
-        given = _probabilities(product, [gap for gaps in asked for gap in gaps])
-        counts = np.array([len(gaps) for gaps in asked])
-        return Final((np.add.reduceat(given, np.cumsum(counts) - counts) / counts)[None])
+        return Final(mean_probabilities(product, [gaps[1:] or gaps for gaps in self.gaps])[None])
 
 
-def _probabilities(product: LanguageModel, gaps: Sequence[Gap]) -> Float[np.ndarray, " n"]:
+def mean_probabilities(product: LanguageModel, asked: Sequence[Sequence[Gap]]) -> Float[np.ndarray, " N"]:
+    """Of each document's gaps, the mean of `probabilities`; a document has at least one."""
+    given = probabilities(product, [gap for gaps in asked for gap in gaps])
+    counts = np.array([len(gaps) for gaps in asked])
+    means: Float[np.ndarray, " N"] = np.add.reduceat(given, np.cumsum(counts) - counts) / counts
+    return means
+
+
+def probabilities(product: LanguageModel, gaps: Sequence[Gap]) -> Float[np.ndarray, " n"]:
     """Of each gap, the probability of what stands there among its options."""
     bits = product.bits_after([gap.before for gap in gaps], [gap.options for gap in gaps])
     weights = [np.exp2(of.min() - of) for of in bits]
@@ -134,11 +139,11 @@ def gaps_of(corpus: Corpus, *, seed: int, most: int = MOST, each: int = 1 + EACH
             before, answer = text[max(0, begin - CONTEXT) : begin], text[begin:end]
             if len(before) < CONTEXT // 2 or answer in before or answer in had:
                 continue
-            near = [other for other in by_kind[kind] if _fits(other, answer)]
+            near = [other for other in by_kind[kind] if fits(other, answer)]
             if len(near) < OPTIONS - 1:
                 continue
             others = [near[i] for i in rng.permutation(len(near))[: OPTIONS - 1]]
-            gaps.setdefault(document, {})[answer] = _gap(before, answer, others)
+            gaps.setdefault(document, {})[answer] = gap_at(before, answer, others)
     return [tuple(gaps[document].values()) for document in sorted(gaps)]
 
 
@@ -147,14 +152,14 @@ def _shortened(gap: Gap) -> Gap:
     return Gap(gap.before[-LOOKED_AT:], gap.options)
 
 
-def _gap(before: str, answer: str, others: Sequence[str]) -> Gap:
+def gap_at(before: str, answer: str, others: Sequence[str]) -> Gap:
     """What stands before a gap keeps no space at its end: tokenizers put it before the word."""
     stripped = before.rstrip(" ")
     space = " " * (len(before) > len(stripped))
     return Gap(stripped, tuple(space + option for option in (answer, *others)))
 
 
-def _fits(other: str, answer: str) -> bool:
+def fits(other: str, answer: str) -> bool:
     """Whether it may stand beside the answer."""
     return abs(len(other) - len(answer)) <= LONGER and not answer.startswith(other) and not other.startswith(answer)
 
@@ -164,6 +169,6 @@ def _places(texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
     return [
         (place, match.start(), match.end(), kind)
         for place, text in enumerate(texts)
-        for kind, pattern in enumerate((_NAME, _NUMBER))
+        for kind, pattern in enumerate((NAME, _NUMBER))
         for match in pattern.finditer(text)
     ]

@@ -73,8 +73,8 @@ _USES_LM = """\
 For continuing texts of the domain that it was trained on, and as the beginning of a model that converses. It
 states what is likely, not what is true: what it writes must be checked against its sources before a visitor reads it.
 Training on a narrow domain can cost a model what it knew of the language at large; the run guards against a part of
-that (bits per byte of general text). A language model can repeat what it was trained on, word by word: where that is
-confidential, so is the model."""
+that (bits per byte, and a cloze of names and numbers, of general text). A language model can repeat what it was trained
+on, word by word: where that is confidential, so is the model."""
 
 _OPEN_SEQ2SEQ = """```python
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer

@@ -169,6 +169,7 @@ def collect(
         else Ceiling(accuracy=best_targets, base=next((row.base for row in verdict.candidates), None)),
         guards=(
             *(row for entry in entries for row in _guards(baseline, entry)),
+            *_general_cloze(verdict),
             *(_over_fitting(baseline, entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
         ),
         cost=_cost(world.profile, verdict.spent, [row for log in logs.values() for row in log]),
@@ -312,6 +313,15 @@ def _guards(baseline: Baseline, entry: Entry) -> list[GuardRow]:
         row = GuardRow(entry=entry.name, name=guard.name, change=change, limit=guard.limit, inside=inside)
         rows.append(_in_unit(row, guard.unit))
     return rows
+
+
+def _general_cloze(verdict: Verdict) -> list[GuardRow]:
+    """The challenger beside how low its change may be with an interval that wide."""
+    read = verdict.general_cloze
+    if read is None or verdict.entry is None:
+        return []
+    limit = read.limit - (read.interval[1] - read.gain)
+    return [GuardRow(entry=verdict.entry, name="forgetting (cloze)", change=read.gain, limit=limit, inside=read.inside)]
 
 
 def _in_unit(row: GuardRow, unit: str) -> GuardRow:
