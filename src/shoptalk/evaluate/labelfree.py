@@ -30,7 +30,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from shoptalk.index import neighbours
-from shoptalk.nn.product import Embedder
+from shoptalk.nn.product import Embedder, Kind
 from shoptalk.records import Reading
 
 KEY, NAME = "label_free_score", "label-free score"
@@ -141,6 +141,15 @@ def told(name: str, score: float) -> str:
         f"{100 * JUDGED['harmful']:.0f} % of its {JUDGED['picks']} picks were encoders that harm by more than "
         f"{MARGIN:g} points; so few sets do not exclude {100 * JUDGED['at_most']:.0f} %."
     )
+
+
+def unranked(kind: Kind, *, probed: bool) -> str:
+    """Why the rule ranks no challenger; `probed` where these products give vectors of texts."""
+    if kind in ("image", "pair"):
+        return "measures that need no labels were tried on texts alone, so nothing ranks it"
+    if probed:
+        return f"there are fewer than {FEWEST} texts, too few for the measures that need no labels"
+    return "its products give no vectors, which the measures that need no labels are taken of"
 
 
 # --- the features -------------------------------------------------------------------------------------------------

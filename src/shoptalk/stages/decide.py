@@ -258,11 +258,7 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
             best.candidate, *(one.measured.values() for one in (baseline, best)), n=len(baseline.bench.pairs)
         )
     elif inside and best:
-        why = "its products give no vectors, which the measures that need no labels are taken of"
-        if baseline.kind in ("image", "pair"):
-            why = "measures that need no labels were tried on texts alone, so nothing ranks it"
-        elif baseline.bench.probes:
-            why = f"there are fewer than {labelfree.FEWEST} texts, too few for the measures that need no labels"
+        why = labelfree.unranked(baseline.kind, probed=bool(baseline.bench.probes))
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."

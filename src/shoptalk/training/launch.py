@@ -226,8 +226,8 @@ def refuse_unlike(computed: str) -> None:
             for words in dict.fromkeys(computed_by)
         )
         raise ConfigError(
-            f"The processes do not compute alike ({which}), so they would draw different dropout masks, and no such run "
-            "could be repeated. Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
+            f"The processes do not compute alike ({which}), so they would draw different dropout masks, and no such "
+            "run could be repeated. Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
         )
 
 
