@@ -9,6 +9,7 @@ Tokens come with their places in the text, so that what is marked can be shown.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float32, Int
 
 from shoptalk.errors import ConfigError
 from shoptalk.text import aligned_words
-from shoptalk.text.aligned_words import compared, with_neighbours, words_of
+from shoptalk.text.aligned_words import PlacedWords, compared, with_neighbours, words_of
 from shoptalk.text.pairs import PairForm
 
 Ids = Int[np.ndarray, " _"]
@@ -29,6 +30,8 @@ FEATURES = OF_TOKENS + (2 * aligned_words.AROUND + 1) * aligned_words.FEATURES
 """These, and those of its word and the words around it (`aligned_words.py`)."""
 REPLY_SHARE = 0.5
 """Of a row, the most that the reply may fill."""
+_KEPT = 512
+"""Passages whose words are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +182,15 @@ def words_beside(reply: PlacedTokens, passages: Sequence[str]) -> Float32[np.nda
     words = words_of(reply.text)
     if not words.forms:
         return np.zeros((len(reply.ids), FEATURES - OF_TOKENS), dtype=np.float32)
-    features = with_neighbours(compared(words, [words_of(passage) for passage in passages]))
+    features = with_neighbours(compared(words, [_words_of_passage(passage) for passage in passages]))
     at = np.searchsorted(words.begins, reply.spans[:, 1] - 1, side="right") - 1
     return features[np.maximum(at, 0)]
+
+
+@lru_cache(maxsize=_KEPT)
+def _words_of_passage(text: str) -> PlacedWords:
+    """Taken apart once: the same passages answer many questions. Replies are not kept."""
+    return words_of(text)
 
 
 def shared_with(evidence: Ids, reply: Ids) -> Float32[np.ndarray, "R 4"]:
