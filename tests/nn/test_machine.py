@@ -7,6 +7,7 @@ import torch
 from shoptalk.nn import machine, precision
 from shoptalk.nn.machine import prepare, usable_cores
 from shoptalk.nn.native import library
+from tests.toyworld import small_spec, toy_world
 
 BOUND = len(os.sched_getaffinity(0))
 
@@ -44,20 +45,24 @@ def test_threads_that_the_user_set_are_obeyed(monkeypatch: pytest.MonkeyPatch):
         prepare.cache_clear()
 
 
+@pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize(
-    ("device", "sharded", "kernels", "words"),
-    [
-        ("cpu", False, True, "compiled kernels on cpu"),
-        ("cpu", True, True, "kernels of torch alone on cpu"),
-        ("cpu", False, False, "kernels of torch alone on cpu"),
-        ("cuda", False, True, "kernels of torch alone on cuda"),
-    ],
+    ("objective", "served"), [("mlm", True), ("span", True), ("clip", True), ("clm", False), ("mae", False)]
 )
-def test_what_computes_a_training_is_told_apart_by_whose_masks_it_draws(
-    monkeypatch: pytest.MonkeyPatch, device: str, sharded: bool, kernels: bool, words: str
+def test_compiled_kernels_compute_only_the_networks_that_they_serve_and_only_where_they_are_in_use(
+    monkeypatch: pytest.MonkeyPatch, objective: str, served: bool
 ):
-    monkeypatch.setattr(machine, "library", lambda: "kernels" if kernels else None)
-    assert machine.arithmetic(torch.device(device), sharded=sharded) == words
+    monkeypatch.setenv("SHOPTALK_NATIVE", "1")
+    network = toy_world(small_spec(objective)).product.network
+    words = "compiled kernels on cpu" if served else "kernels of torch alone on cpu"
+    assert machine.arithmetic(network) == words
+    monkeypatch.setenv("SHOPTALK_NATIVE", "0")
+    assert machine.arithmetic(network) == "kernels of torch alone on cpu"
+
+
+def test_what_computes_names_the_kind_of_device_that_the_network_is_on():
+    network = toy_world(small_spec("mlm")).product.network.to("meta")
+    assert machine.arithmetic(network) == "kernels of torch alone on meta"
 
 
 @pytest.mark.parametrize(

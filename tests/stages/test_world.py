@@ -3,23 +3,30 @@
 import contextlib
 from pathlib import Path
 
-import pytest
+import torch
 
 from shoptalk.config import load
 from shoptalk.nn import gather
 from shoptalk.stages import world
 from shoptalk.training.reporter import Silent
+from tests.training.processes import Job, together
 
 
-@pytest.mark.parametrize(("size", "asked"), [(1, []), (2, ["compiled kernels on cpu"])])
-def test_several_processes_ask_each_other_what_computes_and_one_alone_compiles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, asked: list[str]
-):
-    found: list[str] = []
-    monkeypatch.setattr(world.launch, "joined", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(world.launch, "refuse_unlike", found.append)
-    monkeypatch.setattr(world, "arithmetic", lambda device: "compiled kernels on cpu")
-    monkeypatch.setattr(gather, "world_size", lambda: size)
-    monkeypatch.setattr(gather, "rank", lambda: 0)
-    with world.together(tmp_path, load(), Silent()):
-        assert found == asked
+def begun(run: Path, devices: tuple[str, str]) -> bool:
+    """Begin in a process that has joined the others already, on a device of its own."""
+    world.launch.joined = lambda device: contextlib.nullcontext()
+    world.best_device = lambda: torch.device(devices[gather.rank()])
+    with world.together(run, load(), Silent()) as one:
+        return one.first
+
+
+def test_processes_on_a_cpu_and_on_a_gpu_are_refused_before_anything_is_done_without_talk_of_compilers(tmp_path: Path):
+    job = Job(2, begun, tmp_path, ("cpu", "cuda"))
+    assert job.statuses() == [2, 2]
+    (line,) = filter(None, job.said())
+    assert "(cpu: process 0; cuda: process 1)" in line and "CUDA_VISIBLE_DEVICES=-1" in line
+    assert "compiler" not in line
+
+
+def test_processes_on_devices_of_one_kind_begin_together(tmp_path: Path):
+    assert together(2, begun, tmp_path, ("cpu", "cpu")) == [True, False]

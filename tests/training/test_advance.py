@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shoptalk.errors import ArtifactError
-from shoptalk.nn import machine
+from shoptalk.nn.native import library
 from shoptalk.training import snapshot
 from shoptalk.training.advance import Training, advance, read_log
 from shoptalk.training.loop import LoopConfig
@@ -16,8 +16,8 @@ from tests.attacks import IN_ITS_PLACE, reseal, written
 from tests.toyworld import small_spec, toy_world
 
 
-def training_in(folder: Path, *, steps: int = 6) -> Training:
-    world = toy_world(small_spec("mlm"))
+def training_in(folder: Path, *, steps: int = 6, objective: str = "mlm") -> Training:
+    world = toy_world(small_spec(objective))
     return Training.build(
         world.spec,
         corpus=world.corpus,
@@ -45,6 +45,7 @@ def test_training_in_pieces_gives_the_log_and_the_weights_of_training_in_one_go(
     np.testing.assert_array_equal(weights(whole), weights(later))
 
 
+@pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
 def test_a_run_that_goes_on_without_the_kernels_it_began_with_says_so_once_and_its_log_records_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,14 +55,25 @@ def test_a_run_that_goes_on_without_the_kernels_it_began_with_says_so_once_and_i
         list(watched(steps, expected=None, total=6, name="mlm", say=said.append))
         return said
 
-    monkeypatch.setattr(machine, "library", lambda: "kernels")
+    monkeypatch.setenv("SHOPTALK_NATIVE", "1")
     assert taken(2) == taken(3) == []
-    monkeypatch.setattr(machine, "library", lambda: None)
+    monkeypatch.setenv("SHOPTALK_NATIVE", "0")
     (said,) = taken(4)
     assert "from step 4 on it is computed by kernels of torch alone on cpu, and was by compiled kernels on cpu" in said
     assert taken(6) == []
     recorded = {row["step"]: row["computed"] for row in read_log(tmp_path) if "computed" in row}
     assert recorded == {1: "compiled kernels on cpu", 4: "kernels of torch alone on cpu"}
+
+
+def test_a_run_of_pictures_that_goes_on_without_kernels_says_nothing_for_they_never_served_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    for native, until in (("1", 2), ("0", 4)):
+        monkeypatch.setenv("SHOPTALK_NATIVE", native)
+        steps = advance(training_in(tmp_path, objective="mae"), until=until)
+        list(watched(steps, expected=None, total=6, name="mae", say=said.append))
+    assert said == []
 
 
 def test_a_snapshot_that_does_not_say_what_computed_it_is_resumed_in_silence(tmp_path: Path) -> None:

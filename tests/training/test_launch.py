@@ -200,6 +200,26 @@ def test_processes_of_which_one_has_no_kernels_are_refused_with_what_to_do():
     assert "SHOPTALK_NATIVE=0 on every host" in said
 
 
+def trained_with_kernels_on_the_first(setting: Setting, folder: Path, config: LoopConfig) -> list[float]:
+    return trained(replace(setting, native=gather.rank() == 0), folder, config)[0]
+
+
+def test_processes_of_which_one_has_no_kernels_do_not_train_what_the_kernels_would_serve(tmp_path: Path):
+    job = Job(2, trained_with_kernels_on_the_first, Setting("mlm"), tmp_path, CONFIG)
+    assert job.statuses() == [2, 2]
+    (line,) = filter(None, job.said())
+    assert "compiled kernels on cpu: process 0; kernels of torch alone on cpu: process 1" in line
+
+
+@pytest.mark.parametrize(("name", "shard"), [("mlm", True), ("mae", False)])
+def test_processes_of_which_one_has_no_kernels_train_what_the_kernels_do_not_serve(
+    name: str, shard: bool, tmp_path: Path
+):
+    config = replace(CONFIG, steps=3, shard=shard)
+    losses, others = together(2, trained_with_kernels_on_the_first, Setting(name), tmp_path, config)
+    assert losses == others and len(losses) == 3
+
+
 def test_processes_that_compute_alike_are_not_refused_and_hear_what_each_says():
     assert together(2, told_by_all) == [["0 of 2", "1 of 2"]] * 2
 

@@ -119,7 +119,7 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
     """The rules of a file, in their order.
 
     Raises:
-        ConfigError: it cannot be read, or a rule is not one, or its pattern is found to be slow.
+        ConfigError: it cannot be read, or a rule is not one, or its pattern is found to be slow or cannot be tried.
     """
     try:
         tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def load_rules(path: Path) -> tuple[BusinessRule, ...]:
 
 
 def _refuse_slow(path: Path, rules: Sequence[BusinessRule]) -> None:
-    """Refuse a pattern that one message could stop the server with."""
+    """Refuse a pattern that is found to stop the server at some message; there may be others (`slow_patterns.py`)."""
     slow = slow_pattern([rule.pattern or "" for rule in rules], characters=_MOST_CHARACTERS)
     if slow is not None:
         raise ConfigError(

@@ -4,75 +4,121 @@
 
 Python's `re` tries one way to match after the other, and each repeat inside or beside another multiplies the ways.
 While it does, nothing else of the process runs, and no thread can stop it. So each repeat of a pattern is tried
-beforehand, in a process that the system ends: on what may stand before it, then its own text again and again, then a
-character that nothing expects. That finds the usual mistakes. It proves nothing: a pattern may be slow on other texts.
+beforehand, in a process that the system ends: on what may stand before it, then its own text again and again, then an
+end that few patterns expect. That finds the usual mistakes. It proves nothing: a pattern may be slow on other texts.
 """
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from shoptalk.errors import ConfigError
+
 SECONDS = 1.0
 """Of the processor, for one text."""
 _WALL_SECONDS = 60.0
-_MANY = 16
-"""Repeats that may go on for so long are tried."""
+_WALL_SECONDS_OF_A_TEXT = 0.25
+"""By the clock, which other programs on the machine use up too: a limit on the wait, and no finding."""
+_LONGEST = 16
+"""Times that a repeat stands in what is put before another."""
 _MOST = 200
-"""Texts that one pattern is tried on."""
-_END = "\x00"
+"""Repeats of one pattern that are tried, each in one way."""
+_ENDS = ("\0", "\0\0", "!!", "\n\n", "!a!")
+"""What a pattern is not expected to go on with, although some take one such character, or several of a kind."""
 _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 _OF_CATEGORY = {op.CATEGORY_DIGIT: "0", op.CATEGORY_SPACE: " ", op.CATEGORY_WORD: "a"}
 _ANYTHING = "a0 -.,_!\n~"
+_TOO_SLOW = getattr(signal, "SIGVTALRM", None)
 _CHILD = """
 import json, re, signal, sys
 for number, (pattern, tries) in enumerate(json.load(sys.stdin)):
     print(number, flush=True)
     search = re.compile(pattern, re.I).search
-    for before, again, characters, seconds in tries:
+    for before, again, end, characters, seconds in tries:
         if hasattr(signal, "setitimer"):  # without a handler its signal ends the process, whatever that is doing
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-        search((before + again * (characters // len(again)))[: characters - 1] + chr(0))
+        search((before + again * (characters // len(again)))[: characters - len(end)] + end)
 """
 
 
 def slow_pattern(patterns: Sequence[str], *, characters: int) -> int | None:
     """The first of these patterns, which compile, that takes over `SECONDS` for a text of so many characters; None
     where none is found. Case does not matter to them.
+
+    Raises:
+        ConfigError: they could not all be tried, so that nothing is known.
     """
-    tries = [[[*pair, characters, SECONDS] for pair in _pumped(pattern)] for pattern in patterns]
+    tries = [[[*text, characters, SECONDS] for text in _pumped(pattern)] for pattern in patterns]
     if not any(tries):
         return None
-    asked = json.dumps(list(zip(patterns, tries, strict=True)))
+    question = json.dumps(list(zip(patterns, tries, strict=True)))
     command = [sys.executable, "-I", "-S", "-c", _CHILD]
+    limit = _WALL_SECONDS + _WALL_SECONDS_OF_A_TEXT * sum(map(len, tries))
     try:
-        ended = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=_WALL_SECONDS, check=False)
-    except subprocess.TimeoutExpired as late:
-        printed = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
-    else:
-        printed = ended.stdout if ended.returncode < 0 else ""  # else it has ended by itself
-    begun = printed.split()
-    return int(begun[-1]) if begun else None
+        ended = subprocess.run(command, input=question, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"The {len(patterns)} patterns of the rules could not be tried in time: it took over {limit:.0f} seconds. "
+            "Expected patterns of few repeats, and a machine with time for them. Give the command again, or `words` "
+            "in place of the patterns."
+        ) from None
+    if ended.returncode == 0:
+        return None
+    if _TOO_SLOW is not None and ended.returncode == -_TOO_SLOW:
+        return int(ended.stdout.split()[-1])
+    why = ended.stderr.strip().splitlines()[-1:] or ["without a word"]
+    raise ConfigError(
+        f"The patterns of the rules could not be tried: the process that tries them ended with status "
+        f"{ended.returncode} ({why[0]}). Expected shorter patterns; or give `words` in place of them."
+    )
 
 
-def _pumped(pattern: str) -> list[tuple[str, str]]:
-    """What to try a pattern on: a beginning, and what comes again and again after it."""
-    different = dict.fromkeys(_repeats(_parser.parse(pattern, re.I), ""))
-    return list(different)[:_MOST]
+@dataclass(frozen=True)
+class _Before:
+    """What the parts of a pattern that stand before a place match."""
+
+    text: str = ""
+    with_looks: str = ""
+    """The same, with what is looked for ahead or behind put where the pattern looks."""
+    looks: str = ""
+    """That alone."""
+
+    def then(self, code: Any, argument: Any) -> "_Before":
+        """With one more part."""
+        if code is op.ASSERT:
+            look = _text(argument[1], optional=True)
+            return replace(self, with_looks=self.with_looks + look, looks=self.looks + look)
+        text = _text([(code, argument)], optional=True)
+        return replace(self, text=self.text + text, with_looks=self.with_looks + text)
+
+    def around(self) -> Iterator[tuple[str, str]]:
+        """What to try before and after a text that is repeated."""
+        befores = dict.fromkeys((self.text, self.with_looks, self.text + self.looks))
+        ends = dict.fromkeys((*_ENDS, self.looks + _ENDS[0]))
+        yield from ((before, end) for before in befores for end in ends)
 
 
-def _repeats(items: Iterable[Any], before: str) -> Iterator[tuple[str, str]]:
+def _pumped(pattern: str) -> list[tuple[str, str, str]]:
+    """What to try a pattern on: a beginning, what comes again and again after it, and an end."""
+    different = list(dict.fromkeys(_repeats(_parser.parse(pattern, re.I), _Before())))[:_MOST]
+    return list(dict.fromkeys((start, again, end) for before, again in different for start, end in before.around()))
+
+
+def _repeats(items: Iterable[Any], before: _Before) -> Iterator[tuple[_Before, str]]:
     for code, argument in items:
-        if code in _REPEATS and argument[1] > _MANY:
+        if code in _REPEATS and argument[1] > 1:
             for again in _ways(argument[2]):
                 yield before, again
         for inner in _inside(code, argument):
             yield from _repeats(inner, before)
-        before += _text([(code, argument)], optional=True)
+        before = before.then(code, argument)
 
 
 def _ways(items: Any) -> Iterator[str]:
@@ -102,6 +148,8 @@ def _inside(code: Any, argument: Any) -> list[Any]:
         return [argument[3]]
     if code is op.ATOMIC_GROUP:
         return [argument]
+    if code is op.GROUPREF_EXISTS:
+        return [part for part in argument[1:] if part is not None]
     return [argument[1]] if code in (op.ASSERT, op.ASSERT_NOT) else []
 
 
@@ -116,7 +164,7 @@ def _text(items: Iterable[Any], *, optional: bool) -> str:
             text += _member(members)
         elif code in _REPEATS:
             least = max(argument[0], int(optional and argument[1] > 0))
-            text += _text(argument[2], optional=optional) * min(least, _MANY)
+            text += _text(argument[2], optional=optional) * min(least, _LONGEST)
         elif code not in (op.ASSERT, op.ASSERT_NOT):
             text += next((_text(inner, optional=optional) for inner in _inside(code, argument)), "")
     return text

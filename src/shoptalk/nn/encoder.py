@@ -73,7 +73,8 @@ class Encoder(nn.Module):
         return config.model_type in PACKABLE and config._attn_implementation == attention.NAME
 
     @property
-    def _by_kernels(self) -> bool:
+    def by_kernels(self) -> bool:
+        """Whether the compiled kernels run its layers and draw its dropout masks."""
         return self.packed and bertlike.serves(self.backbone)
 
     def hold_weights(self) -> None:
@@ -110,7 +111,7 @@ class Encoder(nn.Module):
             mask = sent(group.mask, self.device, torch.int64)
             return _last(self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=top > 1), top)
         positions = sent(group.positions, self.device) + bertlike.first_position(config)
-        if self._by_kernels:
+        if self.by_kernels:
             embedded = self.backbone.embeddings(input_ids=ids, position_ids=positions)  # type: ignore[operator]
             weights = self._weights or bertlike.weights(self.backbone)
             return bertlike.contextualize(
@@ -148,7 +149,7 @@ class Encoder(nn.Module):
         encodes it; afterwards all processes' generators agree again.
         """
         base = int(torch.randint(2**62, ())) if self.training else 0
-        if self._by_kernels:
+        if self.by_kernels:
             self._weights = self._ready_weights()
         try:
             for number, counts in gather.share(batch.groups):

@@ -27,6 +27,7 @@ from shoptalk.nn.encoder import MODEL_CARD, evaluating
 from shoptalk.nn.fast_dropout import fast_dropout
 from shoptalk.nn.language_model import LONGEST_ITEM, token_nats
 from shoptalk.nn.losses import linear_cross_entropy
+from shoptalk.nn.native import library
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind, Product
 from shoptalk.nn.transfer import sent
@@ -55,6 +56,11 @@ class EncoderDecoderNetwork(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+    @property
+    def by_kernels(self) -> bool:
+        """Whether the compiled kernels draw its dropout masks (`fast_dropout.py`)."""
+        return self.device.type == "cpu" and library() is not None
 
     @property
     def table(self) -> Float[Tensor, "V D"]:

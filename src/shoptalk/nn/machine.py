@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from shoptalk.nn.allocator import keep_memory
 from shoptalk.nn.native import library
@@ -34,14 +35,16 @@ class Machine(Frozen):
         return f"{threads}, {'compiled kernels' if self.kernels else 'kernels of torch alone'}"
 
 
-def arithmetic(device: torch.device, *, sharded: bool = False) -> str:
-    """What computes a training on this device here. The compiled kernels draw other dropout masks than torch's own
-    operations and round otherwise, so this decides a training's weights as its seed does.
+def arithmetic(trained: nn.Module) -> str:
+    """What computes the layers of what is trained, where it is. The compiled kernels draw other dropout masks than
+    torch's own operations and round otherwise, so this decides a training's weights as its seed does.
 
-    Where parameters are `sharded` over processes torch's operations run (`bertlike.serves`).
+    Networks that the kernels may serve say whether they do (`by_kernels`); others run on torch's operations. Kernels
+    that draw no masks, such as the one of the cross-entropy, do not count: they differ by rounding alone.
     """
-    kernels = device.type == "cpu" and not sharded and library() is not None
-    return f"{'compiled kernels' if kernels else 'kernels of torch alone'} on {device.type}"
+    kernels = any(getattr(part, "by_kernels", False) for part in trained.modules())
+    device = next(trained.parameters()).device.type
+    return f"{'compiled kernels' if kernels else 'kernels of torch alone'} on {device}"
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from shoptalk.config import Config
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
 from shoptalk.nn.bases import open_model
-from shoptalk.nn.machine import arithmetic, prepare
+from shoptalk.nn.machine import prepare
 from shoptalk.nn.precision import Precision, choose_precision
 from shoptalk.nn.product import Embedder, Product
 from shoptalk.training import launch
@@ -53,12 +53,11 @@ def together(run: Path, config: Config, report: Reporter) -> Iterator[World]:
     holds the folder's lock and speaks, the others are silent.
 
     Raises:
-        ConfigError: the processes cannot work together, or would not compute alike.
+        ConfigError: the processes cannot work together, or have devices of different kinds.
         StorageError: the folder cannot be written or is in use.
     """
     with launch.joined(best_device()):
-        if gather.world_size() > 1:  # one process need not compile kernels for a run that is finished
-            launch.refuse_unlike(arithmetic(best_device()))
+        launch.refuse_unlike(best_device().type)  # whether kernels compute depends on the network: `train` asks
         first = gather.rank() == 0
         with locked(run) if first else contextlib.nullcontext():
             yield World(run=run, config=config, report=report if first else Silent())

@@ -214,7 +214,10 @@ def of_all(text: str) -> list[str]:
 
 
 def refuse_unlike(computed: str) -> None:
-    """Refuse processes that would not compute alike (`machine.arithmetic`): which of them computes what is chance.
+    """Refuse processes that would not compute alike: which of them computes what is chance.
+
+    Args:
+        computed: what computes on this one: a kind of device, or `machine.arithmetic`, which ends with it.
 
     Raises:
         ConfigError: one computes otherwise than another.
@@ -225,9 +228,16 @@ def refuse_unlike(computed: str) -> None:
             f"{words}: process {', '.join(str(rank) for rank, other in enumerate(computed_by) if other == words)}"
             for words in dict.fromkeys(computed_by)
         )
+        devices = {words.split()[-1] for words in computed_by}
+        remedy = (
+            "Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
+            if len(devices) == 1
+            else "Expected the same kind of device for all: leave out the hosts without it, or set "
+            "CUDA_VISIBLE_DEVICES=-1 on every host to train on CPUs."
+        )
         raise ConfigError(
-            f"The processes do not compute alike ({which}), so they would draw different dropout masks, and no such "
-            "run could be repeated. Install a C++ compiler on every host, or set SHOPTALK_NATIVE=0 on every host."
+            f"The processes do not compute alike ({which}): they would round differently and draw different dropout "
+            f"masks, and no such run could be repeated. {remedy}"
         )
 
 

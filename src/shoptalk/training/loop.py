@@ -18,7 +18,6 @@ import torch
 
 from shoptalk.config import Config
 from shoptalk.errors import ConfigError, DivergedError
-from shoptalk.nn import gather
 from shoptalk.nn.machine import arithmetic
 from shoptalk.nn.precision import Precision, autocast
 from shoptalk.nn.product import Kind
@@ -122,6 +121,10 @@ def train(
     """Train `objective` on batches of `data`, yielding after every step; `resume` is a snapshot's folder.
 
     The optimizer is AdamW (`training/optim.py`); gradients are clipped to the norm `config.clip`.
+
+    Raises:
+        ConfigError: the objective would not be trained, or the processes would not compute alike.
+        DivergedError: a loss is no number.
     """
     _refuse_forgotten(objective)
     tables = tables_by_rows(objective.product.network)
@@ -145,7 +148,8 @@ def train(
             head_rate=config.head_rate,
         )
         schedule = Schedule.plan(config.steps, warmup=config.warmup, decay=config.decay)
-        done, computed, computed_before = 0, arithmetic(device, sharded=gather.sharded(objective)), ""
+        done, computed, computed_before = 0, arithmetic(objective), ""
+        launch.refuse_unlike(computed)
         if resume is not None:
             state = snapshot.load(resume, objective, optimizer)
             done, schedule = state["done"], Schedule(**state["schedule"])

@@ -44,8 +44,9 @@ def change_notice(step: Step) -> str | None:
         return None
     return (
         f"from step {step.number} on it is computed by {step.computed}, and was by {step.computed_before} before. "
-        "They draw different dropout masks: the weights will be no worse, but not, bit for bit, those of a run without "
-        f"a stop. log.jsonl records the step. To have those, stop before the next snapshot and {_way_back(step)}."
+        "They round differently and draw different dropout masks, if the model has any: the weights will be no worse, "
+        "but not, bit for bit, those of a run without a stop. log.jsonl records the step. To have those, stop before "
+        f"the next snapshot and {_way_back(step)}."
     )
 
 
