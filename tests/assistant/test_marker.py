@@ -14,6 +14,8 @@ from shoptalk.nn.encoder import TextEncoder
 from shoptalk.nn.heads import grounding_files
 from shoptalk.nn.heads.grounding import Grounding, GroundingHead
 from shoptalk.records import Document
+from shoptalk.text import aligned_words
+from shoptalk.text.evidence_rows import OF_TOKENS
 from tests.tiny import tiny_product
 
 TEXT = (
@@ -70,6 +72,18 @@ def grounding_on(product: TextEncoder, *, bias: float) -> Grounding:
     return Grounding(product, head.eval(), 0.5)
 
 
+def marking_where(product: TextEncoder, feature: int) -> Grounding:
+    """On a head of zeros that marks a token where this feature is set, and no other."""
+    grounding = grounding_on(product, bias=-5.0)
+    head = grounding.head
+    with torch.no_grad():
+        assert head.words is not None
+        for inner, outer in ((head.shared, head.score), (head.words[0], head.words[2])):
+            inner.weight.zero_()
+            inner.weight[0, feature] = outer.weight[0, 0] = 10.0
+    return grounding
+
+
 def saved(run: Path, *, parent: str | None = None) -> Path:
     grounding = grounding_on(tiny_product(), bias=5.0)
     with create(run / "grounding" / "encoder", kind="encoder", config={}, parents={}) as folder:
@@ -88,6 +102,18 @@ def test_a_run_with_a_grounding_head_marks_the_words_of_each_sentence(tmp_path: 
     said = ("the card is lost", "the fee is high", "call the bank")
     assert marker.marked(said, ("the card is lost", "the fee is low , call the bank")) == ("", "high", "")
     assert marker.marked((), ("the card",)) == ()
+
+
+def test_how_a_word_stands_beside_the_passages_decides_whether_the_gate_marks_it(found: list[Found]) -> None:
+    """The passages have both numbers, and every word; one stands in the place of the other."""
+    instead = OF_TOKENS + aligned_words.AROUND * aligned_words.FEATURES + 5
+    marker = Marker(marking_where(tiny_product(), instead))
+    passages = ("the fee is 2 today", "the bus is 9")
+    assert marker.marked(("the fee is 9 today",), passages) == ("9",)
+    assert marker.marked(("the fee is 2 today",), passages) == ("",)
+    said = "A bicycle costs 6 crowns. [1][2] A dog costs 6 crowns. [2]"
+    assert [sentence.text for sentence in ground(said, found, marker).sentences] == ["A dog costs 6 crowns."]
+    assert len(ground(said, found, None).sentences) == 2
 
 
 def test_marks_are_the_same_whichever_way_the_encoder_is_opened(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from shoptalk.assistant.sections import passages_of
 from shoptalk.errors import ConfigError
 from shoptalk.nn.heads.grounding import STEEP
 from shoptalk.objective import Key, Material
 from shoptalk.objectives import make_spec
 from shoptalk.objectives.supervised.ground_tokens import GroundBatch, GroundSpec, ReplyMaker
+from shoptalk.records import Document
 from shoptalk.text.corpus import Corpus
 from tests.toyworld import ToyWorld, toy_world
 
@@ -72,6 +74,15 @@ def test_labels_stand_at_the_cells_of_the_words_that_were_changed():
         changed += pieces
         assert group.ids.flatten()[cells[0] - 1] == tokenizer.sep_token_id
     assert len(changed) > 4 and all(piece.removeprefix("##").isdigit() for piece in changed)
+
+
+def test_a_passage_is_told_as_the_gate_reads_it():
+    text = "# Tariffs\n\n## Bicycles\n\nA bicycle costs **4 crowns**. Dogs ride free.\n\nSo do cats."
+    (passage,) = passages_of(Document(id="t.md", source="t.md", text=text))
+    corpus = Corpus(items=(text, TEXTS[0]), conversation=np.arange(2), turn=np.full(2, -1), digest="told")
+    maker = ReplyMaker(Material(corpus, world_of().product, None, None), GroundSpec())
+    assert maker(0, Key(0, 0)).passage == passage.sought
+    assert passage.sought == "Tariffs – Bicycles\nA bicycle costs 4 crowns. Dogs ride free. So do cats."
 
 
 def test_of_a_passage_longer_than_a_row_a_reply_says_only_what_the_row_shows():

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.errors import ConfigError
+from shoptalk.text import evidence_rows
 from shoptalk.text.evidence_rows import FEATURES, OF_TOKENS, EvidenceForm, labels_of, pieces_of, shared_with, spans_of
 from tests.tiny import tiny_tokenizer
 
@@ -71,6 +72,29 @@ def test_words_are_compared_with_what_the_row_shows_and_a_long_reply_as_a_whole(
     assert [len(row.shared) for row in rows] == [8, 4]
     (whole,) = EvidenceForm.of(TOKENIZER, max_length=64).rows([passage], reply)
     assert np.array_equal(np.concatenate([row.shared[:, OF_TOKENS:] for row in rows]), whole.shared[:, OF_TOKENS:])
+
+
+@pytest.mark.parametrize(
+    ("passage", "tokens", "shown"),
+    [
+        ("the fee is 1817 cash", 5, "the fee is"),
+        ("the fee is 1,000 cash", 5, "the fee is"),
+        ("the fee is 1817", 7, "the fee is 1817"),
+        ("the fee is 1817 cash", 3, "the fee is"),
+        ("1817 cash", 1, ""),
+    ],
+)
+def test_a_passage_that_is_cut_is_compared_up_to_its_last_whole_word(passage: str, tokens: int, shown: str):
+    assert evidence_rows._shown([pieces_of(TOKENIZER, passage)], tokens, 1) == [shown]
+
+
+def test_without_the_features_of_words_no_word_is_compared(monkeypatch: pytest.MonkeyPatch):
+    form = EvidenceForm.of(TOKENIZER, max_length=64)
+    passages, reply = [pieces_of(TOKENIZER, "the fee is 2")], pieces_of(TOKENIZER, "the fee is 9")
+    (whole,) = form.rows(passages, reply)
+    monkeypatch.setattr(evidence_rows, "words_beside", None)
+    (row,) = form.rows(passages, reply, of_words=False)
+    assert np.array_equal(row.shared, whole.shared[:, :OF_TOKENS])
 
 
 def test_tokens_are_labelled_by_their_characters_and_marks_told_in_words():

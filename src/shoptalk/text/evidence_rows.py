@@ -32,6 +32,8 @@ REPLY_SHARE = 0.5
 """Of a row, the most that the reply may fill."""
 _KEPT = 512
 """Passages whose words are kept in memory."""
+_SEEN_AFTER = 64
+"""Characters behind a cut that tell whether a word ends there."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class EvidenceRow:
     reply: slice
     """The cells of the reply's tokens."""
     shared: Float32[np.ndarray, "R F"]
-    """The features of the R tokens of the reply."""
+    """The features of the R tokens of the reply: all, or the first `OF_TOKENS`."""
     spans: Int[np.ndarray, "R 2"]
     """Their characters in the reply."""
 
@@ -135,10 +137,12 @@ class EvidenceForm:
         """Tokens of a reply that one row reads."""
         return int(REPLY_SHARE * self.form.max_length)
 
-    def rows(self, passages: Sequence[PlacedTokens], reply: PlacedTokens) -> list[EvidenceRow]:
+    def rows(
+        self, passages: Sequence[PlacedTokens], reply: PlacedTokens, *, of_words: bool = True
+    ) -> list[EvidenceRow]:
         """A row, or several that read one stretch each of a reply that takes more than its share of one.
 
-        Passages that find no room are cut.
+        Passages that find no room are cut. Without those `of_words` a token has the `OF_TOKENS` features alone.
         """
         most, between = self.longest_reply, self.between
         parts = [part for passage in passages for part in (passage.ids, between)]
@@ -146,7 +150,9 @@ class EvidenceForm:
         room = self.room(len(reply.ids))
         if len(evidence) > room:
             evidence = np.concatenate([evidence[: max(0, room - len(between))], between])
-        words = words_beside(reply, _shown(passages, len(evidence) - len(between), len(between)))
+        words = np.zeros((len(reply.ids), 0), dtype=np.float32)
+        if of_words:
+            words = words_beside(reply, _shown(passages, len(evidence) - len(between), len(between)))
         begin = len(self.form.before) + len(evidence)
         rows = []
         for start in range(0, max(1, len(reply.ids)), most):
@@ -167,14 +173,22 @@ class EvidenceForm:
 
 
 def _shown(passages: Sequence[PlacedTokens], room: int, between: int) -> list[str]:
-    """As much of each passage's text as a row shows in so many tokens."""
+    """As much of each passage's text as a row shows in so many tokens, in whole words."""
     texts = []
     for passage in passages:
         kept = min(len(passage.ids), room)
         if kept > 0:
-            texts.append(passage.text[: int(passage.spans[kept - 1, 1])])
+            end = int(passage.spans[kept - 1, 1])
+            texts.append(passage.text if kept == len(passage.ids) else _in_whole_words(passage.text, end))
         room -= len(passage.ids) + between
     return texts
+
+
+def _in_whole_words(text: str, end: int) -> str:
+    """A text up to there without a word or a number that goes on."""
+    words = _words_of_passage(text[: end + _SEEN_AFTER])
+    whole = int(np.searchsorted(words.ends, end, side="right"))
+    return text[: int(words.ends[whole - 1])] if whole else ""
 
 
 def words_beside(reply: PlacedTokens, passages: Sequence[str]) -> Float32[np.ndarray, "R F"]:

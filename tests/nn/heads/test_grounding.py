@@ -80,6 +80,7 @@ def test_a_head_from_before_words_were_compared_is_opened_and_marks_as_it_did(tm
     opened = grounding_files.load(tmp_path, product)
     head = {name: tensor.numpy().astype(float) for name, tensor in tensors.items()}
     for row in rows_of(opened):
+        assert row.shared.shape[1] == OF_TOKENS
         with torch.no_grad():
             states = product.network.backbone(input_ids=torch.from_numpy(row.ids)[None]).last_hidden_state[0]  # type: ignore[operator]
         inner = states.numpy()[row.reply] @ head["states.weight"].T + head["states.bias"]

@@ -120,7 +120,8 @@ class Grounding:
         """The claim as the encoder reads it: one row, or several of which each reads a stretch of a long reply."""
         tokenizer = self.product.tokenizer
         form = EvidenceForm.of(tokenizer, max_length=self.product.max_length)
-        return form.rows([pieces_of(tokenizer, text) for text in claim.passages], pieces_of(tokenizer, claim.reply))
+        passages, reply = [pieces_of(tokenizer, text) for text in claim.passages], pieces_of(tokenizer, claim.reply)
+        return form.rows(passages, reply, of_words=self.head.words is not None)
 
     def probabilities(self, rows: Sequence[EvidenceRow]) -> list[Float32[np.ndarray, " _"]]:
         """Of each row, the probability of each token of its reply that the passages do not support it."""

@@ -24,6 +24,8 @@ Run alone on a toy: python -m shoptalk.objectives.supervised.ground_tokens
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -156,9 +158,18 @@ class ReplyMaker:
         return MadeReply(row, labels_of(row.spans, reply.spans), reply.kind, reply.text, told)
 
     def _told(self, item: int) -> str:
-        """A text without its markup, headings included."""
+        """A text as the assistant's gate reads it: without its markup, headings on a line of their own."""
         text = self.texts[item]
-        return " ".join(sentences(text, headings=True)) or " ".join(text.split())
+        blocks = [
+            (headings, told)
+            for headings, lines in groupby(text.splitlines(), lambda line: line.lstrip().startswith("#"))
+            if (told := sentences("\n".join(lines), headings=headings))
+        ]
+        lines = [
+            (" – " if headings else " ").join(part for _, told in run for part in told)
+            for headings, run in groupby(blocks, itemgetter(0))
+        ]
+        return "\n".join(lines) or " ".join(text.split())
 
     def _passages(self, example: int, passage: PlacedTokens, reply: int, key: Key) -> list[PlacedTokens]:
         """The passage with up to `more` others that find room, beside it in the corpus or anywhere, in any order."""
