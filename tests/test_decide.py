@@ -406,6 +406,15 @@ def test_seventeen_labels_decide_nothing_of_what_is_outside_its_guards_either():
     assert "no challenger stayed within its guards (it forgot too much), and 17 indep" in answer.decision.sentence
 
 
+@pytest.mark.parametrize("n", [17, 1000])
+def test_where_others_were_not_asked_it_is_the_best_challenger_alone_that_left_its_guards(n: int):
+    estimate = an_estimate([3.0], [0.1], n=n)
+    answer = decided(estimate, {"entry0": "it forgot."}, n_clusters=n, others_unasked=True).decision
+    assert answer.choice == ("inconclusive" if n == 17 else "keep_base")
+    left, why = "the best challenger, entry0, did not stay within its guards", "it forgot; no other was asked"
+    assert (f"{left} ({why}), and 17 indep" if n == 17 else f"{left}: {why}.") in answer.sentence
+
+
 def test_labels_needed_where_hardly_an_outcome_differs_fall_as_the_rule_of_three_does():
     right = np.random.default_rng(0).random((20, 17)) < 0.7
     outcomes = Scores(("same",), np.stack([right, right]), np.ones((20, 17), dtype=bool), np.arange(17))

@@ -15,7 +15,7 @@ from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.evaluate.bench import reading_of
-from shoptalk.nn.bases import kind_of
+from shoptalk.nn.bases import began_as, kind_of
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.product import Embedder
 from shoptalk.probes.once import Once
@@ -130,7 +130,8 @@ def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:
         hashes: dict[str, str | None] = {"labels": None, "test": None, "pairs": None, **inputs}
         claim(out, Question.of(verb, config.of_answers(), sources=files, **hashes), force=force)
         parents = files | inputs
-        settings = config.model_dump() | {"accept_unproven": given.accept_unproven}
+        asks_general = kind_of(config.base) == "lm" and began_as(config.base) is None
+        settings = config.of_decision(asks_general=asks_general) | {"accept_unproven": given.accept_unproven}
         decision = out / "decision"
         finished = open_artifact(decision, key=key_of(kind="decision", config=settings, parents=parents))
         if finished is None or not _stands(world, head=given.labels is not None):

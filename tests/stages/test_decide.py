@@ -46,9 +46,14 @@ class WithTest(Risen):
 
 
 def decided(
-    monkeypatch: pytest.MonkeyPatch, listener: Listener, run: Path, *judges: Lengths, general: Any = None
+    monkeypatch: pytest.MonkeyPatch,
+    listener: Listener,
+    run: Path,
+    *judges: Lengths,
+    general: Any = None,
+    steps: tuple[int, ...] = (9,),
 ) -> tuple[Judged, list[str]]:
-    """The verdict on one entry, and the models that were opened for it."""
+    """The verdict on one entry of each number of steps, later ones a little better, and the models that were opened."""
     opened: list[str] = []
 
     def open_product(_: object, model: str) -> Any:
@@ -65,10 +70,28 @@ def decided(
     baseline.final, baseline.other_tasks = judge.final(BASE), other_finals(bench, BASE)
     baseline.seconds = baseline.final_seconds = 1.0
     look = Reading(key=judge.key, name="length", value=1.0, unit="cm", n=40)
-    looked = replace(baseline.measured, readings=(look,), scores={judge.key: judge.final(CHALLENGER).scores})
-    entry = Mock(spec=Entry, candidate="clm", step=9, tokens=9, merge=None, measured=looked, alarm=None, seconds=1.0)
-    entry.name, entry.folder = "clm@9", run / "clm-9"
-    return decide_stage(world, baseline, [entry]), opened
+    entries = []
+    for place, step in enumerate(steps):
+        scores = {judge.key: judge.final(CHALLENGER).scores + 0.01 * place}
+        looked = replace(baseline.measured, readings=(look,), scores=scores)
+        entry = Mock(
+            spec=Entry, candidate="clm", step=step, tokens=9, merge=None, measured=looked, alarm=None, seconds=1.0
+        )
+        entry.name, entry.folder = f"clm@{step}", run / f"clm-{step}"
+        entries.append(entry)
+    return decide_stage(world, baseline, entries), opened
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, by: float) -> GeneralGaps:
+    """General text of which challengers hold the answers so much more probable."""
+    general = general_cloze()
+
+    def final(_: object, product: Any, **_more: object) -> Final:
+        values = np.random.default_rng(0).uniform(0.4, 0.8, (1, len(general.gaps)))
+        return Final(values + by if product.name == "adapted" else values)
+
+    monkeypatch.setattr(GeneralCloze, "final", final)
+    return GeneralGaps(general, -2.0)
 
 
 def rising(key: str, by: float, of: type[Risen] = Risen) -> Risen:
@@ -96,24 +119,40 @@ def test_what_training_makes_worse_at_another_task_is_told_as_a_loss_and_what_it
 def test_a_challenger_that_surely_holds_everyday_names_less_probable_is_not_adopted_whatever_it_gains(
     by: float, monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
 ) -> None:
-    general = general_cloze()
-
-    def final(_: object, product: Any, **_more: object) -> Final:
-        values = np.random.default_rng(0).uniform(0.4, 0.8, (1, len(general.gaps)))
-        return Final(values + by if product.name == "adapted" else values)
-
-    monkeypatch.setattr(GeneralCloze, "final", final)
     judge = rising("goal", 1.0)
     judge.cluster = np.arange(40)
     monkeypatch.setattr("shoptalk.decide.adoption.FEWEST_CLUSTERS", 10)
-    judged, opened = decided(monkeypatch, listener, tmp_path, judge, general=GeneralGaps(general, -2.0))
+    judged, opened = decided(monkeypatch, listener, tmp_path, judge, general=asked(monkeypatch, by))
     verdict, inside = judged.facts, by > -0.1
     assert judged.choice == ("adopt" if inside else "keep_base")
     assert verdict["general_cloze"]["gain"] == pytest.approx(100 * by) and "other_tasks" not in verdict
     assert verdict["general_cloze"]["inside"] is inside and verdict["general_cloze"]["sentence"] in verdict["sentence"]
     (row,) = verdict["candidates"]
     assert row["inside_guards"] is inside and ("general text" in row["why_not"]) is not inside
+    assert listener.said[-1] == "decide: measuring it at cloze probability in general text"
     assert (row["why_not"] in verdict["sentence"]) and opened == [str(tmp_path / "clm-9" / "encoder")]
+
+
+@pytest.mark.parametrize("examples", [10, 100])
+def test_where_another_entry_was_not_asked_for_forgetting_the_verdict_says_so_and_not_that_none_stayed_inside(
+    examples: int, monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    judge = rising("goal", 1.0)
+    judge.cluster = np.arange(40)
+    monkeypatch.setattr("shoptalk.decide.adoption.FEWEST_CLUSTERS", examples)  # of 40: enough, and too few
+    general = asked(monkeypatch, -0.3)
+    judged, opened = decided(monkeypatch, listener, tmp_path, judge, general=general, steps=(64, 129))
+    assert judged.choice == ("keep_base" if examples == 10 else "inconclusive")
+    assert opened == [str(tmp_path / "clm-129" / "encoder")]
+    rows = {row["entry"]: row for row in judged.facts["candidates"]}
+    assert rows["clm@64"]["inside_guards"] and not rows["clm@129"]["inside_guards"]
+    sentence = judged.facts["sentence"]
+    assert "the best challenger, clm@129, did not stay within its guards" in sentence
+    assert "points less probable than the base" in sentence and "(guard 2); no other was asked" in sentence
+    assert "no challenger" not in sentence
+    alone, _ = decided(monkeypatch, listener, tmp_path, judge, general=general)
+    assert "no challenger stayed within its guards" in alone.facts["sentence"]
+    assert "no other was asked" not in alone.facts["sentence"]
 
 
 def test_the_challenger_is_opened_once_for_a_supplied_test_too_and_what_it_gains_there_is_no_loss(

@@ -14,11 +14,13 @@ from shoptalk.errors import BaseModelError, ConfigError
 from shoptalk.evaluate.base_choice import MeasuredBase, Price, best_of
 from shoptalk.evaluate.bench import Bench, Guard, Measured
 from shoptalk.nn.encoder import Encoder, TextEncoder
+from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.records import ACCURACY, Reading
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.other_bases import check_bases
 from shoptalk.stages.world import World
+from shoptalk.tasks.general_cloze import GeneralCloze
 from shoptalk.tasks.judge import Final, Judge
 from tests.conftest import Listener, SmallWorld
 from tests.tiny import tiny_product
@@ -203,3 +205,28 @@ def test_of_equal_bases_the_first_is_the_best_and_a_loss_at_another_task_rules_o
     assert best_of([first, equal, better], bench) is better
     assert best_of([first, measured_base("c", 0.6, other_task=48.0)], bench) is first
     assert best_of([first, better], Bench("intent", {}, {}, {})) is first  # nothing to judge by
+
+
+def test_other_bases_are_read_by_the_judges_of_tasks_alone_for_what_is_not_trained_forgets_nothing(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("first", "second")):
+        tiny_language_model(seed).save(tmp_path / name, card="")
+    text = "The early ferry {} of the company goes from the old pier to the harbour and costs {} euros for each person."
+    (tmp_path / "texts").mkdir()
+    for number in range(60):
+        (tmp_path / "texts" / f"{number}.md").write_text(text.format(100 + number, 17 * number))
+    asked: list[str] = []
+    final = GeneralCloze.final
+
+    def noted(self: GeneralCloze, product: Any, **more: Any) -> Final:
+        asked.append(product.name)
+        return final(self, product, **more)
+
+    monkeypatch.setattr(GeneralCloze, "final", noted)
+    bases = (str(tmp_path / "first"), str(tmp_path / "second"))
+    config = load(bases=bases, task="language_model", other_tasks=("cloze",), budget="12ktok")
+    world = World(tmp_path / "run", config, listener)
+    baseline = baseline_stage(world, curate_stage(world, [tmp_path / "texts"], None, None, reads="lm"))
+    assert len(asked) == 1 and "general_cloze" in baseline.other_tasks
+    assert baseline.other_tasks.keys() - baseline.others[bases[1]].other_tasks.keys() == {"general_cloze"}

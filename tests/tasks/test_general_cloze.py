@@ -71,17 +71,33 @@ def test_the_models_own_bits_make_the_score() -> None:
     assert ((final > 0) & (final < 1)).all()
 
 
-@given(st.permutations(range(40)), st.sampled_from(["Leeds", "Wales", "nine", "forty"]))
+@given(st.permutations(range(40)))
 @settings(max_examples=20, deadline=None)
-def test_the_order_of_texts_changes_no_answer_and_what_has_no_name_or_number_gives_no_gap(
-    order: list[int], word: str
-) -> None:
+def test_the_order_of_texts_changes_no_answer_and_no_alternative_is_ever_in_the_pair(order: list[int]) -> None:
     texts = [(pair.a, pair.b) for pair in general_pairs()]
-    asked = {gap.before + gap.options[0] for gaps in general_gaps(texts) for gap in gaps}
+    asked = {gap.before + gap.options[0]: gap for gaps in general_gaps(texts) for gap in gaps}
     mixed = [texts[i] for i in order] + texts[len(order) :]
-    assert {gap.before + gap.options[0] for gaps in general_gaps(mixed) for gap in gaps} == asked
-    assert general_gaps([("Nothing of the kind stands in here.",)] * 9) == []
-    assert general_gaps([(f"The old train comes from {word}.",)] * 9) == []  # there is no alternative
+    again = {gap.before + gap.options[0]: gap for gaps in general_gaps(mixed) for gap in gaps}
+    assert again.keys() == asked.keys()
+    for place, gap in again.items():
+        (pair,) = {" ".join(text) for text in texts if any(sentence.startswith(place) for sentence in text)}
+        answer, *others = (option.strip() for option in gap.options)
+        assert len({answer, *others}) == len(gap.options) == OPTIONS
+        assert not any(other in pair for other in others)
+
+
+@pytest.mark.parametrize("words", ["Leeds Wales Paris Derby Essex Dover", "nine five four sixty forty fifty"])
+def test_what_has_no_name_or_number_gives_no_gap_nor_does_what_has_too_few_alternatives(words: str) -> None:
+    def told(some: list[str]) -> list[tuple[str]]:
+        return [(f"The old train comes from {word}.",) for word in some]
+
+    every = words.split()
+    (*gaps,) = general_gaps(told(every))
+    assert [gap.options[0].strip() for (gap,) in gaps] == every
+    assert all({option.strip() for option in gap.options} <= set(every) for (gap,) in gaps)
+    assert general_gaps(told(every[: OPTIONS - 1])) == []
+    assert general_gaps([*told(every), ("Nothing of the kind stands in here.",)]) == gaps
+    assert general_gaps(told([word[::-1].lower() for word in every])) == []
 
 
 @given(st.integers(0, 99), st.floats(-0.3, 0.3), st.floats(0.0, 0.3))

@@ -59,6 +59,12 @@ class Guards(Frozen):
         "interval lies lower",
     )
 
+    def sets_cloze(self) -> bool:
+        """Whether the guard of the cloze is set by hand. Where it is not, runs of versions that had none go on without
+        it.
+        """
+        return self.general_cloze != type(self)().general_cloze
+
 
 class CurateConfig(Frozen):
     """How sources are read."""
@@ -249,6 +255,13 @@ class Config(Frozen):
         return self.model_dump(
             exclude={"price_per_hour": True, "train": {"snapshot_seconds", "shard"}, "replay": {"sources"}}
         )
+
+    def of_decision(self, *, asks_general: bool) -> dict[str, Any]:
+        """The settings that a run's decision is kept with. The guard of the cloze is among them only where it is set by
+        hand and general text is asked (`asks_general`), so that what versions without it decided stands.
+        """
+        counts = asks_general and self.guards.sets_cloze()
+        return self.model_dump(exclude=None if counts else {"guards": {"general_cloze"}})
 
     def limits(self) -> Budget:
         """The budget, with the price of an hour where one is stated."""

@@ -42,11 +42,13 @@ def verdict(
     smallest_gain: float,
     settle_gain: float,
     n_clusters: int,
+    others_unasked: bool = False,
 ) -> Ruling:
     """`adopt`, `keep_base` or `inconclusive`.
 
     `guarded` maps the entries that must not be adopted to the reason (what got worse). `smallest_gain` (δ) and
-    `settle_gain` (g) are differences of the measure; `n_clusters` counts the independent examples.
+    `settle_gain` (g) are differences of the measure; `n_clusters` counts the independent examples. `others_unasked` is
+    whether there are challengers beside those of the estimate that were not asked what `guarded` tells of these.
 
     - adopt: an entry inside its guards whose lower end exceeds δ; the one with the largest gain among them.
     - keep_base: the best gain is at most 0, or its upper end is below δ, or no entry is inside its guards.
@@ -70,8 +72,12 @@ def verdict(
         return _verdict(_KEEP, "nothing was trained that could replace it", estimate, None)
     best = max(inside or range(len(estimate.entries)), key=lambda e: estimate.gain[e])
     reason = guarded.get(estimate.entries[best], "").rstrip(".")
+    left = "no challenger stayed within its guards"
+    if others_unasked:
+        left = f"the best challenger, {estimate.entries[best]}, did not stay within its guards"
+        reason = f"{reason}; no other was asked"
     if not inside and enough:
-        return _verdict(_KEEP, f"no challenger stayed within its guards: {reason}", estimate, best, however=True)
+        return _verdict(_KEEP, f"{left}: {reason}", estimate, best, however=True)
     if enough and (estimate.gain[best] <= 0 or estimate.high[best] < smallest_gain):
         return _verdict(_KEEP, _reason_to_keep(estimate, best, smallest_gain), estimate, best)
     examples, unit = estimate.measure.examples, estimate.measure.difference
@@ -85,7 +91,7 @@ def verdict(
         needed, settles = _labels_needed(estimate, best, smallest_gain, settle_gain, n_clusters)
         more = f" About {needed:,} {examples} would settle it if the true gain is {settles:g} {unit}."
     if not enough:
-        outside = f"no challenger stayed within its guards ({reason}), and " if not inside else ""
+        outside = f"{left} ({reason}), and " if not inside else ""
         why = f"{outside}{n_clusters} independent {examples} are too few to decide by (at least {FEWEST_CLUSTERS})"
     else:
         why = f"{estimate.n_examples:,} {examples} cannot tell if it is worth having ({smallest_gain:g} {unit})"

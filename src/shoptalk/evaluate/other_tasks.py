@@ -30,6 +30,11 @@ def _other_judges(bench: Bench) -> list[Judge]:
     return [one for one in bench.judges.values() if one is not bench.judge and len(one.tested) == 1]
 
 
+def told_beside(bench: Bench) -> str:
+    """What those are, for people: tasks by the names that settings have for them."""
+    return ", ".join(one.key if one.key in bench.judges else one.measure.name for one in read_beside(bench))
+
+
 def other_finals(bench: Bench, product: Product) -> dict[str, Final]:
     """A model's scores by the judges of `read_beside`, by their keys.
 
@@ -122,16 +127,18 @@ def _change(
 ) -> tuple[dict[str, Any], str]:
     """The numbers of a row, and the same in words."""
     scores, measure = shipped_over(before[judge.key], entry, after[judge.key], judge), judge.measure
-    change = decide.estimate(scores, seed=seed)
-    gain, interval = float(change.gain[0]), [float(change.low[0]), float(change.high[0])]
-    finding = measure.finding.format(adapted=measure.shown(float(change.adapted[0])), base=measure.shown(change.base))
+    estimate = decide.estimate(scores, seed=seed)
+    gain, interval = float(estimate.gain[0]), [float(estimate.low[0]), float(estimate.high[0])]
+    finding = measure.finding.format(
+        adapted=measure.shown(float(estimate.adapted[0])), base=measure.shown(estimate.base)
+    )
     row = {
         "metric": measure.name,
-        "base": change.base,
-        "adapted": float(change.adapted[0]),
+        "base": estimate.base,
+        "adapted": float(estimate.adapted[0]),
         "gain": gain,
         "interval": interval,
-        "n_examples": change.n_examples,
+        "n_examples": estimate.n_examples,
     }
     return row, f"{measure.trained} ({entry}) {finding} ({_told(gain, interval, measure, base)})"
 

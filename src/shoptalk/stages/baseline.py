@@ -64,8 +64,9 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     bench = bench_for(world, ground, make_judges((config.task, *config.other_tasks), ground))
     if bench.judge is not None and bench.judge.remark is not None:
         world.report.say(f"baseline: {bench.judge.remark}")
-    settings = _settings(world, bench, product.kind)
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}
+    bench = _as_earlier(world, bench, product.kind, parents)
+    settings = _settings(world, bench, product.kind)
     folder, key = world.run / "baseline", key_of(kind="baseline", config=settings, parents=parents)
     if open_artifact(folder, key=key) is None:
         world.report.say(f"baseline: measuring {world.base_name} as it is")
@@ -93,6 +94,16 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
             pool_tokens=int(timing.detail["pool_tokens"]),
         )
     return replace(first, others=measure_others(world, bench, product.kind, beside=final))
+
+
+def _as_earlier(world: World, bench: Bench, kind: Kind, parents: Mapping[str, str]) -> Bench:
+    """The bench without general text where the run's baseline is one of a version that did not ask it, so that such a
+    run goes on as it began; a guard that is set by hand is asked all the same.
+    """
+    earlier = replace(bench, general=None)
+    key = key_of(kind="baseline", config=_settings(world, earlier, kind), parents=parents)
+    began = bench.general is not None and open_artifact(world.run / "baseline", key=key) is not None
+    return earlier if began and not world.config.guards.sets_cloze() else bench
 
 
 def _settings(world: World, bench: Bench, kind: Kind) -> dict[str, Any]:

@@ -9,16 +9,15 @@ import numpy as np
 from shoptalk import decide
 from shoptalk.artifact import append_json
 from shoptalk.evaluate import bench, labelfree
-from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
-from shoptalk.evaluate.climb import climb, heads_facts, ladder_facts
-from shoptalk.evaluate.other_tasks import forgotten, general_change, other_changes, other_finals
-from shoptalk.objectives.recipe import replay_sentence
+from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, best_of, looks_over_best
+from shoptalk.evaluate.climb import climb, heads_facts
+from shoptalk.evaluate.other_tasks import forgotten, general_change, other_changes, other_finals, told_beside
+from shoptalk.evaluate.verdict_facts import judged_facts, judged_sentence, unjudged_facts
 from shoptalk.probes import retrieval
 from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import needs_of
 from shoptalk.tasks.judge import Final, Judge, Score
 
 
@@ -111,78 +110,68 @@ def decide_stage(
 def _judged(
     world: World, baseline: Baseline, judge: Judge, entries: Sequence[Entry], outside: dict[str, str]
 ) -> Judged:
-    config = world.config
-    bases = all_bases(world, baseline)
+    config, bases = world.config, all_bases(world, baseline)
     base = best_of(bases, baseline.bench)
     looks = looks_over_best(base, bases, judge, {entry.name: entry.measured for entry in entries})
-    estimate = decide.estimate(looks, seed=config.seed)
-    beside = base_rows(base, bases, judge, c=estimate.c if entries else None, seed=config.seed) if bases[1:] else []
-    heads, compared, shown, looked = None, None, looks, estimate
+    looked = decide.estimate(looks, seed=config.seed)
+    beside = base_rows(base, bases, judge, c=looked.c if entries else None, seed=config.seed) if bases[1:] else []
+    best, compared, estimate, unasked, heads = None, None, looked, False, None
     if entries:
-        inside = [i for i, entry in enumerate(entries) if entry.name not in outside] or range(len(entries))
-        place = max(inside, key=lambda i: estimate.gain[i])
-        best, plain_gain = entries[place], float(estimate.gain[place])
-        compared = _compared(world, baseline, judge, base, best, c=estimate.c)
-        outside = forgotten(compared.general, entry=best.name) | outside  # what looks have seen is told first
-        heads, shown = heads_facts(compared.base, compared.adapted, plain_gain, judge), compared.scores
-        if judge.test is not None:
-            estimate = decide.estimate_on_test(_read_test(world, judge, base, best, compared), seed=config.seed)
-        else:
-            estimate = decide.estimate_chosen(compared.scores, c=estimate.c, seed=config.seed)
-    rows = _candidate_rows(baseline, entries, outside, looked)
-    outside = {name: why for name, why in outside.items() if name in estimate.entries}
-    others, general = (compared.others, compared.general) if compared else ((), None)
-    verdict = decide.verdict(
+        inside = [i for i, entry in enumerate(entries) if entry.name not in outside]
+        place = max(inside or range(len(entries)), key=lambda i: looked.gain[i])
+        best = entries[place]
+        compared = _compared(world, baseline, judge, base, best, c=looked.c)
+        estimate = _as_shipped(world, judge, base, best, compared)
+        heads = heads_facts(compared.base, compared.adapted, float(looked.gain[place]), judge)
+        forgets = forgotten(compared.general, entry=best.name)
+        outside, unasked = forgets | outside, bool(forgets) and len(inside) > 1  # what looks have seen is told first
+    ruling = decide.verdict(
         estimate,
-        guarded=outside,
+        guarded={name: why for name, why in outside.items() if name in estimate.entries},
         smallest_gain=config.smallest_gain * judge.measure.point,
         settle_gain=config.settle_gain * judge.measure.point,
         n_clusters=estimate.n_clusters,
+        others_unasked=unasked,
     )
-    chosen = next((entry for entry in entries if entry.name == verdict.entry), None)
-    adopted, on_test = verdict.decision.choice == "adopt", bool(judge.test and entries)
-    ladder = _ladder(baseline, base, compared, judge, adopted=adopted, seed=config.seed)
-    candidate = chosen.candidate if chosen else None
-    sentences = [
-        decide.brought(ladder, verdict, candidate=candidate, guarded=bool(outside), on_test=on_test),
-        verdict.conclusion,
-        bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
-        replay_sentence((entry.candidate for entry in entries), candidate),
-        *(row["sentence"] for row in (*others, general) if row),
-        judge.remark,
-    ]
-    facts = {
-        "choice": verdict.decision.choice,
-        "objective": chosen.candidate if chosen else None,
-        "entry": chosen.name if chosen else None,
-        "task": judge.key,
-        "metric": judge.measure.name,
-        "measure": judge.measure.told(),
+    candidate = best.candidate if best else None
+    ladder = _ladder(baseline, base, compared, judge, adopted=ruling.decision.choice == "adopt", seed=config.seed)
+    others, general = (compared.others, compared.general) if compared else ((), None)
+    sentence = judged_sentence(
+        judge,
+        ruling,
+        ladder,
+        candidate=candidate,
+        trained=[entry.candidate for entry in entries],
+        guarded=best is not None and best.name in outside,
+        bases=beside,
+        others=[*others, *([general] if general else [])],
+    )
+    facts = judged_facts(judge, estimate, ruling, ladder, candidate=candidate) | {
         "base_model": base.name,
-        "base": verdict.base,
-        "adapted": verdict.adapted,
-        "gain": verdict.gain,
-        "interval": None if verdict.interval is None else list(verdict.interval),
-        "confidence": decide.CONFIDENCE,
-        "n_examples": estimate.n_examples,
-        "n_draws": estimate.n_draws,
-        "shots": None,  # heads learn from all labels but those that a draw tests
-        "labels_needed": verdict.labels_needed,
-        "sentence": " ".join(filter(None, sentences)),
-        "rule": verdict.decision.rule,
+        "sentence": sentence,
         "smallest_gain": config.smallest_gain * judge.measure.point,
         "heads": heads,
-        **ladder_facts(ladder),
-        "on_test": on_test,
-        "candidates": rows,
+        "candidates": _candidate_rows(baseline, entries, outside, looked),
         **({"bases": beside} if beside else {}),
         **({"other_tasks": list(others)} if others else {}),
         **({"general_cloze": dict(general)} if general else {}),
     }
-    parts: list[dict[str, Any]] = []
-    if chosen and judge.classes is not None:
-        parts = bench.per_class(judge.classes, shown.tested, shown.values[0], shown.values[1])
-    return Judged(verdict.decision.choice, chosen, facts, parts, base, compared if chosen else None)
+    return Judged(ruling.decision.choice, best, facts, _parts(judge, compared), base, compared)
+
+
+def _as_shipped(world: World, judge: Judge, base: MeasuredBase, entry: Entry, compared: Compared) -> decide.Estimate:
+    """What the entry brings as it would be shipped; on the supplied test where there is one."""
+    if judge.test is not None:
+        return decide.estimate_on_test(_read_test(world, judge, base, entry, compared), seed=world.config.seed)
+    return decide.estimate_chosen(compared.scores, c=compared.c, seed=world.config.seed)
+
+
+def _parts(judge: Judge, compared: Compared | None) -> list[dict[str, Any]]:
+    """The rows of each class, where the judge knows classes and something was trained."""
+    if compared is None or judge.classes is None:
+        return []
+    shown = compared.scores
+    return bench.per_class(judge.classes, shown.tested, shown.values[0], shown.values[1])
 
 
 def _ladder(
@@ -209,16 +198,17 @@ def _compared(
     with world.profile.part("heads"):
         adapted = judge.final(challenger, beside=baseline.final)
     bench.finite(adapted.scores, judge)
-    if base.other_tasks:
-        world.report.say(f"decide: measuring it at {', '.join(base.other_tasks)}")
+    if beside := told_beside(baseline.bench):
+        world.report.say(f"decide: measuring it at {beside}")
     with world.profile.part("other tasks"):
         after = other_finals(baseline.bench, challenger)
     if judge.test is not None:
         with world.profile.part("test"):
             on_test = judge.test.scores(challenger, adapted)
-    read, name, seed = baseline.bench, entry.name, config.seed
-    others = other_changes(read, base.other_tasks, after, base=base.name, entry=name, seed=seed)
-    general = general_change(read, baseline.other_tasks, after, base=world.base_name, entry=name, seed=seed)
+    others = other_changes(baseline.bench, base.other_tasks, after, base=base.name, entry=entry.name, seed=config.seed)
+    general = general_change(
+        baseline.bench, baseline.other_tasks, after, base=world.base_name, entry=entry.name, seed=config.seed
+    )
     scores = bench.shipped_over(base.final, entry.name, adapted, judge)
     return Compared(scores, base.final, adapted, c, others, general, on_test)
 
@@ -262,32 +252,14 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
         finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
-    needs = needs_of(world.config.task)
-    sentence = (
-        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
-        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
-    )
-    facts = {
-        "choice": "inconclusive",
-        "objective": best.candidate if best else None,
-        "entry": best.name if best else None,
-        "task": world.config.task,
-        "metric": labelfree.NAME if known else None,
-        "ranking": list(ranking),
-        "base_model": world.base_name,
-        "base": None,
-        "adapted": None,
-        "gain": None,
-        "interval": None,
-        "confidence": None,
-        "n_examples": 0,
-        "n_draws": 0,
-        "shots": None,
-        "labels_needed": needs.labels,
-        "sentence": sentence,
-        "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
-        "candidates": _candidate_rows(baseline, entries, outside, None),
-    }
+    facts = unjudged_facts(
+        world.config.task,
+        candidate=best.candidate if best else None,
+        entry=best.name if best else None,
+        ranking=ranking,
+        known=bool(known),
+        finding=finding,
+    ) | {"base_model": world.base_name, "candidates": _candidate_rows(baseline, entries, outside, None)}
     return Judged("inconclusive", best, facts, [], all_bases(world, baseline)[0])
 
 

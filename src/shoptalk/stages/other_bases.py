@@ -5,6 +5,7 @@ another base gives for nothing.
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from shoptalk.artifact import create, key_of, open_artifact, write_text
@@ -67,6 +68,7 @@ def measure_others(world: World, bench: Bench, kind: Kind, *, beside: Final | No
     if refs and bench.judge is None:
         world.report.say(f"baseline: nothing to compare bases by without labels; {', '.join(refs)} left out")
         return {}
+    bench = replace(bench, general=None)  # what is not trained forgets nothing
     return {ref: _measured(world, bench, kind, ref, number, beside) for number, ref in enumerate(refs, start=2)}
 
 
