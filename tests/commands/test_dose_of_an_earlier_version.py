@@ -82,6 +82,7 @@ def test_a_finished_run_of_an_earlier_version_is_dosed_and_adapted_again_and_not
     again = adapt([earlier / "documents.jsonl"], out=run, config=config(earlier / "base"), report=listener)
     assert (again.choice, again.gain, again.general_cloze) == (verdict.choice, verdict.gain, None)
     assert (run / KEPT[0]).read_bytes() == before[KEPT[0]]
+    assert "baseline: general text was not asked when this run began, and is not asked now" in listener.said
 
 
 def test_a_guard_that_is_set_by_hand_is_asked_in_a_folder_of_an_earlier_version_too(

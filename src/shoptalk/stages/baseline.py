@@ -102,8 +102,12 @@ def _as_earlier(world: World, bench: Bench, kind: Kind, parents: Mapping[str, st
     """
     earlier = replace(bench, general=None)
     key = key_of(kind="baseline", config=_settings(world, earlier, kind), parents=parents)
-    began = bench.general is not None and open_artifact(world.run / "baseline", key=key) is not None
-    return earlier if began and not world.config.guards.sets_cloze() else bench
+    asks = bench.general is not None and bench.judge is not None  # else it is no part of the key
+    began = asks and open_artifact(world.run / "baseline", key=key) is not None
+    if not began or world.config.guards.sets_cloze():
+        return bench
+    world.report.say("baseline: general text was not asked when this run began, and is not asked now")
+    return earlier
 
 
 def _settings(world: World, bench: Bench, kind: Kind) -> dict[str, Any]:
