@@ -8,7 +8,7 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import append_json
-from shoptalk.evaluate import bench, labelfree
+from shoptalk.evaluate import bench, compressor, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, bases_sentence, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, heads_facts, ladder_facts
 from shoptalk.evaluate.other_tasks import forgotten, general_change, other_changes, other_finals
@@ -123,6 +123,7 @@ def _judged(
         place = max(inside, key=lambda i: estimate.gain[i])
         best, plain_gain = entries[place], float(estimate.gain[place])
         compared = _compared(world, baseline, judge, base, best, c=estimate.c)
+        outside = compressor.behind(judge, compared.adapted, best.name) | outside
         outside = forgotten(compared.general, entry=best.name) | outside  # what looks have seen is told first
         heads, shown = heads_facts(compared.base, compared.adapted, plain_gain, judge), compared.scores
         if judge.test is not None:
@@ -178,6 +179,7 @@ def _judged(
         **({"bases": beside} if beside else {}),
         **({"other_tasks": list(others)} if others else {}),
         **({"general_cloze": dict(general)} if general else {}),
+        **compressor.beside(judge, compared.adapted if compared else None),
     }
     parts: list[dict[str, Any]] = []
     if chosen and judge.classes is not None:
