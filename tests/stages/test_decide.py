@@ -18,8 +18,10 @@ from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.decide import Judged, decide_stage
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World
+from shoptalk.tasks.compressor import Compressed
 from shoptalk.tasks.general_cloze import GeneralCloze, general_cloze
 from shoptalk.tasks.judge import Final
+from shoptalk.tasks.language_model import MEASURE
 from tests.conftest import Listener
 from tests.evaluate.test_bench import Lengths
 from tests.evaluate.test_other_tasks import Risen, bench_of
@@ -163,3 +165,31 @@ def test_the_challenger_is_opened_once_for_a_supplied_test_too_and_what_it_gains
     assert judged.facts["on_test"] and judged.facts["gain"] == pytest.approx(2.0)
     assert opened == [str(tmp_path / "clm-9" / "encoder"), "tiny"]
     assert len((tmp_path / "test_reads.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("bits", "enough"), [(4.5, True), (3.5, True), (3.5, False)])
+def test_a_young_model_is_adopted_only_where_it_takes_fewer_bits_than_a_compressor(
+    bits: float, enough: bool, monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    before = -5.0 + 0.1 * np.random.default_rng(0).normal(size=(1, 40))
+    judge = Risen("goal", before, before + 1.0)  # some 5 bits, and 4 after the training
+    judge.measure, judge.cluster = MEASURE, np.arange(40)
+    judge.compressor = Compressed(bits, 1000, 9000)
+    monkeypatch.setattr("shoptalk.decide.adoption.FEWEST_CLUSTERS", 10 if enough else 100)
+    judged, _ = decided(monkeypatch, listener, tmp_path, judge)
+    adapted, inside = judged.facts["adapted"], bits == 4.5
+    assert judged.choice == ("adopt" if inside else "keep_base" if enough else "inconclusive")
+    expected = {"name": "xz", "value": bits, "n_bytes": 1000, "primed_bytes": 9000, "inside": inside}
+    assert judged.facts["compressor"] == expected | {"adapted": pytest.approx(adapted)}
+    (row,) = judged.facts["candidates"]
+    why = f"xz, which learns nothing, takes 3.500 bits a byte of the same texts, the trained model {adapted:.3f} bits: "
+    assert row["inside_guards"] is inside and row["why_not"].startswith("" if inside else why)
+    assert (why in judged.facts["sentence"]) is not inside
+    assert ("begin from smollm2" in judged.facts["sentence"]) is not inside
+
+
+def test_where_no_compressor_is_asked_the_verdict_says_nothing_of_one(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, tmp_path: Path
+) -> None:
+    judged, _ = decided(monkeypatch, listener, tmp_path, rising("goal", 1.0))
+    assert "compressor" not in judged.facts and "xz" not in judged.facts["sentence"]

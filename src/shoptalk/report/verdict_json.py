@@ -210,6 +210,23 @@ class GeneralChange(Published):
     """The same for people."""
 
 
+class CompressorBeside(Published):
+    """A general compressor, which learns nothing, on the texts that a trained language model is judged by."""
+
+    name: str
+    """Of the compressor."""
+    value: float
+    """Bits that it takes per byte of the texts, with the training documents before them."""
+    adapted: float
+    """Bits that the challenger takes."""
+    n_bytes: int
+    """Of the texts."""
+    primed_bytes: int
+    """Of the training documents before them."""
+    inside: bool
+    """Whether the challenger takes fewer."""
+
+
 class PeopleAnswered(Published):
     """What a person's answers say, where the two systems were told apart by asking (`shoptalk ask`)."""
 
@@ -278,6 +295,9 @@ class Verdict(Published):
     general_cloze: GeneralChange | None = None
     """What a language model has forgotten of everyday names and numbers; absent where nothing was trained or judged,
     of other models, of random weights, and in earlier runs."""
+    compressor: CompressorBeside | None = None
+    """What a language model that began with random weights must take fewer bits than; absent where nothing was trained
+    or judged, of all other models, and in earlier runs."""
     base: float | None
     """The base's value, in the measure's unit: accuracies in per cent."""
     adapted: float | None

@@ -145,7 +145,6 @@ def _measured(
     with world.profile.part("looks"):
         measured = measure(observed, bench)
     seconds = time.perf_counter() - begun
-    rate = product.units(bench.items or bench.sample) / seconds
     embedding = seconds / max(1, len(bench.items)) if isinstance(product, Embedder) else 0.0
     begun, final = time.perf_counter(), None
     if bench.judge is not None:
@@ -158,10 +157,10 @@ def _measured(
         other_tasks = other_finals(bench, observed)
     begun -= embedding * sum(len(judge.items) for judge in read_beside(bench))
     detail = {
-        "tokens_per_second": rate,
         "pool_tokens": product.units(bench.pool) if isinstance(product, Embedder) else 0,
         "final_seconds": final_seconds,
         "other_seconds": time.perf_counter() - begun,
+        "tokens_per_second": product.units(bench.items or bench.sample) / seconds,
         "price": price_of(product, bench.sample).model_dump(),
     }
     timing = Reading(key="baseline", name="measuring the base", value=seconds, unit="s", n=1, detail=detail)
@@ -181,12 +180,12 @@ def ground_of(world: World, curated: Curated, kind: Kind) -> Ground:
         seed=world.config.seed,
         pairs=curated.pairs,
         random=lm_size_of(world.base_name) is not None or from_seed(world.base_name),
+        young=began_as(world.config.base) is not None,
     )
 
 
 def bench_for(world: World, ground: Ground, judges: Mapping[str, Judge]) -> Bench:
     """The run's bench, with a random sample of its training items."""
-    guards = world.config.guards
     sample = tuple(ground.train.items[i] for i in sampled(ground.train, SAMPLE, seed=world.config.seed, epoch=0))
-    limits = guards.model_dump(exclude=set() if began_as(world.config.base) is None else OF_GENERAL_TEXT)
+    limits = world.config.guards.model_dump(exclude=OF_GENERAL_TEXT if ground.young else set())
     return make_bench(ground, judges, goal=world.config.task, sample=sample, limits=limits)

@@ -8,7 +8,7 @@ import numpy as np
 
 from shoptalk import decide
 from shoptalk.artifact import append_json
-from shoptalk.evaluate import bench, labelfree
+from shoptalk.evaluate import bench, compressor, labelfree
 from shoptalk.evaluate.base_choice import MeasuredBase, base_rows, best_of, looks_over_best
 from shoptalk.evaluate.climb import climb, heads_facts
 from shoptalk.evaluate.other_tasks import forgotten, general_change, other_changes, other_finals, told_beside
@@ -123,8 +123,8 @@ def _judged(
         compared = _compared(world, baseline, judge, base, best, c=looked.c)
         estimate = _as_shipped(world, judge, base, best, compared)
         heads = heads_facts(compared.base, compared.adapted, float(looked.gain[place]), judge)
-        forgets = forgotten(compared.general, entry=best.name)
-        outside, unasked = forgets | outside, bool(forgets) and len(inside) > 1  # what looks have seen is told first
+        late = forgotten(compared.general, entry=best.name) | compressor.behind(judge, compared.adapted, best.name)
+        outside, unasked = late | outside, bool(late) and len(inside) > 1  # what looks have seen is told first
     ruling = decide.verdict(
         estimate,
         guarded={name: why for name, why in outside.items() if name in estimate.entries},
@@ -155,6 +155,7 @@ def _judged(
         **({"bases": beside} if beside else {}),
         **({"other_tasks": list(others)} if others else {}),
         **({"general_cloze": dict(general)} if general else {}),
+        **compressor.beside(judge, compared.adapted if compared else None),
     }
     return Judged(ruling.decision.choice, best, facts, _parts(judge, compared), base, compared)
 

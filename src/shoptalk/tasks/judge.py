@@ -17,6 +17,7 @@ from shoptalk.decide import FOLDS
 from shoptalk.nn.heads.kind_answers import Seen, load_seen, save_seen
 from shoptalk.nn.product import Kind
 from shoptalk.records import Example, Measure, Pair
+from shoptalk.tasks.compressor import Compressed
 from shoptalk.text.corpus import Corpus
 
 LOOKS = 20
@@ -49,6 +50,8 @@ class Ground:
     """Questions and the passages of `train` that answer them, given or mined."""
     random: bool = False
     """Whether weights of the base, or a part of them, are random."""
+    young: bool = False
+    """Whether they were when it began, however much it has been trained since."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,8 @@ class Judge(ABC):
     """A sentence for people, where the examples are not what was asked for."""
     untrained: Untrained | None = None
     """Where the base is no rival, since its weights are random: what a challenger must not fall below instead."""
+    compressor: Compressed | None = None
+    """The same of a language model, on the texts that `final` reads: what it must take fewer bits than."""
 
     @property
     def looked(self) -> str:

@@ -4,7 +4,8 @@ Bits per byte are the model's cross-entropy over a text's UTF-8 bytes, so that m
 (Gao et al. 2020, "The Pile", section 3.1). Documents are what is resampled: of each a piece is read, from its first
 passage or turn on, a short one at every look and a longer one for the verdict. All pieces together count as one text,
 so that a short document weighs less than a long one. The first token of each is read and not foretold: bits are those
-of what follows it, bytes those of the whole.
+of what follows it, bytes those of the whole. A model that began with random weights must take fewer of them than a
+general compressor, which needs no training (`compressor.py`).
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from shoptalk.errors import InputError
 from shoptalk.nn.product import Scorer
 from shoptalk.probes.bits_per_byte import per_mean_byte
 from shoptalk.records import Measure
+from shoptalk.tasks.compressor import NAME, Compressed, compressed
 from shoptalk.tasks.judge import Final, Ground, Judge, Score
 from shoptalk.text.corpus import PARTED_BY, Corpus
 
@@ -53,6 +55,7 @@ class LanguageModelJudge(Judge):
     items: tuple[str, ...]
     longer: tuple[str, ...]
     remark: str | None = None
+    compressor: Compressed | None = None
 
     def look(self, product: Scorer) -> Score:
         """Of each short piece, minus its bits over the mean of bytes: their mean is minus the bits per byte of all."""
@@ -78,6 +81,8 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
             f"sources' documents happened to be held out. About {ENOUGH} documents are enough for a verdict: give a "
             "file or a line of JSON Lines for each, not all of them in one."
         )
+    rival = compressed(ground.train.texts, pieces) if ground.young else None
+    remarks = (remark_on(len(pieces), "documents", ENOUGH, random=ground.random), rival and _told(rival))
     return LanguageModelJudge(
         key="language_model",
         measure=MEASURE,
@@ -85,7 +90,15 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
         cluster=np.arange(len(pieces)),
         items=tuple(beginnings(ground.held_out, characters=LOOKED_AT, seed=ground.seed)),
         longer=tuple(pieces),
-        remark=remark_on(len(pieces), "documents", ENOUGH, random=ground.random),
+        remark=" ".join(filter(None, remarks)) or None,
+        compressor=rival,
+    )
+
+
+def _told(rival: Compressed) -> str:
+    return (
+        f"Without any training, {NAME} takes {MEASURE.shown(rival.bits_per_byte)} a byte of the same texts, with "
+        f"{rival.primed:,} bytes of the training documents before them."
     )
 
 

@@ -170,6 +170,7 @@ def collect(
         guards=(
             *(row for entry in entries for row in _guards(baseline, entry)),
             *_general_cloze(verdict),
+            *_compressor(verdict),
             *(_over_fitting(baseline, entry.name, entry.alarm) for entry in entries if entry.alarm is not None),
         ),
         cost=_cost(world.profile, verdict.spent, [row for log in logs.values() for row in log]),
@@ -322,6 +323,15 @@ def _general_cloze(verdict: Verdict) -> list[GuardRow]:
         return []
     limit = read.limit - (read.interval[1] - read.gain)
     return [GuardRow(entry=verdict.entry, name="forgetting (cloze)", change=read.gain, limit=limit, inside=read.inside)]
+
+
+def _compressor(verdict: Verdict) -> list[GuardRow]:
+    """How many bits per byte the challenger takes less than a general compressor."""
+    read = verdict.compressor
+    if read is None or verdict.entry is None:
+        return []
+    name, saved = f"bits fewer than {read.name}", read.value - read.adapted
+    return [GuardRow(entry=verdict.entry, name=name, change=saved, limit=0.0, inside=read.inside, unit="bits")]
 
 
 def _in_unit(row: GuardRow, unit: str) -> GuardRow:
