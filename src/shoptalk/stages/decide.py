@@ -18,7 +18,7 @@ from shoptalk.records import ACCURACY
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.entry import Entry
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import needs_of
+from shoptalk.tasks import needs_of, unjudged
 from shoptalk.tasks.judge import Final, Judge, Score
 
 
@@ -144,7 +144,7 @@ def _judged(
     ladder = _ladder(baseline, base, compared, judge, adopted=adopted, seed=config.seed)
     candidate = chosen.candidate if chosen else None
     sentences = [
-        decide.brought(ladder, verdict, candidate=candidate, guarded=bool(outside), on_test=on_test),
+        decide.brought(ladder, verdict, candidate=candidate, guarded=bool(outside), on_test=on_test, base=base.name),
         verdict.conclusion,
         bases_sentence(beside, judge, adopted=adopted).strip() if beside else "",
         replay_sentence((entry.candidate for entry in entries), candidate),
@@ -261,12 +261,8 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         why = labelfree.unranked(baseline.kind, probed=bool(baseline.bench.probes))
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
-        finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
-    needs = needs_of(world.config.task)
-    sentence = (
-        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
-        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
-    )
+        finding = "Nothing that was trained stayed within its guards."
+    sentence = unjudged(world.config.task, world.config.candidates, finding, trained=bool(entries))
     facts = {
         "choice": "inconclusive",
         "objective": best.candidate if best else None,
@@ -283,7 +279,7 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         "n_examples": 0,
         "n_draws": 0,
         "shots": None,
-        "labels_needed": needs.labels,
+        "labels_needed": needs_of(world.config.task).labels,
         "sentence": sentence,
         "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
         "candidates": _candidate_rows(baseline, entries, outside, None),
