@@ -181,3 +181,12 @@ def test_of_a_language_model_people_are_told_what_the_model_does_and_that_less_i
     assert kept.endswith("Training the model with clm brought a gain of -0.010 bits (-0.020 to +0.001).")
     worse = brought(steps, a_ruling("keep_base", -0.394, (-0.406, -0.382)), candidate="clm")
     assert worse.endswith("Training the model with clm cost 0.394 bits (0.382 to 0.406).")
+
+
+def test_where_a_base_that_needs_no_training_is_best_the_first_sentence_says_to_use_it() -> None:
+    steps = a_ladder(24.5, 51.0, 27.4, steps=("plain head", "another base", "adapted encoder"), counted=1)
+    ruling = a_ruling("keep_base", -23.7, (-30.8, -16.5))
+    assert brought(steps, ruling, candidate="simclr", base="hog").startswith(
+        "Use hog, which needs no training: on it the assistant answers 51.0 %"
+    )
+    assert brought(steps, ruling, candidate="simclr", base="mpnet").startswith("On another base the assistant")

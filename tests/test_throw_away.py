@@ -166,7 +166,7 @@ def test_without_labels_another_task_is_no_stand_in_for_the_goal(
     config = config_for(tiny_base, candidates=("spread", "none"), other_tasks=("evenness",))
     verdict = adapt([world.conversations], out=tmp_path / "run", config=config, report=listener).told()
     assert (verdict["choice"], verdict["gain"]) == ("inconclusive", None)
-    assert "needs labelled messages and an encoder, and this run does not have both" in verdict["sentence"]
+    assert "needs labelled messages, and this run has none" in verdict["sentence"]
     assert all("evenness" in row["readings"] for row in verdict["candidates"])
 
 

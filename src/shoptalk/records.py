@@ -213,6 +213,9 @@ class Measure(Published):
     """What is trained: the assistant rests on an "encoder", and a language "model" stands for itself."""
     grows: bool = True
     """Whether more examples in the sources are more that it is measured on; a language model reads 125 at most."""
+    by_cluster: bool = False
+    """Whether independent examples are what people count: a picture with its captions is one, asked in both directions.
+    """
 
     @property
     def who(self) -> str:
@@ -282,6 +285,9 @@ class Look(Frozen):
     """With which it is written."""
     merge: float | None = None
     """Of an average with the base's weights, the share of the trained ones."""
+    base: str | None = None
+    """Of several bases the one that the gain is over, which is the one that is trained: the verdict's may be another.
+    """
 
     @property
     def entry(self) -> str:

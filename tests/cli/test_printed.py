@@ -39,6 +39,16 @@ def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things
     assert lines[-2:] == [f"encoder to serve: {RUN / 'encoder'}", f"report: {RUN / 'report.html'}"]
 
 
+def test_where_only_random_weights_are_kept_neither_is_said_to_be_worth_serving() -> None:
+    kept = verdict(choice="inconclusive", base_model="scratch:resnet-mini+minilm")
+    line = printed.verdict(kept, RUN, drops={}).splitlines()[-2]
+    assert line.startswith("encoder to serve: neither is worth serving yet: the base's weights are random")
+    assert "would change that" in line and str(RUN / "candidate" / "encoder") in line
+    for told, accepted in ((kept, True), (kept | {"choice": "adopt"}, False), (kept | {"base_model": "hog"}, False)):
+        lines = printed.verdict(told, RUN, drops={}, accepted=accepted).splitlines()
+        assert lines[-2] == f"encoder to serve: {RUN / 'encoder'}"
+
+
 def test_a_verdict_has_a_line_for_each_step_of_its_ladder_in_the_units_of_its_measure() -> None:
     def step(name: str, value: float, gain: float | None) -> dict[str, Any]:
         ends = None if gain is None else [gain - 1, gain + 1]

@@ -16,6 +16,7 @@ from shoptalk.commands.translate import (
     finetune_translation,
     hold_out,
     left_as_they_are,
+    no_nearer,
     read_pairs_apart,
     young_spec,
 )
@@ -258,3 +259,10 @@ def test_a_text_that_the_model_cannot_read_whole_is_told(tmp_path: Path) -> None
     assert len(told) == 1 and f"1 of 2 texts have more than the {product.room:,} tokens" in told[0]
     assert "the first is number 2: “a dog" in told[0] and "Give them in parts." in told[0]
     assert shoptalk.translate(tmp_path, ["a dog"], say=told.append) and len(told) == 1
+
+
+def test_translations_that_do_not_beat_the_untouched_sources_are_said_to_be_no_nearer() -> None:
+    assert no_nearer(14.7, 13.0, 16.4) == (
+        " So its translations are no nearer to the references than the sources left as they are."
+    )
+    assert "not shown to be nearer" in no_nearer(17.0, 15.0, 16.4) and no_nearer(30.0, 25.0, 16.4) == ""

@@ -190,3 +190,9 @@ def test_a_look_at_a_measure_that_names_its_unit_says_it_once_with_the_decimals_
     with Console(console) as shown:
         shown.looked(bits.model_copy(update={"gain": -0.3, "interval": (-0.4, -0.2)}))
     assert "-0.300 (-0.400 to -0.200) worse in bits per byte over the base so far" in file.getvalue()
+
+
+def test_of_several_bases_a_look_names_the_one_that_its_gain_is_over() -> None:
+    rich, file = pipe()
+    Console(rich).looked(LOOK.model_copy(update={"base": "scratch:resnet-mini"}))
+    assert "points of 5-shot accuracy over scratch:resnet-mini so far" in file.getvalue()

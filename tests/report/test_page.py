@@ -309,6 +309,35 @@ def test_each_base_stands_with_its_gain_its_time_for_a_message_and_its_weights()
     assert "their price" not in full_page()
 
 
+def over_another_base(start: dict[str, float] | None) -> str:
+    told = facts()
+    told["verdict"]["base_model"] = "hog"
+    told["verdict"]["bases"] = [
+        {"base": name, "head": "linear", "value": value, "gain": gain, "interval": None, "best": best,
+         "ms_per_message": None, "megabytes": None, "threads": None}
+        for name, value, gain, best in (("scratch:resnet-mini", 25.3, None, False), ("hog", 51.9, 26.6, True))
+    ]  # fmt: skip
+    told["curves"] = [curve("simclr", {16: -24.5, 31: -23.3}, False)]
+    if start is not None:
+        told["curves"][0]["start"] = start
+    return visible(render(told))
+
+
+def test_curves_over_a_base_that_was_not_trained_start_at_what_the_trained_one_gains_over_it() -> None:
+    page = over_another_base({"gain": -26.6, "low": -35.8, "high": -17.4})
+    assert "Gains are over hog, the best of the bases; what was trained is scratch:resnet-mini" in page
+    assert "so all start there, at −26.6 points." in page and "All start at" not in page
+    assert "lines begin at a checkpoint" in over_another_base(None)
+    assert "All start at the base model, at no gain." in full_page()
+
+
+def test_a_page_about_random_weights_that_nothing_replaced_says_that_neither_is_worth_serving() -> None:
+    told = facts()
+    told["verdict"] |= {"choice": "inconclusive", "base_model": "scratch:resnet-mini+minilm"}
+    page = visible(render(told))
+    assert "Neither is worth serving yet: the base's weights are random" in page and "Stay with the base" not in page
+
+
 def test_a_run_without_labels_has_no_gains_and_says_so() -> None:
     source = visible(render(unlabelled()))
     assert "There was nothing to measure a gain on. So there is no curve of gains." in source

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoptalk.report.charts import Axis, make_axis
-from shoptalk.report.facts_json import ClassGain, CurvePoint, GainCurve, GuardRow
+from shoptalk.report.facts_json import ClassGain, CurvePoint, CurveStart, GainCurve, GuardRow
 from shoptalk.report.figures import Fact, breaking, embedded, fig
 from shoptalk.report.lines import Point, read_curve, thin
 from shoptalk.report.markup import clean, el
@@ -100,6 +100,9 @@ def test_a_curve_starts_at_the_base_and_leaves_out_what_was_not_measured() -> No
     curve = GainCurve(objective="x", eliminated=False, points=tuple(points))
     assert read_curve(Fact(curve)) == (Point(0.0, 0.0, 0.0, 0.0), Point(100.0, 1.0, 0.5, 1.0))
     assert read_curve(Fact(curve.model_copy(update={"points": ()}))) == ()
+    below = curve.model_copy(update={"start": CurveStart(gain=-26.6, low=-35.8, high=-17.4)})
+    assert read_curve(Fact(below), over_another=True)[0] == Point(0.0, -26.6, -35.8, -17.4)
+    assert read_curve(Fact(curve), over_another=True) == (Point(100.0, 1.0, 0.5, 1.0),), "an earlier version's"
 
 
 def test_a_figure_knows_where_it_stands_in_the_facts() -> None:

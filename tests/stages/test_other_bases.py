@@ -1,5 +1,6 @@
 """Further bases: measured as the first is, and refused where they cannot be compared."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoptalk.evaluate.bench import Bench, Guard, Measured
 from shoptalk.nn.encoder import Encoder, TextEncoder
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.records import ACCURACY, Reading
+from shoptalk.report.reading import read_facts
 from shoptalk.stages.baseline import Baseline, baseline_stage
 from shoptalk.stages.curate import curate_stage
 from shoptalk.stages.other_bases import check_bases
@@ -151,6 +153,10 @@ def test_the_verdict_is_over_the_best_base_whichever_is_adapted_and_that_base_is
         assert low <= verdict["bases"][1]["gain"] <= high
         assert verdict["gain"] == pytest.approx(verdict["adapted"] - verdict["base"])
         assert f"Of 2 bases {verdict['base_model']} answers best as it is" in verdict["sentence"]
+        told = read_facts(json.loads((tmp_path / first.name / "decision" / "facts.json").read_text()))
+        starts = [curve.start for curve in told.curves]
+        assert starts and all((start is None) == rows[str(first)]["best"] for start in starts)
+        assert all(start.gain < 0 and start.low <= start.gain <= start.high for start in starts if start is not None)
         if verdict["choice"] != "adopt":
             assert "what is kept" in verdict["sentence"]
             expected = weights_of(Path(verdict["base_model"]))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from shoptalk import decide
 from shoptalk.errors import InputError
 from shoptalk.evaluate.bench import Measured, make_bench, outside, reading_of, shares_of
 from shoptalk.nn.product import Embedder, Kind
@@ -196,3 +197,12 @@ def test_what_is_missing_is_told(held_out: Corpus, train: Corpus, message: str) 
 @pytest.mark.parametrize("kind", ["text", "image", "lm"])
 def test_only_what_reads_both_is_judged(kind: str) -> None:
     assert caption(ground_of(corpus_of(["a"], ["b"]), kind=kind)) is None
+
+
+def test_a_gain_on_captions_counts_pictures_with_their_captions_and_not_each_direction() -> None:
+    judge = caption(ground_of(corpus_of(*([f"caption {i}"] for i in range(12)))))
+    assert judge is not None and judge.tested.shape == (1, 24)
+    values = np.zeros((2, 1, 24), dtype=bool)
+    scores = decide.Scores(("clip@1",), values, judge.tested, judge.cluster, judge.measure)
+    assert decide.estimate(scores, seed=0).n_examples == 12
+    assert judge.measure.examples == "held-out pictures with their captions"

@@ -323,6 +323,14 @@ def left_as_they_are(pairs: Sequence[ParallelPair]) -> dict[str, Any]:
     return {"chrf": chrf(statistics), "chrf_interval": list(chrf_interval(statistics))}
 
 
+def no_nearer(reached: float, low: float, unchanged: float) -> str:
+    """A sentence, where translations are not shown to be nearer to the references than what costs nothing."""
+    if low > unchanged:
+        return ""
+    are = "not shown to be nearer" if reached > unchanged else "no nearer"
+    return f" So its translations are {are} to the references than the sources left as they are."
+
+
 def _result(
     before: dict[str, Any], after: dict[str, Any], read: PairsApart, *, columns: tuple[str, str]
 ) -> dict[str, Any]:
@@ -343,5 +351,6 @@ def _result(
             f"per byte given its source (before: {before['bits_per_byte']:.2f}); of {after['written']:,} translations "
             f"chrF is {after['chrf']:.1f} (95 % interval {low:.1f} to {high:.1f}; before: {before['chrf']:.1f}; of "
             f"the sources left as they are: {unchanged['chrf']:.1f})."
+            f"{no_nearer(after['chrf'], low, unchanged['chrf'])}"
         ),
     }

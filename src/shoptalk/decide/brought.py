@@ -2,23 +2,35 @@
 
 from collections.abc import Sequence
 
+from shoptalk.config.settings import UNTRAINED
 from shoptalk.decide.adoption import Ruling
 from shoptalk.decide.ladder import ADAPTED, ANOTHER_BASE, NAMES, UNLABELLED, Ladder, Rise
 from shoptalk.records import Measure
 
 
 def brought(
-    ladder: Ladder, ruling: Ruling, *, candidate: str | None, guarded: bool = False, on_test: bool = False
+    ladder: Ladder,
+    ruling: Ruling,
+    *,
+    candidate: str | None,
+    guarded: bool = False,
+    on_test: bool = False,
+    base: str | None = None,
 ) -> str:
     """Two sentences, for someone who reads no further.
 
     `candidate` is what the best challenger was trained with, None where nothing was trained; `guarded` is whether it
     left its guards. The second sentence has the interval that the ruling rests on, which may be that of a test.
+    `base` is the name of the best base; where that needs no training and is what is kept, using it comes first.
     """
     rises = ladder.rises[: ladder.shipped]
     counted = [step for step, rise in zip(ladder.steps[1:], rises, strict=False) if rise.gain != 0]
     training = _by_training(ladder, ruling, counted, candidate=candidate, guarded=guarded, on_test=on_test)
-    return f"{_in_all(ladder, counted)} {training}"
+    said = _in_all(ladder, counted)
+    if base is not None and base.partition("@")[0] in UNTRAINED and ANOTHER_BASE in counted and ADAPTED not in counted:
+        plain = said.removeprefix("On another base")
+        said = f"Use {base}, which needs no training{'. ' if plain == said else ': on it'}{plain}"
+    return f"{said} {training}"
 
 
 def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:

@@ -86,14 +86,17 @@ def behind(pilots: Scores, *, n_boot: int = 2000, seed: int) -> dict[str, str]:
     }
 
 
-def continue_training(checkpoints: Scores, *, progress: Sequence[float], end: float, worth: float) -> Decision:
+def continue_training(
+    checkpoints: Scores, *, progress: Sequence[float], end: float, worth: float, base: str = "the base model"
+) -> Decision:
     """What to do after the latest checkpoint of a candidate: `continue`, `decay` or `stop`.
 
     `checkpoints` holds one candidate's checkpoints in the order of training, all measured on the same draws and
     tests, so that differences are paired. `progress` is how far each had been trained, and `end` how far the plan goes,
     as sums of learning rates. The run decays (its schedule's last phase begins) where the chance that more training
     brings more than `worth`, a difference of the measure, is below 5 % (`saturation.to_come`), and stops when the
-    latest is worse than the base by more than 1.64 paired standard errors: then what decays would be harm.
+    latest is worse than the base by more than 1.64 paired standard errors: then what decays would be harm. `base` is
+    what people are told that they are held against.
     """
     if not checkpoints.entries or len(progress) != len(checkpoints.entries):
         raise ValueError(f"There are {len(checkpoints.entries)} checkpoints to decide on, and {len(progress)} places.")
@@ -104,14 +107,14 @@ def continue_training(checkpoints: Scores, *, progress: Sequence[float], end: fl
     last, error = float(gains[-1]), math.sqrt(covariance[-1, -1])
     name, unit = checkpoints.entries[-1], measure.difference
     if last < -1.64 * error:
-        choice, why = "stop", f"{name} is {measure.change(-last).lstrip('+')} {unit} worse than the base model"
+        choice, why = "stop", f"{name} is {measure.change(-last).lstrip('+')} {unit} worse than {base}"
     elif len(gains) == 1:
-        choice, why = "continue", f"{name} is the first checkpoint ({measure.change(last)} {unit} over the base model)"
+        choice, why = "continue", f"{name} is the first checkpoint ({measure.change(last)} {unit} over {base})"
     else:
         more = to_come(np.array(progress), gains, covariance, end=end, worth=worth, wobble=WOBBLE * measure.point)
         choice = "decay" if more.chance < 1 - SURE else "continue"
         why = (
-            f"{name} has {measure.change(last)} {unit} over the base model, and all further steps are expected to "
+            f"{name} has {measure.change(last)} {unit} over {base}, and all further steps are expected to "
             f"bring {measure.change(more.mean)} more (more than {worth:g}: {more.chance:.0%} likely)"
         )
     return Decision(

@@ -228,7 +228,7 @@ def _estimate(
         c=spread.c,
         base=sign * float(level[0]),
         adapted=sign * level[1:],
-        n_examples=scores.tested.shape[1],
+        n_examples=counts.shape[1] if measure.by_cluster else scores.tested.shape[1],
         n_clusters=counts.shape[1],
         n_draws=counts.shape[0],
         measure=measure,

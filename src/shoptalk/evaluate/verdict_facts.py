@@ -8,7 +8,7 @@ from shoptalk.evaluate import labelfree
 from shoptalk.evaluate.base_choice import bases_sentence
 from shoptalk.evaluate.climb import ladder_facts
 from shoptalk.objectives.recipe import replay_sentence
-from shoptalk.tasks import needs_of
+from shoptalk.tasks import needs_of, unjudged
 from shoptalk.tasks.judge import Judge
 
 
@@ -45,6 +45,7 @@ def judged_sentence(
     ruling: decide.Ruling,
     ladder: decide.Ladder,
     *,
+    base: str,
     candidate: str | None,
     trained: Iterable[str],
     guarded: bool,
@@ -57,6 +58,7 @@ def judged_sentence(
         judge: of the task that must gain.
         ruling: what was decided.
         ladder: what each step brought.
+        base: the best of the bases, by name.
         candidate: what the best challenger was trained with, None where nothing was trained.
         trained: what all entries were trained with.
         guarded: whether the best challenger is outside its guards.
@@ -65,7 +67,7 @@ def judged_sentence(
     """
     on_test, adopted = judge.test is not None and candidate is not None, ruling.decision.choice == "adopt"
     sentences = [
-        decide.brought(ladder, ruling, candidate=candidate, guarded=guarded, on_test=on_test),
+        decide.brought(ladder, ruling, candidate=candidate, guarded=guarded, on_test=on_test, base=base),
         ruling.conclusion,
         bases_sentence(bases, judge, adopted=adopted).strip() if bases else "",
         replay_sentence(trained, candidate),
@@ -76,16 +78,19 @@ def judged_sentence(
 
 
 def unjudged_facts(
-    task: str, *, candidate: str | None, entry: str | None, ranking: Sequence[str], known: bool, finding: str
+    task: str,
+    candidates: Sequence[str],
+    *,
+    candidate: str | None,
+    entry: str | None,
+    ranking: Sequence[str],
+    known: bool,
+    finding: str,
 ) -> dict[str, Any]:
-    """The same keys where nothing judges `task`: always inconclusive. `known` is whether label-free scores rank what
-    was trained, and `finding` what is said of the best of it.
+    """The same keys where nothing judges `task`: always inconclusive. `candidates` were named, `candidate` is that of
+    the best entry, None where nothing was trained; `known` is whether label-free scores rank what was trained, and
+    `finding` what is said of the best of it.
     """
-    needs = needs_of(task)
-    sentence = (
-        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
-        f"{needs.bring} to measure it, or pass --accept-unproven to serve it as it is."
-    )
     numbers = ("base", "adapted", "gain", "interval", "confidence", "shots")
     return {
         "choice": "inconclusive",
@@ -97,7 +102,7 @@ def unjudged_facts(
         **dict.fromkeys(numbers),
         "n_examples": 0,
         "n_draws": 0,
-        "labels_needed": needs.labels,
-        "sentence": sentence,
+        "labels_needed": needs_of(task).labels,
+        "sentence": unjudged(task, candidates, finding, trained=candidate is not None),
         "rule": "nothing to judge by, no verdict (DESIGN, section 1)",
     }

@@ -166,4 +166,4 @@ def _look_text(look: Look) -> str:
         return f"look: {look.entry}, too little to measure a gain on"
     if look.interval is None:
         return f"look: {look.entry}, {look.measure} {look.gain:+.1f} against the base so far"
-    return f"look: {look.entry}, {gain_text(look)}{about_text(look)} over the base so far"
+    return f"look: {look.entry}, {gain_text(look)}{about_text(look)} over {look.base or 'the base'} so far"

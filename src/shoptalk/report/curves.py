@@ -17,15 +17,13 @@ def _gains(facts: Fact) -> Html:
     lines = [
         Series(curve.objective, points, index, dashed=bool(curve.eliminated))
         for index, curve in enumerate(facts.curves)
-        if (points := read_curve(curve))
+        if (points := read_curve(curve, over_another=_other_base(facts) is not None))
     ]
     if not lines:
         return paragraphs(_no_gain(facts))
     base, reached = facts.ceiling.base, facts.ceiling.accuracy
     smallest, units, counted = facts.verdict.smallest_gain, units_of(facts.verdict), nouns_of(facts).units
-    said: list[Child] = [
-        "Each line is a candidate, its band the interval at each checkpoint. All start at the base model, at no gain."
-    ]
+    said: list[Child] = ["Each line is a candidate, its band the interval at each checkpoint.", *_start(facts)]
     references = []
     if any(line.dashed for line in lines):
         said.append(" Dashed lines were eliminated: their training was ended before its time.")
@@ -50,6 +48,33 @@ def _gains(facts: Fact) -> Html:
         references,
     )
     return join(line_chart(frame, lines), note(*said))
+
+
+def _other_base(facts: Fact) -> Fact | None:
+    """The base that was trained, where it is not the one that gains are over."""
+    first = next(iter(facts.verdict.bases), None)
+    return None if first is None or first.best.value else first.base
+
+
+def _start(facts: Fact) -> list[Child]:
+    """Where the lines start, and what gains are over."""
+    trained, start = _other_base(facts), next((curve.start for curve in facts.curves if curve.start), None)
+    if trained is None:
+        return [" All start at the base model, at no gain."]
+    over: list[Child] = [
+        " Gains are over ",
+        named(facts.verdict.base_model),
+        ", the best of the bases; what was trained is ",
+    ]
+    if start is None:
+        return [
+            *over,
+            named(trained),
+            ", which an earlier version did not hold against it: lines begin at a checkpoint.",
+        ]
+    units = units_of(facts.verdict)
+    level: list[Child] = [fig(units.change, start.gain), f" {units.difference}"]
+    return [*over, named(trained), ", so all start there, at ", *level, "."]
 
 
 def _no_gain(facts: Fact) -> str:

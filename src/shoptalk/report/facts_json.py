@@ -31,6 +31,17 @@ class CurvePoint(Published):
     """Upper end of the gain's interval."""
 
 
+class CurveStart(Published):
+    """Where a curve begins: the base that was trained, over the base that gains are over, as the checkpoints are."""
+
+    gain: float
+    """Over that base, in points."""
+    low: float
+    """Lower end of the gain's interval."""
+    high: float
+    """Upper end of the gain's interval."""
+
+
 class GainCurve(Published):
     """A candidate's gain as its training went on."""
 
@@ -40,6 +51,8 @@ class GainCurve(Published):
     """Whether its training was ended before its time."""
     points: tuple[CurvePoint, ...]
     """Its checkpoints in order; empty without labels."""
+    start: CurveStart | None = None
+    """What the base that was trained gains over the one that gains are over; absent where that is the same base."""
 
 
 class LossCurve(Published):

@@ -73,15 +73,23 @@ class Frame:
     """Whether values are differences, written with their sign, and 0 is one of them."""
 
 
-def read_curve(curve: Fact) -> tuple[Point, ...]:
-    """A candidate's measured checkpoints from the base on, which has seen no tokens and gains nothing."""
-    points = [Point(0.0, 0.0, 0.0, 0.0)]
+def read_curve(curve: Fact, *, over_another: bool = False) -> tuple[Point, ...]:
+    """A candidate's measured checkpoints from the base on, which has seen no tokens and gains nothing, or is itself
+    measured against the base that gains are over. Where that is `over_another` and was not measured (earlier versions
+    did not), the curve begins at the first checkpoint.
+    """
+    points, start = list[Point](), curve.start
+    if start:
+        points.append(Point(0.0, start.gain.value, start.low.value, start.high.value))
+    elif not over_another:
+        points.append(Point(0.0, 0.0, 0.0, 0.0))
+    begun = len(points)
     for row in curve.points:
         tokens, gain = row.tokens.number, row.gain.number
         if tokens is not None and gain is not None:
             low, high = row.low.number, row.high.number
             points.append(Point(tokens, gain, gain if low is None else low, gain if high is None else high))
-    return tuple(sorted(points)) if len(points) > 1 else ()
+    return tuple(sorted(points)) if len(points) > begun else ()
 
 
 def line_chart(frame: Frame, lines: Sequence[Series], *caption: Html | str) -> Html:
@@ -134,7 +142,7 @@ def _band(one: Series, x: Axis, y: Axis) -> Html:
 
 def _drawn(one: Series, x: Axis, y: Axis) -> Html:
     points = [(x(point.x), y(point.y)) for point in one.points]
-    marks = [marker(*at, one.colour) for at, point in zip(points, one.points, strict=True) if point != (0, 0, 0, 0)]
+    marks = [marker(*at, one.colour) for at, point in zip(points, one.points, strict=True) if point.x != 0]
     return join(path(points, f"line c{one.colour % COLOURS}{_dash(one)}"), *(marks if one.marked else ()))
 
 

@@ -5,6 +5,10 @@ VERDICTS = {
     "keep_base": "Keep the base model",
     "inconclusive": "Inconclusive: keep the base model for now",
 }
+NEITHER = (
+    "neither is worth serving yet: the base's weights are random, and what was trained is not adopted. Training "
+    "longer, more in the sources, or a base that has been trained before would change that."
+)
 INTERVAL = (
     "The interval is the range of gains that these {examples} leave plausible; it is widened for every candidate and "
     "checkpoint that was looked at, so choosing the best of them is already paid for."
@@ -95,3 +99,8 @@ MEASURES = {
     "bits per byte of general text": BITS,
     "bits per masked token": "Bits per masked token are the bits needed to guess a hidden word; lower is better.",
 }
+
+
+def keeps_random_weights(choice: str, base_model: str | None, gain: float | None) -> bool:
+    """Whether the random weights of a base are kept, for what was trained and measured beside them is not adopted."""
+    return gain is not None and choice != "adopt" and (base_model or "").startswith("scratch:")

@@ -57,7 +57,8 @@ def _tried(facts: Fact) -> Html:
     decision = facts.verdict
     entries = decision.candidates
     if not entries:
-        return _answer("Nothing", "No candidate came as far as being measured.")
+        why = "No candidate came as far as being measured." if facts.skipped else "No candidate was named."
+        return _answer("Nothing", why)
     first: dict[str, Fact] = {}
     for entry in entries:
         first.setdefault(entry.objective.value, entry.objective)
@@ -75,12 +76,13 @@ def _tried(facts: Fact) -> Html:
 
 def _ship(facts: Fact, decision: Fact) -> Html:
     choice, needed = decision.choice.value, decision.labels_needed
+    random = sentences.keeps_random_weights(choice, decision.base_model.value, decision.gain.number)
     if choice == "adopt":
         folder = "Use the folder “model”" if facts.kind.value == "lm" else "Serve the folder “encoder”"
         return _answer("Yes", f"{folder}: it holds ", named(decision.entry), ".")
     if choice == "keep_base":
-        return _answer("No", _stay(decision))
-    more: list[Child] = [_stay(decision)]
+        return _answer("No", _neither() if random else _stay(decision))
+    more: list[Child] = [_neither() if random else _stay(decision)]
     units = units_of(decision)
     what = "labels" if units is ACCURACY else units.examples.lower()
     if needed.number is not None and not wording.gained(decision.value):
@@ -101,6 +103,11 @@ def _answered(decision: Fact) -> Html:
     short: list[Child] = ["Settled by " if settled else "Open after ", fig(wording.count, asked.asked), " answers"]
     ends = join(fig(wording.interval, asked.interval), " points on messages to come")
     return _answer(join(*short), ends, f"; the labels alone said: {before}")
+
+
+def _neither() -> str:
+    """What is said of random weights, and of what did not get far enough from them."""
+    return sentences.NEITHER[:1].upper() + sentences.NEITHER[1:]
 
 
 def _stay(decision: Fact) -> str:

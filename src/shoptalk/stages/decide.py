@@ -140,6 +140,7 @@ def _judged(
         judge,
         ruling,
         ladder,
+        base=base.name,
         candidate=candidate,
         trained=[entry.candidate for entry in entries],
         guarded=best is not None and best.name in outside,
@@ -252,9 +253,10 @@ def _unjudged(world: World, baseline: Baseline, entries: Sequence[Entry], outsid
         why = labelfree.unranked(baseline.kind, probed=bool(baseline.bench.probes))
         finding = f"{best.candidate} was trained and stayed within its guards, and {why}."
     else:
-        finding = f"{'Nothing that was trained stayed within its guards' if entries else 'Nothing could be trained'}."
+        finding = "Nothing that was trained stayed within its guards."
     facts = unjudged_facts(
         world.config.task,
+        world.config.candidates,
         candidate=best.candidate if best else None,
         entry=best.name if best else None,
         ranking=ranking,

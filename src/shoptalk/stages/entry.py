@@ -109,19 +109,14 @@ def train_to(
 
 
 def report_look(world: World, entry: Entry, baseline: Baseline) -> None:
-    """Tell what a look has shown of an entry."""
-    world.report.looked(_look(entry, baseline))
-
-
-def _look(entry: Entry, baseline: Baseline) -> Look:
-    """An entry as it is told: its gain in what looks measure, without a judge what the label-free rule expects."""
+    """Tell an entry's gain in what looks measure; without a judge, what the label-free rule expects."""
     interval, judge = None, baseline.bench.judge
     if judge is None:
         gain, measure, unit = entry.measured.values().get(labelfree.KEY), labelfree.NAME, "points"
     else:
         gain, interval = decide.so_far(scores(baseline, judge, [entry]))
         measure, unit = judge.looked, judge.measure.difference
-    return Look(
+    look = Look(
         candidate=entry.candidate,
         step=entry.step,
         tokens=entry.tokens,
@@ -132,7 +127,9 @@ def _look(entry: Entry, baseline: Baseline) -> Look:
         unit=unit,
         decimals=1 if judge is None else judge.measure.decimals,
         merge=entry.merge,
+        base=world.base_name if baseline.others else None,
     )
+    world.report.looked(look)
 
 
 def open_entry(folder: Path, name: str) -> Entry:

@@ -106,7 +106,7 @@ def plan_stage(
         skipped |= {name: "no labels and no conversations to compare it on" for name in specs if name != first}
         specs = {first: specs[first]}
     if not specs:
-        world.report.say(f"plan: nothing to train ({_reasons(skipped)})")
+        world.report.say(f"plan: nothing to train ({_reasons(skipped) or 'no candidate is named'})")
         return None, skipped
     inputs = _inputs(world, corpus, product)
     general = replayed(world.run, curated.general, product)

@@ -92,6 +92,7 @@ def _next(world: World, baseline: Baseline, entries: Sequence[Entry], *, turn: i
         progress=[schedule.progress(entry.step - turn) for entry in entries],
         end=schedule.progress(steps),
         worth=world.config.smallest_gain * judge.measure.point,
+        base=world.base_name if baseline.others else "the base model",
     )
     if decision.choice != "continue":
         world.report.say(f"pretrain: {decision.sentence}")

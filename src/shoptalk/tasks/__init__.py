@@ -74,7 +74,7 @@ class Needs(NamedTuple):
 
 _NEEDS: dict[str, Needs] = {
     "intent": Needs(
-        "the task intent needs labelled messages and an encoder, and this run does not have both",
+        "the task intent needs labelled messages, and this run has none",
         "Label about 400 messages",
         labels=400,
     ),
@@ -83,12 +83,12 @@ _NEEDS: dict[str, Needs] = {
         "Give a --base that reads texts",
     ),
     "answer": Needs(
-        f"the task answer needs at least {FEWEST} independent questions with the passages that answer them, and an "
-        "encoder, and this run does not have both",
+        f"the task answer needs at least {FEWEST} independent questions with the passages that answer them, and "
+        "this run has not so many",
         "Bring questions with --pairs",
     ),
     "picture": Needs(
-        "the task picture needs labelled pictures and an encoder of pictures, and this run does not have both",
+        "the task picture needs labelled pictures, and this run has none",
         "Label about 400 pictures",
         labels=400,
     ),
@@ -105,8 +105,7 @@ _NEEDS: dict[str, Needs] = {
         "Give a --base that is one, such as smollm2",
     ),
     "cloze": Needs(
-        "the task cloze needs a language model and unseen documents with names or numbers, and this run does not have "
-        "both",
+        "the task cloze needs unseen documents with names or numbers, and this run has none",
         "Bring documents that hold names and numbers",
     ),
 }
@@ -116,6 +115,20 @@ def needs_of(task: str) -> Needs:
     """What a task judges by."""
     lacking = f"this run has nothing that the task {task} could be judged by"
     return _NEEDS.get(task, Needs(lacking, "Bring examples of it"))
+
+
+def unjudged(task: str, named: Iterable[str], finding: str, *, trained: bool) -> str:
+    """The verdict's sentence where there is nothing to judge by, after what was found; `named` are the candidates."""
+    needs = needs_of(task)
+    asked = any(name != "none" for name in named)
+    if not trained:
+        finding = "Nothing could be trained." if asked else "No candidate was named, so nothing was trained."
+    accept = ", or pass --accept-unproven to serve it as it is" if trained else ""
+    measured = "it" if trained else "a gain" if asked else "the base"
+    return (
+        f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "
+        f"{needs.bring} to measure {measured}{accept}."
+    )
 
 
 def make_judges(names: tuple[str, ...], ground: Ground) -> dict[str, Judge]:

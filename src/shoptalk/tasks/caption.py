@@ -185,10 +185,11 @@ def _measure(n_pictures: int, n_captions: int) -> Measure:
         difference="points",
         finding=f"finds what belongs first, a picture's caption among {n_captions:,} and a caption's picture among "
         f"{n_pictures:,}, in {{adapted}} of cases against {{base}}",
-        examples="pictures and captions",
+        examples="held-out pictures with their captions",
         scale=100.0,
         one="picture",
         unlabelled="pictures with captions",
+        by_cluster=True,
     )
 
 

@@ -48,6 +48,7 @@ from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
 from shoptalk.telling.advice import advise
+from shoptalk.telling.curve_start import from_start
 from shoptalk.telling.settled import asked_of, joined
 from shoptalk.telling.trace import trace
 from shoptalk.text.corpus import Corpus
@@ -156,7 +157,9 @@ def collect(
         run=world.run.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
-        curves=tuple(_curve(name, verdict.candidates) for name in logs),
+        curves=from_start(
+            tuple(_curve(name, verdict.candidates) for name in logs), world, baseline, entries, judged.base
+        ),
         losses=tuple(
             LossCurve(objective=name, points=tuple((row["step"], row["loss"]) for row in log))
             for name, log in logs.items()
