@@ -44,7 +44,8 @@ def test_blocks_of_a_page_part_sentences_though_no_full_stop_does() -> None:
 def test_rows_of_a_pages_table_are_told_as_rows() -> None:
     table = (
         "<table class='prices'>\n<caption>Prices</caption>\n<thead><tr><th>What</th>\n<th>A day</th></tr></thead>\n"
-        "<tbody><tr>\n<td>Rental</td>\n<td><p>5 euros</p></td>\n</tr>\n<tr><td>Boat<td>9 | 10</tr></tbody></table>After."
+        "<tbody><tr>\n<td>Rental</td>\n<td><p>5 euros</p></td>\n</tr>\n<tr><td>Boat<td>9 | 10</tr></tbody></table>"
+        "After."
     )
     assert told(table) == ["Prices", "Rental – A day: 5 euros", "Boat – A day: 9 / 10", "After."]
     assert told("<table><tr><td>Rental</td><td>5 euros</td></tr></table>") == ["Rental – 5 euros"]

@@ -14,7 +14,8 @@ _CODE = re.compile(r"^ {0,3}(```++|~~~++)[^\n]*\n(?:.*?^ {0,3}\1[`~]*[ \t]*$|.*\
 _HIDDEN = ("script", "style", "noscript", "template", "nav")
 _NAVIGATES = r"""\b(?:class|id|role)\s*=\s*["']?[^"'<>]{0,200}?\b(?:nav|navbar|navigation|breadcrumbs?)\b"""
 _OPENS = re.compile(
-    rf"<!--|<({'|'.join(_HIDDEN)}|header|footer)\b[^<>]*>|<(div|ul|ol|section|span)\b[^<>]{{0,500}}?{_NAVIGATES}[^<>]{{0,500}}>",
+    rf"<!--|<({'|'.join(_HIDDEN)}|header|footer)\b[^<>]*>|"
+    rf"<(div|ul|ol|section|span)\b[^<>]{{0,500}}?{_NAVIGATES}[^<>]{{0,500}}>",
     re.I,
 )
 _LINK = re.compile(r"<a\b[^<>]*>[^<>]*(?:<(?!/?a\b)[^<>]*>[^<>]*)*</a\s*>", re.I)
