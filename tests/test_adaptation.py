@@ -285,6 +285,24 @@ def test_none_as_the_only_candidate_keeps_the_base(
     assert verdict["objective"] is None
 
 
+def test_a_few_documents_without_labels_end_with_the_base_kept_and_an_encoder_to_serve(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    for name in map(str, range(12)):
+        (documents / f"{name}.md").write_text(
+            f"# {name}\n\nOf thing {name} we say this, and nothing more. {name} is its number.\n"
+        )
+    out = tmp_path / "run"
+    config = load(base=str(tiny_base), budget=BUDGET, candidates=("neighbours",))
+    verdict = adapt([documents], out=out, config=config).told()
+    assert verdict["entry"] is None
+    assert verdict["left_out"]["neighbours"].startswith("too little text: it suffices for")
+    assert "Nothing could be trained" in verdict["sentence"] and "too little text" in verdict["sentence"]
+    assert open_artifact(out / "encoder") is not None
+
+
 def test_a_second_process_is_kept_out_of_a_run_folder(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:

@@ -52,6 +52,10 @@ class ConfigError(InputError):
     """A setting is unknown or out of range."""
 
 
+class TooLittleTextError(ConfigError):
+    """There is text for fewer steps of a candidate than can be judged."""
+
+
 class BaseModelError(InputError):
     """A model reference cannot be resolved or opened."""
 

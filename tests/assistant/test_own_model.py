@@ -9,7 +9,7 @@ import pytest
 
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import AssistantSettings, GeneratorSettings, load_settings
-from shoptalk.assistant.opened_generator import opened_generator
+from shoptalk.assistant.opened_generator import about_generator, opened_generator
 from shoptalk.assistant.own_model import OwnModel
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import passages_of
@@ -196,3 +196,14 @@ def test_a_model_that_cannot_serve_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "bare" / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(ConfigError, match="has no chat template"):
         opened(str(tmp_path / "bare"))
+
+
+def test_what_words_answers_and_what_reads_its_words_are_told_to_the_owner(tmp_path: Path) -> None:
+    assert about_generator(tmp_path, AssistantSettings(), marked=False) == ()
+    settings = AssistantSettings(generator=GeneratorSettings(model="../lm"))
+    model, head = about_generator(tmp_path, settings, marked=False)
+    assert model.startswith("Generator: ../lm, in this process.") and head.startswith("Grounding head: none")
+    (tmp_path / "grounding").mkdir()
+    assert about_generator(tmp_path, settings, marked=True)[1] == f"Grounding head: loaded from {tmp_path}/grounding."
+    (unused,) = about_generator(tmp_path, AssistantSettings(), marked=False)
+    assert "is not used: no generator is set" in unused

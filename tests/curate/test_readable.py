@@ -74,3 +74,11 @@ def test_labels_that_the_base_cannot_read_are_refused() -> None:
         refuse_unreadable([text, picture], "image", "labels.csv")
     with pytest.raises(InputError, match=r"1 labelled pictures, such as labels\.csv#3, and the base reads texts"):
         refuse_unreadable([text, picture], "text", "labels.csv")
+
+
+@pytest.mark.parametrize("kind", ["image", "pair"])
+def test_a_row_that_names_a_picture_in_the_web_says_that_addresses_are_not_fetched(kind: str) -> None:
+    row = TEXT.model_copy(update={"metadata": {"image": "https://example.com/a.jpg?w=9"}})
+    _, (drop,) = kept(kind, row)
+    assert "https://example.com/a.jpg?w=9: addresses are not fetched, so download the picture" in drop.detail
+    assert "addresses" not in kept(kind, TEXT)[1][0].detail

@@ -108,7 +108,7 @@ def test_a_budget_for_nothing_says_in_its_own_unit_how_much_would_do(budget: Bud
 
 
 def test_a_text_for_fewer_steps_than_can_be_judged_is_not_blamed_on_the_budget() -> None:
-    with pytest.raises(ConfigError, match=r"too little text for 'a'.*suffices for 3.*4 are the fewest.*a\.batch"):
+    with pytest.raises(ConfigError, match=r"too little text: it suffices for 3.*4 are the fewest.*a\.batch"):
         plan_for({"a": cost(0.1, most_steps=3)}, Budget(seconds=6000))
 
 

@@ -35,7 +35,7 @@ from shoptalk.assistant.ground import Marks, ground
 from shoptalk.assistant.knowledge import Knowledge, KnowledgeChange
 from shoptalk.assistant.marker import opened_marker
 from shoptalk.assistant.note import note_of
-from shoptalk.assistant.opened_generator import opened_generator
+from shoptalk.assistant.opened_generator import about_generator, opened_generator
 from shoptalk.assistant.opened_head import NO_HEAD, opened_head, opened_reader
 from shoptalk.assistant.phrases import phrase
 from shoptalk.assistant.progress_lines import ProgressLines
@@ -74,6 +74,8 @@ class Assistant:
         bulk: Embeds | None = None,
         album: Album | None = None,
         marker: Marks | None = None,
+        rules: Sequence[BusinessRule] = (),
+        about_words: Sequence[str] = (),
     ) -> None:
         self.run = run
         self.marker = marker
@@ -81,9 +83,11 @@ class Assistant:
         self.settings = settings
         self.head = head
         self.knowledge = knowledge
-        self.rules: tuple[BusinessRule, ...] = load_rules(Path(settings.rules)) if settings.rules else ()
+        self.rules = tuple(rules)
         calibration, stale = opened_calibration(run)
-        self.remarks = tuple(remark for remark in (None if head is not None else NO_HEAD, stale) if remark)
+        self.remarks = tuple(
+            remark for remark in (None if head is not None else NO_HEAD, stale, *about_words) if remark
+        )
         """What its owner should know, such as that the run has no head."""
         promised = calibration.threshold if calibration else None
         self.confidence = calibration.weights if calibration and promised is not None else ConfidenceWeights()
@@ -115,6 +119,7 @@ class Assistant:
         """
         refuse_no_run(run)
         chosen = settings if settings is not None else load_settings(run)
+        rules = load_rules(Path(chosen.rules)) if chosen.rules else ()  # first: the rest may take minutes
         encoder = handed_out(run / "encoder")
         product = opened_reader(run)
         head = opened_head(run, encoder, product.dim)
@@ -130,7 +135,19 @@ class Assistant:
         versions = Versions(digest(parts)[:12], encoder.content[:12], knowledge.shelf.content[:12])
         asked = through(product) if through is not None else product
         marker = opened_marker(run) if chosen.generator else None
-        return cls(run, asked, head, knowledge, chosen, versions, bulk=bulk, album=album, marker=marker)
+        return cls(
+            run,
+            asked,
+            head,
+            knowledge,
+            chosen,
+            versions,
+            bulk=bulk,
+            album=album,
+            marker=marker,
+            rules=rules,
+            about_words=about_generator(run, chosen, marked=marker is not None),
+        )
 
     # --- knowledge ----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """The generator that the settings name, if they name one: an endpoint's model, or one in this process."""
 
+from pathlib import Path
+
 from shoptalk.assistant.assistant_settings import AssistantSettings
 from shoptalk.assistant.generator import Generator, WordsAnswers
+from shoptalk.assistant.marker import FOLDER
 from shoptalk.errors import BaseModelError, ConfigError
 
 
@@ -26,3 +29,27 @@ def opened_generator(settings: AssistantSettings) -> WordsAnswers | None:
             f"generator.model {chosen.model!r} has no base_url, so it is opened in this process, which fails: {error} "
             "For a model behind an endpoint, give its base_url, such as 'http://localhost:8000/v1'."
         ) from error
+
+
+def about_generator(run: Path, settings: AssistantSettings, *, marked: bool) -> tuple[str, ...]:
+    """What the owner should know of what words answers, and of the grounding head that reads them, which is there where
+    they are `marked`.
+    """
+    folder, chosen = run / FOLDER, settings.generator
+    if chosen is None:
+        unused = f"{folder} is not used: no generator is set, and answers are the documents' own sentences."
+        return (unused,) if folder.is_dir() else ()
+    where = f"at {chosen.base_url}" if chosen.base_url is not None else "in this process"
+    head = (
+        f"Grounding head: loaded from {folder}."
+        if marked
+        else (
+            f"Grounding head: none, so what the generator says is checked by rules alone. `shoptalk finetune MODEL "
+            f"SOURCE... --task ground --out {folder}` makes one."
+        )
+    )
+    return (
+        f"Generator: {chosen.model}, {where}. Of its sentences only those are said that the documents say; where there "
+        "are none, or it fails, the answer is the documents' own sentences.",
+        head,
+    )

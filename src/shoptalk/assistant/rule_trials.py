@@ -10,6 +10,20 @@ from shoptalk.errors import InputError
 from shoptalk.records import Turn
 
 
+def refuse_rules_as_messages(path: Path) -> None:
+    """Refuse a file of rules where one of messages is asked for, before anything is opened.
+
+    Raises:
+        InputError: it is a TOML file.
+    """
+    if path.suffix.lower() == ".toml":
+        raise InputError(
+            f"{path} is a TOML file, and a CSV or JSONL file of messages is expected, with the columns text and, where "
+            "wanted, expected. The rules themselves come from the settings: name their file as `rules` below "
+            "[assistant] in RUN/assistant.toml, or in a TOML file given with --config."
+        )
+
+
 def try_rules(assistant: Assistant, path: Path, *, now: datetime | None = None) -> list[RuleTrial]:
     """The rule that applies to each message of a file with the column text, and where a row has it, `expected`: a
     rule's name, a decision, or "none".

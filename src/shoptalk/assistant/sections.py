@@ -4,7 +4,7 @@
         passage.section, document.text[passage.start : passage.end]
 
 A row of a table is a sentence of its own, told with the header's cells: "Bicycle – Skarvik–Oster Quay: 4; ...". So a
-row is found, and understood, without its table.
+row is found, and understood, without its table. Of pages of HTML only what a browser shows is read (`html_remains.py`).
 """
 
 import html
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from shoptalk.assistant.document_facts import DocumentFacts, facts_of
+from shoptalk.assistant.html_remains import without_remains
 from shoptalk.curate.passages import is_markdown
 from shoptalk.records import Document
 
@@ -97,10 +98,10 @@ class Passage:
 
 def passages_of(document: Document, *, size: int = CHARACTERS) -> list[Passage]:
     """The passages of a text, in their order; a conversation has none."""
-    text = document.text
-    if document.turns or not text.strip():
+    if document.turns or not document.text.strip():
         return []
     facts, body = facts_of(document)
+    text = document.text[:body] + without_remains(document.text[body:])
     markdown = is_markdown(document.source)
     sections = list(_sections(text, body)) if markdown or "</h" in text else [_Section((), body, len(text))]
     title = facts.title or next((s.path[0] for s in sections if s.path), "") or _named(document)

@@ -128,8 +128,9 @@ def test(
     """Which rule applies to each message of a file; status 2 where one differs from what is expected."""
     from shoptalk.assistant.assistant import Assistant
     from shoptalk.assistant.assistant_settings import load_settings
-    from shoptalk.assistant.rule_trials import try_rules
+    from shoptalk.assistant.rule_trials import refuse_rules_as_messages, try_rules
 
+    refuse_rules_as_messages(file)
     trials = try_rules(Assistant.open(run, settings=load_settings(run, config), tell=_tell), file)
     wrong = [trial for trial in trials if not trial.right]
     result = {

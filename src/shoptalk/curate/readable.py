@@ -4,15 +4,17 @@ for item in readable(documents, "image"):      # an encoder of pictures: no plai
     ...
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from shoptalk.curate.clean import sample
+from shoptalk.curate.clean import printable, sample
 from shoptalk.errors import InputError
 from shoptalk.records import Document, Drop, Example
 
 NOT_READ = "not-read"
 """The reason of all that the base cannot read."""
+_WEB_PICTURE = re.compile(r"https?://\S+\.(?:jpe?g|png|webp|gif|bmp|tiff?|heic|avif)(?:[?#]\S*)?$", re.I)
 _READERS = {"image": "image encoders read pictures alone", "pair": "encoders of pictures and texts learn from both"}
 
 
@@ -67,7 +69,7 @@ def expected(kind: str | None, drops: Iterable[Drop]) -> str:
 
 def _pictures(document: Document) -> Iterator[Document | Drop]:
     if document.picture is None:
-        yield _drop(document, "a text, and the base reads pictures")
+        yield _drop(document, f"a text, and the base reads pictures{_address(document)}")
         return
     captions = len(document.turns) or bool(document.text)
     yield document.model_copy(update={"turns": (), "text": ""}) if captions else document
@@ -78,7 +80,17 @@ def _pictures(document: Document) -> Iterator[Document | Drop]:
 
 def _lacking(document: Document) -> str:
     what = "a text without a picture" if document.picture is None else "a picture without a caption"
-    return f"{what}, and {_READERS['pair']}"
+    return f"{what}, and {_READERS['pair']}{_address(document)}"
+
+
+def _address(document: Document) -> str:
+    """What to say of a text whose row names a picture in the web."""
+    values = document.metadata.values() if document.picture is None else ()
+    named = next((value for value in values if isinstance(value, str) and _WEB_PICTURE.match(value.strip())), None)
+    if named is None:
+        return ""
+    shown = printable(named.strip())[:80]
+    return f"; its row names {shown}: addresses are not fetched, so download the picture and name its file"
 
 
 def _words(document: Document) -> str:

@@ -39,7 +39,7 @@ from shoptalk.tasks import check_reads, check_tasks
 from shoptalk.text.corpus import Corpus
 from shoptalk.training.elimination import eliminating
 from shoptalk.training.forecast import peak_to_come
-from shoptalk.training.plan import Cost, Plan, joint_cost, make_plan
+from shoptalk.training.plan import Cost, Plan, enough_text, joint_cost, make_plan
 from shoptalk.training.replay import refuse_unfit, replayed
 
 NONE = "none"
@@ -219,7 +219,7 @@ def _timed_candidates(
             timings += timed
             gone = preparing[name] + time.perf_counter() - started
             cost = joint_cost([one.cost for one in timed], share=config.train.curriculum_share)
-            costs[name] = cost.model_copy(update={"before_seconds": gone})
+            costs[name] = enough_text(name, cost.model_copy(update={"before_seconds": gone}))
     return costs, timings, later, failed
 
 

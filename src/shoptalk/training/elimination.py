@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 import torch
 
-from shoptalk.errors import BaseModelError, CollapsedError, ConfigError, DivergedError, ShoptalkError
+from shoptalk.errors import (
+    BaseModelError,
+    CollapsedError,
+    ConfigError,
+    DivergedError,
+    ShoptalkError,
+    TooLittleTextError,
+)
 from shoptalk.objectives.recipe import Recipe
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -29,6 +36,8 @@ def _why_not(error: BaseException, name: str) -> str | None:
         return f"it diverged: {error}"
     if isinstance(error, CollapsedError):
         return f"it collapsed: {error}"
+    if isinstance(error, TooLittleTextError):
+        return str(error)
     if isinstance(error, (ConfigError, BaseModelError)):
         return f"it cannot run here: {error}"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in _NO_MEMORY):

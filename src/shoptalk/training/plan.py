@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from shoptalk.config import Budget
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ConfigError, TooLittleTextError
 from shoptalk.nn.machine import Machine
 from shoptalk.nn.precision import Precision
+from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast, Spending
 from shoptalk.records import Frozen
 
@@ -208,22 +209,35 @@ def make_plan(
 
 
 def _nothing_affordable(costs: Mapping[str, Cost], budget: Budget, *, beside: float) -> ConfigError:
-    """What to say where no candidate can train: there is too little text, or the budget does not pay for it.
+    """What to say where the budget does not pay for any candidate; `beside` are the seconds of a time budget that go
+    into other things than training.
 
-    `beside` are the seconds of a time budget that go into other things than training.
+    Raises:
+        TooLittleTextError: it is the text that does not suffice.
     """
     name, cost = next(iter(costs.items()))
-    if cost.most_steps < FEWEST_STEPS:
-        return ConfigError(
-            f"There is too little text for {name!r}: it suffices for {cost.most_steps} training steps, and "
-            f"{FEWEST_STEPS} are the fewest that can be judged. Give more text, a smaller objectives.{name}.batch "
-            f"or more objectives.{name}.passes."
-        )
+    enough_text(name, cost)
     timed = budget.time is not None
     need = min((cost.seconds if timed else cost.tokens) for cost in costs.values()) * FEWEST_STEPS
     return ConfigError(
         f"The budget {budget} does not pay for {FEWEST_STEPS} training steps of {name!r} on this "
-        f"machine. Give --budget {_enough(budget, need + beside if timed else need)}, or other --candidates."
+        f"machine. Give --budget {_enough(budget, need + beside if timed else need)}, or other --candidates: none "
+        "keeps the base."
+    )
+
+
+def enough_text(name: str, cost: Cost) -> Cost:
+    """The cost of a candidate that has the text for the fewest steps that can be judged.
+
+    Raises:
+        TooLittleTextError: it has not.
+    """
+    if cost.most_steps >= FEWEST_STEPS:
+        return cost
+    objective = Recipe.parse(name).phases[-1].name
+    raise TooLittleTextError(
+        f"too little text: it suffices for {cost.most_steps} training steps, and {FEWEST_STEPS} are the fewest that "
+        f"can be judged. Give more text, a smaller objectives.{objective}.batch or more objectives.{objective}.passes"
     )
 
 

@@ -126,7 +126,7 @@ def picture_name(row: Row, column: str) -> str | Bad:
         detail = f"{column!r} is {type(value).__name__}, expected the name of a picture's file"
         return Bad(row.number, "wrong-type", detail, sample(str(row.value)))
     if "://" in value[:16] or value.startswith("data:"):
-        detail = f"{column!r} is an address; fetch the picture and name its file"
+        detail = f"{column!r} is an address, and addresses are not fetched; download the picture and name its file"
         return Bad(row.number, "no-picture", detail, sample(value))
     return value.strip()
 
