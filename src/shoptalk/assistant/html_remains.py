@@ -42,7 +42,7 @@ def without_remains(text: str) -> str:
     """The text with blanks, line breaks and bars in place of what a browser does not show."""
     if "<" not in text:
         return text
-    code = [found.span() for found in _CODE.finditer(text)]
+    code = [fence.span() for fence in _CODE.finditer(text)]
     seen = _outside(text, code)
     shown = list(text)
     for start, end in _hidden(seen):
@@ -51,9 +51,9 @@ def without_remains(text: str) -> str:
     tables = list(_tables(seen))
     for start, end in tables:
         shown[start:end] = _told_as_rows(seen[start:end])
-    for found in _BLOCK.finditer(_outside("".join(shown), [*code, *tables])):
-        shown[found.start() : found.start() + 2] = "\n\n"
-        shown[found.start() + 2 : found.end()] = " " * (found.end() - found.start() - 2)
+    for tag in _BLOCK.finditer(_outside("".join(shown), [*code, *tables])):
+        shown[tag.start() : tag.start() + 2] = "\n\n"
+        shown[tag.start() + 2 : tag.end()] = " " * (tag.end() - tag.start() - 2)
     return "".join(shown)
 
 
@@ -77,14 +77,14 @@ def _hidden(text: str) -> Iterator[tuple[int, int]]:
     place = linked = 0
     ends: dict[str, dict[int, int]] = {}
     last = text.rfind("-->")
-    while found := _OPENS.search(text, place):
-        start, place = found.span()
-        if found[0] == "<!--":
+    while opening := _OPENS.search(text, place):
+        start, place = opening.span()
+        if opening[0] == "<!--":
             if place <= last:
                 place = text.find("-->", place) + 3
                 yield start, place
             continue
-        name = (found[1] or found[2]).lower()
+        name = (opening[1] or opening[2]).lower()
         if name not in ends:
             ends[name] = _ends(text, name)
         end = ends[name].get(start)

@@ -26,11 +26,11 @@ def brought(
     rises = ladder.rises[: ladder.shipped]
     counted = [step for step, rise in zip(ladder.steps[1:], rises, strict=False) if rise.gain != 0]
     training = _by_training(ladder, ruling, counted, candidate=candidate, guarded=guarded, on_test=on_test)
-    said = _in_all(ladder, counted)
+    in_all = _in_all(ladder, counted)
     if base is not None and base.partition("@")[0] in UNTRAINED and ANOTHER_BASE in counted and ADAPTED not in counted:
-        plain = said.removeprefix("On another base")
-        said = f"Use {base}, which needs no training{'. ' if plain == said else ': on it'}{plain}"
-    return f"{said} {training}"
+        plain = in_all.removeprefix("On another base")
+        in_all = f"Use {base}, which needs no training{'. ' if plain == in_all else ': on it'}{plain}"
+    return f"{in_all} {training}"
 
 
 def _in_all(ladder: Ladder, counted: Sequence[str]) -> str:

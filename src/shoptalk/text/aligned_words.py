@@ -176,8 +176,8 @@ class _Sources:
             for number in held:
                 weights[number] = weights.get(number, 0.0) + weight
         most = max(weights.values(), default=0.0)
-        found = [self.sentences[number] for number in sorted(weights) if weights[number] == most]
-        return min(found, key=lambda source: (source != sentence, len(source)), default=())
+        nearest = [self.sentences[number] for number in sorted(weights) if weights[number] == most]
+        return min(nearest, key=lambda source: (source != sentence, len(source)), default=())
 
 
 def compared(reply: PlacedWords, passages: Sequence[PlacedWords]) -> Float32[np.ndarray, "W F"]:
@@ -188,9 +188,9 @@ def compared(reply: PlacedWords, passages: Sequence[PlacedWords]) -> Float32[np.
     begin = 0
     for sentence in reply.sentences():
         if nearest := sources.nearest(sentence):
-            rows, said = features[begin : begin + len(sentence)], set(sentence)
+            rows, words = features[begin : begin + len(sentence)], set(sentence)
             rows[:, 4:9] = _beside(sentence, nearest)
-            rows[:, 9] = len(said.intersection(nearest)) / len(said)
+            rows[:, 9] = len(words.intersection(nearest)) / len(words)
         begin += len(sentence)
     return features
 
