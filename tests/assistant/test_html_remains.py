@@ -18,7 +18,7 @@ def told(text: str) -> list[str]:
 
 def test_scripts_styles_and_navigation_of_a_page_are_told_to_nobody() -> None:
     page = (
-        '<div class="nav"><a href="/x">Home</a> &gt; <b>Shop</b></div><nav><ul><li>Cart</li></ul></nav>'
+        '<nav><a href="/x">Home</a> &gt; <b>Shop</b><script>x = "</nav>"</script><nav>Cart</nav><!-- <nav> --></nav>'
         "<script>alert(1)</script><style>p {color: red}</style><noscript>No script.</noscript>"
         "<template><p>A stencil.</p></template><!-- to do -->\n<p>Our&nbsp;shop is open from 9 to 17&nbsp;h.</p>"
     )
@@ -27,9 +27,28 @@ def test_scripts_styles_and_navigation_of_a_page_are_told_to_nobody() -> None:
     assert "alert" not in passage.text
 
 
-def test_of_a_header_and_a_footer_links_go_and_hours_stay() -> None:
-    page = '<header><a href="/">Home</a> <p>Boats.</p></header><footer>Open 9 to 5 h. <a href="/i">Imprint</a></footer>'
-    assert told(page) == ["Boats.", "Open 9 to 5 h."]
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<div class="tab-content" id="nav-tabContent"><div id="nav-hours"><p>Open 9 to 5.</p></div></div>',
+        '<body class="no-nav"><div class="page nav-open" role="main"><p>Open 9 to 5.</p></div></body>',
+        "<footer>Open 9 to 5.</footer>",
+    ],
+)
+def test_what_a_page_only_calls_navigation_is_told(page: str) -> None:
+    assert told(page) == ["Open 9 to 5."]
+
+
+def test_contacts_and_titles_that_are_links_are_told() -> None:
+    page = '<header><h2><a href="/p">Returns</a></h2></header>\n<footer>Call <a href="tel:+491">+49 1</a> now.</footer>'
+    (passage,) = passages_of(Document(id="page.md", source="page.md", text=page))
+    assert "Returns" in passage.heading and [line.text for line in passage.lines] == ["Call +49 1 now."]
+
+
+def test_code_in_the_cells_of_a_table_is_told() -> None:
+    table = "<table><tr><th>Flag</th><th>Meaning</th></tr><tr><td>`--port`</td><td>the port</td></tr></table>"
+    (line,) = told(table)
+    assert "--port" in line and "the port" in line
 
 
 def test_blocks_of_a_page_part_sentences_though_no_full_stop_does() -> None:
@@ -64,6 +83,9 @@ def test_a_table_that_lays_out_a_page_is_read_as_its_paragraphs() -> None:
         "Put `<script>` before `</script>`, and `<nav>` above.",
         "5 < 6 and 7 > 6, see <https://example.org>.",
         "A <nav> that nothing closes, and a <!-- comment.",
+        "The <nav> element holds links. Close it with </nav>. Ok.",
+        "Write <!-- to begin a comment. Prices are 5 euros. Write --> to end it.",
+        "Scripts go in <script>, styles in <style>, and both </style> and </script> end them.",
     ],
 )
 def test_code_that_shows_marks_of_html_stays_as_it_is(text: str) -> None:
@@ -82,9 +104,13 @@ def test_places_in_what_is_shown_are_places_in_the_text(text: str) -> None:
     passages_of(Document(id="page.md", source="page.md", text=text))
 
 
-@pytest.mark.parametrize(
-    "piece", ["<nav>", "<!--", "<table><tr><td>", "<header>", "<a>", "`", '<div class="nav ', "<p>"]
-)
+@given(st.lists(st.sampled_from(["<p>", "</p>", "\n", "word. ", "<td>", "<nav", "<b>"]), max_size=9).map("".join))
+def test_code_between_backticks_stays_whatever_stands_before_it(before: str) -> None:
+    text = before + "\n\n`<script>a</script>` word."
+    assert without_remains(text).endswith("`<script>a</script>` word.")
+
+
+@pytest.mark.parametrize("piece", ["<nav>", "<nav></nav>", "<!--", "<script>", "\n ", "<table><tr><td>", "`", "<p>"])
 def test_reading_marks_takes_a_time_that_grows_as_the_text_does(piece: str) -> None:
     begun = time.perf_counter()
     without_remains(piece * 20_000)

@@ -202,8 +202,15 @@ def test_what_words_answers_and_what_reads_its_words_are_told_to_the_owner(tmp_p
     assert about_generator(tmp_path, AssistantSettings(), marked=False) == ()
     settings = AssistantSettings(generator=GeneratorSettings(model="../lm"))
     model, head = about_generator(tmp_path, settings, marked=False)
-    assert model.startswith("Generator: ../lm, in this process.") and head.startswith("Grounding head: none")
+    assert model.startswith("Generator: lm, in this process.") and head.startswith("Grounding head: none")
     (tmp_path / "grounding").mkdir()
-    assert about_generator(tmp_path, settings, marked=True)[1] == f"Grounding head: loaded from {tmp_path}/grounding."
+    assert about_generator(tmp_path, settings, marked=True)[1] == "Grounding head: loaded from grounding of the run."
     (unused,) = about_generator(tmp_path, AssistantSettings(), marked=False)
     assert "is not used: no generator is set" in unused
+
+
+def test_what_anybody_may_read_of_a_generator_names_no_address_and_no_folder(tmp_path: Path) -> None:
+    chosen = {"model": str(tmp_path / "lm"), "base_url": "http://user:secret@10.0.0.7:8000/v1"}
+    settings = AssistantSettings.model_validate({"generator": chosen})
+    told = " ".join(about_generator(tmp_path, settings, marked=True))
+    assert "behind the endpoint" in told and not any(word in told for word in ("secret", "10.0.0.7", str(tmp_path)))

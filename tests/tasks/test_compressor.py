@@ -27,13 +27,24 @@ def words(seed: int, count: int) -> str:
     return " ".join("".join(rng.choices("abcdefghijklmnopé", k=6)) for _ in range(count))
 
 
-def test_the_number_is_how_much_longer_the_compressed_training_text_gets_by_the_judged_texts() -> None:
+def test_the_number_is_how_much_longer_the_compressed_training_text_gets_by_each_judged_text() -> None:
     train, texts = [words(0, 400), words(1, 300)], [words(2, 50), words(0, 40)]
     before = "\n\n".join(train)
-    expected = 8 * (size("\n\n".join([before, *texts])) - size(before)) / len("".join(texts).encode())
-    found = compressed(train, texts)
-    assert found.bits_per_byte == pytest.approx(expected)
-    assert (found.n_bytes, found.primed) == (len("".join(texts).encode()), len(before.encode()))
+    grown = [size(f"{before}\n\n{text}") - size(before) for text in texts]
+    n_bytes = len("".join(texts).encode())
+    rival = compressed(train, texts)
+    assert rival.bits_per_byte == pytest.approx(8 * sum(grown) / n_bytes)
+    assert rival == (rival.bits_per_byte, (0, 1), n_bytes, 1.0, len(before.encode()))
+
+
+def test_no_judged_text_helps_with_another() -> None:
+    twice = compressed([words(0, 300)], [words(1, 100)] * 2)
+    assert twice.bits_per_byte == pytest.approx(compressed([words(0, 300)], [words(1, 100)]).bits_per_byte)
+
+
+def test_of_many_texts_some_are_read_at_equal_distances() -> None:
+    rival = compressed([words(0, 50)], [words(number, 5 + number % 3) for number in range(100)])
+    assert rival.places == tuple(range(0, 100, 5))
 
 
 def test_what_stands_in_the_training_text_costs_next_to_nothing_again() -> None:
@@ -55,7 +66,7 @@ def test_a_base_that_began_with_random_weights_is_held_against_it_on_the_texts_o
     ground = replace(ground_of(tariffs(120)), train=tariffs(80, seed=1), young=True)
     judge = language_model(ground)
     assert judge is not None and judge.compressor == compressed(ground.train.texts, judge.longer)
-    assert f"xz takes {judge.compressor.bits_per_byte:.3f} bits a byte of the same texts" in str(judge.remark)
+    assert f"xz takes {judge.compressor.bits_per_byte:.3f} bits a byte of 20 of the same texts" in str(judge.remark)
 
 
 def test_pretrained_bases_are_not_asked() -> None:

@@ -4,21 +4,20 @@ sentences, and a table's rows become rows.
     shown = without_remains("<script>alert(1)</script><p>Open from 9 to 17 h.</p><p>Closed on Sundays.</p>")
 
 The result is as long as the text, so that places in one are places in the other. What stands in fences or between
-backticks of Markdown is shown and stays as it is.
+backticks of Markdown is shown and stays as it is, and so does a mark within a sentence, which is about HTML. What a
+class or an id calls navigation stays, too: pages name their contents so (`nav-tabContent`), and a menu too much does
+less harm than opening hours too few.
 """
 
 import re
 from collections.abc import Iterator
 
 _CODE = re.compile(r"^ {0,3}(```++|~~~++)[^\n]*\n(?:.*?^ {0,3}\1[`~]*[ \t]*$|.*\Z)|`[^`\n]{1,300}`", re.M | re.S)
-_HIDDEN = ("script", "style", "noscript", "template", "nav")
-_NAVIGATES = r"""\b(?:class|id|role)\s*=\s*["']?[^"'<>]{0,200}?\b(?:nav|navbar|navigation|breadcrumbs?)\b"""
-_OPENS = re.compile(
-    rf"<!--|<({'|'.join(_HIDDEN)}|header|footer)\b[^<>]*>|"
-    rf"<(div|ul|ol|section|span)\b[^<>]{{0,500}}?{_NAVIGATES}[^<>]{{0,500}}>",
-    re.I,
-)
-_LINK = re.compile(r"<a\b[^<>]*>[^<>]*(?:<(?!/?a\b)[^<>]*>[^<>]*)*</a\s*>", re.I)
+_UNREAD = ("script", "style", "noscript", "template")
+_BEGINS = r"(?:^|(?<=>))[ \t]*+"
+"""Where a mark stands that is none within a sentence: at the beginning of its line, or behind another."""
+_OPENS = re.compile(rf"{_BEGINS}(?:(<!--)|<({'|'.join(_UNREAD)})\b[^<>]*>)", re.I | re.M)
+_NAVIGATES = re.compile(rf"{_BEGINS}<(nav)\b[^<>]*>", re.I | re.M)
 _BLOCK = re.compile(
     r"</?(?:address|article|aside|blockquote|div|dl|dt|fieldset|figure|footer|form|header|hr|li|main|ol|p|pre|section|"
     r"table|td|th|tr|ul)\b[^<>]*>|</dd\s*>",
@@ -43,14 +42,14 @@ def without_remains(text: str) -> str:
     if "<" not in text:
         return text
     code = [fence.span() for fence in _CODE.finditer(text)]
-    seen = _outside(text, code)
     shown = list(text)
-    for start, end in _hidden(seen):
-        shown[start:end] = _blank(text[start:end])
+    for hidden in (_unread, _menus):  # a mark in a script or a comment ends no menu
+        for start, end in hidden(_outside("".join(shown), code)):
+            shown[start:end] = _blank(text[start:end])
     seen = _outside("".join(shown), code)
     tables = list(_tables(seen))
     for start, end in tables:
-        shown[start:end] = _told_as_rows(seen[start:end])
+        shown[start:end] = _told_as_rows(seen[start:end], "".join(shown[start:end]))
     for tag in _BLOCK.finditer(_outside("".join(shown), [*code, *tables])):
         shown[tag.start() : tag.start() + 2] = "\n\n"
         shown[tag.start() + 2 : tag.end()] = " " * (tag.end() - tag.start() - 2)
@@ -72,42 +71,37 @@ def _blank(text: str) -> str:
 # --- what is not shown ------------------------------------------------------------------------------------------------
 
 
-def _hidden(text: str) -> Iterator[tuple[int, int]]:
-    """Comments, the bodies of scripts and the like, navigation, and the links of a page's header and footer."""
-    place = linked = 0
-    ends: dict[str, dict[int, int]] = {}
-    last = text.rfind("-->")
+def _unread(text: str) -> Iterator[tuple[int, int]]:
+    """Comments, and the bodies of scripts and the like; what nothing closes hides nothing."""
+    place = 0
+    last: dict[str, int] = {}
     while opening := _OPENS.search(text, place):
-        start, place = opening.span()
-        if opening[0] == "<!--":
-            if place <= last:
-                place = text.find("-->", place) + 3
-                yield start, place
-            continue
-        name = (opening[1] or opening[2]).lower()
-        if name not in ends:
-            ends[name] = _ends(text, name)
-        end = ends[name].get(start)
-        if end is None:  # a mark that nothing closes hides nothing
-            continue
-        if name not in ("header", "footer"):
-            place = end
-            yield start, end
-        elif end > linked:
-            linked = end
-            yield from (link.span() for link in _LINK.finditer(text, place, end))
+        closing = "-->" if opening[1] else f"</{opening[2].lower()}"
+        if closing not in last:
+            last[closing] = max((mark.start() for mark in re.finditer(re.escape(closing), text, re.I)), default=-1)
+        place = opening.end()
+        if place <= last[closing]:
+            end = re.compile(rf"{re.escape(closing)}[^<>]*>?" if not opening[1] else "-->", re.I).search(text, place)
+            if end is not None:
+                place = end.end()
+                yield opening.start(), place
 
 
-def _ends(text: str, name: str) -> dict[int, int]:
-    """Where each element of a name ends, by where it begins; scripts and styles hold no others."""
+def _menus(text: str) -> Iterator[tuple[int, int]]:
+    """The elements named nav, with those inside them."""
     begun: list[int] = []
     ends = {}
-    for mark in re.finditer(rf"<(/?){name}\b[^<>]*>", text, re.I):
-        if not mark[1] and not (begun and name in ("script", "style")):
+    for mark in re.finditer(r"<(/?)nav\b[^<>]*>", text, re.I):
+        if not mark[1]:
             begun.append(mark.start())
-        elif mark[1] and begun:
+        elif begun:
             ends[begun.pop()] = mark.end()
-    return ends
+    hidden = 0
+    for opening in _NAVIGATES.finditer(text):
+        start = text.index("<", opening.start())
+        if start >= hidden and start in ends:
+            hidden = ends[start]
+            yield start, hidden
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -126,11 +120,13 @@ def _tables(text: str) -> Iterator[tuple[int, int]]:
             begins = None
 
 
-def _told_as_rows(table: str) -> str:
-    """A table of HTML as one of Markdown; where its first row is no header, with an empty one."""
+def _told_as_rows(table: str, text: str) -> str:
+    """A table of HTML as one of Markdown; where its first row is no header, with an empty one. `text` is the table with
+    the code in its cells, in which nothing is sought.
+    """
     first = [row.start() for row in _ROW.finditer(table)]
     head = table[first[0] : first[1] if first[1:] else len(table)]
-    shown = list(table.replace("\n", " ").replace("|", "/"))
+    shown = list(text.replace("\n", " ").replace("|", "/"))
     for pattern, mark in _MARKS:
         for tag in pattern.finditer(table):
             shown[tag.start() : tag.end()] = mark.ljust(tag.end() - tag.start())

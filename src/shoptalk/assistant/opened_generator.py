@@ -37,19 +37,23 @@ def about_generator(run: Path, settings: AssistantSettings, *, marked: bool) -> 
     """
     folder, chosen = run / FOLDER, settings.generator
     if chosen is None:
-        unused = f"{folder} is not used: no generator is set, and answers are the documents' own sentences."
+        unused = (
+            f"The folder {FOLDER} of the run is not used: no generator is set, and answers are the documents' own "
+            "sentences."
+        )
         return (unused,) if folder.is_dir() else ()
-    where = f"at {chosen.base_url}" if chosen.base_url is not None else "in this process"
+    # Anybody may read /readyz: no address, and no folder of this machine.
+    where = "behind the endpoint of the settings" if chosen.base_url is not None else "in this process"
     head = (
-        f"Grounding head: loaded from {folder}."
+        f"Grounding head: loaded from {FOLDER} of the run."
         if marked
         else (
             f"Grounding head: none, so what the generator says is checked by rules alone. `shoptalk finetune MODEL "
-            f"SOURCE... --task ground --out {folder}` makes one."
+            f"SOURCE... --task ground --out RUN/{FOLDER}` makes one."
         )
     )
     return (
-        f"Generator: {chosen.model}, {where}. Of its sentences only those are said that the documents say; where there "
-        "are none, or it fails, the answer is the documents' own sentences.",
+        f"Generator: {chosen.model.rpartition('/')[2]}, {where}. Of its sentences only those are said that the "
+        "documents say; where there are none, or it fails, the answer is the documents' own sentences.",
         head,
     )

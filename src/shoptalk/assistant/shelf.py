@@ -86,7 +86,7 @@ def write_shelf(
         for document in documents:
             line = document.model_dump_json(exclude_defaults=True) + "\n"
             kept.append(line.encode("utf-8"))
-            before = split.get(line)
+            before = None if "<" in line else split.get(line)  # pages were split otherwise by earlier versions
             if before is not None and earlier is not None:  # the same document is not split again
                 places += before
                 parts = [earlier.passage(number) for number in before]

@@ -17,8 +17,8 @@ def behind(judge: Judge, final: Final, entry: str) -> dict[str, str]:
         return {}
     rival, taken = (judge.measure.shown(row["compressor"][which]) for which in ("value", "adapted"))
     why = (
-        f"{NAME}, which learns nothing, takes {rival} a byte of the same texts, the trained model {taken}: keep "
-        "training, give more text or time, or begin from smollm2"
+        f"{NAME}, which learns nothing, takes {rival} a byte of {row['compressor']['n_texts']} of the texts, the "
+        f"trained model {taken}: keep training, give more text or time, or begin from a trained base such as smollm2"
     )
     return {entry: why}
 
@@ -27,7 +27,8 @@ def beside(judge: Judge, final: Final | None) -> dict[str, Any]:
     """`compressor` of `verdict.json`, by that key; empty where nothing was trained, or no compressor is asked."""
     if judge.compressor is None or final is None:
         return {}
-    value, n_bytes, primed = judge.compressor
-    adapted = judge.measure.level(float(final.scores.mean()))
-    row = {"name": NAME, "value": value, "adapted": adapted, "n_bytes": n_bytes, "primed_bytes": primed}
-    return {"compressor": row | {"inside": adapted < value}}
+    value, places, n_bytes, share, primed = judge.compressor
+    # A score is a text's bits over the mean of all texts' bytes, and these may be longer or shorter than the others.
+    adapted = judge.measure.level(float(final.scores[:, list(places)].mean())) / share
+    row = {"name": NAME, "value": value, "adapted": adapted, "n_texts": len(places), "n_bytes": n_bytes}
+    return {"compressor": row | {"primed_bytes": primed, "inside": adapted < value}}

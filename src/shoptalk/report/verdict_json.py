@@ -211,16 +211,18 @@ class GeneralChange(Published):
 
 
 class CompressorBeside(Published):
-    """A general compressor, which learns nothing, on the texts that a trained language model is judged by."""
+    """A general compressor, which learns nothing, on some of the texts that a trained language model is judged by."""
 
     name: str
     """Of the compressor."""
     value: float
     """Bits that it takes per byte of the texts, with the training documents before them."""
     adapted: float
-    """Bits that the challenger takes."""
+    """Bits that the challenger takes of the same."""
+    n_texts: int
+    """How many of the texts both read here."""
     n_bytes: int
-    """Of the texts."""
+    """Of these."""
     primed_bytes: int
     """Of the training documents before them."""
     inside: bool

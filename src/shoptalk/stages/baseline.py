@@ -14,6 +14,7 @@ from shoptalk.evaluate.pools import pool_of, sampled
 from shoptalk.nn.bases import began_as, from_seed
 from shoptalk.nn.digests import base_digest
 from shoptalk.nn.heads.names import EXAMPLES
+from shoptalk.nn.language_model import LanguageModel
 from shoptalk.nn.product import Embedder, Kind, Product
 from shoptalk.nn.scratch_lm import lm_size_of
 from shoptalk.probes.once import Once
@@ -62,6 +63,8 @@ def baseline_stage(world: World, curated: Curated) -> Baseline:
     product = open_product(config)
     ground = ground_of(world, curated, product.kind)
     bench = bench_for(world, ground, make_judges((config.task, *config.other_tasks), ground))
+    if not isinstance(product, LanguageModel):  # another scorer cannot tell how probable what stands in a gap is
+        bench = replace(bench, general=None)
     if bench.judge is not None and bench.judge.remark is not None:
         world.report.say(f"baseline: {bench.judge.remark}")
     parents = {"corpus": curated.artifact.content, "base": base_digest(config.base)}

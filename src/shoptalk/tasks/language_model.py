@@ -97,8 +97,8 @@ def language_model(ground: Ground) -> LanguageModelJudge | None:
 
 def _told(rival: Compressed) -> str:
     return (
-        f"Without any training, {NAME} takes {MEASURE.shown(rival.bits_per_byte)} a byte of the same texts, with "
-        f"{rival.primed:,} bytes of the training documents before them."
+        f"Without any training, {NAME} takes {MEASURE.shown(rival.bits_per_byte)} a byte of {len(rival.places)} of the "
+        f"same texts, with {rival.primed:,} bytes of the training documents before them."
     )
 
 
