@@ -631,6 +631,7 @@ def test_the_head_learns_from_the_very_vectors_that_the_served_encoder_gives(
         np.testing.assert_array_equal(served.embed(items), vectors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_is_behind", [True, False])
 def test_a_pilot_ends_with_its_heat_where_its_candidate_is_clearly_behind(
     world: SmallWorld,
@@ -832,6 +833,7 @@ def test_from_python_paths_may_be_strings_and_settings_and_report_may_be_left_ou
         adapt([str(tmp_path / "nowhere.txt")], out=str(tmp_path / "run"), labels=str(world.labels))
 
 
+@pytest.mark.slow
 def test_weights_so_large_that_vectors_are_not_numbers_count_as_diverged(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

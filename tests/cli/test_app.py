@@ -589,6 +589,7 @@ def test_pretrain_takes_every_text_objective_and_sums_of_them(
     assert (tmp_path / "p" / "log.jsonl").read_text() == log
 
 
+@pytest.mark.slow
 def test_adapt_takes_a_sum_of_objectives_as_a_candidate_and_says_what_others_lack(
     shoptalk: Any, world: SmallWorld, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -693,6 +693,7 @@ def test_a_person_is_taken_to_slip_before_any_question_was_asked_twice(run: Path
     assert about.asked == 3 and about.bank_low <= sure.bank_low and about.bank_high > sure.bank_high
 
 
+@pytest.mark.slow
 def test_a_file_is_asked_nothing_twice_since_it_would_say_the_same(run: Path, bank: Path) -> None:
     with open_session(run, bank=bank, most=10_000, twice=False) as session:
         while (question := session.question()) is not None:

@@ -129,6 +129,7 @@ def test_a_spec_says_whether_it_prepares_anything(name: str):
         assert found == (spec.prepares or name in LOOKS_THROUGH)
 
 
+@pytest.mark.slow
 def test_the_command_that_an_objective_file_names_warns_of_nothing():
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-m", MlmSpec.__module__],
