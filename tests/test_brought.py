@@ -190,3 +190,5 @@ def test_where_a_base_that_needs_no_training_is_best_the_first_sentence_says_to_
         "Use hog, which needs no training: on it the assistant answers 51.0 %"
     )
     assert brought(steps, ruling, candidate="simclr", base="mpnet").startswith("On another base the assistant")
+    chance = replace(steps, in_all=Rise(26.5, -3.0, 56.0))
+    assert brought(chance, ruling, candidate="simclr", base="hog").startswith("On another base the assistant")

@@ -21,13 +21,15 @@ def brought(
 
     `candidate` is what the best challenger was trained with, None where nothing was trained; `guarded` is whether it
     left its guards. The second sentence has the interval that the ruling rests on, which may be that of a test.
-    `base` is the name of the best base; where that needs no training and is what is kept, using it comes first.
+    `base` is the name of the best base; where that needs no training, is kept, and is surely better, using it comes
+    first.
     """
     rises = ladder.rises[: ladder.shipped]
     counted = [step for step, rise in zip(ladder.steps[1:], rises, strict=False) if rise.gain != 0]
     training = _by_training(ladder, ruling, counted, candidate=candidate, guarded=guarded, on_test=on_test)
     in_all = _in_all(ladder, counted)
-    if base is not None and base.partition("@")[0] in UNTRAINED and ANOTHER_BASE in counted and ADAPTED not in counted:
+    untrained = base is not None and base.partition("@")[0] in UNTRAINED
+    if untrained and ladder.proven and ANOTHER_BASE in counted and ADAPTED not in counted:
         plain = in_all.removeprefix("On another base")
         in_all = f"Use {base}, which needs no training{'. ' if plain == in_all else ': on it'}{plain}"
     return f"{in_all} {training}"
