@@ -167,12 +167,7 @@ def train(
             torch.manual_seed(_stream(key))  # dropout of step i is a function of (seed, i)
             with autocast(config.precision, device):
                 loss = module(batch)
-            if not torch.isfinite(loss.total):
-                raise DivergedError(
-                    f"The loss of {config.name or type(objective).__name__} is {loss.total.item()} at step {done + 1} "
-                    f"with a learning rate of {config.lr:g}. Lower it (--set objectives.{config.name or 'NAME'}.lr=...)"
-                    ", or leave the candidate out."
-                )
+            _refuse_no_number(loss.total, config, step=done + 1)
             optimizer.zero_grad()
             loss.total.backward()
             optimizer.clip(config.clip)
@@ -205,6 +200,19 @@ def train(
             yield step
             computed_before = computed
             schedule = _steered(schedule, launch.of_first(step.choice), done)
+
+
+def _refuse_no_number(loss: torch.Tensor, config: LoopConfig, *, step: int) -> None:
+    """Refuse to learn from a loss that is infinite or no number.
+
+    Raises:
+        DivergedError: it is one.
+    """
+    if not torch.isfinite(loss):
+        raise DivergedError(
+            f"The loss of {config.name or 'the objective'} is {loss.item()} at step {step} with a learning rate of "
+            f"{config.lr:g}. Lower it (--set objectives.{config.name or 'NAME'}.lr=...), or leave the candidate out."
+        )
 
 
 def _refuse_forgotten(objective: Objective[Any, Any]) -> None:
