@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from shoptalk.artifact import usual_modes, write_text
 from shoptalk.errors import BaseModelError
 from shoptalk.nn import gather
+from shoptalk.nn.causal_attention import causal_blocks
 from shoptalk.nn.encoder import MODEL_CARD, evaluating
 from shoptalk.nn.int8_weights import is_rounded, write_rounded
 from shoptalk.nn.losses import linear_cross_entropy
@@ -69,12 +70,13 @@ class CausalNetwork(nn.Module):
     def hidden(self, rows: PackedRows) -> Float[Tensor, "R L D"]:
         """The last layer's states; a cell sees the cells of its own sequence up to itself."""
         body: Any = self.backbone.base_model
-        states: Tensor = body(
-            input_ids=sent(rows.ids, self.device),
-            attention_mask=sent(rows.seen(), self.device),
-            position_ids=sent(rows.positions, self.device),
-            use_cache=False,
-        ).last_hidden_state
+        with causal_blocks(self.backbone):
+            states: Tensor = body(
+                input_ids=sent(rows.ids, self.device),
+                attention_mask=sent(rows.seen(), self.device),
+                position_ids=sent(rows.positions, self.device),
+                use_cache=False,
+            ).last_hidden_state
         return states
 
 

@@ -64,7 +64,7 @@ def open_decoder(folder: Path, ref: str, *, max_length: int = CONTEXT) -> Langua
     held = admit(folder, ref)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        # Of 512 cells in a row the fused kernel is the faster one.
+        # Of 512 cells in a row the fused kernel is the faster one, but for training in bfloat16 (causal_attention.py).
         if holds_rounded(folder):
             backbone, report = open_rounded(folder, ref, held)
         else:
