@@ -52,7 +52,7 @@ SECONDS = 0.1
 """Of the processor, for all patterns together, for one message.
 
 The library reads the clock of the whole process, which threads at work beside it use up too: with 16 of them, 6
-milliseconds are left. Usual patterns need a tenth of one for a usual message (docs/decisions/0040)."""
+milliseconds are left. Usual patterns need a tenth of one for a usual message (docs/decisions/0041)."""
 
 
 class BusinessRule(Frozen):
@@ -184,7 +184,7 @@ def first_rule(
         begun = time.thread_time()
         try:
             # Other threads wait meanwhile. Where they need not (concurrent=True), they take their turns every 256 steps
-            # of the search and use its time up: a usual pattern then runs out of it under load (docs/decisions/0040).
+            # of the search and use its time up: a usual pattern then runs out of it under load (docs/decisions/0041).
             found = _compiled(rule.pattern).search(message, timeout=max(left, 0.0), concurrent=False)
         except TimeoutError:
             return Ruling(too_slow=rule.name)
