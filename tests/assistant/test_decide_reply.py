@@ -61,6 +61,7 @@ def decided(threshold: float = 0.5, **signals: Any) -> tuple[str, str]:
 
 def test_the_order_of_decisions() -> None:
     rule = BusinessRule.model_validate({"name": "r", "words": ["m"], "decision": "decline"})
+    assert decided(too_slow="r", confidence=1.0) == ("escalate", "tool_failure")
     assert decided(rule=rule, wants_person=True) == ("decline", "policy")
     assert decided(wants_person=True, confidence=1.0) == ("escalate", "customer_request")
     assert decided(anger=3, confidence=1.0) == ("escalate", "sentiment")
@@ -107,8 +108,8 @@ def test_the_first_rule_whose_conditions_all_hold_decides(tmp_path: Path) -> Non
     )
 
     def first(message: str, *, probability: float = 0.0, is_open: bool = True) -> str | None:
-        rule = first_rule(rules, message, intent="refund", probability=probability, now=NOON, is_open=is_open)
-        return rule.name if rule else None
+        found = first_rule(rules, message, intent="refund", probability=probability, now=NOON, is_open=is_open)
+        return found.rule.name if found.rule else None
 
     assert first("the fair") is None  # not yet
     assert first("anything", probability=0.9) == "b"

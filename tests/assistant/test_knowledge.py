@@ -13,10 +13,9 @@ from shoptalk.assistant.bulk import BulkEncoder, in_faster_arithmetic
 from shoptalk.assistant.calibrate import AskedQuestion, calibrate, calibrated, read_questions, share_of, try_questions
 from shoptalk.assistant.knowledge import FOLDER
 from shoptalk.assistant.progress_lines import ProgressLines
-from shoptalk.assistant.rule_trials import refuse_rules_as_messages, try_rules
 from shoptalk.assistant.sections import Passage, passages_of
 from shoptalk.assistant.shelf import Shelf
-from shoptalk.errors import ArtifactError, ConfigError, InputError, SourceError
+from shoptalk.errors import ArtifactError, InputError, SourceError
 from shoptalk.nn.bases import open_base
 from shoptalk.nn.lean import open_to_read
 from shoptalk.records import Document
@@ -359,38 +358,6 @@ def test_a_share_is_a_per_cent_or_a_number() -> None:
     for text in ("5", "0", "100%", "x", "-1%", "nan"):
         with pytest.raises(InputError, match="is no share"):
             share_of(text)
-
-
-def test_rules_are_tried_on_messages_and_what_is_not_as_expected_is_told(run: Path, tmp_path: Path) -> None:
-    write(run / "rules.toml", '[[rule]]\nname = "numbers"\npattern = "HB-[0-9]+"\ndecision = "escalate"\n')
-    write(run / "assistant.toml", '[assistant]\nrules = "rules.toml"\n')
-    assistant = Assistant.open(run)
-    file = write(tmp_path / "m.csv", "text,expected\nwhere is HB-1,numbers\nwhere is it,none\nHB-2,decline\nHB-3,\n")
-    trials = try_rules(assistant, file)
-    assert [trial.right for trial in trials] == [True, True, False, True]
-    assert assistant.reply(visitor("where is HB-1")).reason == "policy"
-    with pytest.raises(InputError, match="line 2: 'nmbers' is neither"):
-        try_rules(assistant, write(tmp_path / "n.csv", "text,expected\na,nmbers\n"))
-
-
-def test_rules_that_cannot_be_used_are_refused_before_anything_is_opened(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(run / "rules.toml", '[[rule]]\nname = "slow"\npattern = "(a+)+$"\ndecision = "escalate"\n')
-    write(run / "assistant.toml", '[assistant]\nrules = "rules.toml"\npictures = "nowhere"\n')
-    monkeypatch.setattr("shoptalk.assistant.assistant.opened_reader", lambda run: pytest.fail("it was opened"))
-    with pytest.raises(ConfigError, match="the pattern of the rule 'slow'"):
-        Assistant.open(run)
-
-
-def test_a_file_of_rules_is_no_file_of_messages_and_is_told_where_rules_belong(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"CSV or JSONL file of messages is expected.*come from the settings"):
-        refuse_rules_as_messages(tmp_path / "rules.toml")
-
-
-def test_without_rules_there_is_nothing_to_test(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There are no rules"):
-        try_rules(Assistant.open(run), write(tmp_path / "m.csv", "text\na\n"))
 
 
 def test_a_tariff_in_a_csv_is_known_row_by_row_where_it_is_named_itself(run: Path, tmp_path: Path) -> None:

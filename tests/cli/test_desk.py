@@ -53,3 +53,19 @@ def test_rules_that_do_not_do_what_is_expected_end_with_status_2(run: Path, tmp_
     status, printed = told("rules", "test", run, messages, "--config", tmp_path / "a.toml")
     assert status == 2
     assert "expected 'n', got 'none'" in printed
+
+
+def test_a_pattern_that_is_too_slow_on_a_message_is_named_with_the_line_and_ends_with_status_2(
+    run: Path, tmp_path: Path
+) -> None:
+    rules = '[[rule]]\nname = "endless"\npattern = "(a+)+$"\ndecision = "escalate"\n'
+    (tmp_path / "r.toml").write_text(rules, encoding="utf-8")
+    (tmp_path / "a.toml").write_text('[assistant]\nrules = "r.toml"\n', encoding="utf-8")
+    messages = tmp_path / "m.csv"
+    messages.write_text(f"text\nhello\n{'a' * 3_999}!\n", encoding="utf-8")
+    status, printed = told("rules", "test", run, messages, "--config", tmp_path / "a.toml")
+    assert status == 2 and printed.splitlines()[1].startswith("too slow: aaa")
+    assert f"{messages}, line 3: the time for patterns ran out at the rule 'endless'." in printed
+    result = json.loads(told("rules", "test", run, messages, "--config", tmp_path / "a.toml", "--json")[1])
+    assert (result["wrong"], result["rules"]) == (1, {"none": 1, "too slow": 1})
+    assert [(trial["line"], trial["too_slow"]) for trial in result["trials"]] == [(2, None), (3, "endless")]

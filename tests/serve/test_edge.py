@@ -3,7 +3,8 @@
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from shoptalk.assistant.reply import Reply
 from shoptalk.errors import ConfigError, StorageError
+from shoptalk.records import Turn
 from shoptalk.serve import database, service
 from shoptalk.serve.edge import MaskingFormatter, masked
 from shoptalk.serve.rates import Rates
@@ -184,6 +187,21 @@ def test_health_readiness_and_counters(client: TestClient) -> None:
     page = client.get("/metrics").text
     assert 'shoptalk_replies_total{decision="answer",path="extractive"} 1.0' in page
     assert 'shoptalk_requests_total{method="POST",route="/v1/reply",status="200"} 1.0' in page
+
+
+def test_a_rule_that_was_too_slow_is_counted_and_in_the_log_without_what_was_said(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(FakeAssistant):
+        def reply(self, turns: Sequence[Turn], **choices: Any) -> Reply:
+            return replace(super().reply(turns, **choices), too_slow="parcels" if "bicycle" in turns[-1].text else None)
+
+    client = serve(Slow())
+    for text in ("My secret bicycle", "Nothing secret"):
+        assert "parcels" not in client.post("/v1/reply", json={"text": text}).text
+    assert 'shoptalk_slow_rules_total{rule="parcels"} 1.0' in client.get("/metrics").text
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "shoptalk.serve"]
+    assert "the rule 'parcels'" in line and "secret" not in line
 
 
 def test_readiness_repeats_what_the_owner_should_know(serve: Callable[..., TestClient]) -> None:

@@ -4,10 +4,10 @@
 
 The first line of this order that applies decides:
 
-1. the owner's rules; 2. nothing to read; 3. a wish for a person; 4. strong anger, or anger after an answer; 5. the same
-question for the third time, or again after an answer; 6. a greeting or thanks; 7. an official answer to exactly this
-question; 8. an intent that has a person or an answer of its own; 9. support that reaches the threshold; 10. out of
-scope; 11. some support: ask back once; 12. none: hand over.
+1. the owner's rules, or that a pattern of theirs was not read in time; 2. nothing to read; 3. a wish for a person;
+4. strong anger, or anger after an answer; 5. the same question for the third time, or again after an answer; 6. a
+greeting or thanks; 7. an official answer to exactly this question; 8. an intent that has a person or an answer of its
+own; 9. support that reaches the threshold; 10. out of scope; 11. some support: ask back once; 12. none: hand over.
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,8 @@ class Signals:
     message: str
     rule: BusinessRule | None = None
     """The first of the owner's rules that applies."""
+    too_slow: str | None = None
+    """The rule at whose pattern the time ran out (`business_rules.py` says why a person gets the message then)."""
     readable: bool = True
     wants_person: bool = False
     anger: int = 0
@@ -72,6 +74,8 @@ def decide(signals: Signals, settings: AssistantSettings, *, threshold: float) -
 
 
 def _by_rule(signals: Signals) -> Decided | None:
+    if signals.too_slow is not None:
+        return Decided("escalate", "tool_failure", "phrase", "escalate")
     if signals.rule is None:
         return None
     has_words = bool(signals.rule.text)

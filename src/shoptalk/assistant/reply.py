@@ -22,6 +22,7 @@ REASONS = (
     "nothing_to_read",
     "recognised",
     "unknown_picture",
+    "tool_failure",
 )
 """Stable keys that say why a decision was made; a business rule gives one of them, "policy" if it names none."""
 
@@ -87,6 +88,8 @@ class Reply:
     versions: Versions
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Of each step, and "total"."""
+    too_slow: str | None = None
+    """The owner's rule at whose pattern the time ran out; for the owner, never for the visitor."""
 
     @property
     def cited(self) -> Sequence[Source]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from shoptalk.assistant.asked_rows import rows_of
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.business_rules import RuleTrial
+from shoptalk.assistant.reply import Decision
 from shoptalk.errors import InputError
 from shoptalk.records import Turn
 
@@ -48,7 +49,8 @@ def try_rules(assistant: Assistant, path: Path, *, now: datetime | None = None) 
             )
         signals = assistant.consider([Turn(role="visitor", text=text)], now=now or datetime.now(UTC)).signals
         rule = signals.rule
-        trials.append(RuleTrial(text, rule.name if rule else None, rule.decision if rule else None, expected))
+        decision: Decision | None = "escalate" if signals.too_slow is not None else rule.decision if rule else None
+        trials.append(RuleTrial(number, text, rule.name if rule else None, decision, expected, signals.too_slow))
     if not trials:
         raise InputError(f"{path} holds no message. Expected rows with the column text.")
     return trials

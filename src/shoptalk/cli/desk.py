@@ -2,11 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shoptalk.cli.options import Json, Sources, show
+
+if TYPE_CHECKING:
+    from shoptalk.assistant.business_rules import RuleTrial
 
 commands = typer.Typer()
 knowledge = typer.Typer(help="What the assistant of a run knows.", no_args_is_help=True)
@@ -136,14 +139,35 @@ def test(
     result = {
         "messages": len(trials),
         "wrong": len(wrong),
-        "rules": dict(Counter(trial.rule or "none" for trial in trials).most_common()),
+        "rules": dict(
+            Counter("too slow" if trial.too_slow else trial.rule or "none" for trial in trials).most_common()
+        ),
         "trials": [
-            {"text": trial.text, "rule": trial.rule, "decision": trial.decision, "expected": trial.expected}
+            {
+                "line": trial.line,
+                "text": trial.text,
+                "rule": trial.rule,
+                "decision": trial.decision,
+                "expected": trial.expected,
+                "too_slow": trial.too_slow,
+            }
             for trial in trials
         ],
     }
-    lines = [f"{trial.rule or 'no rule'}: {' '.join(trial.text.split())[:80]}" for trial in trials]
-    lines += [f"expected {trial.expected!r}, got {trial.rule or 'none'!r}: {trial.text[:80]}" for trial in wrong]
+    lines = [
+        f"{'too slow' if trial.too_slow else trial.rule or 'no rule'}: {' '.join(trial.text.split())[:80]}"
+        for trial in trials
+    ]
+    lines += [_not_as_expected(trial, file) for trial in wrong]
     show(result, as_json, lambda: "\n".join([*lines, f"{len(trials)} messages, {len(wrong)} not as expected"]))
     if wrong:
         raise typer.Exit(2)
+
+
+def _not_as_expected(trial: "RuleTrial", file: Path) -> str:
+    if trial.too_slow is not None:
+        return (
+            f"{file}, line {trial.line}: the time for patterns ran out at the rule {trial.too_slow!r}. A visitor who "
+            "writes that is handed to a person; mend the pattern, or give `words` in its place."
+        )
+    return f"expected {trial.expected!r}, got {trial.rule or 'none'!r}: {trial.text[:80]}"

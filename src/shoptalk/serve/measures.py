@@ -20,6 +20,9 @@ class Measures:
             "shoptalk_request_seconds", "Until a response began", ("route",), buckets=_SECONDS, registry=self.registry
         )
         self.replies = Counter("shoptalk_replies", "Replies stored", ("decision", "path"), registry=self.registry)
+        self.slow_rules = Counter(
+            "shoptalk_slow_rules", "Replies that left a rule's pattern unread", ("rule",), registry=self.registry
+        )
         self.reply_seconds = Histogram(
             "shoptalk_reply_seconds", "Working out a reply", buckets=_SECONDS, registry=self.registry
         )

@@ -1,6 +1,7 @@
 """What routes work with: one server's database, assistant and settings."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from shoptalk.serve.stored_answers import StoredAnswer, answer_to
 from shoptalk.serve.translations import Translates, Translations
 from shoptalk.serve.uploads import Upload, upload_of
 
+log = logging.getLogger("shoptalk.serve")
 T = TypeVar("T")
 
 
@@ -101,6 +103,13 @@ class Service:
     def _count_reply(self, reply: Reply) -> None:
         self.measures.replies.labels(reply.decision, reply.path).inc()
         self.measures.reply_seconds.observe(float(reply.seconds.get("total", 0.0)))
+        if reply.too_slow is not None:
+            self.measures.slow_rules.labels(reply.too_slow).inc()
+            log.warning(
+                "a message was handed to a person because the pattern of the rule %r was not read in time: "
+                "its repeats may share a text in many ways (see the guide, The assistant)",
+                reply.too_slow,
+            )
 
     async def receive(self, incoming: Incoming, *, whole: bool) -> tuple[str, str]:
         """Store a message and have it answered: the ids of its conversation and its own."""
