@@ -316,7 +316,8 @@ class Verdict(Published):
     in_all: InAll | None = None
     """What the steps that are adopted bring together; absent where there is no ladder."""
     n_examples: int
-    """Labelled messages, or those of the test, that the gain was measured on."""
+    """Labelled messages, or those of the test, that the gain was measured on; of another task what `measure.examples`
+    names, of captions pictures, those that share a caption counted as one."""
     n_draws: int
     """Random splits of the labels, of which four fifths teach and a fifth is tested, that the gain is a mean over."""
     shots: int | None
