@@ -4,8 +4,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shoptalk.report.verdict_json import Verdict
-from shoptalk.telling.advice import advise
+from shoptalk.telling.advice import Rates, advise
 from tests.report.report_facts import entry, facts
 
 COMMAND = "shoptalk adapt ./my texts.jsonl --labels 'the labels.csv' --budget=6m --out runs/acme"
@@ -31,7 +33,7 @@ def asked(found: Verdict, **more: Any) -> list[tuple[str, str | None]]:
         (step.say, step.command)
         for step in advise(
             found,
-            **(usual | {"rates": {"neighbours": 3e-4}, "pretexts": PRETEXTS} | more),
+            **(usual | {"rates": {"neighbours": Rates((3e-4,))}, "pretexts": PRETEXTS} | more),
         )
     ]
 
@@ -107,12 +109,15 @@ def test_a_language_model_that_forgets_is_to_read_general_text_again_unless_it_d
         assert not any("--replay" in said for said, _ in asked(verdict("keep_base", **more)))
 
 
-def test_a_curriculum_is_trained_more_gently_by_the_setting_of_its_second_phase() -> None:
+@pytest.mark.parametrize(("step", "setting"), [(180, "neighbours.lr=0.0001"), (60, "mlm.lr=0.0002")])
+def test_a_curriculum_is_trained_more_gently_by_the_setting_of_the_phase_that_its_entry_was_trained_in(
+    step: int, setting: str
+) -> None:
     name = "mlm-then-neighbours"
-    rows = [entry(name, 180, 2.3, inside_guards=False, why_not="it forgets")]
-    sentences = asked(verdict("keep_base", objective=name, entry=f"{name}@180", candidates=rows), rates={name: 3e-4})
-    command = sentences[0][1]
-    assert command is not None and command.endswith("--set objectives.neighbours.lr=0.0001")
+    rows = [entry(name, step, 2.3, inside_guards=False, why_not="it forgets")]
+    found = verdict("keep_base", objective=name, entry=f"{name}@{step}", candidates=rows)
+    command = asked(found, rates={name: Rates((6e-4, 3e-4), turn=90)})[0][1]
+    assert command is not None and command.endswith(f"--set objectives.{setting}")
 
 
 def test_a_base_that_is_kept_has_other_candidates_and_more_text_suggested() -> None:

@@ -4,19 +4,42 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from shoptalk.config import Config
 from shoptalk.decide import FEWEST_CLUSTERS
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
 from shoptalk.report.nouns import TEXTS, Nouns
 from shoptalk.report.verdict_json import CandidateRow, Verdict
+from shoptalk.stages.curriculum import turn_of
+from shoptalk.stages.plan import Prepared
 from shoptalk.tasks import needs_of
 
 RISING = 0.2
 """Points (`Measure.point`) by which a last checkpoint must beat the one before for more training to be worth a try."""
 FEWEST_TEXTS = 1_000
 """With fewer texts than this, more text is the first thing to look for where nothing helped."""
+
+
+class Rates(NamedTuple):
+    """The learning rates of a candidate's phases, one or two."""
+
+    each: Sequence[float]
+    turn: int = 0
+    """The step after which the second phase begins; 0 where there is one."""
+
+
+def rates_of(prepared: Prepared, config: Config) -> dict[str, Rates]:
+    """Those of each candidate that was planned."""
+    return {
+        name: Rates(
+            [spec.lr for spec in (one.spec, one.then) if spec is not None],
+            turn_of(name, prepared.plan.candidates[name].steps, config),
+        )
+        for name, one in prepared.candidates.items()
+    }
 
 
 def advise(
@@ -27,7 +50,7 @@ def advise(
     run: Path,
     command: str,
     labels: Path | None,
-    rates: Mapping[str, float],
+    rates: Mapping[str, Rates],
     pretexts: Sequence[str],
     nouns: Nouns = TEXTS,
     allowed: float | None = None,
@@ -35,9 +58,9 @@ def advise(
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
-    `rates` are the candidates' learning rates; a curriculum's is its second phase's. `pretexts` are objectives that can
-    train a product of the base's kind, those that are tried first in front, and `nouns` what such a product reads.
-    `allowed` are the seconds of a time budget.
+    `rates` are the candidates' learning rates. `pretexts` are objectives that can train a product of the base's kind,
+    those that are tried first in front, and `nouns` what such a product reads. `allowed` are the seconds of a time
+    budget.
     """
     if (
         verdict.spent.seconds and allowed is not None
@@ -108,7 +131,7 @@ def _kept(
     texts: int,
     run: Path,
     again: Sequence[str],
-    rates: Mapping[str, float],
+    rates: Mapping[str, Rates],
     pretexts: Sequence[str],
     nouns: Nouns,
 ) -> list[NextStep]:
@@ -225,7 +248,7 @@ def _doubled(verdict: Verdict) -> str:
     return f"{max(1, math.ceil(2 * seconds / 60))}m" if seconds else ""
 
 
-def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float]) -> list[NextStep]:
+def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, Rates]) -> list[NextStep]:
     """A third of the learning rate, where the best challenger was outside its guards; more time, where it fell behind
     what needs no training; and of a language model that forgets general text, to read such text again.
     """
@@ -238,8 +261,7 @@ def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float])
         return [
             _advice(f"Train {name} longer, or on more: {mine.entry} was outside its guards ({mine.why_not}).", longer)
         ]
-    phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
-    lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
+    lower = _lower_rate(mine, rates[name]) if name in rates else None
     advice = [
         _advice(
             f"Train {name} more gently: {mine.entry} was outside its guards ({mine.why_not}).",
@@ -250,6 +272,15 @@ def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float])
         replay = "Or let it read general text again beside yours, of the kind that the base has read: --replay SOURCE."
         advice.append(_advice(replay, None))
     return advice
+
+
+def _lower_rate(entry: CandidateRow, rates: Rates) -> str:
+    """A third of the learning rate, as a setting: of a curriculum that of the phase in which the entry was trained, for
+    it has no settings under its whole name.
+    """
+    phases = Recipe.parse(entry.objective).phases
+    place = len(phases) - 1 if entry.step > rates.turn else 0
+    return f"objectives.{phases[place].name}.lr={rates.each[place] / 3:.1g}"
 
 
 def _others(
