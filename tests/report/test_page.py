@@ -268,15 +268,35 @@ def test_a_part_that_a_run_need_not_have_leaves_a_whole_page(lacking: dict[str, 
     [
         ("curves", "No gain was measured while training went on"),
         ("losses", "No training step was logged."),
-        ("per_class", "No class was measured"),
-        ("label_free", "No such measure was taken"),
-        ("guards", "No guard was read"),
         ("drops", "Nothing was left out."),
     ],
 )
 def test_the_page_says_why_a_part_is_missing(name: str, sentence: str) -> None:
     assert sentence in visible(render(facts() | {name: []}))
     assert sentence not in visible(full_page())
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("per_class", "What changed per class"),
+        ("label_free", "Measures that need no labels"),
+        ("guards", "Forgetting and guards"),
+    ],
+)
+def test_a_section_that_would_hold_nothing_is_not_there(name: str, heading: str) -> None:
+    assert heading in headings(full_page())
+    told = facts() | {name: []}
+    assert heading not in headings(render(told)) and heading not in [link.text for link in parse(render(told)).all("a")]
+
+
+def test_a_run_that_trained_nothing_has_no_sections_about_what_training_brought() -> None:
+    bare = facts() | {name: [] for name in ("curves", "losses", "per_class", "guards", "label_free", "gains")}
+    bare["verdict"] |= {"choice": "keep_base", "objective": None, "entry": None, "candidates": []}
+    bare["verdict"] |= {"gain": None, "interval": None}
+    found = headings(render(bare))
+    assert found[:2] == ["=Keep the base model", "Everything that was tried"]
+    assert not {"What changed per class", "Forgetting and guards", "Gain as training went on"} & set(found)
 
 
 def whole(value: Any) -> Any:
@@ -502,7 +522,7 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     assert "8 is blind guessing, and less is better" in said
     assert "this table compares its entries with each other, and not with the verdict" in said
     assert "They describe the model" in said and "They describe the encoder" not in said
-    assert "No class was measured" not in said
+    assert "What changed per class" not in headings(render(of_model))
     assert "shoptalk dose RUN measures what more training and more documents would bring" in said
     assert "the range of gains that these documents leave plausible" in render_markdown(of_model)
 

@@ -20,10 +20,11 @@ def verdict(facts: Fact) -> Html:
     sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true")
     head = el("h1", sign, sentences.VERDICTS[choice], class_=choice)
     lead = el("p", told(decision.sentence, wording.sentence), class_="lead")
-    return join(el("div", above, class_="soft"), head, lead, _picture(decision), _answers(facts))
+    return join(el("div", above, class_="soft"), head, lead, _picture(facts), _answers(facts))
 
 
-def _picture(decision: Fact) -> Html:
+def _picture(facts: Fact) -> Html:
+    decision = facts.verdict
     staircase = ladder_picture(decision)
     if staircase is not None:
         return staircase
@@ -31,7 +32,8 @@ def _picture(decision: Fact) -> Html:
     if not decision.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
-        return paragraphs(f"{sentences.NO_JUDGE} What can be said without one is under “Measures that need no labels”.")
+        said = " What can be said without one is under “Measures that need no labels”."
+        return paragraphs(f"{sentences.NO_JUDGE}{said if wording.measures(facts.label_free.value) else ''}")
     return interval_picture(one, decision.smallest_gain, units_of(decision))
 
 
