@@ -16,7 +16,7 @@ from shoptalk.report import render, render_markdown
 from shoptalk.report.reading import as_facts
 from shoptalk.tasks.language_model import MEASURE
 from tests.report.report_facts import curve, dose, facts, unlabelled
-from tests.report.report_pages import Node, full_page, parse, untraced, visible
+from tests.report.report_pages import Node, full_page, parse, row_of, untraced, visible
 
 ATTACK = "<script>alert('x')</script>"
 
@@ -356,6 +356,36 @@ def test_a_page_about_random_weights_that_nothing_replaced_says_that_neither_is_
     told["verdict"] |= {"choice": "inconclusive", "base_model": "scratch:resnet-mini+minilm"}
     page = visible(render(told))
     assert "Neither is worth serving yet: the base's weights are random" in page and "Stay with the base" not in page
+
+
+def test_a_page_about_a_base_that_began_with_random_weights_does_not_advise_to_stay_with_it() -> None:
+    told = facts()
+    told["verdict"] |= {"choice": "keep_base", "base_model": "runs/young", "base_began_as": "scratch:mini"}
+    page = visible(render(told))
+    assert "whether it is worth serving: its weights, or some of them, began at random" in page
+    assert "Stay with the base" not in page
+
+
+@pytest.mark.parametrize("choice", ["keep_base", "inconclusive"])
+def test_a_page_about_a_challenger_that_is_served_unproven_says_so_and_not_that_nothing_is_worth_serving(
+    choice: str,
+) -> None:
+    told = facts()
+    told["verdict"] |= {"choice": choice, "base_model": "scratch:mini", "served_unproven": True}
+    source = render(told)
+    page = visible(source)
+    assert "Served unproven" in page and "As you asked, the folder “encoder” holds neighbours@180" in page
+    assert (
+        "worth serving" not in page and "Stay with the base" not in page and "keep the base model for now" not in page
+    )
+    assert row_of(source, "neighbours@180180 steps, 720k tokens")[-1] == "best challenger, served unproven"
+    assert not untraced(source, told)
+    assert "the challenger is served" in render_markdown(told).splitlines()[0]
+
+
+def test_without_measures_that_need_no_labels_nothing_points_to_them() -> None:
+    assert "“Measures that need no labels”" in visible(render(unlabelled()))
+    assert "Measures that need no labels" not in visible(render(unlabelled() | {"label_free": []}))
 
 
 def test_a_run_without_labels_has_no_gains_and_says_so() -> None:

@@ -19,6 +19,7 @@ from shoptalk.report.sentences import (
     ROWS,
     SAME_HEAD,
     VERDICTS,
+    headline,
 )
 from shoptalk.report.units import digits_of, judged_by, shown
 from shoptalk.report.verdict_json import Share, Spent, Verdict
@@ -62,7 +63,7 @@ def render_markdown(facts: RunFacts | Mapping[str, Any]) -> str:
     facts = as_facts(facts)
     verdict = facts.verdict
     blocks = [
-        f"# {VERDICTS[verdict.choice]}",
+        f"# {headline(verdict.choice, unproven=verdict.served_unproven)}",
         f"Run {plain_words(facts.run or NONE)}, {plain_words(moment(facts.created))}",
         plain_words(verdict.sentence),
         _md_asked(verdict),

@@ -139,7 +139,8 @@ def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
                 " lost",
             )
         )
-    last: Child = sentences.VERDICTS[found.choice.value].partition(":")[0]
+    decided = sentences.VERDICTS[found.choice.value].partition(":")[0]
+    last: Child = "Served unproven" if found.served_unproven.value else decided
     lines.append(join(el("tspan", last, class_="strong-line")))
     more, end = _lines(lines, y)
     return join(*parts, *more), end + 6

@@ -275,6 +275,8 @@ class Verdict(Published):
 
     choice: Choice
     """What to do: ship the adapted model, keep the base, or find out more before anything changes."""
+    served_unproven: bool = False
+    """Whether the challenger is served although it was not adopted, as --accept-unproven asks; else false or absent."""
     objective: str | None
     """Of the best challenger; null where nothing was trained."""
     entry: str | None
@@ -283,6 +285,9 @@ class Verdict(Published):
     """What the verdict is about; absent in earlier runs, whose task is "intent"."""
     base_model: str | None = None
     """The base that was compared with; absent in earlier runs."""
+    base_began_as: str | None = None
+    """Of a base whose weights, or some, began at random, what it began as, such as "scratch:gpt-nano", however long it
+    has been trained since; absent of all others, and in earlier runs."""
     metric: str | None
     """What base, adapted and gain are values of."""
     measure: Measure | None = None

@@ -57,10 +57,10 @@ def trace(
         more = ["base"] if entry.merge is not None else ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
     rests_on = [node.id for node in made.nodes if node.kind in ("baseline", "entry")]
-    shipped = folder_of(baseline.kind)
+    shipped, served = folder_of(baseline.kind), "served, unproven" if verdict.served_unproven else "safe to serve"
     if verdict.entry is not None:
         made.artifact("candidate", "encoder", f"candidate/{shipped}", f"{verdict.entry}, whatever was decided")
-    made.artifact(shipped, "encoder", shipped, f"The {shipped} that is safe to serve")
+    made.artifact(shipped, "encoder", shipped, f"The {shipped} that is {served}")
     if curated.examples:
         made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled {nouns.asked}")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")

@@ -242,8 +242,9 @@ def enough_text(name: str, cost: Cost) -> Cost:
     objective = phases[cost.shortest].name
     short = f" for its phase {objective}" if len(phases) > 1 else ""
     raise TooLittleTextError(
-        f"too little text{short}: it suffices for {cost.most_steps} training steps, and {FEWEST_STEPS} are the fewest that "
-        f"can be judged. Give more text, a smaller objectives.{objective}.batch or more objectives.{objective}.passes"
+        f"too little text{short}: it suffices for {cost.most_steps} training steps, and {FEWEST_STEPS} are the fewest "
+        f"that can be judged. Give more text, a smaller objectives.{objective}.batch or more "
+        f"objectives.{objective}.passes"
     )
 
 
