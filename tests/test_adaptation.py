@@ -233,6 +233,8 @@ def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
     assert labelled not in (out / "corpus" / "documents.jsonl").read_text()
     drops = [json.loads(line) for line in (out / "corpus" / "drops.jsonl").read_text().splitlines()]
     assert [drop["reason"] for drop in drops] == ["in-labelled-cluster"]
+    curated = next(said for said in listener.said if "left out" in said)  # a row of the labels would count here, too
+    assert curated.endswith("; of files, documents, turns and rows 1 left out (1 in-labelled-cluster)")
 
 
 @BOTH_PRECISIONS

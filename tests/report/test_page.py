@@ -414,6 +414,13 @@ def test_a_run_that_trained_nothing_says_so() -> None:
     assert "The gain and its interval" not in source
 
 
+def test_what_was_left_out_is_not_counted_as_texts_for_it_holds_files_and_rows_of_labels() -> None:
+    page = visible(full_page())
+    assert "12 left out: files, documents, rows" in page
+    assert "Files, documents, passages, turns and rows count here, those of labels and tests too." in page
+    assert "how many files, documents, turns or rows" in render_markdown(facts())
+
+
 def test_losses_that_are_not_finite_are_counted_and_not_drawn() -> None:
     source = visible(full_page())
     assert "Left out: 1 logged losses that are not finite numbers." in source

@@ -325,7 +325,7 @@ def _md_data(facts: RunFacts) -> str:
     blocks = [
         f"Kept: {count(kept.texts)} {nouns.kept} from {count(kept.documents)} documents.",
         table(["source", "share", "documents", nouns.kept], sources) if sources else "",
-        table(["left out because", "how many"], dropped) if dropped else "",
+        table(["left out because", "how many files, documents, turns or rows"], dropped) if dropped else "",
     ]
     return "\n\n".join(filter(None, ["## Data", *blocks]))
 

@@ -44,7 +44,7 @@ def _entered(facts: Fact, width: Number) -> tuple[Html, Number]:
         )
     ]
     if drops:
-        said.append(join(_value(wording.summed_counts, drops), " left out, each with its reason"))
+        said.append(join(_value(wording.summed_counts, drops), " left out: files, documents, rows"))
     parts, y = _lines(said, 0.0)
     for row in list(facts.sources)[:_MOST_SOURCES]:
         y += _ROW

@@ -303,7 +303,7 @@ def share_of_stages(seconds: float, stages: Sequence[StageTime]) -> str:
 
 
 def summed_counts(drops: Sequence[DropRow]) -> str:
-    """How many texts were left out."""
+    """How much was left out: files, documents, turns and rows."""
     return count(sum(row.count for row in drops))
 
 
