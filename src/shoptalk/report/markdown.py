@@ -157,8 +157,7 @@ def _md_gains(facts: RunFacts) -> str:
         (
             row.task if row.shots is None else f"{row.task}, {shots(row.shots)}",
             row.measure,
-            plain(row.base),
-            plain(row.adapted),
+            *((percent if row.unit == "%" else plain)(level) for level in (row.base, row.adapted)),
             signed(row.gain),
             interval(row.interval),
         )
@@ -263,7 +262,12 @@ def _md_label_free(facts: RunFacts) -> str:
 
 def _md_guards(facts: RunFacts) -> str:
     body = [
-        (f"{row.name}, {row.entry}", signed(row.change), signed(row.limit), inside(row.inside)) for row in facts.guards
+        (
+            f"{row.name}, {row.entry}{'' if row.unit == 'points' else f', in {row.unit}'}",
+            *(signed(number, 2 if row.unit == "points" else 3) for number in (row.change, row.limit)),
+            inside(row.inside),
+        )
+        for row in facts.guards
     ]
     return (
         f"## Guards\n\n{GUARD}\n\n" + table(["guard", "value", "limit", "inside"], body, words_last=True)
