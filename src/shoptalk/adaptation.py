@@ -195,8 +195,8 @@ def _tell(world: World, given: _Given) -> tuple[Verdict, RunFacts, str]:
     settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
     settling = settling | {"bank": len(messages)} if messages else {}
     began = began_as(judged.base.model)
-    settling |= {} if began is None else {"base_began_as": began}
-    verdict = Verdict.model_validate(judged.facts | settling | {"spent": taken})
+    young = {} if began is None else {"base_began_as": began}
+    verdict = Verdict.model_validate(judged.facts | young | settling | {"spent": taken})
     published = accepted(verdict) if given.accept_unproven else verdict
     with timed("finetune"):
         made_from = origin(
