@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from shoptalk.records import ACCURACY
+from shoptalk.report.nouns import nouns_for
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.telling.advice import PhaseRates, advise
 from tests.report.report_facts import entry, facts
@@ -111,6 +113,19 @@ def test_a_classifier_is_not_tuned_on_random_weights_and_one_that_is_served_unpr
     assert not any("classifier" in say for say, _ in asked(verdict("keep_base", **more)))
     said = [say for say, _ in asked(verdict("keep_base", **more, served_unproven=True)) if "classifier" in say]
     assert said == ["Tune a classifier on all labels with the encoder that is served, unproven."]
+    young = asked(verdict("keep_base", base_model="runs/young", base_began_as="scratch:mini"))
+    assert "Tune a classifier on all labels with the encoder that is handed out." in [say for say, _ in young]
+    assert "Tune a classifier on all labels with the encoder that is safe to serve." in [
+        say for say, _ in asked(verdict("keep_base"))
+    ]
+
+
+def test_where_captions_are_few_pictures_with_captions_are_to_be_added() -> None:
+    measure = ACCURACY.model_copy(update={"unlabelled": "pictures with captions"}).told()
+    said = [say for say, _ in asked(verdict("keep_base", measure=measure), texts=200, nouns=nouns_for("pair"))]
+    assert any(
+        say.startswith("Add unlabelled pictures with captions of the same kind: 200 pictures and") for say in said
+    )
 
 
 def test_a_language_model_that_forgets_is_to_read_general_text_again_unless_it_did() -> None:

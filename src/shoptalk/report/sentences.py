@@ -147,3 +147,12 @@ def of_kept_base(verdict: Mapping[str, Any]) -> str:
         return NEITHER
     rival = verdict.get("compressor")
     return BEHIND if rival and not rival["inside"] and gain > 0 else YOUNG
+
+
+def standing(verdict: Mapping[str, Any]) -> str:
+    """What the product that is handed out is: "safe to serve" where it was adopted or is a base that is known to be
+    good. `verdict` is what `verdict.json` holds.
+    """
+    if verdict.get("served_unproven"):
+        return "served, unproven"
+    return "handed out" if of_kept_base(verdict) else "safe to serve"

@@ -12,7 +12,7 @@ from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
 from shoptalk.report.nouns import TEXTS, Nouns
-from shoptalk.report.sentences import keeps_random_weights
+from shoptalk.report.sentences import keeps_random_weights, standing
 from shoptalk.report.verdict_json import CandidateRow, Verdict
 from shoptalk.stages.curriculum import turn_of
 from shoptalk.stages.plan import Prepared
@@ -145,7 +145,7 @@ def _kept(
 ) -> list[NextStep]:
     advice = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
-        more = "text" if nouns == TEXTS else nouns.many
+        more = (verdict.measure or ACCURACY).unlabelled
         few = f"{texts:,} {nouns.kept} are few to learn a domain from"
         advice.append(_advice(f"Add unlabelled {more} of the same kind: {few}.", None))
     return [*advice, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
@@ -201,10 +201,9 @@ def _with_labels(verdict: Verdict, run: Path, labels: Path | None, nouns: Nouns)
     if keeps_random_weights(verdict.choice, verdict.base_model, verdict.gain) and not verdict.served_unproven:
         return []  # what is handed out has learned nothing
     out = run.with_name(f"{run.name}-classifier")
-    served = "served, unproven" if verdict.served_unproven else "safe to serve"
     return [
         _advice(
-            f"Tune a classifier on all labels with the encoder that is {served}.",
+            f"Tune a classifier on all labels with the encoder that is {standing(verdict.told())}.",
             shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
         )
     ]
