@@ -233,6 +233,8 @@ def test_labelled_text_never_enters_training_and_is_kept_as_a_drop(
     assert labelled not in (out / "corpus" / "documents.jsonl").read_text()
     drops = [json.loads(line) for line in (out / "corpus" / "drops.jsonl").read_text().splitlines()]
     assert [drop["reason"] for drop in drops] == ["in-labelled-cluster"]
+    curated = next(said for said in listener.said if "left out" in said)  # a row of the labels would count here, too
+    assert curated.endswith("; of files, documents, turns and rows 1 left out (1 in-labelled-cluster)")
 
 
 @BOTH_PRECISIONS
@@ -250,7 +252,14 @@ def test_an_unproven_challenger_is_served_only_when_asked_for(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
     out = tmp_path / "run"
-    adapt([world.conversations], out=out, config=config_for(tiny_base), report=listener, accept_unproven=True)
+    given = {"out": out, "config": config_for(tiny_base), "report": listener, "accept_unproven": True}
+    verdict = adapt([world.conversations], **given).told()
+    assert verdict["served_unproven"] and verdict["sentence"].endswith(
+        "served all the same, as --accept-unproven asks."
+    )
+    assert "or pass --accept-unproven" not in verdict["sentence"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Served unproven" in page and "Stay with the base" not in page
     served, candidate = (load_file(out / name / "model.safetensors") for name in ("encoder", "candidate/encoder"))
     name = "embeddings.word_embeddings.weight"
     np.testing.assert_array_equal(served[name], candidate[name])

@@ -51,7 +51,7 @@ from shoptalk.telling.facts import (
 )
 from shoptalk.telling.origin import Told, base_of, origin
 from shoptalk.telling.reship import CARDS, cards_text
-from shoptalk.telling.settled import about, asked_about, counted, on_cards, serves_challenger
+from shoptalk.telling.settled import about, accepted, asked_about, counted, on_cards, serves_challenger
 from shoptalk.training.advance import read_log
 from shoptalk.training.replay import replay_digest
 from shoptalk.training.reporter import Reporter, Silent
@@ -194,7 +194,10 @@ def _tell(world: World, given: _Given) -> tuple[Verdict, RunFacts, str]:
     taken = spent(world, entries, prepared, earlier + time.perf_counter() - begun)
     settling = dict(zip(("answers_needed", "bank_needed"), needed or (None, None), strict=True))
     settling = settling | {"bank": len(messages)} if messages else {}
-    verdict = Verdict.model_validate(judged.facts | settling | {"spent": taken})
+    began = began_as(judged.base.model)
+    young = {} if began is None else {"base_began_as": began}
+    verdict = Verdict.model_validate(judged.facts | young | settling | {"spent": taken})
+    published = accepted(verdict) if given.accept_unproven else verdict
     with timed("finetune"):
         made_from = origin(
             world,
@@ -216,14 +219,14 @@ def _tell(world: World, given: _Given) -> tuple[Verdict, RunFacts, str]:
         prepared,
         entries,
         judged,
-        verdict=verdict,
+        verdict=published,
         best_targets=best_targets,
         evidence=evidence,
         command=given.command,
         labels=given.labels,
         skipped=skipped,
     )
-    return verdict, facts, cards
+    return published, facts, cards
 
 
 def _shipped(

@@ -214,7 +214,8 @@ class Measure(Published):
     grows: bool = True
     """Whether more examples in the sources are more that it is measured on; a language model reads 125 at most."""
     by_cluster: bool = False
-    """Whether independent examples are what people count: a picture with its captions is one, asked in both directions.
+    """Whether independent examples are what people count: a picture with its captions, asked in both directions, is
+    one, and so are all pictures that share a caption; `examples` then says so.
     """
 
     @property

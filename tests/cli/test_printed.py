@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shoptalk.cli import printed
 from shoptalk.records import ACCURACY
 
@@ -40,13 +42,40 @@ def test_a_verdict_is_told_with_its_gain_its_heads_what_it_took_and_where_things
 
 
 def test_where_only_random_weights_are_kept_neither_is_said_to_be_worth_serving() -> None:
-    kept = verdict(choice="inconclusive", base_model="scratch:resnet-mini+minilm")
+    kept = verdict(choice="inconclusive", base_model="scratch:resnet-mini+minilm", objective="clip")
     line = printed.verdict(kept, RUN, drops={}).splitlines()[-2]
     assert line.startswith("encoder to serve: neither is worth serving yet: the base's weights are random")
     assert "would change that" in line and str(RUN / "candidate" / "encoder") in line
-    for told, accepted in ((kept, True), (kept | {"choice": "adopt"}, False), (kept | {"base_model": "hog"}, False)):
-        lines = printed.verdict(told, RUN, drops={}, accepted=accepted).splitlines()
-        assert lines[-2] == f"encoder to serve: {RUN / 'encoder'}"
+    for told in (kept | {"choice": "adopt"}, kept | {"base_model": "hog"}):
+        assert printed.verdict(told, RUN, drops={}).splitlines()[-2] == f"encoder to serve: {RUN / 'encoder'}"
+
+
+def test_a_challenger_that_is_served_unproven_is_what_is_told_to_be_served() -> None:
+    served = verdict(choice="inconclusive", base_model="scratch:mini", objective="mlm", served_unproven=True)
+    line = printed.verdict(served, RUN, drops={}).splitlines()[-2]
+    assert line == f"encoder to serve: {RUN / 'encoder'} (the challenger, unproven)"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"gain": 0.1}, "the base stays as it was, and this run does not say whether it is worth serving"),
+        ({"gain": 0.1, "compressor": {"inside": False}}, "neither is worth serving yet: a general compressor"),
+        ({"gain": -0.1, "compressor": {"inside": False}}, "the base stays as it was"),
+        ({"gain": None, "interval": None}, "neither is known to be worth serving"),
+    ],
+)
+def test_a_base_that_began_with_random_weights_is_kept_without_being_called_good(
+    told: dict[str, Any], said: str
+) -> None:
+    kept = verdict(choice="keep_base", base_model="runs/a", base_began_as="scratch:gpt-nano", objective="clm") | told
+    assert printed.verdict(kept, RUN, drops={}).splitlines()[-2].startswith(f"encoder to serve: {said}")
+
+
+def test_where_nothing_was_trained_from_random_weights_nothing_is_said_to_be_trained() -> None:
+    bare = verdict(choice="keep_base", base_model="scratch:mini", objective=None, gain=None, interval=None)
+    line = printed.verdict(bare, RUN, drops={}).splitlines()[-2]
+    assert line.startswith("encoder to serve: there is nothing worth serving yet") and "trained:" not in line
 
 
 def test_a_verdict_has_a_line_for_each_step_of_its_ladder_in_the_units_of_its_measure() -> None:

@@ -16,7 +16,7 @@ from shoptalk.report import render, render_markdown
 from shoptalk.report.reading import as_facts
 from shoptalk.tasks.language_model import MEASURE
 from tests.report.report_facts import curve, dose, facts, unlabelled
-from tests.report.report_pages import Node, full_page, parse, untraced, visible
+from tests.report.report_pages import Node, full_page, parse, row_of, untraced, visible
 
 ATTACK = "<script>alert('x')</script>"
 
@@ -268,15 +268,35 @@ def test_a_part_that_a_run_need_not_have_leaves_a_whole_page(lacking: dict[str, 
     [
         ("curves", "No gain was measured while training went on"),
         ("losses", "No training step was logged."),
-        ("per_class", "No class was measured"),
-        ("label_free", "No such measure was taken"),
-        ("guards", "No guard was read"),
         ("drops", "Nothing was left out."),
     ],
 )
 def test_the_page_says_why_a_part_is_missing(name: str, sentence: str) -> None:
     assert sentence in visible(render(facts() | {name: []}))
     assert sentence not in visible(full_page())
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("per_class", "What changed per class"),
+        ("label_free", "Measures that need no labels"),
+        ("guards", "Forgetting and guards"),
+    ],
+)
+def test_a_section_that_would_hold_nothing_is_not_there(name: str, heading: str) -> None:
+    assert heading in headings(full_page())
+    told = facts() | {name: []}
+    assert heading not in headings(render(told)) and heading not in [link.text for link in parse(render(told)).all("a")]
+
+
+def test_a_run_that_trained_nothing_has_no_sections_about_what_training_brought() -> None:
+    bare = facts() | {name: [] for name in ("curves", "losses", "per_class", "guards", "label_free", "gains")}
+    bare["verdict"] |= {"choice": "keep_base", "objective": None, "entry": None, "candidates": []}
+    bare["verdict"] |= {"gain": None, "interval": None}
+    found = headings(render(bare))
+    assert found[:2] == ["=Keep the base model", "Everything that was tried"]
+    assert not {"What changed per class", "Forgetting and guards", "Gain as training went on"} & set(found)
 
 
 def whole(value: Any) -> Any:
@@ -338,6 +358,36 @@ def test_a_page_about_random_weights_that_nothing_replaced_says_that_neither_is_
     assert "Neither is worth serving yet: the base's weights are random" in page and "Stay with the base" not in page
 
 
+def test_a_page_about_a_base_that_began_with_random_weights_does_not_advise_to_stay_with_it() -> None:
+    told = facts()
+    told["verdict"] |= {"choice": "keep_base", "base_model": "runs/young", "base_began_as": "scratch:mini"}
+    page = visible(render(told))
+    assert "whether it is worth serving: its weights, or some of them, began at random" in page
+    assert "Stay with the base" not in page
+
+
+@pytest.mark.parametrize("choice", ["keep_base", "inconclusive"])
+def test_a_page_about_a_challenger_that_is_served_unproven_says_so_and_not_that_nothing_is_worth_serving(
+    choice: str,
+) -> None:
+    told = facts()
+    told["verdict"] |= {"choice": choice, "base_model": "scratch:mini", "served_unproven": True}
+    source = render(told)
+    page = visible(source)
+    assert "Served unproven" in page and "As you asked, the folder “encoder” holds neighbours@180" in page
+    assert (
+        "worth serving" not in page and "Stay with the base" not in page and "keep the base model for now" not in page
+    )
+    assert row_of(source, "neighbours@180180 steps, 720k tokens")[-1] == "best challenger, served unproven"
+    assert not untraced(source, told)
+    assert "the challenger is served" in render_markdown(told).splitlines()[0]
+
+
+def test_without_measures_that_need_no_labels_nothing_points_to_them() -> None:
+    assert "“Measures that need no labels”" in visible(render(unlabelled()))
+    assert "Measures that need no labels" not in visible(render(unlabelled() | {"label_free": []}))
+
+
 def test_a_run_without_labels_has_no_gains_and_says_so() -> None:
     source = visible(render(unlabelled()))
     assert "There was nothing to measure a gain on. So there is no curve of gains." in source
@@ -362,6 +412,13 @@ def test_a_run_that_trained_nothing_says_so() -> None:
     source = visible(render(bare))
     assert "Keep the base model" in source and "Nothing was trained" in source
     assert "The gain and its interval" not in source
+
+
+def test_what_was_left_out_is_not_counted_as_texts_for_it_holds_files_and_rows_of_labels() -> None:
+    page = visible(full_page())
+    assert "12 left out: files, documents, rows" in page
+    assert "Files, documents, passages, turns and rows count here, those of labels and tests too." in page
+    assert "how many files, documents, turns or rows" in render_markdown(facts())
 
 
 def test_losses_that_are_not_finite_are_counted_and_not_drawn() -> None:
@@ -502,7 +559,7 @@ def test_the_page_of_a_language_model_speaks_of_a_model_and_of_documents_and_not
     assert "8 is blind guessing, and less is better" in said
     assert "this table compares its entries with each other, and not with the verdict" in said
     assert "They describe the model" in said and "They describe the encoder" not in said
-    assert "No class was measured" not in said
+    assert "What changed per class" not in headings(render(of_model))
     assert "shoptalk dose RUN measures what more training and more documents would bring" in said
     assert "the range of gains that these documents leave plausible" in render_markdown(of_model)
 

@@ -176,7 +176,7 @@ def test_a_step_costs_what_the_phases_cost_by_their_shares_and_neither_takes_too
         Cost(seconds=8.0, tokens=20.0, most_steps=90),
     )
     assert joint_cost([first], share=0.25) == first
-    assert joint_cost([first, second], share=0.25) == Cost(seconds=7.0, tokens=40.0, most_steps=120)
+    assert joint_cost([first, second], share=0.25) == Cost(seconds=7.0, tokens=40.0, most_steps=120, shortest=1)
 
 
 def test_the_share_changes_no_key_of_a_run_without_curricula() -> None:

@@ -126,7 +126,7 @@ def test_chance_is_what_random_orders_score() -> None:
 def test_too_few_documents_are_told_with_how_many_would_do() -> None:
     judge = caption(ground_of(corpus_of(["a"], ["b"])))
     assert judge is not None and judge.remark is not None
-    assert judge.remark.startswith("By chance R@1 is 50.0 %. Only 2 pictures with different captions are held out")
+    assert judge.remark.startswith("By chance R@1 is 50.0 %. Only 2 pictures with captions are held out")
     assert "about 340 in the sources" in judge.remark
 
 
@@ -206,3 +206,15 @@ def test_a_gain_on_captions_counts_pictures_with_their_captions_and_not_each_dir
     scores = decide.Scores(("clip@1",), values, judge.tested, judge.cluster, judge.measure)
     assert decide.estimate(scores, seed=0).n_examples == 12
     assert judge.measure.examples == "held-out pictures with their captions"
+
+
+def test_pictures_that_share_a_caption_count_as_one_and_what_is_counted_is_said() -> None:
+    judge = caption(ground_of(corpus_of(*([f"caption {i // 2}"] for i in range(12)))))
+    assert judge is not None and judge.remark is not None
+    values = np.zeros((2, 1, judge.tested.shape[1]), dtype=bool)
+    estimate = decide.estimate(decide.Scores(("clip@1",), values, judge.tested, judge.cluster, judge.measure), seed=0)
+    ruling = decide.verdict(estimate, guarded={}, smallest_gain=0.5, settle_gain=2.0, n_clusters=6)
+    shared = "(pictures that share a caption count as one)"
+    assert f"6 independent held-out pictures with their captions {shared} are too few" in ruling.decision.sentence
+    assert f"Only 6 pictures with captions {shared} are held out" in judge.remark
+    assert "about 680 in the sources give so many" in judge.remark  # twice as many as where none share one

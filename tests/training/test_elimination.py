@@ -34,3 +34,10 @@ def test_a_full_disk_or_a_bug_ends_the_run(failure: Exception) -> None:
     with pytest.raises(type(failure)), eliminating(eliminated, "mlm"):
         raise failure
     assert eliminated == {}
+
+
+def test_a_curriculum_that_needs_too_much_memory_is_told_of_the_batches_of_both_phases() -> None:
+    eliminated: dict[str, str] = {}
+    with eliminating(eliminated, "causal-then-mlm"):
+        raise MemoryError
+    assert "give it a smaller objectives.causal.batch or objectives.mlm.batch" in eliminated["causal-then-mlm"]

@@ -5,9 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.config import Budget
-from shoptalk.errors import ConfigError
+from shoptalk.errors import ConfigError, TooLittleTextError
 from shoptalk.nn.machine import Machine
-from shoptalk.training.plan import LOSER_MOST, MENU_MOST, PILOT_FEWEST, Cost, Plan, make_plan
+from shoptalk.training.plan import (
+    LOSER_MOST,
+    MENU_MOST,
+    PILOT_FEWEST,
+    Cost,
+    Plan,
+    enough_text,
+    joint_cost,
+    make_plan,
+)
 
 MACHINE = Machine(device="cpu", threads=2, keeps_memory=True, kernels=True)
 
@@ -110,6 +119,17 @@ def test_a_budget_for_nothing_says_in_its_own_unit_how_much_would_do(budget: Bud
 def test_a_text_for_fewer_steps_than_can_be_judged_is_not_blamed_on_the_budget() -> None:
     with pytest.raises(ConfigError, match=r"too little text: it suffices for 3.*4 are the fewest.*a\.batch"):
         plan_for({"a": cost(0.1, most_steps=3)}, Budget(seconds=6000))
+
+
+@pytest.mark.parametrize(("first", "second", "short"), [(1, 900, "span"), (900, 1, "mlm")])
+def test_of_a_curriculum_the_phase_that_is_short_of_text_is_named(first: int, second: int, short: str) -> None:
+    joint = joint_cost([cost(most_steps=first), cost(most_steps=second)], share=0.5)
+    with pytest.raises(TooLittleTextError) as refused:
+        enough_text("span-then-mlm", joint)
+    said = str(refused.value)
+    assert said.startswith(f"too little text for its phase {short}: it suffices for")
+    assert f"objectives.{short}.batch" in said and f"objectives.{short}.passes" in said
+    assert not any(f"objectives.{other}." in said for other in {"span", "mlm"} - {short})
 
 
 def test_the_forecast_adds_up_what_has_gone_by_training_looks_and_the_end() -> None:

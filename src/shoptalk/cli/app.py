@@ -136,7 +136,7 @@ def adapt(
             force=force,
         )
     told = verdict.told()
-    show(told, as_json, lambda: printed.verdict(told, out, drops=count_drops(out / "corpus"), accepted=accept_unproven))
+    show(told, as_json, lambda: printed.verdict(told, out, drops=count_drops(out / "corpus")))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 from shoptalk.quantities import Spending, compared, span
 from shoptalk.readback import shipped_in
 from shoptalk.records import ACCURACY, Measure
-from shoptalk.report.sentences import NEITHER, keeps_random_weights
+from shoptalk.report.sentences import of_kept_base
 
 Result = Mapping[str, Any]
 MEANINGS = {
@@ -57,10 +57,8 @@ _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 """Unicode's categories of control characters, line and paragraph separators, and halves of characters."""
 
 
-def verdict(result: Result, out: Path, *, drops: Mapping[str, int], accepted: bool = False) -> str:
-    """What `adapt` ends with; `drops` are what was left out, by reason. `accepted` is whether a challenger that was not
-    proven is served.
-    """
+def verdict(result: Result, out: Path, *, drops: Mapping[str, int]) -> str:
+    """What `adapt` ends with; `drops` are what was left out, by reason."""
     lines = [f"verdict: {result['choice']}", result["sentence"], ""]
     measure = _measure_of(result)
     lines += ladder(result, measure)
@@ -76,10 +74,12 @@ def verdict(result: Result, out: Path, *, drops: Mapping[str, int], accepted: bo
     lines += _losers_text(result["spent"])
     lines.append(left_out(drops, out / "corpus" / "drops.jsonl"))
     shipped = shipped_in(out)
-    if keeps_random_weights(result["choice"], result.get("base_model"), result["gain"]) and not accepted:
-        lines.append(f"{shipped} to serve: {NEITHER} (base: {out / shipped}, trained: {out / 'candidate' / shipped})")
+    unproven = result.get("served_unproven", False)
+    if (said := of_kept_base(result)) and not unproven:
+        trained = f", trained: {out / 'candidate' / shipped}" if result.get("objective") else ""
+        lines.append(f"{shipped} to serve: {said} (base: {out / shipped}{trained})")
     else:
-        lines.append(f"{shipped} to serve: {out / shipped}")
+        lines.append(f"{shipped} to serve: {out / shipped}{' (the challenger, unproven)' if unproven else ''}")
     lines.append(f"report: {out / 'report.html'}")
     lines += _answers_needed(result, out)
     return "\n".join(lines)

@@ -15,14 +15,12 @@ _OPEN_TEXTS = 3
 
 
 def classes(facts: Fact) -> Html | None:
-    """All classes at one glance, the largest changes, and the numbers of every class; None of language models, which
-    sort nothing into classes.
+    """All classes at one glance, the largest changes, and the numbers of every class; None where no class was measured:
+    of tasks without labels, and where nothing was trained.
     """
     every, asked = facts.per_class, nouns_of(facts).asked
-    if not every and facts.kind.value == "lm":
-        return None
     if not every:
-        return paragraphs(f"No class was measured, since that takes labelled {asked} and a trained challenger.")
+        return None
     known = sorted((row for row in every if row.gain.number is not None), key=lambda row: -(row.gain.number or 0.0))
     rises = [row for row in known if (row.gain.number or 0.0) > 0][:_MOST_CHANGED]
     falls = [row for row in reversed(known) if (row.gain.number or 0.0) < 0][:_MOST_CHANGED]

@@ -8,8 +8,12 @@ from shoptalk.report.nouns import nouns_of
 from shoptalk.report.units import units_of
 
 
-def curves(facts: Fact) -> Html:
-    """The probe curves with their bands; the training losses are folded away below them."""
+def curves(facts: Fact) -> Html | None:
+    """The probe curves with their bands; the training losses are folded away below them. None where nothing was
+    trained.
+    """
+    if not facts.verdict.candidates and not facts.losses:
+        return None
     return join(_gains(facts), _losses(facts))
 
 
@@ -78,8 +82,6 @@ def _start(facts: Fact) -> list[Child]:
 
 
 def _no_gain(facts: Fact) -> str:
-    if not facts.verdict.candidates:
-        return "Nothing was trained, so there is no curve of gains."
     if not wording.gained(facts.verdict.value):
         return f"{sentences.NO_JUDGE} So there is no curve of gains."
     return "No gain was measured while training went on; the table below has the final ones."

@@ -68,7 +68,10 @@ def _drops(rows: Fact) -> Html:
     ]
     return join(
         table("Left out, by reason", ["Reason", "How many"], lines),
-        note("What is left out is kept with its reason in the corpus's folder; nothing is lost silently."),
+        note(
+            "Files, documents, passages, turns and rows count here, those of labels and tests too. What is left out is "
+            "kept with its reason in the corpus's folder; nothing is lost silently."
+        ),
         *samples,
     )
 

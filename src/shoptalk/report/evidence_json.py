@@ -21,7 +21,7 @@ class SourceRow(Published):
     texts: int
     """Texts trained on."""
     dropped: int
-    """Texts left out."""
+    """What of it was left out: documents, turns and rows, those of labels and tests too."""
     share: float
     """Of all texts trained on, between 0 and 1."""
     samples: tuple[str, ...]

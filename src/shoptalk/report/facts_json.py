@@ -154,7 +154,7 @@ class CostFacts(Published):
 
 
 class DropSample(Published):
-    """A text that was left out."""
+    """Something that was left out."""
 
     id: str
     """The file and the place in it."""
@@ -165,7 +165,7 @@ class DropSample(Published):
 
 
 class DropRow(Published):
-    """Texts left out for one reason."""
+    """What was left out for one reason: files, documents, turns and rows, those of labels and tests too."""
 
     reason: str
     """Why."""
@@ -258,7 +258,7 @@ class Account(Published):
     skipped: dict[str, str]
     """Candidates that came to no entry or not to their end, and why."""
     drops: tuple[DropRow, ...]
-    """Texts left out, by reason, the most frequent first."""
+    """What was left out, by reason, the most frequent first."""
     remarks: tuple[str, ...]
     """What else was noticed about the files."""
     kept: Kept

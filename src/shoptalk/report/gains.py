@@ -28,12 +28,12 @@ from shoptalk.report.units import ACCURACY, Units, judged_by, units_of
 
 
 def gains(facts: Fact) -> Html | None:
-    """The verdict's gain in full, and those of every task and number of labels on one axis."""
+    """The verdict's gain in full, and those of every task and number of labels on one axis; None where no gain was
+    measured, which the first screen says.
+    """
     decision = facts.verdict
-    if not decision.candidates:
-        return paragraphs("Nothing was trained, so there is no gain to show.")
     if not wording.gained(decision.value):
-        return paragraphs(f"{sentences.NO_JUDGE} So there are no gains to show.")
+        return None
     rows = _rows(facts.gains, decision.smallest_gain, facts.gains_note)
     return join(_verdicts(decision), _bases(decision), rows)
 

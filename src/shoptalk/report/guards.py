@@ -6,11 +6,11 @@ from shoptalk.report.figures import Fact, fig, keyed, named, told
 from shoptalk.report.markup import Child, Html, el, join, note, paragraphs, table
 
 
-def guards(facts: Fact) -> Html:
-    """Every guard that was read, its value against its limit."""
+def guards(facts: Fact) -> Html | None:
+    """Every guard that was read, its value against its limit; None where no entry came far enough for one."""
     found = facts.guards
     if not found:
-        return paragraphs("No guard was read, since no entry came far enough to be held against one.")
+        return None
     values = [number for row in found for number in (row.change.number, row.limit.number) if number is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     scale = make_axis(low - 0.15 * (high - low), high, 6, 128, widen=False) if values else None
@@ -40,12 +40,12 @@ def _guard(row: Fact, scale: Axis | None) -> list[Child]:
     ]
 
 
-def label_free(facts: Fact) -> Html:
-    """What can be said of the models without labels, the change against the base beside it."""
+def label_free(facts: Fact) -> Html | None:
+    """What can be said of the models without labels, the change against the base beside it; None where nothing is."""
     found = facts.label_free
     names = wording.measures(found.value)
     if not names:
-        return paragraphs("No such measure was taken in this run.")
+        return None
     first = found[0]
     made: list[list[Child]] = [
         [named(row.entry), *(_change(row, first, measure) for measure in names)] for row in found

@@ -19,6 +19,7 @@ from shoptalk.report.sentences import (
     ROWS,
     SAME_HEAD,
     VERDICTS,
+    headline,
 )
 from shoptalk.report.units import digits_of, judged_by, shown
 from shoptalk.report.verdict_json import Share, Spent, Verdict
@@ -62,7 +63,7 @@ def render_markdown(facts: RunFacts | Mapping[str, Any]) -> str:
     facts = as_facts(facts)
     verdict = facts.verdict
     blocks = [
-        f"# {VERDICTS[verdict.choice]}",
+        f"# {headline(verdict.choice, unproven=verdict.served_unproven)}",
         f"Run {plain_words(facts.run or NONE)}, {plain_words(moment(facts.created))}",
         plain_words(verdict.sentence),
         _md_asked(verdict),
@@ -156,8 +157,7 @@ def _md_gains(facts: RunFacts) -> str:
         (
             row.task if row.shots is None else f"{row.task}, {shots(row.shots)}",
             row.measure,
-            plain(row.base),
-            plain(row.adapted),
+            *((percent if row.unit == "%" else plain)(level) for level in (row.base, row.adapted)),
             signed(row.gain),
             interval(row.interval),
         )
@@ -262,7 +262,12 @@ def _md_label_free(facts: RunFacts) -> str:
 
 def _md_guards(facts: RunFacts) -> str:
     body = [
-        (f"{row.name}, {row.entry}", signed(row.change), signed(row.limit), inside(row.inside)) for row in facts.guards
+        (
+            f"{row.name}, {row.entry}{'' if row.unit == 'points' else f', in {row.unit}'}",
+            *(signed(number, 2 if row.unit == "points" else 3) for number in (row.change, row.limit)),
+            inside(row.inside),
+        )
+        for row in facts.guards
     ]
     return (
         f"## Guards\n\n{GUARD}\n\n" + table(["guard", "value", "limit", "inside"], body, words_last=True)
@@ -324,7 +329,7 @@ def _md_data(facts: RunFacts) -> str:
     blocks = [
         f"Kept: {count(kept.texts)} {nouns.kept} from {count(kept.documents)} documents.",
         table(["source", "share", "documents", nouns.kept], sources) if sources else "",
-        table(["left out because", "how many"], dropped) if dropped else "",
+        table(["left out because", "how many files, documents, turns or rows"], dropped) if dropped else "",
     ]
     return "\n\n".join(filter(None, ["## Data", *blocks]))
 

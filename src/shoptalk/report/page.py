@@ -55,7 +55,7 @@ def render(facts: RunFacts | Mapping[str, Any]) -> str:
         content = section(top)
         if content is not None:
             sections.append((ident, heading.format(many=many, Many=many.capitalize(), source=source), content))
-    title = fig(page_title, top.verdict.choice, top.run, tag="title")
+    title = fig(page_title, top.verdict.choice, top.verdict.served_unproven, top.run, tag="title")
     skip = el("a", "Skip to the evidence", href="#evidence", class_="skip")
     main = el("main", sectioned(sections), id="evidence", tabindex="-1")
     return document(title, skip, el("header", verdict(top)), contents(sections), main)

@@ -1,14 +1,36 @@
 """What the report says in words of its own: verdicts, and what its terms mean."""
 
+from collections.abc import Mapping
+from typing import Any
+
 VERDICTS = {
     "adopt": "Adopt the adapted model",
     "keep_base": "Keep the base model",
     "inconclusive": "Inconclusive: keep the base model for now",
 }
+UNPROVEN = {
+    "keep_base": "The evidence says to keep the base model; the challenger is served all the same",
+    "inconclusive": "Inconclusive: the challenger is served unproven",
+}
+"""Of a challenger that is served because a person asks for it (--accept-unproven), by what was decided."""
 NEITHER = (
     "neither is worth serving yet: the base's weights are random, and what was trained is not adopted. Training "
     "longer, more in the sources, or a base that has been trained before would change that."
 )
+BEHIND = (
+    "neither is worth serving yet: a general compressor, which learns nothing, takes fewer bits than what was trained, "
+    "and the base takes more than that. Training longer, more in the sources, or a base that was trained on more would "
+    "change that."
+)
+YOUNG = (
+    "the base stays as it was, and this run does not say whether it is worth serving: its weights, or some of them, "
+    "began at random. Training longer, more in the sources, or a base that was trained on more may bring more."
+)
+UNMEASURED = (
+    "neither is known to be worth serving: weights of the base began at random, and what was trained could not be "
+    "measured."
+)
+UNTRAINED = "there is nothing worth serving yet: the base's weights are random, and nothing was trained."
 INTERVAL = (
     "The interval is the range of gains that these {examples} leave plausible; it is widened for every candidate and "
     "checkpoint that was looked at, so choosing the best of them is already paid for."
@@ -101,6 +123,36 @@ MEASURES = {
 }
 
 
+def headline(choice: str, *, unproven: bool) -> str:
+    """What was decided, and whether something else is served all the same (`unproven`)."""
+    return (UNPROVEN if unproven else VERDICTS).get(choice, VERDICTS[choice])
+
+
 def keeps_random_weights(choice: str, base_model: str | None, gain: float | None) -> bool:
     """Whether the random weights of a base are kept, for what was trained and measured beside them is not adopted."""
     return gain is not None and choice != "adopt" and (base_model or "").startswith("scratch:")
+
+
+def of_kept_base(verdict: Mapping[str, Any]) -> str:
+    """What is said of a base that is kept and that is not known to be good, for its weights are random or were once;
+    empty of all others. `verdict` is what `verdict.json` holds.
+    """
+    gain, named = verdict.get("gain"), str(verdict.get("base_model") or "")
+    random = named.startswith("scratch:")
+    if verdict["choice"] == "adopt" or not (random or verdict.get("base_began_as")):
+        return ""
+    if gain is None:
+        return UNMEASURED if verdict.get("objective") else UNTRAINED if random else YOUNG
+    if random:
+        return NEITHER
+    rival = verdict.get("compressor")
+    return BEHIND if rival and not rival["inside"] and gain > 0 else YOUNG
+
+
+def standing(verdict: Mapping[str, Any]) -> str:
+    """What the product that is handed out is: "safe to serve" where it was adopted or is a base that is known to be
+    good. `verdict` is what `verdict.json` holds.
+    """
+    if verdict.get("served_unproven"):
+        return "served, unproven"
+    return "handed out" if of_kept_base(verdict) else "safe to serve"

@@ -44,7 +44,7 @@ def _entered(facts: Fact, width: Number) -> tuple[Html, Number]:
         )
     ]
     if drops:
-        said.append(join(_value(wording.summed_counts, drops), " left out, each with its reason"))
+        said.append(join(_value(wording.summed_counts, drops), " left out: files, documents, rows"))
     parts, y = _lines(said, 0.0)
     for row in list(facts.sources)[:_MOST_SOURCES]:
         y += _ROW
@@ -139,7 +139,8 @@ def _visible(facts: Fact, width: Number) -> tuple[Html, Number]:
                 " lost",
             )
         )
-    last: Child = sentences.VERDICTS[found.choice.value].partition(":")[0]
+    decided = sentences.VERDICTS[found.choice.value].partition(":")[0]
+    last: Child = "Served unproven" if found.served_unproven.value else decided
     lines.append(join(el("tspan", last, class_="strong-line")))
     more, end = _lines(lines, y)
     return join(*parts, *more), end + 6

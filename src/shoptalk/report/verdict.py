@@ -18,12 +18,17 @@ def verdict(facts: Fact) -> Html:
     when = el("time", told(created, wording.moment), datetime=created.value)
     above = el("p", "Shoptalk report of ", told(facts.run) if facts.run else "a run", ", ", when)
     sign = el("span", _SIGNS[choice], class_="sign", aria_hidden="true")
-    head = el("h1", sign, sentences.VERDICTS[choice], class_=choice)
+    head = el("h1", sign, _headline(decision), class_=choice)
     lead = el("p", told(decision.sentence, wording.sentence), class_="lead")
-    return join(el("div", above, class_="soft"), head, lead, _picture(decision), _answers(facts))
+    return join(el("div", above, class_="soft"), head, lead, _picture(facts), _answers(facts))
 
 
-def _picture(decision: Fact) -> Html:
+def _headline(decision: Fact) -> str:
+    return sentences.headline(decision.choice.value, unproven=decision.served_unproven.value)
+
+
+def _picture(facts: Fact) -> Html:
+    decision = facts.verdict
     staircase = ladder_picture(decision)
     if staircase is not None:
         return staircase
@@ -31,7 +36,8 @@ def _picture(decision: Fact) -> Html:
     if not decision.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
-        return paragraphs(f"{sentences.NO_JUDGE} What can be said without one is under “Measures that need no labels”.")
+        said = " What can be said without one is under “Measures that need no labels”."
+        return paragraphs(f"{sentences.NO_JUDGE}{said if wording.measures(facts.label_free.value) else ''}")
     return interval_picture(one, decision.smallest_gain, units_of(decision))
 
 
@@ -75,14 +81,15 @@ def _tried(facts: Fact) -> Html:
 
 
 def _ship(facts: Fact, decision: Fact) -> Html:
-    choice, needed = decision.choice.value, decision.labels_needed
-    random = sentences.keeps_random_weights(choice, decision.base_model.value, decision.gain.number)
+    choice, needed, unproven = decision.choice.value, decision.labels_needed, decision.served_unproven.value
+    do, folder = ("Use", "model") if facts.kind.value == "lm" else ("Serve", "encoder")
     if choice == "adopt":
-        folder = "Use the folder “model”" if facts.kind.value == "lm" else "Serve the folder “encoder”"
-        return _answer("Yes", f"{folder}: it holds ", named(decision.entry), ".")
+        return _answer("Yes", f"{do} the folder “{folder}”: it holds ", named(decision.entry), ".")
+    more: list[Child] = [_stay(decision)]
+    if unproven:
+        more = [f"As you asked, the folder “{folder}” holds ", named(decision.entry), ", though it was not adopted."]
     if choice == "keep_base":
-        return _answer("No", _neither() if random else _stay(decision))
-    more: list[Child] = [_neither() if random else _stay(decision)]
+        return _answer("Served unproven" if unproven else "No", *more)
     units = units_of(decision)
     what = "labels" if units is ACCURACY else units.examples.lower()
     if needed.number is not None and not wording.gained(decision.value):
@@ -92,7 +99,7 @@ def _ship(facts: Fact, decision: Fact) -> Html:
         if decision.answers_needed.number:
             more += [", or about ", fig(wording.count, decision.answers_needed), " answers of a person (shoptalk ask)"]
         more.append(", if the gain is as large as said above.")
-    return _answer("Not yet", *more)
+    return _answer("Served unproven" if unproven else "Not yet", *more)
 
 
 def _answered(decision: Fact) -> Html:
@@ -105,13 +112,10 @@ def _answered(decision: Fact) -> Html:
     return _answer(join(*short), ends, f"; the labels alone said: {before}")
 
 
-def _neither() -> str:
-    """What is said of random weights, and of what did not get far enough from them."""
-    return sentences.NEITHER[:1].upper() + sentences.NEITHER[1:]
-
-
 def _stay(decision: Fact) -> str:
-    """What is served instead of the challenger."""
+    """What is served instead of the challenger, and what is known of it."""
+    if said := sentences.of_kept_base(decision.value.told()):
+        return said[:1].upper() + said[1:]
     under = (
         " The folder “head” has the best head for it."
         if decision.heads and decision.in_all.gain.value is not None

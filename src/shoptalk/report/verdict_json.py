@@ -275,6 +275,8 @@ class Verdict(Published):
 
     choice: Choice
     """What to do: ship the adapted model, keep the base, or find out more before anything changes."""
+    served_unproven: bool = False
+    """Whether the challenger is served although it was not adopted, as --accept-unproven asks; else false or absent."""
     objective: str | None
     """Of the best challenger; null where nothing was trained."""
     entry: str | None
@@ -283,6 +285,9 @@ class Verdict(Published):
     """What the verdict is about; absent in earlier runs, whose task is "intent"."""
     base_model: str | None = None
     """The base that was compared with; absent in earlier runs."""
+    base_began_as: str | None = None
+    """Of a base whose weights, or some, began at random, what it began as, such as "scratch:gpt-nano", however long it
+    has been trained since; absent of all others, and in earlier runs."""
     metric: str | None
     """What base, adapted and gain are values of."""
     measure: Measure | None = None
@@ -316,7 +321,8 @@ class Verdict(Published):
     in_all: InAll | None = None
     """What the steps that are adopted bring together; absent where there is no ladder."""
     n_examples: int
-    """Labelled messages, or those of the test, that the gain was measured on."""
+    """Labelled messages, or those of the test, that the gain was measured on; of another task what `measure.examples`
+    names, of captions pictures, those that share a caption counted as one."""
     n_draws: int
     """Random splits of the labels, of which four fifths teach and a fifth is tested, that the gain is a mean over."""
     shots: int | None

@@ -13,7 +13,7 @@ from typing import Any
 from shoptalk.quantities import money
 from shoptalk.report.facts_json import ClassGain, DropRow, LabelFreeRow, LossCurve, StageTime
 from shoptalk.report.markup import clean
-from shoptalk.report.sentences import MEASURES, VERDICTS
+from shoptalk.report.sentences import MEASURES, headline
 from shoptalk.report.verdict_json import CandidateRow, Verdict
 
 NONE = "–"
@@ -156,9 +156,9 @@ def sentence(value: Any) -> str:
     return re.sub(r"(?<=\d) %", "\u00a0%", re.sub(r"(?<![\w.)])-(?=\d)", "−", clean(value)))
 
 
-def page_title(choice: Any, run: Any) -> str:
+def page_title(choice: Any, unproven: Any, run: Any) -> str:
     """Adopt the adapted model: runs/acme."""
-    return f"{VERDICTS[choice]}: {run or 'a run'}"
+    return f"{headline(choice, unproven=bool(unproven))}: {run or 'a run'}"
 
 
 def picture_name(value: Any) -> str:
@@ -303,7 +303,7 @@ def share_of_stages(seconds: float, stages: Sequence[StageTime]) -> str:
 
 
 def summed_counts(drops: Sequence[DropRow]) -> str:
-    """How many texts were left out."""
+    """How much was left out: files, documents, turns and rows."""
     return count(sum(row.count for row in drops))
 
 
@@ -362,7 +362,8 @@ def explained(names: Sequence[str]) -> list[str]:
 def became(entry: CandidateRow, verdict: Verdict) -> str:
     """What became of a menu entry, in a word or two; empty where that is nothing special."""
     if entry.entry == verdict.entry:
-        return "adopted" if verdict.choice == "adopt" else "best challenger"
+        unproven = ", served unproven" if verdict.served_unproven else ""
+        return "adopted" if verdict.choice == "adopt" else f"best challenger{unproven}"
     return "eliminated" if entry.eliminated else ""
 
 

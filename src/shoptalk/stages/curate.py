@@ -122,7 +122,7 @@ def curate_stage(
         written = _make_corpus(
             folder, sources, read, asked, config.curate, settings, parents, remarks, hold_out, hold_bank, reads
         )
-        left_out = f", {counted(written.dropped)}" if written.dropped else ""
+        left_out = f"; of files, documents, turns and rows {counted(written.dropped)}" if written.dropped else ""
         world.report.say(f"curate: {written.documents:,} documents{left_out}")
     return open_curated(world)
 

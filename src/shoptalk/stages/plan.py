@@ -21,6 +21,7 @@ from shoptalk.objectives import OBJECTIVES, preference, spec_for
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.quantities import Forecast
 from shoptalk.readback import read_json
+from shoptalk.report.nouns import nouns_for
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.candidate import PreparedCandidate, prepare_targets, unable
 from shoptalk.stages.candidate_costs import (
@@ -188,7 +189,8 @@ def _affordable_corpus(world: World, curated: Curated, baseline: Baseline, produ
         share = PREPARE_SHARE if len(names) == 1 else PREPARE_SHARE_OF_MANY
         corpus = _affordable(corpus, config.limits(), baseline, product, share=share, seed=config.seed)
     if len(corpus) < len(curated.train):
-        world.report.say(f"plan: the budget pays for {len(corpus):,} of {len(curated.train):,} texts; taking a sample")
+        all_of = f"{len(curated.train):,} {nouns_for(product.kind).kept}"
+        world.report.say(f"plan: the budget pays for {len(corpus):,} of {all_of}; taking a sample")
     return corpus
 
 

@@ -61,6 +61,10 @@ def held_out_shares(names: tuple[str, ...]) -> tuple[tuple[int, float], ...] | N
     return next((HELD_OUT_SHARES[name] for name in names if name in HELD_OUT_SHARES), None)
 
 
+OR_ACCEPT = ", or pass --accept-unproven to serve it as it is"
+"""In the verdict's sentence where there is nothing to judge by: the other way out."""
+
+
 class Needs(NamedTuple):
     """What a task judges by, for people whose run has none of it."""
 
@@ -123,7 +127,7 @@ def unjudged(task: str, named: Iterable[str], finding: str, *, trained: bool) ->
     asked = any(name != "none" for name in named)
     if not trained:
         finding = "Nothing could be trained." if asked else "No candidate was named, so nothing was trained."
-    accept = ", or pass --accept-unproven to serve it as it is" if trained else ""
+    accept = OR_ACCEPT if trained else ""
     measured = "it" if trained else "a gain" if asked else "the base"
     return (
         f"Inconclusive: {needs.lacking}, so nothing here shows whether the assistant gets better. {finding} "

@@ -28,6 +28,8 @@ HELD_OUT = ((0, 0.3), (200, 0.1), (600, 0.05))
 """The share of pictures with captions that is held out, from so many on that are held out already: clusters are
 documents, so that a small source must give more of them for a verdict.
 """
+_AS_ONE = " (pictures that share a caption count as one)"
+"""After what is counted, where that is fewer than pictures."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,11 @@ def caption(ground: Ground) -> CaptionJudge | None:
         raise InputError(_nothing_to_ask(len(_captions_of(ground.train)), asked))
     n_pictures, n_captions = asked.belong.shape
     cluster = asked.clusters
+    n_independent = int(cluster.max()) + 1
     untrained = _without_training(asked, ground.train, seed=ground.seed) if ground.random else None
     return CaptionJudge(
         key="caption",
-        measure=_measure(n_pictures, n_captions),
+        measure=_measure(n_pictures, n_captions, n_independent),
         tested=np.ones((1, n_pictures + n_captions), dtype=bool),
         cluster=cluster,
         items=(*asked.pictures, *asked.captions),
@@ -142,7 +145,7 @@ def caption(ground: Ground) -> CaptionJudge | None:
             ReachedShare("caption_of_picture", "R@1 image to text", 1.0, of=slice(n_pictures)),
             ReachedShare("picture_of_caption", "R@1 text to image", 1.0, of=slice(n_pictures, None)),
         ),
-        remark=_remark(asked, int(cluster.max()) + 1, untrained, random=ground.random),
+        remark=_remark(asked, n_independent, untrained, random=ground.random),
         untrained=untrained,
     )
 
@@ -178,14 +181,17 @@ def _found(cosines: Float[np.ndarray, "Q C"], belong: Bool[np.ndarray, "Q C"]) -
     return np.asarray(right > wrong)
 
 
-def _measure(n_pictures: int, n_captions: int) -> Measure:
+def _measure(n_pictures: int, n_captions: int, n_independent: int) -> Measure:
+    """The measure, which says what is counted: pictures, or fewer where some share a caption and are no independent
+    examples.
+    """
     return Measure(
         name="R@1",
         unit="%",
         difference="points",
         finding=f"finds what belongs first, a picture's caption among {n_captions:,} and a caption's picture among "
         f"{n_pictures:,}, in {{adapted}} of cases against {{base}}",
-        examples="held-out pictures with their captions",
+        examples=f"held-out pictures with their captions{_AS_ONE if n_independent < n_pictures else ''}",
         scale=100.0,
         one="picture",
         unlabelled="pictures with captions",
@@ -193,13 +199,15 @@ def _measure(n_pictures: int, n_captions: int) -> Measure:
     )
 
 
-def _remark(asked: Captioned, n_documents: int, untrained: Untrained | None, *, random: bool) -> str:
+def _remark(asked: Captioned, n_independent: int, untrained: Untrained | None, *, random: bool) -> str:
     """What chance gives, what there is too little of, and of what a gain over random weights is no proof."""
     remarks = [f"By chance R@1 is {100 * asked.chance:.1f} %."]
-    if n_documents < decide.FEWEST_CLUSTERS:
+    if n_independent < decide.FEWEST_CLUSTERS:
+        n_pictures = len(asked.pictures)
+        enough = _documents_for(decide.FEWEST_CLUSTERS * n_pictures / n_independent)
         remarks.append(
-            f"Only {n_documents:,} pictures with different captions are held out, and nothing is adopted under "
-            f"{decide.FEWEST_CLUSTERS}: about {_documents_for(decide.FEWEST_CLUSTERS):,} in the sources give so many."
+            f"Only {n_independent:,} pictures with captions{_AS_ONE if n_independent < n_pictures else ''} are held "
+            f"out, and nothing is adopted under {decide.FEWEST_CLUSTERS}: about {enough:,} in the sources give so many."
         )
     if random:
         remarks.append(
@@ -212,7 +220,7 @@ def _remark(asked: Captioned, n_documents: int, untrained: Untrained | None, *, 
     return " ".join(remarks)
 
 
-def _documents_for(held_out: int) -> int:
+def _documents_for(held_out: float) -> int:
     return round(held_out / HELD_OUT[0][1] / 10) * 10 + 10
 
 

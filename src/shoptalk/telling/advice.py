@@ -4,19 +4,47 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from shoptalk.config import Config
 from shoptalk.decide import FEWEST_CLUSTERS
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.records import ACCURACY
 from shoptalk.report.facts_json import NextStep
 from shoptalk.report.nouns import TEXTS, Nouns
+from shoptalk.report.sentences import keeps_random_weights, standing
 from shoptalk.report.verdict_json import CandidateRow, Verdict
+from shoptalk.stages.curriculum import turn_of
+from shoptalk.stages.plan import Prepared
 from shoptalk.tasks import needs_of
 
 RISING = 0.2
 """Points (`Measure.point`) by which a last checkpoint must beat the one before for more training to be worth a try."""
 FEWEST_TEXTS = 1_000
 """With fewer texts than this, more text is the first thing to look for where nothing helped."""
+
+
+_UNTRAINED = ("needs no training", "learns nothing")
+"""In why an entry is outside its guards, of what it fell behind: features, or a compressor."""
+
+
+class PhaseRates(NamedTuple):
+    """The learning rates of a candidate's phases, one or two."""
+
+    each: Sequence[float]
+    turn: int = 0
+    """The step after which the second phase begins; 0 where there is one."""
+
+
+def rates_of(prepared: Prepared, config: Config) -> dict[str, PhaseRates]:
+    """Those of each candidate that was planned."""
+    return {
+        name: PhaseRates(
+            [spec.lr for spec in (one.spec, one.then) if spec is not None],
+            turn_of(name, prepared.plan.candidates[name].steps, config),
+        )
+        for name, one in prepared.candidates.items()
+    }
 
 
 def advise(
@@ -27,7 +55,7 @@ def advise(
     run: Path,
     command: str,
     labels: Path | None,
-    rates: Mapping[str, float],
+    rates: Mapping[str, PhaseRates],
     pretexts: Sequence[str],
     nouns: Nouns = TEXTS,
     allowed: float | None = None,
@@ -35,9 +63,9 @@ def advise(
     """At most a handful of next steps, the most useful first.
 
     `command` is what began the run; where it is not known, advice that would repeat it in another form has no command.
-    `rates` are the candidates' learning rates; a curriculum's is its second phase's. `pretexts` are objectives that can
-    train a product of the base's kind, those that are tried first in front, and `nouns` what such a product reads.
-    `allowed` are the seconds of a time budget.
+    `rates` are the candidates' learning rates. `pretexts` are objectives that can train a product of the base's kind,
+    those that are tried first in front, and `nouns` what such a product reads. `allowed` are the seconds of a time
+    budget.
     """
     if (
         verdict.spent.seconds and allowed is not None
@@ -58,23 +86,26 @@ def advise(
         "keep_base": lambda: _kept(verdict, skipped, texts, run, again, rates, pretexts, nouns),
         "inconclusive": lambda: _open(verdict, skipped, run, again, pretexts),
     }[verdict.choice]()
-    return [*advice, *_enough(verdict, run, nouns), *_with_labels(run, labels, nouns)]
+    return [*advice, *_enough(verdict, run, nouns), *_with_labels(verdict, run, labels, nouns)]
 
 
 def _without_labels(verdict: Verdict, again: Sequence[str], run: Path, nouns: Nouns) -> list[NextStep]:
     needs = needs_of(verdict.task or "intent")
     group = "intent" if nouns == TEXTS else "class"
     what = f"{needs.bring}, every {group} at least twice," if needs.labels else needs.bring
+    unproven = _advice(
+        f"The challenger is in {run.name}/candidate/encoder, unproven: look at what it finds near what before you "
+        "serve it.",
+        _with(again, "--accept-unproven"),
+    )
+    if verdict.served_unproven:
+        unproven = _advice("The challenger is served, unproven: look at what it finds near what.", None)
     return [
         _advice(
             f"{what} and run the same again: only that measures whether the assistant gets better.",
             _with(again, "--labels", "labels.csv") if needs.labels else None,
         ),
-        _advice(
-            f"The challenger is in {run.name}/candidate/encoder, unproven: look at what it finds near what before you "
-            "serve it.",
-            _with(again, "--accept-unproven"),
-        ),
+        unproven,
     ]
 
 
@@ -108,13 +139,13 @@ def _kept(
     texts: int,
     run: Path,
     again: Sequence[str],
-    rates: Mapping[str, float],
+    rates: Mapping[str, PhaseRates],
     pretexts: Sequence[str],
     nouns: Nouns,
 ) -> list[NextStep]:
     advice = _guarded(verdict, again, rates)
     if texts < FEWEST_TEXTS:
-        more = "text" if nouns == TEXTS else nouns.many
+        more = (verdict.measure or ACCURACY).unlabelled
         few = f"{texts:,} {nouns.kept} are few to learn a domain from"
         advice.append(_advice(f"Add unlabelled {more} of the same kind: {few}.", None))
     return [*advice, *_close_pilots(verdict, again), *_others(verdict, skipped, run, again, pretexts)]
@@ -164,13 +195,15 @@ def _enough(verdict: Verdict, run: Path, nouns: Nouns) -> list[NextStep]:
     return [_advice(what, shlex.join(["shoptalk", "dose", str(run)]))]
 
 
-def _with_labels(run: Path, labels: Path | None, nouns: Nouns) -> list[NextStep]:
+def _with_labels(verdict: Verdict, run: Path, labels: Path | None, nouns: Nouns) -> list[NextStep]:
     if labels is None or nouns != TEXTS:  # a classifier of pictures is not tuned with its encoder
         return []
+    if keeps_random_weights(verdict.choice, verdict.base_model, verdict.gain) and not verdict.served_unproven:
+        return []  # what is handed out has learned nothing
     out = run.with_name(f"{run.name}-classifier")
     return [
         _advice(
-            "Tune a classifier on all labels with the encoder that is safe to serve.",
+            f"Tune a classifier on all labels with the encoder that is {standing(verdict.told())}.",
             shlex.join(["shoptalk", "finetune", str(run / "encoder"), "--labels", str(labels), "--out", str(out)]),
         )
     ]
@@ -225,7 +258,7 @@ def _doubled(verdict: Verdict) -> str:
     return f"{max(1, math.ceil(2 * seconds / 60))}m" if seconds else ""
 
 
-def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float]) -> list[NextStep]:
+def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, PhaseRates]) -> list[NextStep]:
     """A third of the learning rate, where the best challenger was outside its guards; more time, where it fell behind
     what needs no training; and of a language model that forgets general text, to read such text again.
     """
@@ -233,13 +266,12 @@ def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float])
     if mine is None or mine.inside_guards:
         return []
     name = mine.objective
-    if "needs no training" in mine.why_not:
+    if any(rival in mine.why_not for rival in _UNTRAINED):
         longer = _with(again, "--budget", _doubled(verdict)) if _doubled(verdict) else None
         return [
             _advice(f"Train {name} longer, or on more: {mine.entry} was outside its guards ({mine.why_not}).", longer)
         ]
-    phase = Recipe.parse(name).phases[-1].name  # a curriculum has no settings under its whole name
-    lower = f"objectives.{phase}.lr={rates[name] / 3:.1g}" if name in rates else None
+    lower = _lower_rate(mine, rates[name]) if name in rates else None
     advice = [
         _advice(
             f"Train {name} more gently: {mine.entry} was outside its guards ({mine.why_not}).",
@@ -250,6 +282,15 @@ def _guarded(verdict: Verdict, again: Sequence[str], rates: Mapping[str, float])
         replay = "Or let it read general text again beside yours, of the kind that the base has read: --replay SOURCE."
         advice.append(_advice(replay, None))
     return advice
+
+
+def _lower_rate(entry: CandidateRow, rates: PhaseRates) -> str:
+    """A third of the learning rate, as a setting: of a curriculum that of the phase in which the entry was trained, for
+    it has no settings under its whole name.
+    """
+    phases = Recipe.parse(entry.objective).phases
+    place = len(phases) - 1 if entry.step > rates.turn else 0
+    return f"objectives.{phases[place].name}.lr={rates.each[place] / 3:.1g}"
 
 
 def _others(

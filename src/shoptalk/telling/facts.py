@@ -47,7 +47,7 @@ from shoptalk.stages.entry import Entry
 from shoptalk.stages.legs import work_folder
 from shoptalk.stages.plan import Prepared
 from shoptalk.stages.world import World, best_device
-from shoptalk.telling.advice import advise
+from shoptalk.telling.advice import advise, rates_of
 from shoptalk.telling.curve_start import from_start
 from shoptalk.telling.settled import asked_of, joined
 from shoptalk.telling.trace import trace
@@ -191,9 +191,7 @@ def collect(
                 run=world.run,
                 command=command,
                 labels=labels,
-                rates={name: (one.then or one.spec).lr for name, one in prepared.candidates.items()}
-                if prepared
-                else {},
+                rates=rates_of(prepared, world.config) if prepared else {},
                 pretexts=_learnable(baseline.kind, curated.train),
                 nouns=nouns_for(baseline.kind),
                 allowed=world.config.limits().time,

@@ -11,8 +11,11 @@ from shoptalk.artifact import handed_out, open_artifact, open_manifest
 from shoptalk.nn.encoder import MODEL_CARD
 from shoptalk.readback import read_record
 from shoptalk.report.verdict_json import PeopleAnswered, Verdict
+from shoptalk.tasks import OR_ACCEPT
 
 SETTLED, ASKED = "settled", "asked.json"
+UNPROVEN = " The challenger is served all the same, as --accept-unproven asks."
+"""At the end of the verdict's sentence, where that is so."""
 
 
 def about(*, entry: str, corpus: str, base: str) -> dict[str, str]:
@@ -74,6 +77,14 @@ def serves_challenger(choice: str, asked: PeopleAnswered | None, *, accept_unpro
     return choice == "adopt" or accept_unproven
 
 
+def accepted(verdict: Verdict) -> Verdict:
+    """The verdict of a run whose challenger is served even where it is not adopted (--accept-unproven)."""
+    if verdict.choice == "adopt" or verdict.entry is None:
+        return verdict
+    sentence = verdict.sentence.replace(OR_ACCEPT, "") + UNPROVEN
+    return verdict.model_copy(update={"served_unproven": True, "sentence": sentence})
+
+
 def joined(verdict: Verdict, asked: PeopleAnswered | None) -> Verdict:
     """The verdict of both: what was answered decides where it settles anything."""
     if asked is None:
@@ -81,7 +92,9 @@ def joined(verdict: Verdict, asked: PeopleAnswered | None) -> Verdict:
     if not settles(asked):
         sentence = f"{verdict.sentence} A person was asked: {asked.sentence}"
         return verdict.model_copy(update={"asked": asked, "sentence": sentence})
-    sentence = f"{asked.sentence} By the labels alone: {verdict.sentence}"
+    # What was answered decides what is served, whatever was accepted before.
+    sentence = f"{asked.sentence} By the labels alone: {verdict.sentence.removesuffix(UNPROVEN)}"
+    served = {"served_unproven": False} if verdict.served_unproven else {}
     return verdict.model_copy(
         update={
             "choice": asked.choice,
@@ -91,6 +104,7 @@ def joined(verdict: Verdict, asked: PeopleAnswered | None) -> Verdict:
             "bank_needed": None,
             "sentence": sentence,
         }
+        | served
     )
 
 

@@ -13,6 +13,7 @@ from shoptalk.nn.product import folder_of
 from shoptalk.objectives.recipe import Recipe
 from shoptalk.report.facts_json import NodeKind, TraceNode
 from shoptalk.report.nouns import Nouns, nouns_for
+from shoptalk.report.sentences import standing
 from shoptalk.report.verdict_json import Verdict
 from shoptalk.stages.baseline import Baseline
 from shoptalk.stages.curate import Curated
@@ -57,10 +58,10 @@ def trace(
         more = ["base"] if entry.merge is not None else ["corpus", "base", *taught.get(entry.candidate, ())]
         made.artifact(f"entry:{entry.name}", "entry", folder, says, more=more, seconds=entry.seconds)
     rests_on = [node.id for node in made.nodes if node.kind in ("baseline", "entry")]
-    shipped = folder_of(baseline.kind)
+    shipped, served = folder_of(baseline.kind), standing(verdict.told())
     if verdict.entry is not None:
         made.artifact("candidate", "encoder", f"candidate/{shipped}", f"{verdict.entry}, whatever was decided")
-    made.artifact(shipped, "encoder", shipped, f"The {shipped} that is safe to serve")
+    made.artifact(shipped, "encoder", shipped, f"The {shipped} that is {served}")
     if curated.examples:
         made.artifact("head", "head", "head", f"The classifier of {len(curated.examples):,} labelled {nouns.asked}")
     made.artifact("evidence", "evidence", "evidence", "What this report shows beside the verdict")

@@ -41,6 +41,7 @@ def _why_not(error: BaseException, name: str) -> str | None:
     if isinstance(error, (ConfigError, BaseModelError)):
         return f"it cannot run here: {error}"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in _NO_MEMORY):
-        batch = f"objectives.{Recipe.parse(name).phases[-1].name}.batch"
+        # The error does not say in which phase of a curriculum it came.
+        batch = " or ".join(f"objectives.{phase.name}.batch" for phase in Recipe.parse(name).phases)
         return f"it needs more memory than this machine has: give it a smaller {batch}, or leave it out"
     return None

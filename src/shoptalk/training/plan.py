@@ -49,6 +49,8 @@ class Cost(Frozen):
     most_steps: int
     before_seconds: float = 0.0
     """What preparing its targets and timing it took."""
+    shortest: int = 0
+    """Of a curriculum, the number of the phase whose text allows the fewest steps of the whole; else 0."""
 
 
 def joint_cost(costs: Sequence[Cost], *, share: float) -> Cost:
@@ -58,10 +60,12 @@ def joint_cost(costs: Sequence[Cost], *, share: float) -> Cost:
     if len(costs) == 1:
         return costs[0]
     first, second = costs
+    allowed = (first.most_steps / share, second.most_steps / (1 - share))
     return Cost(
         seconds=share * first.seconds + (1 - share) * second.seconds,
         tokens=share * first.tokens + (1 - share) * second.tokens,
-        most_steps=max(2, int(min(first.most_steps / share, second.most_steps / (1 - share)))),
+        most_steps=max(2, int(min(allowed))),
+        shortest=allowed.index(min(allowed)),
     )
 
 
@@ -234,10 +238,13 @@ def enough_text(name: str, cost: Cost) -> Cost:
     """
     if cost.most_steps >= FEWEST_STEPS:
         return cost
-    objective = Recipe.parse(name).phases[-1].name
+    phases = Recipe.parse(name).phases
+    objective = phases[cost.shortest].name
+    short = f" for its phase {objective}" if len(phases) > 1 else ""
     raise TooLittleTextError(
-        f"too little text: it suffices for {cost.most_steps} training steps, and {FEWEST_STEPS} are the fewest that "
-        f"can be judged. Give more text, a smaller objectives.{objective}.batch or more objectives.{objective}.passes"
+        f"too little text{short}: it suffices for {cost.most_steps} training steps, and {FEWEST_STEPS} are the fewest "
+        f"that can be judged. Give more text, a smaller objectives.{objective}.batch or more "
+        f"objectives.{objective}.passes"
     )
 
 
