@@ -163,6 +163,13 @@ def test_a_base_without_random_weights_is_the_only_rival() -> None:
     assert judge is not None and judge.untrained is None and "random" not in str(judge.remark)
 
 
+def test_a_folder_that_began_with_random_weights_is_held_against_what_needs_no_training(tmp_path: Path) -> None:
+    train = coloured(tmp_path, "train", each=6, ends="boat ")
+    judge = caption(replace(ground_of(coloured(tmp_path, "held-out", each=1, ends="thing "), train=train), young=True))
+    assert judge is not None and judge.untrained is not None
+    assert "Without any training" in str(judge.remark) and "random" not in str(judge.remark)
+
+
 def test_what_finds_less_than_what_needs_no_training_is_outside_its_guards(tmp_path: Path) -> None:
     train = coloured(tmp_path, "train", each=6, ends="boat ")
     ground = replace(ground_of(coloured(tmp_path, "held-out", each=1, ends="thing "), train=train), random=True)

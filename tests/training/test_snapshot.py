@@ -68,6 +68,18 @@ def test_a_loaded_snapshot_goes_on_bit_for_bit(tmp_path: Path, steps: int):
     assert other.out.weight is other.table.weight
 
 
+def test_saving_copies_only_what_shares_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    module, optimizer = trained(seed=0, steps=1)
+    given: dict[str, torch.Tensor] = {}
+    real = snapshot.save_file
+    monkeypatch.setattr(snapshot, "save_file", lambda tensors, path: (given.update(tensors), real(tensors, path)))
+    snapshot.save(tmp_path / "s", module, optimizer, {"done": 1})
+    mine = {tensor.data_ptr() for tensor in (*module.parameters(), *module.buffers())}
+    kept = {name for name, tensor in given.items() if tensor.data_ptr() in mine}
+    assert "module.table.weight" in kept
+    assert len({tensor.data_ptr() for tensor in given.values()}) == len(given)
+
+
 def test_only_the_module_may_be_loaded(tmp_path: Path):
     module, optimizer = trained(seed=0, steps=2)
     snapshot.save(tmp_path / "s", module, optimizer, {"done": 2})

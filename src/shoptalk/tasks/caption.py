@@ -133,7 +133,8 @@ def caption(ground: Ground) -> CaptionJudge | None:
     n_pictures, n_captions = asked.belong.shape
     cluster = asked.clusters
     n_independent = int(cluster.max()) + 1
-    untrained = _without_training(asked, ground.train, seed=ground.seed) if ground.random else None
+    begun = ground.random or ground.young
+    untrained = _without_training(asked, ground.train, seed=ground.seed) if begun else None
     return CaptionJudge(
         key="caption",
         measure=_measure(n_pictures, n_captions, n_independent),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from shoptalk.artifact import create, discard, open_artifact
@@ -21,6 +22,8 @@ from shoptalk.readback import MANIFEST, as_written, read_json
 from shoptalk.training import launch
 from shoptalk.training.optim import Optimizer
 
+_TENSORS = "tensors.safetensors"
+_MODULE, _OPTIMIZER = "module.", "optimizer."
 _NAME = re.compile(r"step-\d{8,}")
 _UNFINISHED = re.compile(r"\.step-\d{8,}\.making-.*")
 
@@ -34,7 +37,7 @@ def save(folder: Path, objective: nn.Module, optimizer: Optimizer, state: dict[s
 
     def write() -> None:
         with create(folder, kind="snapshot", config={"done": state["done"]}, parents={}) as inside:
-            save_file(tensors, inside / "tensors.safetensors")
+            save_file(tensors, inside / _TENSORS)
             (inside / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
     launch.agree(write)
@@ -42,31 +45,38 @@ def save(folder: Path, objective: nn.Module, optimizer: Optimizer, state: dict[s
 
 def load(folder: Path, objective: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """Put a snapshot's tensors back in place, bit for bit, and return its state."""
-    tensors = _read_tensors(folder)
     load_module(folder, objective)
+    parts: dict[str, list[str]] = {}
+    for name in _names(folder):
+        if name.startswith(_OPTIMIZER):
+            parameter_name, _, part = name.removeprefix(_OPTIMIZER).rpartition("/")
+            parts.setdefault(parameter_name, []).append(part)
     for parameter_name, parameter, parameter_state in _optimizer_states(objective, optimizer):
-        prefix = f"optimizer.{parameter_name}/"
-        stored = {
-            name.removeprefix(prefix): _laid_out_like(parameter, value)
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        if stored:
-            parameter_state.update(stored)
+        for part in parts.get(parameter_name, []):
+            value = _read(folder, f"{_OPTIMIZER}{parameter_name}/{part}")
+            parameter_state[part] = _laid_out_like(parameter, value)
     return read_json(folder / "state.json", dict)
 
 
 def load_module(folder: Path, objective: nn.Module) -> None:
     """Put only the module's tensors back in place: to probe or ship the weights of a snapshot."""
-    tensors = _read_tensors(folder)
     with as_written(folder), torch.no_grad():
         for name, tensor in _module_tensors(objective).items():
-            gather.local(tensor).copy_(gather.part_of(tensors[f"module.{name}"], tensor))
+            gather.local(tensor).copy_(gather.part_of(_read(folder, f"{_MODULE}{name}"), tensor))
 
 
-def _read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    with as_written(folder):
-        return dict(load_file(folder / "tensors.safetensors"))
+def _names(folder: Path) -> list[str]:
+    with as_written(folder), safe_open(folder / _TENSORS, framework="pt") as stored:
+        return list(stored.keys())
+
+
+def _read(folder: Path, name: str) -> torch.Tensor:
+    """One tensor of a snapshot. The file is opened for each: while it is open, all that was read of it counts as this
+    process's memory, and that is three times the model.
+    """
+    with as_written(folder), safe_open(folder / _TENSORS, framework="pt") as stored:
+        tensor: torch.Tensor = stored.get_tensor(name).clone()
+        return tensor
 
 
 def steps_done(folder: Path) -> int:
@@ -107,17 +117,28 @@ def keep_only(parent: Path, path: Path | None) -> None:
 
 def _tensors(objective: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """All tensors by name; on the first process alone, though the others take part in putting sharded ones together."""
-    tensors = {f"module.{name}": tensor for name, tensor in _module_tensors(objective).items()}
+    tensors = {f"{_MODULE}{name}": tensor for name, tensor in _module_tensors(objective).items()}
     for parameter_name, _, parameter_state in _optimizer_states(objective, optimizer):
         for name, value in parameter_state.items():
-            tensors[f"optimizer.{parameter_name}/{name}"] = value
-    copies = {}
+            tensors[f"{_OPTIMIZER}{parameter_name}/{name}"] = value
+    whole: dict[str, torch.Tensor] = {}
+    written: set[int] = set()
     for name, tensor in tensors.items():
         full = gather.whole(tensor.detach())
         if gather.rank() == 0:
-            # Contiguous copies: safetensors refuses tensors that share memory (tied weights, for instance).
-            copies[name] = full.cpu().clone().contiguous()
-    return copies
+            whole[name] = _alone(full.cpu().contiguous(), written)
+    return whole
+
+
+def _alone(tensor: torch.Tensor, written: set[int]) -> torch.Tensor:
+    """The tensor, or a copy where others share its memory: safetensors refuses those. `written` are the memories of
+    those before it.
+    """
+    memory = tensor.untyped_storage()
+    if memory.nbytes() == tensor.nbytes and memory.data_ptr() not in written:
+        written.add(memory.data_ptr())
+        return tensor
+    return tensor.clone()
 
 
 def _module_tensors(objective: nn.Module) -> dict[str, torch.Tensor]:
