@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from shoptalk.adaptation import adapt
+from shoptalk.adaptation import adapt, with_untrained
 from shoptalk.config import load
+from shoptalk.nn.scratch_pictures import MARK
 from shoptalk.records import Picture
 from shoptalk.stages.curate import open_curated
 from shoptalk.stages.world import World
@@ -186,3 +187,15 @@ def test_a_run_on_pictures_that_was_killed_ends_with_the_same_weights_and_verdic
     assert ends[0].keys() == ends[1].keys()
     for name, weights in ends[0].items():
         np.testing.assert_array_equal(weights, ends[1][name])
+
+
+def test_what_began_with_random_weights_is_judged_beside_what_needs_no_training(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({MARK: "scratch:resnet-mini@64"}), encoding="utf-8")
+    folder = str(tmp_path)
+    chosen = load(None, overrides=["task=picture", f"base={folder}"])
+    assert with_untrained(chosen).bases == (folder, "pixels@64", "hog@64")
+    assert with_untrained(with_untrained(chosen)) == with_untrained(chosen)
+    alone = load(None, overrides=["task=picture", f"bases=[{json.dumps(folder)}]"])
+    assert with_untrained(alone) == alone
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert with_untrained(chosen) == chosen

@@ -11,6 +11,7 @@ import numpy as np
 
 from shoptalk.artifact import create, handed_out, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
+from shoptalk.config.settings import beside_young
 from shoptalk.curate.labels import labels_digest
 from shoptalk.curate.sources import source_fingerprint
 from shoptalk.errors import ArtifactError, InputError, SourceError
@@ -95,7 +96,7 @@ def adapt(
         InputError: a source, a labels file or a setting is wrong.
         StorageError: `out` cannot be written, is in use, or holds the finished answer to another question.
     """
-    config = config or Config()
+    config = with_untrained(config or Config())
     check_candidates(config)
     tasks = (config.task, *config.other_tasks)
     if pairs is not None and not judged_by_pairs(tasks):
@@ -112,6 +113,15 @@ def adapt(
         command=command,
     )
     return _adapted(World(run=Path(out), config=config, report=report or Silent()), given, verb=verb, force=force)
+
+
+def with_untrained(config: Config) -> Config:
+    """With the bases that need no training beside one that a run has made of random weights, as beside these; unless
+    `bases` says what is compared.
+    """
+    if config.task != "picture" or "bases" in config.model_fields_set or (began := began_as(config.base)) is None:
+        return config
+    return config.model_copy(update={"bases": beside_young(config.base, began_as=began)})
 
 
 def _adapted(world: World, given: _Given, *, verb: str, force: bool) -> Verdict:

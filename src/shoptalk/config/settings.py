@@ -44,6 +44,14 @@ UNTRAINED = ("pixels", "hog")
 training. Random weights are no base that a gain over them would say much."""
 
 
+def beside_young(base: str, *, began_as: str) -> tuple[str, ...]:
+    """A base of pictures whose weights began at random, and those that join it; `began_as` may name the pictures' size,
+    such as `scratch:resnet-mini@64`.
+    """
+    _, at, size = began_as.partition("@")
+    return (base, *(f"{name}{at}{size}" for name in UNTRAINED))
+
+
 class Guards(Frozen):
     """Limits on what may get worse, whatever the gain. A point is a hundredth of the measure's range."""
 
@@ -208,8 +216,7 @@ class Config(Frozen):
         if task in BASE_OF_TASK and not tree.get("bases"):
             changed.setdefault("base", BASE_OF_TASK[task])
             if task == "picture" and str(changed["base"]).startswith("scratch:"):
-                size = str(changed["base"]).partition("@")  # of the pictures that are read, where one is named
-                changed["bases"] = (changed["base"], *(f"{name}{size[1]}{size[2]}" for name in UNTRAINED))
+                changed["bases"] = beside_young(changed["base"], began_as=changed["base"])
         return changed
 
     @model_validator(mode="before")
