@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.text.aligned_words import DENIAL
 from shoptalk.text.corruptions import KINDS, CorruptedReply, make_reply
-from shoptalk.text.mistakes import Inventory, of_own_kind
+from shoptalk.text.mistakes import Inventory
 from shoptalk.text.other_numbers import plain_figure
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import FRAMES, framed, reworded
@@ -156,54 +155,6 @@ def test_a_wrong_word_may_stand_in_the_passages_elsewhere():
     near = {one.text[a:b] for one in made for a, b in one.spans} & words_of(texts[0])
     assert {"kitchen", "dinner", "garden"} <= near
     assert any(len(one.spans) == 2 for one in made), "two words in each other's place"
-
-
-EDITS = ("common", "addition", "omission")
-
-
-@given(st.sampled_from(EDITS), st.integers(0, len(TEXTS) - 1), st.integers(0, 10_000))
-def test_a_word_edit_neither_puts_in_nor_leaves_out_nor_marks_a_denial_a_unit_or_a_number(
-    kind: str, item: int, step: int
-):
-    made, before = reply(item, step=step, kinds=(kind,)), sentences(TEXTS[item])
-    own = {word for text in (*before, made.text) for word in words_of(text) if of_own_kind(word)}
-    assert not {word for a, b in made.spans for word in words_of(made.text[a:b])} & own
-    assert {word for word in own & words_of(made.text) if DENIAL.fullmatch(word)} <= words_of(TEXTS[item]) | {"t"}
-
-
-def test_a_word_more_marks_itself_and_may_stand_in_the_passages_elsewhere():
-    texts = ["The kitchen closes after dinner. The garden opens before breakfast.", "Lamps hang from tall ceilings."]
-    inventory = Inventory.of(texts, range(2))
-    added = set[str]()
-    for step in range(80):
-        made = make_reply(texts[:1], inventory, kinds=("addition",), seed=1, step=step, example=0, clean=0.0)
-        ((begin, end),) = made.spans
-        added.add(made.text[begin:end])
-        assert made.text[begin - 1] == made.text[end] == " "
-    assert added & words_of(texts[0]) and added & words_of(texts[1])
-
-
-def test_a_word_fewer_marks_the_word_before_it():
-    text = "The big boat leaves early in spring."
-    inventory = Inventory.of([text], [0])
-    marked = set[tuple[str, str]]()
-    for step in range(60):
-        made = make_reply([text], inventory, kinds=("omission",), seed=1, step=step, example=0, clean=0.0)
-        (gone,) = words_of(text) - words_of(made.text.replace("the", "The")) - {"the"} or {"?"}
-        marked |= {(made.text[a:b], gone) for a, b in made.spans}
-    assert ("boat", "leaves") in marked and ("leaves", "early") in marked
-    assert all(text.split().index(one) + 1 == text.split().index(gone) for one, gone in marked if gone != "?")
-
-
-def test_a_common_word_is_exchanged_for_a_common_one_that_does_not_say_the_same():
-    texts = ["We wait until the boat leaves.", "You stay till noon in town.", "Turn from here to town in time."]
-    inventory = Inventory.of(texts, range(3))
-    marked = set[str]()
-    for step in range(120):
-        made = make_reply(texts[:1], inventory, kinds=("common",), seed=1, step=step, example=0, clean=0.0)
-        marked |= {made.text[a:b] for a, b in made.spans}
-        assert "wait till" not in made.text or "till" not in {made.text[a:b] for a, b in made.spans}
-    assert len(marked) > 5 and marked <= set(inventory.common)
 
 
 def test_rewording_keeps_numbers_names_and_denials():
