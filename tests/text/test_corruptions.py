@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.text.corruptions import KINDS, CorruptedReply, Inventory, make_reply
+from shoptalk.text.corruptions import KINDS, CorruptedReply, make_reply
+from shoptalk.text.mistakes import Inventory
 from shoptalk.text.other_numbers import plain_figure
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import FRAMES, framed, reworded

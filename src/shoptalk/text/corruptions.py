@@ -10,35 +10,24 @@ example. Published forerunners corrupt summaries the same way (Kryściński et a
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from shoptalk.text.exchangeable import FUNCTION_WORDS, INSERTED, OPPOSITES, POLAR, QUALIFIERS, UNIT, UNIT_FORMS
+from shoptalk.text.mistakes import NAME, SHORTEST, WORD, Case, Corruption, Inventory, MistakenText, Span, replaced
 from shoptalk.text.other_numbers import other_number, plain_figure, shape_of
 from shoptalk.text.plain_sentences import sentences
 from shoptalk.text.rewordings import NUMBERS, SPELT, cased_like, framed, reworded
+from shoptalk.text.word_edits import addition, common, omission
 
 CLEAN_SHARE = 0.4
 """Of the replies, those to which nothing is done."""
 REWORDED_SHARE, FRAMED_SHARE = 0.5, 0.25
 MOST_SENTENCES = 3
-SHORTEST = 3
-"""Words of a sentence that a reply may say."""
 MOST_EXCHANGED = 60
 """Numbers or names of a sentence of which two are exchanged: a sentence may be a table of thousands."""
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class MistakenText:
-    """A text, and the characters of it that nothing supports, in ascending order."""
-
-    text: str
-    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
@@ -49,59 +38,6 @@ class CorruptedReply:
     spans: tuple[Span, ...]
     kind: str
     """Of its corruption; empty where there is none."""
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What replacements are drawn from: the names, words and sentences of a whole corpus."""
-
-    names: tuple[str, ...]
-    words: tuple[str, ...]
-    told: tuple[tuple[str, ...], ...]
-    """The sentences of each item."""
-    document: tuple[int, ...]
-    """The document of each item."""
-
-    @cached_property
-    def known_names(self) -> frozenset[str]:
-        """The names, to look up."""
-        return frozenset(self.names)
-
-    @classmethod
-    def of(cls, texts: Sequence[str], document: Sequence[int]) -> "Inventory":
-        """That of a corpus, item by item."""
-        told = tuple(tuple(s for s in sentences(text) if len(s.split()) >= SHORTEST) for text in texts)
-        every = [sentence for item in told for sentence in item]
-        lower = {word for sentence in every for word in re.findall(r"[^\W\d_]+", sentence) if word[0].islower()}
-        names = dict.fromkeys(found[0] for sentence in every for found in _NAME.finditer(sentence))
-        words = dict.fromkeys(found[0] for sentence in every for found in _WORD.finditer(sentence))
-        return cls(
-            names=tuple(name for name in names if re.split(r"[ '’-]", name)[0].lower() not in lower | {"i"}),
-            words=tuple(word for word in words if word not in FUNCTION_WORDS),
-            told=told,
-            document=tuple(int(number) for number in document),
-        )
-
-
-@dataclass(frozen=True)
-class _Case:
-    """What a corruption may look at."""
-
-    passages: str
-    document: int
-    inventory: Inventory
-    rng: np.random.Generator
-
-    def choice(self, options: Sequence[str]) -> str:
-        return options[int(self.rng.integers(len(options)))]
-
-    def says(self, word: str) -> bool:
-        """Whether a word stands in the passages."""
-        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.passages, re.I) is not None
-
-
-Corruption = Callable[[str, _Case], MistakenText | None]
-"""From a sentence to the corrupted one; None where it has nothing of the kind."""
 
 
 def make_reply(
@@ -126,7 +62,7 @@ def make_reply(
         return CorruptedReply("", (), "")
     order = rng.permutation(len(usable))
     wanted = 1 + int(rng.integers(MOST_SENTENCES))
-    case = _Case(" ".join(whole), document, inventory, rng)
+    case = Case(" ".join(whole), document, inventory, rng)
     leave = rng.random() < clean
     kind, first, corrupted = "", int(order[0]), None
     for name in [] if leave else [kinds[int(n)] for n in rng.permutation(len(kinds))]:
@@ -166,24 +102,13 @@ def _framed(text: str, spans: tuple[Span, ...], rng: np.random.Generator) -> tup
     return whole, tuple((start + at, end + at) for start, end in spans)
 
 
-def _replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> MistakenText:
-    """The text with each stretch (start, end) replaced, and where the replacements stand in it."""
-    made, spans, at = "", list[Span](), 0
-    for start, end, new in sorted(edits):
-        made += text[at:start]
-        spans.append((len(made), len(made) + len(new)))
-        made += new
-        at = end
-    return MistakenText(made + text[at:], tuple(spans))
-
-
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _SPELT_NUMBER = re.compile(rf"\b(?:{'|'.join(SPELT[number] for number in range(2, 13))})\b", re.I)
 
 
-def _number(sentence: str, case: _Case) -> MistakenText | None:
+def _number(sentence: str, case: Case) -> MistakenText | None:
     """Another number: of the passages, or one that they do not have; or two numbers of the sentence exchanged."""
     figures = [*_NUMBER.finditer(sentence), *_SPELT_NUMBER.finditer(sentence)]
     if not figures:
@@ -194,45 +119,42 @@ def _number(sentence: str, case: _Case) -> MistakenText | None:
     number = found[0]
     if not number[0].isdigit():
         others = [word for word in NUMBERS if word != number.lower() and NUMBERS[word] > 1]
-        return _replaced(sentence, [(*found.span(), cased_like(number, case.choice(others)))])
+        return replaced(sentence, [(*found.span(), cased_like(number, case.choice(others)))])
     stated = (other for other in _NUMBER.findall(case.passages) if shape_of(other) == shape_of(number))
     like = {other for other in stated if plain_figure(other) != plain_figure(number)}
     new = case.choice(sorted(like)) if like and case.rng.random() < 0.5 else other_number(number, case.rng)
-    return _replaced(sentence, [(*found.span(), new)])
+    return replaced(sentence, [(*found.span(), new)])
 
 
-def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: _Case) -> MistakenText | None:
+def _exchanged(sentence: str, found: Sequence[re.Match[str]], case: Case) -> MistakenText | None:
     """Two of the stretches in each other's place, in three of ten cases where there are two that differ."""
     found = found[:MOST_EXCHANGED]
     pairs = [(a, b) for a in found for b in found if a.end() <= b.start() and plain_figure(a[0]) != plain_figure(b[0])]
     if not pairs or case.rng.random() >= 0.3:
         return None
     one, other = pairs[int(case.rng.integers(len(pairs)))]
-    return _replaced(sentence, [(*one.span(), other[0]), (*other.span(), one[0])])
+    return replaced(sentence, [(*one.span(), other[0]), (*other.span(), one[0])])
 
 
 # --- names, words, units ----------------------------------------------------------------------------------------------
 
-_NAME = re.compile(r"(?<!^)(?<![.!?…:;–\"“(] )(?<![.!?…\"“(])\b[A-ZÀ-Þ][\w'’]+(?:[ -][A-ZÀ-Þ][\w'’]+)*")
-_WORD = re.compile(r"(?<![\w'’-])[a-zà-ž]{4,}(?![\w'’-])")
 
-
-def _name(sentence: str, case: _Case) -> MistakenText | None:
+def _name(sentence: str, case: Case) -> MistakenText | None:
     """Another name, half of the time one of the passages; or two names of the sentence exchanged."""
     known = case.inventory.known_names
-    found = [match for match in _NAME.finditer(sentence) if match[0] in known]
+    found = [match for match in NAME.finditer(sentence) if match[0] in known]
     if not found:
         return None
     if (exchanged := _exchanged(sentence, found, case)) is not None:
         return exchanged
     chosen = found[int(case.rng.integers(len(found)))]
-    near = sorted({other[0] for other in _NAME.finditer(case.passages)} & known - {match[0] for match in found})
+    near = sorted({other[0] for other in NAME.finditer(case.passages)} & known - {match[0] for match in found})
     far = [name for name in (case.choice(case.inventory.names or ("",)) for _ in range(8)) if not case.says(name)]
     options = near if near and (case.rng.random() < 0.5 or not far) else [name for name in far if name][:1]
-    return _replaced(sentence, [(*chosen.span(), case.choice(options))]) if options else None
+    return replaced(sentence, [(*chosen.span(), case.choice(options))]) if options else None
 
 
-def _word(sentence: str, case: _Case) -> MistakenText | None:
+def _word(sentence: str, case: Case) -> MistakenText | None:
     """A word that says something for another with the same ending where there is one, half of the time one of the
     passages; or two words of the sentence exchanged. What stands in the passages elsewhere can be told from what is
     right by reading alone.
@@ -249,39 +171,39 @@ def _word(sentence: str, case: _Case) -> MistakenText | None:
     options = near if near and (case.rng.random() < 0.5 or not far) else far
     ending = next((ending for ending in ("ing", "ed", "ly", "s") if chosen[0].endswith(ending)), "")
     fitting = [word for word in options if not ending or word.endswith(ending)] or options
-    return _replaced(sentence, [(*chosen.span(), case.choice(fitting))]) if fitting else None
+    return replaced(sentence, [(*chosen.span(), case.choice(fitting))]) if fitting else None
 
 
 def _content_words(text: str) -> list[re.Match[str]]:
-    return [match for match in _WORD.finditer(text) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS]
+    return [match for match in WORD.finditer(text) if match[0] not in FUNCTION_WORDS and match[0] not in UNIT_FORMS]
 
 
-def _unit(sentence: str, case: _Case) -> MistakenText | None:
+def _unit(sentence: str, case: Case) -> MistakenText | None:
     """Another unit of the same group."""
     found = [match for match in UNIT.finditer(sentence) if match[0].lower() in UNIT_FORMS]
     if not found:
         return None
     chosen = found[int(case.rng.integers(len(found)))]
     new = cased_like(chosen[0], case.choice(UNIT_FORMS[chosen[0].lower()]))
-    return _replaced(sentence, [(*chosen.span(), new)])
+    return replaced(sentence, [(*chosen.span(), new)])
 
 
 # --- qualifiers -------------------------------------------------------------------------------------------------------
 
 
-def _qualifier(sentence: str, case: _Case) -> MistakenText | None:
+def _qualifier(sentence: str, case: Case) -> MistakenText | None:
     """How often, how many or how surely, said otherwise: one such word for another, one more, or one less."""
     ways = [way for way in (_requalified(sentence, case), _qualified(sentence, case), _unqualified(sentence)) if way]
     return ways[int(case.rng.integers(len(ways)))] if ways else None
 
 
-def _requalified(sentence: str, case: _Case) -> MistakenText | None:
+def _requalified(sentence: str, case: Case) -> MistakenText | None:
     """Another of the group, that the passages do not say too."""
     pairs = [(word, other) for group in QUALIFIERS for word in group for other in group if other != word]
     return _exchanged_word(sentence, [(word, other) for word, other in pairs if not case.says(other)], case)
 
 
-def _qualified(sentence: str, case: _Case) -> MistakenText | None:
+def _qualified(sentence: str, case: Case) -> MistakenText | None:
     """One more behind an auxiliary, half of the time any word of the corpus: what the passages nowhere say is wrong."""
     found = _AFFIRMED.search(sentence)
     words = case.inventory.words if case.inventory.words and case.rng.random() < 0.5 else INSERTED
@@ -294,7 +216,7 @@ def _qualified(sentence: str, case: _Case) -> MistakenText | None:
 def _unqualified(sentence: str) -> MistakenText | None:
     """One less; the word before it, which now stands beside another, is what is wrong."""
     found = _QUALIFIED.search(sentence)
-    return None if found is None else _replaced(sentence, [(*found.span(), found[1])])
+    return None if found is None else replaced(sentence, [(*found.span(), found[1])])
 
 
 # --- polarity ---------------------------------------------------------------------------------------------------------
@@ -305,7 +227,7 @@ _QUALIFIED = re.compile(rf"\b({_AUXILIARY}) (?:{'|'.join(INSERTED)})\b")
 _DENIED = re.compile(rf"\b({_AUXILIARY}|did|wo)( not\b|n['’]t\b)|\b(can)(not|['’]t)\b", re.I)
 
 
-def _negation(sentence: str, case: _Case) -> MistakenText | None:
+def _negation(sentence: str, case: Case) -> MistakenText | None:
     """A "not" more or less, or a word for its denial. Where a "not" went, its auxiliary is what is wrong."""
     ways = [way for way in (_denied(sentence), _affirmed(sentence), _exchanged_word(sentence, POLAR, case)) if way]
     return ways[int(case.rng.integers(len(ways)))] if ways else None
@@ -325,10 +247,10 @@ def _affirmed(sentence: str) -> MistakenText | None:
         return None
     kept = found[1] or found[3]
     kept = cased_like(kept, "will") if kept.lower() == "wo" else kept
-    return _replaced(sentence, [(*found.span(), kept)])
+    return replaced(sentence, [(*found.span(), kept)])
 
 
-def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case) -> MistakenText | None:
+def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: Case) -> MistakenText | None:
     """One word for the other of its pair."""
     able = []
     for word, other in pairs:
@@ -337,10 +259,10 @@ def _exchanged_word(sentence: str, pairs: Sequence[tuple[str, str]], case: _Case
     if not able:
         return None
     chosen, other = able[int(case.rng.integers(len(able)))]
-    return _replaced(sentence, [(*chosen.span(), cased_like(chosen[0], other))])
+    return replaced(sentence, [(*chosen.span(), cased_like(chosen[0], other))])
 
 
-def _opposite(sentence: str, case: _Case) -> MistakenText | None:
+def _opposite(sentence: str, case: Case) -> MistakenText | None:
     """A word for its opposite."""
     return _exchanged_word(sentence, [*OPPOSITES, *((other, word) for word, other in OPPOSITES)], case)
 
@@ -348,7 +270,7 @@ def _opposite(sentence: str, case: _Case) -> MistakenText | None:
 # --- sentences --------------------------------------------------------------------------------------------------------
 
 
-def _sentence(sentence: str, case: _Case) -> MistakenText | None:
+def _sentence(sentence: str, case: Case) -> MistakenText | None:
     """A sentence of another document after this one; all of it is unsupported."""
     inventory = case.inventory
     for _ in range(8 if inventory.told else 0):
@@ -370,5 +292,8 @@ KINDS: dict[str, Corruption] = {
     "opposite": _opposite,
     "qualifier": _qualifier,
     "word": _word,
+    "common": common,
+    "addition": addition,
+    "omission": omission,
     "sentence": _sentence,
 }

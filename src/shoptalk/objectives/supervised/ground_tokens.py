@@ -1,9 +1,10 @@
 """Marking what a reply says and its passages do not, learned from corrupted replies (self-supervised).
 
 A reply y of n tokens to passages x is made of sentences of x, some of them reworded; then a number, a name, a unit, a
-negation, a qualifier, a word or a whole sentence is changed (`text/corruptions.py`). The encoder reads
-"[CLS] x [SEP] y [SEP]"; from its state h_j of the reply's token j and from s_j, how j and the words around it stand
-beside x (`text/evidence_rows.py`), a head tells twice whether j is unsupported, u_j = 1:
+negation, a qualifier or a word is changed, a word or a whole sentence put in, or a word left out
+(`text/corruptions.py`). The encoder reads "[CLS] x [SEP] y [SEP]"; from its state h_j of the reply's token j and from
+s_j, how j and the words around it stand beside x (`text/evidence_rows.py`), a head tells twice whether j is
+unsupported, u_j = 1:
 
     z_j = w · gelu(A h_j + B s_j + a) + b               of what is said
     y_j = k (v · gelu(k C s_j + c) + d)                 of how it stands beside the passages alone; k = 6
@@ -42,8 +43,9 @@ from shoptalk.nn.transfer import sent
 from shoptalk.objective import Examples, Key, Loss, Material, Objective, Spec
 from shoptalk.text.batching import TextBatch
 from shoptalk.text.corpus import Corpus
-from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, Inventory, make_reply
+from shoptalk.text.corruptions import CLEAN_SHARE, KINDS, make_reply
 from shoptalk.text.evidence_rows import EvidenceForm, EvidenceRow, PlacedTokens, labels_of, pieces_of
+from shoptalk.text.mistakes import Inventory
 from shoptalk.text.order import permuted
 from shoptalk.text.plain_sentences import sentences
 
