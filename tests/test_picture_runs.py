@@ -190,12 +190,21 @@ def test_a_run_on_pictures_that_was_killed_ends_with_the_same_weights_and_verdic
 
 
 def test_what_began_with_random_weights_is_judged_beside_what_needs_no_training(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({MARK: "scratch:resnet-mini@64"}), encoding="utf-8")
+    about = {"model_type": "resnet", MARK: "scratch:resnet-mini@64"}
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
     folder = str(tmp_path)
     chosen = load(None, overrides=["task=picture", f"base={folder}"])
     assert with_untrained(chosen).bases == (folder, "pixels@64", "hog@64")
     assert with_untrained(with_untrained(chosen)) == with_untrained(chosen)
     alone = load(None, overrides=["task=picture", f"bases=[{json.dumps(folder)}]"])
     assert with_untrained(alone) == alone
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}), encoding="utf-8")
     assert with_untrained(chosen) == chosen
+
+
+def test_a_pair_on_the_task_picture_is_joined_by_no_image_encoder(tiny_base: Path, tmp_path: Path) -> None:
+    about = {"model_type": "vision-text-dual-encoder", MARK: "scratch:resnet-mini@64+minilm"}
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    for base in (str(tmp_path), f"scratch:resnet-mini+{tiny_base}"):
+        chosen = load(None, overrides=["task=picture", f"base={base}"])
+        assert chosen.other_bases == () and with_untrained(chosen) == chosen

@@ -37,7 +37,7 @@ from shoptalk.stages.plan import Prepared, check_candidates, plan_stage
 from shoptalk.stages.pretrain import train_stage
 from shoptalk.stages.ship import damaged_parts, ship_stage
 from shoptalk.stages.world import World, open_product
-from shoptalk.tasks import held_out_shares, judged_by_pairs
+from shoptalk.tasks import OR_ACCEPT, held_out_shares, judged_by_pairs
 from shoptalk.telling.cards import encoder_cards
 from shoptalk.telling.evidence import evidence_stage
 from shoptalk.telling.facts import (
@@ -119,7 +119,9 @@ def with_untrained(config: Config) -> Config:
     """With the bases that need no training beside one that a run has made of random weights, as beside these; unless
     `bases` says what is compared.
     """
-    if config.task != "picture" or "bases" in config.model_fields_set or (began := began_as(config.base)) is None:
+    if config.task != "picture" or "bases" in config.model_fields_set or kind_of(config.base) != "image":
+        return config
+    if (began := began_as(config.base)) is None:
         return config
     return config.model_copy(update={"bases": beside_young(config.base, began_as=began)})
 
@@ -260,7 +262,10 @@ def _shipped(
     unchanged = replace(made_from, base=base_of(judged.base.name))
     kept = {False: encoder_cards(unchanged, verdict, adapted=False)}  # as the labels alone have it
     if judged.entry is not None:
-        kept[True] = encoder_cards(made_from, verdict, adapted=True)
+        asks = verdict
+        if accept_unproven:  # its card need not say how it would be served
+            asks = verdict.model_copy(update={"sentence": verdict.sentence.replace(OR_ACCEPT, "")})
+        kept[True] = encoder_cards(made_from, asks, adapted=True)
     ship_stage(
         world,
         curated,

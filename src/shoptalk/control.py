@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shoptalk.adaptation import adapt
+from shoptalk.adaptation import adapt, with_untrained
 from shoptalk.artifact import create, key_of, locked, open_artifact, write_text
 from shoptalk.config import Config
 from shoptalk.curate.clean import printable
@@ -221,6 +221,7 @@ def _aa(
     sources: Sequence[Path], labels: Path, out: Path, config: Config, report: Reporter, *, force: bool
 ) -> dict[str, Any]:
     """Challengers that are the base with noise, through the stages of a run: the same precision, the same decision."""
+    config = with_untrained(config)
     with locked(out):
         files = source_fingerprint(sources, config.curate, out=out)
         inputs = {"labels": labels_digest(labels, config.curate), "base": base_digest(config.base)}

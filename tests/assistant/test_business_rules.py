@@ -227,6 +227,24 @@ def test_rules_that_cannot_be_used_are_refused_before_anything_is_opened(
         Assistant.open(run)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "times"),
+    [("a{100000000}", "100,000,000"), ("(?:(?:a?){5000}){,5000}b", "25,000,000"), ("[a{2}]{10001}", "10,001")],
+)
+def test_counted_repeats_that_would_take_all_memory_are_refused(pattern: str, times: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "rules.toml", f'[[rule]]\nname = "long"\npattern = "{pattern}"\ndecision = "escalate"\n')
+    with pytest.raises(ConfigError, match=f"repeats a part {times} times"):
+        load_rules(file)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?:a{100}){100}", "(a{6000})(b{6000}){1}", "[{20000}]", "x{0,10000}", "^[0-9]{4,8}$"]
+)
+def test_counted_repeats_of_a_message_s_length_are_read(pattern: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "rules.toml", f'[[rule]]\nname = "long"\npattern = "{pattern}"\ndecision = "escalate"\n')
+    assert [rule.pattern for rule in load_rules(file)] == [pattern]
+
+
 def test_a_file_of_rules_is_no_file_of_messages_and_is_told_where_rules_belong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"CSV or JSONL file of messages is expected.*come from the settings"):
         refuse_rules_as_messages(tmp_path / "rules.toml")

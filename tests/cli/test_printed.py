@@ -63,6 +63,7 @@ def test_a_challenger_that_is_served_unproven_is_what_is_told_to_be_served() -> 
         ({"gain": 0.1, "compressor": {"inside": False}}, "neither is worth serving yet: a general compressor"),
         ({"gain": -0.1, "compressor": {"inside": False}}, "the base stays as it was"),
         ({"gain": None, "interval": None}, "neither is known to be worth serving"),
+        ({"gain": -0.1, "bases": [{"base": "runs/a"}, {"base": "hog"}]}, str(RUN / "encoder")),
     ],
 )
 def test_a_base_that_began_with_random_weights_is_kept_without_being_called_good(

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import AutoModelForCausalLM, FalconConfig
 
 from shoptalk.nn import causal_attention
 from shoptalk.nn.causal_attention import BLOCK, attend_in_blocks, causal_blocks
-from shoptalk.nn.language_model import next_token_loss
+from shoptalk.nn.language_model import CausalNetwork, next_token_loss
 from shoptalk.nn.precision import autocast
 from shoptalk.nn.tiny_lm import tiny_language_model
 from shoptalk.text.packing import pack
@@ -118,6 +119,20 @@ def test_more_than_a_causal_mask_is_left_to_the_fused_kernel() -> None:
     one, _ = attend_in_blocks(torch.nn.Module(), query[:, :, -1:], key, value, seen[:, :, -1:])
     alone = torch.nn.functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
     torch.testing.assert_close(one.transpose(1, 2), alone)
+
+
+def test_a_decoder_that_does_not_ask_the_interface_sees_nothing_after_a_cell() -> None:
+    config = FalconConfig(
+        vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, multi_query=True, alibi=False,
+        new_decoder_architecture=False,
+    )  # fmt: skip
+    network = CausalNetwork(AutoModelForCausalLM.from_config(config, attn_implementation="sdpa"))
+    ids = np.arange(2, 42)
+    with autocast("bfloat16", CPU):
+        before, after = (
+            network.hidden(pack([sequence], length=40))[0, :39].detach() for sequence in (ids, np.append(ids[:-1], 60))
+        )
+    torch.testing.assert_close(before, after)
 
 
 def test_a_decoder_attends_as_before_after_an_error() -> None:

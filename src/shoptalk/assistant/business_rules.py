@@ -54,6 +54,10 @@ SECONDS = 0.1
 The library reads the clock of the whole process, which threads at work beside it use up too: with 16 of them, 6
 milliseconds are left. Usual patterns need a tenth of one for a usual message (docs/decisions/0041)."""
 
+_MOST_TIMES = 10_000
+"""Of a counted repeat, which the library writes out: a hundred million of them take all memory."""
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(?P<count>\d+(?:,\d*)?|,\d+)\}", re.S)
+
 
 class BusinessRule(Frozen):
     """One rule; conditions that are not given hold always."""
@@ -74,6 +78,10 @@ class BusinessRule(Frozen):
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern is not None:
+            if (times := _most_times(pattern)) > _MOST_TIMES:
+                raise ValueError(
+                    f"repeats a part {times:,} times; messages are shorter. Expected at most {_MOST_TIMES:,}"
+                )
             try:
                 _compiled(pattern)
             except (regex.error, ValueError, KeyError, OverflowError, RecursionError) as error:  # as flags clash, too
@@ -192,6 +200,28 @@ def first_rule(
             return Ruling(rule)
         left -= time.thread_time() - begun
     return Ruling()
+
+
+def _most_times(pattern: str) -> int:
+    """How often a part of a pattern is written out when the library compiles it: counts such as {2,50}, those of a
+    repeat inside a repeat multiplied.
+    """
+    open_groups, inside, at = [1], 1, 0
+    for token in _TOKEN.finditer(pattern):
+        if token.start() > at:
+            inside = 1
+        at = token.end()
+        if token[0] == "(":
+            open_groups.append(1)
+        elif token[0] == ")" and len(open_groups) > 1:
+            inside = open_groups.pop()
+            open_groups[-1] = max(open_groups[-1], inside)
+        elif token["count"]:
+            inside *= max(int(number) for number in token["count"].split(",") if number)
+            open_groups[-1] = max(open_groups[-1], inside)
+        else:
+            inside = 1
+    return max(open_groups)
 
 
 @cache

@@ -215,7 +215,7 @@ class Config(Frozen):
             changed.setdefault("other_tasks", OTHERS_OF_TASK[task])
         if task in BASE_OF_TASK and not tree.get("bases"):
             changed.setdefault("base", BASE_OF_TASK[task])
-            if task == "picture" and str(changed["base"]).startswith("scratch:"):
+            if task == "picture" and str(changed["base"]).startswith("scratch:") and "+" not in str(changed["base"]):
                 changed["bases"] = beside_young(changed["base"], began_as=changed["base"])
         return changed
 

@@ -8,6 +8,10 @@ are compared with the keys up to the block's end alone, so that most of what a m
 Query heads that share a key's head (grouped queries, Ainslie et al. 2023) are read as one longer head. The backward
 pass is written out here, from the probabilities of the forward pass, which are kept in bfloat16.
 
+Scores are rounded to bfloat16 before their softmax, as in transformers' own plain attention; the fused kernel keeps
+them in float32. For SmolLM2, whose scores reach 65, gradients are as near to float32's with either; where all scores
+have a large part in common, as large biases of queries and keys give them, the fused kernel's are nearer.
+
 torch's fused kernel is the faster one in float32, and for forward passes alone; its backward pass in bfloat16 is not
 (figures in docs/log.md, 2026-12-01).
 """
@@ -141,7 +145,8 @@ def causal_blocks(backbone: Any) -> Iterator[None]:
     if not (torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and before == "sdpa"):
         yield
         return
-    if backbone.device.type != "cpu" or backbone.is_activation_checkpointing:
+    chooses = type(backbone)._can_set_attn_implementation()  # others, such as Falcon, know some names and no interface
+    if not chooses or backbone.device.type != "cpu" or backbone.is_activation_checkpointing:
         yield
         return
     _register()

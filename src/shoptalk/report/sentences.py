@@ -145,6 +145,8 @@ def of_kept_base(verdict: Mapping[str, Any]) -> str:
         return UNMEASURED if verdict.get("objective") else UNTRAINED if random else YOUNG
     if random:
         return NEITHER
+    if len(verdict.get("bases") or ()) > 1:  # it was the best of several
+        return ""
     rival = verdict.get("compressor")
     return BEHIND if rival and not rival["inside"] and gain > 0 else YOUNG
 

@@ -38,7 +38,7 @@ def ship_stage(
     cards: Mapping[str, str],
     challenger_cards: Mapping[str, str],
 ) -> None:
-    """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is safe to serve, and with labels
+    """Leave `RUN/candidate/encoder`, whatever was decided, `RUN/encoder`, which is served, and with labels
     `RUN/head` on it; of a language model `RUN/candidate/model` and `RUN/model`. `served` is None where that is `base`;
     `cards` are those of what is served. The head is of the kind that the verdict has `compared`, and learns from the
     same vectors, where there are such.
