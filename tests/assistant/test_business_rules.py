@@ -229,17 +229,28 @@ def test_rules_that_cannot_be_used_are_refused_before_anything_is_opened(
 
 @pytest.mark.parametrize(
     ("pattern", "times"),
-    [("a{100000000}", "100,000,000"), ("(?:(?:a?){5000}){,5000}b", "25,000,000"), ("[a{2}]{10001}", "10,001")],
+    [
+        ("a{100000000}", "100,000,000"),
+        ("(?:(?:a?){5000}){5000}b", "25,000,000"),
+        ("[a{2}]{10001,}", "10,001"),
+        ("(?x)a{ 1000 000 }", "1,000,000"),
+        ("(?x)a #[\\n{1000000}#]", "1,000,000"),
+        ("(?:a{1000}[[:alpha:])]){1000}", "1,000,000"),
+    ],
 )
 def test_counted_repeats_that_would_take_all_memory_are_refused(pattern: str, times: str, tmp_path: Path) -> None:
     file = write(tmp_path / "rules.toml", f'[[rule]]\nname = "long"\npattern = "{pattern}"\ndecision = "escalate"\n')
-    with pytest.raises(ConfigError, match=f"repeats a part {times} times"):
+    with pytest.raises(ConfigError, match=f"must repeat a part at least {times} times"):
         load_rules(file)
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(?:a{100}){100}", "(a{6000})(b{6000}){1}", "[{20000}]", "x{0,10000}", "^[0-9]{4,8}$"]
-)
+    "pattern",
+    [
+        "(?:a{100}){100}", "(a{6000})(b{6000}){1}", "[{20000}]", "x{0,1000000}", "^[0-9]{4,8}$", "(?:a{2} ){,9000}!",
+        "(?x) HB - [0-9]{5} # once [0-9]{20000}",
+    ],
+)  # fmt: skip
 def test_counted_repeats_of_a_message_s_length_are_read(pattern: str, tmp_path: Path) -> None:
     file = write(tmp_path / "rules.toml", f'[[rule]]\nname = "long"\npattern = "{pattern}"\ndecision = "escalate"\n')
     assert [rule.pattern for rule in load_rules(file)] == [pattern]

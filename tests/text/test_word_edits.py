@@ -16,7 +16,10 @@ Edit = Callable[[str, Case], MistakenText | None]
 BOAT = "The big boat does not leave early in spring and costs you ten crowns."
 GARDEN = "The kitchen closes after dinner. The garden opens before breakfast."
 LAMPS = "Lamps hang from tall ceilings."
-WORDS = re.findall(r"\w+", "you may not wait here until five days after dinner without the big boat and nobody pays")
+WORDS = re.findall(
+    r"\w+",
+    "you may not wait here until five days after dinner without the big boat and nobody pays or cannot at twenty",
+)
 
 
 def edits(edit: Edit, sentence: str, *others: str, most: int = 60) -> list[MistakenText]:
@@ -85,3 +88,12 @@ def test_edits_of_long_lines_take_no_time(edit: Edit, text: str):
     begun = time.process_time()
     edit(text, Case(text, 0, inventory, np.random.default_rng(0)))
     assert time.process_time() - begun < 1
+
+
+def test_names_of_other_alphabets_stay_and_their_small_words_are_edited():
+    czech = "V ulici jela Škodou nová rodina z Česka do domu."
+    russian = "Утром большой паром уходит из гавани на север."
+    for edit in EDITS:
+        assert all({"Škodou", "Česka"} <= set(re.findall(r"\w+", made.text)) for made in edits(edit, czech, czech))
+        assert edits(edit, russian, russian)
+    assert not any(word[0].isupper() for word in Inventory.of([czech], [0]).common)

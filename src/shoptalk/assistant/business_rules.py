@@ -55,8 +55,13 @@ The library reads the clock of the whole process, which threads at work beside i
 milliseconds are left. Usual patterns need a tenth of one for a usual message (docs/decisions/0041)."""
 
 _MOST_TIMES = 10_000
-"""Of a counted repeat, which the library writes out: a hundred million of them take all memory."""
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(?P<count>\d+(?:,\d*)?|,\d+)\}", re.S)
+"""Of a part that must come again and again: the library writes it out so often, and a hundred million take all memory."""
+_UNREADABLE = (regex.error, ValueError, KeyError, OverflowError, RecursionError, MemoryError)
+"""What the library raises, where flags clash too."""
+_SET = r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]"
+_TOKEN = re.compile(rf"\\.|{_SET}|\(|\)|\{{(?P<count>\d+)(?:,\d*)?\}}", re.S)
+_VERBOSE = re.compile(r"\(\?[a-zA-Z0-9]*x")
+_SILENT = re.compile(rf"(?P<kept>\\.|{_SET})|\s+|#[^\n]*", re.S)
 
 
 class BusinessRule(Frozen):
@@ -79,12 +84,10 @@ class BusinessRule(Frozen):
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern is not None:
             if (times := _most_times(pattern)) > _MOST_TIMES:
-                raise ValueError(
-                    f"repeats a part {times:,} times; messages are shorter. Expected at most {_MOST_TIMES:,}"
-                )
+                raise ValueError(f"must repeat a part at least {times:,} times. Expected at most {_MOST_TIMES:,}")
             try:
                 _compiled(pattern)
-            except (regex.error, ValueError, KeyError, OverflowError, RecursionError) as error:  # as flags clash, too
+            except _UNREADABLE as error:
                 raise ValueError(f"no regular expression that the library regex can read: {error}") from error
         return pattern
 
@@ -203,9 +206,11 @@ def first_rule(
 
 
 def _most_times(pattern: str) -> int:
-    """How often a part of a pattern is written out when the library compiles it: counts such as {2,50}, those of a
-    repeat inside a repeat multiplied.
+    """How often a part of a pattern is written out when the library compiles it: the least of a count such as {2,50},
+    those of a repeat inside a repeat multiplied.
     """
+    if _VERBOSE.search(pattern):  # white space and comments say nothing there, not even inside of {2, 50}
+        pattern = _SILENT.sub(lambda found: found["kept"] or "", pattern)
     open_groups, inside, at = [1], 1, 0
     for token in _TOKEN.finditer(pattern):
         if token.start() > at:
@@ -217,7 +222,7 @@ def _most_times(pattern: str) -> int:
             inside = open_groups.pop()
             open_groups[-1] = max(open_groups[-1], inside)
         elif token["count"]:
-            inside *= max(int(number) for number in token["count"].split(",") if number)
+            inside *= max(1, int(token["count"]))
             open_groups[-1] = max(open_groups[-1], inside)
         else:
             inside = 1

@@ -145,7 +145,8 @@ def causal_blocks(backbone: Any) -> Iterator[None]:
     if not (torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and before == "sdpa"):
         yield
         return
-    chooses = type(backbone)._can_set_attn_implementation()  # others, such as Falcon, know some names and no interface
+    asks = getattr(type(backbone), "_can_set_attn_implementation", None)
+    chooses = asks is not None and asks()  # others, such as Falcon, know some names and no interface
     if not chooses or backbone.device.type != "cpu" or backbone.is_activation_checkpointing:
         yield
         return

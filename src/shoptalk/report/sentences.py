@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shoptalk.config.settings import UNTRAINED as NEEDS_NO_TRAINING
+
 VERDICTS = {
     "adopt": "Adopt the adapted model",
     "keep_base": "Keep the base model",
@@ -145,10 +147,11 @@ def of_kept_base(verdict: Mapping[str, Any]) -> str:
         return UNMEASURED if verdict.get("objective") else UNTRAINED if random else YOUNG
     if random:
         return NEITHER
-    if len(verdict.get("bases") or ()) > 1:  # it was the best of several
-        return ""
     rival = verdict.get("compressor")
-    return BEHIND if rival and not rival["inside"] and gain > 0 else YOUNG
+    if rival and not rival["inside"] and gain > 0:
+        return BEHIND
+    beaten = any(row["base"].partition("@")[0] in NEEDS_NO_TRAINING for row in verdict.get("bases") or ())
+    return "" if beaten else YOUNG
 
 
 def standing(verdict: Mapping[str, Any]) -> str:

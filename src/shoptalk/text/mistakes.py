@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import regex
 
 from shoptalk.text.aligned_words import DENIAL
 from shoptalk.text.exchangeable import FUNCTION_WORDS, UNIT_FORMS
+from shoptalk.text.number_words import SPELT
 from shoptalk.text.plain_sentences import sentences
-from shoptalk.text.rewordings import NUMBERS
 
 SHORTEST = 3
 """Words of a sentence that a reply may say."""
 MOST_COMMON = 100
 NAME = re.compile(r"(?<!^)(?<![.!?…:;–\"“(] )(?<![.!?…\"“(])\b[A-ZÀ-Þ][\w'’]+(?:[ -][A-ZÀ-Þ][\w'’]+)*")
 WORD = re.compile(r"(?<![\w'’-])[a-zà-ž]{4,}(?![\w'’-])")
-_SMALL_LETTERS = re.compile(r"(?<![\w'’-])[a-zà-ž]{2,}(?![\w'’-])")
+_SMALL_LETTERS = regex.compile(r"(?<![\w'’-])\p{Ll}{2,}(?![\w'’-])")
 _MAY_GO = frozenset(("a", "an", "the", "that", "also", "too", "very", "just", "then", "please", "kindly", "really"))
 """Words that may come or go and nothing else is said."""
 
@@ -55,7 +56,7 @@ class Inventory:
 
     @cached_property
     def common(self) -> tuple[str, ...]:
-        """The most frequent `editable` words: mostly function words, in whatever language."""
+        """The most frequent `editable` words: mostly function words, in whatever script has small letters."""
         every = (sentence for item in self.told for sentence in item)
         counts = Counter(word for sentence in every for word in editable_words(sentence))
         return tuple(word for word, _ in counts.most_common(MOST_COMMON))
@@ -111,7 +112,7 @@ def replaced(text: str, edits: Sequence[tuple[int, int, str]]) -> MistakenText:
 
 def of_own_kind(word: str) -> bool:
     """Whether a word in small letters is a unit, a denial or a number, which have kinds of corruptions of their own."""
-    return word in UNIT_FORMS or word in NUMBERS or DENIAL.fullmatch(word) is not None
+    return word in UNIT_FORMS or word in SPELT or word == "cannot" or DENIAL.fullmatch(word) is not None
 
 
 def editable_words(text: str) -> list[str]:

@@ -5,16 +5,16 @@ from these edits learns what another word, a word more and a word fewer look lik
 is; of the kinds with lists of words it also learns which words are never wrong.
 """
 
-import re
+import regex
 
 from shoptalk.text.mistakes import Case, MistakenText, editable, editable_words, of_own_kind, replaced
 from shoptalk.text.rewordings import BOTH_WAYS, ONE_WAY
 
 _SAME = frozenset((a, b) for one, other in (*BOTH_WAYS, *ONE_WAY) for a, b in ((one, other), (other, one)))
-_BETWEEN_WORDS = re.compile(r"(?<=[^\W\d_] )[a-zà-ž]{2,}(?= [a-zà-ž])")
-_WITH_WORD_BEFORE = re.compile(r"(?<![\w'’-])([a-zà-ž]+)(?= ([a-zà-ž]{2,}) [a-zà-ž])")
+_BETWEEN_WORDS = regex.compile(r"(?<=[^\W\d_] )\p{Ll}{2,}(?= \p{Ll})")
+_WITH_WORD_BEFORE = regex.compile(r"(?<![\w'’-])(\p{Ll}+)(?= (\p{Ll}{2,}) \p{Ll})")
 """A word in small letters; and, looked ahead at, the one after it, which stands before a third."""
-_GAP = re.compile(r"(?<![a-zà-ž])([a-zà-ž]+) (?=([a-zà-ž]+))")
+_GAP = regex.compile(r"(?<!\p{Ll})(\p{Ll}+) (?=(\p{Ll}+))")
 _TRIES = 24
 
 
