@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from shoptalk.cli import printed
+from shoptalk.config.settings import UNTRAINED
 from shoptalk.records import ACCURACY
+from shoptalk.report.sentences import NEED_NO_TRAINING
 
 RUN = Path("runs") / "acme"
 BITS = ACCURACY.model_copy(update={"unit": "bits", "difference": "bits", "decimals": 3}).told()
@@ -63,7 +65,8 @@ def test_a_challenger_that_is_served_unproven_is_what_is_told_to_be_served() -> 
         ({"gain": 0.1, "compressor": {"inside": False}}, "neither is worth serving yet: a general compressor"),
         ({"gain": -0.1, "compressor": {"inside": False}}, "the base stays as it was"),
         ({"gain": None, "interval": None}, "neither is known to be worth serving"),
-        ({"gain": -0.1, "bases": [{"base": "runs/a"}, {"base": "hog"}]}, str(RUN / "encoder")),
+        ({"gain": -0.1, "bases": [{"base": "runs/a"}, {"base": "hog@64"}]}, str(RUN / "encoder")),
+        ({"gain": -0.1, "bases": [{"base": "runs/a"}, {"base": "runs/b"}]}, "the base stays as it was"),
     ],
 )
 def test_a_base_that_began_with_random_weights_is_kept_without_being_called_good(
@@ -71,6 +74,10 @@ def test_a_base_that_began_with_random_weights_is_kept_without_being_called_good
 ) -> None:
     kept = verdict(choice="keep_base", base_model="runs/a", base_began_as="scratch:gpt-nano", objective="clm") | told
     assert printed.verdict(kept, RUN, drops={}).splitlines()[-2].startswith(f"encoder to serve: {said}")
+
+
+def test_what_needs_no_training_is_what_the_settings_add() -> None:
+    assert NEED_NO_TRAINING == UNTRAINED
 
 
 def test_where_nothing_was_trained_from_random_weights_nothing_is_said_to_be_trained() -> None:

@@ -55,7 +55,7 @@ The library reads the clock of the whole process, which threads at work beside i
 milliseconds are left. Usual patterns need a tenth of one for a usual message (docs/decisions/0041)."""
 
 _MOST_TIMES = 10_000
-"""Of a part that must come again and again: the library writes it out so often, and a hundred million take all memory."""
+"""Of a part that must come again and again: the library writes it out so often, which may take all memory."""
 _UNREADABLE = (regex.error, ValueError, KeyError, OverflowError, RecursionError, MemoryError)
 """What the library raises, where flags clash too."""
 _SET = r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shoptalk.config.settings import UNTRAINED as NEEDS_NO_TRAINING
-
+NEED_NO_TRAINING = ("pixels", "hog")
+"""What a base of pictures may stand beside: `UNTRAINED` of the settings."""
 VERDICTS = {
     "adopt": "Adopt the adapted model",
     "keep_base": "Keep the base model",
@@ -150,7 +150,7 @@ def of_kept_base(verdict: Mapping[str, Any]) -> str:
     rival = verdict.get("compressor")
     if rival and not rival["inside"] and gain > 0:
         return BEHIND
-    beaten = any(row["base"].partition("@")[0] in NEEDS_NO_TRAINING for row in verdict.get("bases") or ())
+    beaten = any(row["base"].partition("@")[0] in NEED_NO_TRAINING for row in verdict.get("bases") or ())
     return "" if beaten else YOUNG
 
 
