@@ -12,7 +12,7 @@ import pytest
 from shoptalk.assistant import business_rules
 from shoptalk.assistant.assistant import Assistant
 from shoptalk.assistant.assistant_settings import AssistantSettings
-from shoptalk.assistant.business_rules import SECONDS, BusinessRule, Ruling, first_rule, load_rules
+from shoptalk.assistant.business_rules import SECONDS, BusinessRule, FirstRule, first_rule, load_rules
 from shoptalk.assistant.decide_reply import Decided, Signals, decide
 from shoptalk.assistant.rule_trials import refuse_rules_as_messages, try_rules
 from shoptalk.errors import ConfigError, InputError
@@ -36,7 +36,7 @@ def rule(name: str, decision: str = "escalate", **conditions: Any) -> BusinessRu
     return BusinessRule.model_validate({"name": name, "decision": decision, "text": "Words.", **conditions})
 
 
-def ruling(rules: Sequence[BusinessRule], message: str) -> Ruling:
+def ruling(rules: Sequence[BusinessRule], message: str) -> FirstRule:
     return first_rule(rules, message, intent=None, probability=0.0, now=NOON, is_open=True)
 
 
@@ -58,7 +58,7 @@ def test_a_pattern_that_some_message_keeps_busy_is_left_after_a_tenth_of_a_secon
     pattern: str, message: str
 ) -> None:
     begun = time.thread_time()
-    assert ruling([rule("endless", pattern=pattern)], message) == Ruling(too_slow="endless")
+    assert ruling([rule("endless", pattern=pattern)], message) == FirstRule(too_slow="endless")
     assert time.thread_time() - begun < 3 * SECONDS
 
 
@@ -74,7 +74,7 @@ def test_a_pattern_that_some_message_keeps_busy_is_left_after_a_tenth_of_a_secon
     ],
 )
 def test_what_the_library_sees_through_is_read_to_the_end(pattern: str, message: str) -> None:
-    assert ruling([rule("a", pattern=pattern)], message) == Ruling()
+    assert ruling([rule("a", pattern=pattern)], message) == FirstRule()
 
 
 @pytest.mark.parametrize("decision", ["answer", "clarify", "escalate", "decline"])
@@ -91,10 +91,10 @@ def test_a_message_that_keeps_a_pattern_busy_goes_to_a_person_whatever_rules_dec
 def test_a_rule_before_a_slow_one_decides_and_a_slow_one_whose_other_conditions_do_not_hold_is_not_read() -> None:
     slow = rule("slow", pattern=ENDLESS)
     first = rule("first", words=["help"])
-    assert ruling([first, slow], f"help {KEEPS_BUSY}") == Ruling(first)
+    assert ruling([first, slow], f"help {KEEPS_BUSY}") == FirstRule(first)
     elsewhen = rule("slow", pattern=ENDLESS, **{"from": NOON.date().replace(year=2027)})
     last = rule("last", pattern="!$")
-    assert ruling([elsewhen, rule("slow too", pattern=ENDLESS, words=["x"]), last], KEEPS_BUSY) == Ruling(last)
+    assert ruling([elsewhen, rule("slow too", pattern=ENDLESS, words=["x"]), last], KEEPS_BUSY) == FirstRule(last)
 
 
 def test_patterns_share_one_time_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_patterns_share_one_time_however_many_there_are(monkeypatch: pytest.Monk
                 pass
 
     monkeypatch.setattr(business_rules, "_compiled", lambda pattern: TakesItsTime())
-    assert ruling([rule(f"rule {n}", pattern="x") for n in range(9)], "m") == Ruling(too_slow="rule 2")
+    assert ruling([rule(f"rule {n}", pattern="x") for n in range(9)], "m") == FirstRule(too_slow="rule 2")
     assert given[0] == SECONDS and given[0] > given[1] + 0.3 * SECONDS > given[2] + 0.6 * SECONDS
     given.clear()
     monkeypatch.setattr(business_rules, "SECONDS", 0.0)
@@ -139,7 +139,7 @@ def busy_threads() -> Iterator[None]:
 def test_other_threads_at_work_do_not_use_up_the_time_of_a_usual_pattern(busy_threads: None) -> None:
     message = ("hilfe, when does my order to the harbour arrive? I decide about my claim " * 60)[:4_000]
     usual = [rule("usual", pattern=r"man overboard|is missing|\bhilfe\b.*\b(mutter|vater|kind)\b|unconscious")]
-    assert [ruling(usual, message) for _ in range(12)] == [Ruling()] * 12
+    assert [ruling(usual, message) for _ in range(12)] == [FirstRule()] * 12
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_patterns_are_read_as_python_s_in_the_whole_message_and_case_does_not_ma
 
 def test_words_are_looked_for_in_the_whole_message() -> None:
     police = rule("a", words=["police"])
-    assert ruling([police], "x " * 3_990 + "police") == Ruling(police)
+    assert ruling([police], "x " * 3_990 + "police") == FirstRule(police)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[[:foo:]]", r"\p{Nope}", "(?V0)(?V1)a", "(?au)a", "(" * 3_000 + ")" * 3_000])

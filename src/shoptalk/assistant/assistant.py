@@ -226,8 +226,7 @@ class Assistant:
         moment = (now or datetime.now(UTC)).astimezone(ZoneInfo(self.settings.timezone))
         shelf = self.knowledge.shelf
         asked = AskedTurn.of(turns)
-        together = [asked.message, *([asked.last] if asked.last else []), *asked.before]  # one batch for all
-        vector = self.embed(together)[0]
+        vector = self.embed([asked.message, *([asked.last] if asked.last else []), *asked.before])[0]  # one batch
         clock.lap("embed")
         readings = self._readings(asked, vector)
         hits = retrieve(shelf, readings, k=self.settings.passages, day=moment.date())
@@ -285,18 +284,14 @@ class Assistant:
             intent, probability, in_scope = next(iter(answer.labels), None), answer.probability, answer.in_scope
         features = features_of_answer(picked, hits, asked.message, Support(probability, in_scope))
         before = self.embed(asked.before) if asked.before else np.zeros((0, len(vector)), dtype=np.float32)
-        ruling = first_rule(
-            self.rules,
-            asked.message,
-            intent=intent,
-            probability=probability,
-            now=moment,
-            is_open=is_open(self.settings, moment),
+        open_now = is_open(self.settings, moment)
+        first = first_rule(
+            self.rules, asked.message, intent=intent, probability=probability, now=moment, is_open=open_now
         )
         signals = Signals(
             message=asked.message,
-            rule=ruling.rule,
-            too_slow=ruling.too_slow,
+            rule=first.rule,
+            too_slow=first.too_slow,
             readable=asked.readable,
             wants_person=wants_person(asked.message),
             anger=anger(asked.message),

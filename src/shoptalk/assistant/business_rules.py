@@ -118,7 +118,7 @@ class BusinessRule(Frozen):
 
 
 @dataclass(frozen=True)
-class Ruling:
+class FirstRule:
     """What the rules say to a message."""
 
     rule: BusinessRule | None = None
@@ -184,25 +184,25 @@ def first_rule(
     probability: float,
     now: datetime,
     is_open: bool,
-) -> Ruling:
+) -> FirstRule:
     """The first rule that applies to a message; none where none does, or where the time for patterns runs out."""
     left = SECONDS
     for rule in rules:
         if not rule.may_apply(message, intent, probability, now.date(), is_open):
             continue
         if rule.pattern is None:
-            return Ruling(rule)
+            return FirstRule(rule)
         begun = time.thread_time()
         try:
             # Other threads wait meanwhile. Where they need not (concurrent=True), they take their turns every 256 steps
             # of the search and use its time up: a usual pattern then runs out of it under load (docs/decisions/0041).
             found = _compiled(rule.pattern).search(message, timeout=max(left, 0.0), concurrent=False)
         except TimeoutError:
-            return Ruling(too_slow=rule.name)
+            return FirstRule(too_slow=rule.name)
         if found:
-            return Ruling(rule)
+            return FirstRule(rule)
         left -= time.thread_time() - begun
-    return Ruling()
+    return FirstRule()
 
 
 def _most_times(pattern: str) -> int:
