@@ -676,6 +676,7 @@ def test_a_pilot_ends_with_its_heat_where_its_candidate_is_clearly_behind(
     assert verdict["candidates"][-1]["objective"] == listener.winner
 
 
+@pytest.mark.slow
 def test_a_candidate_that_diverges_is_eliminated_with_its_reason_and_the_run_goes_on(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener
 ) -> None:
@@ -801,6 +802,7 @@ def test_weights_that_the_last_step_has_ruined_are_never_measured(
     assert "objectives.mlm.lr" in verdict["left_out"]["mlm"]
 
 
+@pytest.mark.slow
 def test_a_candidate_that_does_not_fit_into_memory_is_eliminated(
     world: SmallWorld, tiny_base: Path, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_family_goes_from_its_items_to_a_verdict_and_a_report(family: Family, 
         assert verdict["gain"] > 0
 
 
+@pytest.mark.slow
 def test_a_family_that_was_interrupted_ends_with_the_same_weights_and_verdict(
     family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ def test_scores_that_are_no_numbers_eliminate_the_candidate(
     assert "scores at broken are NaN or infinite" in verdict["left_out"]["spread"]
 
 
+@pytest.mark.slow
 def test_dose_curves_of_a_new_task_without_labels_are_in_its_own_units(
     tiny_base: Path, world: SmallWorld, tmp_path: Path, listener: Listener
 ) -> None:

@@ -56,6 +56,7 @@ def test_documents_alone_make_a_reader_that_an_assistant_opens(tmp_path: Path, t
     assert not (run / "grounding" / "work").exists()
 
 
+@pytest.mark.slow
 def test_what_another_question_left_unfinished_is_not_gone_on_with(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

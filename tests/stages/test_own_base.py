@@ -145,6 +145,7 @@ def adapted(sources: SmallWorld, out: Path, listener: Listener, config: Config) 
     return adapt([sources.conversations], out=out, config=config, report=listener, labels=sources.labels).told()
 
 
+@pytest.mark.slow
 def test_a_run_from_random_weights_names_the_base_as_it_was_asked_for(world: SmallWorld, tmp_path, listener) -> None:
     config = load(
         overrides=["objectives.mlm.batch=8"], base="scratch:mini", budget="4ktok", draws=5, shots=2, candidates=("mlm",)

@@ -4,6 +4,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from shoptalk.adaptation import adapt
 from shoptalk.config import load
 from shoptalk.report import render, render_markdown
@@ -17,6 +19,7 @@ def text(rng: random.Random, topic: str) -> str:
     return " ".join([topic, topic, topic, *rng.sample(WORDS, 3)])
 
 
+@pytest.mark.slow
 def test_labels_of_unlike_shares_are_named_with_the_gain_by_the_traffics(tiny_base: Path, tmp_path: Path) -> None:
     """As many labels of each topic. Seven visitors in ten begin with cards; agents talk of tickets, and in the end all
     say refund.

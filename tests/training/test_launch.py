@@ -139,6 +139,7 @@ def test_every_objective_has_the_same_losses_on_one_and_on_two_processes(tmp_pat
     assert {name: largest for name, largest in differ.items() if not largest <= TOLERANCE[name]} == {}
 
 
+@pytest.mark.slow
 def test_losses_in_bfloat16_are_those_of_one_process_to_its_rounding(tmp_path: Path):
     settings, config = [Setting(name) for name in ("mlm", "neighbours")], replace(CONFIG, precision="bfloat16")
     found = together(2, many, [(setting, tmp_path / "two" / setting.name, config) for setting in settings])[0]
