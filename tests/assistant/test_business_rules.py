@@ -240,7 +240,7 @@ def test_rules_that_cannot_be_used_are_refused_before_anything_is_opened(
 )
 def test_counted_repeats_that_would_take_all_memory_are_refused(pattern: str, times: str, tmp_path: Path) -> None:
     file = write(tmp_path / "rules.toml", f'[[rule]]\nname = "long"\npattern = "{pattern}"\ndecision = "escalate"\n')
-    with pytest.raises(ConfigError, match=f"must repeat a part at least {times} times"):
+    with pytest.raises(ConfigError, match=f"asks for a part {times} times in a row"):
         load_rules(file)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from shoptalk.assistant.confidence import PRIOR, ConfidenceWeights, fit_confidence
-from shoptalk.assistant.extract import pick, worded
+from shoptalk.assistant.extract import pick, stitch, worded
 from shoptalk.assistant.fulltext import COMMON_STEMS, stems
 from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import retrieve
@@ -93,3 +94,14 @@ def test_a_sentence_that_ends_in_another_script_is_given_no_second_stop(shelf: S
     hits = retrieve(shelf, [("buses", np.array([1.0, 0.0]), 1.0)], k=1, day=date(2026, 5, 1))
     assert worded([Sentence(text, (1,), 10**6, 10**6)], hits) == text
     assert worded([Sentence("Free", (1,), 10**6, 10**6)], hits) == "Free."
+
+
+def test_a_sentence_that_several_documents_have_is_said_once(tmp_path: Path) -> None:
+    texts = ("# Refunds\n\nYou ask for one under Orders.", "# Money back\n\nYou ask for  one under orders.")
+    write_shelf(
+        tmp_path, [Document(id=f"{n}.md", source=f"{n}.md", text=text) for n, text in enumerate(texts)], Alike(), dim=2
+    )
+    vector, question = np.array([1.0, 0.0]), "How do I ask for a refund?"
+    hits = retrieve(Shelf(tmp_path), [(question, vector, 1.0)], k=20, day=date(2026, 5, 1))
+    (said,) = stitch(pick(Shelf(tmp_path), hits, question, vector), most=3)
+    assert said.text.split() == ["You", "ask", "for", "one", "under", "Orders."] or said.text.endswith("orders.")

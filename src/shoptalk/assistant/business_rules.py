@@ -84,7 +84,7 @@ class BusinessRule(Frozen):
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern is not None:
             if (times := _most_times(pattern)) > _MOST_TIMES:
-                raise ValueError(f"must repeat a part at least {times:,} times. Expected at most {_MOST_TIMES:,}")
+                raise ValueError(f"asks for a part {times:,} times in a row; at most {_MOST_TIMES:,} are read")
             try:
                 _compiled(pattern)
             except _UNREADABLE as error:

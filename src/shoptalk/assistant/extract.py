@@ -12,6 +12,7 @@ from shoptalk.assistant.reply import Sentence
 from shoptalk.assistant.retrieve import Found
 from shoptalk.assistant.sections import Span
 from shoptalk.assistant.shelf import Shelf
+from shoptalk.text.corpus import plain_wording
 
 LINE, PASSAGE, WORD = 1.0, 0.35, 0.35
 """Weights of a sentence's own cosine, of its passage's and of the words that it shares with the question."""
@@ -92,14 +93,17 @@ def stitch(picked: Sequence[Picked], *, most: int) -> tuple[Sentence, ...]:
     if not picked:
         return ()
     chosen: dict[tuple[int, int], Picked] = {}
-    length = 0
+    length, said = 0, set[str]()
     for entry in picked:
+        if (wording := plain_wording(entry.line.text)) in said:  # several documents may say the same
+            continue
         if len(chosen) >= most or (chosen and entry.score < picked[0].score - NEAR):
             break
         if chosen and length + len(entry.line.text) > CHARACTERS:
             continue
         chosen[entry.rank, entry.line.start] = entry
         length += len(entry.line.text)
+        said.add(wording)
     order = sorted(chosen.values(), key=lambda entry: (entry.rank, entry.line.start))
     return tuple(Sentence(part.line.text, (part.rank,), part.line.start, part.line.end) for part in order)
 

@@ -7,6 +7,7 @@
 A new shelf is written beside the present one and takes its place as a whole, on disk and then in memory.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from shoptalk.curate.files import SourceFile
 from shoptalk.curate.listing import list_files
 from shoptalk.curate.sources import stream_sources
 from shoptalk.errors import ArtifactError, InputError
-from shoptalk.readback import MANIFEST
+from shoptalk.readback import MANIFEST, as_written
 from shoptalk.records import Document, Drop
 
 FOLDER = "knowledge"
@@ -241,14 +242,25 @@ def _write(
 
 
 def _of_corpus(run: Path) -> Iterator[Document]:
-    """The documents of a run's corpus that are texts."""
+    """The documents of a run's corpus that are texts; rows of a file with labels are messages, and no knowledge."""
     corpus = run / "corpus"
     if open_artifact(corpus) is None:
         raise ArtifactError(
             f"{run} has neither knowledge nor a corpus to make it from. Give the folder of a run that `shoptalk adapt` "
             "left."
         )
-    return (document for document in read_documents(corpus) if document.text and not document.turns)
+    of_labels = _files_with_labels(corpus)
+    documents = (document for document in read_documents(corpus) if document.source not in of_labels)
+    return (document for document in documents if document.text and not document.turns)
+
+
+def _files_with_labels(corpus: Path) -> set[str]:
+    """The names of the files that labelled examples came from: what else stands there is what customers wrote, too."""
+    files = set()
+    for path in filter(Path.is_file, (corpus / "labels.jsonl", corpus / "test.jsonl")):
+        with as_written(corpus), path.open(encoding="utf-8") as rows:
+            files |= {str(json.loads(row)["id"]).rpartition("#")[0] for row in rows}
+    return files
 
 
 def _named(document: Document, name: str) -> bool:
