@@ -262,10 +262,10 @@ def _shipped(
     unchanged = replace(made_from, base=base_of(judged.base.name))
     kept = {False: encoder_cards(unchanged, verdict, adapted=False)}  # as the labels alone have it
     if judged.entry is not None:
-        asks = verdict
+        on_card = verdict
         if accept_unproven:  # its card need not say how it would be served
-            asks = verdict.model_copy(update={"sentence": verdict.sentence.replace(OR_ACCEPT, "")})
-        kept[True] = encoder_cards(made_from, asks, adapted=True)
+            on_card = verdict.model_copy(update={"sentence": verdict.sentence.replace(OR_ACCEPT, "")})
+        kept[True] = encoder_cards(made_from, on_card, adapted=True)
     ship_stage(
         world,
         curated,

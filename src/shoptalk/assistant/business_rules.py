@@ -196,10 +196,10 @@ def first_rule(
         try:
             # Other threads wait meanwhile. Where they need not (concurrent=True), they take their turns every 256 steps
             # of the search and use its time up: a usual pattern then runs out of it under load (docs/decisions/0041).
-            found = _compiled(rule.pattern).search(message, timeout=max(left, 0.0), concurrent=False)
+            match = _compiled(rule.pattern).search(message, timeout=max(left, 0.0), concurrent=False)
         except TimeoutError:
             return FirstRule(too_slow=rule.name)
-        if found:
+        if match:
             return FirstRule(rule)
         left -= time.thread_time() - begun
     return FirstRule()
@@ -210,7 +210,7 @@ def _most_times(pattern: str) -> int:
     those of a repeat inside a repeat multiplied.
     """
     if _VERBOSE.search(pattern):  # white space and comments say nothing there, not even inside of {2, 50}
-        pattern = _SILENT.sub(lambda found: found["kept"] or "", pattern)
+        pattern = _SILENT.sub(lambda part: part["kept"] or "", pattern)
     open_groups, inside, at = [1], 1, 0
     for token in _TOKEN.finditer(pattern):
         if token.start() > at:

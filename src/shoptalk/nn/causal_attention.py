@@ -77,9 +77,9 @@ class _Blocks(torch.autograd.Function):
         for number, weights in enumerate(kept):
             begin, end = number * BLOCK, weights.shape[-1]
             asked = queries[:, :, begin:end].reshape(groups, -1, size)
-            came = gradient[:, :, begin:end].reshape(groups, -1, size)
-            to_values[:, :end] += torch.bmm(weights.transpose(1, 2), came)
-            to_weights = torch.bmm(came, values[:, :end].transpose(1, 2))
+            to_attended = gradient[:, :, begin:end].reshape(groups, -1, size)
+            to_values[:, :end] += torch.bmm(weights.transpose(1, 2), to_attended)
+            to_weights = torch.bmm(to_attended, values[:, :end].transpose(1, 2))
             to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
             to_queries[:, :, begin:end] = torch.bmm(to_scores, keys[:, :end]).view(groups, -1, end - begin, size)
             to_keys[:, :end] += torch.bmm(to_scores.transpose(1, 2), asked)
@@ -145,9 +145,9 @@ def causal_blocks(backbone: Any) -> Iterator[None]:
     if not (torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and before == "sdpa"):
         yield
         return
-    asks = getattr(type(backbone), "_can_set_attn_implementation", None)
-    chooses = asks is not None and asks()  # others, such as Falcon, know some names and no interface
-    if not chooses or backbone.device.type != "cpu" or backbone.is_activation_checkpointing:
+    may_set = getattr(type(backbone), "_can_set_attn_implementation", None)
+    asks_interface = may_set is not None and may_set()  # others, such as Falcon, know some names alone
+    if not asks_interface or backbone.device.type != "cpu" or backbone.is_activation_checkpointing:
         yield
         return
     _register()

@@ -36,8 +36,8 @@ def _picture(facts: Fact) -> Html:
     if not decision.candidates:
         return paragraphs("Nothing was trained that could be compared with the base model.")
     if one.known is None:
-        said = " What can be said without one is under “Measures that need no labels”."
-        return paragraphs(f"{sentences.NO_JUDGE}{said if wording.measures(facts.label_free.value) else ''}")
+        measured = " What can be said without one is under “Measures that need no labels”."
+        return paragraphs(f"{sentences.NO_JUDGE}{measured if wording.measures(facts.label_free.value) else ''}")
     return interval_picture(one, decision.smallest_gain, units_of(decision))
 
 
